@@ -1,0 +1,53 @@
+# `make serve` and `make test` need Python 3.11 or newer, and nothing else.
+
+PYTHON ?= python3
+# Where PyTorch keeps its CPU-only wheels; set it to nothing to take the default build at once.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint format bench docker clean
+
+help:  ## list the verbs
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
+
+serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
+	$(VENV)/bin/mynet serve
+
+test: $(VENV)/dev.stamp  ## set up, then run the tests (at most three minutes)
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/dev.stamp  ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy app
+
+format: $(VENV)/dev.stamp  ## let ruff put the code in form
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(VENV)/dev.stamp  ## measure, and write bench/RESULTS.md
+	$(VENV)/bin/python -m bench
+
+docker:  ## build the image and bring it up on http://127.0.0.1:8000
+	docker compose up --build --detach --wait
+
+clean:  ## remove what set-up made, but nothing that the service made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+
+# The stamps say that the environment has what pyproject.toml asks for; they are made last, so that
+# an interrupted set-up is taken up again.
+$(VENV)/serve.stamp: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "MyNet needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "On Debian and Ubuntu, venv is a package of its own: sudo apt install python3-venv"; exit 1; }
+	@sh deploy/install-torch.sh $(VENV)/bin/python "$(TORCH_INDEX)"
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/serve.stamp
+	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,101 @@
+"""Request bodies: uploads in the three forms that clients send, and JSON whatever its label.
+
+What enters: a request. What leaves: an image's bytes, or a checked model. This module does not know
+what is in an image.
+"""
+
+import base64
+import binascii
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.datastructures import UploadFile
+
+from app.api.problems import invalid
+from app.errors import FieldError, InvalidField, MalformedRequest
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class ImageBody(BaseModel):
+    """The JSON form of an upload."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    image: str
+
+
+async def read_image(request: Request) -> bytes:
+    """Give the bytes of the one image in the body: multipart `file`, JSON `image`, or the body.
+
+    Raises MalformedRequest, InvalidField, BodyTooLarge.
+    """
+    content_type = _content_type(request)
+    if content_type == "multipart/form-data":
+        files = await _files(request, "file", most=1)
+        return files[0]
+    body = await request.body()
+    if content_type == "application/json":
+        return decode_base64(parse(ImageBody, body).image, "image")
+    return body
+
+
+async def read_images(request: Request, most: int) -> list[bytes]:
+    """Give the bytes of every multipart field `files`. Raises as `read_image`."""
+    if _content_type(request) != "multipart/form-data":
+        raise MalformedRequest("Send multipart/form-data with one `files` field for each image.")
+    return await _files(request, "files", most)
+
+
+async def read_json(request: Request, model: type[ModelT]) -> ModelT:
+    """Give the JSON body as a `model`; an empty body is an empty object.
+
+    The Content-Type is not asked for: curl's default says that the body is a form.
+    Raises MalformedRequest, InvalidField, BodyTooLarge.
+    """
+    return parse(model, await request.body() or b"{}")
+
+
+def parse(model: type[ModelT], body: bytes) -> ModelT:
+    """Check a JSON body. Raises MalformedRequest, InvalidField."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid(error.errors()) from None
+
+
+def decode_base64(text: str, field: str) -> bytes:
+    """Decode base64, standard or URL-safe, or a `data:` URL of it. Raises InvalidField."""
+    if text[:5].lower() == "data:":
+        head, _, text = text.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise _not_base64(field)
+    compact = "".join(text.split()).translate(str.maketrans("-_", "+/")).rstrip("=")
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise _not_base64(field) from None
+
+
+async def _files(request: Request, field: str, most: int) -> list[bytes]:
+    async with request.form(max_files=most, max_fields=100) as form:
+        parts = form.getlist(field)
+        if not parts:
+            names = ", ".join(sorted(set(form))) or "none"
+            message = f"is missing; the fields sent are: {names}"
+            raise InvalidField(f"{field} {message}", errors=[FieldError(field, message)])
+        files = [await part.read() for part in parts if isinstance(part, UploadFile)]
+    if len(files) != len(parts):
+        message = "must be a file, sent with a filename"
+        raise InvalidField(f"{field} {message}", errors=[FieldError(field, message)])
+    return files
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _not_base64(field: str) -> InvalidField:
+    message = "must be base64 or a base64 data: URL"
+    return InvalidField(f"{field} {message}", errors=[FieldError(field, message)])

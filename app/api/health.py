@@ -1,0 +1,40 @@
+"""`/health/live` and `/health/ready`.
+
+What enters: nothing. What leaves: whether this process turns, and whether it should get requests.
+"""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from app.api import problems
+from app.api.services import ServicesDep
+from app.errors import NotReady
+
+router = APIRouter(prefix="/health", tags=["health"], responses=problems.DOCUMENTED)
+
+
+class Alive(BaseModel):
+    status: Literal["live"] = "live"
+
+
+class Ready(BaseModel):
+    status: Literal["ready"] = "ready"
+    version: int
+    device: str
+
+
+@router.get("/live")
+async def live() -> Alive:
+    """The process turns."""
+    return Alive()
+
+
+@router.get("/ready")
+async def ready(services: ServicesDep) -> Ready:
+    """A model is loaded and warmed up, and the service is not draining."""
+    if services.draining.is_set():
+        raise NotReady("The service is draining: it ends when what is under way is answered.")
+    model = services.live.model
+    return Ready(version=model.version, device=str(model.device))

@@ -1,0 +1,81 @@
+"""What happens to every request: it gets an id, a line in the log, and a limit on its body.
+
+What enters and leaves: ASGI. This module does not know of routes.
+"""
+
+import logging
+import re
+import secrets
+import time
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import logs
+from app.errors import BodyTooLarge
+
+HEADER: Final = "x-request-id"
+ACCEPTABLE: Final = re.compile(r"[\x21-\x7e]{1,128}")
+log = logging.getLogger("app.access")
+
+
+class RequestId:
+    """Takes the request's id or draws one, answers with it, and logs one line a request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(HEADER, "")
+        request_id = given if ACCEPTABLE.fullmatch(given) else secrets.token_hex(8)
+        logs.request_id.set(request_id)
+        status, started = 500, time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            milliseconds = 1000 * (time.perf_counter() - started)
+            log.info("%s %s %d %.1f ms", scope["method"], scope["path"], status, milliseconds)
+
+
+class BodyLimit:
+    """Refuses a body over `most` bytes: at once where its length is told, else where it passes."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app, self.most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        told = Headers(scope=scope).get("content-length", "")
+        expected = int(told) if told.isdecimal() else 0
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            if expected > self.most:
+                raise self._refusal()
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.most:
+                raise self._refusal()
+            return message
+
+        await self.app(scope, receive_limited, send)
+
+    def _refusal(self) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"The body is larger than {self.most} bytes, the most that this service takes."
+        )

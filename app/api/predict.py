@@ -1,0 +1,101 @@
+"""`POST /predict` and `POST /predict/batch`.
+
+What enters: uploads. What leaves: predictions. This module does not know how an image is read.
+"""
+
+import secrets
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+
+from app.api import body, problems
+from app.api.schemas import Normalisation, Prediction, Predictions, Refused
+from app.api.services import ServicesDep
+from app.errors import Refusal
+from app.image.encode import to_data_url
+from app.predict.predictor import Predicted, Seen
+
+router = APIRouter(tags=["predict"], responses=problems.DOCUMENTED)
+
+FILE: Final = {"type": "string", "format": "binary"}
+
+
+def _multipart(field: str, schema: dict[str, Any]) -> dict[str, Any]:
+    properties = {"type": "object", "required": [field], "properties": {field: schema}}
+    return {"multipart/form-data": {"schema": properties}}
+
+
+ONE_IMAGE: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            **_multipart("file", FILE),
+            "application/json": {"schema": body.ImageBody.model_json_schema()},
+            "image/*": {"schema": FILE},
+            "application/octet-stream": {"schema": FILE},
+        },
+    }
+}
+MANY_IMAGES: Final = {
+    "requestBody": {
+        "required": True,
+        "content": _multipart("files", {"type": "array", "items": FILE}),
+    }
+}
+Version = Annotated[
+    int | None, Query(ge=1, description="answer with this version instead of the live one")
+]
+
+
+@router.post("/predict", response_model_exclude_none=True, openapi_extra=ONE_IMAGE)
+async def predict(
+    request: Request, services: ServicesDep, version: Version = None, explain: bool = False
+) -> Prediction:
+    """Read one handwritten digit."""
+    upload = await body.read_image(request)
+    predicted = await services.predictor.predict(upload, version)
+    prediction = _prediction(predicted)
+    if explain:
+        answer, seen = predicted
+        spoke = services.live.of(answer.version).saliency(seen.normalised.pixels, answer.digit)
+        prediction.seen = to_data_url(seen.normalised.pixels)
+        prediction.saliency = to_data_url(spoke)
+        prediction.normalisation = _normalisation(seen)
+    return prediction
+
+
+@router.post("/predict/batch", response_model_exclude_none=True, openapi_extra=MANY_IMAGES)
+async def predict_batch(
+    request: Request, services: ServicesDep, version: Version = None
+) -> Predictions:
+    """Read many digits with one version; one bad image never spoils the others."""
+    uploads = await body.read_images(request, services.settings.max_batch_files)
+    predicted, answered_by = await services.predictor.predict_batch(uploads, version)
+    return Predictions(predictions=[_element(each) for each in predicted], version=answered_by)
+
+
+def _element(predicted: Predicted | Refusal) -> Prediction | Refused:
+    if isinstance(predicted, Refusal):
+        return Refused(error=problems.of(predicted))
+    return _prediction(predicted)
+
+
+def _prediction(predicted: Predicted) -> Prediction:
+    answer = predicted.answer
+    return Prediction(
+        id=secrets.token_hex(8),
+        digit=answer.digit,
+        confidence=answer.probabilities[answer.digit],
+        probabilities=answer.probabilities,
+        is_digit=answer.is_digit,
+        version=answer.version,
+    )
+
+
+def _normalisation(seen: Seen) -> Normalisation:
+    left, top, right, bottom = (round(edge * seen.scale) for edge in seen.normalised.box)
+    return Normalisation(
+        inverted=seen.normalised.inverted,
+        box=(left, top, right, bottom),
+        shift=seen.normalised.shift,
+    )

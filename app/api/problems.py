@@ -1,0 +1,119 @@
+"""Every error as RFC 9457 problem details.
+
+What enters: a refusal of the domain, FastAPI's and Starlette's own errors, or a defect. What
+leaves: `application/problem+json`. This module does not know which route raised.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from app import logs
+from app.api.schemas import FieldProblem, Problem
+from app.errors import FieldError, InvalidField, MalformedRequest, Refusal
+
+MEDIA_TYPE: Final = "application/problem+json"
+DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {"model": Problem, "description": "What went wrong, as RFC 9457 problem details"}
+}
+HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+log = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` answer every error in the one form."""
+    app.add_exception_handler(Refusal, _refusal)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _defect)
+
+
+def of(refusal: Refusal) -> Problem:
+    """Describe a refusal."""
+    errors = [FieldProblem(field=each.field, message=each.message) for each in refusal.errors]
+    return _problem(
+        refusal.status, refusal.code, refusal.title, refusal.detail, errors=errors or None
+    )
+
+
+def response(refusal: Refusal) -> JSONResponse:
+    """Answer with a refusal."""
+    headers = {}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return _response(of(refusal), headers)
+
+
+def invalid(errors: Sequence[Any]) -> Refusal:
+    """Turn pydantic's errors into one refusal: a body that is no JSON, or fields that are wrong."""
+    for error in errors:
+        if error["type"] in ("json_invalid", "model_type", "model_attributes_type"):
+            return MalformedRequest(f"The body is not a JSON object: {error['msg']}.")
+    fields = [FieldError(_name(error["loc"]), _message(error)) for error in errors]
+    detail = "; ".join(f"{field}: {message}" for field, message in fields)
+    return InvalidField(detail, errors=fields)
+
+
+async def _refusal(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refusal)
+    return response(error)
+
+
+async def _validation(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return response(invalid(error.errors()))
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = HTTP_CODES.get(error.status_code, "malformed_request")
+    title = code.replace("_", " ").capitalize()
+    asked = f"{request.method} {request.url.path}"
+    detail = {
+        404: f"There is no {asked}; /docs shows what there is.",
+        405: f"{asked} is not possible; the header Allow says what is.",
+    }.get(error.status_code, str(error.detail))
+    problem = _problem(error.status_code, code, title, detail)
+    return _response(problem, dict(error.headers or {}))
+
+
+async def _defect(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    detail = "This is a defect of the service. Its log tells more, under this request id."
+    return _response(_problem(500, "internal_error", "Internal error", detail), {})
+
+
+def _problem(status: int, code: str, title: str, detail: str, **more: Any) -> Problem:
+    return Problem(
+        type="about:blank",
+        title=title,
+        status=status,
+        detail=detail,
+        code=code,
+        request_id=logs.request_id.get(),
+        **more,
+    )
+
+
+def _response(problem: Problem, headers: dict[str, str]) -> JSONResponse:
+    body = problem.model_dump(exclude_none=True)
+    headers = {"X-Request-ID": problem.request_id, **headers}
+    return JSONResponse(body, problem.status, headers, MEDIA_TYPE)
+
+
+def _name(location: tuple[str | int, ...]) -> str:
+    names = [str(part) for part in location if part not in ("body", "query", "path", "header")]
+    return ".".join(names) or "body"
+
+
+def _message(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "is not a known field"
+    return str(error["msg"])

@@ -1,0 +1,118 @@
+"""The bodies of answers, as clients see them.
+
+What enters: rows, cards and answers of the domain. What leaves: the contract's JSON. This module
+does not know how anything came about.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.card import Card, EpochRecord
+from app.train.job import Status
+
+
+class Normalisation(BaseModel):
+    """What was done to the upload before the network saw it."""
+
+    inverted: bool = Field(description="the ink was darker than its background")
+    box: tuple[int, int, int, int] = Field(
+        description="the ink's left, top, right and bottom, in the upright upload's pixels"
+    )
+    shift: tuple[float, float] = Field(description="x and y that centred the mass, of 28 pixels")
+
+
+class Prediction(BaseModel):
+    id: str
+    digit: int = Field(ge=0, le=9)
+    confidence: float = Field(description="the probability of `digit`")
+    probabilities: list[float] = Field(min_length=10, max_length=10)
+    is_digit: bool = Field(description="false: the image does not look like a digit at all")
+    version: int
+    seen: str | None = Field(None, description="what the network was given, a PNG data URL")
+    saliency: str | None = Field(None, description="which pixels spoke for it, a PNG data URL")
+    normalisation: Normalisation | None = None
+
+
+class FieldProblem(BaseModel):
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem] | None = None
+
+
+class Refused(BaseModel):
+    error: Problem
+
+
+class Predictions(BaseModel):
+    predictions: list[Prediction | Refused]
+    version: int
+
+
+class Progress(BaseModel):
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    fraction: float
+    eta: float = Field(description="seconds left, at the speed so far")
+
+
+class Result(BaseModel):
+    version: int
+    test_accuracy: float
+    promoted: bool
+    reason: str
+
+
+class JobError(BaseModel):
+    code: str
+    message: str
+
+
+class Job(BaseModel):
+    """A training job; `epochs` grows as it goes."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    status: Status
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    hyperparameters: dict[str, Any]
+    attempt: int
+    progress: Progress | None
+    epochs: list[EpochRecord]
+    result: Result | None
+    error: JobError | None
+
+
+class Jobs(BaseModel):
+    data: list[Job]
+    has_more: bool
+
+
+class Versions(BaseModel):
+    data: list[Card]
+    current: int | None
+
+
+class Activation(BaseModel):
+    """The body of `PUT /models/current`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: int = Field(ge=1)

@@ -1,0 +1,46 @@
+"""What routes work with: opened by the app's lifespan, reached through `Annotated` aliases.
+
+What enters: a request. What leaves: the services behind it, or the refusal of a change that nobody
+may make. This module does not know what routes do with them.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.errors import Unauthenticated
+from app.predict.live import Live
+from app.predict.predictor import Predictor
+from app.registry import Registry
+from app.settings import Settings
+from app.store import Store
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that lives as long as the app."""
+
+    settings: Settings
+    registry: Registry
+    store: Store
+    live: Live
+    predictor: Predictor
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.state.services
+    return services
+
+
+def _may_change(services: Annotated[Services, Depends(_services)]) -> None:
+    if not services.settings.open_to_changes:
+        raise Unauthenticated(
+            "This service answers predictions and health alone (MYNET_AUTH=predict)."
+        )
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+MayChange = Depends(_may_change)

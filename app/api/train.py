@@ -1,0 +1,103 @@
+"""`/train`: jobs, and their logs.
+
+What enters: hyperparameters and job ids. What leaves: jobs. This module does not know how a network
+is trained: it queues, and reads what the training process tells.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
+
+from app.api import body, problems, schemas
+from app.api.services import MayChange, Services, ServicesDep
+from app.train import job as jobs
+from app.train import log
+from app.train.hyperparameters import Hyperparameters
+from app.train.job import Status
+
+router = APIRouter(
+    prefix="/train", tags=["train"], responses=problems.DOCUMENTED, dependencies=[MayChange]
+)
+
+FOLLOW_POLL: Final = 0.5
+WANTED: Final = {
+    "requestBody": {
+        "content": {"application/json": {"schema": Hyperparameters.model_json_schema()}}
+    }
+}
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@router.post("", status_code=202, openapi_extra=WANTED)
+async def create(
+    request: Request,
+    response: Response,
+    services: ServicesDep,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> schemas.Job:
+    """Queue a training; the empty body is the documented loop."""
+    wanted = await body.read_json(request, Hyperparameters)
+    created = await asyncio.to_thread(
+        jobs.create,
+        services.store,
+        wanted,
+        most_queued=services.settings.train_queue,
+        key=idempotency_key,
+    )
+    response.headers["Location"] = f"/train/{created.id}"
+    return schemas.Job.model_validate(created)
+
+
+@router.get("")
+def list_jobs(
+    services: ServicesDep,
+    status: Status | None = None,
+    after: Annotated[str | None, Query(description="id of the last job seen")] = None,
+    limit: Limit = 100,
+) -> schemas.Jobs:
+    """List jobs, newest first."""
+    before = jobs.get(services.store, after).number if after else None
+    found = services.store.jobs(status, before, limit + 1)
+    data = [schemas.Job.model_validate(each) for each in found[:limit]]
+    return schemas.Jobs(data=data, has_more=len(found) > limit)
+
+
+@router.get("/{job_id}")
+def get_job(job_id: str, services: ServicesDep) -> schemas.Job:
+    """Tell how a job is doing."""
+    return schemas.Job.model_validate(jobs.get(services.store, job_id))
+
+
+@router.post("/{job_id}/cancel", status_code=202)
+def cancel(job_id: str, services: ServicesDep) -> schemas.Job:
+    """End a job that is queued or runs."""
+    return schemas.Job.model_validate(jobs.cancel(services.store, job_id))
+
+
+@router.get("/{job_id}/log", response_class=PlainTextResponse)
+async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> Response:
+    """Give the tutorial's own lines; with `follow`, as they come, until the job has ended."""
+    await asyncio.to_thread(jobs.get, services.store, job_id)
+    if follow:
+        return StreamingResponse(_follow(services, job_id), media_type="text/plain; charset=utf-8")
+    lines = await asyncio.to_thread(log.lines, services.store, job_id)
+    return PlainTextResponse("".join(lines.text))
+
+
+async def _follow(services: Services, job_id: str) -> AsyncIterator[str]:
+    after, ended = 0, False
+    while not ended:
+        # Whether it ends is read before the lines are, so that the last lines are not lost.
+        job = await asyncio.to_thread(jobs.get, services.store, job_id)
+        ended = Status(job.status).is_final or services.draining.is_set()
+        lines = await asyncio.to_thread(log.lines, services.store, job_id, after)
+        after = lines.last
+        for line in lines.text:
+            yield line
+        if not ended:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(services.draining.wait(), FOLLOW_POLL)

@@ -1,0 +1,45 @@
+"""Files that are whole or absent, whatever happens in between.
+
+What enters: a path and what to write there. What leaves: the file, safe on disk. This module does
+not know what is in it.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+TEMPORARY: Final = ".tmp"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Hand out a temporary name beside `path`; on leaving, what lies there durably replaces it.
+
+    Where the body raises, `path` stays as it was and the temporary file goes.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    try:
+        yield temporary
+        temporary.chmod(0o644)  # some writers leave files that a backup could not read
+        _fsync(temporary)
+        temporary.replace(path)
+        _fsync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left behind. Call it where no writer can be at work."""
+    for leftover in folder.glob(f".*{TEMPORARY}"):
+        leftover.unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

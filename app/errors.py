@@ -1,0 +1,96 @@
+"""Every refusal of the service: one class, one code, one status.
+
+What enters: the reason, in words for the person who called. What leaves: an exception that
+`app.api.problems` turns into RFC 9457 problem details. This module knows nothing of HTTP
+libraries; `status` is a number that the contract fixes.
+
+The flow of a prediction, and the error that belongs to each step::
+
+    upload      MalformedRequest  BodyTooLarge  InvalidField
+    decode      NotAnImage  ImageTooLarge
+    normalise   BlankImage
+    batch       Busy  DeadlineExceeded
+    MyNet       NotReady
+
+and of a training job or a version::
+
+    request     InvalidField  Unauthenticated  Busy
+    look-up     NotFound
+    transition  Conflict
+"""
+
+from typing import ClassVar, NamedTuple
+
+
+class FieldError(NamedTuple):
+    """One field that was refused: its name as the client wrote it, and what would be right."""
+
+    field: str
+    message: str
+
+
+class Refusal(Exception):
+    """A request that the service understood and will not fulfil.
+
+    `detail` says what was wrong and what would be right; `retry_after` is in seconds.
+    """
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(
+        self, detail: str, *, errors: list[FieldError] | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors or []
+        self.retry_after = retry_after
+
+
+class MalformedRequest(Refusal):
+    status, code, title = 400, "malformed_request", "The body cannot be read"
+
+
+class Unauthenticated(Refusal):
+    status, code, title = 401, "unauthenticated", "A key is required"
+
+
+class NotFound(Refusal):
+    status, code, title = 404, "not_found", "There is no such thing"
+
+
+class Conflict(Refusal):
+    status, code, title = 409, "conflict", "The present state does not allow this"
+
+
+class BodyTooLarge(Refusal):
+    status, code, title = 413, "body_too_large", "The body is too large"
+
+
+class ImageTooLarge(Refusal):
+    status, code, title = 413, "image_too_large", "The image has too many pixels"
+
+
+class NotAnImage(Refusal):
+    status, code, title = 415, "not_an_image", "The upload is not an image"
+
+
+class InvalidField(Refusal):
+    status, code, title = 422, "invalid_field", "A field is not valid"
+
+
+class BlankImage(Refusal):
+    status, code, title = 422, "blank_image", "There is no ink in the image"
+
+
+class Busy(Refusal):
+    status, code, title = 429, "busy", "The queue is full"
+
+
+class NotReady(Refusal):
+    status, code, title = 503, "not_ready", "The service is not ready"
+
+
+class DeadlineExceeded(Refusal):
+    status, code, title = 504, "deadline_exceeded", "The answer took too long"

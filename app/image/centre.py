@@ -1,0 +1,97 @@
+"""Bring a digit's ink to MNIST's size, stroke width and place.
+
+What enters: the ink, cropped to the digit, light on dark. What leaves: 28x28 pixels and the shift
+that centred them. This module does not know where in the picture the ink was.
+"""
+
+from typing import Final
+
+import cv2
+import numpy as np
+from cv2.typing import MatLike
+from numpy.typing import NDArray
+
+from app.image.mnist_form import BOX, SIDE
+
+# Widths in pixels of the 20x20 box. In MNIST the middle 90 % lie between 1.8 and 4.1.
+THIN: Final = (2.2, 2.7)
+THICK: Final = (4.0, 3.4)
+
+# A bitmap of a few pixels is enlarged to this, so that its strokes can be measured and trimmed,
+# and its blurred edges are drawn tight. Twice as much is enough for any.
+ENLARGED: Final = 80
+EDGE: Final = (90, 165)
+
+# MNIST put the centre of mass, rounded down, on pixel 14: on average it lies there.
+MIDDLE: Final = 14.0
+
+
+def to_mnist(ink: MatLike) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    """Scale the longer side to 20 pixels and centre the mass in 28x28 (H, W) uint8."""
+    return _centre(_fit(_even_stroke(_resize(ink))))
+
+
+def stretch(ink: MatLike, low: float, high: float) -> MatLike:
+    """Map low..high to 0..255."""
+    scale = 255 / max(high - low, 1.0)
+    levels = (np.arange(256, dtype=np.float32) - low) * scale
+    return cv2.LUT(ink, np.clip(levels, 0, 255).astype(np.uint8))
+
+
+def _resize(ink: MatLike) -> MatLike:
+    ratio = ENLARGED / max(ink.shape)
+    if ratio < 0.5:
+        return cv2.resize(ink, None, fx=2 * ratio, fy=2 * ratio, interpolation=cv2.INTER_AREA)
+    if ratio <= 1.3:
+        return ink
+    large = cv2.resize(ink, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_CUBIC)
+    return stretch(large, *EDGE)
+
+
+def _even_stroke(ink: MatLike) -> MatLike:
+    """Thicken hairlines, which scaling would wash out, and thin strokes that fill their holes."""
+    unit = max(ink.shape) / BOX
+    width = _stroke_width(ink) / unit
+    if width < THIN[0]:
+        side = _odd((THIN[1] - width) * unit)
+        return cv2.dilate(
+            np.pad(ink, side // 2), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        )
+    if width > THICK[0]:
+        side = _odd((width - THICK[1]) * unit)
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        thinner = cv2.erode(ink, disc, borderType=cv2.BORDER_CONSTANT, borderValue=(0.0,))
+        return thinner if thinner.max() > 127 else ink
+    return ink
+
+
+def _stroke_width(ink: MatLike) -> float:
+    """Four times the mean distance to the edge: exact for a long stroke of one width."""
+    mask = np.pad((ink > 127).astype(np.uint8), 1)
+    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 3)[mask > 0]
+    return 4 * float(inside.mean()) - 1 if inside.size else 0.0
+
+
+def _odd(size: float) -> int:
+    return int(size / 2) * 2 + 1
+
+
+def _fit(ink: MatLike) -> MatLike:
+    x, y, width, height = cv2.boundingRect((ink > 60).astype(np.uint8))
+    ink = ink[y : y + height, x : x + width]
+    ratio = BOX / max(ink.shape)
+    size = max(1, round(width * ratio)), max(1, round(height * ratio))
+    return cv2.resize(ink, size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC)
+
+
+def _centre(ink: MatLike) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    height, width = ink.shape
+    moments = cv2.moments(ink)
+    corner = []
+    for first, length in (("m10", width), ("m01", height)):
+        mass = moments[first] / moments["m00"]
+        corner.append(min(max(round(MIDDLE - mass), 0), SIDE - length))
+    x, y = corner
+    pixels = np.zeros((SIDE, SIDE), np.uint8)
+    pixels[y : y + height, x : x + width] = ink
+    return pixels, (x - (SIDE - width) / 2, y - (SIDE - height) / 2)

@@ -1,0 +1,119 @@
+"""Tell the digit from all other ink: specks, frames, and what the border cuts off.
+
+What enters: a mask and the amounts of ink. What leaves: the mask of the digit alone, or None. This
+module does not know which digit it is.
+"""
+
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+from cv2.typing import MatLike
+from numpy.typing import NDArray
+
+from app.image.mask import Threshold
+
+# Pieces are told apart on a coarse grid: it joins what a pen left broken, and is cheap.
+GRID: Final = 128
+SPECK: Final = 0.04
+# A piece belongs to the digit where the gap is at most this share of the digit's size.
+GAP: Final = 0.2
+# Of the threshold: strokes, even blurred, leave at most 0.3 around them, and faint ones 0.15;
+# remnants of shadows leave 0.2 to 0.8, and are always faint.
+FADED: Final = 0.4
+FAINT: Final = 70
+
+
+class Box(NamedTuple):
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def gap(self, other: "Box") -> int:
+        across = max(other.left - self.right, self.left - other.right)
+        return max(across, other.top - self.bottom, self.top - other.bottom)
+
+    def union(self, other: "Box") -> "Box":
+        lowest = map(min, self[:2], other[:2])
+        highest = map(max, self[2:], other[2:])
+        return Box(*lowest, *highest)
+
+
+def keep_digit(mask: MatLike, amount: MatLike) -> MatLike | None:
+    """Keep the heaviest piece near the middle, and the pieces beside it that are no specks."""
+    cells, weights = _to_grid(mask, amount)
+    # Cells that touch at a distance of one belong to the same stroke, broken by a dry pen.
+    near = cv2.dilate(cells, np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(near)
+    labels = labels * cells
+    masses = np.bincount(labels.ravel(), weights.ravel(), count).astype(np.float64)
+    masses[0] = 0
+    boxes = [Box(x, y, x + w, y + h) for x, y, w, h, _ in stats.tolist()]
+    for piece in np.flatnonzero(masses):
+        if _is_frame(labels == piece, boxes[piece]):
+            masses[piece] = 0
+    if not masses.any():
+        return None
+    kept = np.zeros(count, np.uint8)
+    kept[_gather(masses, boxes, cells.shape)] = 1
+    chosen = cv2.dilate(kept[labels], np.ones((3, 3), np.uint8))
+    whole = cv2.resize(chosen, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return cv2.bitwise_and(whole, mask)
+
+
+def ends_sharply(digit: MatLike, amount: MatLike, threshold: Threshold) -> bool:
+    """A stroke ends within few pixels; the rest of a shadow fades away slowly."""
+    near = cv2.dilate(digit, np.ones((5, 5), np.uint8))
+    far = cv2.dilate(digit, np.ones((13, 13), np.uint8))
+    around = amount[far > near]
+    share = FADED if threshold.full > FAINT else FADED / 2
+    return not around.size or bool(np.median(around) < share * threshold.at)
+
+
+def _to_grid(mask: MatLike, amount: MatLike) -> tuple[MatLike, MatLike]:
+    ratio = min(1.0, GRID / max(mask.shape))
+    height, width = (max(1, round(side * ratio)) for side in mask.shape)
+    share = cv2.resize(mask * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA)
+    inked = cv2.multiply(mask, amount)
+    weights = cv2.resize(inked, (width, height), interpolation=cv2.INTER_AREA)
+    return (share > 0).astype(np.uint8), weights
+
+
+def _is_frame(piece: MatLike, box: Box) -> bool:
+    """A frame is large, covers all four of its sides and is empty inside; a 0 is round."""
+    rows, columns = piece.shape
+    width, height = box.right - box.left, box.bottom - box.top
+    if width < 0.6 * columns or height < 0.6 * rows:
+        return False
+    part = piece[box.top : box.bottom, box.left : box.right]
+    x, y = max(2, width // 12), max(2, height // 12)
+    sides = (part[:y].any(0), part[-y:].any(0), part[:, :x].any(1), part[:, -x:].any(1))
+    inside = part[y : height - y, x : width - x]
+    return bool(min(side.mean() for side in sides) > 0.9 and inside.sum() < 0.05 * part.sum())
+
+
+def _gather(masses: NDArray[np.float64], boxes: list[Box], shape: tuple[int, ...]) -> list[int]:
+    scores = [mass * _standing(box, shape) for mass, box in zip(masses, boxes, strict=True)]
+    best = int(np.argmax(scores))
+    whole = boxes[best]
+    reach = GAP * max(whole.right - whole.left, whole.bottom - whole.top)
+    kept, others = [best], [int(i) for i in np.flatnonzero(masses >= SPECK * masses[best])]
+    others.remove(best)
+    # Each piece that joins may bring the next one within reach.
+    while joining := [piece for piece in others if whole.gap(boxes[piece]) <= reach]:
+        for piece in joining:
+            whole = whole.union(boxes[piece])
+            others.remove(piece)
+        kept += joining
+    return kept
+
+
+def _standing(box: Box, shape: tuple[int, ...]) -> float:
+    """Neighbours that the border cuts, and shadows, lie at the edge; the digit seldom does."""
+    rows, columns = shape
+    off = max(
+        abs((box.left + box.right) / columns - 1), abs((box.top + box.bottom) / rows - 1)
+    )  # 0 in the middle, 1 at the border
+    cut = box.left <= 0 or box.top <= 0 or box.right >= columns or box.bottom >= rows
+    return (0.6 if cut else 1.0) * (1 - 0.4 * off)

@@ -1,0 +1,84 @@
+"""From colour and transparency to one tone, keeping the contrast between ink and ground.
+
+What enters: (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA pixels. What leaves: (H, W) grey pixels.
+This module does not know file formats, nor which of the tones is the ink.
+"""
+
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.uint8]
+
+SOLID: Final = 200
+LIKE: Final = 40
+UNLIKE: Final = 60
+
+SAMPLE: Final = 256
+GAIN: Final = 1.25
+
+
+def flatten(pixels: Pixels) -> Pixels:
+    """Lay transparent pixels on a backdrop from which what is drawn stands out."""
+    if pixels.ndim < 3 or pixels.shape[2] < 4:
+        return pixels
+    colour, alpha = np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])
+    # A picture that is transparent everywhere comes from writers that leave alpha unset.
+    if alpha.min() == 255 or alpha.max() == 0:
+        return colour
+    ground = np.full_like(colour, np.rint(_backdrop(colour, alpha)))
+    cover = cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB)
+    drawn = cv2.multiply(colour, cover, scale=1 / 255)
+    bare = cv2.multiply(ground, cv2.bitwise_not(cover), scale=1 / 255)
+    return cv2.add(drawn, bare).astype(np.uint8, copy=False)
+
+
+def _backdrop(colour: Pixels, alpha: Pixels) -> NDArray[np.float32]:
+    """Continue a card's own paper; set bare ink off against white or black."""
+    solid = alpha >= min(SOLID, int(alpha.max()))
+    luma = _luminance(colour)
+    rim = solid & (cv2.erode(solid.view(np.uint8), np.ones((3, 3), np.uint8)) == 0)
+    if rim.any():
+        tone = np.median(luma[rim])
+        away = cv2.absdiff(luma, np.full_like(luma, tone))
+        rim_away, all_away = away[rim], away[solid]
+        # On a card the edge is paper all round and the ink lies inside. Where other tones reach
+        # the edge as often as they occur at all, they are strokes of several colours.
+        inside = np.mean(all_away > UNLIKE)
+        if np.mean(rim_away < LIKE) > 0.8 and inside > max(0.002, 2 * np.mean(rim_away > UNLIKE)):
+            return np.asarray(np.median(colour[rim], axis=0), np.float32)
+    dark = np.median(luma[solid]) < 128
+    return np.full(3, 255 if dark else 0, np.float32)
+
+
+def to_tones(pixels: Pixels) -> Pixels:
+    """Luminance, or one channel where coloured ink stands out in it far better."""
+    if pixels.ndim == 2:
+        return pixels
+    step = min(1.0, SAMPLE / max(pixels.shape[:2]))
+    sample = _shrink(pixels, step)
+    if min(pixels.shape[:2]) * step < 1 or np.ptp(sample, axis=2).max() == 0:
+        return _luminance(pixels)
+    channels = [_contrast(sample[..., i]) for i in range(3)]
+    best = int(np.argmax(channels))
+    if channels[best] > GAIN * _contrast(_luminance(sample)):
+        return np.ascontiguousarray(pixels[..., best])
+    return _luminance(pixels)
+
+
+def _shrink(pixels: Pixels, step: float) -> Pixels:
+    small = cv2.resize(pixels, None, fx=step, fy=step, interpolation=cv2.INTER_AREA)
+    return small.astype(np.uint8, copy=False)
+
+
+def _luminance(pixels: Pixels) -> Pixels:
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+
+
+def _contrast(tones: Pixels) -> float:
+    """How far the most marked hundredth of the pixels stands off from its surroundings."""
+    wide = cv2.blur(tones, (31, 31))
+    away = np.sort(cv2.absdiff(tones, wide), axis=None)
+    return float(away[-max(1, away.size // 100) :].mean())

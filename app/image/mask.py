@@ -1,0 +1,91 @@
+"""From amounts of ink to a mask: where a pen touched the paper.
+
+What enters: ink per pixel. What leaves: `Threshold`, or None where there is nothing but noise.
+This module does not know shapes; `clean` does.
+"""
+
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+from cv2.typing import MatLike
+from numpy.typing import NDArray
+
+SMALL: Final = 48
+# Of 255: fainter than this is not ink, even on a spotless ground.
+FAINTEST: Final = 14
+# Share of the variance that two plain tones explain; an even ramp of noise reaches 0.75.
+TWO_TONES: Final = 0.85
+
+
+# Neighbours in a picture are alike. In noise they are so by chance only, and chance shrinks with
+# size; the thinnest lines on an empty canvas still reach twice this.
+ALIKE: Final = 0.15
+CHANCE: Final = 1.6
+
+
+class Threshold(NamedTuple):
+    """From `at` on there is ink; `full` is what the middle of a stroke has."""
+
+    at: float
+    full: float
+
+
+class Split(NamedTuple):
+    at: int
+    explained: float
+    low: float
+    high: float
+
+
+def find_threshold(amount: MatLike) -> Threshold | None:
+    """Part ink from background by Otsu's method, above the noise of the background."""
+    counts = cv2.calcHist([amount], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+    split = _otsu(counts)
+    gap = split.high - split.low
+    if max(amount.shape) < SMALL:
+        return Threshold(split.at, _quantile(counts, 0.98)) if gap > 20 else None
+    # Thick strokes cover so much that the median is no measure of the background any more.
+    if split.explained > TWO_TONES and gap > 40 and counts[split.at :].sum() > 0.02 * amount.size:
+        return Threshold(split.at, split.high)
+    quiet, middle = _quantile(counts, 0.16), _quantile(counts, 0.5)
+    floor = middle + max(FAINTEST, 4 * (middle - quiet))
+    if floor >= 250 or counts[floor:].sum() < 4:
+        return None
+    # Again among what stands out: thin strokes are too few to show in the whole histogram, and
+    # this leaves ruled lines, fainter than the pen, below the threshold.
+    counts[:floor] = 0
+    at = max(floor, int(0.9 * _otsu(counts).at))
+    return Threshold(at, max(_quantile(counts, 0.9), at + 1))
+
+
+def is_noise(thumb: MatLike) -> bool:
+    """True where no pixel of the thumbnail tells anything about the next one, nor the one below."""
+    away = thumb.astype(np.float32) - float(thumb.mean())
+    power = float(np.mean(away * away))
+    if min(thumb.shape) < 2 or power == 0.0:
+        return power == 0.0
+    beside = float(np.mean(away[:, 1:] * away[:, :-1]))
+    below = float(np.mean(away[1:] * away[:-1]))
+    return bool(max(beside, below) < (ALIKE + CHANCE / max(thumb.shape)) * power)
+
+
+def _quantile(counts: NDArray[np.float64], share: float) -> int:
+    total = np.cumsum(counts)
+    return int(np.searchsorted(total, share * total[-1]))
+
+
+def _otsu(counts: NDArray[np.float64]) -> Split:
+    """Otsu (1979): the split with the greatest variance between both classes."""
+    share = counts / max(1.0, float(counts.sum()))
+    values = np.arange(256)
+    below, first = np.cumsum(share), np.cumsum(share * values)
+    mean = float(first[-1])
+    weight = below * (1 - below)
+    between = np.where(weight > 1e-9, (mean * below - first) ** 2 / np.maximum(weight, 1e-9), 0)
+    # Where nothing lies between the classes every split is as good: take the middle one.
+    best = int(np.flatnonzero(between >= between.max() * (1 - 1e-6)).mean())
+    variance = float(share @ (values - mean) ** 2)
+    low = float(first[best]) / max(float(below[best]), 1e-9)
+    high = (mean - float(first[best])) / max(1 - float(below[best]), 1e-9)
+    return Split(best + 1, float(between[best]) / max(variance, 1e-9), low, high)

@@ -1,0 +1,113 @@
+"""Any grey image of one digit to MNIST's own form.
+
+What enters: (H, W) grey pixels, dark on light or light on dark, of any size. What leaves:
+`Normalised`: ink light on dark, its longer side 20 pixels, its centre of mass in the centre of
+28x28, as MNIST's makers prepared theirs (LeCun, Bottou, Bengio, Haffner: Gradient-based learning
+applied to document recognition, Proc. IEEE 86(11), 1998). An image already in that form passes
+untouched. This module does not know file formats, colour, or the network.
+
+    polarity, page  ink      how much ink is where, whatever the light
+    mask            lines    clean        which of it is the digit
+    centre                   size, stroke width and place
+"""
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+from cv2.typing import MatLike
+from numpy.typing import NDArray
+
+from app.errors import BlankImage
+from app.image.centre import stretch, to_mnist
+from app.image.clean import ends_sharply, keep_digit
+from app.image.ink import SMALL, find_ink
+from app.image.lines import drop_lines
+from app.image.mask import find_threshold
+from app.image.mnist_form import from_mnist_form
+
+# Requests run side by side already: OpenCV's own threads would take cores from one another.
+cv2.setNumThreads(1)
+
+Box: TypeAlias = tuple[int, int, int, int]
+
+# More pixels than this show nothing in 28x28 any more.
+WORK: Final = 512
+# A digit smaller than this share of the picture cannot be told from dirt.
+SPECK: Final = 0.03
+# Edges of strokes, kept for their soft tones.
+MARGIN: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """A digit in MNIST's form, and how it was found in the grey image."""
+
+    pixels: NDArray[np.uint8]  # (28, 28), ink light on dark, C-contiguous
+    inverted: bool  # the ink was darker than its background
+    box: Box  # left, top, right, bottom in the grey image, ends exclusive
+    shift: tuple[float, float]  # x, y in pixels of the 28x28 image that centred the mass
+
+
+def normalise(grey: NDArray[np.uint8]) -> Normalised:
+    """Find the digit and bring it into MNIST's form; raises BlankImage where there is no ink."""
+    known = from_mnist_form(grey)
+    if known is not None:
+        return Normalised(known.pixels, known.inverted, known.box, (0.0, 0.0))
+    factor = -(-max(grey.shape) // WORK)
+    ink = find_ink(_reduce(grey, factor))
+    if ink is None:
+        raise _blank()
+    digit, box = _cut_out(ink.amount)
+    pixels, shift = to_mnist(digit)
+    return Normalised(pixels, ink.inverted, _scale(box, factor, grey.shape), shift)
+
+
+def _reduce(grey: MatLike, factor: int) -> MatLike:
+    """Average blocks of whole pixels: several times as fast as any ratio between."""
+    if factor == 1:
+        return grey
+    height, width = (max(1, side // factor) for side in grey.shape)
+    whole = grey[: height * factor, : width * factor]
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _cut_out(amount: MatLike) -> tuple[MatLike, Box]:
+    """Return the digit's ink, 0 to 255, and its box in the picture."""
+    small = max(amount.shape) < SMALL
+    smooth = amount if small else cv2.GaussianBlur(amount, (3, 3), 0)
+    threshold = find_threshold(smooth)
+    if threshold is None:
+        raise _blank()
+    mask = (smooth >= threshold.at).astype(np.uint8)
+    digit = mask if small else keep_digit(drop_lines(mask), smooth)
+    if digit is None or not (small or ends_sharply(digit, smooth, threshold)):
+        raise _blank()
+    left, top, width, height = cv2.boundingRect(digit)
+    if max(width, height) < max(2, SPECK * max(digit.shape)):
+        raise _blank()
+    box = left, top, left + width, top + height
+    if small:
+        return stretch(_crop(amount, box), 0, threshold.full), box
+    grown = cv2.dilate(digit, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8))
+    ink = cv2.multiply(_crop(amount, box, MARGIN), _crop(grown, box, MARGIN))
+    return stretch(ink, 0.6 * threshold.at, min(threshold.full, 1.4 * threshold.at)), box
+
+
+def _crop(image: MatLike, box: Box, margin: int = 0) -> MatLike:
+    left, top, right, bottom = box
+    rows = slice(max(0, top - margin), bottom + margin)
+    return image[rows, max(0, left - margin) : right + margin]
+
+
+def _scale(box: Box, factor: int, shape: tuple[int, ...]) -> Box:
+    left, top, right, bottom = (edge * factor for edge in box)
+    return left, top, min(right, shape[1]), min(bottom, shape[0])
+
+
+def _blank() -> BlankImage:
+    return BlankImage(
+        "There is no ink in the image, or nothing but noise: "
+        "send one digit that stands out from its background"
+    )

@@ -1,0 +1,108 @@
+"""The app: `create_app(settings)` wires the services, opens and closes them, and mounts the routes.
+
+What enters: settings. What leaves: an ASGI app. This module knows of everything and does nothing
+itself.
+"""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from importlib.metadata import version as version_of
+from types import FrameType
+from typing import TypedDict
+
+import torch
+from fastapi import FastAPI
+
+from app import logs
+from app.api import docs, health, models, predict, problems, train
+from app.api.middleware import BodyLimit, RequestId
+from app.api.services import Services
+from app.net import pick_device
+from app.predict.live import Live
+from app.predict.predictor import Predictor
+from app.settings import Settings, read_settings
+from app.start import prepare
+from app.store import Store
+from app.train.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+class State(TypedDict):
+    services: Services
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the app; without settings, from the environment. Raises SettingsError."""
+    settings = settings or read_settings()
+    logs.configure(settings.log_level, settings.log_format)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
+        async with _open(settings) as services:
+            yield {"services": services}
+
+    app = FastAPI(
+        title="MyNet",
+        version=version_of("mynet"),
+        summary="POST a handwritten digit, get the digit; POST /train, get a better reader.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    for router in (predict.router, train.router, models.router, health.router, docs.router):
+        app.include_router(router)
+    app.mount("/web", docs.assets)
+    app.add_middleware(BodyLimit, most=settings.max_body_bytes)
+    app.add_middleware(RequestId)
+    problems.install(app)
+    return app
+
+
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncIterator[Services]:
+    # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
+    torch.set_num_threads(1)
+    registry = prepare(settings)
+    live = Live(registry, pick_device(settings.device))
+    live.refresh()
+    store = Store(settings.effective_database_url)
+    services = Services(settings, registry, store, live, Predictor(settings, live))
+    watching = asyncio.create_task(live.watch())
+    try:
+        with Supervisor(settings, store), _drain_on_signal(services):
+            yield services
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        services.predictor.close()
+        store.close()
+
+
+@contextmanager
+def _drain_on_signal(services: Services) -> Iterator[None]:
+    """Tell long answers to end when the server is told to: it waits for them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(services.draining.set)
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in before:
+        signal.signal(number, drain)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

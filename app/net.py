@@ -1,0 +1,98 @@
+"""MyNet, and the one input contract that training and prediction share.
+
+What enters: digits in MNIST's own form, 28×28 pixels, ink light on dark. What leaves: ten logits.
+This module does not know where pixels come from, nor what is done with the answer.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SIDE: Final = 28
+PIXELS: Final = SIDE * SIDE
+DIGITS: Final = 10
+MEAN: Final = 0.5
+STD: Final = 1.0
+
+
+class BadWeights(Exception):
+    """Weights that are not MyNet's; the message says what is wrong with them."""
+
+
+class BadDevice(Exception):
+    """A device that was asked for and is not there."""
+
+
+class MyNet(nn.Module):
+    """The tutorial's network: 784-300-256-128-10, 346,742 parameters, ReLU in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(PIXELS, 300)
+        self.fc2 = nn.Linear(300, 256)
+        self.fc3 = nn.Linear(256, 128)
+        self.fc4 = nn.Linear(128, DIGITS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalised pixels, (B, 784) or (B, 28, 28) float32, to logits, (B, 10) float32."""
+        x = x.view(-1, PIXELS)
+        x = F.relu(self.fc1(x))
+        x = F.relu(self.fc2(x))
+        x = F.relu(self.fc3(x))
+        return self.fc4(x)  # type: ignore[no-any-return]
+
+
+def to_input(pixels: Tensor) -> Tensor:
+    """Bring (B, 28, 28) uint8 pixels to MyNet's (B, 784) float32.
+
+    The same operations in the same order as torchvision's `ToTensor` and
+    `Normalize((0.5,), (1.0,))`, so that the values are equal bit for bit.
+    """
+    return pixels.reshape(-1, PIXELS).to(torch.float32).div_(255).sub_(MEAN).div_(STD)
+
+
+def check_weights(weights: object) -> dict[str, Tensor]:
+    """Give `weights` back as MyNet's state dict, float32.
+
+    Raises BadWeights where names or shapes are not MyNet's, or values not finite.
+    """
+    if not isinstance(weights, Mapping):
+        raise BadWeights(f"it holds a {type(weights).__name__}, not a state dict")
+    with torch.device("meta"):  # shapes without values, and without a draw from the random state
+        expected = MyNet().state_dict()
+    if set(weights) != set(expected):
+        names = sorted(map(str, weights))
+        raise BadWeights(f"its names are {names}, MyNet's are {sorted(expected)}")
+    for name, tensor in weights.items():
+        shape, right = tuple(getattr(tensor, "shape", ())), tuple(expected[name].shape)
+        if not isinstance(tensor, Tensor) or shape != right:
+            raise BadWeights(f"{name} has shape {shape}, MyNet's has {right}")
+        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+            raise BadWeights(f"{name} holds values that are not finite floating-point numbers")
+    return {name: weights[name].to(torch.float32) for name in expected}
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn a device setting (`auto`, `cpu`, `cuda`, `cuda:1`, `mps`) into a device that is there.
+
+    Raises BadDevice where the named accelerator is missing.
+    """
+    if name == "auto":
+        name = next((kind for kind in ("cuda", "mps") if _available(kind)), "cpu")
+    device = torch.device(name)
+    if not _available(device.type) or (device.index or 0) >= _count(device.type):
+        raise BadDevice(f"There is no device {name!r} on this machine: use auto or cpu.")
+    return device
+
+
+def _count(kind: str) -> int:
+    return torch.cuda.device_count() if kind == "cuda" else 1
+
+
+def _available(kind: str) -> bool:
+    if kind == "cuda":
+        return torch.cuda.is_available()
+    return kind == "cpu" or (kind == "mps" and torch.backends.mps.is_available())

@@ -1,0 +1,1 @@
+"""Normalised image → batch → MyNet → answer."""

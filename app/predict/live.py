@@ -1,0 +1,103 @@
+"""The model in service: loaded, warmed up, swapped while requests go on.
+
+What enters: the registry, whose CURRENT says what should be live. What leaves: the live model, or
+another version's. This module does not know of requests, nor why CURRENT changes.
+"""
+
+import asyncio
+import logging
+import threading
+from functools import lru_cache
+from typing import Final
+
+import torch
+
+from app.checkpoint import BadCheckpoint
+from app.errors import Conflict, NotReady
+from app.net import SIDE, MyNet
+from app.predict.model import Model
+from app.registry import Registry
+
+POLL: Final = 0.25
+OTHER_VERSIONS: Final = 8
+WARM_UP_SIZES: Final = (1, 32)
+log = logging.getLogger(__name__)
+
+
+class Live:
+    """Holds the live model. A request takes its reference once, so that an answer is of one."""
+
+    def __init__(self, registry: Registry, device: torch.device) -> None:
+        self.registry, self.device = registry, device
+        self.other = lru_cache(OTHER_VERSIONS)(self._load)
+        self._model: Model | None = None
+        self._stamp: tuple[int, int] | None = None
+        self._swapping = threading.Lock()
+
+    @property
+    def model(self) -> Model:
+        """Give the live model. Raises NotReady."""
+        if self._model is None:
+            raise NotReady("No version has been loaded yet.", retry_after=1)
+        return self._model
+
+    def of(self, version: int | None) -> Model:
+        """Give a version's model, the live one for None. Raises NotFound, NotReady."""
+        if version is None or (self._model and self._model.version == version):
+            return self.model
+        return self.other(version)
+
+    def refresh(self) -> None:
+        """Make live what CURRENT names. Raises NotReady, NotFound, BadCheckpoint."""
+        with self._swapping:
+            version = self.registry.current()
+            if version is None:
+                raise NotReady("There is no version to serve.")
+            if self._model is None or self._model.version != version:
+                self._swap(self._load(version))
+
+    def activate(self, version: int) -> None:
+        """Go live with a version that loads and answers. Raises NotFound, Conflict."""
+        with self._swapping:
+            model = self._loadable(version)
+            self.registry.promote(version)
+            self._swap(model)
+
+    def rollback(self) -> int:
+        """Go back to the version that was live before. Raises Conflict."""
+        with self._swapping:
+            model = self._loadable(self.registry.previous())
+            self.registry.rollback()
+            self._swap(model)
+        return model.version
+
+    async def watch(self) -> None:
+        """Follow CURRENT until cancelled. What does not load is logged, and the old stays live."""
+        while True:
+            await asyncio.sleep(POLL)
+            stamp = self.registry.stamp()
+            if stamp != self._stamp:
+                self._stamp = stamp
+                try:
+                    await asyncio.to_thread(self.refresh)
+                except Exception:
+                    log.exception("the new live version cannot be loaded; the previous one stays")
+
+    def _load(self, version: int) -> Model:
+        card = self.registry.card(version)
+        net = MyNet()
+        net.load_state_dict(self.registry.weights(version))
+        model = Model(version, net, card.energy_threshold, self.device)
+        for size in WARM_UP_SIZES:
+            model.answer(torch.zeros(size, SIDE, SIDE, dtype=torch.uint8))
+        return model
+
+    def _loadable(self, version: int) -> Model:
+        try:
+            return self._load(version)
+        except BadCheckpoint as error:
+            raise Conflict(f"Version {version} cannot go live: {error}") from error
+
+    def _swap(self, model: Model) -> None:
+        self._model = model
+        log.info("version %d is live", model.version)

@@ -1,0 +1,129 @@
+"""Versions on disk: one `N.safetensors` each, and `CURRENT`, which names the live one.
+
+What enters: weights and a card. What leaves: the same, by version number. Any number of processes
+may share the folder. This module does not know who serves a version, nor why it was promoted.
+
+`CURRENT` holds the live version in its first line and the ones that were live before it in the
+lines below, newest first, so that a rollback is one atomic replacement, too.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock
+from torch import Tensor
+
+from app import checkpoint
+from app.card import Card
+from app.durable import replacing, sweep
+from app.errors import Conflict, NotFound
+
+CURRENT: Final = "CURRENT"
+HISTORY: Final = 100
+SHIPPED: Final = Path(__file__).parents[1] / "models"
+
+
+class Registry:
+    """The versions in one folder, which is made where it is missing."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._lock = FileLock(folder / ".lock")
+
+    def versions(self) -> list[int]:
+        """List the version numbers, oldest first."""
+        stems = (path.stem for path in self.folder.glob(f"*{checkpoint.SUFFIX}"))
+        return sorted(int(stem) for stem in stems if stem.isdigit())
+
+    def path(self, version: int) -> Path:
+        """Give the file of a version. Raises NotFound."""
+        path = self._file(version)
+        if not path.exists():
+            known = ", ".join(map(str, self.versions()[-10:])) or "none"
+            raise NotFound(f"There is no version {version}; the newest are: {known}.")
+        return path
+
+    def card(self, version: int) -> Card:
+        """Read one card. Raises NotFound, BadCheckpoint."""
+        card = checkpoint.read_card(self.path(version))
+        return card.model_copy(update={"version": version})
+
+    def cards(self) -> list[Card]:
+        """Read all cards, oldest first. Raises BadCheckpoint."""
+        return [self.card(version) for version in self.versions()]
+
+    def weights(self, version: int) -> dict[str, Tensor]:
+        """Read a version's weights, float32. Raises NotFound, BadCheckpoint."""
+        return checkpoint.read_weights(self.path(version))
+
+    def save(self, weights: Mapping[str, Tensor], card: Card) -> int:
+        """Store weights with their card under the next free number, and return that number."""
+        with self._lock:
+            version = max(self.versions(), default=0) + 1
+            checkpoint.write(self._file(version), weights, card)
+        return version
+
+    def adopt_shipped(self, shipped: Path = SHIPPED) -> None:
+        """Copy the shipped checkpoints that are missing here; the best goes live if none is."""
+        with self._lock:
+            sweep(self.folder)
+            known = {card.weights_digest for card in self.cards()}
+            for path in sorted(shipped.glob(f"*{checkpoint.SUFFIX}")):
+                card = checkpoint.read_card(path)
+                if card.weights_digest not in known:
+                    self.save(checkpoint.read_weights(path), card)
+            if self.current() is None and (cards := self.cards()):
+                self.promote(max(cards, key=lambda card: card.test_accuracy).version)
+
+    def current(self) -> int | None:
+        """Give the live version, or None where nothing has gone live yet."""
+        return next(iter(self._history()), None)
+
+    def stamp(self) -> tuple[int, int] | None:
+        """Give what changes whenever CURRENT is replaced, at the price of one system call."""
+        try:
+            status = (self.folder / CURRENT).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_mtime_ns, status.st_ino
+
+    def promote(self, version: int) -> None:
+        """Make a version the live one. Raises NotFound."""
+        self.path(version)
+        with self._lock:
+            history = self._history()
+            if history[:1] != [version]:
+                self._write_history([version, *history][:HISTORY])
+
+    def previous(self) -> int:
+        """Give the version that was live before the current one. Raises Conflict without one."""
+        return self._before()[0]
+
+    def rollback(self) -> int:
+        """Make the previous version the live one again. Raises Conflict without one."""
+        with self._lock:
+            before = self._before()
+            self._write_history(before)
+            return before[0]
+
+    def _before(self) -> list[int]:
+        kept = self.versions()
+        before = [version for version in self._history()[1:] if version in kept]
+        if not before:
+            raise Conflict("No other version was live before this one.")
+        return before
+
+    def _file(self, version: int) -> Path:
+        return self.folder / f"{version}{checkpoint.SUFFIX}"
+
+    def _history(self) -> list[int]:
+        try:
+            return [int(line) for line in (self.folder / CURRENT).read_text().split()]
+        except FileNotFoundError:
+            return []
+
+    def _write_history(self, history: list[int]) -> None:
+        with replacing(self.folder / CURRENT) as temporary:
+            temporary.write_text("".join(f"{version}\n" for version in history))

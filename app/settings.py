@@ -1,0 +1,136 @@
+"""The service's settings, read from the environment once and passed in.
+
+What enters: `MYNET_*` variables, from the environment or from `.env`. What leaves: one frozen
+`Settings`. This module knows nothing of what the settings steer.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX: Final = "MYNET_"
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+class SettingsError(Exception):
+    """The environment does not make a configuration; the message names what is wrong."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. The README's table says the same, and a test compares."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    workers: int = Field(1, ge=1, le=64, description="serving processes")
+    device: str = Field("auto", description="where predictions run: auto, cpu, cuda[:n], mps")
+    train_device: str | None = Field(None, description="where jobs train; unset: as `DEVICE`")
+    train_threads: int | None = Field(
+        None, ge=1, description="threads of a training process; unset: chosen from the cores"
+    )
+    state_dir: Path = Field(Path("var"), description="versions, database, saved jobs")
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL; unset: `sqlite:///{STATE_DIR}/mynet.db`"
+    )
+    data_dir: Path = Field(Path("data"), description="holds `MNIST/raw`; downloaded where missing")
+    checkpoint: Path | None = Field(
+        None, description="`.safetensors` or `.pt` file that becomes a version and goes live"
+    )
+    auth: Literal["none", "predict"] | None = Field(
+        None, description="`none`: all open; `predict`: predictions and health alone"
+    )
+    max_body_bytes: int = Field(10 * 1024**2, ge=1024, description="largest request body, bytes")
+    max_pixels: int = Field(50_000_000, ge=784, description="largest image, width × height")
+    max_queue: int = Field(1024, ge=1, description="predictions under way before 429")
+    max_batch_files: int = Field(256, ge=1, description="images in one `/predict/batch`")
+    predict_timeout: float = Field(2.0, gt=0, description="seconds until 504")
+    train_queue: int = Field(16, ge=1, description="jobs waiting before 429")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe lines that are logged"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="one line an event")
+
+    @field_validator("device", "train_device")
+    @classmethod
+    def _known_device(cls, value: str | None) -> str | None:
+        kind, _, index = (value or "auto").partition(":")
+        if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()):
+            raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
+        return value
+
+    @model_validator(mode="after")
+    def _locked_unless_opened(self) -> "Settings":
+        if self.auth is None and self.host not in LOOPBACK:
+            raise ValueError(
+                f"{PREFIX}HOST={self.host} listens beyond this machine, where anyone could train "
+                f"and swap versions: set {PREFIX}AUTH=predict (predictions and health alone) or "
+                f"{PREFIX}AUTH=none (everything open), or {PREFIX}HOST=127.0.0.1"
+            )
+        return self
+
+    @property
+    def open_to_changes(self) -> bool:
+        return self.auth != "predict"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.state_dir / "models"
+
+    @property
+    def jobs_dir(self) -> Path:
+        """Where running jobs keep what they need to go on after a crash."""
+        return self.state_dir / "jobs"
+
+    @property
+    def effective_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.state_dir / 'mynet.db'}"
+
+    @property
+    def effective_train_device(self) -> str:
+        return self.train_device or self.device
+
+    @property
+    def effective_train_threads(self) -> int:
+        """One core stays free for predictions; past four, batches of 100 gain nothing."""
+        return self.train_threads or min(4, max(1, available_cores() - 1))
+
+
+def available_cores() -> int:
+    """Count the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def read_settings() -> Settings:
+    """Read and check the environment. Raises SettingsError naming each bad or unknown variable."""
+    _refuse_unknown({**dotenv_values(".env"), **os.environ})
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_in_words(dict(each)) for each in error.errors())) from None
+
+
+def _refuse_unknown(environment: Mapping[str, str | None]) -> None:
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    for name in environment:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1) or [", ".join(known)]
+            raise SettingsError(f"{name} is not a setting. Did you mean {near[0]}?")
+
+
+def _in_words(error: Mapping[str, object]) -> str:
+    location = error["loc"]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not isinstance(location, tuple) or not location:
+        return message
+    return f"{PREFIX}{str(location[0]).upper()}={error['input']!s}: {message}"

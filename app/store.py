@@ -1,0 +1,148 @@
+"""Jobs, their events, and the lease of the one supervisor: a database.
+
+What enters: values to keep. What leaves: rows. A change of a job names the state that it expects,
+so that of two writers one is refused. This module does not know which changes make sense: that is
+`app.train.job`.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, cast
+
+from sqlalchemy import ColumnElement, CursorResult, create_engine, event, func, select, update
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import sessionmaker
+
+from app.tables import Base, Event, Job, Lease, now
+
+PRAGMAS: Final = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+
+
+class Store:
+    """The database behind a URL. Tables are made where they are missing."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = create_engine(url)
+        if make_url(url).get_backend_name() == "sqlite":
+            Path(make_url(url).database or ".").parent.mkdir(parents=True, exist_ok=True)
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        writing = self.engine.execution_options(immediate=True)
+        self._read = sessionmaker(self.engine, expire_on_commit=False)
+        self._write = sessionmaker(writing, expire_on_commit=False)
+        with writing.begin() as connection:
+            Base.metadata.create_all(connection)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def add_job(self, job: Job, first: Event, *, most: int) -> Job | None:
+        """Keep a new job with its first event; None where `most` jobs are in its state already.
+
+        Gives the job that has the same idempotency key, where there is one.
+        """
+        same_state = select(func.count()).where(Job.status == job.status)
+        try:
+            with self._write.begin() as session:
+                if (session.scalar(same_state) or 0) >= most:
+                    return None
+                session.add(job)
+                session.flush()
+                session.add(first)
+            return job
+        except IntegrityError:
+            if job.idempotency_key and (known := self.job_by_key(job.idempotency_key)):
+                return known
+            raise
+
+    def job(self, job_id: str) -> Job | None:
+        with self._read() as session:
+            return session.scalar(select(Job).where(Job.id == job_id))
+
+    def job_by_key(self, key: str) -> Job | None:
+        with self._read() as session:
+            return session.scalar(select(Job).where(Job.idempotency_key == key))
+
+    def jobs(
+        self, status: str | None = None, before: int | None = None, limit: int = 100
+    ) -> Sequence[Job]:
+        """List jobs, newest first; `before` is the number of the last one seen."""
+        query = select(Job).order_by(Job.number.desc()).limit(limit)
+        if status is not None:
+            query = query.where(Job.status == status)
+        if before is not None:
+            query = query.where(Job.number < before)
+        with self._read() as session:
+            return session.scalars(query).all()
+
+    def next_job(self, status: str) -> Job | None:
+        """Give the oldest job in this state that need not wait any longer."""
+        due = select(Job).where(Job.status == status, Job.not_before <= now())
+        with self._read() as session:
+            return session.scalar(due.order_by(Job.number).limit(1))
+
+    def change_job(
+        self,
+        job_id: str,
+        *where: ColumnElement[bool],
+        values: dict[str, Any],
+        event: tuple[str, dict[str, Any]] | None = None,
+    ) -> bool:
+        """Change a job if it is as `where` says, and tell it in an event: its kind, its data.
+
+        Says whether it was changed.
+        """
+        change = update(Job).where(Job.id == job_id, *where).values(**values)
+        with self._write.begin() as session:
+            changed = cast(CursorResult[Any], session.execute(change)).rowcount == 1
+            if changed and event:
+                kind, data = event
+                session.add(Event(job_id=job_id, at=now(), kind=kind, data=data))
+        return changed
+
+    def events(
+        self, job_id: str, after: int = 0, kind: str | None = None, limit: int = 1000
+    ) -> Sequence[Event]:
+        """List a job's events, oldest first."""
+        query = select(Event).where(Event.job_id == job_id, Event.number > after)
+        if kind is not None:
+            query = query.where(Event.kind == kind)
+        with self._read() as session:
+            return session.scalars(query.order_by(Event.number).limit(limit)).all()
+
+    def lease_holder(self) -> str | None:
+        """Say who supervises, or None where nobody does."""
+        with self._read() as session:
+            lease = session.get(Lease, 1)
+        return lease.holder if lease and lease.expires_at > now() else None
+
+    def take_lease(self, holder: str, seconds: float) -> bool:
+        """Take or renew the lease. Says False where another holds it."""
+        with self._write.begin() as session:
+            lease = session.get(Lease, 1)
+            if lease and lease.holder != holder and lease.expires_at > now():
+                return False
+            session.merge(Lease(id=1, holder=holder, expires_at=now() + timedelta(seconds=seconds)))
+        return True
+
+    def end_lease(self, holder: str) -> None:
+        """Give the lease up, where `holder` has it."""
+        with self._write.begin() as session:
+            lease = session.get(Lease, 1)
+            if lease and lease.holder == holder:
+                session.delete(lease)
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where _begin_sqlite says, not by magic
+    for pragma in PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that will write must say so at once: one that reads first and writes later is
+    # refused, without any waiting, where another wrote in between.
+    immediate = connection.get_execution_options().get("immediate")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

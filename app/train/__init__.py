@@ -1,0 +1,1 @@
+"""Request → job → loop → checkpoint → evaluate → promote."""

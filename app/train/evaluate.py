@@ -1,0 +1,63 @@
+"""How good a network is, on images that it was not trained with.
+
+What enters: a network and labelled digits. What leaves: metrics. This module does not know where
+the network comes from, nor what follows from its metrics.
+"""
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from app.card import Metrics
+from app.net import DIGITS, MyNet, to_input
+from app.train.data import Dataset, Digits
+
+CHUNK: Final = 2000
+CALIBRATION_IMAGES: Final = 10_000
+REFUSED_SHARE: Final = 0.005
+
+
+class Score(NamedTuple):
+    """Mean cross-entropy, and the share of images that are read right."""
+
+    loss: float
+    accuracy: float
+
+
+def logits_of(model: MyNet, pixels: Tensor, device: torch.device) -> Tensor:
+    """Run (N, 28, 28) uint8 pixels through the network: (N, 10) float32, on the CPU."""
+    with torch.inference_mode():
+        chunks = [model(to_input(chunk).to(device)).cpu() for chunk in torch.split(pixels, CHUNK)]
+    return torch.cat(chunks)
+
+
+def score(model: MyNet, digits: Digits, device: torch.device) -> Score:
+    """Evaluate briefly, as after each epoch."""
+    return _score(logits_of(model, digits.pixels, device), digits.labels)
+
+
+def measure(model: MyNet, data: Dataset, device: torch.device) -> Metrics:
+    """Evaluate for the card, on the test images.
+
+    The threshold under which an image does not look like a digit is a quantile of the logits'
+    energy over training images (Liu et al. 2020, "Energy-based Out-of-distribution Detection").
+    """
+    logits = logits_of(model, data.test.pixels, device)
+    loss, accuracy = _score(logits, data.test.labels)
+    cells = data.test.labels * DIGITS + logits.argmax(1)
+    confusion = torch.bincount(cells, minlength=DIGITS**2).view(DIGITS, DIGITS)
+    known = logits_of(model, data.train.pixels[:CALIBRATION_IMAGES], device).logsumexp(1)
+    return Metrics(
+        test_accuracy=accuracy,
+        test_loss=loss,
+        recall=(confusion.diag().double() / confusion.sum(1).clamp(min=1)).tolist(),
+        confusion=confusion.tolist(),
+        energy_threshold=known.quantile(REFUSED_SHARE).item(),
+    )
+
+
+def _score(logits: Tensor, labels: Tensor) -> Score:
+    right = int((logits.argmax(1) == labels).sum())
+    return Score(F.cross_entropy(logits, labels).item(), right / len(labels))

@@ -1,0 +1,32 @@
+"""What may be asked of a training.
+
+What enters: a client's wishes. What leaves: the same, checked, with the tutorial's values for what
+was not asked. This module does not know what a recipe makes of them, and is light: the server
+imports it, too.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PromoteRule = Literal["if_better", "always", "never"]
+
+
+class Hyperparameters(BaseModel):
+    """What may be asked of a training. The defaults are the tutorial's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    recipe: Literal["documented"] = Field("documented", description="the tutorial's loop")
+    epochs: int = Field(10, ge=1, le=1000)
+    batch_size: int = Field(100, ge=1, le=60_000)
+    learning_rate: float = Field(0.01, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    seed: int | None = Field(
+        None, ge=0, lt=2**53, description="drawn where it is not given, and recorded"
+    )
+    promote: PromoteRule = "if_better"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] | None = Field(
+        None, description="where to train; the service's setting where it is not given"
+    )
+    note: str | None = Field(None, max_length=1000, description="kept on the version's card")

@@ -1,0 +1,197 @@
+"""The life of a training job, on one screen.
+
+What enters: what clients, the supervisor and the training process want to happen to a job. What
+leaves: the job in its next state, and an event that tells of it. This module does not know how a
+network is trained, nor who asks.
+
+    queued ──▶ running ──▶ succeeded | failed | cancelled
+       ▲          │
+       └──────────┘  its process ended, not the job: it goes on from its saved state
+
+Each change names the states that it may start from, and the database applies it only there; a
+training process names its attempt, too, so that what an older attempt still writes is refused.
+"""
+
+import secrets
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement
+
+from app.errors import Busy, Conflict, NotFound
+from app.store import Store
+from app.tables import Event, Job, now
+from app.train.hyperparameters import Hyperparameters
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
+    Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED}),
+    Status.RUNNING: frozenset({Status.QUEUED, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED}),
+    Status.SUCCEEDED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+MOST_DEATHS: Final = 10
+MOST_STUMBLES: Final = 3
+LONGEST_BACK_OFF: Final = 60.0
+RETRY_AFTER: Final = 30
+
+
+class Superseded(Exception):
+    """This attempt is no longer the one that may write: cancelled, or taken over."""
+
+
+def create(store: Store, wanted: Hyperparameters, *, most_queued: int, key: str | None) -> Job:
+    """Queue a job, or give the one that has this idempotency key. Raises Busy, Conflict."""
+    if key is not None and (known := store.job_by_key(key)):
+        return _same(known, wanted)
+    drawn = (
+        wanted
+        if wanted.seed is not None
+        else wanted.model_copy(update={"seed": secrets.randbelow(2**32)})
+    )
+    job = Job(
+        id=secrets.token_hex(8),
+        status=Status.QUEUED,
+        created_at=now(),
+        not_before=now(),
+        hyperparameters=drawn.model_dump(mode="json"),
+        idempotency_key=key,
+    )
+    first = Event(job_id=job.id, at=now(), kind="status", data={"status": Status.QUEUED})
+    kept = store.add_job(job, first, most=most_queued)
+    if kept is None:
+        raise Busy(f"{most_queued} jobs are waiting already.", retry_after=RETRY_AFTER)
+    return _same(kept, wanted)
+
+
+def get(store: Store, job_id: str) -> Job:
+    """Give a job. Raises NotFound."""
+    if job := store.job(job_id):
+        return job
+    raise NotFound(f"There is no job {job_id!r}; GET /train lists them.")
+
+
+def start(store: Store, job: Job) -> int | None:
+    """Let the next attempt begin, and give its number; None where the job is queued no more."""
+    attempt = job.attempt + 1
+    values = {"attempt": attempt, "started_at": job.started_at or now()}
+    return attempt if _move(store, job.id, Status.RUNNING, values) else None
+
+
+def cancel(store: Store, job_id: str) -> Job:
+    """End a job at the client's wish. Raises NotFound, Conflict."""
+    job = get(store, job_id)
+    not_finishing = Job.finishing.is_(False)
+    if not _move(store, job_id, Status.CANCELLED, {"finished_at": now()}, not_finishing):
+        job = get(store, job_id)
+        state = "storing its version" if job.status == Status.RUNNING else job.status
+        raise Conflict(f"The job is {state}: it cannot be cancelled any more.")
+    return get(store, job_id)
+
+
+def record(
+    store: Store, job_id: str, attempt: int, kind: str, told: dict[str, Any], **values: Any
+) -> None:
+    """Tell of progress. Raises Superseded."""
+    _change(store, job_id, attempt, values, event=(kind, told))
+
+
+def got_further(store: Store, job_id: str, attempt: int) -> None:
+    """Forget past deaths, since there is newly saved state. Raises Superseded."""
+    _change(store, job_id, attempt, {"deaths": 0, "stumbles": 0})
+
+
+def begin_finish(store: Store, job_id: str, attempt: int) -> None:
+    """From here on the job cannot be cancelled: its version is being stored. Raises Superseded."""
+    _change(store, job_id, attempt, {"finishing": True})
+
+
+def succeed(store: Store, job_id: str, attempt: int, result: dict[str, Any]) -> None:
+    """End a job with its result. Raises Superseded."""
+    record(store, job_id, attempt, "result", result, result=result)
+    _move(store, job_id, Status.SUCCEEDED, {"finished_at": now()}, Job.attempt == attempt)
+
+
+def fail(store: Store, job_id: str, attempt: int, code: str, message: str) -> None:
+    """End a job with an error, if this attempt is still the one that runs."""
+    values = {"error": {"code": code, "message": message}, "finished_at": now()}
+    _move(store, job_id, Status.FAILED, values, Job.attempt == attempt)
+
+
+def release(store: Store, job: Job) -> None:
+    """Queue a running job again: its process was stopped with the service, which is no failure."""
+    _move(store, job.id, Status.QUEUED, {"not_before": now()}, Job.attempt == job.attempt)
+
+
+def bury(store: Store, job: Job, exit_code: int) -> None:
+    """Queue a running job again since its process died, or fail it after too many deaths."""
+    deaths = job.deaths + 1
+    if deaths < MOST_DEATHS:
+        _retry(store, job.id, job.attempt, deaths, {"deaths": deaths})
+    else:
+        message = f"The training process died {deaths} times without getting any further"
+        fail(store, job.id, job.attempt, "process_died", f"{message} (exit code {exit_code}).")
+
+
+def stumble(store: Store, job_id: str, attempt: int, error: Exception) -> None:
+    """Queue a running job again since it raised an exception, or fail it the third time."""
+    stumbles = get(store, job_id).stumbles + 1
+    if stumbles < MOST_STUMBLES:
+        _retry(store, job_id, attempt, stumbles, {"stumbles": stumbles})
+    else:
+        fail(store, job_id, attempt, "exception", f"{type(error).__name__}: {error}")
+
+
+def _retry(store: Store, job_id: str, attempt: int, times: int, values: dict[str, Any]) -> None:
+    back_off = timedelta(seconds=min(LONGEST_BACK_OFF, 0.5 * 2**times))
+    values = {"not_before": now() + back_off, **values}
+    _move(store, job_id, Status.QUEUED, values, Job.attempt == attempt)
+
+
+def _change(
+    store: Store,
+    job_id: str,
+    attempt: int,
+    values: dict[str, Any],
+    event: tuple[str, dict[str, Any]] | None = None,
+) -> None:
+    still_runs = (Job.status == Status.RUNNING, Job.attempt == attempt)
+    if not store.change_job(job_id, *still_runs, values=values, event=event):
+        raise Superseded(job_id)
+
+
+def _move(
+    store: Store, job_id: str, to: Status, values: dict[str, Any], *where: ColumnElement[bool]
+) -> bool:
+    sources = [status for status in Status if to in TRANSITIONS[status]]
+    told = {"status": to} | {name: values[name] for name in ("attempt", "error") if name in values}
+    return store.change_job(
+        job_id,
+        Job.status.in_(sources),
+        *where,
+        values={"status": to, **values},
+        event=("status", told),
+    )
+
+
+def _same(job: Job, wanted: Hyperparameters) -> Job:
+    asked = wanted.model_dump(mode="json")
+    if wanted.seed is None:
+        asked["seed"] = job.hyperparameters["seed"]
+    if asked != job.hyperparameters:
+        raise Conflict("This Idempotency-Key was used before, for other hyperparameters.")
+    return job

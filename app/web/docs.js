@@ -1,0 +1,7 @@
+// A file of its own, so that the page works where inline scripts are forbidden.
+SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#docs",
+  deepLinking: true,
+  validatorUrl: null, // the default asks a third party
+});

@@ -1,0 +1,45 @@
+"""`python -m bench [NAME …]`: run the measurements, all by default, and keep their results.
+
+Each measurement's part of `RESULTS.md` is replaced; the parts of those that did not run stay.
+"""
+
+import platform
+import re
+import sys
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from app.settings import available_cores
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+ALL = ("train", "start")
+HEAD = """# Results
+
+Written by `make bench`. Ratios count: both sides were measured in one run, on a machine whose speed
+varies; seconds are those of that machine on that day.
+"""
+
+
+def main() -> None:
+    parts = dict(re.findall(r"<!-- (\w+) -->\n(.*?)(?=\n<!-- |\Z)", _results(), re.DOTALL))
+    machine = (
+        f"Measured on {datetime.now(UTC):%Y-%m-%d}: {platform.machine()}, "
+        f"{available_cores()} cores, Python {platform.python_version()}, torch {torch.__version__}."
+    )
+    for name in sys.argv[1:] or ALL:
+        lines = list(import_module(f"bench.{name}").main())
+        print("\n".join(lines), flush=True)
+        parts[name] = "\n".join([lines[0], "", machine, *lines[1:], ""])
+    ordered = (f"<!-- {name} -->\n{parts[name].rstrip()}\n" for name in ALL if name in parts)
+    RESULTS.write_text("\n".join([HEAD, *ordered]))
+
+
+def _results() -> str:
+    return RESULTS.read_text() if RESULTS.exists() else ""
+
+
+if __name__ == "__main__":
+    main()

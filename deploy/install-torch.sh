@@ -1,0 +1,34 @@
+#!/bin/sh
+# install-torch.sh PYTHON [INDEX]: installs torch and torchvision from INDEX, PyTorch's CPU wheels
+# where nothing else is named, into the environment of PYTHON. Where there is an NVIDIA GPU, where
+# INDEX is empty or does not answer, it does nothing, and what is installed next takes the package
+# registry's default build.
+set -eu
+
+python=$1
+index=${2-https://download.pytorch.org/whl/cpu}
+
+answers() {
+    "$python" - "$index/torch/" <<'PY'
+import sys
+import urllib.request
+
+try:
+    urllib.request.urlopen(sys.argv[1], timeout=5).close()
+except (OSError, ValueError):
+    sys.exit(1)
+PY
+}
+
+if [ -z "$index" ] || [ "$(uname -s)" != Linux ]; then
+    exit 0  # beyond Linux the default build is the CPU build
+fi
+if nvidia-smi >/dev/null 2>&1; then
+    echo "There is an NVIDIA GPU: PyTorch's default build is installed."
+elif answers; then
+    echo "PyTorch is installed from $index."
+    "$python" -m pip --disable-pip-version-check install --quiet --index-url "$index" \
+        torch torchvision || echo "It could not be: the default build is installed instead."
+else
+    echo "$index does not answer: PyTorch's default build (some 5.5 GB) is installed."
+fi

@@ -1,0 +1,120 @@
+"""Limits of the contract, each set low: 413, 429, 504, 401."""
+
+import threading
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.predict import predictor
+from tests.conftest import png
+
+
+@pytest.fixture
+def limited(settings):
+    clients = []
+
+    def limited(**changes):
+        app = create_app(settings.model_copy(update=changes))
+        clients.append(TestClient(app, raise_server_exceptions=False))
+        return clients[-1].__enter__()
+
+    yield limited
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+def test_a_body_that_says_that_it_is_too_large_is_refused_unread(limited):
+    client = limited(max_body_bytes=1024)
+
+    def endless():
+        raise AssertionError("the body was read")
+        yield b""
+
+    answer = client.post("/predict", content=endless(), headers={"content-length": "999999"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert "1024" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/train", "/models/current"])
+def test_a_body_that_turns_out_too_large_is_refused(limited, path):
+    client = limited(max_body_bytes=1024)
+    chunks = (b"x" * 100 for _ in range(100))
+    method = "PUT" if path.startswith("/models") else "POST"
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    answer = client.request(method, path, content=chunks, headers=form if "batch" in path else {})
+    assert (answer.status_code, answer.json()["code"]) in [
+        (413, "body_too_large"),
+        (400, "malformed_request"),
+    ]
+
+
+def test_an_image_with_too_many_pixels_is_refused(limited):
+    client = limited(max_pixels=1000)
+    answer = client.post("/predict", content=png(np.zeros((40, 50), np.uint8)))
+    assert (answer.status_code, answer.json()["code"]) == (413, "image_too_large")
+    assert "50" in answer.json()["detail"]
+    assert "1000" in answer.json()["detail"].replace(",", "").replace(" ", "")
+
+
+def test_a_full_queue_is_a_429_with_a_time(limited, monkeypatch, seven):
+    gate, entered = threading.Event(), threading.Event()
+    real = predictor._see
+
+    def slow(image):
+        entered.set()
+        gate.wait(10)
+        return real(image)
+
+    monkeypatch.setattr(predictor, "_see", slow)
+    monkeypatch.setattr(predictor, "SMALL", 0)
+    client = limited(max_queue=1, predict_timeout=30)
+    first = []
+    thread = threading.Thread(
+        target=lambda: first.append(client.post("/predict", content=seven).status_code)
+    )
+    thread.start()
+    assert entered.wait(10)
+    answer = client.post("/predict", content=seven)
+    gate.set()
+    thread.join()
+    assert (answer.status_code, answer.json()["code"]) == (429, "busy")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert first == [200]
+
+
+def test_a_missed_deadline_is_a_504(limited, monkeypatch, seven):
+    gate = threading.Event()
+    monkeypatch.setattr(predictor, "_see", lambda _: gate.wait(10))
+    monkeypatch.setattr(predictor, "SMALL", 0)
+    answer = limited(predict_timeout=0.05).post("/predict", content=seven)
+    gate.set()
+    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/train"),
+        ("GET", "/train"),
+        ("GET", "/train/x"),
+        ("GET", "/train/x/log"),
+        ("POST", "/train/x/cancel"),
+        ("GET", "/models"),
+        ("GET", "/models/1"),
+        ("PUT", "/models/current"),
+        ("POST", "/models/rollback"),
+    ],
+)
+def test_with_auth_predict_nothing_else_is_open(limited, method, path):
+    answer = limited(auth="predict").request(method, path, content=b"{broken")
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_with_auth_predict_predictions_and_health_are_open(limited, seven):
+    client = limited(auth="predict")
+    assert client.post("/predict", content=seven).json()["digit"] == 7
+    assert client.get("/health/live").status_code == 200
+    assert client.get("/health/ready").status_code == 200

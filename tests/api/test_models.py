@@ -1,0 +1,55 @@
+import pytest
+
+from app.net import MyNet
+from app.registry import Registry
+
+
+@pytest.fixture
+def second(settings, client):  # noqa: ARG001, the app adopts the shipped version first
+    registry = Registry(settings.models_dir)
+    return registry.save(MyNet().state_dict(), registry.card(1))
+
+
+def test_versions_are_listed_with_their_cards(client, second):
+    body = client.get("/models").json()
+    assert ([card["version"] for card in body["data"]], body["current"]) == ([1, second], 1)
+    card = client.get("/models/1").json()
+    assert card == body["data"][0]
+    assert {"test_accuracy", "recall", "confusion", "hyperparameters", "weights_digest"} <= set(
+        card
+    )
+
+
+def test_a_version_goes_live_and_back(client, second, seven):
+    answer = client.put("/models/current", json={"version": second})
+    assert (answer.status_code, answer.json()["version"]) == (200, second)
+    assert client.post("/predict", content=seven).json()["version"] == second
+    assert client.get("/health/ready").json()["version"] == second
+    assert client.post("/models/rollback").json()["version"] == 1
+    assert client.post("/predict", content=seven).json()["version"] == 1
+
+
+def test_there_may_be_nothing_to_go_back_to(client):
+    answer = client.post("/models/rollback")
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+
+
+def test_a_broken_version_cannot_go_live(client, settings, second, seven):
+    (settings.models_dir / f"{second}.safetensors").write_bytes(b"broken")
+    answer = client.put("/models/current", json={"version": second})
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert client.post("/predict", content=seven).json()["version"] == 1
+
+
+@pytest.mark.parametrize("path", ["/models/9", "/models/none"])
+def test_an_unknown_version_is_a_404(client, path):
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [('{"version": 9}', 404), ('{"version": "1"}', 422), ("{}", 422), ("", 422), ("x", 400)],
+)
+def test_a_bad_activation_is_refused(client, body, status):
+    assert client.put("/models/current", content=body).status_code == status

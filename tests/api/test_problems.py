@@ -1,0 +1,65 @@
+"""Every error has the one form, and no internals."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from app import errors
+from app.errors import Refusal
+from app.main import create_app
+
+REFUSALS = [each for each in vars(errors).values() if isinstance(each, type)]
+REFUSALS = [each for each in REFUSALS if issubclass(each, Refusal) and each is not Refusal]
+
+
+@pytest.fixture
+def raising(settings):
+    app = create_app(settings)
+
+    @app.get("/raise/{name}")
+    async def raise_it(name: str) -> None:
+        if name == "defect":
+            raise RuntimeError("a secret")
+        raise getattr(errors, name)("why", retry_after=3)
+
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda each: each.__name__)
+def test_every_refusal_is_a_problem(raising, refusal):
+    answer = raising.get(f"/raise/{refusal.__name__}", headers={"X-Request-ID": "mine"})
+    assert answer.status_code == refusal.status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["retry-after"] == "3"
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": refusal.title,
+        "status": refusal.status,
+        "detail": "why",
+        "code": refusal.code,
+        "request_id": "mine",
+    }
+
+
+def test_a_defect_is_a_500_without_internals_and_logged(raising, caplog):
+    answer = raising.get("/raise/defect", headers={"X-Request-ID": "mine"})
+    assert (answer.status_code, answer.json()["request_id"]) == (500, "mine")
+    assert answer.headers["x-request-id"] == "mine"
+    assert "secret" not in answer.text
+    assert "a secret" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "not_found"),
+        ("DELETE", "/predict", 405, "method_not_allowed"),
+        ("GET", "/web/nothing.js", 404, "not_found"),
+        ("GET", "/web/../main.py", 404, "not_found"),
+    ],
+)
+def test_what_is_not_there_is_a_problem(client, method, path, status, code):
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    if status == 405:
+        assert answer.headers["allow"] == "POST"

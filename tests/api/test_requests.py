@@ -1,0 +1,77 @@
+"""What every request gets: an id and a line in the log; and what every visitor finds."""
+
+import logging
+import re
+
+import pytest
+
+
+def test_the_id_of_the_request_comes_back(client):
+    assert client.get("/health/live", headers={"X-Request-ID": "a-1"}).headers["x-request-id"] == (
+        "a-1"
+    )
+
+
+@pytest.mark.parametrize("given", ["", "x" * 200, "two words", "caf\u00e9".encode()])
+def test_an_unusable_id_is_replaced(client, given):
+    drawn = client.get("/health/live", headers={"X-Request-ID": given}).headers["x-request-id"]
+    assert re.fullmatch("[0-9a-f]{16}", drawn)
+
+
+def test_every_request_is_one_line(client, caplog):
+    with caplog.at_level(logging.INFO, "app.access"):
+        client.get("/health/live")
+        client.get("/nothing")
+    lines = [record.getMessage() for record in caplog.records if record.name == "app.access"]
+    assert re.fullmatch(r"GET /health/live 200 \d+\.\d ms", lines[0])
+    assert lines[1].startswith("GET /nothing 404 ")
+
+
+def test_health(client):
+    assert client.get("/health/live").json() == {"status": "live"}
+    assert client.get("/health/ready").json() == {"status": "ready", "version": 1, "device": "cpu"}
+
+
+def test_a_draining_service_is_not_ready(client):
+    client.app_state["services"].draining.set()
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+    assert "draining" in answer.json()["detail"]
+    assert client.get("/health/live").status_code == 200
+
+
+def test_the_documentation_needs_no_internet(client):
+    assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
+    page = client.get("/docs").text
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(assets) == 4
+    for asset in assets:
+        assert asset.startswith("/"), "nothing comes from elsewhere"
+        assert client.get(asset).status_code == 200
+    assert "<script>" not in page, "nothing is inline"
+
+
+def test_every_route_is_documented_with_its_bodies(client):
+    document = client.get("/openapi.json").json()
+    paths = document["paths"]
+    assert {
+        "/predict",
+        "/predict/batch",
+        "/train",
+        "/train/{job_id}",
+        "/train/{job_id}/log",
+        "/train/{job_id}/cancel",
+        "/models",
+        "/models/{version}",
+        "/models/current",
+        "/models/rollback",
+        "/health/live",
+        "/health/ready",
+    } == set(paths)
+    bodies = paths["/predict"]["post"]["requestBody"]["content"]
+    assert {"multipart/form-data", "application/json", "image/*"} <= set(bodies)
+    assert "learning_rate" in str(paths["/train"]["post"]["requestBody"])
+    for operations in paths.values():
+        for operation in operations.values():
+            assert operation["summary"]
+            assert "default" in operation["responses"]

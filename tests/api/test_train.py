@@ -1,0 +1,173 @@
+"""Jobs over HTTP. Where no process is needed, none is started."""
+
+import time
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.train import supervisor
+from app.train.job import Status
+
+
+@pytest.fixture
+def idle(settings, monkeypatch):
+    """The app with a supervisor that starts nothing, so that jobs stay queued."""
+    monkeypatch.setattr(supervisor.Supervisor, "_step", lambda _: None)
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield client
+
+
+def wait(client, job, seconds=120):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        body = client.get(f"/train/{job}").json()
+        if Status(body["status"]).is_final:
+            return body
+        time.sleep(0.1)
+    raise AssertionError(f"the job did not end: {body}")
+
+
+def test_the_empty_body_is_the_documented_loop(idle):
+    answer = idle.post("/train")
+    job = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/train/{job['id']}"
+    seed = job["hyperparameters"].pop("seed")
+    assert isinstance(seed, int)
+    assert job["hyperparameters"] == {
+        "recipe": "documented",
+        "epochs": 10,
+        "batch_size": 100,
+        "learning_rate": 0.01,
+        "momentum": 0.9,
+        "promote": "if_better",
+        "device": None,
+        "note": None,
+    }
+    assert (job["status"], job["attempt"], job["epochs"]) == ("queued", 0, [])
+    assert job["progress"] is job["result"] is job["error"] is job["started_at"] is None
+    assert idle.get(answer.headers["location"]).json()["id"] == job["id"]
+
+
+@pytest.mark.parametrize("content_type", [None, "application/json", "text/plain"])
+def test_the_content_type_does_not_matter(idle, content_type):
+    headers = {"content-type": content_type} if content_type else {}
+    answer = idle.post("/train", content=b'{"epochs": 2}', headers=headers)
+    assert answer.json()["hyperparameters"]["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ('{"epochs": 0}', "epochs"),
+        ('{"epochs": 1001}', "epochs"),
+        ('{"epochs": "ten"}', "epochs"),
+        ('{"epochs": 2.5}', "epochs"),
+        ('{"batch_size": 60001}', "batch_size"),
+        ('{"learning_rate": 0}', "learning_rate"),
+        ('{"learning_rate": NaN}', "learning_rate"),
+        ('{"momentum": 1}', "momentum"),
+        ('{"momentum": -0.1}', "momentum"),
+        ('{"seed": -1}', "seed"),
+        ('{"promote": "sometimes"}', "promote"),
+        ('{"recipe": "unknown"}', "recipe"),
+        ('{"device": "gpu"}', "device"),
+        ('{"lr": 0.1}', "lr"),
+    ],
+)
+def test_every_bad_field_is_named(idle, body, field):
+    answer = idle.post("/train", content=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+    assert [each["field"] for each in answer.json()["errors"]] == [field]
+    assert idle.get("/train").json()["data"] == []
+
+
+@pytest.mark.parametrize("body", ["{", "[]", "7", '"epochs"', "\x00"])
+def test_what_is_no_json_object_is_malformed(idle, body):
+    answer = idle.post("/train", content=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
+
+
+def test_an_idempotency_key_makes_a_retry_the_same_job(idle):
+    first, again = (
+        idle.post("/train", headers={"Idempotency-Key": "k"}, json={"epochs": 2}).json()
+        for _ in range(2)
+    )
+    assert first["id"] == again["id"]
+    other = idle.post("/train", headers={"Idempotency-Key": "k"}, json={"epochs": 3})
+    assert (other.status_code, other.json()["code"]) == (409, "conflict")
+
+
+def test_jobs_are_listed_newest_first_in_pages(idle):
+    ids = [idle.post("/train").json()["id"] for _ in range(5)]
+    first = idle.get("/train?limit=3").json()
+    assert ([job["id"] for job in first["data"]], first["has_more"]) == (ids[:1:-1], True)
+    rest = idle.get(f"/train?limit=3&after={ids[2]}").json()
+    assert ([job["id"] for job in rest["data"]], rest["has_more"]) == (ids[1::-1], False)
+    assert idle.get("/train?status=running").json() == {"data": [], "has_more": False}
+    assert idle.get("/train?status=lost").status_code == 422
+    assert idle.get("/train?after=nobody").status_code == 404
+
+
+def test_a_queued_job_is_cancelled_once(idle):
+    job = idle.post("/train").json()["id"]
+    answer = idle.post(f"/train/{job}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
+    assert answer.json()["finished_at"]
+    again = idle.post(f"/train/{job}/cancel")
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    assert idle.get(f"/train/{job}/log?follow=true").text == ""
+
+
+def test_a_full_queue_is_a_429_with_a_time(idle, settings):
+    for _ in range(settings.train_queue):
+        assert idle.post("/train").status_code == 202
+    answer = idle.post("/train")
+    assert (answer.status_code, answer.json()["code"]) == (429, "busy")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("path", ["/train/x", "/train/x/log", "/train/x/log?follow=true"])
+def test_an_unknown_job_is_a_404(idle, path):
+    assert idle.get(path).json()["code"] == "not_found"
+
+
+def test_a_job_trains_goes_live_and_is_answered_for_all_the_while(client, seven):
+    job = client.post("/train", json={"epochs": 1, "seed": 3, "promote": "always"}).json()["id"]
+    versions = set()
+    while client.get(f"/train/{job}").json()["status"] in ("queued", "running"):
+        answer = client.post("/predict", content=seven)
+        assert answer.status_code == 200
+        assert answer.json()["digit"] == 7
+        versions.add(answer.json()["version"])
+    done = wait(client, job)
+    assert done["status"] == "succeeded", done
+    assert done["result"]["version"] == 2
+    assert 0.88 < done["result"]["test_accuracy"] < 0.94
+    assert done["progress"]["fraction"] == 1.0
+    assert 1 in versions
+    until = time.monotonic() + 10
+    while client.post("/predict", content=seven).json()["version"] != 2:
+        assert time.monotonic() < until
+    log = client.get(f"/train/{job}/log")
+    assert log.headers["content-type"] == "text/plain; charset=utf-8"
+    lines = log.text.splitlines()
+    assert len(lines) == 6
+    assert lines[0].startswith("==>>> epoch: 0, batch index: 100, train loss: ")
+    assert client.get(f"/train/{job}/log?follow=true").text == log.text
+    card = client.get("/models/2").json()
+    assert (card["job"], card["parent"], card["origin"]) == (job, 1, "trained")
+
+
+def test_a_running_job_is_cancelled_and_leaves_nothing(client, settings):
+    job = client.post("/train", json={"epochs": 1000}).json()["id"]
+    while not client.get(f"/train/{job}").json()["epochs"]:
+        time.sleep(0.1)
+    assert client.post(f"/train/{job}/cancel").json()["status"] == "cancelled"
+    other = client.post("/train", json={"epochs": 1, "learning_rate": 1e30}).json()["id"]
+    failed = wait(client, other)
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "diverged")
+    assert client.get(f"/train/{job}").json()["status"] == "cancelled"
+    assert [card["version"] for card in client.get("/models").json()["data"]] == [1]
+    assert list(settings.jobs_dir.glob("*.pt")) == []

@@ -1,0 +1,80 @@
+"""What tests share: real settings on a temporary folder, the real app, and real MNIST digits."""
+
+import os
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.registry import Registry
+from app.settings import Settings
+from app.store import Store
+from app.train.data import Dataset, Digits, load
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "data"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_environment() -> None:
+    """Settings of whoever runs the tests must not reach them, nor more threads than CI has."""
+    for name in [name for name in os.environ if name.startswith("MYNET_")]:
+        del os.environ[name]
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Dataset:
+    return load(DATA)
+
+
+@pytest.fixture(scope="session")
+def few_digits(mnist: Dataset) -> Digits:
+    """The first 2,000 training images."""
+    return Digits(mnist.train.pixels[:2000], mnist.train.labels[:2000])
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(state_dir=tmp_path / "var", data_dir=DATA, device="cpu", log_level="warning")
+
+
+@pytest.fixture
+def registry(settings: Settings) -> Registry:
+    """A registry with the shipped checkpoint live as version 1."""
+    registry = Registry(settings.models_dir)
+    registry.adopt_shipped()
+    return registry
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    store = Store(settings.effective_database_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    """The app with its lifespan; what it raises becomes a response, as it does for a client."""
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def seven(mnist: Dataset) -> bytes:
+    """The first test image, a seven, as PNG."""
+    return png(mnist.test.pixels[0].numpy())
+
+
+def png(pixels: NDArray[np.uint8], form: str = "PNG") -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, form)
+    return buffer.getvalue()

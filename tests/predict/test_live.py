@@ -1,0 +1,107 @@
+import asyncio
+import logging
+
+import pytest
+import torch
+
+from app.errors import Conflict, NotFound, NotReady
+from app.net import MyNet
+from app.predict.live import Live
+from app.registry import Registry
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def live(registry):
+    live = Live(registry, CPU)
+    live.refresh()
+    return live
+
+
+@pytest.fixture
+def second(registry):
+    """Another version, which answers otherwise."""
+    return registry.save(MyNet().state_dict(), registry.card(1))
+
+
+def broken(registry):
+    version = registry.save(MyNet().state_dict(), registry.card(1))
+    path = registry.path(version)
+    path.write_bytes(path.read_bytes()[:-1000])
+    return version
+
+
+def test_nothing_is_live_before_it_is_loaded(registry):
+    with pytest.raises(NotReady):
+        _ = Live(registry, CPU).model
+
+
+def test_an_empty_registry_has_nothing_to_serve(tmp_path):
+    with pytest.raises(NotReady, match="no version"):
+        Live(Registry(tmp_path), CPU).refresh()
+
+
+def test_it_follows_current(live, registry, second):
+    registry.promote(second)
+    live.refresh()
+    assert live.model.version == second
+
+
+def test_the_same_version_is_not_loaded_again(live):
+    before = live.model
+    live.refresh()
+    assert live.model is before
+
+
+def test_activation_is_live_at_once_and_on_disk(live, registry, second):
+    live.activate(second)
+    assert (live.model.version, registry.current()) == (second, second)
+    assert live.rollback() == 1
+    assert (live.model.version, registry.current()) == (1, 1)
+
+
+def test_a_broken_version_cannot_be_activated(live, registry):
+    with pytest.raises(Conflict, match="cannot go live"):
+        live.activate(broken(registry))
+    assert (live.model.version, registry.current()) == (1, 1)
+
+
+def test_rolling_back_to_a_broken_version_is_refused(live, registry, second):
+    live.activate(second)
+    registry.path(1).write_bytes(b"")
+    with pytest.raises(Conflict, match="cannot go live"):
+        live.rollback()
+    assert (live.model.version, registry.current()) == (second, second)
+
+
+def test_another_version_answers_without_going_live(live, second):
+    assert live.of(second).version == second
+    assert live.of(None).version == live.of(1).version == live.model.version == 1
+    with pytest.raises(NotFound):
+        live.of(77)
+
+
+def watch_until(live, condition):
+    async def go():
+        watching = asyncio.create_task(live.watch())
+        for _ in range(200):
+            if condition():
+                break
+            await asyncio.sleep(0.05)
+        watching.cancel()
+
+    asyncio.run(go())
+    assert condition()
+
+
+def test_watching_sees_what_another_process_promotes(live, registry, second):
+    Registry(registry.folder).promote(second)
+    watch_until(live, lambda: live.model.version == second)
+
+
+def test_a_version_that_does_not_load_leaves_the_previous_one_live(live, registry, caplog):
+    registry.promote(broken(registry))
+    with caplog.at_level(logging.ERROR):
+        watch_until(live, lambda: "cannot be loaded" in caplog.text)
+    assert live.model.version == 1

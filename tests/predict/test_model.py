@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+
+from app.net import MyNet, to_input
+from app.predict.model import Model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def model(registry):
+    net = MyNet()
+    net.load_state_dict(registry.weights(1))
+    return Model(1, net, registry.card(1).energy_threshold, CPU)
+
+
+def test_answers_are_the_networks(model, mnist):
+    pixels = mnist.test.pixels[:50]
+    logits = model.net(to_input(pixels))
+    answers = model.answer(pixels)
+    assert [answer.digit for answer in answers] == logits.argmax(1).tolist()
+    for answer, row in zip(answers, logits.double().softmax(1), strict=True):
+        assert answer.probabilities == pytest.approx(row.tolist(), abs=1e-9)
+        assert sum(answer.probabilities) == pytest.approx(1, abs=1e-12)
+
+
+def test_the_company_changes_no_answer(model, mnist):
+    together = model.answer(mnist.test.pixels[:32])
+    alone = [model.answer(pixels[None])[0] for pixels in mnist.test.pixels[:32]]
+    for one, other in zip(together, alone, strict=True):
+        assert one.digit == other.digit
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_the_threshold_says_what_looks_like_a_digit(model, mnist):
+    pixels = mnist.test.pixels[:200]
+    energies = model.net(to_input(pixels)).logsumexp(1)
+    expected = (energies >= model.energy_threshold).tolist()
+    assert [answer.is_digit for answer in model.answer(pixels)] == expected
+    assert sum(expected) >= 195
+
+
+def test_saliency_is_where_the_ink_spoke(model, mnist):
+    pixels = mnist.test.pixels[0].numpy()
+    spoke = model.saliency(pixels, 7)
+    assert (spoke.shape, spoke.dtype, spoke.max()) == ((28, 28), np.uint8, 255)
+    assert not spoke[pixels == 0].any()
+
+
+def test_erasing_what_spoke_takes_more_from_the_digit_than_erasing_other_ink(model, mnist):
+    def logit(pixels):
+        return model.net(to_input(torch.from_numpy(pixels)[None]))[0, digit].item()
+
+    more = 0
+    for index in range(20):
+        pixels, digit = mnist.test.pixels[index].numpy(), int(mnist.test.labels[index])
+        order = np.argsort(model.saliency(pixels, digit), axis=None)
+        ink = [place for place in order if pixels.flat[place]]
+        salient, other = pixels.copy(), pixels.copy()
+        salient.flat[ink[-30:]] = 0
+        other.flat[ink[:30]] = 0
+        more += logit(salient) < logit(other)
+    assert more >= 18
+
+
+def test_a_blank_image_has_no_saliency(model):
+    assert not model.saliency(np.zeros((28, 28), np.uint8), 3).any()

@@ -1,0 +1,136 @@
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from app.errors import Busy, DeadlineExceeded, NotAnImage, NotFound
+from app.net import MyNet
+from app.predict import predictor as predictors
+from app.predict.live import Live
+from app.predict.predictor import Predictor, read
+from tests.conftest import png
+
+
+@pytest.fixture
+def live(registry):
+    live = Live(registry, torch.device("cpu"))
+    live.refresh()
+    return live
+
+
+@pytest.fixture
+def make(settings, live):
+    made = []
+
+    def make(**changes):
+        made.append(Predictor(settings.model_copy(update=changes), live))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def photo(mnist):
+    """A seven, as large as an upload of which a thread takes care."""
+    return png(np.kron(mnist.test.pixels[0].numpy(), np.ones((20, 20), np.uint8)))
+
+
+def test_small_and_large_images_are_read(make, seven, photo):
+    predictor = make()
+    for upload in (seven, photo):
+        assert asyncio.run(predictor.predict(upload)).answer.digit == 7
+
+
+def test_the_command_line_reads_as_the_service_does(make, live, seven, settings):
+    served = asyncio.run(make().predict(seven)).answer
+    local = read(seven, live.model, settings.max_pixels).answer
+    assert local.probabilities == pytest.approx(served.probabilities, abs=1e-6)
+
+
+def test_another_version_answers_where_it_is_asked(make, registry, seven):
+    other = registry.save(MyNet().state_dict(), registry.card(1))
+    predictor = make()
+    assert asyncio.run(predictor.predict(seven, other)).answer.version == other
+    assert asyncio.run(predictor.predict(seven)).answer.version == 1
+    with pytest.raises(NotFound):
+        asyncio.run(predictor.predict(seven, 99))
+
+
+def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monkeypatch):
+    gate = threading.Event()
+    real = predictors._see
+    monkeypatch.setattr(predictors, "_see", lambda image: (gate.wait(10), real(image))[1])
+    predictor = make(max_queue=2, predict_timeout=30)
+
+    async def crowd():
+        waiting = [asyncio.create_task(predictor.predict(photo)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Busy) as refused:
+            await predictor.predict(seven)
+        gate.set()
+        answers = await asyncio.gather(*waiting)
+        assert (await predictor.predict(seven)).answer.digit == 7, "there is room again"
+        return refused.value.retry_after, [each.answer.digit for each in answers]
+
+    assert asyncio.run(crowd()) == (1, [7, 7])
+
+
+def test_the_deadline_is_kept_and_gives_the_place_back(make, photo, monkeypatch):
+    gate = threading.Event()
+    monkeypatch.setattr(predictors, "_see", lambda _: gate.wait(10))
+    predictor = make(predict_timeout=0.05)
+    with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
+        asyncio.run(predictor.predict(photo))
+    gate.set()
+    assert predictor.under_way == 0
+
+
+def test_a_refusal_gives_the_place_back(make):
+    predictor = make()
+    with pytest.raises(NotAnImage):
+        asyncio.run(predictor.predict(b"no image"))
+    assert predictor.under_way == 0
+
+
+def test_a_batch_is_of_one_version_and_in_order(make, mnist):
+    uploads = [png(pixels.numpy()) for pixels in mnist.test.pixels[:20]]
+    uploads.insert(5, b"no image")
+    predicted, version = asyncio.run(make().predict_batch(uploads))
+    assert isinstance(predicted.pop(5), NotAnImage)
+    digits = [each.answer.digit for each in predicted]
+    right = sum(a == b for a, b in zip(digits, mnist.test.labels[:20].tolist(), strict=True))
+    assert right >= 19
+    assert {each.answer.version for each in predicted} == {version} == {1}
+
+
+def test_a_batch_of_bad_images_alone_is_answered(make):
+    predicted, _ = asyncio.run(make().predict_batch([b"", b"x"]))
+    assert [type(each) for each in predicted] == [NotAnImage, NotAnImage]
+
+
+def test_large_images_do_not_hold_up_small_ones(make, seven, photo, monkeypatch):
+    gate = threading.Event()
+    real = predictors._see
+
+    def slow_for_large(image):
+        if image.width > 100:
+            gate.wait(10)
+        return real(image)
+
+    monkeypatch.setattr(predictors, "_see", slow_for_large)
+    predictor = make(predict_timeout=30)
+
+    async def go():
+        large = [asyncio.create_task(predictor.predict(photo)) for _ in range(6)]
+        await asyncio.sleep(0)
+        small = (await predictor.predict(seven)).answer.digit
+        still = [task.done() for task in large]
+        gate.set()
+        await asyncio.gather(*large)
+        return small, still
+
+    assert asyncio.run(go()) == (7, [False] * 6)

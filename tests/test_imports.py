@@ -1,0 +1,69 @@
+"""Imports go one way, and heavy or foreign packages stay where they belong."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+FILES = sorted((ROOT / "app").rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def uses(package: str) -> set[str]:
+    """The modules that import a package, as `api/train.py`."""
+    return {
+        path.relative_to(ROOT / "app").as_posix()
+        for path in FILES
+        if any(name == package or name.startswith(f"{package}.") for name in imported(path))
+    }
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        ("fastapi", ("main.py", "api/")),
+        ("starlette", ("api/",)),
+        ("torchvision", ("train/data.py",)),
+        ("sqlalchemy", ("store.py", "tables.py", "server.py", "train/job.py")),
+        ("cv2", ("image/",)),
+        ("typer", ("cli.py",)),
+        ("app.train", ("main.py", "cli.py", "follow.py", "api/", "train/")),
+        ("app.predict", ("main.py", "cli.py", "api/", "predict/")),
+        ("app.image", ("image/", "predict/", "api/predict.py")),
+        ("app.api", ("main.py", "api/")),
+        ("app.main", ()),
+        ("app.cli", ()),
+    ],
+)
+def test_who_imports_what(package, allowed):
+    assert {name for name in uses(package) if not name.startswith(allowed or ("-",))} == set()
+
+
+@pytest.mark.parametrize("leaf", ["errors.py", "net.py", "durable.py", "card.py", "logs.py"])
+def test_leaves_import_nothing_of_ours(leaf):
+    assert {name for name in imported(ROOT / "app" / leaf) if name.startswith("app")} == set()
+
+
+def test_the_server_does_not_load_torchvision():
+    code = "import sys, app.main, app.server; print('torchvision' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_help_does_not_load_torch():
+    code = "import sys, app.cli; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,34 @@
+"""The shipped checkpoints are what their cards say."""
+
+import pytest
+import torch
+
+from app import checkpoint
+from app.net import MyNet
+from app.registry import SHIPPED
+from app.train.evaluate import measure
+
+FILES = sorted(SHIPPED.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_card_tells_what_the_weights_do(path, mnist):
+    card, model = checkpoint.read_card(path), MyNet()
+    model.load_state_dict(checkpoint.read_weights(path))
+    metrics = measure(model, mnist, torch.device("cpu"))
+    assert metrics.test_accuracy == card.test_accuracy
+    assert metrics.confusion == card.confusion
+    assert metrics.recall == pytest.approx(card.recall)
+    assert metrics.test_loss == pytest.approx(card.test_loss, rel=1e-5)
+    assert checkpoint.digest(model.state_dict()) == card.weights_digest
+    assert card.data_digest == mnist.digest
+
+
+def test_the_documented_one_is_the_tutorials_training():
+    card = checkpoint.read_card(SHIPPED / "documented.safetensors")
+    assert card.recipe == "documented"
+    assert 0.971 <= card.test_accuracy <= 0.977
+    assert len(card.epochs) == 10
+    wanted = card.hyperparameters
+    assert (wanted["batch_size"], wanted["learning_rate"], wanted["momentum"]) == (100, 0.01, 0.9)
+    assert isinstance(wanted["seed"], int)

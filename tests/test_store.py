@@ -1,0 +1,106 @@
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from app.store import Store
+from app.tables import Event, Job, now
+
+
+def job(name, **fields):
+    values = {"status": "queued", "created_at": now(), "not_before": now(), "hyperparameters": {}}
+    return Job(id=name, **(values | fields))
+
+
+def add(store, name, most=100, **fields):
+    return store.add_job(
+        job(name, **fields), Event(job_id=name, at=now(), kind="x", data={}), most=most
+    )
+
+
+def test_a_job_comes_back_as_it_was_kept(store, settings):
+    kept = add(store, "a", hyperparameters={"epochs": 3})
+    found = Store(settings.effective_database_url).job("a")
+    assert (found.hyperparameters, found.created_at, found.epochs) == (
+        {"epochs": 3},
+        kept.created_at,
+        [],
+    )
+    assert found.created_at.utcoffset() == timedelta(0)
+
+
+def test_an_idempotency_key_is_kept_once(store):
+    first, again = add(store, "a", idempotency_key="k"), add(store, "b", idempotency_key="k")
+    assert (first.id, again.id, store.job("b")) == ("a", "a", None)
+
+
+def test_the_queue_is_bounded_also_for_many_at_once(store):
+    with ThreadPoolExecutor(8) as pool:
+        kept = list(pool.map(lambda n: add(store, f"j{n}", most=3), range(20)))
+    assert len([each for each in kept if each]) == 3
+
+
+def test_jobs_come_newest_first_and_in_pages(store):
+    for name in "abcd":
+        add(store, name)
+    assert [each.id for each in store.jobs(limit=3)] == ["d", "c", "b"]
+    assert [each.id for each in store.jobs(before=store.job("b").number)] == ["a"]
+    assert [each.id for each in store.jobs("running")] == []
+
+
+def test_the_next_job_is_the_oldest_that_is_due(store):
+    add(store, "later", not_before=now() + timedelta(hours=1))
+    add(store, "first")
+    add(store, "second")
+    assert store.next_job("queued").id == "first"
+
+
+def test_a_change_needs_the_state_it_expects(store):
+    add(store, "a")
+    queued = Job.status == "queued"
+    assert store.change_job("a", queued, values={"status": "running"}, event=("status", {"n": 1}))
+    assert not store.change_job("a", queued, values={"status": "x"}, event=("status", {"n": 2}))
+    assert store.job("a").status == "running"
+    assert [each.data for each in store.events("a", kind="status")][1:] == []
+
+
+def test_of_many_writers_one_wins(store):
+    add(store, "a")
+    with ThreadPoolExecutor(8) as pool:
+        wins = list(
+            pool.map(
+                lambda n: store.change_job(
+                    "a", Job.status == "queued", values={"status": "running", "attempt": n}
+                ),
+                range(16),
+            )
+        )
+    assert wins.count(True) == 1
+
+
+def test_events_come_in_pages(store):
+    add(store, "a")
+    for number in range(5):
+        store.change_job("a", values={"attempt": number}, event=("batch", {"n": number}))
+    first = store.events("a", kind="batch", limit=3)
+    rest = store.events("a", after=first[-1].number, kind="batch")
+    assert [each.data["n"] for each in [*first, *rest]] == [0, 1, 2, 3, 4]
+
+
+def test_the_lease_has_one_holder_until_it_lapses_or_ends(store):
+    assert store.lease_holder() is None
+    assert store.take_lease("a", 60)
+    assert not store.take_lease("b", 60)
+    assert store.take_lease("a", 0)
+    assert store.take_lease("b", 60)
+    store.end_lease("a")
+    assert store.lease_holder() == "b"
+    store.end_lease("b")
+    assert store.lease_holder() is None
+
+
+@pytest.mark.parametrize("pragma", ["journal_mode", "synchronous"])
+def test_sqlite_is_set_up_so_that_nothing_told_is_lost(store, pragma):
+    with store.engine.connect() as connection:
+        value = connection.exec_driver_sql(f"PRAGMA {pragma}").scalar()
+    assert value == {"journal_mode": "wal", "synchronous": 2}[pragma]

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from app.net import DIGITS, MyNet
+from app.train.data import Dataset, Digits
+from app.train.evaluate import measure, score
+
+CPU = torch.device("cpu")
+
+
+class Reader(MyNet):
+    """Reads the digit that is written into the first pixel."""
+
+    def forward(self, x):
+        digit = ((x[:, 0] + 0.5) * 255).round().long()
+        return torch.nn.functional.one_hot(digit, DIGITS) * 9.0
+
+
+def digits(answers, labels):
+    pixels = torch.zeros(len(labels), 28, 28, dtype=torch.uint8)
+    pixels[:, 0, 0] = torch.tensor(answers)
+    return Digits(pixels, torch.tensor(labels))
+
+
+def test_the_score_is_what_was_read_right():
+    scored = score(Reader(), digits([1, 2, 3, 4], [1, 2, 3, 0]), CPU)
+    assert scored.accuracy == 0.75
+    right, wrong = 0.00111, 9.00111
+    assert scored.loss == pytest.approx((3 * right + wrong) / 4, rel=1e-3)
+
+
+def test_the_metrics_are_of_the_test_images():
+    test = digits([0, 1, 1, 7], [0, 1, 7, 7])
+    train = digits([5] * 10, [5] * 10)
+    metrics = measure(Reader(), Dataset(train, test, "digest"), CPU)
+    assert metrics.test_accuracy == 0.75
+    assert (metrics.confusion[7][1], metrics.confusion[7][7], metrics.confusion[1][7]) == (1, 1, 0)
+    assert (metrics.recall[7], metrics.recall[1], metrics.recall[3]) == (0.5, 1.0, 0.0)
+    assert sum(map(sum, metrics.confusion)) == 4
+
+
+def test_nearly_all_digits_look_like_digits(mnist, registry):
+    model = MyNet()
+    model.load_state_dict(registry.weights(1))
+    few = Dataset(mnist.train, Digits(mnist.test.pixels[:3000], mnist.test.labels[:3000]), "")
+    threshold = measure(model, few, CPU).energy_threshold
+    assert threshold == pytest.approx(registry.card(1).energy_threshold, abs=1e-4)

@@ -1,0 +1,157 @@
+"""One attempt at one job, in this process, on few images so that it is quick."""
+
+import pytest
+import torch
+
+from app.train import data, job, saved, training
+from app.train.data import Dataset, Digits
+from app.train.hyperparameters import Hyperparameters
+from app.train.training import Diverged, Training
+
+
+@pytest.fixture(autouse=True)
+def few(mnist, few_digits, monkeypatch):
+    test = Digits(mnist.test.pixels[:500], mnist.test.labels[:500])
+    monkeypatch.setattr(data, "load", lambda _: Dataset(few_digits, test, mnist.digest))
+
+
+@pytest.fixture
+def start(settings, store, registry):
+    def start(job_id=None, **wanted):
+        if job_id is None:
+            wanted = Hyperparameters(**{"epochs": 3, "batch_size": 10, "seed": 11, **wanted})
+            job_id = job.create(store, wanted, most_queued=9, key=None).id
+        attempt = job.start(store, store.job(job_id))
+        return Training(settings, store, registry, job_id, attempt)
+
+    return start
+
+
+def events(store, job_id, kind):
+    return [event.data for event in store.events(job_id, kind=kind)]
+
+
+def test_a_job_becomes_a_version_with_a_card(start, store, registry, mnist):
+    attempt = start(note="mine", promote="always")
+    attempt.run()
+    done = store.job(attempt.job.id)
+    card = registry.card(done.result["version"])
+    assert (done.status, done.result["promoted"]) == ("succeeded", True)
+    assert registry.current() == card.version
+    assert (card.job, card.parent, card.note) == (done.id, 1, "mine")
+    assert (card.hyperparameters, card.data_digest) == (done.hyperparameters, mnist.digest)
+    assert [epoch.epoch for epoch in card.epochs] == [0, 1, 2]
+    assert card.test_accuracy == card.epochs[-1].test_accuracy == done.result["test_accuracy"]
+    assert done.progress["fraction"] == 1.0
+    assert not attempt.saved.exists()
+
+
+def test_it_tells_every_hundred_batches_and_at_the_end(start, store):
+    attempt = start(epochs=1, batch_size=8)
+    attempt.run()
+    told = events(store, attempt.job.id, "batch")
+    assert [each["batch"] for each in told] == [100, 200, 250]
+    assert all(each["loss"] > 0 for each in told)
+
+
+def interrupt_after(monkeypatch, function, calls):
+    """Let the process 'die' right after a step has been done some times."""
+    real, done = getattr(training.job, function), []
+
+    def dying(*args, **kwargs):
+        real(*args, **kwargs)
+        done.append(1)
+        if len(done) == calls:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.job, function, dying)
+
+
+@pytest.mark.parametrize(
+    ("function", "calls"),
+    [("got_further", 1), ("got_further", 2), ("record", 4), ("begin_finish", 1)],
+)
+def test_an_interrupted_job_ends_with_the_very_same_weights(
+    start, store, registry, monkeypatch, function, calls
+):
+    whole = start()
+    whole.run()
+    expected = registry.card(store.job(whole.job.id).result["version"])
+
+    broken = start()
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, function, calls)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    job.release(store, store.job(broken.job.id))
+    torch.manual_seed(999)
+    start(broken.job.id).run()
+
+    result = registry.card(store.job(broken.job.id).result["version"])
+    assert result.weights_digest == expected.weights_digest
+    losses = [[e.train_loss for e in card.epochs] for card in (result, expected)]
+    assert losses[0] == losses[1]
+    assert events(store, broken.job.id, "batch") == events(store, whole.job.id, "batch")
+
+
+def test_what_was_done_is_not_done_again(start, store, monkeypatch):
+    broken = start()
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, "got_further", 2)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    job.release(store, store.job(broken.job.id))
+    trained = []
+    real = training.fit
+    monkeypatch.setattr(
+        training, "fit", lambda *args, **kw: (trained.append(kw["epochs"]), real(*args, **kw))[1]
+    )
+    start(broken.job.id).run()
+    assert trained == [range(2, 3)]
+
+
+def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
+    start, store, registry, monkeypatch
+):
+    broken = start(promote="always")
+    with monkeypatch.context() as patch:
+        patch.setattr(training.job, "succeed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    versions = registry.versions()
+    job.release(store, store.job(broken.job.id))
+    start(broken.job.id).run()
+    assert registry.versions() == versions
+    result = store.job(broken.job.id).result
+    assert (result["version"], registry.current()) == (versions[-1], versions[-1])
+    assert "of version 1" in result["reason"]
+
+
+def test_a_cancelled_job_stops_and_leaves_no_version(start, store, registry):
+    attempt = start()
+    job.cancel(store, attempt.job.id)
+    before = registry.versions()
+    with pytest.raises(job.Superseded):
+        attempt.run()
+    assert registry.versions() == before
+    assert store.job(attempt.job.id).status == "cancelled"
+
+
+def test_a_loss_that_is_no_number_fails_with_advice(start, registry):
+    attempt = start(learning_rate=1e30)
+    before = registry.versions()
+    with pytest.raises(Diverged, match="learning_rate below 1e\\+30"):
+        attempt.run()
+    assert registry.versions() == before
+
+
+def test_saved_state_is_whole_or_absent(tmp_path):
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    path = tmp_path / "job.pt"
+    assert saved.restore(path, model, optimizer) == 0
+    saved.save(path, model, optimizer, 4)
+    assert [each.name for each in tmp_path.iterdir()] == ["job.pt"]
+    assert saved.restore(path, model, optimizer) == 4
+    saved.discard(path)
+    assert list(tmp_path.iterdir()) == []
