@@ -46,7 +46,8 @@ class Settings(BaseSettings):
         None, description="`.safetensors` or `.pt` file that becomes a version and goes live"
     )
     auth: Literal["none", "predict"] | None = Field(
-        None, description="`none`: all open; `predict`: predictions and health alone"
+        None,
+        description="`none`: all open, as on loopback where unset; `predict`: predictions and health",
     )
     max_body_bytes: int = Field(10 * 1024**2, ge=1024, description="largest request body, bytes")
     max_pixels: int = Field(50_000_000, ge=784, description="largest image, width × height")

@@ -1,0 +1,62 @@
+"""What the documents say is what the code does."""
+
+import re
+
+import pytest
+
+from app.main import create_app
+from app.settings import PREFIX, Settings
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_settings_table_is_the_codes():
+    rows = re.findall(rf"^\| `({PREFIX}\w+)` \| (.*?) \| (.*) \|$", README, re.MULTILINE)
+    expected = [
+        (
+            PREFIX + name.upper(),
+            "" if field.default is None else f"`{field.default}`",
+            field.description,
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+    assert rows == expected
+
+
+def test_the_tree_names_every_module_with_a_comment():
+    tree = re.search(r"^app/\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[1]
+    named = re.findall(r"^ +(\w+\.py) {2,}\S", tree, re.MULTILINE)
+    modules = [path.name for path in (ROOT / "app").rglob("*.py") if path.name != "__init__.py"]
+    assert sorted(named) == sorted(modules)
+
+
+def test_every_route_is_in_the_readme(settings):
+    for path in create_app(settings).openapi()["paths"]:
+        shown = path.replace("{job_id}", "JOB").replace("{version}", "1")
+        assert shown in README, path
+
+
+@pytest.mark.parametrize(
+    "document", sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("*.md"))
+)
+def test_links_lead_somewhere(document):
+    text = (ROOT / document).read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
+
+
+def test_the_example_image_is_read_as_the_readme_says(client):
+    upload = (ROOT / "docs/images/seven.jpg").read_bytes()
+    body = client.post("/predict", files={"file": ("seven.jpg", upload)}).json()
+    assert (body["digit"], body["is_digit"]) == (7, True)
+    assert body["confidence"] >= 0.99
+
+
+@pytest.mark.parametrize("folder", ["app", "tests", "bench"])
+def test_files_stay_readable(folder):
+    """No file over 250 lines; no names that say nothing."""
+    for path in (ROOT / folder).rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 250, path
+        assert path.stem not in ("utils", "helpers", "manager", "core", "base"), path
