@@ -62,7 +62,7 @@ def predict(
         live = Live(open_registry(settings), pick_device(settings.device))
         live.refresh()
         model = live.of(version)
-    except (*CANNOT_SERVE, Refusal) as error:
+    except CANNOT_SERVE as error:
         raise _failure(str(error)) from None
     failed = False
     for file in files:
@@ -99,7 +99,6 @@ def train(
     from pydantic import ValidationError
 
     from app import follow as following
-    from app.errors import Refusal
     from app.start import CANNOT_SERVE, open_registry
     from app.train.hyperparameters import Hyperparameters
 
@@ -117,7 +116,7 @@ def train(
     try:
         open_registry(settings)  # the shipped versions come first, so that there is one to beat
         succeeded = following.train(settings, wanted, out, follow=follow)
-    except (*CANNOT_SERVE, Refusal) as error:
+    except CANNOT_SERVE as error:
         raise _failure(str(error)) from None
     raise typer.Exit(0 if succeeded else 1)
 

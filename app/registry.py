@@ -7,7 +7,9 @@ may share the folder. This module does not know who serves a version, nor why it
 lines below, newest first, so that a rollback is one atomic replacement, too.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +24,7 @@ from app.errors import Conflict, NotFound
 CURRENT: Final = "CURRENT"
 HISTORY: Final = 100
 SHIPPED: Final = Path(__file__).parents[1] / "models"
+log = logging.getLogger(__name__)
 
 
 class Registry:
@@ -46,17 +49,25 @@ class Registry:
         return path
 
     def card(self, version: int) -> Card:
-        """Read one card. Raises NotFound, BadCheckpoint."""
-        card = checkpoint.read_card(self.path(version))
+        """Read one card. Raises NotFound, Conflict where the file is damaged."""
+        with _damage_told(version):
+            card = checkpoint.read_card(self.path(version))
         return card.model_copy(update={"version": version})
 
     def cards(self) -> list[Card]:
-        """Read all cards, oldest first. Raises BadCheckpoint."""
-        return [self.card(version) for version in self.versions()]
+        """Read all cards, oldest first; a damaged file is logged and passed over."""
+        cards = []
+        for version in self.versions():
+            try:
+                cards.append(self.card(version))
+            except Conflict as error:
+                log.error("%s", error)
+        return cards
 
     def weights(self, version: int) -> dict[str, Tensor]:
-        """Read a version's weights, float32. Raises NotFound, BadCheckpoint."""
-        return checkpoint.read_weights(self.path(version))
+        """Read a version's weights, float32. Raises NotFound, Conflict where damaged."""
+        with _damage_told(version):
+            return checkpoint.read_weights(self.path(version))
 
     def save(self, weights: Mapping[str, Tensor], card: Card) -> int:
         """Store weights with their card under the next free number, and return that number."""
@@ -127,3 +138,11 @@ class Registry:
     def _write_history(self, history: list[int]) -> None:
         with replacing(self.folder / CURRENT) as temporary:
             temporary.write_text("".join(f"{version}\n" for version in history))
+
+
+@contextmanager
+def _damage_told(version: int) -> Iterator[None]:
+    try:
+        yield
+    except checkpoint.BadCheckpoint as error:
+        raise Conflict(f"Version {version} is damaged: {error}.") from error

@@ -47,12 +47,12 @@ class Settings(BaseSettings):
     )
     auth: Literal["none", "predict"] | None = Field(
         None,
-        description="`none`: all open, as on loopback where unset; `predict`: predictions and health",
+        description="`none`: all open (unset: on loopback); `predict`: predictions and health",
     )
     max_body_bytes: int = Field(10 * 1024**2, ge=1024, description="largest request body, bytes")
     max_pixels: int = Field(50_000_000, ge=784, description="largest image, width × height")
     max_queue: int = Field(1024, ge=1, description="predictions under way before 429")
-    max_batch_files: int = Field(256, ge=1, description="images in one `/predict/batch`")
+    max_batch_files: int = Field(256, ge=1, le=1000, description="images in one `/predict/batch`")
     predict_timeout: float = Field(2.0, gt=0, description="seconds until 504")
     train_queue: int = Field(16, ge=1, description="jobs waiting before 429")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

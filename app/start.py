@@ -12,6 +12,7 @@ from typing import Final
 
 from app import checkpoint
 from app.checkpoint import BadCheckpoint
+from app.errors import Refusal
 from app.net import BadDevice
 from app.registry import Registry
 from app.settings import Settings
@@ -23,7 +24,7 @@ class CannotStart(Exception):
     """The service has nothing that it could serve; the message says why."""
 
 
-CANNOT_SERVE: Final = (BadCheckpoint, BadDevice, CannotStart)
+CANNOT_SERVE: Final = (BadCheckpoint, BadDevice, CannotStart, Refusal)
 
 
 def open_registry(settings: Settings) -> Registry:

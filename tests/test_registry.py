@@ -110,3 +110,14 @@ def test_an_unknown_version_is_not_found(registry):
 def test_foreign_files_are_passed_over(registry):
     copy(registry.path(1), registry.folder / "backup.safetensors")
     assert "backup" not in map(str, registry.versions())
+
+
+def test_a_damaged_version_is_told_and_does_not_hide_the_others(registry, card, caplog):
+    damaged = save(registry, card)
+    registry.path(damaged).write_bytes(b"damaged")
+    with pytest.raises(Conflict, match=f"Version {damaged} is damaged"):
+        registry.card(damaged)
+    registry.adopt_shipped()
+    assert damaged not in [each.version for each in registry.cards()]
+    assert f"Version {damaged} is damaged" in caplog.text
+    assert save(registry, card) == damaged + 1

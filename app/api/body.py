@@ -6,7 +6,7 @@ what is in an image.
 
 import base64
 import binascii
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 from app.api.problems import invalid
 from app.errors import FieldError, InvalidField, MalformedRequest
 
+MOST_PARTS: Final = 1000
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -79,16 +80,16 @@ def decode_base64(text: str, field: str) -> bytes:
 
 
 async def _files(request: Request, field: str, most: int) -> list[bytes]:
-    async with request.form(max_files=most, max_fields=100) as form:
+    async with request.form(max_files=MOST_PARTS, max_fields=MOST_PARTS) as form:
         parts = form.getlist(field)
         if not parts:
-            names = ", ".join(sorted(set(form))) or "none"
-            message = f"is missing; the fields sent are: {names}"
-            raise InvalidField(f"{field} {message}", errors=[FieldError(field, message)])
+            sent = ", ".join(sorted(set(form))) or "none"
+            raise _invalid_field(field, f"is missing; the fields sent are: {sent}")
+        if len(parts) > most:
+            raise _invalid_field(field, f"was sent {len(parts)} times, and may be {most} times")
         files = [await part.read() for part in parts if isinstance(part, UploadFile)]
     if len(files) != len(parts):
-        message = "must be a file, sent with a filename"
-        raise InvalidField(f"{field} {message}", errors=[FieldError(field, message)])
+        raise _invalid_field(field, "must be a file, sent with a filename")
     return files
 
 
@@ -97,5 +98,8 @@ def _content_type(request: Request) -> str:
 
 
 def _not_base64(field: str) -> InvalidField:
-    message = "must be base64 or a base64 data: URL"
+    return _invalid_field(field, "must be base64 or a base64 data: URL")
+
+
+def _invalid_field(field: str, message: str) -> InvalidField:
     return InvalidField(f"{field} {message}", errors=[FieldError(field, message)])

@@ -25,13 +25,13 @@ class Ready(BaseModel):
     device: str
 
 
-@router.get("/live")
+@router.get("/live", summary="Say that the process turns")
 async def live() -> Alive:
-    """The process turns."""
+    """Fails only where the process should be ended."""
     return Alive()
 
 
-@router.get("/ready")
+@router.get("/ready", summary="Say whether to send requests here")
 async def ready(services: ServicesDep) -> Ready:
     """A model is loaded and warmed up, and the service is not draining."""
     if services.draining.is_set():

@@ -26,27 +26,27 @@ ACTIVATION: Final = {
 }
 
 
-@router.get("")
+@router.get("", summary="List versions, oldest first")
 def list_versions(services: ServicesDep) -> Versions:
-    """List all cards, oldest first, and say which version is live."""
+    """All cards, and which version is live."""
     return Versions(data=services.registry.cards(), current=services.registry.current())
 
 
-@router.put("/current", openapi_extra=ACTIVATION)
+@router.put("/current", summary="Go live with a version", openapi_extra=ACTIVATION)
 async def activate(request: Request, services: ServicesDep) -> Card:
-    """Go live with a version. It is live here when the answer comes, elsewhere within a second."""
+    """It is live in this process when the answer comes, in all others within a second."""
     wanted = await body.read_json(request, Activation)
     await asyncio.to_thread(services.live.activate, wanted.version)
     return await asyncio.to_thread(services.registry.card, wanted.version)
 
 
-@router.post("/rollback")
+@router.post("/rollback", summary="Go back to the version before")
 def rollback(services: ServicesDep) -> Card:
-    """Go back to the version that was live before."""
+    """Each call goes one step further back."""
     return services.registry.card(services.live.rollback())
 
 
-@router.get("/{version:int}")
+@router.get("/{version:int}", summary="Give a version's card")
 def get_version(version: int, services: ServicesDep) -> Card:
-    """Give a version's card."""
+    """Its metrics on the test images, and all that is needed to make it again."""
     return services.registry.card(version)

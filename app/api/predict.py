@@ -47,11 +47,16 @@ Version = Annotated[
 ]
 
 
-@router.post("/predict", response_model_exclude_none=True, openapi_extra=ONE_IMAGE)
+@router.post(
+    "/predict",
+    summary="Read one handwritten digit",
+    response_model_exclude_none=True,
+    openapi_extra=ONE_IMAGE,
+)
 async def predict(
     request: Request, services: ServicesDep, version: Version = None, explain: bool = False
 ) -> Prediction:
-    """Read one handwritten digit."""
+    """The body is the image, in one of three forms. `explain` adds what the network saw."""
     upload = await body.read_image(request)
     predicted = await services.predictor.predict(upload, version)
     prediction = _prediction(predicted)
@@ -64,11 +69,16 @@ async def predict(
     return prediction
 
 
-@router.post("/predict/batch", response_model_exclude_none=True, openapi_extra=MANY_IMAGES)
+@router.post(
+    "/predict/batch",
+    summary="Read many digits with one version",
+    response_model_exclude_none=True,
+    openapi_extra=MANY_IMAGES,
+)
 async def predict_batch(
     request: Request, services: ServicesDep, version: Version = None
 ) -> Predictions:
-    """Read many digits with one version; one bad image never spoils the others."""
+    """Each element is a prediction or an error: one bad image never spoils the others."""
     uploads = await body.read_images(request, services.settings.max_batch_files)
     predicted, answered_by = await services.predictor.predict_batch(uploads, version)
     return Predictions(predictions=[_element(each) for each in predicted], version=answered_by)

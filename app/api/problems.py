@@ -19,7 +19,10 @@ from app.errors import FieldError, InvalidField, MalformedRequest, Refusal
 
 MEDIA_TYPE: Final = "application/problem+json"
 DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
-    "default": {"model": Problem, "description": "What went wrong, as RFC 9457 problem details"}
+    "default": {
+        "description": "What went wrong, as RFC 9457 problem details",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
 }
 HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 log = logging.getLogger(__name__)

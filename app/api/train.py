@@ -32,14 +32,14 @@ WANTED: Final = {
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
-@router.post("", status_code=202, openapi_extra=WANTED)
+@router.post("", status_code=202, summary="Queue a training", openapi_extra=WANTED)
 async def create(
     request: Request,
     response: Response,
     services: ServicesDep,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> schemas.Job:
-    """Queue a training; the empty body is the documented loop."""
+    """Every field is optional, and so is the body: without it, the documented loop runs."""
     wanted = await body.read_json(request, Hyperparameters)
     created = await asyncio.to_thread(
         jobs.create,
@@ -52,35 +52,35 @@ async def create(
     return schemas.Job.model_validate(created)
 
 
-@router.get("")
+@router.get("", summary="List jobs, newest first")
 def list_jobs(
     services: ServicesDep,
     status: Status | None = None,
     after: Annotated[str | None, Query(description="id of the last job seen")] = None,
     limit: Limit = 100,
 ) -> schemas.Jobs:
-    """List jobs, newest first."""
+    """`after` is the id of the last job on the page before."""
     before = jobs.get(services.store, after).number if after else None
     found = services.store.jobs(status, before, limit + 1)
     data = [schemas.Job.model_validate(each) for each in found[:limit]]
     return schemas.Jobs(data=data, has_more=len(found) > limit)
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", summary="Tell how a job is doing")
 def get_job(job_id: str, services: ServicesDep) -> schemas.Job:
-    """Tell how a job is doing."""
+    """`progress.eta` is in seconds, `epochs` grows as the job goes on."""
     return schemas.Job.model_validate(jobs.get(services.store, job_id))
 
 
-@router.post("/{job_id}/cancel", status_code=202)
+@router.post("/{job_id}/cancel", status_code=202, summary="Cancel a job")
 def cancel(job_id: str, services: ServicesDep) -> schemas.Job:
-    """End a job that is queued or runs."""
+    """A queued job never starts; a running one ends without a version."""
     return schemas.Job.model_validate(jobs.cancel(services.store, job_id))
 
 
-@router.get("/{job_id}/log", response_class=PlainTextResponse)
+@router.get("/{job_id}/log", summary="Give the log", response_class=PlainTextResponse)
 async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> Response:
-    """Give the tutorial's own lines; with `follow`, as they come, until the job has ended."""
+    """The tutorial's own lines; with `follow`, as they come, until the job has ended."""
     await asyncio.to_thread(jobs.get, services.store, job_id)
     if follow:
         return StreamingResponse(_follow(services, job_id), media_type="text/plain; charset=utf-8")

@@ -12,8 +12,7 @@ from typing import Final
 
 import torch
 
-from app.checkpoint import BadCheckpoint
-from app.errors import Conflict, NotReady
+from app.errors import NotReady
 from app.net import SIDE, MyNet
 from app.predict.model import Model
 from app.registry import Registry
@@ -42,13 +41,13 @@ class Live:
         return self._model
 
     def of(self, version: int | None) -> Model:
-        """Give a version's model, the live one for None. Raises NotFound, NotReady."""
+        """Give a version's model, the live one for None. Raises NotFound, Conflict, NotReady."""
         if version is None or (self._model and self._model.version == version):
             return self.model
         return self.other(version)
 
     def refresh(self) -> None:
-        """Make live what CURRENT names. Raises NotReady, NotFound, BadCheckpoint."""
+        """Make live what CURRENT names. Raises NotReady, NotFound, Conflict."""
         with self._swapping:
             version = self.registry.current()
             if version is None:
@@ -59,14 +58,14 @@ class Live:
     def activate(self, version: int) -> None:
         """Go live with a version that loads and answers. Raises NotFound, Conflict."""
         with self._swapping:
-            model = self._loadable(version)
+            model = self._load(version)
             self.registry.promote(version)
             self._swap(model)
 
     def rollback(self) -> int:
         """Go back to the version that was live before. Raises Conflict."""
         with self._swapping:
-            model = self._loadable(self.registry.previous())
+            model = self._load(self.registry.previous())
             self.registry.rollback()
             self._swap(model)
         return model.version
@@ -91,12 +90,6 @@ class Live:
         for size in WARM_UP_SIZES:
             model.answer(torch.zeros(size, SIDE, SIDE, dtype=torch.uint8))
         return model
-
-    def _loadable(self, version: int) -> Model:
-        try:
-            return self._load(version)
-        except BadCheckpoint as error:
-            raise Conflict(f"Version {version} cannot go live: {error}") from error
 
     def _swap(self, model: Model) -> None:
         self._model = model

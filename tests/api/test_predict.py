@@ -143,7 +143,7 @@ def test_a_field_that_is_no_file_is_refused(client):
 
 def test_two_images_belong_to_the_batch(client, seven):
     files = [("file", ("a.png", seven, PNG)), ("file", ("b.png", seven, PNG))]
-    refused(client.post("/predict", files=files), 400, "malformed_request")
+    refused(client.post("/predict", files=files), 422, "invalid_field", "file")
 
 
 @pytest.mark.parametrize(
@@ -177,4 +177,4 @@ def test_bad_queries_are_refused(client, seven, query):
 def test_a_batch_must_be_a_form_and_not_too_large(client, seven, settings):
     refused(client.post("/predict/batch", content=seven), 400, "malformed_request")
     files = [("files", ("a.png", seven, PNG))] * (settings.max_batch_files + 1)
-    refused(client.post("/predict/batch", files=files), 400, "malformed_request")
+    refused(client.post("/predict/batch", files=files), 422, "invalid_field", "files")

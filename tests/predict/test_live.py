@@ -62,7 +62,7 @@ def test_activation_is_live_at_once_and_on_disk(live, registry, second):
 
 
 def test_a_broken_version_cannot_be_activated(live, registry):
-    with pytest.raises(Conflict, match="cannot go live"):
+    with pytest.raises(Conflict, match="is damaged"):
         live.activate(broken(registry))
     assert (live.model.version, registry.current()) == (1, 1)
 
@@ -70,7 +70,7 @@ def test_a_broken_version_cannot_be_activated(live, registry):
 def test_rolling_back_to_a_broken_version_is_refused(live, registry, second):
     live.activate(second)
     registry.path(1).write_bytes(b"")
-    with pytest.raises(Conflict, match="cannot go live"):
+    with pytest.raises(Conflict, match="is damaged"):
         live.rollback()
     assert (live.model.version, registry.current()) == (second, second)
 
@@ -80,6 +80,11 @@ def test_another_version_answers_without_going_live(live, second):
     assert live.of(None).version == live.of(1).version == live.model.version == 1
     with pytest.raises(NotFound):
         live.of(77)
+
+
+def test_a_damaged_version_cannot_answer(live, registry):
+    with pytest.raises(Conflict, match="is damaged"):
+        live.of(broken(registry))
 
 
 def watch_until(live, condition):
