@@ -1,6 +1,6 @@
 import pytest
 
-from app.settings import SettingsError, read_settings
+from app.settings import SettingsError, available_cores, read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +67,13 @@ def test_settings_travel_to_another_process_whole(monkeypatch):
     sent = read_settings()
     monkeypatch.setenv("MYNET_PORT", "999")
     assert type(sent).model_validate_json(sent.model_dump_json()) == sent
+
+
+@pytest.mark.parametrize(
+    ("content", "cores"),
+    [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("", None)],
+)
+def test_a_containers_quota_counts(tmp_path, content, cores):
+    quota = tmp_path / "cpu.max"
+    quota.write_text(content)
+    assert available_cores(quota) == (cores or available_cores(tmp_path / "missing"))
