@@ -54,7 +54,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise BadCheckpoint(f"{path} cannot be read: {error}") from error
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise BadCheckpoint(
-            f"{path} is neither a safetensors file nor a state dict saved by torch.save: {error}"
+            f"{path} is neither a safetensors file nor a state dict saved by torch.save"
         ) from error
     try:
         return check_weights(weights)

@@ -40,7 +40,7 @@ def serve() -> None:
 
     try:
         server.run(settings)
-    except (*CANNOT_SERVE, OSError) as error:
+    except CANNOT_SERVE as error:
         raise _failure(str(error)) from None
 
 
@@ -74,7 +74,8 @@ def predict(
             continue
         confidence = answer.probabilities[answer.digit]
         if as_json:
-            out.print_json(json.dumps({"file": str(file), **answer._asdict()}), indent=None)
+            fields = {"file": str(file), **answer._asdict(), "confidence": confidence}
+            out.print_json(json.dumps(fields), indent=None)
         else:
             doubt = "" if answer.is_digit else "  does not look like a digit"
             out.print(f"{file}: {answer.digit}  {100 * confidence:.1f} %{doubt}", markup=False)

@@ -6,13 +6,14 @@ how a network is trained.
 """
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from app.settings import Settings
+from app.start import open_store
 from app.store import Store
 from app.tables import Job
 from app.train import job as jobs
@@ -28,7 +29,13 @@ def train(settings: Settings, wanted: Hyperparameters, console: Console, *, foll
 
     Raises Busy.
     """
-    store = Store(settings.effective_database_url)
+    with closing(open_store(settings)) as store:
+        return _train(settings, store, wanted, console, follow=follow)
+
+
+def _train(
+    settings: Settings, store: Store, wanted: Hyperparameters, console: Console, *, follow: bool
+) -> bool:
     job = jobs.create(store, wanted, most_queued=settings.train_queue, key=None)
     console.print(f"job {job.id}, seed {job.hyperparameters['seed']}")
     if not follow:
@@ -37,8 +44,13 @@ def train(settings: Settings, wanted: Hyperparameters, console: Console, *, foll
         return True
     with ExitStack() as stack:
         # It only supervises where nobody else does; with Ctrl-C the job is queued again.
-        stack.enter_context(Supervisor(settings, store))
-        ended = _show(store, job, stack.enter_context(_progress(console)))
+        quiet = settings.model_copy(update={"log_level": "error"})
+        stack.enter_context(Supervisor(quiet, store))
+        try:
+            ended = _show(store, job, stack.enter_context(_progress(console)))
+        except KeyboardInterrupt:
+            console.print("The job is kept: it goes on with a service, or the next --follow.")
+            raise
     return _tell(ended, console)
 
 

@@ -19,6 +19,8 @@ def configure(level: str, form: str) -> None:
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    # A defect is logged where it is answered; uvicorn would tell of it once more.
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
 
 
 class TextLines(logging.Formatter):
@@ -29,8 +31,7 @@ class TextLines(logging.Formatter):
             f"{_time(record)} {record.levelname} {request_id.get()} "
             f"{record.name}: {record.getMessage()}"
         )
-        # One event, one line: line breaks in messages could also forge events.
-        return " | ".join([line, *_trace(self, record)]).replace("\r", "\\r").replace("\n", " | ")
+        return _one_line(" | ".join([line, *_trace(self, record)]))
 
 
 class JsonLines(logging.Formatter):
@@ -47,6 +48,16 @@ class JsonLines(logging.Formatter):
         if trace := _trace(self, record):
             fields["trace"] = trace[0]
         return json.dumps(fields)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Exception in ASGI application")
+
+
+def _one_line(text: str) -> str:
+    """Line breaks and control characters in what clients send could forge events."""
+    lines = text.replace("\n", " | ")
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in lines)
 
 
 def _time(record: logging.LogRecord) -> str:

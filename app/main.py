@@ -6,10 +6,12 @@ itself.
 
 import asyncio
 import logging
+import multiprocessing.connection
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager
 from importlib.metadata import version as version_of
 from types import FrameType
 from typing import TypedDict
@@ -25,8 +27,7 @@ from app.net import pick_device
 from app.predict.live import Live
 from app.predict.predictor import Predictor
 from app.settings import Settings, read_settings
-from app.start import prepare
-from app.store import Store
+from app.start import open_store, prepare
 from app.train.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -67,26 +68,36 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _open(settings: Settings) -> AsyncIterator[Services]:
     # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
     torch.set_num_threads(1)
+    _end_with_parent()
     registry = prepare(settings)
     live = Live(registry, pick_device(settings.device))
     live.refresh()
-    store = Store(settings.effective_database_url)
-    services = Services(settings, registry, store, live, Predictor(settings, live))
-    watching = asyncio.create_task(live.watch())
-    try:
-        with Supervisor(settings, store), _drain_on_signal(services):
+    with closing(open_store(settings)) as store, closing(Predictor(settings, live)) as predictor:
+        services = Services(settings, registry, store, live, predictor)
+        watching = asyncio.create_task(live.watch())
+        supervisor = Supervisor(settings, store)
+        with supervisor, _drain_on_signal(services, supervisor):
             yield services
-    finally:
         watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-        services.predictor.close()
-        store.close()
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the process that started it is gone, in whatever way it went."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    sentinel = parent.sentinel
+
+    def wait() -> None:
+        multiprocessing.connection.wait([sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 @contextmanager
-def _drain_on_signal(services: Services) -> Iterator[None]:
-    """Tell long answers to end when the server is told to: it waits for them."""
+def _drain_on_signal(services: Services, supervisor: Supervisor) -> Iterator[None]:
+    """When the server is told to end, tell long answers, which it waits for, and start no job."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -95,6 +106,7 @@ def _drain_on_signal(services: Services) -> Iterator[None]:
 
     def drain(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(services.draining.set)
+        loop.call_soon_threadsafe(supervisor.stop)
         handler = before[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)

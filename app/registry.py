@@ -23,6 +23,7 @@ from app.errors import Conflict, NotFound
 
 CURRENT: Final = "CURRENT"
 HISTORY: Final = 100
+LARGEST: Final = 2**31
 SHIPPED: Final = Path(__file__).parents[1] / "models"
 log = logging.getLogger(__name__)
 
@@ -43,9 +44,9 @@ class Registry:
     def path(self, version: int) -> Path:
         """Give the file of a version. Raises NotFound."""
         path = self._file(version)
-        if not path.exists():
+        if not (0 < version <= LARGEST and path.exists()):
             known = ", ".join(map(str, self.versions()[-10:])) or "none"
-            raise NotFound(f"There is no version {version}; the newest are: {known}.")
+            raise NotFound(f"There is no such version; the newest are: {known}.")
         return path
 
     def card(self, version: int) -> Card:
@@ -77,7 +78,7 @@ class Registry:
         return version
 
     def adopt_shipped(self, shipped: Path = SHIPPED) -> None:
-        """Copy the shipped checkpoints that are missing here; the best goes live if none is."""
+        """Copy the shipped checkpoints that are missing here, each under a number of its own."""
         with self._lock:
             sweep(self.folder)
             known = {card.weights_digest for card in self.cards()}
@@ -85,12 +86,10 @@ class Registry:
                 card = checkpoint.read_card(path)
                 if card.weights_digest not in known:
                     self.save(checkpoint.read_weights(path), card)
-            if self.current() is None and (cards := self.cards()):
-                self.promote(max(cards, key=lambda card: card.test_accuracy).version)
 
     def current(self) -> int | None:
         """Give the live version, or None where nothing has gone live yet."""
-        return next(iter(self._history()), None)
+        return next(iter(self.history()), None)
 
     def stamp(self) -> tuple[int, int] | None:
         """Give what changes whenever CURRENT is replaced, at the price of one system call."""
@@ -104,7 +103,7 @@ class Registry:
         """Make a version the live one. Raises NotFound."""
         self.path(version)
         with self._lock:
-            history = self._history()
+            history = self.history()
             if history[:1] != [version]:
                 self._write_history([version, *history][:HISTORY])
 
@@ -120,8 +119,7 @@ class Registry:
             return before[0]
 
     def _before(self) -> list[int]:
-        kept = self.versions()
-        before = [version for version in self._history()[1:] if version in kept]
+        before = self.history()[1:]
         if not before:
             raise Conflict("No other version was live before this one.")
         return before
@@ -129,11 +127,15 @@ class Registry:
     def _file(self, version: int) -> Path:
         return self.folder / f"{version}{checkpoint.SUFFIX}"
 
-    def _history(self) -> list[int]:
+    def history(self) -> list[int]:
+        """List what is and was live, newest first, as far as it is still there."""
         try:
-            return [int(line) for line in (self.folder / CURRENT).read_text().split()]
+            lines = (self.folder / CURRENT).read_text("ascii", "replace").split()
         except FileNotFoundError:
             return []
+        # A version that somebody removed by hand must not stop the service.
+        named = (int(line) for line in lines if line.isdigit())
+        return [version for version in named if self._file(version).exists()]
 
     def _write_history(self, history: list[int]) -> None:
         with replacing(self.folder / CURRENT) as temporary:

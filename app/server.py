@@ -5,27 +5,31 @@ routes.
 """
 
 import logging
+import re
+import socket
 from typing import Final
 
 import uvicorn
-from sqlalchemy.engine import make_url
 
-from app.net import pick_device
+from app.net import BadDevice, pick_device
 from app.settings import PREFIX, Settings
-from app.start import prepare
+from app.start import CannotStart, open_store, prepare
 
-GRACE: Final = 30
+# Longer than predictions may take, shorter than the ten seconds that containers are given to end.
+GRACE: Final = 8
 log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; what is under way is answered first.
 
-    Raises what is in CANNOT_SERVE.
+    Raises what is in `app.start.CANNOT_SERVE`, before anything is changed where that is possible.
     """
     log.info("settings: %s", _shown(settings))
-    pick_device(settings.device)
-    pick_device(settings.effective_train_device)
+    _check_port(settings)
+    _check_device("DEVICE", settings.device)
+    _check_device("TRAIN_DEVICE", settings.effective_train_device)
+    open_store(settings).close()
     prepare(settings)
     uvicorn.run(
         "app.main:create_app",
@@ -33,7 +37,7 @@ def run(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        http="httptools",
+        http="h11",  # httptools loses the body of a request that offers to upgrade, as Java's do
         log_config=None,
         access_log=False,
         server_header=False,
@@ -41,8 +45,26 @@ def run(settings: Settings) -> None:
     )
 
 
+def _check_port(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            address = f"{PREFIX}HOST={settings.host}, {PREFIX}PORT={settings.port}"
+            raise CannotStart(f"{address} cannot be listened on: {error}") from error
+
+
+def _check_device(name: str, device: str) -> None:
+    try:
+        pick_device(device)
+    except BadDevice as error:
+        raise CannotStart(f"{PREFIX}{name}: {error}") from error
+
+
 def _shown(settings: Settings) -> str:
-    shown = settings.model_dump()
-    if settings.database_url:
-        shown["database_url"] = make_url(settings.database_url).render_as_string(hide_password=True)
-    return " ".join(f"{PREFIX}{name.upper()}={value}" for name, value in shown.items())
+    values = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings}
+    masked = re.sub(r"(//[^:/@]*:)[^@]*@", r"\1***@", values[f"{PREFIX}DATABASE_URL"])
+    shown = values | {f"{PREFIX}DATABASE_URL": masked}
+    return " ".join(f"{name}={value}" for name, value in shown.items())

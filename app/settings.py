@@ -6,6 +6,7 @@ What enters: `MYNET_*` variables, from the environment or from `.env`. What leav
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
@@ -16,6 +17,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX: Final = "MYNET_"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+def device_name(value: str) -> str:
+    """Check the name of a device, there or not. Raises ValueError."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?|mps", value):
+        raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
+    return value
 
 
 class SettingsError(Exception):
@@ -53,7 +61,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(50_000_000, ge=784, description="largest image, width × height")
     max_queue: int = Field(1024, ge=1, description="predictions under way before 429")
     max_batch_files: int = Field(256, ge=1, le=1000, description="images in one `/predict/batch`")
-    predict_timeout: float = Field(2.0, gt=0, description="seconds until 504")
+    predict_timeout: float = Field(2.0, gt=0, description="seconds until 504, for each image")
     train_queue: int = Field(16, ge=1, description="jobs waiting before 429")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe lines that are logged"
@@ -63,10 +71,7 @@ class Settings(BaseSettings):
     @field_validator("device", "train_device")
     @classmethod
     def _known_device(cls, value: str | None) -> str | None:
-        kind, _, index = (value or "auto").partition(":")
-        if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()):
-            raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
-        return value
+        return None if value is None else device_name(value)
 
     @model_validator(mode="after")
     def _locked_unless_opened(self) -> "Settings":
@@ -120,9 +125,11 @@ def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 def read_settings() -> Settings:
     """Read and check the environment. Raises SettingsError naming each bad or unknown variable."""
-    _refuse_unknown({**dotenv_values(".env"), **os.environ})
     try:
+        _refuse_unknown({**dotenv_values(".env"), **os.environ})
         return Settings()
+    except UnicodeDecodeError as error:
+        raise SettingsError(f".env is not UTF-8 text: {error}") from None
     except ValidationError as error:
         raise SettingsError("\n".join(_in_words(dict(each)) for each in error.errors())) from None
 

@@ -1,7 +1,7 @@
-"""What must be there before the first request: versions, and one of them live.
+"""What must be there before the first request: versions, one of them live, and a database.
 
-What enters: settings. What leaves: a registry that has something to serve. This module does not
-know who serves it.
+What enters: settings. What leaves: a registry that has something to serve, and a store. This module
+does not know who serves.
 """
 
 import logging
@@ -10,12 +10,15 @@ import subprocess
 import sys
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app import checkpoint
 from app.checkpoint import BadCheckpoint
-from app.errors import Refusal
+from app.errors import Conflict, Refusal
 from app.net import BadDevice
 from app.registry import Registry
 from app.settings import Settings
+from app.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +27,7 @@ class CannotStart(Exception):
     """The service has nothing that it could serve; the message says why."""
 
 
-CANNOT_SERVE: Final = (BadCheckpoint, BadDevice, CannotStart, Refusal)
+CANNOT_SERVE: Final = (BadCheckpoint, BadDevice, CannotStart, Refusal, OSError)
 
 
 def open_registry(settings: Settings) -> Registry:
@@ -32,11 +35,27 @@ def open_registry(settings: Settings) -> Registry:
 
     Raises BadCheckpoint, CannotStart.
     """
-    registry = Registry(settings.models_dir)
-    registry.adopt_shipped()
-    if registry.current() is None:
+    try:
+        registry = Registry(settings.models_dir)
+        registry.adopt_shipped()
+    except OSError as error:
+        raise _unusable(settings, error) from error
+    version = _first_sound(registry)
+    if version is None:
         raise CannotStart(f"There is no version in {registry.folder}, and none is shipped.")
+    if version != registry.current():
+        registry.promote(version)
     return registry
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the database. Raises CannotStart, NotReady."""
+    try:
+        return Store(settings.effective_database_url)
+    except OSError as error:
+        raise _unusable(settings, error) from error
+    except (SQLAlchemyError, ImportError) as error:
+        raise CannotStart(f"MYNET_DATABASE_URL cannot be used: {error}") from error
 
 
 def prepare(settings: Settings) -> Registry:
@@ -47,11 +66,30 @@ def prepare(settings: Settings) -> Registry:
     registry = open_registry(settings)
     # Once a service, not once a worker: a worker that is started anew must not undo a promotion.
     if settings.checkpoint and multiprocessing.parent_process() is None:
-        digest = checkpoint.digest(checkpoint.read_weights(settings.checkpoint))
+        try:
+            digest = checkpoint.digest(checkpoint.read_weights(settings.checkpoint))
+        except BadCheckpoint as error:
+            raise CannotStart(f"MYNET_CHECKPOINT: {error}") from error
         version = _known(registry, digest) or _admit(settings, registry, digest)
         registry.promote(version)
         log.info("%s is version %d, and live", settings.checkpoint, version)
     return registry
+
+
+def _unusable(settings: Settings, error: OSError) -> CannotStart:
+    return CannotStart(f"MYNET_STATE_DIR={settings.state_dir} cannot be used: {error}")
+
+
+def _first_sound(registry: Registry) -> int | None:
+    """Give what is live, or was before; else the best there is. Damaged files are passed over."""
+    best_first = sorted(registry.cards(), key=lambda card: -card.test_accuracy)
+    for version in [*registry.history(), *(card.version for card in best_first)]:
+        try:
+            registry.weights(version)
+            return version
+        except Conflict as error:
+            log.error("%s", error)
+    return None
 
 
 def _known(registry: Registry, digest: str) -> int | None:

@@ -10,21 +10,36 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, CursorResult, create_engine, event, func, select, update
-from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Result,
+    create_engine,
+    event,
+    func,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.engine import Connection, ExceptionContext, make_url
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import sessionmaker
 
+from app.errors import NotReady
 from app.tables import Base, Event, Job, Lease, now
 
 PRAGMAS: Final = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
 
 class Store:
-    """The database behind a URL. Tables are made where they are missing."""
+    """The database behind a URL. Tables are made where they are missing.
+
+    Every call raises NotReady where the database cannot be reached, or stays locked.
+    """
 
     def __init__(self, url: str) -> None:
         self.engine = create_engine(url)
+        event.listen(self.engine, "handle_error", _tell_in_words)
         if make_url(url).get_backend_name() == "sqlite":
             Path(make_url(url).database or ".").parent.mkdir(parents=True, exist_ok=True)
             event.listen(self.engine, "connect", _configure_sqlite)
@@ -88,17 +103,16 @@ class Store:
         job_id: str,
         *where: ColumnElement[bool],
         values: dict[str, Any],
-        event: tuple[str, dict[str, Any]] | None = None,
+        told: Sequence[tuple[str, dict[str, Any]]] = (),
     ) -> bool:
-        """Change a job if it is as `where` says, and tell it in an event: its kind, its data.
+        """Change a job if it is as `where` says, and tell it in events: their kind, their data.
 
         Says whether it was changed.
         """
         change = update(Job).where(Job.id == job_id, *where).values(**values)
         with self._write.begin() as session:
-            changed = cast(CursorResult[Any], session.execute(change)).rowcount == 1
-            if changed and event:
-                kind, data = event
+            changed = _count(session.execute(change)) == 1
+            for kind, data in told if changed else ():
                 session.add(Event(job_id=job_id, at=now(), kind=kind, data=data))
         return changed
 
@@ -120,11 +134,16 @@ class Store:
 
     def take_lease(self, holder: str, seconds: float) -> bool:
         """Take or renew the lease. Says False where another holds it."""
-        with self._write.begin() as session:
-            lease = session.get(Lease, 1)
-            if lease and lease.holder != holder and lease.expires_at > now():
-                return False
-            session.merge(Lease(id=1, holder=holder, expires_at=now() + timedelta(seconds=seconds)))
+        expires_at = now() + timedelta(seconds=seconds)
+        free = or_(Lease.holder == holder, Lease.expires_at <= now())
+        renewal = update(Lease).where(Lease.id == 1, free)
+        try:
+            with self._write.begin() as session:
+                renewed = session.execute(renewal.values(holder=holder, expires_at=expires_at))
+                if _count(renewed) == 0:
+                    session.add(Lease(id=1, holder=holder, expires_at=expires_at))
+        except IntegrityError:  # there is a row already, and it is another's
+            return False
         return True
 
     def end_lease(self, holder: str) -> None:
@@ -146,3 +165,14 @@ def _begin_sqlite(connection: Connection) -> None:
     # refused, without any waiting, where another wrote in between.
     immediate = connection.get_execution_options().get("immediate")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _tell_in_words(context: ExceptionContext) -> None:
+    if isinstance(context.sqlalchemy_exception, OperationalError):
+        raise NotReady(
+            f"The database does not answer: {context.original_exception}.", retry_after=5
+        ) from context.original_exception
+
+
+def _count(result: Result[Any]) -> int:
+    return cast(CursorResult[Any], result).rowcount

@@ -1,7 +1,6 @@
 """From `mynet serve` to ready, beside `import torch` alone, on a warm disk."""
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ def start_to_ready() -> float:
             [MYNET, "serve"], env=environment, stderr=subprocess.PIPE, text=True
         ) as service:
             for line in service.stderr or ():
-                if re.search("running on http", line):
+                if "running on http" in line:
                     break
             else:
                 raise RuntimeError("the service did not start")

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from app.registry import Registry
 from app.settings import Settings
+from app.start import open_registry
 from app.store import Store
 from app.train.data import Dataset, Digits, load
 
@@ -49,9 +50,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def registry(settings: Settings) -> Registry:
     """A registry with the shipped checkpoint live as version 1."""
-    registry = Registry(settings.models_dir)
-    registry.adopt_shipped()
-    return registry
+    return open_registry(settings)
 
 
 @pytest.fixture

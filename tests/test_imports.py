@@ -37,7 +37,7 @@ def uses(package: str) -> set[str]:
         ("fastapi", ("main.py", "api/")),
         ("starlette", ("api/",)),
         ("torchvision", ("train/data.py",)),
-        ("sqlalchemy", ("store.py", "tables.py", "server.py", "train/job.py")),
+        ("sqlalchemy", ("store.py", "tables.py", "start.py", "train/job.py")),
         ("cv2", ("image/",)),
         ("typer", ("cli.py",)),
         ("app.train", ("main.py", "cli.py", "follow.py", "api/", "train/")),

@@ -19,7 +19,7 @@ def lines(capsys, form):
     logs.request_id.set("abc")
     log = logging.getLogger("app.test")
     log.debug("not shown")
-    log.info("first\nsecond %s", 3)
+    log.info("first\nsecond %s\x1b\u2028", 3)
     try:
         raise ValueError("broken")
     except ValueError:
@@ -29,7 +29,7 @@ def lines(capsys, form):
 
 def test_text_is_one_line_an_event_with_the_request_id(capsys):
     first, failed = lines(capsys, "text")
-    assert first.endswith("INFO abc app.test: first | second 3")
+    assert first.endswith("INFO abc app.test: first | second 3\\x1b\\u2028")
     assert "ERROR abc app.test: failed | Traceback" in failed
     assert failed.endswith("ValueError: broken")
 
@@ -37,7 +37,7 @@ def test_text_is_one_line_an_event_with_the_request_id(capsys):
 def test_json_is_one_object_an_event(capsys):
     first, failed = (json.loads(line) for line in lines(capsys, "json"))
     assert (first["message"], first["request_id"], first["level"]) == (
-        "first\nsecond 3",
+        "first\nsecond 3\x1b\u2028",
         "abc",
         "INFO",
     )

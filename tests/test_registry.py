@@ -103,8 +103,10 @@ def test_current_is_text_that_a_person_reads(registry, card):
 
 def test_an_unknown_version_is_not_found(registry):
     for call in (registry.path, registry.card, registry.weights, registry.promote):
-        with pytest.raises(NotFound, match="no version 77; the newest are: 1"):
+        with pytest.raises(NotFound, match="no such version; the newest are: 1"):
             call(77)
+        with pytest.raises(NotFound):
+            call(10**400)
 
 
 def test_foreign_files_are_passed_over(registry):

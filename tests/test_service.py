@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ import torch
 
 from app import checkpoint
 from app.registry import SHIPPED, Registry
+from app.store import Store
 from tests.conftest import DATA, png
 
 MYNET = Path(sys.executable).with_name("mynet")
@@ -30,21 +32,32 @@ START = 60
 class Service:
     """A running service: its process, where it listens, and what it logged."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
-        self.process, self.log = process, log
-        self.port = self._await_port()
-
-    def _await_port(self) -> int:
+    def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
+        self.process, self.port, self.log = process, port, log
         until = time.monotonic() + START
-        while time.monotonic() < until and self.process.poll() is None:
-            if found := re.search(r"running on http://127\.0\.0\.1:(\d+)", self.log.read_text()):
-                return int(found[1])
+        while not self.is_ready():
+            assert time.monotonic() < until, log.read_text()
+            assert process.poll() is None, log.read_text()
             time.sleep(0.05)
-        raise AssertionError(self.log.read_text())
+
+    def is_ready(self):
+        try:
+            return self.get("/health/ready")
+        except OSError:
+            return False
 
     def get(self, path):
-        with urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
+        with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
             return json.load(answer)
+
+    def job_until(self, job, condition):
+        """Wait for a job to be as `condition` says; it must not fail meanwhile."""
+        until = time.monotonic() + 120
+        while not condition(body := self.get(f"/train/{job}")):
+            assert body["status"] not in ("failed", "cancelled"), body
+            assert time.monotonic() < until, body
+            time.sleep(0.1)
+        return body
 
     def post(self, path, body=b""):
         with closing(HTTPConnection("127.0.0.1", self.port)) as connection:
@@ -74,7 +87,10 @@ def serving(state: Path, **settings: str) -> Iterator[Service]:
     environment = {f"MYNET_{name.upper()}": str(value) for name, value in settings.items()}
     log = state.with_suffix(".log")
     command = [MYNET, "serve"]
-    given = {"MYNET_PORT": "0", "MYNET_STATE_DIR": str(state), "MYNET_DATA_DIR": str(DATA)}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    given = {"MYNET_PORT": str(port), "MYNET_STATE_DIR": str(state), "MYNET_DATA_DIR": str(DATA)}
     with (
         log.open("w") as file,
         subprocess.Popen(
@@ -82,7 +98,7 @@ def serving(state: Path, **settings: str) -> Iterator[Service]:
         ) as process,
     ):
         try:
-            yield Service(process, log)
+            yield Service(process, port, log)
         finally:
             process.kill()
 
@@ -140,7 +156,50 @@ def test_the_log_is_one_line_an_event_with_request_ids(service):
     assert any(
         re.search(r"INFO [0-9a-f]{16} app\.access: POST /predict 415 ", each) for each in lines
     )
-    assert "MYNET_PORT=0" in lines[0]
+    assert f"MYNET_PORT={service.port}" in lines[0]
+
+
+def test_two_workers_answer_with_one_version_and_train_one_job_at_a_time(tmp_path):
+    with serving(tmp_path / "var", workers=2) as service:
+        jobs = [service.post("/train", b'{"epochs": 1, "promote": "always"}')["id"] for _ in "ab"]
+        until = time.monotonic() + 120
+        while service.get(f"/train/{jobs[1]}")["status"] != "succeeded":
+            running = service.get("/train?status=running")["data"]
+            assert len(running) <= 1
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert [service.get(f"/train/{job}")["attempt"] for job in jobs] == [1, 1]
+        version = service.get(f"/train/{jobs[1]}")["result"]["version"]
+        while {service.get("/health/ready")["version"] for _ in range(20)} != {version}:
+            assert time.monotonic() < until
+        service.end()
+    assert service.training_is_gone()
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    with serving(tmp_path / "var", workers=2) as service:
+        service.end(signal.SIGKILL)
+        until = time.monotonic() + 20
+        while service.is_ready():
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
+def test_an_offer_to_upgrade_is_passed_over(service, mnist):
+    upload = png(mnist.test.pixels[0].numpy())
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": ""}
+    answer = httpx2.post(f"http://127.0.0.1:{service.port}/predict", content=upload, headers=offer)
+    assert (answer.status_code, answer.json()["digit"]) == (200, 7)
+
+
+def test_a_client_that_leaves_is_no_defect(service):
+    with socket.create_connection(("127.0.0.1", service.port)) as leaving:
+        leaving.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
+    until = time.monotonic() + 20
+    while "POST /predict 499" not in service.log.read_text():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert "Traceback" not in service.log.read_text()
 
 
 def test_a_torch_checkpoint_goes_live_at_start(tmp_path):
@@ -169,28 +228,26 @@ def test_sigterm_answers_what_is_under_way_and_queues_the_job_again(tmp_path):
 
         follower = threading.Thread(target=follow)
         follower.start()
-        while not service.get(f"/train/{job}")["progress"]:
-            time.sleep(0.1)
+        service.job_until(job, lambda body: body["progress"])
         assert service.end() == -signal.SIGTERM
         follower.join(10)
         assert not follower.is_alive(), "a followed log ends when the service ends"
         assert followed[0].startswith(b"==>>> epoch: 0, batch index: 100, train loss: ")
         assert "Application shutdown complete" in service.log.read_text()
     assert service.training_is_gone()
+    with closing(Store(f"sqlite:///{tmp_path / 'var' / 'mynet.db'}")) as store:
+        assert (store.job(job).status, store.job(job).deaths) == ("queued", 0)
 
 
 def test_a_job_survives_kill_9_of_the_server_and_goes_on(tmp_path):
     with serving(tmp_path / "var") as service:
         job = service.post("/train", b'{"epochs": 2, "seed": 9, "promote": "always"}')["id"]
-        while not service.get(f"/train/{job}")["epochs"]:
-            time.sleep(0.1)
-        before = service.get(f"/train/{job}")["epochs"]
+        before = service.job_until(job, lambda body: body["epochs"])["epochs"]
         service.end(signal.SIGKILL)
     assert service.training_is_gone(), "the training process ends with its supervisor"
     with serving(tmp_path / "var") as service:
-        while (done := service.get(f"/train/{job}"))["status"] in ("queued", "running"):
-            time.sleep(0.1)
-        assert (done["status"], done["attempt"]) == ("succeeded", 2)
+        done = service.job_until(job, lambda body: body["status"] == "succeeded")
+        assert done["attempt"] == 2
         assert done["epochs"][: len(before)] == before, "what was shown stays"
         assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1]
         assert service.get("/models")["current"] == done["result"]["version"] == 2
@@ -202,13 +259,16 @@ def test_a_job_survives_kill_9_of_the_server_and_goes_on(tmp_path):
     [
         ({"prot": "1"}, "MYNET_PROT is not a setting. Did you mean MYNET_PORT?"),
         ({"host": "0.0.0.0"}, "MYNET_AUTH=predict"),
-        ({"checkpoint": "missing.pt"}, "missing.pt cannot be read"),
-        ({"device": "cuda:99"}, "There is no device 'cuda:99'"),
+        ({"checkpoint": "missing.pt"}, "MYNET_CHECKPOINT: missing.pt cannot be read"),
+        ({"device": "cuda:99"}, "MYNET_DEVICE: There is no device 'cuda:99'"),
+        ({"host": "192.0.2.1", "auth": "none"}, "MYNET_HOST=192.0.2.1, MYNET_PORT=0 cannot be"),
+        ({"state_dir": "/dev/null/x"}, "MYNET_STATE_DIR=/dev/null/x cannot be used"),
+        ({"database_url": "nonsense"}, "MYNET_DATABASE_URL cannot be used"),
     ],
 )
 def test_a_bad_setting_stops_the_start_in_words(tmp_path, settings, said):
     environment = {f"MYNET_{name.upper()}": value for name, value in settings.items()}
-    state = {"MYNET_STATE_DIR": str(tmp_path / "var"), "COLUMNS": "500"}
+    state = {"MYNET_STATE_DIR": str(tmp_path / "var"), "MYNET_PORT": "0", "COLUMNS": "500"}
     done = subprocess.run(
         [MYNET, "serve"],
         env={**os.environ, **state, **environment},

@@ -45,6 +45,12 @@ def test_an_unknown_variable_in_env_file_is_named(tmp_path):
         read_settings()
 
 
+def test_an_env_file_that_is_no_text_is_told(tmp_path):
+    (tmp_path / ".env").write_bytes(b"MYNET_PORT=\xff\xfe")
+    with pytest.raises(SettingsError, match=r"\.env is not UTF-8"):
+        read_settings()
+
+
 def test_beyond_loopback_somebody_must_say_what_is_open(monkeypatch):
     monkeypatch.setenv("MYNET_HOST", "0.0.0.0")
     with pytest.raises(SettingsError, match=r"MYNET_HOST=0\.0\.0\.0.*MYNET_AUTH=predict"):

@@ -58,8 +58,8 @@ def test_the_next_job_is_the_oldest_that_is_due(store):
 def test_a_change_needs_the_state_it_expects(store):
     add(store, "a")
     queued = Job.status == "queued"
-    assert store.change_job("a", queued, values={"status": "running"}, event=("status", {"n": 1}))
-    assert not store.change_job("a", queued, values={"status": "x"}, event=("status", {"n": 2}))
+    assert store.change_job("a", queued, values={"status": "running"}, told=[("status", {"n": 1})])
+    assert not store.change_job("a", queued, values={"status": "x"}, told=[("status", {"n": 2})])
     assert store.job("a").status == "running"
     assert [each.data for each in store.events("a", kind="status")][1:] == []
 
@@ -81,7 +81,7 @@ def test_of_many_writers_one_wins(store):
 def test_events_come_in_pages(store):
     add(store, "a")
     for number in range(5):
-        store.change_job("a", values={"attempt": number}, event=("batch", {"n": number}))
+        store.change_job("a", values={"attempt": number}, told=[("batch", {"n": number})])
     first = store.events("a", kind="batch", limit=3)
     rest = store.events("a", after=first[-1].number, kind="batch")
     assert [each.data["n"] for each in [*first, *rest]] == [0, 1, 2, 3, 4]

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 
 from app.api.problems import invalid
@@ -80,6 +81,7 @@ def decode_base64(text: str, field: str) -> bytes:
 
 
 async def _files(request: Request, field: str, most: int) -> list[bytes]:
+    _check_whole(await request.body(), request.headers["content-type"])
     async with request.form(max_files=MOST_PARTS, max_fields=MOST_PARTS) as form:
         parts = form.getlist(field)
         if not parts:
@@ -91,6 +93,16 @@ async def _files(request: Request, field: str, most: int) -> list[bytes]:
     if len(files) != len(parts):
         raise _invalid_field(field, "must be a file, sent with a filename")
     return files
+
+
+def _check_whole(body: bytes, content_type: str) -> None:
+    """Refuse a form without its closing boundary: the parser would drop what was cut off."""
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    if boundary and b"--" + boundary + b"--" not in body:
+        raise MalformedRequest(
+            "The multipart body does not end with its boundary: it was cut off, or the header "
+            "Content-Type names another boundary."
+        )
 
 
 def _content_type(request: Request) -> str:

@@ -25,12 +25,14 @@ class Ready(BaseModel):
     device: str
 
 
+@router.head("/live", include_in_schema=False)
 @router.get("/live", summary="Say that the process turns")
 async def live() -> Alive:
     """Fails only where the process should be ended."""
     return Alive()
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", summary="Say whether to send requests here")
 async def ready(services: ServicesDep) -> Ready:
     """A model is loaded and warmed up, and the service is not draining."""

@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 
 from app.api import body, problems
-from app.api.schemas import Activation, Versions
+from app.api.schemas import Promotion, Versions
 from app.api.services import MayChange, ServicesDep
 from app.card import Card
 
@@ -18,10 +18,10 @@ router = APIRouter(
     prefix="/models", tags=["models"], responses=problems.DOCUMENTED, dependencies=[MayChange]
 )
 
-ACTIVATION: Final = {
+PROMOTION: Final = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": Activation.model_json_schema()}},
+        "content": {"application/json": {"schema": Promotion.model_json_schema()}},
     }
 }
 
@@ -32,11 +32,11 @@ def list_versions(services: ServicesDep) -> Versions:
     return Versions(data=services.registry.cards(), current=services.registry.current())
 
 
-@router.put("/current", summary="Go live with a version", openapi_extra=ACTIVATION)
-async def activate(request: Request, services: ServicesDep) -> Card:
+@router.put("/current", summary="Go live with a version", openapi_extra=PROMOTION)
+async def promote(request: Request, services: ServicesDep) -> Card:
     """It is live in this process when the answer comes, in all others within a second."""
-    wanted = await body.read_json(request, Activation)
-    await asyncio.to_thread(services.live.activate, wanted.version)
+    wanted = await body.read_json(request, Promotion)
+    await asyncio.to_thread(services.live.promote, wanted.version)
     return await asyncio.to_thread(services.registry.card, wanted.version)
 
 
@@ -46,7 +46,7 @@ def rollback(services: ServicesDep) -> Card:
     return services.registry.card(services.live.rollback())
 
 
-@router.get("/{version:int}", summary="Give a version's card")
+@router.get("/{version}", summary="Give a version's card")
 def get_version(version: int, services: ServicesDep) -> Card:
     """Its metrics on the test images, and all that is needed to make it again."""
     return services.registry.card(version)

@@ -58,14 +58,12 @@ async def predict(
 ) -> Prediction:
     """The body is the image, in one of three forms. `explain` adds what the network saw."""
     upload = await body.read_image(request)
-    predicted = await services.predictor.predict(upload, version)
+    predicted = await services.predictor.predict(upload, version, explain=explain)
     prediction = _prediction(predicted)
-    if explain:
-        answer, seen = predicted
-        spoke = services.live.of(answer.version).saliency(seen.normalised.pixels, answer.digit)
-        prediction.seen = to_data_url(seen.normalised.pixels)
-        prediction.saliency = to_data_url(spoke)
-        prediction.normalisation = _normalisation(seen)
+    if predicted.saliency is not None:
+        prediction.seen = to_data_url(predicted.seen.normalised.pixels)
+        prediction.saliency = to_data_url(predicted.saliency)
+        prediction.normalisation = _normalisation(predicted.seen)
     return prediction
 
 

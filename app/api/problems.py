@@ -8,10 +8,11 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app import logs
 from app.api.schemas import FieldProblem, Problem
@@ -25,6 +26,7 @@ DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
     }
 }
 HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+CLIENT_GONE: Final = 499
 log = logging.getLogger(__name__)
 
 
@@ -33,6 +35,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _defect)
 
 
@@ -87,6 +90,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return _response(problem, dict(error.headers or {}))
 
 
+async def _gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)  # nobody reads it; the access log tells of it
+
+
 async def _defect(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     detail = "This is a defect of the service. Its log tells more, under this request id."
@@ -119,4 +126,4 @@ def _name(location: tuple[str | int, ...]) -> str:
 def _message(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return "is not a known field"
-    return str(error["msg"])
+    return str(error["msg"]).removeprefix("Value error, ")

@@ -110,7 +110,7 @@ class Versions(BaseModel):
     current: int | None
 
 
-class Activation(BaseModel):
+class Promotion(BaseModel):
     """The body of `PUT /models/current`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)

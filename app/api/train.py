@@ -46,7 +46,7 @@ async def create(
         services.store,
         wanted,
         most_queued=services.settings.train_queue,
-        key=idempotency_key,
+        key=idempotency_key or None,
     )
     response.headers["Location"] = f"/train/{created.id}"
     return schemas.Job.model_validate(created)
@@ -96,8 +96,7 @@ async def _follow(services: Services, job_id: str) -> AsyncIterator[str]:
         ended = Status(job.status).is_final or services.draining.is_set()
         lines = await asyncio.to_thread(log.lines, services.store, job_id, after)
         after = lines.last
-        for line in lines.text:
-            yield line
+        yield "".join(lines.text)
         if not ended:
             with suppress(TimeoutError):
                 await asyncio.wait_for(services.draining.wait(), FOLLOW_POLL)

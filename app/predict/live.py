@@ -18,6 +18,7 @@ from app.predict.model import Model
 from app.registry import Registry
 
 POLL: Final = 0.25
+LONGEST_PAUSE: Final = 60.0
 OTHER_VERSIONS: Final = 8
 WARM_UP_SIZES: Final = (1, 32)
 log = logging.getLogger(__name__)
@@ -40,9 +41,13 @@ class Live:
             raise NotReady("No version has been loaded yet.", retry_after=1)
         return self._model
 
+    def holds(self, version: int | None) -> bool:
+        """Say whether `of` gives this version without reading a file."""
+        return version is None or (self._model is not None and self._model.version == version)
+
     def of(self, version: int | None) -> Model:
         """Give a version's model, the live one for None. Raises NotFound, Conflict, NotReady."""
-        if version is None or (self._model and self._model.version == version):
+        if self.holds(version):
             return self.model
         return self.other(version)
 
@@ -55,7 +60,7 @@ class Live:
             if self._model is None or self._model.version != version:
                 self._swap(self._load(version))
 
-    def activate(self, version: int) -> None:
+    def promote(self, version: int) -> None:
         """Go live with a version that loads and answers. Raises NotFound, Conflict."""
         with self._swapping:
             model = self._load(version)
@@ -71,16 +76,18 @@ class Live:
         return model.version
 
     async def watch(self) -> None:
-        """Follow CURRENT until cancelled. What does not load is logged, and the old stays live."""
+        """Follow CURRENT until cancelled. What does not load is logged, and tried again."""
+        pause = POLL
         while True:
-            await asyncio.sleep(POLL)
-            stamp = self.registry.stamp()
-            if stamp != self._stamp:
-                self._stamp = stamp
-                try:
+            await asyncio.sleep(pause)
+            try:
+                if (stamp := self.registry.stamp()) != self._stamp:
                     await asyncio.to_thread(self.refresh)
-                except Exception:
-                    log.exception("the new live version cannot be loaded; the previous one stays")
+                    self._stamp = stamp
+                pause = POLL
+            except Exception:  # whatever it is, the previous version stays, and it may pass
+                log.exception("what is live on disk cannot be loaded; the previous version stays")
+                pause = min(2 * pause, LONGEST_PAUSE)
 
     def _load(self, version: int) -> Model:
         card = self.registry.card(version)

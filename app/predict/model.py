@@ -4,7 +4,7 @@ What enters: digits in MNIST's own form. What leaves: answers, each naming the v
 This module does not know how pixels were made, nor which version is live.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class Model:
         rows = zip(digits, probabilities, is_digit, strict=True)
         return [Answer(*row, self.version) for row in rows]
 
-    def saliency(self, pixels: NDArray[np.uint8], digit: int) -> NDArray[Any]:
+    def saliency(self, pixels: NDArray[np.uint8], digit: int) -> NDArray[np.uint8]:
         """Say how much each ink pixel of one (28, 28) uint8 image spoke for `digit`.
 
         Gradient × input, with a blank image as the reference (Shrikumar et al. 2016, "Not Just a
@@ -57,4 +57,4 @@ class Model:
         ink = torch.from_numpy(pixels).reshape(-1) / 255
         spoke = (gradient.cpu()[0] * ink).clamp(min=0)
         scaled = spoke / spoke.max().clamp(min=1e-12) * 255
-        return scaled.round().to(torch.uint8).view(SIDE, SIDE).numpy()
+        return np.asarray(scaled.round().to(torch.uint8).view(SIDE, SIDE))

@@ -1,4 +1,8 @@
-"""What the supervisor hands to a training process: one line of JSON."""
+"""What the supervisor hands to a training process.
+
+What enters: settings and the attempt to run. What leaves: one line of JSON, and back. This module
+does not know how it travels.
+"""
 
 from pydantic import BaseModel
 

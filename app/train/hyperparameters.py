@@ -7,7 +7,9 @@ imports it, too.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from app.settings import device_name
 
 PromoteRule = Literal["if_better", "always", "never"]
 
@@ -26,7 +28,7 @@ class Hyperparameters(BaseModel):
         None, ge=0, lt=2**53, description="drawn where it is not given, and recorded"
     )
     promote: PromoteRule = "if_better"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] | None = Field(
+    device: Annotated[str, AfterValidator(device_name)] | None = Field(
         None, description="where to train; the service's setting where it is not given"
     )
     note: str | None = Field(None, max_length=1000, description="kept on the version's card")

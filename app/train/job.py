@@ -88,7 +88,7 @@ def get(store: Store, job_id: str) -> Job:
 def start(store: Store, job: Job) -> int | None:
     """Let the next attempt begin, and give its number; None where the job is queued no more."""
     attempt = job.attempt + 1
-    values = {"attempt": attempt, "started_at": job.started_at or now()}
+    values = {"attempt": attempt, "started_at": job.started_at or now(), "finishing": False}
     return attempt if _move(store, job.id, Status.RUNNING, values) else None
 
 
@@ -107,7 +107,7 @@ def record(
     store: Store, job_id: str, attempt: int, kind: str, told: dict[str, Any], **values: Any
 ) -> None:
     """Tell of progress. Raises Superseded."""
-    _change(store, job_id, attempt, values, event=(kind, told))
+    _change(store, job_id, attempt, values, (kind, told))
 
 
 def got_further(store: Store, job_id: str, attempt: int) -> None:
@@ -122,8 +122,9 @@ def begin_finish(store: Store, job_id: str, attempt: int) -> None:
 
 def succeed(store: Store, job_id: str, attempt: int, result: dict[str, Any]) -> None:
     """End a job with its result. Raises Superseded."""
-    record(store, job_id, attempt, "result", result, result=result)
-    _move(store, job_id, Status.SUCCEEDED, {"finished_at": now()}, Job.attempt == attempt)
+    values = {"status": Status.SUCCEEDED, "result": result, "finished_at": now()}
+    status = ("status", {"status": Status.SUCCEEDED})
+    _change(store, job_id, attempt, values, ("result", result), status)
 
 
 def fail(store: Store, job_id: str, attempt: int, code: str, message: str) -> None:
@@ -132,9 +133,12 @@ def fail(store: Store, job_id: str, attempt: int, code: str, message: str) -> No
     _move(store, job_id, Status.FAILED, values, Job.attempt == attempt)
 
 
-def release(store: Store, job: Job) -> None:
-    """Queue a running job again: its process was stopped with the service, which is no failure."""
-    _move(store, job.id, Status.QUEUED, {"not_before": now()}, Job.attempt == job.attempt)
+def release(store: Store, job: Job) -> bool:
+    """Queue a running job again: its process was stopped with the service, which is no failure.
+
+    Says False where another has taken it over, or ended it.
+    """
+    return _move(store, job.id, Status.QUEUED, {"not_before": now()}, Job.attempt == job.attempt)
 
 
 def bury(store: Store, job: Job, exit_code: int) -> None:
@@ -167,10 +171,10 @@ def _change(
     job_id: str,
     attempt: int,
     values: dict[str, Any],
-    event: tuple[str, dict[str, Any]] | None = None,
+    *told: tuple[str, dict[str, Any]],
 ) -> None:
     still_runs = (Job.status == Status.RUNNING, Job.attempt == attempt)
-    if not store.change_job(job_id, *still_runs, values=values, event=event):
+    if not store.change_job(job_id, *still_runs, values=values, told=told):
         raise Superseded(job_id)
 
 
@@ -184,7 +188,7 @@ def _move(
         Job.status.in_(sources),
         *where,
         values={"status": to, **values},
-        event=("status", told),
+        told=[("status", told)],
     )
 
 

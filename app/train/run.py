@@ -7,6 +7,7 @@ This module does not know who queued the job.
 
 import logging
 import os
+import signal
 import sys
 import threading
 from typing import Final
@@ -17,7 +18,8 @@ from app import logs
 from app.net import BadDevice
 from app.registry import Registry
 from app.store import Store
-from app.train import job
+from app.train import job as jobs
+from app.train import saved
 from app.train.assignment import Assignment
 from app.train.data import NoData
 from app.train.training import Diverged, Training
@@ -30,6 +32,10 @@ log = logging.getLogger("app.train.run")
 def main() -> None:
     assignment = Assignment.model_validate_json(sys.stdin.readline())
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Sent to a whole group when the service is stopped: the supervisor ends this process, in
+        # order, and queues the job again.
+        signal.signal(number, signal.SIG_IGN)
     settings = assignment.settings
     logs.configure(settings.log_level, settings.log_format)
     os.nice(NICENESS)
@@ -41,19 +47,21 @@ def main() -> None:
 
 def run(assignment: Assignment, store: Store) -> None:
     """Run one attempt to its end. What goes wrong is told to the job, never swallowed."""
-    job_id, attempt = assignment.job_id, assignment.attempt
+    settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
     try:
-        registry = Registry(assignment.settings.models_dir)
-        Training(assignment.settings, store, registry, job_id, attempt).run()
+        registry = Registry(settings.models_dir)
+        # An older attempt may still be on its way out: two must never write.
+        with saved.alone(settings.jobs_dir, job_id):
+            Training(settings, store, registry, job_id, attempt).run()
         log.info("job %s: succeeded", job_id)
-    except job.Superseded:
+    except jobs.Superseded:
         log.info("job %s: attempt %d may write no more", job_id, attempt)
     except tuple(REFUSALS) as error:
         log.error("job %s: failed: %s", job_id, error)
-        job.fail(store, job_id, attempt, REFUSALS[type(error)], str(error))
+        jobs.fail(store, job_id, attempt, REFUSALS[type(error)], str(error))
     except Exception as error:
         log.exception("job %s: attempt %d stumbled", job_id, attempt)
-        job.stumble(store, job_id, attempt, error)
+        jobs.stumble(store, job_id, attempt, error)
 
 
 def _end_with_supervisor() -> None:

@@ -5,13 +5,17 @@ where it lives. What leaves: the same, put back. A training that goes on from he
 very weights of one that was never interrupted. This module does not know why a process ended.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from torch import nn
 from torch.optim import Optimizer
 
-from app.durable import replacing, sweep
+from app import durable
+from app.durable import replacing
 
 
 def path_of(folder: Path, job_id: str) -> Path:
@@ -19,8 +23,17 @@ def path_of(folder: Path, job_id: str) -> Path:
     return folder / f"{job_id}.pt"
 
 
+@contextmanager
+def alone(folder: Path, job_id: str) -> Iterator[None]:
+    """Wait until no other process works on this job, and keep others waiting."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{job_id}.lock"):
+        yield
+
+
 def save(path: Path, model: nn.Module, optimizer: Optimizer, epochs_done: int) -> None:
     """Save the state at the end of an epoch, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -42,8 +55,9 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> int:
     return int(state["epochs_done"])
 
 
-def discard(path: Path) -> None:
-    """Remove a job's saved state, and what an interrupted write may have left."""
-    path.unlink(missing_ok=True)
-    if path.parent.exists():
-        sweep(path.parent)
+def sweep(folder: Path, keep: set[str]) -> None:
+    """Remove what was kept for all jobs but those to keep, and what broken writes left."""
+    for path in (*folder.glob("*.pt"), *folder.glob("*.lock")):
+        if path.stem not in keep:
+            path.unlink(missing_ok=True)
+    durable.sweep(folder)

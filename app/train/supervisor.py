@@ -10,12 +10,10 @@ finds the job still running without a process, and queues it again.
 
 import logging
 import os
-import secrets
-import socket
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Callable
 from typing import Final, TextIO, cast
 
 from app.settings import Settings
@@ -25,10 +23,9 @@ from app.train import job as jobs
 from app.train import saved
 from app.train.assignment import Assignment
 from app.train.job import Status
+from app.train.lease import Lease
 
 POLL: Final = 0.25
-LEASE: Final = 10.0
-RENEW: Final = 3.0
 PATIENCE: Final = 5.0
 log = logging.getLogger(__name__)
 
@@ -38,71 +35,65 @@ class Supervisor:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings, self.store = settings, store
-        self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.lease = Lease(settings.state_dir, store)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._stop = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._job: Job | None = None
-        self._renewed = -LEASE
 
     def __enter__(self) -> "Supervisor":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self.stop()
         self._thread.join()
+
+    def stop(self) -> None:
+        """Start nothing any more, and queue the running job again. Does not wait."""
+        self._stop.set()
 
     def _run(self) -> None:
         while not self._stop.wait(POLL):
-            try:
-                if self._holds_lease():
-                    self._step()
-                else:
-                    self._let_go()
-            except Exception:  # a locked database or a full disk passes; supervision must go on
-                log.exception("supervision failed, and is tried again")
-        self._let_go()
-        self.store.end_lease(self.holder)
+            self._try(self._turn)
+        self._try(self._let_go)
+        self._try(self.lease.end)
+
+    def _try(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:  # a locked database or a full disk passes; supervision must go on
+            log.exception("supervision failed, and is tried again")
+            if self.lease.may_have_lapsed():
+                self._end_process()
+
+    def _turn(self) -> None:
+        if self.lease.hold():
+            self._step()
+        else:
+            self._let_go()
 
     def _step(self) -> None:
         """Watch the process there is, or start the one that is due."""
         if self._process is None:
-            self._adopt_orphan()
+            self._adopt_orphans()
             self._start_next()
         elif self._process.poll() is not None or not self._runs():
             self._take_leave()
 
-    def _holds_lease(self) -> bool:
-        if time.monotonic() - self._renewed < RENEW:
-            return True
-        if not self.store.take_lease(self.holder, LEASE):
-            self._end_lease_of_the_dead()
-            return False
-        self._renewed = time.monotonic()
-        return True
-
-    def _end_lease_of_the_dead(self) -> None:
-        """Do not wait for the lease of a process of this host that is known to be gone."""
-        holder = self.store.lease_holder()
-        host, pid, _ = holder.rsplit(":", 2) if holder else ("", "0", "")
-        if holder and host == socket.gethostname() and not _is_alive(int(pid)):
-            self.store.end_lease(holder)
-
     def _let_go(self) -> None:
         """Stop the process, and queue its job again."""
-        self._renewed = -LEASE
+        self._end_process()
         if self._job:
-            self._end_process()
-            jobs.release(self.store, self._job)
-            log.info("job %s: stopped, and queued again", self._job.id)
+            if jobs.release(self.store, self._job):
+                log.info("job %s: stopped, and queued again", self._job.id)
             self._job = None
 
-    def _adopt_orphan(self) -> None:
+    def _adopt_orphans(self) -> None:
         """Queue the jobs again whose supervisor died."""
         for job in self.store.jobs(Status.RUNNING):
-            jobs.release(self.store, job)
-            log.info("job %s: found without a process, and queued again", job.id)
+            if jobs.release(self.store, job):
+                log.info("job %s: found without a process, and queued again", job.id)
 
     def _start_next(self) -> None:
         job = self.store.next_job(Status.QUEUED)
@@ -127,12 +118,16 @@ class Supervisor:
         exit_code = self._end_process()
         if self._job is None:
             return
-        job, self._job = jobs.get(self.store, self._job.id), None
+        job = jobs.get(self.store, self._job.id)
         if job.status == Status.RUNNING:
             log.warning("job %s: its process died with exit code %d", job.id, exit_code)
             jobs.bury(self.store, job, exit_code)
-        elif Status(job.status).is_final:
-            saved.discard(saved.path_of(self.settings.jobs_dir, job.id))
+        self._job = None
+        saved.sweep(self.settings.jobs_dir, keep=self._unfinished())
+
+    def _unfinished(self) -> set[str]:
+        states = [status for status in Status if not status.is_final]
+        return {job.id for status in states for job in self.store.jobs(status)}
 
     def _end_process(self) -> int:
         """End the process if there is one, and give its exit code."""
@@ -165,17 +160,3 @@ def _launch(assignment: Assignment) -> subprocess.Popen[str]:
 
 def _pipe(process: subprocess.Popen[str]) -> TextIO:
     return cast(TextIO, process.stdin)
-
-
-def _is_alive(pid: int) -> bool:
-    if (
-        pid == os.getpid()
-    ):  # a lease of this very process would have been renewed: the number is reused
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -19,7 +19,8 @@ from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
 from app.tables import now
-from app.train import data, evaluate, job, promote, saved
+from app.train import data, evaluate, promote, saved
+from app.train import job as jobs
 from app.train.hyperparameters import Hyperparameters
 from app.train.loop import Step, fit
 from app.train.recipes import RECIPES, Setup
@@ -36,12 +37,11 @@ class Training:
         self, settings: Settings, store: Store, registry: Registry, job_id: str, attempt: int
     ) -> None:
         self.store, self.registry, self.attempt = store, registry, attempt
-        self.job = job.get(store, job_id)
+        self.job = jobs.get(store, job_id)
         self.wanted = Hyperparameters(**self.job.hyperparameters)
         self.device = pick_device(self.wanted.device or settings.effective_train_device)
         self.data_dir = settings.data_dir
         self.saved = saved.path_of(settings.jobs_dir, job_id)
-        self.saved.parent.mkdir(parents=True, exist_ok=True)
         self.epochs = [EpochRecord(**epoch) for epoch in self.job.epochs]
         shown = self.job.progress or {"epoch": -1, "batch": 0}
         self.shown = (shown["epoch"], shown["batch"])
@@ -52,12 +52,10 @@ class Training:
         torch.manual_seed(self.job.hyperparameters["seed"])
         setup = RECIPES[self.wanted.recipe](self.wanted, dataset.train, self.device)
         self._train(setup, dataset)
-        job.begin_finish(self.store, self.job.id, self.attempt)
         card = self._version(setup, dataset)
         verdict = self._promote(card)
         result = {"version": card.version, "test_accuracy": card.test_accuracy}
-        job.succeed(self.store, self.job.id, self.attempt, result | verdict._asdict())
-        saved.discard(self.saved)
+        jobs.succeed(self.store, self.job.id, self.attempt, result | verdict._asdict())
 
     def _train(self, setup: Setup, dataset: data.Dataset) -> None:
         first = saved.restore(self.saved, setup.model, setup.optimizer)
@@ -86,7 +84,7 @@ class Training:
         ) > self.shown:  # a resumed job repeats what it has shown, exactly
             shown = {"epoch": step.epoch, "batch": step.batch, "loss": loss}
             progress = clock.progress(step)
-            job.record(self.store, self.job.id, self.attempt, "batch", shown, progress=progress)
+            jobs.record(self.store, self.job.id, self.attempt, "batch", shown, progress=progress)
 
     def _end_epoch(
         self,
@@ -108,9 +106,9 @@ class Training:
             self.epochs.append(ended)
             all_epochs = [each.model_dump() for each in self.epochs]
             told = ended.model_dump()
-            job.record(self.store, self.job.id, self.attempt, "epoch", told, epochs=all_epochs)
+            jobs.record(self.store, self.job.id, self.attempt, "epoch", told, epochs=all_epochs)
         saved.save(self.saved, setup.model, setup.optimizer, epoch + 1)
-        job.got_further(self.store, self.job.id, self.attempt)
+        jobs.got_further(self.store, self.job.id, self.attempt)
 
     def _version(self, setup: Setup, dataset: data.Dataset) -> Card:
         """Store the version, or find it where an earlier attempt stored it and died then."""
@@ -118,8 +116,10 @@ class Training:
             if card.job == self.job.id:
                 return card
         weights = setup.model.state_dict()
+        metrics = evaluate.measure(setup.model, dataset, self.device)
+        self._begin_finish()
         card = Card(
-            **evaluate.measure(setup.model, dataset, self.device).model_dump(),
+            **metrics.model_dump(),
             origin="trained",
             created_at=now(),
             recipe=self.wanted.recipe,
@@ -146,8 +146,13 @@ class Training:
             self.wanted.promote, new, None if current is None else self.registry.card(current)
         )
         if verdict.promoted:
+            self._begin_finish()
             self.registry.promote(new.version)
         return verdict
+
+    def _begin_finish(self) -> None:
+        """Make sure that this attempt is the one that may store and promote."""
+        jobs.begin_finish(self.store, self.job.id, self.attempt)
 
 
 class Clock:

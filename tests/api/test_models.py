@@ -41,15 +41,16 @@ def test_a_broken_version_cannot_go_live(client, settings, second, seven):
     assert client.post("/predict", content=seven).json()["version"] == 1
 
 
-@pytest.mark.parametrize("path", ["/models/9", "/models/none"])
-def test_an_unknown_version_is_a_404(client, path):
-    answer = client.get(path)
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+@pytest.mark.parametrize(
+    ("version", "status"), [("9", 404), ("9" * 300, 404), ("x", 422), ("9" * 5000, 422)]
+)
+def test_an_unknown_version_is_refused(client, version, status):
+    assert client.get(f"/models/{version}").status_code == status
 
 
 @pytest.mark.parametrize(
     ("body", "status"),
     [('{"version": 9}', 404), ('{"version": "1"}', 422), ("{}", 422), ("", 422), ("x", 400)],
 )
-def test_a_bad_activation_is_refused(client, body, status):
+def test_a_bad_promotion_is_refused(client, body, status):
     assert client.put("/models/current", content=body).status_code == status

@@ -141,6 +141,17 @@ def test_a_field_that_is_no_file_is_refused(client):
     refused(client.post("/predict", content=part, headers=form), 422, "invalid_field", "file")
 
 
+def test_a_batch_that_is_cut_off_is_refused_whole(client, seven):
+    part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+    whole = part + seven + b"\r\n" + part + seven + b"\r\n--x--\r\n"
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    answer = client.post("/predict/batch", content=whole, headers=form)
+    assert len(answer.json()["predictions"]) == 2
+    refused(
+        client.post("/predict/batch", content=whole[:-30], headers=form), 400, "malformed_request"
+    )
+
+
 def test_two_images_belong_to_the_batch(client, seven):
     files = [("file", ("a.png", seven, PNG)), ("file", ("b.png", seven, PNG))]
     refused(client.post("/predict", files=files), 422, "invalid_field", "file")
@@ -151,6 +162,7 @@ def test_two_images_belong_to_the_batch(client, seven):
     [
         ("multipart/form-data", b"x", 400, "malformed_request"),
         ("multipart/form-data; boundary=x", b"no boundary in here", 400, "malformed_request"),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disp", 400, "malformed_request"),
         ("application/json", b'{"image": ', 400, "malformed_request"),
         ("application/json", b"[1]", 400, "malformed_request"),
         ("application/json", b"\xff\xfe", 400, "malformed_request"),

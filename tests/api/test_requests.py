@@ -32,6 +32,11 @@ def test_health(client):
     assert client.get("/health/ready").json() == {"status": "ready", "version": 1, "device": "cpu"}
 
 
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+def test_health_answers_head(client, path):
+    assert client.head(path).status_code == 200
+
+
 def test_a_draining_service_is_not_ready(client):
     client.app_state["services"].draining.set()
     answer = client.get("/health/ready")

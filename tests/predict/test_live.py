@@ -54,21 +54,21 @@ def test_the_same_version_is_not_loaded_again(live):
     assert live.model is before
 
 
-def test_activation_is_live_at_once_and_on_disk(live, registry, second):
-    live.activate(second)
+def test_what_is_promoted_is_live_at_once_and_on_disk(live, registry, second):
+    live.promote(second)
     assert (live.model.version, registry.current()) == (second, second)
     assert live.rollback() == 1
     assert (live.model.version, registry.current()) == (1, 1)
 
 
-def test_a_broken_version_cannot_be_activated(live, registry):
+def test_a_broken_version_cannot_be_promoted(live, registry):
     with pytest.raises(Conflict, match="is damaged"):
-        live.activate(broken(registry))
+        live.promote(broken(registry))
     assert (live.model.version, registry.current()) == (1, 1)
 
 
 def test_rolling_back_to_a_broken_version_is_refused(live, registry, second):
-    live.activate(second)
+    live.promote(second)
     registry.path(1).write_bytes(b"")
     with pytest.raises(Conflict, match="is damaged"):
         live.rollback()

@@ -107,6 +107,31 @@ def test_a_batch_is_of_one_version_and_in_order(make, mnist):
     assert {each.answer.version for each in predicted} == {version} == {1}
 
 
+def test_explaining_is_of_the_version_that_answered(make, registry, seven):
+    predicted = asyncio.run(make().predict(seven, explain=True))
+    assert (predicted.answer.version, predicted.saliency.shape) == (1, (28, 28))
+    other = registry.save(MyNet().state_dict(), registry.card(1))
+    assert asyncio.run(make().predict(seven, other, explain=True)).answer.version == other
+
+
+def test_a_batch_that_misses_the_deadline_is_given_up(make, seven, photo, monkeypatch):
+    gate, done = threading.Event(), []
+
+    def slow(upload, _):
+        gate.wait(10)
+        done.append(upload)
+
+    monkeypatch.setattr(predictors, "_open_and_see", slow)
+    predictor = make(predict_timeout=0.01)
+    with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
+        asyncio.run(predictor.predict_batch([photo] * 5))
+    gate.set()
+    predictor._batch_thread.submit(int).result(10)
+    assert len(done) == 1, "the images after it cost nothing more"
+    monkeypatch.undo()
+    assert asyncio.run(predictor.predict(seven)).answer.digit == 7
+
+
 def test_a_batch_of_bad_images_alone_is_answered(make):
     predicted, _ = asyncio.run(make().predict_batch([b"", b"x"]))
     assert [type(each) for each in predicted] == [NotAnImage, NotAnImage]

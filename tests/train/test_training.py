@@ -1,5 +1,7 @@
 """One attempt at one job, in this process, on few images so that it is quick."""
 
+import threading
+
 import pytest
 import torch
 
@@ -43,7 +45,6 @@ def test_a_job_becomes_a_version_with_a_card(start, store, registry, mnist):
     assert [epoch.epoch for epoch in card.epochs] == [0, 1, 2]
     assert card.test_accuracy == card.epochs[-1].test_accuracy == done.result["test_accuracy"]
     assert done.progress["fraction"] == 1.0
-    assert not attempt.saved.exists()
 
 
 def test_it_tells_every_hundred_batches_and_at_the_end(start, store):
@@ -56,7 +57,7 @@ def test_it_tells_every_hundred_batches_and_at_the_end(start, store):
 
 def interrupt_after(monkeypatch, function, calls):
     """Let the process 'die' right after a step has been done some times."""
-    real, done = getattr(training.job, function), []
+    real, done = getattr(training.jobs, function), []
 
     def dying(*args, **kwargs):
         real(*args, **kwargs)
@@ -64,7 +65,7 @@ def interrupt_after(monkeypatch, function, calls):
         if len(done) == calls:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.job, function, dying)
+    monkeypatch.setattr(training.jobs, function, dying)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
 ):
     broken = start(promote="always")
     with monkeypatch.context() as patch:
-        patch.setattr(training.job, "succeed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(training.jobs, "succeed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             broken.run()
     versions = registry.versions()
@@ -125,6 +126,40 @@ def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
     result = store.job(broken.job.id).result
     assert (result["version"], registry.current()) == (versions[-1], versions[-1])
     assert "of version 1" in result["reason"]
+
+
+@pytest.mark.parametrize("step", ["measure", "judge"])
+def test_an_older_attempt_stores_and_promotes_nothing(start, store, registry, monkeypatch, step):
+    older = start(promote="always")
+    module = {"measure": training.evaluate, "judge": training.promote}[step]
+    real = getattr(module, step)
+
+    def overtaken(*args):
+        job.release(store, store.job(older.job.id))
+        job.start(store, store.job(older.job.id))
+        return real(*args)
+
+    monkeypatch.setattr(module, step, overtaken)
+    with pytest.raises(job.Superseded):
+        older.run()
+    assert registry.current() == 1
+    assert len(registry.versions()) == (1 if step == "measure" else 2)
+
+
+def test_two_attempts_at_one_job_never_work_at_once(tmp_path):
+    order = []
+
+    def second():
+        with saved.alone(tmp_path, "a"):
+            order.append("second")
+
+    with saved.alone(tmp_path, "a"), saved.alone(tmp_path, "b"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
 
 
 def test_a_cancelled_job_stops_and_leaves_no_version(start, store, registry):
@@ -153,5 +188,10 @@ def test_saved_state_is_whole_or_absent(tmp_path):
     saved.save(path, model, optimizer, 4)
     assert [each.name for each in tmp_path.iterdir()] == ["job.pt"]
     assert saved.restore(path, model, optimizer) == 4
-    saved.discard(path)
-    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_what_unfinished_jobs_need_is_kept(tmp_path):
+    for name in ("a.pt", "a.lock", "b.pt", "b.lock", ".b.pt.1234.tmp"):
+        (tmp_path / name).write_text("")
+    saved.sweep(tmp_path, keep={"a"})
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.lock", "a.pt"]

@@ -1,0 +1,72 @@
+"""Who supervises: one process a state folder, one state folder a database.
+
+What enters: a state folder and a database. What leaves: whether this process may supervise. This
+module does not know what there is to supervise.
+
+On one machine a lock of the operating system decides, which ends with the process that holds it,
+however that ends. Its holder speaks for the state folder, by the name that lies in it; between
+state folders that share a database, the lease in the database decides, which lapses when it is not
+renewed. So a service that is started again after `kill -9` goes on at once, since the lease is in
+its own name.
+"""
+
+import secrets
+import time
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from app.durable import replacing
+from app.store import Store
+
+SECONDS: Final = 30.0
+RENEW: Final = 5.0
+# Longer than one wait for the database, and for a process to end.
+MARGIN: Final = 16.0
+NAME: Final = "supervisor"
+
+
+class Lease:
+    """Held by one thread, which asks for it again and again."""
+
+    def __init__(self, state_dir: Path, store: Store) -> None:
+        self.state_dir, self.store = state_dir, store
+        self._lock = FileLock(state_dir / f"{NAME}.lock", blocking=False)
+        self._renewed: float | None = None
+
+    def hold(self) -> bool:
+        """Take or renew the lease; False where another holds it."""
+        if self._renewed is not None and time.monotonic() - self._renewed < RENEW:
+            return True
+        if not self._locked():
+            return False
+        asked = time.monotonic()
+        self._renewed = asked if self.store.take_lease(self._holder(), SECONDS) else None
+        return self._renewed is not None
+
+    def may_have_lapsed(self) -> bool:
+        """Whether another may hold it by now, since the database did not answer for long."""
+        return self._renewed is None or time.monotonic() - self._renewed > SECONDS - MARGIN
+
+    def end(self) -> None:
+        """Give it up, where this process holds it."""
+        if self._lock.is_locked:
+            self._renewed = None
+            self.store.end_lease(self._holder())
+            self._lock.release()
+
+    def _locked(self) -> bool:
+        if not self._lock.is_locked:
+            try:
+                self._lock.acquire()
+            except Timeout:
+                return False
+        return True
+
+    def _holder(self) -> str:
+        name = self.state_dir / NAME
+        if not name.exists():
+            with replacing(name) as temporary:
+                temporary.write_text(secrets.token_hex(8))
+        return name.read_text()

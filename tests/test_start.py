@@ -1,0 +1,70 @@
+import pytest
+
+from app import checkpoint
+from app.net import MyNet
+from app.registry import CURRENT, SHIPPED, Registry
+from app.start import CannotStart, open_registry, open_store, prepare
+
+
+@pytest.fixture
+def second(registry):
+    return registry.save(MyNet().state_dict(), registry.card(1))
+
+
+def test_a_fresh_folder_serves_the_best_shipped_version(settings):
+    registry = open_registry(settings)
+    best = max(registry.cards(), key=lambda card: card.test_accuracy)
+    assert registry.current() == best.version
+
+
+def test_what_is_live_stays_live(settings, registry, second):
+    registry.promote(second)
+    assert open_registry(settings).current() == second
+
+
+def test_a_damaged_live_version_gives_way_to_the_one_before(settings, registry, second, caplog):
+    registry.promote(second)
+    registry.path(second).write_bytes(b"damaged")
+    assert open_registry(settings).current() == 1
+    assert f"Version {second} is damaged" in caplog.text
+
+
+def test_a_missing_live_version_gives_way_to_the_one_before(settings, registry, second):
+    registry.promote(second)
+    registry.path(second).unlink()
+    assert open_registry(settings).current() == 1
+
+
+def test_a_current_that_cannot_be_read_is_made_anew(settings, registry):
+    (registry.folder / CURRENT).write_bytes(b"\xff\x00 nonsense\n")
+    assert open_registry(settings).current() == 1
+
+
+def test_a_damaged_shipped_version_is_copied_again(settings, registry):
+    registry.path(1).write_bytes(b"damaged")
+    opened = open_registry(settings)
+    assert opened.card(opened.current()).weights_digest == (
+        checkpoint.read_card(SHIPPED / "documented.safetensors").weights_digest
+    )
+
+
+def test_with_nothing_to_serve_there_is_no_start(settings, monkeypatch):
+    monkeypatch.setattr(Registry, "adopt_shipped", lambda _: None)
+    with pytest.raises(CannotStart, match="none is shipped"):
+        open_registry(settings)
+
+
+def test_a_checkpoint_that_is_a_version_already_goes_live(settings, registry, second, tmp_path):
+    path = tmp_path / "copy.safetensors"
+    checkpoint.write(path, registry.weights(second), registry.card(second))
+    prepared = prepare(settings.model_copy(update={"checkpoint": path}))
+    assert prepared.cards()[-1].version == second + 1, "its card had another digest"
+    again = prepare(settings.model_copy(update={"checkpoint": path}))
+    assert again.current() == prepared.current() == second + 1
+    assert again.versions() == prepared.versions()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nonsense://x", "mssql+nodriver://x/y"])
+def test_a_database_url_that_cannot_be_used_is_named(settings, url):
+    with pytest.raises(CannotStart, match="MYNET_DATABASE_URL cannot be used"):
+        open_store(settings.model_copy(update={"database_url": url}))

@@ -1,0 +1,172 @@
+"""Who supervises, and what becomes of jobs whose process ends; with a stand-in for the process."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from sqlalchemy import text
+
+from app.errors import NotReady
+from app.store import Store
+from app.train import job as jobs
+from app.train import lease, supervisor
+from app.train.hyperparameters import Hyperparameters
+from app.train.lease import Lease
+from app.train.supervisor import Supervisor
+
+WAITS = "import sys; sys.stdin.read()"
+DIES = "import sys; sys.exit(3)"
+
+
+@pytest.fixture(autouse=True)
+def launch(monkeypatch):
+    """Let every process run this code instead of a training."""
+
+    def launch(code):
+        monkeypatch.setattr(
+            supervisor,
+            "_launch",
+            lambda _: subprocess.Popen(
+                [sys.executable, "-c", code], stdin=subprocess.PIPE, text=True
+            ),
+        )
+
+    launch(WAITS)
+    return launch
+
+
+def create(store):
+    return jobs.create(store, Hyperparameters(), most_queued=9, key=None).id
+
+
+def until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_one_job_runs_at_a_time_and_the_next_follows(settings, store):
+    first, second = create(store), create(store)
+    with Supervisor(settings, store):
+        until(lambda: store.job(first).status == "running")
+        assert store.job(second).status == "queued"
+        jobs.cancel(store, first)
+        until(lambda: store.job(second).status == "running")
+    assert store.job(second).status == "queued", "it goes on with the next service"
+    assert store.job(second).deaths == 0
+
+
+def test_a_process_that_dies_is_started_again(settings, store, launch):
+    job = create(store)
+    launch(DIES)
+    with Supervisor(settings, store):
+        until(lambda: store.job(job).deaths == 1)
+        launch(WAITS)
+        until(lambda: store.job(job).status == "running" and store.job(job).attempt >= 2)
+
+
+def test_a_process_that_cannot_be_started_counts_as_a_death(settings, store, monkeypatch):
+    def no_process(_):
+        raise OSError("no memory")
+
+    monkeypatch.setattr(supervisor, "_launch", no_process)
+    job = create(store)
+    with Supervisor(settings, store):
+        until(lambda: store.job(job).deaths == 1)
+
+
+def test_an_orphan_is_adopted(settings, store):
+    job = create(store)
+    jobs.start(store, store.job(job))
+    with Supervisor(settings, store):
+        until(lambda: store.job(job).attempt == 2)
+    assert store.job(job).deaths == 0
+
+
+def test_of_two_supervisors_one_works(settings, store):
+    job = create(store)
+    with Supervisor(settings, store) as one, Supervisor(settings, store) as other:
+        until(lambda: store.job(job).status == "running")
+        time.sleep(1)
+        assert [one._process is None, other._process is None].count(False) == 1
+    assert store.job(job).attempt == 1
+    assert store.lease_holder() is None
+
+
+def test_supervision_goes_on_after_the_database_was_away(settings, store, monkeypatch):
+    real, away = Store.next_job, []
+
+    def broken(self, status):
+        if len(away) < 3:
+            away.append(1)
+            raise NotReady("The database does not answer")
+        return real(self, status)
+
+    monkeypatch.setattr(Store, "next_job", broken)
+    job = create(store)
+    with Supervisor(settings, store):
+        until(lambda: store.job(job).status == "running")
+
+
+def test_saved_states_of_ended_jobs_are_removed(settings, store, launch):
+    job = create(store)
+    settings.jobs_dir.mkdir(parents=True)
+    for name in (f"{job}.pt", "ended.pt"):
+        (settings.jobs_dir / name).write_text("")
+    launch(DIES)
+    with Supervisor(settings, store):
+        until(lambda: not (settings.jobs_dir / "ended.pt").exists())
+    assert (settings.jobs_dir / f"{job}.pt").exists()
+
+
+@pytest.fixture
+def elsewhere(store, tmp_path):
+    """The lease of another state folder that shares the database."""
+    (tmp_path / "elsewhere").mkdir()
+    return Lease(tmp_path / "elsewhere", store)
+
+
+def test_a_lease_has_one_holder(settings, store, elsewhere):
+    here = Lease(settings.state_dir, store)
+    assert here.hold()
+    assert not Lease(settings.state_dir, store).hold(), "the lock of the state folder is taken"
+    assert not elsewhere.hold(), "the lease in the database is taken"
+    here.end()
+    assert elsewhere.hold()
+    assert not here.hold()
+
+
+def test_a_service_that_was_killed_goes_on_at_once(settings, store):
+    killed = Lease(settings.state_dir, store)
+    assert killed.hold()
+    killed._lock.release()
+    assert Lease(settings.state_dir, store).hold(), "the lease is in the state folder's own name"
+
+
+def test_a_lease_that_is_not_renewed_lapses(settings, store, elsewhere, monkeypatch):
+    monkeypatch.setattr(lease, "SECONDS", 0.05)
+    assert Lease(settings.state_dir, store).hold()
+    time.sleep(0.1)
+    assert elsewhere.hold()
+
+
+def test_who_cannot_renew_says_so_in_time(settings, store, monkeypatch):
+    here = Lease(settings.state_dir, store)
+    assert here.may_have_lapsed()
+    assert here.hold()
+    assert not here.may_have_lapsed()
+    monkeypatch.setattr(lease, "MARGIN", lease.SECONDS)
+    assert here.may_have_lapsed()
+
+
+def test_a_database_that_stays_locked_is_told(settings, store):
+    other = Store(settings.effective_database_url)
+    with other.engine.connect() as connection, store.engine.connect() as waiting:
+        waiting.exec_driver_sql("PRAGMA busy_timeout=10")
+        waiting.rollback()
+        connection.execution_options(immediate=True).execute(text("DELETE FROM lease"))
+        with pytest.raises(NotReady, match="The database does not answer: database is locked"):
+            waiting.execution_options(immediate=True).execute(text("DELETE FROM lease"))
+    other.close()
