@@ -6,8 +6,9 @@ or without. Heavy modules are imported by the verb that needs them, so that `--h
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -110,8 +111,7 @@ def train(
     try:
         wanted = Hyperparameters(**asked)
     except ValidationError as error:
-        problems = (f"--{each['loc'][0]}: {each['msg']}" for each in error.errors())
-        raise _failure("\n".join(problems).replace("_", "-")) from None
+        raise _failure("\n".join(_in_words(each) for each in error.errors())) from None
     settings = _settings()
     logs.configure("warning", settings.log_format)
     try:
@@ -148,6 +148,11 @@ def _settings() -> Settings:
         return read_settings()
     except SettingsError as error:
         raise _failure(str(error)) from None
+
+
+def _in_words(error: Mapping[str, Any]) -> str:
+    option = str(error["loc"][0]).replace("_", "-")
+    return f"--{option}: {str(error['msg']).removeprefix('Value error, ')}"
 
 
 def _failure(message: str) -> typer.Exit:

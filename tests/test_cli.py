@@ -90,7 +90,7 @@ def test_train_without_follow_leaves_the_job_to_the_service(mynet):
     [
         (("train", "--epochs", "0"), "--epochs: Input should be greater than or equal to 1"),
         (("train", "--promote", "perhaps"), "--promote"),
-        (("train", "--device", "cuda:99", "--follow"), "failed: There is no device 'cuda:99'"),
+        (("train", "--device", "gpu"), "--device: must be auto, cpu, cuda"),
         (("predict", "--version", "9", "x.png"), "There is no such version"),
     ],
 )

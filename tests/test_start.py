@@ -54,14 +54,19 @@ def test_with_nothing_to_serve_there_is_no_start(settings, monkeypatch):
         open_registry(settings)
 
 
-def test_a_checkpoint_that_is_a_version_already_goes_live(settings, registry, second, tmp_path):
-    path = tmp_path / "copy.safetensors"
-    checkpoint.write(path, registry.weights(second), registry.card(second))
-    prepared = prepare(settings.model_copy(update={"checkpoint": path}))
-    assert prepared.cards()[-1].version == second + 1, "its card had another digest"
-    again = prepare(settings.model_copy(update={"checkpoint": path}))
-    assert again.current() == prepared.current() == second + 1
-    assert again.versions() == prepared.versions()
+def test_a_checkpoint_that_is_a_version_already_goes_live(settings, registry, tmp_path):
+    weights = MyNet().state_dict()
+    known = registry.card(1).model_copy(update={"weights_digest": checkpoint.digest(weights)})
+    second = registry.save(weights, known)
+    checkpoint.write(tmp_path / "copy.safetensors", weights, known)
+    prepared = prepare(settings.model_copy(update={"checkpoint": tmp_path / "copy.safetensors"}))
+    assert (prepared.current(), prepared.versions()) == (second, [1, second])
+
+
+def test_a_checkpoint_that_is_none_stops_the_start(settings, tmp_path):
+    (tmp_path / "none.pt").write_text("")
+    with pytest.raises(CannotStart, match=r"MYNET_CHECKPOINT: .*none\.pt is neither"):
+        prepare(settings.model_copy(update={"checkpoint": tmp_path / "none.pt"}))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nonsense://x", "mssql+nodriver://x/y"])

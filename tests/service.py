@@ -1,0 +1,94 @@
+"""A service in a process of its own, as people run it, for the tests that need one."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.request import urlopen
+
+from tests.conftest import DATA
+
+MYNET = Path(sys.executable).with_name("mynet")
+START = 60
+
+
+class Service:
+    """A running service: its process, where it listens, and what it logged."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
+        self.process, self.port, self.log = process, port, log
+        until = time.monotonic() + START
+        while not self.is_ready():
+            assert time.monotonic() < until, log.read_text()
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+
+    def is_ready(self):
+        try:
+            return self.get("/health/ready")
+        except OSError:
+            return False
+
+    def get(self, path):
+        with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    def job_until(self, job, condition):
+        """Wait for a job to be as `condition` says; it must not fail meanwhile."""
+        until = time.monotonic() + 120
+        while not condition(body := self.get(f"/train/{job}")):
+            assert body["status"] not in ("failed", "cancelled"), body
+            assert time.monotonic() < until, body
+            time.sleep(0.1)
+        return body
+
+    def post(self, path, body=b""):
+        with closing(HTTPConnection("127.0.0.1", self.port)) as connection:
+            connection.request("POST", path, body)
+            return json.load(connection.getresponse())
+
+    def training_is_gone(self):
+        """Wait for the processes that this service started to be gone."""
+        pids = re.findall(r"runs as process (\d+)", self.log.read_text())
+        assert pids
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            command = ["ps", "-o", "stat=", "-p", ",".join(pids)]
+            states = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            if all(state.startswith("Z") for state in states.split()):
+                return True
+            time.sleep(0.1)
+        return False
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@contextmanager
+def serving(state: Path, **settings: str) -> Iterator[Service]:
+    environment = {f"MYNET_{name.upper()}": str(value) for name, value in settings.items()}
+    log = state.with_suffix(".log")
+    command = [MYNET, "serve"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    given = {"MYNET_PORT": str(port), "MYNET_STATE_DIR": str(state), "MYNET_DATA_DIR": str(DATA)}
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            command, env={**os.environ, **given, **environment}, stderr=file, stdout=file, text=True
+        ) as process,
+    ):
+        try:
+            yield Service(process, port, log)
+        finally:
+            process.kill()

@@ -1,0 +1,51 @@
+"""How an attempt ends: what goes wrong is told to the job."""
+
+import pytest
+
+from app.train import data, job, run
+from app.train.assignment import Assignment
+from app.train.hyperparameters import Hyperparameters
+
+
+@pytest.fixture
+def attempt(settings, store, registry):  # noqa: ARG001, there is a version to beat
+    def attempt(**wanted):
+        created = job.create(store, Hyperparameters(**wanted), most_queued=9, key=None)
+        number = job.start(store, created)
+        run.run(Assignment(settings=settings, job_id=created.id, attempt=number), store)
+        return store.job(created.id)
+
+    return attempt
+
+
+def test_a_device_that_is_not_there_fails_the_job(attempt):
+    ended = attempt(device="cuda:99")
+    assert (ended.status, ended.error["code"]) == ("failed", "bad_device")
+    assert "There is no device 'cuda:99'" in ended.error["message"]
+
+
+def test_missing_data_fails_the_job(attempt, monkeypatch):
+    def no_data(_):
+        raise data.NoData("MNIST could not be read")
+
+    monkeypatch.setattr(data, "load", no_data)
+    assert attempt().error == {"code": "no_data", "message": "MNIST could not be read"}
+
+
+def test_an_unexpected_exception_is_tried_again(attempt, monkeypatch, caplog):
+    def full(_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(data, "load", full)
+    ended = attempt()
+    assert (ended.status, ended.stumbles) == ("queued", 1)
+    assert "no space left on device" in caplog.text
+
+
+def test_a_superseded_attempt_ends_quietly(attempt, store, monkeypatch):
+    def cancelled(_):
+        job.cancel(store, store.jobs()[0].id)
+        raise job.Superseded
+
+    monkeypatch.setattr(data, "load", cancelled)
+    assert (attempt().status, attempt().error) == ("cancelled", None)
