@@ -13,13 +13,21 @@ from typing import Final
 request_id: Final[ContextVar[str]] = ContextVar("request_id", default="-")
 
 
+NO_NEWS: Final = (
+    "Exception in ASGI application",
+    "Unsupported upgrade request",
+    "No supported WebSocket library",
+)
+
+
 def configure(level: str, form: str) -> None:
     """Send everything that is logged in this process to standard error, in one form."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
-    # A defect is logged where it is answered; uvicorn would tell of it once more.
+    # A defect is logged where it is answered, and offers to upgrade are passed over, as the
+    # standard says: uvicorn would tell of the one once more, and warn of the other.
     logging.getLogger("uvicorn.error").addFilter(_is_news)
 
 
@@ -51,7 +59,7 @@ class JsonLines(logging.Formatter):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("Exception in ASGI application")
+    return not record.getMessage().startswith(NO_NEWS)
 
 
 def _one_line(text: str) -> str:

@@ -85,7 +85,9 @@ class Registry:
             for path in sorted(shipped.glob(f"*{checkpoint.SUFFIX}")):
                 card = checkpoint.read_card(path)
                 if card.weights_digest not in known:
-                    self.save(checkpoint.read_weights(path), card)
+                    # Its job and its parent are of the place where it was trained.
+                    here = card.model_copy(update={"job": None, "parent": None})
+                    self.save(checkpoint.read_weights(path), here)
 
     def current(self) -> int | None:
         """Give the live version, or None where nothing has gone live yet."""

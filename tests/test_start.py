@@ -15,6 +15,7 @@ def test_a_fresh_folder_serves_the_best_shipped_version(settings):
     registry = open_registry(settings)
     best = max(registry.cards(), key=lambda card: card.test_accuracy)
     assert registry.current() == best.version
+    assert best.job is best.parent is None, "they are of another place"
 
 
 def test_what_is_live_stays_live(settings, registry, second):
