@@ -8,16 +8,19 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format bench docker clean
+.PHONY: help serve test test-service lint format bench docker clean
 
 help:  ## list the verbs
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
 
 serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 	$(VENV)/bin/mynet serve
 
 test: $(VENV)/dev.stamp  ## set up, then run the tests (at most three minutes)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --ignore tests/service
+
+test-service: $(VENV)/dev.stamp  ## start, kill and load whole services
+	$(VENV)/bin/python -m pytest tests/service
 
 lint: $(VENV)/dev.stamp  ## ruff and mypy
 	$(VENV)/bin/ruff check .

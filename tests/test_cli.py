@@ -1,4 +1,4 @@
-"""`mynet`, as people type it. `serve` is tested in test_service.py."""
+"""`mynet`, as people type it. `serve` is tested in tests/service."""
 
 import json
 

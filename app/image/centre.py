@@ -12,6 +12,7 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from app.image.mnist_form import BOX, SIDE
+from app.image.stroke import stroke_width
 
 # Widths in pixels of the 20x20 box. In MNIST the middle 90 % lie between 1.8 and 4.1.
 THIN: Final = (2.2, 2.7)
@@ -41,7 +42,8 @@ def stretch(ink: MatLike, low: float, high: float) -> MatLike:
 def _resize(ink: MatLike) -> MatLike:
     ratio = ENLARGED / max(ink.shape)
     if ratio < 0.5:
-        return cv2.resize(ink, None, fx=2 * ratio, fy=2 * ratio, interpolation=cv2.INTER_AREA)
+        height, width = (max(1, round(side * 2 * ratio)) for side in ink.shape)
+        return cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA)
     if ratio <= 1.3:
         return ink
     large = cv2.resize(ink, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_CUBIC)
@@ -51,7 +53,7 @@ def _resize(ink: MatLike) -> MatLike:
 def _even_stroke(ink: MatLike) -> MatLike:
     """Thicken hairlines, which scaling would wash out, and thin strokes that fill their holes."""
     unit = max(ink.shape) / BOX
-    width = _stroke_width(ink) / unit
+    width = stroke_width((ink > 127).astype(np.uint8)) / unit
     if width < THIN[0]:
         side = _odd((THIN[1] - width) * unit)
         return cv2.dilate(
@@ -63,13 +65,6 @@ def _even_stroke(ink: MatLike) -> MatLike:
         thinner = cv2.erode(ink, disc, borderType=cv2.BORDER_CONSTANT, borderValue=(0.0,))
         return thinner if thinner.max() > 127 else ink
     return ink
-
-
-def _stroke_width(ink: MatLike) -> float:
-    """Four times the mean distance to the edge: exact for a long stroke of one width."""
-    mask = np.pad((ink > 127).astype(np.uint8), 1)
-    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 3)[mask > 0]
-    return 4 * float(inside.mean()) - 1 if inside.size else 0.0
 
 
 def _odd(size: float) -> int:

@@ -11,17 +11,11 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-from app.image.mask import Threshold
-
 # Pieces are told apart on a coarse grid: it joins what a pen left broken, and is cheap.
 GRID: Final = 128
 SPECK: Final = 0.04
 # A piece belongs to the digit where the gap is at most this share of the digit's size.
 GAP: Final = 0.2
-# Of the threshold: strokes, even blurred, leave at most 0.3 around them, and faint ones 0.15;
-# remnants of shadows leave 0.2 to 0.8, and are always faint.
-FADED: Final = 0.4
-FAINT: Final = 70
 
 
 class Box(NamedTuple):
@@ -60,15 +54,6 @@ def keep_digit(mask: MatLike, amount: MatLike) -> MatLike | None:
     chosen = cv2.dilate(kept[labels], np.ones((3, 3), np.uint8))
     whole = cv2.resize(chosen, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return cv2.bitwise_and(whole, mask)
-
-
-def ends_sharply(digit: MatLike, amount: MatLike, threshold: Threshold) -> bool:
-    """A stroke ends within few pixels; the rest of a shadow fades away slowly."""
-    near = cv2.dilate(digit, np.ones((5, 5), np.uint8))
-    far = cv2.dilate(digit, np.ones((13, 13), np.uint8))
-    around = amount[far > near]
-    share = FADED if threshold.full > FAINT else FADED / 2
-    return not around.size or bool(np.median(around) < share * threshold.at)
 
 
 def _to_grid(mask: MatLike, amount: MatLike) -> tuple[MatLike, MatLike]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
 
+import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
@@ -108,7 +110,7 @@ def _orientation(image: Image.Image) -> int:
 def _plain(image: Image.Image) -> Image.Image:
     """Bring any mode to L, RGB or RGBA."""
     if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(_scale(np.asarray(image)))
+        return Image.fromarray(_scale(_reduce_deep(np.asarray(image))))
     if image.mode == "LAB":
         return image.getchannel("L")
     if image.has_transparency_data:
@@ -120,13 +122,23 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _scale(deep: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _scale(deep: MatLike) -> NDArray[np.uint8]:
     """Scale deep pixels by the smallest usual full scale that holds them all."""
     values = np.nan_to_num(deep.astype(np.float32), posinf=0, neginf=0)
     values -= min(0.0, float(values.min()))
     top = float(values.max())
     full = next((scale for scale in FULL_SCALES if top <= scale), top)
     return np.asarray(np.rint(values * (255 / full)), np.uint8)
+
+
+def _reduce_deep(deep: MatLike) -> MatLike:
+    """Deep pixels are reduced before they are scaled, which takes several copies of them."""
+    if max(deep.shape) <= LONG_SIDE:
+        return deep
+    height, width = (max(1, round(side * LONG_SIDE / max(deep.shape))) for side in deep.shape)
+    kind = np.uint16 if deep.dtype.itemsize == 2 else np.float32
+    known: MatLike = deep.astype(kind, copy=False)
+    return cv2.resize(known, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _reduce(image: Image.Image) -> Image.Image:

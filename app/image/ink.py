@@ -27,10 +27,11 @@ WINDOW: Final = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Ink:
-    """Ink per pixel, and whether it was darker than its background."""
+    """Ink per pixel, whether it was darker than its background, and what light lay on that."""
 
     amount: MatLike  # (H, W) uint8
     inverted: bool
+    uneven: float  # how much the tone of the bare background varies, as a share of it
 
 
 def find_ink(grey: MatLike) -> Ink | None:
@@ -45,13 +46,15 @@ def find_ink(grey: MatLike) -> Ink | None:
     inverted = is_dark_on_light(thumb)
     if not inverted:
         grey, thumb = cv2.bitwise_not(grey), cv2.bitwise_not(thumb)
-    paper = cv2.resize(_paper(thumb), (width, height), interpolation=cv2.INTER_LINEAR)
+    bare = _paper(thumb)
+    uneven = float(np.ptp(bare)) / max(1.0, float(np.median(bare)))
+    paper = cv2.resize(bare, (width, height), interpolation=cv2.INTER_LINEAR)
     amount = cv2.bitwise_not(cv2.divide(grey, np.maximum(paper, 1), scale=255))
     if page is not None:
         safe = cv2.erode(page, np.ones((3, 3), np.uint8))
         on_page = cv2.resize(safe, (width, height), interpolation=cv2.INTER_NEAREST)
         amount = cv2.multiply(amount, on_page)
-    return Ink(amount, inverted)
+    return Ink(amount, inverted, uneven)
 
 
 def _thumbnail(grey: MatLike) -> MatLike:

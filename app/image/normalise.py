@@ -6,9 +6,10 @@ What enters: (H, W) grey pixels, dark on light or light on dark, of any size. Wh
 applied to document recognition, Proc. IEEE 86(11), 1998). An image already in that form passes
 untouched. This module does not know file formats, colour, or the network.
 
-    polarity, page  ink      how much ink is where, whatever the light
-    mask            lines    clean        which of it is the digit
-    centre                   size, stroke width and place
+    polarity, page  ink              how much ink is where, whatever the light
+    mask            lines    clean   which of it is the digit
+    stroke                           whether a pen drew it at all
+    centre                           size, stroke width and place
 """
 
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 
 from app.errors import BlankImage
 from app.image.centre import stretch, to_mnist
-from app.image.clean import ends_sharply, keep_digit
-from app.image.ink import SMALL, find_ink
+from app.image.clean import keep_digit
+from app.image.ink import SMALL, Ink, find_ink
 from app.image.lines import drop_lines
 from app.image.mask import find_threshold
 from app.image.mnist_form import from_mnist_form
+from app.image.stroke import is_drawn
 
 # Requests run side by side already: OpenCV's own threads would take cores from one another.
 cv2.setNumThreads(1)
@@ -59,7 +61,7 @@ def normalise(grey: NDArray[np.uint8]) -> Normalised:
     ink = find_ink(_reduce(grey, factor))
     if ink is None:
         raise _blank()
-    digit, box = _cut_out(ink.amount)
+    digit, box = _cut_out(ink)
     pixels, shift = to_mnist(digit)
     return Normalised(pixels, ink.inverted, _scale(box, factor, grey.shape), shift)
 
@@ -73,8 +75,9 @@ def _reduce(grey: MatLike, factor: int) -> MatLike:
     return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _cut_out(amount: MatLike) -> tuple[MatLike, Box]:
+def _cut_out(ink: Ink) -> tuple[MatLike, Box]:
     """Return the digit's ink, 0 to 255, and its box in the picture."""
+    amount = ink.amount
     small = max(amount.shape) < SMALL
     smooth = amount if small else cv2.GaussianBlur(amount, (3, 3), 0)
     threshold = find_threshold(smooth)
@@ -82,7 +85,7 @@ def _cut_out(amount: MatLike) -> tuple[MatLike, Box]:
         raise _blank()
     mask = (smooth >= threshold.at).astype(np.uint8)
     digit = mask if small else keep_digit(drop_lines(mask), smooth)
-    if digit is None or not (small or ends_sharply(digit, smooth, threshold)):
+    if digit is None or not (small or is_drawn(digit, smooth, threshold, ink.uneven)):
         raise _blank()
     left, top, width, height = cv2.boundingRect(digit)
     if max(width, height) < max(2, SPECK * max(digit.shape)):
@@ -91,8 +94,8 @@ def _cut_out(amount: MatLike) -> tuple[MatLike, Box]:
     if small:
         return stretch(_crop(amount, box), 0, threshold.full), box
     grown = cv2.dilate(digit, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8))
-    ink = cv2.multiply(_crop(amount, box, MARGIN), _crop(grown, box, MARGIN))
-    return stretch(ink, 0.6 * threshold.at, min(threshold.full, 1.4 * threshold.at)), box
+    cut = cv2.multiply(_crop(amount, box, MARGIN), _crop(grown, box, MARGIN))
+    return stretch(cut, 0.6 * threshold.at, min(threshold.full, 1.4 * threshold.at)), box
 
 
 def _crop(image: MatLike, box: Box, margin: int = 0) -> MatLike:

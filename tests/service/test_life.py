@@ -14,7 +14,7 @@ import torch
 from app import checkpoint
 from app.registry import SHIPPED, Registry
 from app.store import Store
-from tests.service import MYNET, serving
+from tests.service.running import MYNET, serving
 
 
 def test_two_workers_train_once_and_answer_with_the_same_version(tmp_path):

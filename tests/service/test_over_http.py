@@ -15,7 +15,7 @@ import torch
 from app import checkpoint
 from app.registry import SHIPPED
 from tests.conftest import png
-from tests.service import serving
+from tests.service.running import serving
 
 
 def one_by_one(port, uploads):
