@@ -7,6 +7,7 @@ another version's. This module does not know of requests, nor why CURRENT change
 import asyncio
 import logging
 import threading
+import time
 from functools import lru_cache
 from typing import Final
 
@@ -18,7 +19,7 @@ from app.predict.model import Model
 from app.registry import Registry
 
 POLL: Final = 0.25
-LONGEST_PAUSE: Final = 60.0
+RETRY: Final = 10.0
 OTHER_VERSIONS: Final = 8
 WARM_UP_SIZES: Final = (1, 32)
 log = logging.getLogger(__name__)
@@ -76,18 +77,18 @@ class Live:
         return model.version
 
     async def watch(self) -> None:
-        """Follow CURRENT until cancelled. What does not load is logged, and tried again."""
-        pause = POLL
+        """Follow CURRENT until cancelled. What does not load is logged, and tried again later."""
+        tried, again = None, 0.0
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(POLL)
             try:
-                if (stamp := self.registry.stamp()) != self._stamp:
+                stamp = self.registry.stamp()
+                if stamp != self._stamp and (stamp != tried or time.monotonic() > again):
+                    tried, again = stamp, time.monotonic() + RETRY
                     await asyncio.to_thread(self.refresh)
                     self._stamp = stamp
-                pause = POLL
             except Exception:  # whatever it is, the previous version stays, and it may pass
                 log.exception("what is live on disk cannot be loaded; the previous version stays")
-                pause = min(2 * pause, LONGEST_PAUSE)
 
     def _load(self, version: int) -> Model:
         card = self.registry.card(version)

@@ -110,3 +110,34 @@ def test_a_version_that_does_not_load_leaves_the_previous_one_live(live, registr
     with caplog.at_level(logging.ERROR):
         watch_until(live, lambda: "cannot be loaded" in caplog.text)
     assert live.model.version == 1
+
+
+def test_the_watcher_goes_on_after_what_did_not_load(live, registry, second, monkeypatch):
+    real, failures = Registry.stamp, []
+
+    def failing(self):
+        if len(failures) < 2:
+            failures.append(1)
+            raise OSError("the disk does not answer")
+        return real(self)
+
+    monkeypatch.setattr(Registry, "stamp", failing)
+    registry.promote(broken(registry))
+    registry.promote(second)
+    watch_until(live, lambda: live.model.version == second)
+
+
+def test_what_failed_to_load_is_tried_again(live, registry, second, monkeypatch):
+    monkeypatch.setattr("app.predict.live.RETRY", 0.0)
+    real, failures = Registry.weights, []
+
+    def failing(self, version):
+        if not failures:
+            failures.append(version)
+            raise OSError("too many open files")
+        return real(self, version)
+
+    monkeypatch.setattr(Registry, "weights", failing)
+    registry.promote(second)
+    watch_until(live, lambda: live.model.version == second)
+    assert failures == [second]
