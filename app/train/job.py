@@ -58,17 +58,13 @@ def create(store: Store, wanted: Hyperparameters, *, most_queued: int, key: str 
     """Queue a job, or give the one that has this idempotency key. Raises Busy, Conflict."""
     if key is not None and (known := store.job_by_key(key)):
         return _same(known, wanted)
-    drawn = (
-        wanted
-        if wanted.seed is not None
-        else wanted.model_copy(update={"seed": secrets.randbelow(2**32)})
-    )
+    seed = secrets.randbelow(2**32) if wanted.seed is None else wanted.seed
     job = Job(
         id=secrets.token_hex(8),
         status=Status.QUEUED,
         created_at=now(),
         not_before=now(),
-        hyperparameters=drawn.model_dump(mode="json"),
+        hyperparameters=wanted.model_dump(mode="json") | {"seed": seed},
         idempotency_key=key,
     )
     first = Event(job_id=job.id, at=now(), kind="status", data={"status": Status.QUEUED})
@@ -88,7 +84,7 @@ def get(store: Store, job_id: str) -> Job:
 def start(store: Store, job: Job) -> int | None:
     """Let the next attempt begin, and give its number; None where the job is queued no more."""
     attempt = job.attempt + 1
-    values = {"attempt": attempt, "started_at": job.started_at or now(), "finishing": False}
+    values = {"attempt": attempt, "started_at": job.started_at or now()}
     return attempt if _move(store, job.id, Status.RUNNING, values) else None
 
 
@@ -138,7 +134,8 @@ def release(store: Store, job: Job) -> bool:
 
     Says False where another has taken it over, or ended it.
     """
-    return _move(store, job.id, Status.QUEUED, {"not_before": now()}, Job.attempt == job.attempt)
+    values = {"not_before": now(), "finishing": False}
+    return _move(store, job.id, Status.QUEUED, values, Job.attempt == job.attempt)
 
 
 def bury(store: Store, job: Job, exit_code: int) -> None:
@@ -162,7 +159,7 @@ def stumble(store: Store, job_id: str, attempt: int, error: Exception) -> None:
 
 def _retry(store: Store, job_id: str, attempt: int, times: int, values: dict[str, Any]) -> None:
     back_off = timedelta(seconds=min(LONGEST_BACK_OFF, 0.5 * 2**times))
-    values = {"not_before": now() + back_off, **values}
+    values = {"not_before": now() + back_off, "finishing": False, **values}
     _move(store, job_id, Status.QUEUED, values, Job.attempt == attempt)
 
 

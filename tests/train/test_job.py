@@ -111,6 +111,19 @@ def test_a_job_that_is_storing_its_version_cannot_be_cancelled(store):
     assert (job.status, job.result, job.finished_at is None) == ("succeeded", {"version": 2}, False)
 
 
+@pytest.mark.parametrize("how", ["release", "bury", "stumble"])
+def test_a_job_that_is_queued_again_while_storing_can_be_cancelled(store, how):
+    job_id, attempt = running(store)
+    jobs.begin_finish(store, job_id, attempt)
+    if how == "release":
+        jobs.release(store, store.job(job_id))
+    elif how == "bury":
+        jobs.bury(store, store.job(job_id), -9)
+    else:
+        jobs.stumble(store, job_id, attempt, ValueError())
+    assert jobs.cancel(store, job_id).status == "cancelled"
+
+
 def test_stopping_the_service_never_counts_against_a_job(store):
     job_id, _ = running(store)
     for _ in range(MOST_DEATHS + 5):
