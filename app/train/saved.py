@@ -5,7 +5,7 @@ where it lives. What leaves: the same, put back. A training that goes on from he
 very weights of one that was never interrupted. This module does not know why a process ended.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,9 +55,9 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> int:
     return int(state["epochs_done"])
 
 
-def sweep(folder: Path, keep: set[str]) -> None:
-    """Remove what was kept for all jobs but those to keep, and what broken writes left."""
+def sweep(folder: Path, is_needed: Callable[[str], bool]) -> None:
+    """Remove what was kept for jobs that need it no more, and what broken writes left."""
     for path in (*folder.glob("*.pt"), *folder.glob("*.lock")):
-        if path.stem not in keep:
+        if not is_needed(path.stem):
             path.unlink(missing_ok=True)
     durable.sweep(folder)

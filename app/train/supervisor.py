@@ -123,11 +123,11 @@ class Supervisor:
             log.warning("job %s: its process died with exit code %d", job.id, exit_code)
             jobs.bury(self.store, job, exit_code)
         self._job = None
-        saved.sweep(self.settings.jobs_dir, keep=self._unfinished())
+        saved.sweep(self.settings.jobs_dir, self._is_unfinished)
 
-    def _unfinished(self) -> set[str]:
-        states = [status for status in Status if not status.is_final]
-        return {job.id for status in states for job in self.store.jobs(status)}
+    def _is_unfinished(self, job_id: str) -> bool:
+        job = self.store.job(job_id)
+        return job is not None and not Status(job.status).is_final
 
     def _end_process(self) -> int:
         """End the process if there is one, and give its exit code."""

@@ -121,6 +121,18 @@ def test_saved_states_of_ended_jobs_are_removed(settings, store, launch):
     assert (settings.jobs_dir / f"{job}.pt").exists()
 
 
+def test_a_long_queue_keeps_all_its_saved_states(settings, store):
+    ids = [jobs.create(store, Hyperparameters(), most_queued=999, key=None).id for _ in range(120)]
+    settings.jobs_dir.mkdir(parents=True)
+    for job in ids:
+        (settings.jobs_dir / f"{job}.pt").write_text("")
+    with Supervisor(settings, store):
+        until(lambda: store.job(ids[0]).status == "running")
+        jobs.cancel(store, ids[0])
+        until(lambda: not (settings.jobs_dir / f"{ids[0]}.pt").exists())
+    assert all((settings.jobs_dir / f"{job}.pt").exists() for job in ids[1:])
+
+
 @pytest.fixture
 def elsewhere(store, tmp_path):
     """The lease of another state folder that shares the database."""

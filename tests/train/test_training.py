@@ -193,5 +193,5 @@ def test_saved_state_is_whole_or_absent(tmp_path):
 def test_only_what_unfinished_jobs_need_is_kept(tmp_path):
     for name in ("a.pt", "a.lock", "b.pt", "b.lock", ".b.pt.1234.tmp"):
         (tmp_path / name).write_text("")
-    saved.sweep(tmp_path, keep={"a"})
+    saved.sweep(tmp_path, lambda job_id: job_id == "a")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.lock", "a.pt"]
