@@ -65,6 +65,8 @@ def _is_news(record: logging.LogRecord) -> bool:
 def _one_line(text: str) -> str:
     """Line breaks and control characters in what clients send could forge events."""
     lines = text.replace("\n", " | ")
+    if lines.isprintable():
+        return lines
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in lines)
 
 

@@ -8,6 +8,8 @@ import logging
 import multiprocessing
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -82,14 +84,18 @@ def _unusable(settings: Settings, error: OSError) -> CannotStart:
 
 def _first_sound(registry: Registry) -> int | None:
     """Give what is live, or was before; else the best there is. Damaged files are passed over."""
-    best_first = sorted(registry.cards(), key=lambda card: -card.test_accuracy)
-    for version in [*registry.history(), *(card.version for card in best_first)]:
+    for version in chain(registry.history(), _best_first(registry)):
         try:
             registry.weights(version)
             return version
         except Conflict as error:
             log.error("%s", error)
     return None
+
+
+def _best_first(registry: Registry) -> Iterator[int]:
+    for card in sorted(registry.cards(), key=lambda card: -card.test_accuracy):
+        yield card.version
 
 
 def _known(registry: Registry, digest: str) -> int | None:

@@ -18,12 +18,7 @@ router = APIRouter(
     prefix="/models", tags=["models"], responses=problems.DOCUMENTED, dependencies=[MayChange]
 )
 
-PROMOTION: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": Promotion.model_json_schema()}},
-    }
-}
+PROMOTION: Final = body.documented(Promotion, required=True)
 
 
 @router.get("", summary="List versions, oldest first")

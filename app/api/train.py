@@ -24,11 +24,7 @@ router = APIRouter(
 )
 
 FOLLOW_POLL: Final = 0.5
-WANTED: Final = {
-    "requestBody": {
-        "content": {"application/json": {"schema": Hyperparameters.model_json_schema()}}
-    }
-}
+WANTED: Final = body.documented(Hyperparameters, required=False)
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 

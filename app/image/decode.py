@@ -5,6 +5,7 @@ leaves: `Grey`, upright, opaque, 8 bits deep, its longer side at most `LONG_SIDE
 not know what a digit is, nor which of its tones is the ink.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
@@ -135,18 +136,21 @@ def _reduce_deep(deep: MatLike) -> MatLike:
     """Deep pixels are reduced before they are scaled, which takes several copies of them."""
     if max(deep.shape) <= LONG_SIDE:
         return deep
-    height, width = (max(1, round(side * LONG_SIDE / max(deep.shape))) for side in deep.shape)
+    height, width = _reduced(deep.shape)
     kind = np.uint16 if deep.dtype.itemsize == 2 else np.float32
     known: MatLike = deep.astype(kind, copy=False)
     return cv2.resize(known, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _reduce(image: Image.Image) -> Image.Image:
-    long_side = max(image.size)
-    if long_side <= LONG_SIDE:
+    if max(image.size) <= LONG_SIDE:
         return image
-    width, height = (max(1, round(side * LONG_SIDE / long_side)) for side in image.size)
+    width, height = _reduced(image.size)
     return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _reduced(sides: tuple[int, ...]) -> Iterator[int]:
+    return (max(1, round(side * LONG_SIDE / max(sides))) for side in sides)
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
