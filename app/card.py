@@ -5,9 +5,13 @@ does not know where cards are kept, nor how anything on them was measured.
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from math import sqrt
+from statistics import NormalDist
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+Z: Final = NormalDist().inv_cdf(0.975)
 
 
 class EpochRecord(BaseModel):
@@ -25,11 +29,29 @@ class Metrics(BaseModel):
 
     test_accuracy: float
     test_loss: float
-    recall: list[float] = Field(description="share of each digit's images that are read right")
+    calibration_error: float | None = Field(
+        None, description="expected calibration error; null where it was not measured"
+    )
     confusion: list[list[int]] = Field(description="images by label (row) and answer (column)")
     energy_threshold: float = Field(
         description="logsumexp of the logits under which an image does not look like a digit"
     )
+
+    @computed_field(description="95 % of the test accuracy, after Wilson 1927")  # type: ignore[prop-decorator]
+    @property
+    def test_accuracy_interval(self) -> tuple[float, float]:
+        return wilson(self.test_accuracy, sum(map(sum, self.confusion)))
+
+    @computed_field(description="by digit: share of the answers that are right")  # type: ignore[prop-decorator]
+    @property
+    def precision(self) -> list[float]:
+        answers = [sum(column) for column in zip(*self.confusion, strict=True)]
+        return [_share(self.confusion[digit][digit], n) for digit, n in enumerate(answers)]
+
+    @computed_field(description="by digit: share of its images that are read right")  # type: ignore[prop-decorator]
+    @property
+    def recall(self) -> list[float]:
+        return [_share(row[digit], sum(row)) for digit, row in enumerate(self.confusion)]
 
 
 class Card(Metrics):
@@ -53,3 +75,18 @@ class Card(Metrics):
     threads: int | None = None
     torch_version: str
     code_version: str
+
+
+def wilson(share: float, of: int) -> tuple[float, float]:
+    """Give the 95 % interval of a share that was measured on `of` images (Wilson 1927)."""
+    if of == 0:
+        return 0.0, 1.0
+    middle = share + Z**2 / (2 * of)
+    half = Z * sqrt(share * (1 - share) / of + Z**2 / (4 * of**2))
+    scale = 1 + Z**2 / of
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def _share(right: int, of: int) -> float:
+    """A digit that is never there, or never answered, has nothing right."""
+    return right / of if of else 0.0

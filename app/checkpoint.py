@@ -31,7 +31,8 @@ def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
     """Write weights and card as one file, atomically."""
     metadata = {CARD: card.model_dump_json(exclude={"version"})}
     with replacing(path) as temporary:
-        safetensors.torch.save_file(_plain(weights), temporary, metadata=metadata)
+        # Through memory, so that a full disk is an OSError and not one of the library's own.
+        temporary.write_bytes(safetensors.torch.save(_plain(weights), metadata))
 
 
 def read_card(path: Path) -> Card:

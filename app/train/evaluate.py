@@ -17,6 +17,7 @@ from app.train.data import Dataset, Digits
 CHUNK: Final = 2000
 CALIBRATION_IMAGES: Final = 10_000
 REFUSED_SHARE: Final = 0.005
+BINS: Final = 15
 
 
 class Score(NamedTuple):
@@ -52,10 +53,28 @@ def measure(model: MyNet, data: Dataset, device: torch.device) -> Metrics:
     return Metrics(
         test_accuracy=accuracy,
         test_loss=loss,
-        recall=(confusion.diag().double() / confusion.sum(1).clamp(min=1)).tolist(),
+        calibration_error=calibration_error(logits, data.test.labels),
         confusion=confusion.tolist(),
         energy_threshold=known.quantile(REFUSED_SHARE).item(),
     )
+
+
+def right(model: MyNet, digits: Digits, device: torch.device) -> Tensor:
+    """Say which images are read right: (N,) bool."""
+    return logits_of(model, digits.pixels, device).argmax(1) == digits.labels
+
+
+def calibration_error(logits: Tensor, labels: Tensor) -> float:
+    """Give the expected calibration error: how far confidence is from accuracy, bin by bin.
+
+    Naeini et al. 2015, with the 15 bins of equal width of Guo et al. 2017, "On Calibration of
+    Modern Neural Networks".
+    """
+    confidence, answers = logits.double().softmax(1).max(1)
+    excess = confidence - (answers == labels).double()
+    bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+    by_bin = torch.zeros(BINS, dtype=torch.float64).index_add(0, bins, excess)
+    return by_bin.abs().sum().item() / len(labels)
 
 
 def _score(logits: Tensor, labels: Tensor) -> Score:

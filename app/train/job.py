@@ -5,8 +5,11 @@ leaves: the job in its next state, and an event that tells of it. This module do
 network is trained, nor who asks.
 
     queued ──▶ running ──▶ succeeded | failed | cancelled
-       ▲          │
-       └──────────┘  its process ended, not the job: it goes on from its saved state
+       ▲        │   │
+       ├────────┘   │     its process ended, not the job: it goes on from its saved state
+       └── paused ◀─┘     at the client's wish, and back
+
+A job that waits, queued or paused, can be cancelled, too.
 
 Each change names the states that it may start from, and the database applies it only there; a
 training process names its attempt, too, so that what an older attempt still writes is refused.
@@ -28,6 +31,7 @@ from app.train.hyperparameters import Hyperparameters
 class Status(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -39,7 +43,10 @@ class Status(StrEnum):
 
 TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED}),
-    Status.RUNNING: frozenset({Status.QUEUED, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED}),
+    Status.RUNNING: frozenset(
+        {Status.QUEUED, Status.PAUSED, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED}
+    ),
+    Status.PAUSED: frozenset({Status.QUEUED, Status.CANCELLED}),
     Status.SUCCEEDED: frozenset(),
     Status.FAILED: frozenset(),
     Status.CANCELLED: frozenset(),
@@ -85,18 +92,25 @@ def start(store: Store, job: Job) -> int | None:
     """Let the next attempt begin, and give its number; None where the job is queued no more."""
     attempt = job.attempt + 1
     values = {"attempt": attempt, "started_at": job.started_at or now()}
-    return attempt if _move(store, job.id, Status.RUNNING, values) else None
+    same = Job.attempt == job.attempt
+    return attempt if _move(store, job.id, Status.RUNNING, values, same) else None
 
 
 def cancel(store: Store, job_id: str) -> Job:
     """End a job at the client's wish. Raises NotFound, Conflict."""
-    job = get(store, job_id)
-    not_finishing = Job.finishing.is_(False)
-    if not _move(store, job_id, Status.CANCELLED, {"finished_at": now()}, not_finishing):
-        job = get(store, job_id)
-        state = "storing its version" if job.status == Status.RUNNING else job.status
-        raise Conflict(f"The job is {state}: it cannot be cancelled any more.")
-    return get(store, job_id)
+    return _wish(store, job_id, Status.CANCELLED, {"finished_at": now()}, "cancelled any more")
+
+
+def pause(store: Store, job_id: str) -> Job:
+    """Stop a running job until it is resumed; its state is saved. Raises NotFound, Conflict."""
+    return _wish(store, job_id, Status.PAUSED, {}, "paused: only a running job can be")
+
+
+def resume(store: Store, job_id: str) -> Job:
+    """Queue a paused job again, at its old place. Raises NotFound, Conflict."""
+    values = {"not_before": now()}
+    wrong = "resumed: only a paused job can be"
+    return _wish(store, job_id, Status.QUEUED, values, wrong, Job.status == Status.PAUSED)
 
 
 def record(
@@ -135,7 +149,7 @@ def release(store: Store, job: Job) -> bool:
     Says False where another has taken it over, or ended it.
     """
     values = {"not_before": now(), "finishing": False}
-    return _move(store, job.id, Status.QUEUED, values, Job.attempt == job.attempt)
+    return _move(store, job.id, Status.QUEUED, values, *_runs(job.attempt))
 
 
 def bury(store: Store, job: Job, exit_code: int) -> None:
@@ -160,7 +174,7 @@ def stumble(store: Store, job_id: str, attempt: int, error: Exception) -> None:
 def _retry(store: Store, job_id: str, attempt: int, times: int, values: dict[str, Any]) -> None:
     back_off = timedelta(seconds=min(LONGEST_BACK_OFF, 0.5 * 2**times))
     values = {"not_before": now() + back_off, "finishing": False, **values}
-    _move(store, job_id, Status.QUEUED, values, Job.attempt == attempt)
+    _move(store, job_id, Status.QUEUED, values, *_runs(attempt))
 
 
 def _change(
@@ -170,9 +184,32 @@ def _change(
     values: dict[str, Any],
     *told: tuple[str, dict[str, Any]],
 ) -> None:
-    still_runs = (Job.status == Status.RUNNING, Job.attempt == attempt)
-    if not store.change_job(job_id, *still_runs, values=values, told=told):
+    if not store.change_job(job_id, *_runs(attempt), values=values, told=told):
         raise Superseded(job_id)
+
+
+def _runs(attempt: int) -> tuple[ColumnElement[bool], ...]:
+    return Job.status == Status.RUNNING, Job.attempt == attempt
+
+
+def _wish(
+    store: Store,
+    job_id: str,
+    to: Status,
+    values: dict[str, Any],
+    wrong: str,
+    *where: ColumnElement[bool],
+) -> Job:
+    """Move a job at a client's wish, which comes too late where its version is being stored."""
+    get(store, job_id)
+    moved = _move(store, job_id, to, values, Job.finishing.is_(False), *where)
+    job = get(store, job_id)
+    if not moved:
+        state = (
+            "storing its version" if job.finishing and job.status == Status.RUNNING else job.status
+        )
+        raise Conflict(f"The job is {state}; it cannot be {wrong}.")
+    return job
 
 
 def _move(

@@ -6,6 +6,7 @@ knows nothing of jobs, files or evaluation.
 """
 
 from collections.abc import Iterable, Iterator, Sized
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 import torch
@@ -42,11 +43,17 @@ def fit(
     *,
     epochs: range,
     device: torch.device,
+    done: int = 0,
 ) -> Iterator[Step]:
-    """Train `model` for the given epochs; a resumed training starts at a later one."""
+    """Train `model` for the given epochs.
+
+    A resumed training starts at a later epoch, of which `done` batches are done: they are drawn
+    again and passed over, so that those that follow are the same.
+    """
     criterion = nn.CrossEntropyLoss()
     for epoch in epochs:
-        for batch_idx, (x, target) in enumerate(train_loader):
+        first = done if epoch == epochs.start else 0
+        for batch_idx, (x, target) in enumerate(islice(train_loader, first, None), first):
             optimizer.zero_grad()
             x, target = x.to(device), target.to(device)
             out = model(x)

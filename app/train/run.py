@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import Final
 
 import torch
@@ -18,20 +19,24 @@ from app import logs
 from app.net import BadDevice
 from app.registry import Registry
 from app.store import Store
+from app.train import data, saved
 from app.train import job as jobs
-from app.train import saved
 from app.train.assignment import Assignment
-from app.train.data import NoData
-from app.train.training import Diverged, Training
+from app.train.attempt import Attempt, Diverged, Stopped
+from app.train.finish import finish
+from app.train.training import Training
 
 NICENESS: Final = 10
-REFUSALS: Final = {NoData: "no_data", Diverged: "diverged", BadDevice: "bad_device"}
+# Shorter than the supervisor's patience; what is lost by it is trained again, exactly.
+GRACE: Final = 2.0
+REFUSALS: Final = {data.NoData: "no_data", Diverged: "diverged", BadDevice: "bad_device"}
 log = logging.getLogger("app.train.run")
 
 
 def main() -> None:
     assignment = Assignment.model_validate_json(sys.stdin.readline())
-    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    stop = threading.Event()
+    threading.Thread(target=_end_with_supervisor, args=(stop,), daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         # Sent to a whole group when the service is stopped: the supervisor ends this process, in
         # order, and queues the job again.
@@ -41,19 +46,21 @@ def main() -> None:
     os.nice(NICENESS)
     torch.set_num_threads(settings.effective_train_threads)
     store = Store(settings.effective_database_url)
-    run(assignment, store)
+    run(assignment, store, stop)
     store.close()
 
 
-def run(assignment: Assignment, store: Store) -> None:
+def run(assignment: Assignment, store: Store, stop: threading.Event) -> None:
     """Run one attempt to its end. What goes wrong is told to the job, never swallowed."""
     settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
     try:
         registry = Registry(settings.models_dir)
         # An older attempt may still be on its way out: two must never write.
         with saved.alone(settings.jobs_dir, job_id):
-            Training(settings, store, registry, job_id, attempt).run()
+            perform(Attempt.begin(settings, store, registry, job_id, attempt), stop)
         log.info("job %s: succeeded", job_id)
+    except Stopped:
+        log.info("job %s: attempt %d is stopped, its state is saved", job_id, attempt)
     except jobs.Superseded:
         log.info("job %s: attempt %d may write no more", job_id, attempt)
     except tuple(REFUSALS) as error:
@@ -64,9 +71,19 @@ def run(assignment: Assignment, store: Store) -> None:
         jobs.stumble(store, job_id, attempt, error)
 
 
-def _end_with_supervisor() -> None:
+def perform(attempt: Attempt, stop: threading.Event) -> None:
+    """The flow: loop → checkpoint → evaluate → promote."""
+    dataset = data.load(attempt.settings.data_dir)
+    training = Training(attempt, dataset, stop)
+    model = training.run()
+    attempt.succeed(finish(attempt, model, dataset, training.epochs))
+
+
+def _end_with_supervisor(stop: threading.Event) -> None:
     # The pipe closes when the supervisor ends, in whatever way it ends.
     sys.stdin.read()
+    stop.set()
+    time.sleep(GRACE)
     os._exit(0)
 
 

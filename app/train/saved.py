@@ -1,21 +1,52 @@
 """What a training needs to go on after its process ended: one file a job.
 
-What enters: the network, its optimiser and the number of epochs done; torch's random state is read
-where it lives. What leaves: the same, put back. A training that goes on from here ends with the
-very weights of one that was never interrupted. This module does not know why a process ended.
+What enters: the network, its optimiser, and how far the training is. What leaves: the same, put
+back. A training that goes on from here ends with the very weights of one that was never
+interrupted: the order of an epoch's batches comes from the random state at its start, and sums
+depend on the number of threads, so that both are kept. This module does not know why a process
+ended.
 """
 
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from filelock import FileLock
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from app import durable
 from app.durable import replacing
+
+
+class Damaged(Exception):
+    """A file that is not a saved state; the message names it."""
+
+
+@dataclass(slots=True)
+class Position:
+    """How far a training is: between two batches of an epoch, counted from 0.
+
+    `random` is torch's random state at the epoch's start, `losses` are those of the epoch's batches
+    that are done, scalars; `seconds` is the time spent on them.
+    """
+
+    epoch: int = 0
+    random: Tensor = field(default_factory=torch.get_rng_state)
+    losses: list[Tensor] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def batches_done(self) -> int:
+        return len(self.losses)
+
+    def next_epoch(self) -> "Position":
+        """Give the position at the start of the next epoch, which is now."""
+        return Position(self.epoch + 1)
 
 
 def path_of(folder: Path, job_id: str) -> Path:
@@ -31,28 +62,47 @@ def alone(folder: Path, job_id: str) -> Iterator[None]:
         yield
 
 
-def save(path: Path, model: nn.Module, optimizer: Optimizer, epochs_done: int) -> None:
-    """Save the state at the end of an epoch, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def save(path: Path, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
+    """Save the state, atomically. Raises OSError."""
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "random": torch.get_rng_state(),
-        "epochs_done": epochs_done,
+        "position": {**asdict(position), "losses": [loss.item() for loss in position.losses]},
+        "threads": torch.get_num_threads(),
     }
+    # Through memory, so that a full disk is an OSError and not one of torch's own.
+    buffer = BytesIO()
+    torch.save(state, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
-def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> int:
-    """Put the saved state back, and say how many epochs it has seen: 0 where nothing was saved."""
+def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | None:
+    """Put the saved state back, and say how far it is; None where nothing was saved.
+
+    Raises Damaged; model and optimiser may be changed then.
+    """
     if not path.exists():
-        return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    return int(state["epochs_done"])
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        losses = [torch.tensor(loss) for loss in state["position"]["losses"]]
+        position = Position(**{**state["position"], "losses": losses})
+        torch.set_num_threads(state["threads"])
+        torch.set_rng_state(position.random)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as e:
+        raise Damaged(f"{path} is not a saved state: {e}") from e
+    return position
 
 
 def sweep(folder: Path, is_needed: Callable[[str], bool]) -> None:

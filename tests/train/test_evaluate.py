@@ -3,7 +3,7 @@ import torch
 
 from app.net import DIGITS, MyNet
 from app.train.data import Dataset, Digits
-from app.train.evaluate import measure, score
+from app.train.evaluate import calibration_error, measure, right, score
 
 CPU = torch.device("cpu")
 
@@ -37,6 +37,22 @@ def test_the_metrics_are_of_the_test_images():
     assert (metrics.confusion[7][1], metrics.confusion[7][7], metrics.confusion[1][7]) == (1, 1, 0)
     assert (metrics.recall[7], metrics.recall[1], metrics.recall[3]) == (0.5, 1.0, 0.0)
     assert sum(map(sum, metrics.confusion)) == 4
+
+
+def test_calibration_is_the_gap_between_confidence_and_accuracy():
+    """Four answers at 0.8, of which two are right; two at 0.6, both right: (4·0.3 + 2·0.4) / 6."""
+    confident, doubtful = torch.tensor([0.8, 0.2]).log(), torch.tensor([0.6, 0.4]).log()
+    logits = torch.stack([confident] * 4 + [doubtful] * 2)
+    labels = torch.tensor([0, 0, 1, 1, 0, 0])
+    assert calibration_error(logits, labels) == pytest.approx((4 * 0.3 + 2 * 0.4) / 6, rel=1e-6)
+
+
+def test_sure_and_right_is_well_calibrated():
+    assert calibration_error(torch.eye(10) * 100, torch.arange(10)) == pytest.approx(0.0)
+
+
+def test_what_is_right_is_told_image_by_image():
+    assert right(Reader(), digits([1, 2, 3], [1, 0, 3]), CPU).tolist() == [True, False, True]
 
 
 def test_nearly_all_digits_look_like_digits(mnist, registry):

@@ -13,6 +13,9 @@ ALLOWED = {
     ("queued", "running"),
     ("queued", "cancelled"),
     ("running", "queued"),
+    ("running", "paused"),
+    ("paused", "queued"),
+    ("paused", "cancelled"),
     ("running", "succeeded"),
     ("running", "failed"),
     ("running", "cancelled"),
@@ -174,7 +177,73 @@ def test_the_third_exception_at_the_same_place_fails_a_job(store):
     )
 
 
-@pytest.mark.parametrize("call", [jobs.get, jobs.cancel])
+def test_a_running_job_is_paused_and_resumed(store):
+    job_id, attempt = running(store)
+    assert jobs.pause(store, job_id).status == "paused"
+    assert store.next_job(Status.QUEUED) is None, "it waits for its client"
+    with pytest.raises(Superseded):
+        jobs.record(store, job_id, attempt, "batch", {}, progress={})
+    assert jobs.resume(store, job_id).status == "queued"
+    assert store.next_job(Status.QUEUED).id == job_id
+    assert jobs.start(store, store.job(job_id)) == attempt + 1
+    assert statuses(store, job_id) == ["queued", "running", "paused", "queued", "running"]
+
+
+def test_a_resumed_job_keeps_its_place(store):
+    first, _ = running(store)
+    create(store)
+    jobs.pause(store, first)
+    jobs.resume(store, first)
+    assert store.next_job(Status.QUEUED).id == first
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize(
+    ("wish", "allowed"),
+    [
+        (jobs.cancel, {"queued", "running", "paused"}),
+        (jobs.pause, {"running"}),
+        (jobs.resume, {"paused"}),
+    ],
+)
+def test_every_wish_in_every_state(store, wish, allowed, status):
+    job = create(store)
+    store.change_job(job.id, values={"status": status})
+    if status in allowed:
+        assert wish(store, job.id).status != status
+    else:
+        with pytest.raises(Conflict, match=f"The job is {status}; it cannot be {wish.__name__}"):
+            wish(store, job.id)
+        assert store.job(job.id).status == status
+
+
+def test_a_job_that_is_storing_its_version_cannot_be_paused(store):
+    job_id, attempt = running(store)
+    jobs.begin_finish(store, job_id, attempt)
+    with pytest.raises(Conflict, match="storing its version; it cannot be paused"):
+        jobs.pause(store, job_id)
+
+
+@pytest.mark.parametrize("how", ["release", "bury", "stumble"])
+def test_whatever_becomes_of_the_process_a_paused_job_stays_paused(store, how):
+    job_id, attempt = running(store)
+    before = store.job(job_id)
+    jobs.pause(store, job_id)
+    if how == "release":
+        assert not jobs.release(store, before)
+    elif how == "bury":
+        jobs.bury(store, before, -9)
+    else:
+        jobs.stumble(store, job_id, attempt, ValueError())
+    assert store.job(job_id).status == "paused"
+
+
+def test_of_two_who_start_a_job_one_does(store):
+    job = create(store)
+    assert (jobs.start(store, job), jobs.start(store, job)) == (1, None)
+
+
+@pytest.mark.parametrize("call", [jobs.get, jobs.cancel, jobs.pause, jobs.resume])
 def test_an_unknown_job_is_not_found(store, call):
     with pytest.raises(NotFound, match="no job 'x'"):
         call(store, "x")

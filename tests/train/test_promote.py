@@ -1,23 +1,58 @@
-import pytest
+"""The gate: which version goes live, by McNemar's test, and what it says."""
 
-from app.train.promote import judge
+import pytest
+import torch
+
+from app.train.promote import Rival, judge, mcnemar
+
+IMAGES = 1000
+
+
+def reads(right):
+    return torch.arange(IMAGES) < right
 
 
 @pytest.mark.parametrize(
-    ("rule", "new", "current", "promoted", "said"),
+    ("rule", "new", "live", "promoted", "said"),
     [
-        ("if_better", 0.98, 0.97, True, "98.00 % against 97.00 % of version 1"),
-        ("if_better", 0.97, 0.97, False, "97.00 % against 97.00 %"),
-        ("if_better", 0.96, 0.97, False, "96.00 % against 97.00 %"),
-        ("if_better", 0.5, None, True, "no version was live"),
-        ("always", 0.5, 0.97, True, "always was asked for; 50.00 %"),
-        ("never", 0.99, 0.97, False, "never was asked for"),
-        ("never", 0.99, None, False, "never was asked for"),
+        ("if_better", 980, 950, True, "98.00 % against 95.00 % of version 7, McNemar p < 0.001: "),
+        ("if_better", 980, 950, True, ": 30 images gained, 0 lost"),
+        ("if_better", 950, 980, False, ": 0 images gained, 30 lost"),
+        ("if_better", 980, 979, False, "McNemar p = 1.000: the difference may be chance"),
+        ("if_better", 980, 974, True, "McNemar p = 0.031: 6 images gained"),
+        ("if_better", 980, 975, False, "McNemar p = 0.062: the difference may be chance"),
+        ("if_better", 970, 970, False, "may be chance"),
+        ("if_better", 500, None, True, "no version was live"),
+        ("always", 500, 970, True, "50.00 % against 97.00 % of version 7, McNemar p < 0.001; pro"),
+        ("never", 990, 970, False, "never was asked for"),
+        ("never", 990, None, False, "never was asked for"),
     ],
 )
-def test_the_rule_decides_and_says_why(registry, rule, new, current, promoted, said):
-    card = registry.card(1)
-    live = card.model_copy(update={"test_accuracy": current}) if current is not None else None
-    verdict = judge(rule, card.model_copy(update={"test_accuracy": new, "version": 2}), live)
+def test_the_rule_decides_and_says_why(rule, new, live, promoted, said):
+    rival = None if live is None else Rival(7, reads(live))
+    verdict = judge(rule, reads(new), rival)
     assert verdict.promoted == promoted
     assert said in verdict.reason
+
+
+def test_images_that_both_read_or_miss_do_not_count():
+    right = torch.tensor([True] * 900 + [True] * 40 + [False] * 10 + [False] * 50)
+    live = torch.tensor([True] * 900 + [False] * 40 + [True] * 10 + [False] * 50)
+    assert "40 images gained, 10 lost" in judge("if_better", right, Rival(1, live)).reason
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "p"),
+    [
+        (0, 0, 1.0),
+        (1, 0, 1.0),
+        (6, 0, 2 / 64),
+        (0, 6, 2 / 64),
+        (5, 5, 1.0),
+        (8, 2, 2 * (1 + 10 + 45) / 1024),
+        (143, 98, 0.004493510635567084),
+        (9000, 100, 0.0),
+    ],
+)
+def test_p_is_exact(gained, lost, p):
+    assert mcnemar(gained, lost) == pytest.approx(p, rel=1e-12)

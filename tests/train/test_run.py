@@ -1,5 +1,7 @@
 """How an attempt ends: what goes wrong is told to the job."""
 
+import threading
+
 import pytest
 
 from app.train import data, job, run
@@ -12,7 +14,8 @@ def attempt(settings, store, registry):  # noqa: ARG001, there is a version to b
     def attempt(**wanted):
         created = job.create(store, Hyperparameters(**wanted), most_queued=9, key=None)
         number = job.start(store, created)
-        run.run(Assignment(settings=settings, job_id=created.id, attempt=number), store)
+        assignment = Assignment(settings=settings, job_id=created.id, attempt=number)
+        run.run(assignment, store, threading.Event())
         return store.job(created.id)
 
     return attempt

@@ -5,10 +5,22 @@ import threading
 import pytest
 import torch
 
-from app.train import data, job, saved, training
+from app.train import attempt as attempts
+from app.train import data, finish, job, saved, training
+from app.train.attempt import Attempt, Diverged, Stopped
 from app.train.data import Dataset, Digits
 from app.train.hyperparameters import Hyperparameters
-from app.train.training import Diverged, Training
+from app.train.run import perform
+
+
+class Run:
+    """An attempt that is about to be performed."""
+
+    def __init__(self, attempt):
+        self.attempt, self.job, self.stop = attempt, attempt.job, threading.Event()
+
+    def run(self):
+        perform(self.attempt, self.stop)
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +35,8 @@ def start(settings, store, registry):
         if job_id is None:
             wanted = Hyperparameters(**{"epochs": 3, "batch_size": 10, "seed": 11, **wanted})
             job_id = job.create(store, wanted, most_queued=9, key=None).id
-        attempt = job.start(store, store.job(job_id))
-        return Training(settings, store, registry, job_id, attempt)
+        number = job.start(store, store.job(job_id))
+        return Run(Attempt.begin(settings, store, registry, job_id, number))
 
     return start
 
@@ -57,7 +69,7 @@ def test_it_tells_every_hundred_batches_and_at_the_end(start, store):
 
 def interrupt_after(monkeypatch, function, calls):
     """Let the process 'die' right after a step has been done some times."""
-    real, done = getattr(training.jobs, function), []
+    real, done = getattr(attempts.jobs, function), []
 
     def dying(*args, **kwargs):
         real(*args, **kwargs)
@@ -65,7 +77,7 @@ def interrupt_after(monkeypatch, function, calls):
         if len(done) == calls:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.jobs, function, dying)
+    monkeypatch.setattr(attempts.jobs, function, dying)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +107,112 @@ def test_an_interrupted_job_ends_with_the_very_same_weights(
     assert events(store, broken.job.id, "batch") == events(store, whole.job.id, "batch")
 
 
+def seen(monkeypatch):
+    """Watch where the loop begins: the epochs, and the batches done of the first."""
+    trained, real = [], training.fit
+
+    def fit(*args, **kw):
+        trained.append((kw["epochs"], kw["done"]))
+        return real(*args, **kw)
+
+    monkeypatch.setattr(training, "fit", fit)
+    return trained
+
+
+def interrupt_save(monkeypatch, number):
+    """Save after every batch, and 'die' right after one of the saves."""
+    real, done = saved.save, []
+
+    def dying(*args):
+        real(*args)
+        done.append(1)
+        if len(done) == number:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "SAVE_EVERY", -1.0)
+    monkeypatch.setattr(training.saved, "save", dying)
+
+
+@pytest.mark.parametrize("number", [1, 57, 199, 200, 201, 350])
+def test_it_goes_on_in_the_middle_of_an_epoch(start, store, registry, monkeypatch, number):
+    whole = start(epochs=2)
+    whole.run()
+    expected = registry.card(store.job(whole.job.id).result["version"])
+    broken = start(epochs=2)
+    with monkeypatch.context() as patch:
+        interrupt_save(patch, number)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    job.release(store, store.job(broken.job.id))
+    torch.manual_seed(999)
+    trained = seen(monkeypatch)
+    start(broken.job.id).run()
+    assert trained == [(range(number // 200, 2), number % 200)]
+    result = registry.card(store.job(broken.job.id).result["version"])
+    assert result.weights_digest == expected.weights_digest
+    assert [e.train_loss for e in result.epochs] == [e.train_loss for e in expected.epochs]
+    assert events(store, broken.job.id, "batch") == events(store, whole.job.id, "batch")
+
+
+@pytest.mark.parametrize("batch", [30, 100, 200])
+def test_a_paused_job_loses_no_batch(start, store, registry, monkeypatch, batch):
+    whole = start(epochs=2)
+    whole.run()
+    expected = registry.card(store.job(whole.job.id).result["version"])
+    paused = start(epochs=2)
+    real = training.Training._follow
+
+    def pausing(self, step):
+        if (step.epoch, step.batch) == (1, batch):
+            job.pause(store, paused.job.id)
+        real(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Training, "_follow", pausing)
+        with pytest.raises(job.Superseded):
+            paused.run()
+    job.resume(store, paused.job.id)
+    trained = seen(monkeypatch)
+    start(paused.job.id).run()
+    assert trained == [(range(1 if batch < 200 else 2, 2), 100 if batch < 200 else 0)]
+    result = registry.card(store.job(paused.job.id).result["version"])
+    assert result.weights_digest == expected.weights_digest
+    assert events(store, paused.job.id, "epoch")[1]["train_loss"] == expected.epochs[1].train_loss
+
+
+def test_a_stopped_attempt_saves_its_state_first(start, store, monkeypatch):
+    stopped, real = start(), training.Training._follow
+
+    def stopping(self, step):
+        if step.batch == 33:
+            stopped.stop.set()
+        real(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Training, "_follow", stopping)
+        with pytest.raises(Stopped):
+            stopped.run()
+    job.release(store, store.job(stopped.job.id))
+    trained = seen(monkeypatch)
+    start(stopped.job.id).run()
+    assert trained == [(range(3), 33)]
+
+
+def test_a_damaged_saved_state_starts_the_job_again(start, store, registry, caplog):
+    whole = start(epochs=1)
+    whole.run()
+    broken = start(epochs=1)
+    broken.attempt.state.parent.mkdir(parents=True, exist_ok=True)
+    broken.attempt.state.write_bytes(b"damaged")
+    broken.run()
+    digests = [
+        registry.card(store.job(each.job.id).result["version"]).weights_digest
+        for each in (whole, broken)
+    ]
+    assert digests[0] == digests[1]
+    assert "starts again from its seed" in caplog.text
+
+
 def test_what_was_done_is_not_done_again(start, store, monkeypatch):
     broken = start()
     with monkeypatch.context() as patch:
@@ -102,13 +220,9 @@ def test_what_was_done_is_not_done_again(start, store, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             broken.run()
     job.release(store, store.job(broken.job.id))
-    trained = []
-    real = training.fit
-    monkeypatch.setattr(
-        training, "fit", lambda *args, **kw: (trained.append(kw["epochs"]), real(*args, **kw))[1]
-    )
+    trained = seen(monkeypatch)
     start(broken.job.id).run()
-    assert trained == [range(2, 3)]
+    assert trained == [(range(2, 3), 0)]
 
 
 def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
@@ -116,7 +230,7 @@ def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
 ):
     broken = start(promote="always")
     with monkeypatch.context() as patch:
-        patch.setattr(training.jobs, "succeed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(attempts.jobs, "succeed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             broken.run()
     versions = registry.versions()
@@ -131,7 +245,7 @@ def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
 @pytest.mark.parametrize("step", ["measure", "judge"])
 def test_an_older_attempt_stores_and_promotes_nothing(start, store, registry, monkeypatch, step):
     older = start(promote="always")
-    module = {"measure": training.evaluate, "judge": training.promote}[step]
+    module = {"measure": finish.evaluate, "judge": finish.promote}[step]
     real = getattr(module, step)
 
     def overtaken(*args):
@@ -178,20 +292,3 @@ def test_a_loss_that_is_no_number_fails_with_advice(start, registry):
     with pytest.raises(Diverged, match="learning_rate below 1e\\+30"):
         attempt.run()
     assert registry.versions() == before
-
-
-def test_saved_state_is_whole_or_absent(tmp_path):
-    model = torch.nn.Linear(2, 2)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    path = tmp_path / "job.pt"
-    assert saved.restore(path, model, optimizer) == 0
-    saved.save(path, model, optimizer, 4)
-    assert [each.name for each in tmp_path.iterdir()] == ["job.pt"]
-    assert saved.restore(path, model, optimizer) == 4
-
-
-def test_only_what_unfinished_jobs_need_is_kept(tmp_path):
-    for name in ("a.pt", "a.lock", "b.pt", "b.lock", ".b.pt.1234.tmp"):
-        (tmp_path / name).write_text("")
-    saved.sweep(tmp_path, lambda job_id: job_id == "a")
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.lock", "a.pt"]

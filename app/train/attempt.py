@@ -1,0 +1,72 @@
+"""One attempt at one job: what it works with, and how it tells of what it does.
+
+What enters: a job's id and the attempt's number. What leaves: changes of the job, each refused once
+another attempt runs, or none. This module does not know what there is to do.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.net import pick_device
+from app.registry import Registry
+from app.settings import Settings
+from app.store import Store
+from app.tables import Job
+from app.train import job as jobs
+from app.train import saved
+from app.train.hyperparameters import Hyperparameters
+
+
+class Diverged(Exception):
+    """The training left the finite numbers; the message says what may help."""
+
+
+class Stopped(Exception):
+    """The supervisor asked this process to end, and the state is saved."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """`job` is as it was when the attempt began."""
+
+    settings: Settings
+    store: Store
+    registry: Registry
+    job: Job
+    number: int
+    wanted: Hyperparameters
+    device: torch.device
+
+    @classmethod
+    def begin(
+        cls, settings: Settings, store: Store, registry: Registry, job_id: str, number: int
+    ) -> "Attempt":
+        """Look up what was asked for, and where to train. Raises NotFound, BadDevice."""
+        job = jobs.get(store, job_id)
+        wanted = Hyperparameters(**job.hyperparameters)
+        device = pick_device(wanted.device or settings.effective_train_device)
+        return cls(settings, store, registry, job, number, wanted, device)
+
+    @property
+    def state(self) -> Path:
+        """The file of the saved state."""
+        return saved.path_of(self.settings.jobs_dir, self.job.id)
+
+    def record(self, kind: str, told: dict[str, Any], **values: Any) -> None:
+        """Tell of progress. Raises Superseded."""
+        jobs.record(self.store, self.job.id, self.number, kind, told, **values)
+
+    def got_further(self) -> None:
+        """Tell that there is newly saved state. Raises Superseded."""
+        jobs.got_further(self.store, self.job.id, self.number)
+
+    def begin_finish(self) -> None:
+        """Make sure that this attempt may store and promote. Raises Superseded."""
+        jobs.begin_finish(self.store, self.job.id, self.number)
+
+    def succeed(self, result: dict[str, Any]) -> None:
+        """End the job. Raises Superseded."""
+        jobs.succeed(self.store, self.job.id, self.number, result)

@@ -1,0 +1,92 @@
+"""A trained network becomes a version, and goes live where it should: evaluate → store → promote.
+
+What enters: an attempt and its network. What leaves: the job's result; a version in the registry.
+An earlier attempt may have done some of it and died: nothing is done twice. This module does not
+know how the network was trained.
+"""
+
+import logging
+from collections.abc import Sequence
+from importlib.metadata import version as version_of
+from typing import Any
+
+import torch
+
+from app import checkpoint
+from app.card import Card, EpochRecord
+from app.errors import Conflict, NotFound
+from app.net import BadWeights, MyNet, check_weights
+from app.tables import now
+from app.train import evaluate, promote
+from app.train.attempt import Attempt, Diverged
+from app.train.data import Dataset
+from app.train.promote import Rival, Verdict
+
+log = logging.getLogger(__name__)
+
+
+def finish(
+    attempt: Attempt, model: MyNet, dataset: Dataset, epochs: Sequence[EpochRecord]
+) -> dict[str, Any]:
+    """Store the version, and promote it by the job's rule. Raises Diverged, Superseded."""
+    card = _stored(attempt) or _store(attempt, model, dataset, epochs)
+    verdict = _promote(attempt, card.version, model, dataset)
+    return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
+
+
+def _stored(attempt: Attempt) -> Card | None:
+    """Find the version where an earlier attempt stored it, and died then."""
+    cards = attempt.registry.cards()
+    return next((card for card in cards if card.job == attempt.job.id), None)
+
+
+def _store(attempt: Attempt, model: MyNet, dataset: Dataset, epochs: Sequence[EpochRecord]) -> Card:
+    try:
+        weights = check_weights(model.state_dict())
+    except BadWeights as error:
+        raise Diverged(f"The training left the finite numbers: {error}.") from error
+    metrics = evaluate.measure(model, dataset, attempt.device)
+    attempt.begin_finish()
+    card = Card(
+        **metrics.model_dump(),
+        origin="trained",
+        created_at=now(),
+        recipe=attempt.wanted.recipe,
+        hyperparameters=attempt.job.hyperparameters,
+        epochs=list(epochs),
+        seconds=sum(epoch.seconds for epoch in epochs),
+        job=attempt.job.id,
+        parent=attempt.registry.current(),
+        note=attempt.wanted.note,
+        data_digest=dataset.digest,
+        weights_digest=checkpoint.digest(weights),
+        device=str(attempt.device),
+        threads=torch.get_num_threads(),
+        torch_version=torch.__version__,
+        code_version=version_of("mynet"),
+    )
+    return attempt.registry.card(attempt.registry.save(weights, card))
+
+
+def _promote(attempt: Attempt, version: int, model: MyNet, dataset: Dataset) -> Verdict:
+    right = evaluate.right(model, dataset.test, attempt.device)
+    verdict = promote.judge(attempt.wanted.promote, right, _rival(attempt, version, dataset))
+    if verdict.promoted:
+        attempt.begin_finish()
+        attempt.registry.promote(version)
+    return verdict
+
+
+def _rival(attempt: Attempt, version: int, dataset: Dataset) -> Rival | None:
+    """Give what is live, or was before an earlier attempt promoted this version."""
+    for live in attempt.registry.history():
+        if live == version:
+            continue
+        try:
+            model = MyNet()
+            model.load_state_dict(attempt.registry.weights(live))
+        except (Conflict, NotFound) as error:
+            log.error("%s", error)
+            continue
+        return Rival(live, evaluate.right(model, dataset.test, torch.device("cpu")))
+    return None
