@@ -89,7 +89,7 @@ def _advance(progress: Progress, task: TaskID, job: Job, losses: list[float]) ->
         progress.update(task, left=f"{job.progress['eta']:.0f} s left")
     if losses and job.progress:
         progress.update(task, description=f"epoch {job.progress['epoch']}, loss {losses[-1]:.4f}")
-    elif not job.progress:
+    elif not job.progress or job.status != Status.RUNNING:
         progress.update(task, description=job.status)
 
 

@@ -20,7 +20,7 @@ import torch
 from fastapi import FastAPI
 
 from app import logs
-from app.api import docs, health, models, predict, problems, train
+from app.api import docs, events, health, models, predict, problems, train
 from app.api.middleware import BodyLimit, RequestId
 from app.api.services import Services
 from app.net import pick_device
@@ -28,6 +28,7 @@ from app.predict.live import Live
 from app.predict.predictor import Predictor
 from app.settings import Settings, read_settings
 from app.start import open_store, prepare
+from app.train.feed import Feed
 from app.train.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for router in (predict.router, train.router, models.router, health.router, docs.router):
-        app.include_router(router)
+    for resource in (predict, train, events, models, health, docs):
+        app.include_router(resource.router)
     app.mount("/web", docs.assets)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     app.add_middleware(RequestId)
@@ -73,7 +74,7 @@ async def _open(settings: Settings) -> AsyncIterator[Services]:
     live = Live(registry, pick_device(settings.device))
     live.refresh()
     with closing(open_store(settings)) as store, closing(Predictor(settings, live)) as predictor:
-        services = Services(settings, registry, store, live, predictor)
+        services = Services(settings, registry, store, Feed(store), live, predictor)
         watching = asyncio.create_task(live.watch())
         supervisor = Supervisor(settings, store)
         with supervisor, _drain_on_signal(services, supervisor):

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     max_batch_files: int = Field(256, ge=1, le=1000, description="images in one `/predict/batch`")
     predict_timeout: float = Field(2.0, gt=0, description="seconds until 504, for each image")
     train_queue: int = Field(16, ge=1, description="jobs waiting before 429")
+    keep_events_days: int = Field(
+        30, ge=1, description="days for which the progress of ended jobs is kept"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe lines that are logged"
     )

@@ -6,7 +6,7 @@ so that of two writers one is refused. This module does not know which changes m
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -15,6 +15,7 @@ from sqlalchemy import (
     CursorResult,
     Result,
     create_engine,
+    delete,
     event,
     func,
     or_,
@@ -125,6 +126,16 @@ class Store:
             query = query.where(Event.kind == kind)
         with self._read() as session:
             return session.scalars(query.order_by(Event.number).limit(limit)).all()
+
+    def forget_events(self, before: datetime) -> int:
+        """Remove what jobs told of their progress that ended before then; says how many events.
+
+        What became of a job stays.
+        """
+        ended = select(Job.id).where(Job.finished_at < before)
+        progress = Event.kind.in_(("batch", "epoch"))
+        with self._write.begin() as session:
+            return _count(session.execute(delete(Event).where(progress, Event.job_id.in_(ended))))
 
     def lease_holder(self) -> str | None:
         """Say who supervises, or None where nobody does."""

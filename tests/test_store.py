@@ -104,3 +104,19 @@ def test_sqlite_is_set_up_so_that_nothing_told_is_lost(store, pragma):
     with store.engine.connect() as connection:
         value = connection.exec_driver_sql(f"PRAGMA {pragma}").scalar()
     assert value == {"journal_mode": "wal", "synchronous": 2}[pragma]
+
+
+def test_the_progress_of_jobs_that_ended_long_ago_is_forgotten(store):
+    long_ago, lately = now() - timedelta(days=40), now() - timedelta(days=20)
+    add(store, "old", finished_at=long_ago, status="succeeded")
+    add(store, "new", finished_at=lately, status="succeeded")
+    add(store, "running", created_at=long_ago, status="running")
+    told = [(kind, {}) for kind in ("status", "batch", "epoch", "result")]
+    for name in ("old", "new", "running"):
+        store.change_job(name, values={"attempt": 1}, told=told)
+    assert store.forget_events(now() - timedelta(days=30)) == 2
+    kinds = {
+        name: [event.kind for event in store.events(name)] for name in ("old", "new", "running")
+    }
+    assert kinds["old"] == ["x", "status", "result"]
+    assert kinds["new"] == kinds["running"] == ["x", "status", "batch", "epoch", "result"]

@@ -5,7 +5,7 @@ does not know how anything came about.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -102,6 +102,22 @@ class Job(BaseModel):
 
 class Jobs(BaseModel):
     data: list[Job]
+    has_more: bool
+
+
+class Event(BaseModel):
+    """Something that happened to a job; `data` is what a server-sent event says."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int = Field(validation_alias="number")
+    event: Literal["status", "batch", "epoch", "result"] = Field(validation_alias="kind")
+    at: datetime
+    data: dict[str, Any]
+
+
+class Events(BaseModel):
+    data: list[Event]
     has_more: bool
 
 

@@ -16,6 +16,7 @@ from app.predict.predictor import Predictor
 from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
+from app.train.feed import Feed
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Services:
     settings: Settings
     registry: Registry
     store: Store
+    feed: Feed
     live: Live
     predictor: Predictor
     draining: asyncio.Event = field(default_factory=asyncio.Event)

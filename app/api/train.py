@@ -6,7 +6,6 @@ is trained: it queues, and reads what the training process tells.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -23,7 +22,6 @@ router = APIRouter(
     prefix="/train", tags=["train"], responses=problems.DOCUMENTED, dependencies=[MayChange]
 )
 
-FOLLOW_POLL: Final = 0.5
 WANTED: Final = body.documented(Hyperparameters, required=False)
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
@@ -70,8 +68,20 @@ def get_job(job_id: str, services: ServicesDep) -> schemas.Job:
 
 @router.post("/{job_id}/cancel", status_code=202, summary="Cancel a job")
 def cancel(job_id: str, services: ServicesDep) -> schemas.Job:
-    """A queued job never starts; a running one ends without a version."""
+    """A job that waits never starts; a running one ends without a version."""
     return schemas.Job.model_validate(jobs.cancel(services.store, job_id))
+
+
+@router.post("/{job_id}/pause", status_code=202, summary="Pause a job")
+def pause(job_id: str, services: ServicesDep) -> schemas.Job:
+    """A running job stops with its state saved, and the next in the queue may start."""
+    return schemas.Job.model_validate(jobs.pause(services.store, job_id))
+
+
+@router.post("/{job_id}/resume", status_code=202, summary="Resume a job")
+def resume(job_id: str, services: ServicesDep) -> schemas.Job:
+    """A paused job queues again, and goes on where it was."""
+    return schemas.Job.model_validate(jobs.resume(services.store, job_id))
 
 
 @router.get("/{job_id}/log", summary="Give the log", response_class=PlainTextResponse)
@@ -80,19 +90,10 @@ async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> 
     await asyncio.to_thread(jobs.get, services.store, job_id)
     if follow:
         return StreamingResponse(_follow(services, job_id), media_type="text/plain; charset=utf-8")
-    lines = await asyncio.to_thread(log.lines, services.store, job_id)
-    return PlainTextResponse("".join(lines.text))
+    lines = await asyncio.to_thread(lambda: [*log.whole(services.store, job_id)])
+    return PlainTextResponse("".join(lines))
 
 
 async def _follow(services: Services, job_id: str) -> AsyncIterator[str]:
-    after, ended = 0, False
-    while not ended:
-        # Whether it ends is read before the lines are, so that the last lines are not lost.
-        job = await asyncio.to_thread(jobs.get, services.store, job_id)
-        ended = Status(job.status).is_final or services.draining.is_set()
-        lines = await asyncio.to_thread(log.lines, services.store, job_id, after)
-        after = lines.last
-        yield "".join(lines.text)
-        if not ended:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(services.draining.wait(), FOLLOW_POLL)
+    async for page in services.feed.follow(job_id, 0, services.draining):
+        yield "".join(log.lines(page))

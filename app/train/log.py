@@ -1,29 +1,27 @@
 """The tutorial's log of a job, from its events.
 
-What enters: a job's id. What leaves: lines. This module does not know who reads them.
+What enters: events. What leaves: lines. This module does not know where events come from, nor who
+reads the lines.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 from app.store import Store
-
-PAGE = 1000
-
-
-class Lines(NamedTuple):
-    """Lines with their line ends, and the number of the event that the last one tells of."""
-
-    text: list[str]
-    last: int
+from app.tables import Event
+from app.train.feed import PAGE
 
 
-def lines(store: Store, job_id: str, after: int = 0) -> Lines:
-    """Give the lines of all batches told of after the event with that number."""
-    text: list[str] = []
+def whole(store: Store, job_id: str) -> Iterator[str]:
+    """Give all lines that there are by now."""
+    after = 0
     while events := store.events(job_id, after, "batch", PAGE):
-        text += [log_line(**event.data) for event in events]
+        yield from lines(events)
         after = events[-1].number
-    return Lines(text, after)
+
+
+def lines(events: Iterable[Event]) -> Iterator[str]:
+    """Give the lines of those events that tell of a batch."""
+    return (log_line(**event.data) for event in events if event.kind == "batch")
 
 
 def log_line(epoch: int, batch: int, loss: float) -> str:

@@ -43,7 +43,7 @@ def judge(rule: PromoteRule, right: Tensor, rival: Rival | None) -> Verdict:
         f"McNemar {_in_words(p)}"
     )
     if rule == "always":
-        return Verdict(True, f"{figures}; promote: always was asked for")
+        return Verdict(True, f"promote: always was asked for; {figures}")
     if p >= SIGNIFICANT:
         return Verdict(False, f"{figures}: the difference may be chance")
     return Verdict(gained > lost, f"{figures}: {gained} images gained, {lost} lost")

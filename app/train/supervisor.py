@@ -13,12 +13,15 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final, TextIO, cast
 
+from app.errors import NotReady
 from app.settings import Settings
 from app.store import Store
-from app.tables import Job
+from app.tables import Job, now
 from app.train import job as jobs
 from app.train import saved
 from app.train.assignment import Assignment
@@ -27,6 +30,8 @@ from app.train.lease import Lease
 
 POLL: Final = 0.25
 PATIENCE: Final = 5.0
+RETRY: Final = 2.0
+SWEEP_EVERY: Final = 3600.0
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +45,7 @@ class Supervisor:
         self._stop = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._job: Job | None = None
+        self._sweep_at = 0.0
 
     def __enter__(self) -> "Supervisor":
         self._thread.start()
@@ -62,14 +68,17 @@ class Supervisor:
     def _try(self, step: Callable[[], None]) -> None:
         try:
             step()
-        except Exception:  # a locked database or a full disk passes; supervision must go on
-            log.exception("supervision failed, and is tried again")
+        except Exception as error:  # a locked database or a full disk passes; this must go on
+            known = isinstance(error, NotReady | OSError)
+            log.error("supervision is tried again: %s", error, exc_info=None if known else error)
             if self.lease.may_have_lapsed():
                 self._end_process()
+            self._stop.wait(RETRY)
 
     def _turn(self) -> None:
         if self.lease.hold():
             self._step()
+            self._sweep()
         else:
             self._let_go()
 
@@ -88,6 +97,12 @@ class Supervisor:
             if jobs.release(self.store, self._job):
                 log.info("job %s: stopped, and queued again", self._job.id)
             self._job = None
+
+    def _sweep(self) -> None:
+        """Forget what jobs told long ago."""
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + SWEEP_EVERY
+            self.store.forget_events(now() - timedelta(days=self.settings.keep_events_days))
 
     def _adopt_orphans(self) -> None:
         """Queue the jobs again whose supervisor died."""

@@ -120,12 +120,25 @@ def test_a_queued_job_is_cancelled_once(idle):
     assert idle.get(f"/train/{job}/log?follow=true").text == ""
 
 
+def test_a_queued_job_is_neither_paused_nor_resumed(idle):
+    job = idle.post("/train").json()["id"]
+    for wish in ("pause", "resume"):
+        answer = idle.post(f"/train/{job}/{wish}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        assert f"The job is queued; it cannot be {wish}d: only a" in answer.json()["detail"]
+
+
 def test_a_full_queue_is_a_429_with_a_time(idle, settings):
     for _ in range(settings.train_queue):
         assert idle.post("/train").status_code == 202
     answer = idle.post("/train")
     assert (answer.status_code, answer.json()["code"]) == (429, "busy")
     assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("wish", ["cancel", "pause", "resume"])
+def test_a_wish_for_an_unknown_job_is_a_404(idle, wish):
+    assert idle.post(f"/train/x/{wish}").json()["code"] == "not_found"
 
 
 @pytest.mark.parametrize("path", ["/train/x", "/train/x/log", "/train/x/log?follow=true"])
@@ -174,3 +187,22 @@ def test_a_running_job_is_cancelled_and_leaves_nothing(client, settings):
     assert [card["version"] for card in client.get("/models").json()["data"]] == [1]
     while any(settings.jobs_dir.iterdir()):
         assert time.monotonic() < until
+
+
+def test_a_paused_job_goes_on_where_it_was(client, settings):
+    job = client.post("/train", json={"epochs": 3, "promote": "never"}).json()["id"]
+    until = time.monotonic() + 120
+    while not client.get(f"/train/{job}").json()["epochs"]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert client.post(f"/train/{job}/pause").json()["status"] == "paused"
+    before = client.get(f"/train/{job}").json()
+    other = client.post("/train", json={"epochs": 1, "promote": "never"}).json()["id"]
+    assert wait(client, other)["status"] == "succeeded", "another may run meanwhile"
+    assert client.get(f"/train/{job}").json() == before
+    assert (settings.jobs_dir / f"{job}.pt").exists()
+    assert client.post(f"/train/{job}/resume").json()["status"] == "queued"
+    done = wait(client, job)
+    assert (done["status"], done["attempt"]) == ("succeeded", 2)
+    assert done["epochs"][: len(before["epochs"])] == before["epochs"]
+    assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1, 2]

@@ -105,6 +105,7 @@ def test_supervision_goes_on_after_the_database_was_away(settings, store, monkey
         return real(self, status)
 
     monkeypatch.setattr(Store, "next_job", broken)
+    monkeypatch.setattr(supervisor, "RETRY", 0.05)
     job = create(store)
     with Supervisor(settings, store):
         until(lambda: store.job(job).status == "running")

@@ -1,0 +1,80 @@
+"""`GET /train/{id}/events`: what happens to a job, in pages or as it happens.
+
+What enters: a job's id and the last event seen. What leaves: JSON, or server-sent events after
+the HTML standard (html.spec.whatwg.org, 9.2). This module does not know how events come about.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
+
+from app.api import problems, schemas
+from app.api.services import MayChange, Services, ServicesDep
+from app.tables import Event
+from app.train import job as jobs
+
+router = APIRouter(
+    prefix="/train", tags=["train"], responses=problems.DOCUMENTED, dependencies=[MayChange]
+)
+
+STREAM: Final = "text/event-stream"
+STREAMED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {STREAM: {"schema": {"type": "string"}}}},
+    204: {"description": "The job has ended, and the last event was seen: do not connect again"},
+}
+# A proxy that collects what it passes on would hold events back.
+UNBUFFERED: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+LARGEST: Final = 2**63 - 1
+Number = Annotated[int, Query(ge=0, le=LARGEST, description="id of the last event seen")]
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="Follow a job",
+    responses=STREAMED,
+    response_model=schemas.Events,
+)
+async def events(
+    request: Request,
+    job_id: str,
+    services: ServicesDep,
+    after: Number = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+    last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST)] = None,
+) -> Response | schemas.Events:
+    """Pages for `Accept: application/json`; else the events from `after` on, as they come.
+
+    A stream goes on after `Last-Event-ID`, says a comment every 15 s where nothing happens, and
+    ends after the last `status`.
+    """
+    job = await asyncio.to_thread(jobs.get, services.store, job_id)
+    if not _wants_stream(request.headers.get("accept", "")):
+        found = await asyncio.to_thread(services.store.events, job_id, after, limit=limit + 1)
+        data = [schemas.Event.model_validate(each) for each in found[:limit]]
+        return schemas.Events(data=data, has_more=len(found) > limit)
+    seen = after if last_event_id is None else last_event_id
+    if jobs.Status(job.status).is_final and not await services.feed.page(job_id, seen):
+        return Response(status_code=204)  # an EventSource connects again on anything else
+    return StreamingResponse(_stream(services, job_id, seen), 200, UNBUFFERED, STREAM)
+
+
+async def _stream(services: Services, job_id: str, after: int) -> AsyncIterator[bytes]:
+    async for page in services.feed.follow(job_id, after, services.draining):
+        yield _told(page) if page else format_sse_event(comment="heartbeat")
+
+
+def _told(page: Sequence[Event]) -> bytes:
+    return b"".join(
+        format_sse_event(data_str=json.dumps(each.data), event=each.kind, id=str(each.number))
+        for each in page
+    )
+
+
+def _wants_stream(accept: str) -> bool:
+    """Whoever says nothing, as curl does, wants to follow."""
+    return STREAM in accept or "json" not in accept

@@ -1,0 +1,74 @@
+"""A job's events as they come, for any number of listeners.
+
+What enters: a job's id and the last event seen. What leaves: pages of what came after it. Listeners
+that have seen the same share one look at the database, and each goes on when it is ready: a slow
+one delays nobody. This module does not know in what form events are told.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from app.errors import NotReady
+from app.store import Store
+from app.tables import Event
+from app.train.job import Status
+
+POLL: Final = 0.25
+HEARTBEAT: Final = 15.0
+PAGE: Final = 1000
+log = logging.getLogger(__name__)
+
+
+class Feed:
+    """What is read from the database serves all who ask for it within a moment. For one loop."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._looks: dict[tuple[str, int], asyncio.Task[Sequence[Event]]] = {}
+
+    async def page(self, job_id: str, after: int) -> Sequence[Event]:
+        """Give the events after that number, oldest first, at most 1,000. Raises NotReady."""
+        seen = job_id, after
+        if seen not in self._looks:
+            look = asyncio.to_thread(self.store.events, job_id, after, limit=PAGE)
+            self._looks[seen] = asyncio.create_task(look)
+            asyncio.get_running_loop().call_later(POLL, self._looks.pop, seen)
+        # Shielded, since a listener that leaves must not take the page from the others.
+        return await asyncio.shield(self._looks[seen])
+
+    async def follow(
+        self, job_id: str, after: int, until: asyncio.Event
+    ) -> AsyncIterator[Sequence[Event]]:
+        """Give pages as they come, until the job has ended or `until` is set.
+
+        An empty page says that nothing has come for 15 seconds.
+        """
+        clock = asyncio.get_running_loop().time
+        told = clock()
+        while not until.is_set():
+            page = await self._patiently(job_id, after)
+            if page or clock() - told >= HEARTBEAT:
+                yield page
+                told = clock()
+            if page:
+                after = page[-1].number
+                if ends(page[-1]):
+                    return
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(until.wait(), POLL)
+
+    async def _patiently(self, job_id: str, after: int) -> Sequence[Event]:
+        try:
+            return await self.page(job_id, after)
+        except NotReady as error:
+            log.warning("job %s is followed further when that has passed: %s", job_id, error)
+            return []
+
+
+def ends(event: Event) -> bool:
+    """Say whether this is a job's last event."""
+    return event.kind == "status" and Status(event.data["status"]).is_final

@@ -1,0 +1,167 @@
+"""Exact resume: wherever an attempt ends, the next goes on from there to the very same weights."""
+
+import pytest
+import torch
+
+from app.train import attempt as attempts
+from app.train import job, training
+from app.train.attempt import Stopped
+from tests.train.conftest import events
+
+
+def interrupt_after(monkeypatch, function, calls):
+    """Let the process 'die' right after a step has been done some times."""
+    real, done = getattr(attempts.jobs, function), []
+
+    def dying(*args, **kwargs):
+        real(*args, **kwargs)
+        done.append(1)
+        if len(done) == calls:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(attempts.jobs, function, dying)
+
+
+@pytest.mark.parametrize(
+    ("function", "calls"),
+    [("got_further", 1), ("got_further", 2), ("record", 4), ("begin_finish", 1)],
+)
+def test_an_interrupted_job_ends_with_the_very_same_weights(
+    start, store, registry, monkeypatch, function, calls
+):
+    whole = start()
+    whole.run()
+    expected = registry.card(store.job(whole.job.id).result["version"])
+
+    broken = start()
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, function, calls)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    job.release(store, store.job(broken.job.id))
+    torch.manual_seed(999)
+    start(broken.job.id).run()
+
+    result = registry.card(store.job(broken.job.id).result["version"])
+    assert result.weights_digest == expected.weights_digest
+    losses = [[e.train_loss for e in card.epochs] for card in (result, expected)]
+    assert losses[0] == losses[1]
+    assert events(store, broken.job.id, "batch") == events(store, whole.job.id, "batch")
+
+
+def seen(monkeypatch):
+    """Watch where the loop begins: the epochs, and the batches done of the first."""
+    trained, real = [], training.fit
+
+    def fit(*args, **kw):
+        trained.append((kw["epochs"], kw["done"]))
+        return real(*args, **kw)
+
+    monkeypatch.setattr(training, "fit", fit)
+    return trained
+
+
+def interrupt_batch(monkeypatch, number):
+    """Save the state after that batch, counted over all epochs, and 'die' at once."""
+    real = training.Training._follow
+
+    def dying(self, step):
+        last = step.epoch * step.batches + step.batch == number
+        monkeypatch.setattr(training, "SAVE_EVERY", -1.0 if last else 1e9)
+        real(self, step)
+        if last:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Training, "_follow", dying)
+
+
+@pytest.mark.parametrize("number", [1, 57, 199, 200, 201, 350])
+def test_it_goes_on_in_the_middle_of_an_epoch(start, store, registry, monkeypatch, number):
+    whole = start(epochs=2)
+    whole.run()
+    expected = registry.card(store.job(whole.job.id).result["version"])
+    broken = start(epochs=2)
+    with monkeypatch.context() as patch:
+        interrupt_batch(patch, number)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    job.release(store, store.job(broken.job.id))
+    torch.manual_seed(999)
+    trained = seen(monkeypatch)
+    start(broken.job.id).run()
+    assert trained == [(range(number // 200, 2), number % 200)]
+    result = registry.card(store.job(broken.job.id).result["version"])
+    assert result.weights_digest == expected.weights_digest
+    assert [e.train_loss for e in result.epochs] == [e.train_loss for e in expected.epochs]
+    assert events(store, broken.job.id, "batch") == events(store, whole.job.id, "batch")
+
+
+@pytest.mark.parametrize("batch", [30, 100, 200])
+def test_a_paused_job_loses_no_batch(start, store, registry, monkeypatch, batch):
+    whole = start(epochs=2)
+    whole.run()
+    expected = registry.card(store.job(whole.job.id).result["version"])
+    paused = start(epochs=2)
+    real = training.Training._follow
+
+    def pausing(self, step):
+        if (step.epoch, step.batch) == (1, batch):
+            job.pause(store, paused.job.id)
+        real(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Training, "_follow", pausing)
+        with pytest.raises(job.Superseded):
+            paused.run()
+    job.resume(store, paused.job.id)
+    trained = seen(monkeypatch)
+    start(paused.job.id).run()
+    assert trained == [(range(1 if batch < 200 else 2, 2), 100 if batch < 200 else 0)]
+    result = registry.card(store.job(paused.job.id).result["version"])
+    assert result.weights_digest == expected.weights_digest
+    assert events(store, paused.job.id, "epoch")[1]["train_loss"] == expected.epochs[1].train_loss
+
+
+def test_a_stopped_attempt_saves_its_state_first(start, store, monkeypatch):
+    stopped, real = start(), training.Training._follow
+
+    def stopping(self, step):
+        if step.batch == 33:
+            stopped.stop.set()
+        real(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Training, "_follow", stopping)
+        with pytest.raises(Stopped):
+            stopped.run()
+    job.release(store, store.job(stopped.job.id))
+    trained = seen(monkeypatch)
+    start(stopped.job.id).run()
+    assert trained == [(range(3), 33)]
+
+
+def test_a_damaged_saved_state_starts_the_job_again(start, store, registry, caplog):
+    whole = start(epochs=1)
+    whole.run()
+    broken = start(epochs=1)
+    broken.attempt.state.parent.mkdir(parents=True, exist_ok=True)
+    broken.attempt.state.write_bytes(b"damaged")
+    broken.run()
+    digests = [
+        registry.card(store.job(each.job.id).result["version"]).weights_digest
+        for each in (whole, broken)
+    ]
+    assert digests[0] == digests[1]
+    assert "starts again from its seed" in caplog.text
+
+
+def test_what_was_done_is_not_done_again(start, store, monkeypatch):
+    broken = start()
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, "got_further", 2)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    job.release(store, store.job(broken.job.id))
+    trained = seen(monkeypatch)
+    start(broken.job.id).run()
+    assert trained == [(range(2, 3), 0)]
