@@ -5,10 +5,11 @@ so that of two writers one is refused. This module does not know which changes m
 `app.train.job`.
 """
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -24,25 +25,36 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection, ExceptionContext, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import NotReady
+from app.reserve import Reserve
 from app.tables import Base, Event, Job, Lease, now
 
+ResultT = TypeVar("ResultT")
 PRAGMAS: Final = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+
+
+class DiskFull(NotReady):
+    """There is no room for what was to be written."""
 
 
 class Store:
     """The database behind a URL. Tables are made where they are missing.
 
-    Every call raises NotReady where the database cannot be reached, or stays locked.
+    Every call raises NotReady where the database cannot be reached, or stays locked. Where the disk
+    of an SQLite file is full, nothing new is taken, but what becomes of jobs is still written: the
+    reserve is given up for it.
     """
 
     def __init__(self, url: str) -> None:
         self.engine = create_engine(url)
+        self.reserve: Reserve | None = None
         event.listen(self.engine, "handle_error", _tell_in_words)
-        if make_url(url).get_backend_name() == "sqlite":
-            Path(make_url(url).database or ".").parent.mkdir(parents=True, exist_ok=True)
+        file = make_url(url).database
+        if make_url(url).get_backend_name() == "sqlite" and file:
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            self.reserve = Reserve(Path(f"{file}.reserve"))
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         writing = self.engine.execution_options(immediate=True)
@@ -111,11 +123,14 @@ class Store:
         Says whether it was changed.
         """
         change = update(Job).where(Job.id == job_id, *where).values(**values)
-        with self._write.begin() as session:
+
+        def work(session: Session) -> bool:
             changed = _count(session.execute(change)) == 1
             for kind, data in told if changed else ():
                 session.add(Event(job_id=job_id, at=now(), kind=kind, data=data))
-        return changed
+            return changed
+
+        return self._in_any_case(work)
 
     def events(
         self, job_id: str, after: int = 0, kind: str | None = None, limit: int = 1000
@@ -148,11 +163,14 @@ class Store:
         expires_at = now() + timedelta(seconds=seconds)
         free = or_(Lease.holder == holder, Lease.expires_at <= now())
         renewal = update(Lease).where(Lease.id == 1, free)
+
+        def work(session: Session) -> None:
+            renewed = session.execute(renewal.values(holder=holder, expires_at=expires_at))
+            if _count(renewed) == 0:
+                session.add(Lease(id=1, holder=holder, expires_at=expires_at))
+
         try:
-            with self._write.begin() as session:
-                renewed = session.execute(renewal.values(holder=holder, expires_at=expires_at))
-                if _count(renewed) == 0:
-                    session.add(Lease(id=1, holder=holder, expires_at=expires_at))
+            self._in_any_case(work)
         except IntegrityError:  # there is a row already, and it is another's
             return False
         return True
@@ -163,6 +181,17 @@ class Store:
             lease = session.get(Lease, 1)
             if lease and lease.holder == holder:
                 session.delete(lease)
+
+    def _in_any_case(self, work: Callable[[Session], ResultT]) -> ResultT:
+        """Do it in a transaction, and again with the reserve's room where the disk is full."""
+        try:
+            with self._write.begin() as session:
+                return work(session)
+        except DiskFull:
+            if self.reserve is None or not self.reserve.give_up():
+                raise
+        with self._write.begin() as session:
+            return work(session)
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
@@ -180,7 +209,9 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _tell_in_words(context: ExceptionContext) -> None:
     if isinstance(context.sqlalchemy_exception, OperationalError):
-        raise NotReady(
+        code = getattr(context.original_exception, "sqlite_errorcode", None)
+        refusal = DiskFull if code == sqlite3.SQLITE_FULL else NotReady
+        raise refusal(
             f"The database does not answer: {context.original_exception}.", retry_after=5
         ) from context.original_exception
 

@@ -4,6 +4,7 @@ What enters: a refusal of the domain, FastAPI's and Starlette's own errors, or a
 leaves: `application/problem+json`. This module does not know which route raised.
 """
 
+import errno
 import logging
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from app import logs
 from app.api.schemas import FieldProblem, Problem
-from app.errors import FieldError, InvalidField, MalformedRequest, Refusal
+from app.errors import FieldError, InvalidField, MalformedRequest, NotReady, Refusal
 
 MEDIA_TYPE: Final = "application/problem+json"
 DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
@@ -27,6 +28,9 @@ DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
 }
 HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 CLIENT_GONE: Final = 499
+UNWRITABLE: Final = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG
+}  # fmt: skip
 log = logging.getLogger(__name__)
 
 
@@ -36,6 +40,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(OSError, _storage)
     app.add_exception_handler(Exception, _defect)
 
 
@@ -88,6 +93,13 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     }.get(error.status_code, str(error.detail))
     problem = _problem(error.status_code, code, title, detail)
     return _response(problem, dict(error.headers or {}))
+
+
+async def _storage(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, OSError) or error.errno not in UNWRITABLE:
+        return await _defect(request, error)
+    log.error("%s %s: %s", request.method, request.url.path, error)
+    return response(NotReady(f"The state folder cannot be written: {error.strerror}."))
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:

@@ -162,13 +162,13 @@ def bury(store: Store, job: Job, exit_code: int) -> None:
         fail(store, job.id, job.attempt, "process_died", f"{message} (exit code {exit_code}).")
 
 
-def stumble(store: Store, job_id: str, attempt: int, error: Exception) -> None:
+def stumble(store: Store, job_id: str, attempt: int, code: str, message: str) -> None:
     """Queue a running job again since it raised an exception, or fail it the third time."""
     stumbles = get(store, job_id).stumbles + 1
     if stumbles < MOST_STUMBLES:
         _retry(store, job_id, attempt, stumbles, {"stumbles": stumbles})
     else:
-        fail(store, job_id, attempt, "exception", f"{type(error).__name__}: {error}")
+        fail(store, job_id, attempt, code, message)
 
 
 def _retry(store: Store, job_id: str, attempt: int, times: int, values: dict[str, Any]) -> None:

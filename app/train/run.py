@@ -11,11 +11,13 @@ import signal
 import sys
 import threading
 import time
+from contextlib import closing
 from typing import Final
 
 import torch
 
 from app import logs
+from app.errors import NotReady
 from app.net import BadDevice
 from app.registry import Registry
 from app.store import Store
@@ -29,6 +31,7 @@ from app.train.training import Training
 NICENESS: Final = 10
 # Shorter than the supervisor's patience; what is lost by it is trained again, exactly.
 GRACE: Final = 2.0
+CANNOT_WRITE: Final = os.EX_IOERR
 REFUSALS: Final = {data.NoData: "no_data", Diverged: "diverged", BadDevice: "bad_device"}
 log = logging.getLogger("app.train.run")
 
@@ -45,13 +48,21 @@ def main() -> None:
     logs.configure(settings.log_level, settings.log_format)
     os.nice(NICENESS)
     torch.set_num_threads(settings.effective_train_threads)
-    store = Store(settings.effective_database_url)
-    run(assignment, store, stop)
-    store.close()
+    run(assignment, stop)
 
 
-def run(assignment: Assignment, store: Store, stop: threading.Event) -> None:
-    """Run one attempt to its end. What goes wrong is told to the job, never swallowed."""
+def run(assignment: Assignment, stop: threading.Event) -> None:
+    """Run one attempt to its end, and exit with `CANNOT_WRITE` where that cannot be told."""
+    try:
+        with closing(Store(assignment.settings.effective_database_url)) as store:
+            _run(assignment, store, stop)
+    except (NotReady, OSError) as error:
+        log.error("job %s: %s", assignment.job_id, error)
+        sys.exit(CANNOT_WRITE)
+
+
+def _run(assignment: Assignment, store: Store, stop: threading.Event) -> None:
+    """What goes wrong is told to the job, never swallowed."""
     settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
     try:
         registry = Registry(settings.models_dir)
@@ -66,9 +77,15 @@ def run(assignment: Assignment, store: Store, stop: threading.Event) -> None:
     except tuple(REFUSALS) as error:
         log.error("job %s: failed: %s", job_id, error)
         jobs.fail(store, job_id, attempt, REFUSALS[type(error)], str(error))
+    except NotReady:
+        raise  # the database is away: nothing can be told
+    except OSError as error:
+        log.error("job %s: attempt %d cannot write: %s", job_id, attempt, error)
+        message = f"The state folder {settings.state_dir} cannot be written: {error}"
+        jobs.stumble(store, job_id, attempt, "storage_failed", message)
     except Exception as error:
         log.exception("job %s: attempt %d stumbled", job_id, attempt)
-        jobs.stumble(store, job_id, attempt, error)
+        jobs.stumble(store, job_id, attempt, "exception", f"{type(error).__name__}: {error}")
 
 
 def perform(attempt: Attempt, stop: threading.Event) -> None:

@@ -32,6 +32,10 @@ POLL: Final = 0.25
 PATIENCE: Final = 5.0
 RETRY: Final = 2.0
 SWEEP_EVERY: Final = 3600.0
+UNWRITABLE: Final = (
+    "The training process could not write to the database or the state folder; "
+    "the service's log tells why."
+)
 log = logging.getLogger(__name__)
 
 
@@ -99,9 +103,11 @@ class Supervisor:
             self._job = None
 
     def _sweep(self) -> None:
-        """Forget what jobs told long ago."""
+        """Forget what jobs told long ago, and keep some room for bad days."""
         if time.monotonic() >= self._sweep_at:
             self._sweep_at = time.monotonic() + SWEEP_EVERY
+            if self.store.reserve:
+                self.store.reserve.keep()
             self.store.forget_events(now() - timedelta(days=self.settings.keep_events_days))
 
     def _adopt_orphans(self) -> None:
@@ -136,7 +142,10 @@ class Supervisor:
         job = jobs.get(self.store, self._job.id)
         if job.status == Status.RUNNING:
             log.warning("job %s: its process died with exit code %d", job.id, exit_code)
-            jobs.bury(self.store, job, exit_code)
+            if exit_code == os.EX_IOERR:
+                jobs.stumble(self.store, job.id, job.attempt, "storage_failed", UNWRITABLE)
+            else:
+                jobs.bury(self.store, job, exit_code)
         self._job = None
         saved.sweep(self.settings.jobs_dir, self._is_unfinished)
 

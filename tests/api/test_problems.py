@@ -1,5 +1,7 @@
 """Every error has the one form, and no internals."""
 
+import errno
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -19,6 +21,10 @@ def raising(settings):
     async def raise_it(name: str) -> None:
         if name == "defect":
             raise RuntimeError("a secret")
+        if name == "full":
+            raise OSError(errno.ENOSPC, "No space left on device", "/a/secret/path")
+        if name == "timeout":
+            raise TimeoutError("a secret")
         raise getattr(errors, name)("why", retry_after=3)
 
     with TestClient(app, raise_server_exceptions=False) as client:
@@ -39,6 +45,17 @@ def test_every_refusal_is_a_problem(raising, refusal):
         "code": refusal.code,
         "request_id": "mine",
     }
+
+
+def test_a_full_disk_is_a_503_in_words(raising, caplog):
+    answer = raising.get("/raise/full")
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+    assert answer.json()["detail"] == "The state folder cannot be written: No space left on device."
+    assert "/a/secret/path" in caplog.text
+
+
+def test_an_os_error_of_another_kind_is_a_defect(raising):
+    assert raising.get("/raise/timeout").status_code == 500
 
 
 def test_a_defect_is_a_500_without_internals_and_logged(raising, caplog):

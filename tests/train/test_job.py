@@ -97,7 +97,7 @@ def test_what_an_older_attempt_still_writes_is_refused(store):
     with pytest.raises(Superseded):
         jobs.begin_finish(store, job_id, first)
     jobs.fail(store, job_id, first, "code", "message")
-    jobs.stumble(store, job_id, first, ValueError())
+    jobs.stumble(store, job_id, first, "code", "a reason")
     jobs.record(store, job_id, second, "batch", {}, progress={})
     assert store.job(job_id).status == "running"
 
@@ -123,7 +123,7 @@ def test_a_job_that_is_queued_again_while_storing_can_be_cancelled(store, how):
     elif how == "bury":
         jobs.bury(store, store.job(job_id), -9)
     else:
-        jobs.stumble(store, job_id, attempt, ValueError())
+        jobs.stumble(store, job_id, attempt, "code", "a reason")
     assert jobs.cancel(store, job_id).status == "cancelled"
 
 
@@ -168,7 +168,7 @@ def test_the_third_exception_at_the_same_place_fails_a_job(store):
     job_id, attempt = running(store)
     for number in range(MOST_STUMBLES):
         assert store.job(job_id).status == "running", number
-        jobs.stumble(store, job_id, attempt, ValueError("a reason"))
+        jobs.stumble(store, job_id, attempt, "exception", "ValueError: a reason")
         attempt = jobs.start(store, store.job(job_id))
     job = store.job(job_id)
     assert (job.status, job.error) == (
@@ -234,7 +234,7 @@ def test_whatever_becomes_of_the_process_a_paused_job_stays_paused(store, how):
     elif how == "bury":
         jobs.bury(store, before, -9)
     else:
-        jobs.stumble(store, job_id, attempt, ValueError())
+        jobs.stumble(store, job_id, attempt, "code", "a reason")
     assert store.job(job_id).status == "paused"
 
 

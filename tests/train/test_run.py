@@ -1,9 +1,12 @@
 """How an attempt ends: what goes wrong is told to the job."""
 
+import errno
+import re
 import threading
 
 import pytest
 
+from app.errors import NotReady
 from app.train import data, job, run
 from app.train.assignment import Assignment
 from app.train.hyperparameters import Hyperparameters
@@ -15,7 +18,7 @@ def attempt(settings, store, registry):  # noqa: ARG001, there is a version to b
         created = job.create(store, Hyperparameters(**wanted), most_queued=9, key=None)
         number = job.start(store, created)
         assignment = Assignment(settings=settings, job_id=created.id, attempt=number)
-        run.run(assignment, store, threading.Event())
+        run.run(assignment, threading.Event())
         return store.job(created.id)
 
     return attempt
@@ -35,14 +38,35 @@ def test_missing_data_fails_the_job(attempt, monkeypatch):
     assert attempt().error == {"code": "no_data", "message": "MNIST could not be read"}
 
 
-def test_an_unexpected_exception_is_tried_again(attempt, monkeypatch, caplog):
-    def full(_):
-        raise OSError("no space left on device")
+def failing(error):
+    def fail(_):
+        raise error
 
-    monkeypatch.setattr(data, "load", full)
+    return fail
+
+
+def test_an_unexpected_exception_is_tried_again(attempt, monkeypatch, caplog):
+    monkeypatch.setattr(data, "load", failing(ValueError("a defect")))
     ended = attempt()
     assert (ended.status, ended.stumbles) == ("queued", 1)
-    assert "no space left on device" in caplog.text
+    assert "a defect" in caplog.text
+
+
+def test_a_full_disk_fails_the_job_the_third_time_in_clear_words(attempt, monkeypatch):
+    monkeypatch.setattr(data, "load", failing(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(job, "MOST_STUMBLES", 1)
+    ended = attempt()
+    assert (ended.status, ended.error["code"]) == ("failed", "storage_failed")
+    assert re.search("/var cannot be written: .*No space", ended.error["message"])
+
+
+def test_a_database_that_is_away_ends_the_process(settings, registry, store, monkeypatch):  # noqa: ARG001
+    created = job.create(store, Hyperparameters(), most_queued=9, key=None)
+    assignment = Assignment(settings=settings, job_id=created.id, attempt=job.start(store, created))
+    monkeypatch.setattr(data, "load", failing(NotReady("The database does not answer")))
+    with pytest.raises(SystemExit) as ended:
+        run.run(assignment, threading.Event())
+    assert ended.value.code == run.CANNOT_WRITE
 
 
 def test_a_superseded_attempt_ends_quietly(attempt, store, monkeypatch):

@@ -1,5 +1,6 @@
 """Who supervises, and what becomes of jobs whose process ends; with a stand-in for the process."""
 
+import os
 import subprocess
 import sys
 import time
@@ -65,6 +66,15 @@ def test_a_process_that_dies_is_started_again(settings, store, launch):
         until(lambda: store.job(job).deaths == 1)
         launch(WAITS)
         until(lambda: store.job(job).status == "running" and store.job(job).attempt >= 2)
+
+
+def test_a_process_that_could_not_write_fails_the_job_the_third_time(settings, store, launch):
+    job = create(store)
+    launch(f"import sys; sys.exit({os.EX_IOERR})")
+    with Supervisor(settings, store):
+        until(lambda: store.job(job).status == "failed")
+    assert store.job(job).error["code"] == "storage_failed"
+    assert (store.job(job).attempt, store.job(job).deaths) == (3, 0)
 
 
 def test_a_process_that_cannot_be_started_counts_as_a_death(settings, store, monkeypatch):
