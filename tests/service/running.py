@@ -55,9 +55,13 @@ class Service:
             connection.request("POST", path, body)
             return json.load(connection.getresponse())
 
+    def trainings(self):
+        """The training processes that this service started, oldest first."""
+        return re.findall(r"runs as process (\d+)", self.log.read_text())
+
     def training_is_gone(self):
         """Wait for the processes that this service started to be gone."""
-        pids = re.findall(r"runs as process (\d+)", self.log.read_text())
+        pids = self.trainings()
         assert pids
         until = time.monotonic() + 20
         while time.monotonic() < until:
