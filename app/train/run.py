@@ -97,8 +97,9 @@ def perform(attempt: Attempt, stop: threading.Event) -> None:
 
 
 def _end_with_supervisor(stop: threading.Event) -> None:
-    # The pipe closes when the supervisor ends, in whatever way it ends.
-    sys.stdin.read()
+    # The pipe closes when the supervisor ends, in whatever way it ends. It is not read through
+    # `sys.stdin`, whose lock this thread would hold when the interpreter ends.
+    os.read(sys.stdin.fileno(), 1)
     stop.set()
     time.sleep(GRACE)
     os._exit(0)
