@@ -86,7 +86,7 @@ def _first_sound(registry: Registry) -> int | None:
     """Give what is live, or was before; else the best there is. Damaged files are passed over."""
     for version in chain(registry.history(), _best_first(registry)):
         try:
-            registry.weights(version)
+            registry.check(version)
             return version
         except Conflict as error:
             log.error("%s", error)
