@@ -75,6 +75,7 @@ def prepare(settings: Settings) -> Registry:
         version = _known(registry, digest) or _admit(settings, registry, digest)
         registry.promote(version)
         log.info("%s is version %d, and live", settings.checkpoint, version)
+    registry.prune(settings.keep_versions)
     return registry
 
 

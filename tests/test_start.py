@@ -64,6 +64,14 @@ def test_a_checkpoint_that_is_a_version_already_goes_live(settings, registry, tm
     assert (prepared.current(), prepared.versions()) == (second, [1, second])
 
 
+def test_a_service_starts_with_as_many_versions_as_are_kept(settings, registry):
+    card = registry.card(1).model_copy(update={"weights_digest": "of others"})
+    for _ in range(4):
+        registry.save(MyNet().state_dict(), card)
+    prepare(settings.model_copy(update={"keep_versions": 2}))
+    assert registry.versions() == [1, 4, 5]
+
+
 def test_a_checkpoint_that_is_none_stops_the_start(settings, tmp_path):
     (tmp_path / "none.pt").write_text("")
     with pytest.raises(CannotStart, match=r"MYNET_CHECKPOINT: .*none\.pt is neither"):

@@ -101,6 +101,7 @@ def test_a_missed_deadline_is_a_504(limited, monkeypatch, seven):
         ("POST", "/train/x/cancel"),
         ("GET", "/models"),
         ("GET", "/models/1"),
+        ("DELETE", "/models/1"),
         ("PUT", "/models/current"),
         ("POST", "/models/rollback"),
     ],
