@@ -20,7 +20,7 @@ import torch
 from fastapi import FastAPI
 
 from app import logs
-from app.api import docs, health, models, predict, problems, train
+from app.api import docs, health, models, predict, problems, train, weights
 from app.api.middleware import BodyLimit, RequestId
 from app.api.services import Services
 from app.net import pick_device
@@ -55,8 +55,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for router in (predict.router, train.router, models.router, health.router, docs.router):
-        app.include_router(router)
+    for resource in (predict, train, models, weights, health, docs):
+        app.include_router(resource.router)
     app.mount("/web", docs.assets)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     app.add_middleware(RequestId)

@@ -102,6 +102,7 @@ def test_a_missed_deadline_is_a_504(limited, monkeypatch, seven):
         ("GET", "/models"),
         ("GET", "/models/1"),
         ("DELETE", "/models/1"),
+        ("GET", "/models/1/weights"),
         ("PUT", "/models/current"),
         ("POST", "/models/rollback"),
     ],
