@@ -69,7 +69,7 @@ async def _open(settings: Settings) -> AsyncIterator[Services]:
     # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
     torch.set_num_threads(1)
     _end_with_parent()
-    registry = prepare(settings)
+    registry = await asyncio.to_thread(prepare, settings)
     live = Live(registry, pick_device(settings.device))
     live.refresh()
     with closing(open_store(settings)) as store, closing(Predictor(settings, live)) as predictor:

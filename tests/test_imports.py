@@ -42,7 +42,7 @@ def uses(package: str) -> set[str]:
         ("typer", ("cli.py",)),
         ("onnx", ("onnx_export.py",)),
         ("app.onnx_export", ("export.py",)),
-        ("app.train", ("main.py", "cli.py", "follow.py", "api/", "train/")),
+        ("app.train", ("main.py", "cli.py", "follow.py", "start.py", "api/", "train/")),
         ("app.predict", ("main.py", "cli.py", "api/", "predict/")),
         ("app.image", ("image/", "predict/", "api/predict.py")),
         ("app.api", ("main.py", "api/")),
