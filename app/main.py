@@ -20,12 +20,13 @@ import torch
 from fastapi import FastAPI
 
 from app import logs
-from app.api import docs, health, models, predict, problems, train, weights
+from app.api import docs, health, models, predict, problems, review, train, weights
 from app.api.middleware import BodyLimit, RequestId
 from app.api.services import Services
 from app.net import pick_device
 from app.predict.live import Live
 from app.predict.predictor import Predictor
+from app.predict.review import Review
 from app.settings import Settings, read_settings
 from app.start import open_store, prepare
 from app.train.supervisor import Supervisor
@@ -55,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for resource in (predict, train, models, weights, health, docs):
+    for resource in (predict, train, models, weights, review, health, docs):
         app.include_router(resource.router)
     app.mount("/web", docs.assets)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
@@ -73,7 +74,9 @@ async def _open(settings: Settings) -> AsyncIterator[Services]:
     live = Live(registry, pick_device(settings.device))
     live.refresh()
     with closing(open_store(settings)) as store, closing(Predictor(settings, live)) as predictor:
-        services = Services(settings, registry, store, live, predictor)
+        services = Services(
+            settings, registry, store, live, predictor, Review(live, settings.data_dir)
+        )
         watching = asyncio.create_task(live.watch())
         supervisor = Supervisor(settings, store)
         with supervisor, _drain_on_signal(services, supervisor):

@@ -106,6 +106,7 @@ def test_a_missed_deadline_is_a_504(limited, monkeypatch, seven):
         ("POST", "/models"),
         ("DELETE", "/models/1"),
         ("GET", "/models/1/weights"),
+        ("GET", "/models/1/errors"),
         ("PUT", "/models/current"),
         ("POST", "/models/rollback"),
     ],
