@@ -44,7 +44,8 @@ RUN chmod --recursive a+rX app models \
     && pip install --quiet --disable-pip-version-check --no-cache-dir \
         --no-deps --no-build-isolation --editable . \
     && python -m compileall -q app \
-    && python -c 'import pathlib, app.cli, app.main, app.train.run, app.train.data as data; \
+    && python -c 'import pathlib, app.cli, app.main, app.onnx_export; \
+        import app.train.appraise, app.train.run, app.train.data as data; \
         data.load(pathlib.Path("data"))'
 
 # A number, so that an orchestrator can tell that it is not root.

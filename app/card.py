@@ -60,7 +60,7 @@ class Card(Metrics):
     model_config = ConfigDict(frozen=True)
 
     version: int = 0
-    origin: Literal["trained", "checkpoint"]
+    origin: Literal["trained", "checkpoint", "uploaded"]
     created_at: datetime
     recipe: str | None = None
     hyperparameters: dict[str, Any] | None = None

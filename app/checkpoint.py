@@ -5,10 +5,11 @@ known to be MyNet's. This module does not know of version numbers, nor which ver
 """
 
 import hashlib
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from zipfile import ZipFile
 
 import safetensors.torch
 import torch
@@ -21,46 +22,64 @@ from app.net import BadWeights, check_weights
 
 SUFFIX: Final = ".safetensors"
 CARD: Final = "card"
+ZIP: Final = b"PK\x03\x04"
+PICKLE: Final = b"\x80"
+MOST_UNPACKED: Final = 64 * 1024**2
+NEITHER: Final = (
+    "is neither a safetensors file nor a state dict saved by torch.save(model.state_dict(), …)"
+)
 
 
 class BadCheckpoint(Exception):
-    """A file that does not hold MyNet's weights; the message says what is wrong with it."""
+    """A file that cannot be read; `problem` says what is wrong with it, without its name."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path} {problem}")
+        self.problem = problem
+
+
+class ForeignWeights(BadCheckpoint):
+    """Weights that can be read, and are not MyNet's or not finite."""
 
 
 def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
-    """Write weights and card as one file, atomically."""
+    """Write weights and card as one file, atomically. Raises ForeignWeights, and writes nothing."""
+    sound = _checked(weights, path)
     metadata = {CARD: card.model_dump_json(exclude={"version"})}
     with replacing(path) as temporary:
         # Through memory, so that a full disk is an OSError and not one of the library's own.
-        temporary.write_bytes(safetensors.torch.save(_plain(weights), metadata))
+        temporary.write_bytes(safetensors.torch.save(_plain(sound), metadata))
 
 
 def read_card(path: Path) -> Card:
     """Read the card alone, from the file's metadata. Raises BadCheckpoint."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with _opening(path), safe_open(path, framework="pt") as file:
             return Card.model_validate_json((file.metadata() or {})[CARD])
     except (SafetensorError, KeyError, ValueError) as error:
-        raise BadCheckpoint(f"{path} has no readable card: {error}") from error
+        raise BadCheckpoint(path, f"has no readable card: {error}") from error
+
+
+def read_content(path: Path) -> bytes:
+    """Read the file as it is. Raises BadCheckpoint."""
+    with _opening(path):
+        return path.read_bytes()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read MyNet's weights from `.safetensors`, or from a state dict that `torch.save` wrote.
 
-    Raises BadCheckpoint where it is neither, or where names, shapes or values are not MyNet's.
+    Which of the two it is, its content says, not its name. Raises BadCheckpoint where it is
+    neither, ForeignWeights where names, shapes or values are not MyNet's.
     """
     try:
-        weights = _load(path)
-    except OSError as error:
-        raise BadCheckpoint(f"{path} cannot be read: {error}") from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise BadCheckpoint(
-            f"{path} is neither a safetensors file nor a state dict saved by torch.save"
-        ) from error
-    try:
-        return check_weights(weights)
-    except BadWeights as error:
-        raise BadCheckpoint(f"{path} does not hold MyNet's weights: {error}") from error
+        with _opening(path):
+            weights = _load(path)
+    except BadCheckpoint:
+        raise
+    except Exception as error:  # a broken pickle raises whatever it likes
+        raise BadCheckpoint(path, NEITHER) from error
+    return _checked(weights, path)
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:
@@ -68,12 +87,44 @@ def digest(weights: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(safetensors.torch.save(_plain(weights))).hexdigest()
 
 
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadCheckpoint(path, f"cannot be read: {error.strerror or error}") from error
+
+
 def _load(path: Path) -> object:
-    if path.suffix == SUFFIX:
-        return safetensors.torch.load_file(path)
-    # weights_only: a pickle from elsewhere must not be able to run code here.
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with path.open("rb") as file:  # open, since torch goes by the name where it has one
+        head = file.read(9)
+        file.seek(0)
+        # The length that a safetensors file begins with may look like a pickle; a brace follows.
+        if not head.startswith((ZIP, PICKLE)) or head.endswith(b"{"):
+            return safetensors.torch.load_file(path)
+        if head.startswith(ZIP):
+            _check_unpacked(path)
+        # weights_only: a pickle from elsewhere must not be able to run code here.
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _check_unpacked(path: Path) -> None:
+    """A few kilobytes of a packed archive can hold more than the memory does."""
+    with ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > MOST_UNPACKED:
+        raise ValueError(f"the archive unpacks to {unpacked} bytes")
+
+
+def _checked(weights: object, path: Path) -> dict[str, Tensor]:
+    try:
+        return check_weights(weights)
+    except BadWeights as error:
+        raise ForeignWeights(path, f"does not hold MyNet's weights: {error}") from error
 
 
 def _plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    # Copies, since tensors in one state dict may share memory, which safetensors refuses.
+    return {
+        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in weights.items()
+    }

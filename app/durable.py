@@ -31,6 +31,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, so that it does not come back after a crash."""
+    path.unlink(missing_ok=True)
+    _fsync(path.parent)
+
+
 def sweep(folder: Path) -> None:
     """Remove what writers that were killed left behind. Call it where no writer can be at work."""
     for leftover in folder.glob(f".*{TEMPORARY}"):

@@ -20,12 +20,23 @@ import torch
 from fastapi import FastAPI
 
 from app import logs
-from app.api import docs, events, health, models, predict, problems, train
+from app.api import (
+    docs,
+    events,
+    health,
+    models,
+    predict,
+    problems,
+    review,
+    train,
+    weights,
+)
 from app.api.middleware import BodyLimit, RequestId
 from app.api.services import Services
 from app.net import pick_device
 from app.predict.live import Live
 from app.predict.predictor import Predictor
+from app.predict.review import Review
 from app.settings import Settings, read_settings
 from app.start import open_store, prepare
 from app.train.feed import Feed
@@ -56,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for resource in (predict, train, events, models, health, docs):
+    for resource in (predict, train, events, models, weights, review, health, docs):
         app.include_router(resource.router)
     app.mount("/web", docs.assets)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
@@ -70,11 +81,19 @@ async def _open(settings: Settings) -> AsyncIterator[Services]:
     # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
     torch.set_num_threads(1)
     _end_with_parent()
-    registry = prepare(settings)
+    registry = await asyncio.to_thread(prepare, settings)
     live = Live(registry, pick_device(settings.device))
     live.refresh()
     with closing(open_store(settings)) as store, closing(Predictor(settings, live)) as predictor:
-        services = Services(settings, registry, store, Feed(store), live, predictor)
+        services = Services(
+            settings,
+            registry,
+            store,
+            Feed(store),
+            live,
+            predictor,
+            Review(live, settings.data_dir),
+        )
         watching = asyncio.create_task(live.watch())
         supervisor = Supervisor(settings, store)
         with supervisor, _drain_on_signal(services, supervisor):

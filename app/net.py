@@ -64,15 +64,23 @@ def check_weights(weights: object) -> dict[str, Tensor]:
     with torch.device("meta"):  # shapes without values, and without a draw from the random state
         expected = MyNet().state_dict()
     if set(weights) != set(expected):
-        names = sorted(map(str, weights))
-        raise BadWeights(f"its names are {names}, MyNet's are {sorted(expected)}")
+        names = str(sorted(map(str, weights)))
+        raise BadWeights(f"its names are {names:.500}, MyNet's are {sorted(expected)}")
     for name, tensor in weights.items():
         shape, right = tuple(getattr(tensor, "shape", ())), tuple(expected[name].shape)
         if not isinstance(tensor, Tensor) or shape != right:
             raise BadWeights(f"{name} has shape {shape}, MyNet's has {right}")
-        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+        if not _is_finite(tensor):
             raise BadWeights(f"{name} holds values that are not finite floating-point numbers")
     return {name: weights[name].to(torch.float32) for name in expected}
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Say whether these are finite numbers, also as the float32 that they become."""
+    has_values = tensor.layout == torch.strided and not tensor.is_meta
+    if not has_values or not tensor.is_floating_point():
+        return False
+    return bool(torch.isfinite(tensor.to(torch.float32)).all())
 
 
 def pick_device(name: str) -> torch.device:

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     max_batch_files: int = Field(256, ge=1, le=1000, description="images in one `/predict/batch`")
     predict_timeout: float = Field(2.0, gt=0, description="seconds until 504, for each image")
     train_queue: int = Field(16, ge=1, description="jobs waiting before 429")
+    keep_versions: int = Field(
+        20, ge=1, description="versions kept, beside the live, the previous and the shipped ones"
+    )
     keep_events_days: int = Field(
         30, ge=1, description="days for which the progress of ended jobs is kept"
     )
@@ -98,6 +101,11 @@ class Settings(BaseSettings):
     def jobs_dir(self) -> Path:
         """Where running jobs keep what they need to go on after a crash."""
         return self.state_dir / "jobs"
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Where an upload lies while it is appraised."""
+        return self.state_dir / "uploads"
 
     @property
     def effective_database_url(self) -> str:

@@ -4,12 +4,12 @@ What enters: settings. What leaves: a registry that has something to serve, and 
 does not know who serves.
 """
 
+import asyncio
 import logging
 import multiprocessing
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +21,7 @@ from app.net import BadDevice
 from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
+from app.train.admit import Candidate, admit, sweep_uploads
 
 log = logging.getLogger(__name__)
 
@@ -63,18 +64,17 @@ def open_store(settings: Settings) -> Store:
 def prepare(settings: Settings) -> Registry:
     """Open the versions for a service: `MYNET_CHECKPOINT` goes live, where it is set.
 
-    Raises BadCheckpoint, CannotStart.
+    Call it where no event loop runs. Raises BadCheckpoint, CannotStart.
     """
     registry = open_registry(settings)
     # Once a service, not once a worker: a worker that is started anew must not undo a promotion.
-    if settings.checkpoint and multiprocessing.parent_process() is None:
-        try:
-            digest = checkpoint.digest(checkpoint.read_weights(settings.checkpoint))
-        except BadCheckpoint as error:
-            raise CannotStart(f"MYNET_CHECKPOINT: {error}") from error
-        version = _known(registry, digest) or _admit(settings, registry, digest)
-        registry.promote(version)
-        log.info("%s is version %d, and live", settings.checkpoint, version)
+    if multiprocessing.parent_process() is None:
+        sweep_uploads(settings.uploads_dir)
+        if settings.checkpoint:
+            version = _version_of(settings, settings.checkpoint, registry)
+            registry.promote(version)
+            log.info("%s is version %d, and live", settings.checkpoint, version)
+    registry.prune(settings.keep_versions)
     return registry
 
 
@@ -86,7 +86,7 @@ def _first_sound(registry: Registry) -> int | None:
     """Give what is live, or was before; else the best there is. Damaged files are passed over."""
     for version in chain(registry.history(), _best_first(registry)):
         try:
-            registry.weights(version)
+            registry.check(version)
             return version
         except Conflict as error:
             log.error("%s", error)
@@ -98,21 +98,16 @@ def _best_first(registry: Registry) -> Iterator[int]:
         yield card.version
 
 
-def _known(registry: Registry, digest: str) -> int | None:
-    matches = (card.version for card in registry.cards() if card.weights_digest == digest)
-    return next(matches, None)
-
-
-def _admit(settings: Settings, registry: Registry, digest: str) -> int:
-    """Evaluate and store the file, in a process that may load what evaluation needs."""
-    done = subprocess.run(
-        [sys.executable, "-m", "app.train.admit"],
-        input=settings.model_dump_json(),
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    version = _known(registry, digest)
-    if done.returncode != 0 or version is None:
-        raise CannotStart(f"{settings.checkpoint} did not become a version: {done.stderr.strip()}")
-    return version
+def _version_of(settings: Settings, file: Path, registry: Registry) -> int:
+    """Give the version with the weights in this file, which becomes one where it is none yet."""
+    try:
+        digest = checkpoint.digest(checkpoint.read_weights(file))
+    except BadCheckpoint as error:
+        raise CannotStart(f"MYNET_CHECKPOINT: {error}") from error
+    known = (card.version for card in registry.cards() if card.weights_digest == digest)
+    note = f"loaded from {file.name}"
+    candidate = Candidate(settings=settings, path=file, origin="checkpoint", note=note)
+    try:
+        return next(known, None) or asyncio.run(admit(candidate))
+    except Refusal as refusal:
+        raise CannotStart(f"MYNET_CHECKPOINT={file} is no version: {refusal}") from refusal

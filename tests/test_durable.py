@@ -1,6 +1,6 @@
 import pytest
 
-from app.durable import replacing, sweep
+from app.durable import remove, replacing, sweep
 
 
 def test_the_new_file_replaces_the_old_one(tmp_path):
@@ -28,3 +28,11 @@ def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path):
         (tmp_path / name).write_text("")
     sweep(tmp_path)
     assert sorted(each.name for each in tmp_path.iterdir()) == [".lock", "1.safetensors"]
+
+
+def test_what_is_removed_is_gone_and_may_have_been_before(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("")
+    remove(path)
+    remove(path)
+    assert not path.exists()

@@ -50,6 +50,11 @@ def test_checking_draws_nothing_from_the_random_state():
         (lambda weights: weights | {"fc5.bias": torch.zeros(1)}, "names"),
         (lambda weights: weights | {"fc4.bias": torch.zeros(11)}, r"\(11,\)"),
         (lambda weights: weights | {"fc4.bias": torch.full((10,), torch.nan)}, "finite"),
+        (
+            lambda weights: weights | {"fc4.bias": 1e300 * torch.ones(10).double()},
+            "finite",
+        ),
+        (lambda weights: weights | {"fc4.bias": torch.zeros(10, device="meta")}, "finite"),
         (lambda weights: weights | {"fc4.bias": torch.zeros(10, dtype=torch.int64)}, "finite"),
         (lambda weights: weights | {"fc4.bias": [0.0] * 10}, "shape"),
     ],

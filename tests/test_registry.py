@@ -1,7 +1,6 @@
-from concurrent.futures import ThreadPoolExecutor
-from shutil import copy
-
 import pytest
+import safetensors.torch
+import torch
 
 from app import checkpoint
 from app.errors import Conflict, NotFound
@@ -16,6 +15,14 @@ def card(registry):
 
 def save(registry, card, **changes):
     return registry.save(MyNet().state_dict(), card.model_copy(update=changes))
+
+
+def not_finite(whole):
+    """The same file with a weight that is no number."""
+    weights = safetensors.torch.load(whole)
+    weights["fc4.bias"][3] = torch.nan
+    head = 8 + int.from_bytes(whole[:8], "little")
+    return whole[:head] + safetensors.torch.save(weights)[-(len(whole) - head) :]
 
 
 def test_a_fresh_folder_gets_the_shipped_versions_and_the_best_goes_live(registry):
@@ -46,19 +53,6 @@ def test_what_a_killed_writer_left_is_removed(registry):
     leftover.write_bytes(b"half a version")
     registry.adopt_shipped()
     assert not leftover.exists()
-
-
-def test_numbers_go_up_whoever_saves(registry, card):
-    others = [Registry(registry.folder) for _ in range(4)]
-    with ThreadPoolExecutor(4) as pool:
-        numbers = list(pool.map(lambda other: save(other, card), others * 3))
-    first = len(registry.versions()) - 12
-    assert sorted(numbers) == list(range(first + 1, first + 13))
-
-
-def test_a_card_says_which_version_it_is(registry, card):
-    version = save(registry, card, note="mine")
-    assert (registry.card(version).version, registry.card(version).note) == (version, "mine")
 
 
 def test_rollback_goes_back_step_by_step(registry, card):
@@ -101,25 +95,92 @@ def test_current_is_text_that_a_person_reads(registry, card):
     assert (registry.folder / CURRENT).read_text() == f"{second}\n1\n"
 
 
+def test_a_removal_between_two_that_are_the_same_makes_them_one_step(registry, card):
+    second, third = save(registry, card), save(registry, card)
+    for version in (second, third, second):
+        registry.promote(version)
+    registry.delete(third)
+    assert registry.history() == [second, 1]
+    assert registry.rollback() == 1
+
+
+def test_promotion_over_another_happens_only_where_that_one_is_live(registry, card):
+    second, third = save(registry, card), save(registry, card)
+    assert registry.promote(second, over=1)
+    assert not registry.promote(third, over=1)
+    assert not registry.promote(third, over=None)
+    assert registry.promote(second, over=1), "it is live already"
+    assert registry.history() == [second, 1]
+
+
+def test_promotion_over_none_is_for_a_folder_where_nothing_is_live(tmp_path, card):
+    fresh = Registry(tmp_path / "fresh")
+    assert fresh.promote(save(fresh, card), over=None)
+    assert not fresh.promote(save(fresh, card), over=None)
+
+
+@pytest.mark.parametrize("spoil", [lambda _: b"", lambda whole: whole[:-9], not_finite])
+def test_a_damaged_version_neither_goes_live_nor_comes_back(registry, card, spoil):
+    second = save(registry, card)
+    registry.promote(second)
+    for version in (1, save(registry, card)):
+        registry.path(version).write_bytes(spoil(registry.content(version)))
+        with pytest.raises(Conflict, match=f"Version {version} is damaged: its file"):
+            registry.promote(version)
+    with pytest.raises(Conflict, match="Version 1 is damaged"):
+        registry.rollback()
+    assert registry.history() == [second, 1]
+
+
+def test_a_rollback_to_another_version_than_expected_is_refused(registry, card):
+    registry.promote(save(registry, card))
+    with pytest.raises(Conflict, match="meanwhile"):
+        registry.rollback(to=7)
+    assert registry.rollback(to=1) == 1
+
+
+def test_the_live_version_cannot_be_deleted(registry):
+    with pytest.raises(Conflict, match="Version 1 is live"):
+        registry.delete(1)
+    assert registry.versions() == [1]
+
+
+def named(registry, card, names):
+    """Save versions whose weights have these digests."""
+    return [save(registry, card, weights_digest=name) for name in names]
+
+
+def test_pruning_keeps_the_newest_and_what_is_live_was_live_and_is_shipped(registry, card):
+    versions = named(registry, card, "abcdefgh")
+    registry.promote(versions[1])
+    registry.promote(versions[2])
+    registry.prune(2)
+    assert registry.versions() == [1, versions[1], versions[2], versions[6], versions[7]]
+    registry.prune(20)
+    assert len(registry.versions()) == 5
+    registry.rollback()
+    registry.prune(1)
+    assert registry.versions() == [1, versions[1], versions[7]]
+    assert save(registry, card) == versions[7] + 1
+
+
+def test_pruning_keeps_one_copy_of_what_is_shipped(registry, card):
+    live, *copies = named(registry, card, ["other", *[card.weights_digest] * 4])
+    registry.promote(live)
+    registry.promote(named(registry, card, ["another"])[0])
+    registry.prune(1)
+    assert registry.versions() == [1, live, copies[-1], copies[-1] + 1]
+
+
+def test_pruning_leaves_what_is_damaged_and_tells(registry, card, caplog):
+    damaged, _, newest = named(registry, card, "abc")
+    registry.path(damaged).write_bytes(b"damaged")
+    registry.prune(1)
+    assert registry.versions() == [1, damaged, newest]
+    assert f"Version {damaged} is damaged" in caplog.text
+
+
 def test_an_unknown_version_is_not_found(registry):
-    for call in (registry.path, registry.card, registry.weights, registry.promote):
+    for call in (registry.promote, registry.delete):
         with pytest.raises(NotFound, match="no such version; the newest are: 1"):
             call(77)
-        with pytest.raises(NotFound):
-            call(10**400)
-
-
-def test_foreign_files_are_passed_over(registry):
-    copy(registry.path(1), registry.folder / "backup.safetensors")
-    assert "backup" not in map(str, registry.versions())
-
-
-def test_a_damaged_version_is_told_and_does_not_hide_the_others(registry, card, caplog):
-    damaged = save(registry, card)
-    registry.path(damaged).write_bytes(b"damaged")
-    with pytest.raises(Conflict, match=f"Version {damaged} is damaged"):
-        registry.card(damaged)
-    registry.adopt_shipped()
-    assert damaged not in [each.version for each in registry.cards()]
-    assert f"Version {damaged} is damaged" in caplog.text
-    assert save(registry, card) == damaged + 1

@@ -1,9 +1,15 @@
+import sys
+
 import pytest
+import torch
+from starlette.testclient import TestClient
 
 from app import checkpoint
+from app.main import create_app
 from app.net import MyNet
 from app.registry import CURRENT, SHIPPED, Registry
 from app.start import CannotStart, open_registry, open_store, prepare
+from app.train import admit
 
 
 @pytest.fixture
@@ -64,10 +70,49 @@ def test_a_checkpoint_that_is_a_version_already_goes_live(settings, registry, tm
     assert (prepared.current(), prepared.versions()) == (second, [1, second])
 
 
+def test_a_service_starts_with_as_many_versions_as_are_kept(settings, registry):
+    card = registry.card(1).model_copy(update={"weights_digest": "of others"})
+    for _ in range(4):
+        registry.save(MyNet().state_dict(), card)
+    prepare(settings.model_copy(update={"keep_versions": 2}))
+    assert registry.versions() == [1, 4, 5]
+
+
 def test_a_checkpoint_that_is_none_stops_the_start(settings, tmp_path):
     (tmp_path / "none.pt").write_text("")
     with pytest.raises(CannotStart, match=r"MYNET_CHECKPOINT: .*none\.pt is neither"):
         prepare(settings.model_copy(update={"checkpoint": tmp_path / "none.pt"}))
+
+
+@pytest.fixture
+def unknown(settings, tmp_path):
+    """Settings whose checkpoint is no version yet."""
+    torch.save(MyNet().state_dict(), tmp_path / "unknown.pt")
+    return settings.model_copy(update={"checkpoint": tmp_path / "unknown.pt"})
+
+
+def appraised(monkeypatch, appraisal):
+    code = f"import sys; sys.stdin.readline(); print({appraisal!r})"
+    monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", code))
+
+
+def test_a_checkpoint_that_is_refused_stops_the_start(unknown, monkeypatch):
+    appraised(monkeypatch, '{"code": "not_ready", "detail": "MNIST could not be read."}')
+    with pytest.raises(CannotStart, match=r"unknown\.pt is no version: MNIST could not be read"):
+        prepare(unknown)
+
+
+def test_a_checkpoint_is_admitted_where_the_app_starts_without_a_server(unknown, monkeypatch):
+    appraised(monkeypatch, '{"version": 1}')
+    with TestClient(create_app(unknown)) as client:
+        assert client.get("/health/ready").json()["version"] == 1
+
+
+def test_what_a_killed_service_left_of_uploads_is_swept(settings):
+    settings.uploads_dir.mkdir(parents=True)
+    (settings.uploads_dir / ".abcd.tmp").write_bytes(b"half an upload")
+    prepare(settings)
+    assert not list(settings.uploads_dir.glob(".*.tmp"))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nonsense://x", "mssql+nodriver://x/y"])

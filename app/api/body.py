@@ -17,6 +17,7 @@ from app.api.problems import invalid
 from app.errors import FieldError, InvalidField, MalformedRequest
 
 MOST_PARTS: Final = 1000
+FILE: Final = {"type": "string", "format": "binary"}
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -29,18 +30,24 @@ class ImageBody(BaseModel):
 
 
 async def read_image(request: Request) -> bytes:
-    """Give the bytes of the one image in the body: multipart `file`, JSON `image`, or the body.
+    """Give the bytes of the one image in the body: JSON `image`, or as `read_file`.
 
     Raises MalformedRequest, InvalidField, BodyTooLarge.
     """
-    content_type = _content_type(request)
-    if content_type == "multipart/form-data":
+    if _content_type(request) == "application/json":
+        return decode_base64(parse(ImageBody, await request.body()).image, "image")
+    return await read_file(request)
+
+
+async def read_file(request: Request) -> bytes:
+    """Give the bytes of the one file in the body: multipart `file`, or the body itself.
+
+    Raises MalformedRequest, InvalidField, BodyTooLarge.
+    """
+    if _content_type(request) == "multipart/form-data":
         files = await _files(request, "file", most=1)
         return files[0]
-    body = await request.body()
-    if content_type == "application/json":
-        return decode_base64(parse(ImageBody, body).image, "image")
-    return body
+    return await request.body()
 
 
 async def read_images(request: Request, most: int) -> list[bytes]:
@@ -48,6 +55,12 @@ async def read_images(request: Request, most: int) -> list[bytes]:
     if _content_type(request) != "multipart/form-data":
         raise MalformedRequest("Send multipart/form-data with one `files` field for each image.")
     return await _files(request, "files", most)
+
+
+def multipart(field: str, schema: dict[str, Any] = FILE) -> dict[str, Any]:
+    """Describe a multipart body with one field, for the OpenAPI document."""
+    properties = {"type": "object", "required": [field], "properties": {field: schema}}
+    return {"multipart/form-data": {"schema": properties}}
 
 
 def documented(model: type[BaseModel], *, required: bool) -> dict[str, Any]:

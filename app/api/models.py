@@ -45,3 +45,9 @@ def rollback(services: ServicesDep) -> Card:
 def get_version(version: int, services: ServicesDep) -> Card:
     """Its metrics on the test images, and all that is needed to make it again."""
     return services.registry.card(version)
+
+
+@router.delete("/{version}", status_code=204, summary="Remove a version")
+def delete(version: int, services: ServicesDep) -> None:
+    """Its number is never given again. The live version stays: go live with another one first."""
+    services.registry.delete(version)

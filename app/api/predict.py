@@ -4,7 +4,7 @@ What enters: uploads. What leaves: predictions. This module does not know how an
 """
 
 import secrets
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 
@@ -17,29 +17,21 @@ from app.predict.predictor import Predicted, Seen
 
 router = APIRouter(tags=["predict"], responses=problems.DOCUMENTED)
 
-FILE: Final = {"type": "string", "format": "binary"}
-
-
-def _multipart(field: str, schema: dict[str, Any]) -> dict[str, Any]:
-    properties = {"type": "object", "required": [field], "properties": {field: schema}}
-    return {"multipart/form-data": {"schema": properties}}
-
-
 ONE_IMAGE: Final = {
     "requestBody": {
         "required": True,
         "content": {
-            **_multipart("file", FILE),
+            **body.multipart("file"),
             "application/json": {"schema": body.ImageBody.model_json_schema()},
-            "image/*": {"schema": FILE},
-            "application/octet-stream": {"schema": FILE},
+            "image/*": {"schema": body.FILE},
+            "application/octet-stream": {"schema": body.FILE},
         },
     }
 }
 MANY_IMAGES: Final = {
     "requestBody": {
         "required": True,
-        "content": _multipart("files", {"type": "array", "items": FILE}),
+        "content": body.multipart("files", {"type": "array", "items": body.FILE}),
     }
 }
 Version = Annotated[

@@ -126,6 +126,21 @@ class Versions(BaseModel):
     current: int | None
 
 
+class TestImage(BaseModel):
+    """One of MNIST's 10,000 test images, with a version's answer."""
+
+    index: int = Field(description="counts from 0, in MNIST's own order")
+    digit: int = Field(description="what it shows")
+    answer: int = Field(description="what the version reads")
+    confidence: float = Field(description="the probability of `answer`")
+    image: str = Field(description="28×28 pixels, a PNG data URL")
+
+
+class TestImages(BaseModel):
+    data: list[TestImage]
+    has_more: bool
+
+
 class Promotion(BaseModel):
     """The body of `PUT /models/current`."""
 

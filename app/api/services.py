@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from app.errors import Unauthenticated
 from app.predict.live import Live
 from app.predict.predictor import Predictor
+from app.predict.review import Review
 from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
@@ -29,6 +30,7 @@ class Services:
     feed: Feed
     live: Live
     predictor: Predictor
+    review: Review
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
 

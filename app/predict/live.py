@@ -8,14 +8,16 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from functools import lru_cache
+from math import isfinite
 from typing import Final
 
 import torch
 
-from app.errors import NotReady
+from app.errors import Conflict, NotReady
 from app.net import SIDE, MyNet
-from app.predict.model import Model
+from app.predict.model import Answer, Model
 from app.registry import Registry
 
 POLL: Final = 0.25
@@ -48,9 +50,11 @@ class Live:
 
     def of(self, version: int | None) -> Model:
         """Give a version's model, the live one for None. Raises NotFound, Conflict, NotReady."""
-        if self.holds(version):
+        if version is None:
             return self.model
-        return self.other(version)
+        self.registry.path(version)  # one that was removed answers no more, loaded or not
+        model = self._model
+        return model if model and model.version == version else self.other(version)
 
     def refresh(self) -> None:
         """Make live what CURRENT names. Raises NotReady, NotFound, Conflict."""
@@ -62,17 +66,17 @@ class Live:
                 self._swap(self._load(version))
 
     def promote(self, version: int) -> None:
-        """Go live with a version that loads and answers. Raises NotFound, Conflict."""
+        """Go live with a version, or leave all as it is. Raises NotFound, Conflict with why."""
         with self._swapping:
             model = self._load(version)
             self.registry.promote(version)
             self._swap(model)
 
     def rollback(self) -> int:
-        """Go back to the version that was live before. Raises Conflict."""
+        """Go back to the version that was live before. Raises Conflict, as `promote`."""
         with self._swapping:
             model = self._load(self.registry.previous())
-            self.registry.rollback()
+            self.registry.rollback(to=model.version)
             self._swap(model)
         return model.version
 
@@ -91,14 +95,22 @@ class Live:
                 log.exception("what is live on disk cannot be loaded; the previous version stays")
 
     def _load(self, version: int) -> Model:
-        card = self.registry.card(version)
-        net = MyNet()
-        net.load_state_dict(self.registry.weights(version))
-        model = Model(version, net, card.energy_threshold, self.device)
-        for size in WARM_UP_SIZES:
-            model.answer(torch.zeros(size, SIDE, SIDE, dtype=torch.uint8))
+        card, weights = self.registry.card(version), self.registry.weights(version)
+        try:
+            net = MyNet()
+            net.load_state_dict(weights)
+            model = Model(version, net, card.energy_threshold, self.device)
+            for size in WARM_UP_SIZES:
+                _check(model.answer(torch.zeros(size, SIDE, SIDE, dtype=torch.uint8)))
+        except Exception as error:  # whatever it is, a full device for one, it must not be live
+            raise Conflict(f"Version {version} does not answer: {error}") from error
         return model
 
     def _swap(self, model: Model) -> None:
         self._model = model
         log.info("version %d is live", model.version)
+
+
+def _check(answers: Iterable[Answer]) -> None:
+    if not all(isfinite(each) for answer in answers for each in answer.probabilities):
+        raise ArithmeticError("its probabilities are not finite numbers.")

@@ -1,53 +1,144 @@
-"""A file from elsewhere becomes a version: `python -m app.train.admit`.
+"""A file from elsewhere becomes a version: the server's side.
 
-What enters: a `.safetensors` file or a state dict that `torch.save` wrote, named by the settings on
-standard input. What leaves: a version with a card, not a live one. It has a process of its own
-since evaluation needs MNIST and torchvision, which the server does not load.
+What enters: a file, or an upload's bytes. What leaves: the version that it became, or the refusal.
+This module does not know what makes a file sound: `app.train.appraise` finds that out, in a process
+of its own, since pickles from elsewhere stay out of the server, and so does what evaluation loads.
 """
 
+import asyncio
+import os
 import sys
-from importlib.metadata import version as version_of
+from asyncio import StreamReader, StreamWriter
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Final, Literal, cast
 
-import torch
+from filelock import AsyncFileLock, FileLock, Timeout
+from pydantic import BaseModel
 
-from app import checkpoint
-from app.card import Card
-from app.checkpoint import BadCheckpoint
-from app.net import MyNet
-from app.registry import Registry
+from app.durable import TEMPORARY, sweep
+from app.errors import Busy, FieldError, InvalidField, MalformedRequest, NotReady, Refusal
 from app.settings import Settings
-from app.tables import now
-from app.train import data, evaluate
+
+COMMAND: Final = (sys.executable, "-m", "app.train.appraise")
+LIMIT: Final = 300.0
+PATIENCE: Final = 30.0
+LOCK: Final = ".lock"
+REFUSALS: Final = {each.code: each for each in (MalformedRequest, InvalidField, NotReady)}
 
 
-def admit(path: Path, registry: Registry, data_dir: Path) -> int:
-    """Check and evaluate the file, and store it. Raises BadCheckpoint, NoData."""
-    weights = checkpoint.read_weights(path)
-    dataset = data.load(data_dir)
-    model = MyNet()
-    model.load_state_dict(weights)
-    card = Card(
-        **evaluate.measure(model, dataset, torch.device("cpu")).model_dump(),
-        origin="checkpoint",
-        created_at=now(),
-        note=f"loaded from {path.name}",
-        data_digest=dataset.digest,
-        weights_digest=checkpoint.digest(weights),
-        torch_version=torch.__version__,
-        code_version=version_of("mynet"),
+class Candidate(BaseModel):
+    """A file, and what its card is to say of it."""
+
+    settings: Settings
+    path: Path
+    origin: Literal["checkpoint", "uploaded"]
+    note: str | None
+
+
+class Appraisal(BaseModel):
+    """What became of a candidate: a version, or a refusal."""
+
+    version: int | None = None
+    code: str = ""
+    detail: str = ""
+
+
+async def admit_upload(settings: Settings, content: bytes, note: str | None) -> int:
+    """Make a version of an upload, one at a time in the state folder, and give its number.
+
+    Raises Busy, and as `admit`.
+    """
+    if not content:
+        raise MalformedRequest(
+            "The body is empty: send a .safetensors file or a state dict saved by torch.save, "
+            "as the body or as the multipart field `file`."
+        )
+    async with _turn(settings.uploads_dir) as folder:
+        with NamedTemporaryFile(dir=folder, prefix=".", suffix=TEMPORARY) as file:
+            await asyncio.to_thread(_fill, file, content)
+            candidate = Candidate(
+                settings=settings, path=Path(file.name), origin="uploaded", note=note
+            )
+            return await admit(candidate)
+
+
+async def admit(candidate: Candidate) -> int:
+    """Have a file appraised and stored, and give the number of its version.
+
+    Raises MalformedRequest where it cannot be read, InvalidField where its weights are not MyNet's,
+    NotReady where MNIST is not to be had or the process died.
+    """
+    # As for a training: idle threads do not spin, a terminal's Ctrl-C is for the server alone.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True
     )
-    return registry.save(weights, card)
+    try:
+        async with asyncio.timeout(LIMIT):
+            appraisal = await _ask(process, candidate)
+    except TimeoutError:
+        raise NotReady(f"The file was not appraised within {LIMIT:.0f} s.") from None
+    finally:
+        await _end(process)
+    if appraisal.version is None:
+        raise _refusal(appraisal)
+    return appraisal.version
 
 
-def main() -> None:
-    settings = Settings.model_validate_json(sys.stdin.read())
-    if settings.checkpoint:
-        try:
-            admit(settings.checkpoint, Registry(settings.models_dir), settings.data_dir)
-        except (BadCheckpoint, data.NoData) as error:
-            sys.exit(str(error))
+def sweep_uploads(folder: Path) -> None:
+    """Remove what uploads left whose server was killed, unless one is under way elsewhere."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(Timeout), FileLock(folder / LOCK, timeout=0):
+        sweep(folder)
 
 
-if __name__ == "__main__":
-    main()
+@asynccontextmanager
+async def _turn(folder: Path) -> AsyncIterator[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = AsyncFileLock(folder / LOCK, timeout=PATIENCE)
+    try:
+        await lock.acquire()
+    except Timeout:
+        raise Busy("Other files are being appraised.", retry_after=int(PATIENCE)) from None
+    try:
+        sweep(folder)
+        yield folder
+    finally:
+        await lock.release()
+
+
+def _fill(file: IO[bytes], content: bytes) -> None:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())  # a full disk is told here, and not by the appraisal
+
+
+async def _ask(process: Process, candidate: Candidate) -> Appraisal:
+    """Hand over the candidate. The pipe stays open: the process ends when it closes."""
+    cast(StreamWriter, process.stdin).write(candidate.model_dump_json().encode() + b"\n")
+    answer = await cast(StreamReader, process.stdout).readline()
+    if not answer:
+        code = await process.wait()
+        raise NotReady(
+            f"The file was not appraised: the process that does it ended with exit code {code}. "
+            "The service's log may tell why.",
+            retry_after=int(PATIENCE),
+        )
+    return Appraisal.model_validate_json(answer)
+
+
+async def _end(process: Process) -> None:
+    with suppress(ProcessLookupError):
+        process.kill()
+    cast(StreamWriter, process.stdin).close()
+    await process.wait()
+
+
+def _refusal(appraisal: Appraisal) -> Refusal:
+    refusal = REFUSALS[appraisal.code]
+    fields = [FieldError("file", appraisal.detail)] if refusal is InvalidField else []
+    return refusal(appraisal.detail, errors=fields)

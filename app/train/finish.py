@@ -70,11 +70,15 @@ def _store(attempt: Attempt, model: MyNet, dataset: Dataset, epochs: Sequence[Ep
 
 def _promote(attempt: Attempt, version: int, model: MyNet, dataset: Dataset) -> Verdict:
     right = evaluate.right(model, dataset.test, attempt.device)
-    verdict = promote.judge(attempt.wanted.promote, right, _rival(attempt, version, dataset))
-    if verdict.promoted:
+    while True:
+        live = attempt.registry.current()
+        verdict = promote.judge(attempt.wanted.promote, right, _rival(attempt, version, dataset))
+        if not verdict.promoted:
+            return verdict
         attempt.begin_finish()
-        attempt.registry.promote(version)
-    return verdict
+        # Where another version went live meanwhile, it is that one that this one has to beat.
+        if attempt.registry.promote(version, over=live):
+            return verdict
 
 
 def _rival(attempt: Attempt, version: int, dataset: Dataset) -> Rival | None:

@@ -94,6 +94,7 @@ def perform(attempt: Attempt, stop: threading.Event) -> None:
     training = Training(attempt, dataset, stop)
     model = training.run()
     attempt.succeed(finish(attempt, model, dataset, training.epochs))
+    attempt.registry.prune(attempt.settings.keep_versions)
 
 
 def _end_with_supervisor(stop: threading.Event) -> None:

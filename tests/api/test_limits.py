@@ -37,12 +37,14 @@ def test_a_body_that_says_that_it_is_too_large_is_refused_unread(limited):
     assert "1024" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/train", "/models/current"])
+@pytest.mark.parametrize(
+    "path", ["/predict", "/predict/batch", "/train", "/models", "/models/current"]
+)
 def test_a_body_that_turns_out_too_large_is_refused(limited, path):
     client = limited(max_body_bytes=1024)
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
     chunks = (head if n == 0 else b"x" * 100 for n in range(100))
-    method = "PUT" if path.startswith("/models") else "POST"
+    method = "PUT" if path.endswith("current") else "POST"
     form = {"content-type": "multipart/form-data; boundary=x"}
     answer = client.request(method, path, content=chunks, headers=form if "batch" in path else {})
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
@@ -101,6 +103,10 @@ def test_a_missed_deadline_is_a_504(limited, monkeypatch, seven):
         ("POST", "/train/x/cancel"),
         ("GET", "/models"),
         ("GET", "/models/1"),
+        ("POST", "/models"),
+        ("DELETE", "/models/1"),
+        ("GET", "/models/1/weights"),
+        ("GET", "/models/1/errors"),
         ("PUT", "/models/current"),
         ("POST", "/models/rollback"),
     ],

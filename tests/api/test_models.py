@@ -1,6 +1,7 @@
 import pytest
 
 from app.net import MyNet
+from app.predict.model import Model
 from app.registry import Registry
 
 
@@ -46,6 +47,7 @@ def test_a_broken_version_cannot_go_live(client, settings, second, seven):
 )
 def test_an_unknown_version_is_refused(client, version, status):
     assert client.get(f"/models/{version}").status_code == status
+    assert client.delete(f"/models/{version}").status_code == status
 
 
 @pytest.mark.parametrize(
@@ -54,3 +56,47 @@ def test_an_unknown_version_is_refused(client, version, status):
 )
 def test_a_bad_promotion_is_refused(client, body, status):
     assert client.put("/models/current", content=body).status_code == status
+
+
+def test_a_deleted_version_is_gone_at_once_and_its_number_too(client, settings, second, seven):
+    asked = f"/predict?version={second}"
+    assert client.post(asked, content=seven).json()["version"] == second
+    assert client.delete(f"/models/{second}").status_code == 204
+    assert client.post(asked, content=seven).status_code == 404
+    assert client.get(f"/models/{second}").status_code == 404
+    assert client.delete(f"/models/{second}").status_code == 404
+    registry = Registry(settings.models_dir)
+    assert registry.save(MyNet().state_dict(), registry.card(1)) == second + 1
+
+
+def test_what_another_process_deletes_answers_no_more(client, settings, second, seven):
+    client.put("/models/current", json={"version": second})
+    assert client.post("/predict?version=1", content=seven).json()["version"] == 1
+    Registry(settings.models_dir).delete(1)
+    answer = client.post("/predict?version=1", content=seven)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert client.post("/models/rollback").status_code == 409
+
+
+def test_the_live_version_cannot_be_deleted(client, seven):
+    answer = client.delete("/models/1")
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert "live" in answer.json()["detail"]
+    assert client.post("/predict", content=seven).json()["version"] == 1
+
+
+def test_a_version_that_does_not_answer_cannot_go_live(client, settings, second, monkeypatch):
+    def full(*_):
+        raise RuntimeError("CUDA out of memory")
+
+    registry = Registry(settings.models_dir)
+    third = registry.save(MyNet().state_dict(), registry.card(1))
+    client.put("/models/current", json={"version": second})
+    monkeypatch.setattr(Model, "answer", full)
+    for answer in (
+        client.put("/models/current", json={"version": third}),
+        client.post("/models/rollback"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        assert "does not answer: CUDA out of memory" in answer.json()["detail"]
+    assert client.get("/models").json()["current"] == second

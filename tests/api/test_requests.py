@@ -71,6 +71,8 @@ def test_every_route_is_documented_with_its_bodies(client):
         "/train/{job_id}/resume",
         "/models",
         "/models/{version}",
+        "/models/{version}/weights",
+        "/models/{version}/errors",
         "/models/current",
         "/models/rollback",
         "/health/live",

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from app.errors import Conflict, NotFound, NotReady
-from app.net import MyNet
+from app.net import BadWeights, MyNet
 from app.predict.live import Live
+from app.predict.model import Model
 from app.registry import Registry
 
 CPU = torch.device("cpu")
@@ -25,8 +26,10 @@ def second(registry):
     return registry.save(MyNet().state_dict(), registry.card(1))
 
 
-def broken(registry):
+def broken(registry, *, live=False):
     version = registry.save(MyNet().state_dict(), registry.card(1))
+    if live:
+        registry.promote(version)  # it breaks after that: a broken one would be refused
     path = registry.path(version)
     path.write_bytes(path.read_bytes()[:-1000])
     return version
@@ -75,6 +78,55 @@ def test_rolling_back_to_a_broken_version_is_refused(live, registry, second):
     assert (live.model.version, registry.current()) == (second, second)
 
 
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), BadWeights("odd"), OSError(5)])
+def test_whatever_stops_the_warm_up_nothing_changes(live, registry, second, monkeypatch, error):
+    def failing(*_):
+        raise error
+
+    third = registry.save(MyNet().state_dict(), registry.card(1))
+    registry.promote(second)
+    registry.promote(third)
+    live.refresh()
+    monkeypatch.setattr(Model, "answer", failing)
+    for change in (lambda: live.promote(1), live.rollback):
+        with pytest.raises(Conflict, match=rf"Version \d does not answer: {error}"):
+            change()
+    assert (live.model.version, registry.history()) == (third, [third, second, 1])
+
+
+def test_a_version_whose_answers_overflow_is_not_served(live, registry):
+    weights = {name: torch.full_like(each, 3e38) for name, each in MyNet().state_dict().items()}
+    with pytest.raises(Conflict, match="are not finite"):
+        live.promote(registry.save(weights, registry.card(1)))
+    assert (live.model.version, registry.current()) == (1, 1)
+
+
+def test_a_rollback_that_another_process_was_quicker_with_is_refused(live, registry, monkeypatch):
+    for _ in range(2):
+        live.promote(registry.save(MyNet().state_dict(), registry.card(1)))
+    real = Live._load
+
+    def overtaken(self, version):
+        registry.rollback()
+        return real(self, version)
+
+    monkeypatch.setattr(Live, "_load", overtaken)
+    with pytest.raises(Conflict, match="meanwhile: try again"):
+        live.rollback()
+    assert (live.model.version, registry.current()) == (3, 2)
+
+
+def test_a_removed_version_answers_no_more_loaded_or_not(live, registry, second):
+    live.promote(second)
+    assert live.of(1).version == 1
+    registry.delete(1)
+    registry.file(second).unlink()
+    for version in (1, second):
+        with pytest.raises(NotFound):
+            live.of(version)
+    assert live.of(None).version == second, "it is live until another one is"
+
+
 def test_another_version_answers_without_going_live(live, second):
     assert live.of(second).version == second
     assert live.of(None).version == live.of(1).version == live.model.version == 1
@@ -106,7 +158,7 @@ def test_watching_sees_what_another_process_promotes(live, registry, second):
 
 
 def test_a_version_that_does_not_load_leaves_the_previous_one_live(live, registry, caplog):
-    registry.promote(broken(registry))
+    broken(registry, live=True)
     with caplog.at_level(logging.ERROR):
         watch_until(live, lambda: "cannot be loaded" in caplog.text)
     assert live.model.version == 1
@@ -122,7 +174,7 @@ def test_the_watcher_goes_on_after_what_did_not_load(live, registry, second, mon
         return real(self)
 
     monkeypatch.setattr(Registry, "stamp", failing)
-    registry.promote(broken(registry))
+    broken(registry, live=True)
     registry.promote(second)
     watch_until(live, lambda: live.model.version == second)
 
@@ -137,7 +189,7 @@ def test_what_failed_to_load_is_tried_again(live, registry, second, monkeypatch)
             raise OSError("too many open files")
         return real(self, version)
 
-    monkeypatch.setattr(Registry, "weights", failing)
     registry.promote(second)
+    monkeypatch.setattr(Registry, "weights", failing)
     watch_until(live, lambda: live.model.version == second)
     assert failures == [second]

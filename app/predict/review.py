@@ -1,0 +1,100 @@
+"""The test images behind a version's confusion matrix, with what the version answers for each.
+
+What enters: a version, and which labels and answers are asked for. What leaves: images with their
+answers, page by page. This module does not know what the version's card says.
+"""
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.mnist import read_test_images
+from app.predict.live import Live
+
+VERSIONS: Final = 8
+# As in `app.train.evaluate`: the same sums in the same order as for the card.
+CHUNK: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A test image, (28, 28) uint8, with the answer and the probability that it was given."""
+
+    index: int
+    digit: int
+    answer: int
+    confidence: float
+    pixels: NDArray[np.uint8]
+
+
+class Answers(NamedTuple):
+    """One version's answers for all test images, (N,), with their probabilities, (N,)."""
+
+    digits: NDArray[np.uint8]
+    confidences: NDArray[np.float64]
+
+
+class Review:
+    """Finds the answers once for each version, in the thread that asks first."""
+
+    def __init__(self, live: Live, data_dir: Path) -> None:
+        self.live, self.data_dir = live, data_dir
+        self._answers = lru_cache(VERSIONS)(self._answer)
+        self._answering = threading.Lock()
+
+    def page(
+        self, version: int, digit: int | None, answer: int | None, *, after: int, limit: int
+    ) -> tuple[list[Reviewed], bool]:
+        """List test images with this label and this answer, in their order, and say if more follow.
+
+        None stands for any; unless both are given, only what was read wrong is listed. Raises
+        NotFound, Conflict, NotReady.
+        """
+        self.live.registry.path(version)  # one that was removed answers no more
+        images = read_test_images(self.data_dir)
+        with self._answering:
+            answers = self._answers(version)
+        asked = np.flatnonzero(_asked(images.labels, answers.digits, digit, answer))
+        asked = asked[asked > after]
+        page = [
+            Reviewed(
+                index=int(index),
+                digit=int(images.labels[index]),
+                answer=int(answers.digits[index]),
+                confidence=float(answers.confidences[index]),
+                pixels=images.pixels[index],
+            )
+            for index in asked[:limit]
+        ]
+        return page, len(asked) > limit
+
+    def _answer(self, version: int) -> Answers:
+        model, pixels = self.live.of(version), read_test_images(self.data_dir).pixels
+        answers = [
+            answer
+            for start in range(0, len(pixels), CHUNK)
+            for answer in model.answer(torch.tensor(pixels[start : start + CHUNK]))
+        ]
+        return Answers(
+            np.array([answer.digit for answer in answers], np.uint8),
+            np.array([answer.probabilities[answer.digit] for answer in answers]),
+        )
+
+
+def _asked(
+    labels: NDArray[np.uint8], answers: NDArray[np.uint8], digit: int | None, answer: int | None
+) -> NDArray[np.bool_]:
+    asked = np.ones(len(labels), np.bool_)
+    if digit is not None:
+        asked &= labels == digit
+    if answer is not None:
+        asked &= answers == answer
+    if digit is None or answer is None:
+        asked &= answers != labels
+    return asked

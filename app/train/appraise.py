@@ -1,0 +1,109 @@
+"""One file from elsewhere, in a process of its own: `python -m app.train.appraise`.
+
+What enters: a candidate, one line of JSON on standard input, which then stays open for as long as
+the server waits. What leaves: one line of JSON on standard output, which tells the version that it
+became, with a card, not live; or why it became none. This module does not know who sent the file.
+"""
+
+import logging
+import math
+import os
+import sys
+import threading
+from contextlib import redirect_stdout, suppress
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from app import checkpoint, logs
+from app.card import Card
+from app.checkpoint import BadCheckpoint, ForeignWeights
+from app.errors import InvalidField, MalformedRequest, NotReady
+from app.net import MyNet
+from app.registry import Registry
+from app.tables import now
+from app.train import data, evaluate
+from app.train.admit import Appraisal, Candidate
+from app.train.data import Dataset, NoData
+
+NICENESS: Final = 10
+log = logging.getLogger("app.train.appraise")
+
+
+def appraise(candidate: Candidate) -> Appraisal:
+    """Check and evaluate the file and store it as a version, or say why not."""
+    try:
+        return Appraisal(version=_admit(candidate))
+    except ForeignWeights as error:
+        return Appraisal(code=InvalidField.code, detail=f"The file {error.problem}.")
+    except BadCheckpoint as error:
+        return Appraisal(code=MalformedRequest.code, detail=f"The file {error.problem}.")
+    except NoData as error:
+        return Appraisal(code=NotReady.code, detail=str(error))
+
+
+def _admit(candidate: Candidate) -> int:
+    settings = candidate.settings
+    weights = checkpoint.read_weights(candidate.path)
+    card = _card(candidate, weights, data.load(settings.data_dir))
+    registry = Registry(settings.models_dir)
+    version = registry.save(weights, card)
+    registry.prune(settings.keep_versions)
+    return version
+
+
+def _card(candidate: Candidate, weights: dict[str, Tensor], dataset: Dataset) -> Card:
+    model = MyNet()
+    model.load_state_dict(weights)
+    metrics = evaluate.measure(model, dataset, torch.device("cpu"))
+    if not math.isfinite(metrics.test_loss + metrics.energy_threshold):
+        raise ForeignWeights(
+            candidate.path, "holds weights so large that MyNet's answers are not finite numbers"
+        )
+    return Card(
+        **metrics.model_dump(),
+        origin=candidate.origin,
+        created_at=now(),
+        note=candidate.note,
+        data_digest=dataset.digest,
+        weights_digest=checkpoint.digest(weights),
+        torch_version=torch.__version__,
+        code_version=version_of("mynet"),
+    )
+
+
+def main() -> None:
+    candidate = Candidate.model_validate_json(sys.stdin.readline())
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    logs.configure(candidate.settings.log_level, candidate.settings.log_format)
+    os.nice(NICENESS)
+    _be_the_first_to_go()
+    torch.set_num_threads(candidate.settings.effective_train_threads)
+    try:
+        with redirect_stdout(sys.stderr):  # what libraries print is no answer
+            appraisal = appraise(candidate)
+    except Exception:
+        log.exception("a file could not be appraised")
+        sys.exit(1)
+    sys.stdout.write(appraisal.model_dump_json() + "\n")
+    sys.stdout.flush()
+
+
+def _end_with_server() -> None:
+    # The pipe closes when the server waits no more, for whatever reason. It is not read through
+    # `sys.stdin`, whose lock would be held when the interpreter ends.
+    os.read(0, 1)
+    os._exit(1)
+
+
+def _be_the_first_to_go() -> None:
+    """Where memory runs out, let the system end this process and not the server."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+if __name__ == "__main__":
+    main()

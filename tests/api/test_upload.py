@@ -1,0 +1,108 @@
+"""`POST /models`, with the process that appraises."""
+
+import json
+import sys
+from io import BytesIO
+
+import pytest
+import safetensors.torch
+import torch
+
+from app import checkpoint
+from app.net import MyNet
+from app.train import admit
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+def pt(weights):
+    buffer = BytesIO()
+    torch.save(weights, buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def appraised(monkeypatch):
+    """Answer for the process that appraises, to see what reaches it without what it loads."""
+
+    def appraised(**appraisal):
+        code = (
+            "import json, sys; told = json.loads(sys.stdin.readline()); "
+            f"sys.stderr.write(open(told['path']).read()); print({json.dumps(appraisal)!r})"
+        )
+        monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", code))
+
+    return appraised
+
+
+def test_an_upload_becomes_a_version_and_does_not_go_live(client, seven):
+    weights = MyNet().state_dict()
+    answer = client.post("/models?note=mine", content=pt(weights), headers=FORM)
+    assert (answer.status_code, answer.headers["location"]) == (201, "/models/2")
+    card = answer.json()
+    assert (card["version"], card["origin"], card["note"]) == (2, "uploaded", "mine")
+    assert card["weights_digest"] == checkpoint.digest(weights)
+    assert card == client.get("/models/2").json()
+    assert sum(map(sum, card["confusion"])) == 10_000
+    assert client.get("/models").json()["current"] == 1
+    assert client.post("/predict?version=2", content=seven).json()["version"] == 2
+    assert client.put("/models/current", json={"version": 2}).status_code == 200
+
+
+def test_a_file_in_a_form_that_is_not_mynets_is_told_what_would_be_right(client, settings):
+    other = safetensors.torch.save({"fc1.weight": torch.zeros(1)})
+    answer = client.post("/models", files={"file": ("mynet.pt", other)})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+    assert answer.json()["errors"][0]["field"] == "file"
+    assert "its names are ['fc1.weight'], MyNet's are ['fc1.bias'," in answer.json()["detail"]
+    assert [path.name for path in settings.uploads_dir.glob(".*.tmp")] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"content": b"weights"},
+        {"content": b"weights", "headers": FORM},
+        {"content": b"weights", "headers": {"content-type": "application/json"}},
+        {"content": b"weights", "headers": {"content-type": "image/png"}},
+        {"files": {"file": ("anything.png", b"weights")}},
+    ],
+)
+def test_the_body_may_be_sent_in_any_form(client, appraised, capfd, body):
+    appraised(version=1)
+    answer = client.post("/models", **body)
+    assert (answer.status_code, answer.headers["location"]) == (201, "/models/1")
+    assert capfd.readouterr().err == "weights"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "said"),
+    [
+        ({"content": b""}, 400, "malformed_request", "The body is empty: send a .safetensors"),
+        ({"files": {"file": ("x", b"")}}, 400, "malformed_request", "The body is empty"),
+        ({"files": {"weights": ("x", b"x")}}, 422, "invalid_field", "file is missing"),
+        ({"content": b"x", "params": {"note": "x" * 1001}}, 422, "invalid_field", "note"),
+    ],
+)
+def test_a_request_that_holds_no_file_is_refused(client, body, status, code, said):
+    answer = client.post("/models", **body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("malformed_request", 400), ("invalid_field", 422), ("not_ready", 503)]
+)
+def test_what_is_refused_there_is_refused_here(client, appraised, code, status):
+    appraised(code=code, detail="MNIST could not be read")
+    answer = client.post("/models", content=b"weights")
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.json()["detail"] == "MNIST could not be read"
+
+
+def test_a_process_that_dies_is_a_503_with_a_time(client, monkeypatch):
+    monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", "import os; os.abort()"))
+    answer = client.post("/models", content=b"weights")
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+    assert "exit code -6" in answer.json()["detail"]
+    assert int(answer.headers["retry-after"]) >= 1

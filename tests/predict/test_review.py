@@ -1,0 +1,106 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from app.errors import NotFound, NotReady
+from app.net import MyNet
+from app.predict.live import Live
+from app.predict.model import Model
+from app.predict.review import Review
+from app.train.evaluate import measure
+from tests.conftest import DATA
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def review(registry):
+    return Review(Live(registry, CPU), DATA)
+
+
+def cell(review, version, digit=None, answer=None):
+    page, more = review.page(version, digit, answer, after=-1, limit=10_000)
+    assert not more
+    return page
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_each_cell_holds_as_many_images_as_the_card_counts(registry, review, mnist, version):
+    net = MyNet()
+    metrics = measure(net, mnist, CPU).model_dump()
+    registry.save(net.state_dict(), registry.card(1).model_copy(update=metrics))
+    confusion = registry.card(version).confusion
+    for digit in range(10):
+        for answer in range(10):
+            images = cell(review, version, digit, answer)
+            assert len(images) == confusion[digit][answer]
+            assert {(each.digit, each.answer) for each in images} <= {(digit, answer)}
+
+
+def test_what_is_listed_is_what_the_model_answers(registry, review, mnist):
+    model = Live(registry, CPU).of(1)
+    for each in cell(review, 1, 4, 9):
+        pixels = mnist.test.pixels[each.index]
+        assert np.array_equal(each.pixels, pixels.numpy())
+        assert int(mnist.test.labels[each.index]) == 4
+        (answer,) = model.answer(pixels[None])
+        assert answer.digit == 9
+        assert each.confidence == pytest.approx(answer.probabilities[9], abs=1e-5)
+
+
+def test_without_a_cell_all_that_is_read_wrong_is_listed(registry, review):
+    confusion = np.array(registry.card(1).confusion)
+    wrong = confusion - np.diag(np.diag(confusion))
+    assert len(cell(review, 1)) == wrong.sum()
+    assert len(cell(review, 1, digit=4)) == wrong[4].sum()
+    assert len(cell(review, 1, answer=4)) == wrong[:, 4].sum()
+    assert all(each.digit != each.answer for each in cell(review, 1))
+    assert [each.index for each in cell(review, 1)] == sorted(
+        each.index for each in cell(review, 1)
+    )
+
+
+def test_pages_follow_each_other_without_gap_or_overlap(review):
+    whole = [each.index for each in cell(review, 1, 4, 9)]
+    assert len(whole) >= 3
+    seen, more = [], True
+    while more:
+        page, more = review.page(1, 4, 9, after=seen[-1] if seen else -1, limit=2)
+        assert len(page) == 2 or not more
+        seen += [each.index for each in page]
+    assert seen == whole
+
+
+def test_a_removed_version_is_not_reviewed_any_more(registry, review):
+    version = registry.save(MyNet().state_dict(), registry.card(1))
+    cell(review, version, 1, 1)
+    registry.delete(version)
+    with pytest.raises(NotFound):
+        cell(review, version, 1, 1)
+
+
+def test_without_mnist_it_is_not_ready_and_then_it_is(registry, tmp_path):
+    review = Review(Live(registry, CPU), tmp_path)
+    with pytest.raises(NotReady, match="first training"):
+        cell(review, 1)
+    review.data_dir = DATA
+    assert cell(review, 1)
+
+
+def test_who_asks_at_once_waits_for_one_calculation(review, monkeypatch):
+    real, threads = Model.answer, []
+
+    def answer(self, pixels):
+        if len(pixels) > 100:
+            threads.append(threading.get_ident())
+        return real(self, pixels)
+
+    monkeypatch.setattr(Model, "answer", answer)
+    with ThreadPoolExecutor(4) as pool:
+        lengths = set(pool.map(lambda _: len(cell(review, 1)), range(4)))
+    assert len(lengths) == 1
+    assert len(threads) == 5
+    assert len(set(threads)) == 1

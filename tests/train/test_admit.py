@@ -1,0 +1,148 @@
+"""The server's side of an appraisal, with the other side played by a few lines."""
+
+import asyncio
+import os
+import sys
+import threading
+
+import pytest
+from filelock import FileLock
+
+from app.errors import Busy, InvalidField, MalformedRequest, NotReady
+from app.train import admit
+from app.train.admit import admit_upload, sweep_uploads
+
+READ = "import json, os, sys, time; told = json.loads(sys.stdin.readline()); "
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """Let the other side be a line of Python that knows what it was `told`."""
+    return lambda code: monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", READ + code))
+
+
+def upload(settings, content=b"weights", note=None):
+    return asyncio.run(admit_upload(settings, content, note))
+
+
+def left(settings):
+    return [path.name for path in settings.uploads_dir.iterdir() if path.name != ".lock"]
+
+
+def test_the_upload_lies_in_the_state_folder_until_it_is_appraised(settings, played):
+    played(
+        "content = open(told['path']).read(); "
+        "asked = (content, told['origin'], told['note'], os.path.dirname(told['path'])); "
+        f"right = ('weights', 'uploaded', 'mine', {str(settings.uploads_dir)!r}); "
+        "print(json.dumps({'version': 7 if asked == right else 0}))"
+    )
+    assert upload(settings, note="mine") == 7
+    assert left(settings) == []
+
+
+@pytest.mark.parametrize("error", [MalformedRequest, InvalidField, NotReady])
+def test_refusals_come_back_as_they_are(settings, played, error):
+    played(f"print(json.dumps({{'code': {error.code!r}, 'detail': 'The file is odd.'}}))")
+    with pytest.raises(error, match=r"The file is odd\.") as refusal:
+        upload(settings)
+    assert [each.field for each in refusal.value.errors] == ["file"] * (error is InvalidField)
+    assert left(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", -9), ("os.close(1); time.sleep(0.2)", 0)],
+)
+def test_a_process_that_dies_is_a_refusal(settings, played, end, code):
+    played(end)
+    with pytest.raises(NotReady, match=f"ended with exit code {code}"):
+        upload(settings)
+    assert left(settings) == []
+
+
+def test_a_process_that_cannot_even_start_is_a_refusal(settings, monkeypatch):
+    monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", "raise SystemExit(5)"))
+    with pytest.raises(NotReady, match="exit code 5"):
+        upload(settings)
+
+
+def test_a_process_that_hangs_is_ended(settings, played, monkeypatch, tmp_path):
+    played(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+    monkeypatch.setattr(admit, "LIMIT", 2.0)
+    with pytest.raises(NotReady, match="not appraised within 2 s"):
+        upload(settings)
+    assert left(settings) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_what_is_cancelled_leaves_neither_file_nor_process(settings, played, tmp_path):
+    pid = tmp_path / "pid"
+    played(f"open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+
+    async def cancelled():
+        task = asyncio.create_task(admit_upload(settings, b"weights", None))
+        while not (pid.exists() and pid.read_text()):
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(cancelled())
+    assert left(settings) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_uploads_are_appraised_one_at_a_time(settings, played, tmp_path):
+    # The second would find the first one's folder, were they at work at once.
+    played(
+        f"os.mkdir({str(tmp_path / 'busy')!r}); time.sleep(0.1); "
+        f"os.rmdir({str(tmp_path / 'busy')!r}); print(json.dumps({{'version': 1}}))"
+    )
+
+    async def both():
+        return await asyncio.gather(*(admit_upload(settings, b"x", None) for _ in range(3)))
+
+    assert asyncio.run(both()) == [1, 1, 1]
+
+
+def test_who_waits_too_long_is_told_to_come_back(settings, monkeypatch):
+    monkeypatch.setattr(admit, "PATIENCE", 0.1)
+    settings.uploads_dir.mkdir(parents=True)
+    with FileLock(settings.uploads_dir / ".lock"), pytest.raises(Busy) as refusal:
+        upload(settings)
+    assert refusal.value.retry_after is not None
+    assert left(settings) == []
+
+
+def test_an_empty_upload_is_refused_without_a_process(settings):
+    with pytest.raises(MalformedRequest, match=r"body is empty: send a \.safetensors file"):
+        upload(settings, b"")
+
+
+def test_what_a_killed_server_left_is_swept(settings):
+    sweep_uploads(settings.uploads_dir)
+    leftover = settings.uploads_dir / ".abcd.tmp"
+    leftover.write_bytes(b"half an upload")
+    sweep_uploads(settings.uploads_dir)
+    assert not leftover.exists()
+
+
+def test_an_upload_that_is_under_way_elsewhere_is_not_swept(settings):
+    sweep_uploads(settings.uploads_dir)
+    under_way = settings.uploads_dir / ".abcd.tmp"
+    under_way.write_bytes(b"an upload")
+    held, done = threading.Event(), threading.Event()
+
+    def elsewhere():
+        with FileLock(settings.uploads_dir / ".lock"):
+            held.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    held.wait(10)
+    sweep_uploads(settings.uploads_dir)
+    done.set()
+    thread.join()
+    assert under_way.exists()

@@ -1,0 +1,136 @@
+"""What becomes of a file, read and evaluated for real."""
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+import safetensors.torch
+import torch
+
+from app import checkpoint
+from app.net import MyNet
+from app.registry import SHIPPED
+from app.train.admit import Appraisal, Candidate
+from app.train.appraise import appraise
+from app.train.evaluate import measure
+
+DOCUMENTED = SHIPPED / "documented.safetensors"
+
+
+@pytest.fixture
+def candidate(settings, tmp_path):
+    def candidate(content, **changes):
+        path = tmp_path / "upload"
+        path.write_bytes(b"")
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            torch.save(content, path)
+        told = {"settings": settings, "path": path, "origin": "uploaded", "note": None}
+        return Candidate(**(told | changes))
+
+    return candidate
+
+
+def test_a_state_dict_becomes_a_version_that_is_measured_here(registry, candidate, mnist):
+    model = MyNet()
+    appraisal = appraise(candidate(model.state_dict(), note="mine"))
+    assert appraisal == Appraisal(version=2)
+    card = registry.card(2)
+    assert (card.origin, card.note, card.recipe, card.job) == ("uploaded", "mine", None, None)
+    expected = measure(model, mnist, torch.device("cpu"))
+    assert (card.test_accuracy, card.confusion) == (expected.test_accuracy, expected.confusion)
+    assert card.data_digest == mnist.digest
+    assert card.weights_digest == checkpoint.digest(model.state_dict())
+    assert registry.current() == 1, "it does not go live by itself"
+
+
+def test_known_weights_are_a_new_version_without_their_old_card(registry, candidate):
+    assert appraise(candidate(DOCUMENTED.read_bytes())).version == 2
+    card = registry.card(2)
+    assert (card.origin, card.recipe, card.epochs) == ("uploaded", None, [])
+    assert card.weights_digest == registry.card(1).weights_digest
+    assert card.test_accuracy == registry.card(1).test_accuracy
+
+
+def test_old_versions_give_way(settings, registry, candidate):
+    few = settings.model_copy(update={"keep_versions": 2})
+    for _ in range(3):
+        appraise(candidate(MyNet().state_dict(), settings=few))
+    assert registry.versions() == [1, 3, 4]
+
+
+class Bomb:
+    def __reduce__(self):
+        return (print, ("a pickle ran code",))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"no checkpoint", "neither a safetensors file nor a state dict saved by torch.save"),
+        (b"PK\x03\x04 and no more", "neither"),
+        (DOCUMENTED.read_bytes()[:-1], "neither"),
+        (pickle.dumps(Bomb()), "neither"),
+        (MyNet(), "neither"),
+    ],
+)
+def test_what_cannot_be_read_is_malformed(registry, candidate, capsys, content, said):
+    appraisal = appraise(candidate(content))
+    assert (appraisal.version, appraisal.code) == (None, "malformed_request")
+    assert appraisal.detail.startswith("The file is")
+    assert said in appraisal.detail
+    assert "ran code" not in capsys.readouterr().out
+    assert registry.versions() == [1]
+
+
+def changed(**tensors):
+    return MyNet().state_dict() | {name.replace("_", "."): each for name, each in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([1, 2], "it holds a list, not a state dict"),
+        ({"model": MyNet().state_dict()}, r"its names are ['model'], MyNet's are ['fc1.bias', "),
+        (changed(fc4_bias=torch.zeros(11)), "fc4.bias has shape (11,), MyNet's has (10,)"),
+        (changed(fc1_bias=torch.full((300,), torch.nan)), "fc1.bias holds values that are not fi"),
+        (changed(fc1_bias=1e300 * torch.ones(300).double()), "not finite"),
+        (safetensors.torch.save({"x": torch.zeros(1)}), "its names are ['x']"),
+        (
+            {name: torch.full_like(each, 3e38) for name, each in MyNet().state_dict().items()},
+            "so large that MyNet's answers are not finite",
+        ),
+    ],
+)
+def test_what_is_not_mynets_is_invalid_and_says_what_would_be_right(
+    registry, candidate, content, said
+):
+    appraisal = appraise(candidate(content))
+    assert (appraisal.version, appraisal.code) == (None, "invalid_field")
+    assert said in appraisal.detail
+    assert "upload" not in appraisal.detail, "where the file lies is not told"
+    assert registry.versions() == [1]
+
+
+def test_without_mnist_it_is_not_ready(settings, candidate, tmp_path, monkeypatch):
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setattr(MNIST, "mirrors", [])
+    nowhere = settings.model_copy(update={"data_dir": tmp_path / "nowhere"})
+    appraisal = appraise(candidate(MyNet().state_dict(), settings=nowhere))
+    assert (appraisal.version, appraisal.code) == (None, "not_ready")
+    assert "MNIST could not be read" in appraisal.detail
+
+
+def test_the_process_ends_when_nobody_waits_for_it(candidate):
+    told = candidate(MyNet().state_dict()).model_dump_json() + "\n"
+    done = subprocess.run(
+        [sys.executable, "-m", "app.train.appraise"],
+        input=told,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
