@@ -59,6 +59,19 @@ def test_one_job_runs_at_a_time_and_the_next_follows(settings, store):
     assert store.job(second).deaths == 0
 
 
+def test_while_a_job_is_paused_another_runs(settings, store):
+    first, second = create(store), create(store)
+    with Supervisor(settings, store):
+        until(lambda: store.job(first).status == "running")
+        jobs.pause(store, first)
+        until(lambda: store.job(second).status == "running")
+        jobs.resume(store, first)
+        assert store.job(first).status == "queued", "one runs at a time"
+        jobs.cancel(store, second)
+        until(lambda: store.job(first).status == "running")
+    assert (store.job(first).attempt, store.job(first).deaths) == (2, 0)
+
+
 def test_a_process_that_dies_is_started_again(settings, store, launch):
     job = create(store)
     launch(DIES)
