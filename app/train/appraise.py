@@ -13,7 +13,6 @@ import threading
 from contextlib import redirect_stdout, suppress
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -29,7 +28,6 @@ from app.train import data, evaluate
 from app.train.admit import Appraisal, Candidate
 from app.train.data import Dataset, NoData
 
-NICENESS: Final = 10
 log = logging.getLogger("app.train.appraise")
 
 
@@ -79,7 +77,6 @@ def main() -> None:
     candidate = Candidate.model_validate_json(sys.stdin.readline())
     threading.Thread(target=_end_with_server, daemon=True).start()
     logs.configure(candidate.settings.log_level, candidate.settings.log_format)
-    os.nice(NICENESS)
     _be_the_first_to_go()
     torch.set_num_threads(candidate.settings.effective_train_threads)
     try:

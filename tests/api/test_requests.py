@@ -68,6 +68,8 @@ def test_every_route_is_documented_with_its_bodies(client):
         "/train/{job_id}/cancel",
         "/models",
         "/models/{version}",
+        "/models/{version}/weights",
+        "/models/{version}/errors",
         "/models/current",
         "/models/rollback",
         "/health/live",
@@ -75,6 +77,10 @@ def test_every_route_is_documented_with_its_bodies(client):
     } == set(paths)
     bodies = paths["/predict"]["post"]["requestBody"]["content"]
     assert {"multipart/form-data", "application/json", "image/*"} <= set(bodies)
+    bodies = paths["/models"]["post"]["requestBody"]["content"]
+    assert {"multipart/form-data", "application/octet-stream"} == set(bodies)
+    weights = paths["/models/{version}/weights"]["get"]["responses"]
+    assert set(weights["200"]["content"]) == {"application/octet-stream"}
     assert "learning_rate" in str(paths["/train"]["post"]["requestBody"])
     for operations in paths.values():
         for operation in operations.values():
