@@ -74,7 +74,7 @@ def _card(candidate: Candidate, weights: dict[str, Tensor], dataset: Dataset) ->
 
 
 def main() -> None:
-    candidate = Candidate.model_validate_json(sys.stdin.readline())
+    candidate = Candidate.model_validate_json(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_server, daemon=True).start()
     logs.configure(candidate.settings.log_level, candidate.settings.log_format)
     _be_the_first_to_go()
@@ -85,8 +85,8 @@ def main() -> None:
     except Exception:
         log.exception("a file could not be appraised")
         sys.exit(1)
-    sys.stdout.write(appraisal.model_dump_json() + "\n")
-    sys.stdout.flush()
+    sys.stdout.buffer.write(appraisal.model_dump_json().encode() + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _end_with_server() -> None:
