@@ -15,6 +15,7 @@ The flow of a prediction, and the error that belongs to each step::
 and of a training job or a version::
 
     request     InvalidField  Unauthenticated  Busy
+    upload      MalformedRequest  InvalidField  NotReady
     look-up     NotFound
     transition  Conflict
 """

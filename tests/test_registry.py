@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import safetensors.torch
 import torch
@@ -111,6 +113,15 @@ def test_promotion_over_another_happens_only_where_that_one_is_live(registry, ca
     assert not registry.promote(third, over=None)
     assert registry.promote(second, over=1), "it is live already"
     assert registry.history() == [second, 1]
+
+
+def test_of_many_promotions_over_the_same_version_one_happens(registry, card):
+    versions = [save(registry, card) for _ in range(6)]
+    others = [Registry(registry.folder) for _ in versions]
+    with ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(lambda other, each: other.promote(each, over=1), others, versions))
+    assert sum(done) == 1
+    assert registry.history() == [versions[done.index(True)], 1]
 
 
 def test_promotion_over_none_is_for_a_folder_where_nothing_is_live(tmp_path, card):

@@ -24,6 +24,7 @@ from app.errors import Busy, FieldError, InvalidField, MalformedRequest, NotRead
 from app.settings import Settings
 
 COMMAND: Final = (sys.executable, "-m", "app.train.appraise")
+NICENESS: Final = 10
 LIMIT: Final = 300.0
 PATIENCE: Final = 30.0
 LOCK: Final = ".lock"
@@ -57,13 +58,12 @@ async def admit_upload(settings: Settings, content: bytes, note: str | None) -> 
             "The body is empty: send a .safetensors file or a state dict saved by torch.save, "
             "as the body or as the multipart field `file`."
         )
-    async with _turn(settings.uploads_dir) as folder:
+    async with _turn(settings.uploads_dir) as folder, _appraiser() as process:
         with NamedTemporaryFile(dir=folder, prefix=".", suffix=TEMPORARY) as file:
             await asyncio.to_thread(_fill, file, content)
-            candidate = Candidate(
-                settings=settings, path=Path(file.name), origin="uploaded", note=note
-            )
-            return await admit(candidate)
+            path = Path(file.name)
+            candidate = Candidate(settings=settings, path=path, origin="uploaded", note=note)
+            return await _ask(process, candidate)
 
 
 async def admit(candidate: Candidate) -> int:
@@ -72,21 +72,8 @@ async def admit(candidate: Candidate) -> int:
     Raises MalformedRequest where it cannot be read, InvalidField where its weights are not MyNet's,
     NotReady where MNIST is not to be had or the process died.
     """
-    # As for a training: idle threads do not spin, a terminal's Ctrl-C is for the server alone.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND, stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True
-    )
-    try:
-        async with asyncio.timeout(LIMIT):
-            appraisal = await _ask(process, candidate)
-    except TimeoutError:
-        raise NotReady(f"The file was not appraised within {LIMIT:.0f} s.") from None
-    finally:
-        await _end(process)
-    if appraisal.version is None:
-        raise _refusal(appraisal)
-    return appraisal.version
+    async with _appraiser() as process:
+        return await _ask(process, candidate)
 
 
 def sweep_uploads(folder: Path) -> None:
@@ -117,10 +104,32 @@ def _fill(file: IO[bytes], content: bytes) -> None:
     os.fsync(file.fileno())  # a full disk is told here, and not by the appraisal
 
 
-async def _ask(process: Process, candidate: Candidate) -> Appraisal:
+@asynccontextmanager
+async def _appraiser() -> AsyncIterator[Process]:
+    # As for a training: idle threads do not spin, a terminal's Ctrl-C is for the server alone.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True
+    )
+    with suppress(ProcessLookupError):  # from here, since its imports take cores, too
+        os.setpriority(os.PRIO_PROCESS, process.pid, os.nice(0) + NICENESS)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        cast(StreamWriter, process.stdin).close()
+        await process.wait()
+
+
+async def _ask(process: Process, candidate: Candidate) -> int:
     """Hand over the candidate. The pipe stays open: the process ends when it closes."""
     cast(StreamWriter, process.stdin).write(candidate.model_dump_json().encode() + b"\n")
-    answer = await cast(StreamReader, process.stdout).readline()
+    try:
+        async with asyncio.timeout(LIMIT):
+            answer = await cast(StreamReader, process.stdout).readline()
+    except TimeoutError:
+        raise NotReady(f"The file was not appraised within {LIMIT:.0f} s.") from None
     if not answer:
         code = await process.wait()
         raise NotReady(
@@ -128,14 +137,10 @@ async def _ask(process: Process, candidate: Candidate) -> Appraisal:
             "The service's log may tell why.",
             retry_after=int(PATIENCE),
         )
-    return Appraisal.model_validate_json(answer)
-
-
-async def _end(process: Process) -> None:
-    with suppress(ProcessLookupError):
-        process.kill()
-    cast(StreamWriter, process.stdin).close()
-    await process.wait()
+    appraisal = Appraisal.model_validate_json(answer)
+    if appraisal.version is None:
+        raise _refusal(appraisal)
+    return appraisal.version
 
 
 def _refusal(appraisal: Appraisal) -> Refusal:

@@ -13,7 +13,6 @@ import threading
 from contextlib import redirect_stdout, suppress
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -29,7 +28,6 @@ from app.train import data, evaluate
 from app.train.admit import Appraisal, Candidate
 from app.train.data import Dataset, NoData
 
-NICENESS: Final = 10
 log = logging.getLogger("app.train.appraise")
 
 
@@ -76,10 +74,9 @@ def _card(candidate: Candidate, weights: dict[str, Tensor], dataset: Dataset) ->
 
 
 def main() -> None:
-    candidate = Candidate.model_validate_json(sys.stdin.readline())
+    candidate = Candidate.model_validate_json(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_server, daemon=True).start()
     logs.configure(candidate.settings.log_level, candidate.settings.log_format)
-    os.nice(NICENESS)
     _be_the_first_to_go()
     torch.set_num_threads(candidate.settings.effective_train_threads)
     try:
@@ -88,8 +85,8 @@ def main() -> None:
     except Exception:
         log.exception("a file could not be appraised")
         sys.exit(1)
-    sys.stdout.write(appraisal.model_dump_json() + "\n")
-    sys.stdout.flush()
+    sys.stdout.buffer.write(appraisal.model_dump_json().encode() + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _end_with_server() -> None:

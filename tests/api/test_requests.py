@@ -80,6 +80,10 @@ def test_every_route_is_documented_with_its_bodies(client):
     } == set(paths)
     bodies = paths["/predict"]["post"]["requestBody"]["content"]
     assert {"multipart/form-data", "application/json", "image/*"} <= set(bodies)
+    bodies = paths["/models"]["post"]["requestBody"]["content"]
+    assert {"multipart/form-data", "application/octet-stream"} == set(bodies)
+    weights = paths["/models/{version}/weights"]["get"]["responses"]
+    assert set(weights["200"]["content"]) == {"application/octet-stream"}
     assert "learning_rate" in str(paths["/train"]["post"]["requestBody"])
     for operations in paths.values():
         for operation in operations.values():

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from urllib.request import urlopen
 
 import pytest
@@ -51,6 +51,28 @@ def test_a_torch_checkpoint_goes_live_at_start(tmp_path):
     with serving(tmp_path / "var", checkpoint=tmp_path / "tutorial.pt") as again:
         assert len(again.get("/models")["data"]) == 2
         assert again.get("/models")["current"] == 2
+
+
+def test_an_upload_whose_server_is_killed_leaves_nothing(tmp_path):
+    weights = (SHIPPED / "documented.safetensors").read_bytes()
+    uploads = tmp_path / "var" / "uploads"
+
+    def upload():
+        with suppress(OSError):
+            service.post("/models", weights)
+
+    with serving(tmp_path / "var") as service:
+        client = threading.Thread(target=upload)
+        client.start()
+        until = time.monotonic() + 20
+        while not list(uploads.glob(".*.tmp")):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        service.end(signal.SIGKILL)
+        client.join(10)
+    with serving(tmp_path / "var") as again:
+        assert not list(uploads.glob(".*.tmp"))
+        assert again.post("/models", weights)["version"] == 2
 
 
 def test_sigterm_answers_what_is_under_way_and_queues_the_job_again(tmp_path):

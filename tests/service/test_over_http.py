@@ -66,11 +66,13 @@ def test_mnist_over_http_reads_as_well_as_on_tensors(service, mnist, inverted):
 
 def test_the_log_is_one_line_an_event_with_request_ids(service):
     service.post("/predict", b"no image")
+    told = r"INFO [0-9a-f]{16} app\.access: POST /predict 415 "
+    until = time.monotonic() + 20
+    while not re.search(told, service.log.read_text()):  # it is logged after it is answered
+        assert time.monotonic() < until
+        time.sleep(0.05)
     lines = service.log.read_text().splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]+ \S+ [\w.]+: ", line) for line in lines)
-    assert any(
-        re.search(r"INFO [0-9a-f]{16} app\.access: POST /predict 415 ", each) for each in lines
-    )
     assert f"MYNET_PORT={service.port}" in lines[0]
 
 

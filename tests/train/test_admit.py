@@ -85,12 +85,19 @@ def test_what_is_cancelled_leaves_neither_file_nor_process(settings, played, tmp
         while not (pid.exists() and pid.read_text()):
             await asyncio.sleep(0.01)
         task.cancel()
+        await asyncio.sleep(0)
+        assert left(settings) == [], "a server that ends does not wait for the process"
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(cancelled())
     assert left(settings) == []
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+def test_the_process_leaves_the_cores_to_predictions(settings, played):
+    played("print(json.dumps({'version': os.nice(0)}))")
+    assert upload(settings) == min(19, os.nice(0) + 10)
 
 
 def test_uploads_are_appraised_one_at_a_time(settings, played, tmp_path):
