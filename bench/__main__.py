@@ -1,4 +1,4 @@
-"""`python -m bench [NAME …]`: run the measurements, all by default, and keep their results.
+"""`python -m bench [NAME …]`: run the measurements, by default all but the long, and keep results.
 
 Each measurement's part of `RESULTS.md` is replaced; the parts of those that did not run stay.
 """
@@ -15,7 +15,8 @@ import torch
 from app.settings import available_cores
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-ALL = ("train", "start")
+ALL = ("train", "start", "under_training", "swaps")
+LONG = ("kills",)
 HEAD = """# Results
 
 Written by `make bench`. Ratios count: both sides were measured in one run, on a machine whose speed
@@ -33,7 +34,9 @@ def main() -> None:
         lines = list(import_module(f"bench.{name}").main())
         print("\n".join(lines), flush=True)
         parts[name] = "\n".join([lines[0], "", machine, *lines[1:], ""])
-    ordered = (f"<!-- {name} -->\n{parts[name].rstrip()}\n" for name in ALL if name in parts)
+    ordered = (
+        f"<!-- {name} -->\n{parts[name].rstrip()}\n" for name in (*ALL, *LONG) if name in parts
+    )
     RESULTS.write_text("\n".join([HEAD, *ordered]))
 
 

@@ -38,8 +38,11 @@ class Service:
             return False
 
     def get(self, path):
+        return json.loads(self.text(path))
+
+    def text(self, path):
         with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
-            return json.load(answer)
+            return answer.read().decode()
 
     def job_until(self, job, condition):
         """Wait for a job to be as `condition` says; it must not fail meanwhile."""
@@ -55,26 +58,45 @@ class Service:
             connection.request("POST", path, body)
             return json.load(connection.getresponse())
 
+    @property
     def trainings(self):
         """The training processes that this service started, oldest first."""
-        return re.findall(r"runs as process (\d+)", self.log.read_text())
+        return [int(pid) for pid in re.findall(r"runs as process (\d+)", self.log.read_text())]
+
+    @property
+    def went_live(self):
+        """How often a process of this service went live with a version."""
+        return self.log.read_text().count("is live")
 
     def training_is_gone(self):
         """Wait for the processes that this service started to be gone."""
-        pids = self.trainings()
-        assert pids
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            command = ["ps", "-o", "stat=", "-p", ",".join(pids)]
-            states = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-            if all(state.startswith("Z") for state in states.split()):
-                return True
-            time.sleep(0.1)
-        return False
+        assert self.trainings
+        return are_gone(self.trainings)
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
         return self.process.wait(30)
+
+
+def are_gone(pids):
+    """Wait for processes to have ended; a child that nobody has waited for has ended, too."""
+    command = ["ps", "-o", "stat=", "-p", ",".join(map(str, pids))]
+
+    def gone():
+        states = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return all(state.startswith("Z") for state in states.split())
+
+    return comes_true(gone)
+
+
+def comes_true(condition):
+    """Wait for something to happen."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def test_events_are_followed_by_many_also_across_kill_9(tmp_path):
 
 
 def parent(pid):
-    command = ["ps", "-o", "ppid=", "-p", pid]
+    command = ["ps", "-o", "ppid=", "-p", str(pid)]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
@@ -78,11 +78,11 @@ def test_the_lease_passes_on_when_its_holder_is_killed(tmp_path):
     with serving(tmp_path / "var", workers=4) as service:
         job = service.post("/train", b'{"epochs": 5, "seed": 4, "promote": "never"}')["id"]
         service.job_until(job, lambda body: body["epochs"])
-        holder = parent(service.trainings()[0])
+        holder = parent(service.trainings[0])
         assert holder != service.process.pid, "a worker supervises"
         os.kill(holder, signal.SIGKILL)
         service.job_until(job, lambda body: body["attempt"] == 2)
-        assert parent(service.trainings()[1]) != holder
+        assert parent(service.trainings[1]) != holder
         done = service.job_until(job, lambda body: body["status"] == "succeeded")
         assert done["attempt"] == 2
         assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1, 2, 3, 4]

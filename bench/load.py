@@ -1,0 +1,141 @@
+"""Load on `/predict`: raw HTTP/1.1 on asyncio, light enough to share the service's cores.
+
+What enters: uploads, and when each request is due. What leaves: what came back, to be judged when
+the load is over. A latency counts from when its request was due, so that what waits behind a slow
+answer is not left out.
+"""
+
+import asyncio
+import gc
+import json
+import re
+import selectors
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import closing
+from math import ceil
+from typing import Any, Final, NamedTuple, TypeVar
+
+PATIENCE: Final = 30
+T = TypeVar("T")
+
+
+class Reply(NamedTuple):
+    """What came back; `status` is 0 where nothing did."""
+
+    status: int
+    body: bytes
+
+
+class Exchange(NamedTuple):
+    """One prediction: which upload, when it was due, sent and answered, and what came back."""
+
+    upload: int
+    due: float
+    sent: float
+    done: float
+    reply: Reply
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """What the service said, or nothing where it did not."""
+        return json.loads(self.reply.body) if self.reply.status == 200 else {}
+
+
+class Connection:
+    """One kept connection, opened anew where it broke."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, method: str, path: str, body: bytes = b"") -> Reply:
+        """Send one request and wait for its answer."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self._ask(method, path, body)
+        except (OSError, EOFError) as error:
+            self.close()
+            return Reply(0, repr(error).encode())
+
+    def close(self) -> None:
+        if self._streams:
+            self._streams[1].close()
+        self._streams = None
+
+    async def _ask(self, method: str, path: str, body: bytes) -> Reply:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = self._streams
+        head = f"{method} {path} HTTP/1.1\r\nHost: mynet\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        answered = await reader.readuntil(b"\r\n\r\n")
+        (length,) = re.findall(rb"(?i)\r\ncontent-length: *(\d+)", answered)
+        return Reply(int(answered.split()[1]), await reader.readexactly(int(length)))
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a load to its end."""
+    gc.freeze()  # torch's objects are many: to search them for garbage would delay the load
+    try:
+        with asyncio.Runner(loop_factory=_precise_loop) as runner:
+            return runner.run(work)
+    finally:
+        gc.unfreeze()
+
+
+def _precise_loop() -> asyncio.AbstractEventLoop:
+    # The default selector of Linux waits in whole milliseconds, about as long as an answer takes.
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+
+
+def steadily(rate: float, seconds: float) -> Iterator[float]:
+    """Requests are due at a steady rate, however long answers take."""
+    started = time.monotonic()
+    for number in range(ceil(rate * seconds)):
+        yield started + number / rate
+
+
+def pressing(ended: asyncio.Event) -> Iterator[float]:
+    """Each connection's next request is due as soon as it has its answer."""
+    while not ended.is_set():
+        yield time.monotonic()
+
+
+async def load(
+    port: int,
+    uploads: Sequence[bytes],
+    due_times: Iterator[float],
+    connections: int,
+    *,
+    kept: bool = True,
+) -> list[Exchange]:
+    """Send the uploads in turn, each when it is due, over as many connections, kept or not."""
+    exchanges: list[Exchange] = []
+    numbered = enumerate(due_times)
+
+    async def send() -> None:
+        with closing(Connection(port)) as connection:
+            for number, due in numbered:
+                await asyncio.sleep(due - time.monotonic())
+                upload, sent = number % len(uploads), time.monotonic()
+                reply = await connection.ask("POST", "/predict", uploads[upload])
+                exchanges.append(Exchange(upload, due, sent, time.monotonic(), reply))
+                if not kept:
+                    connection.close()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(connections):
+            group.create_task(send())
+    return exchanges
+
+
+def failed(exchanges: Sequence[Exchange]) -> int:
+    """Count the requests that were not answered, or refused."""
+    return sum(each.reply.status != 200 for each in exchanges)
+
+
+def percentile(exchanges: Sequence[Exchange], percent: float) -> float:
+    """Give the latency, in milliseconds, that so many percent of the requests kept within."""
+    latencies = sorted(1000 * (each.done - each.due) for each in exchanges)
+    return latencies[ceil(percent / 100 * len(latencies)) - 1]

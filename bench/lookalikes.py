@@ -1,0 +1,85 @@
+"""Versions that are alike, and images by which they can be told apart.
+
+What enters: an empty state folder. What leaves: three versions in it, the shipped one live, and
+what each of them answers for each of some MNIST images. Any two versions differ on each of these
+images by a hundred times the tolerance, so that an answer can be of one version alone.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from app import checkpoint
+from app.net import MyNet
+from app.predict.model import Model
+from app.registry import Registry
+from app.train.data import load as load_mnist
+from bench.load import Exchange
+from tests.conftest import DATA, png
+
+IMAGES: Final = 200
+NOISE: Final = 0.1
+TOLERANCE: Final = 1e-5  # batches of different sizes are summed in different orders
+APART: Final = 100 * TOLERANCE
+
+
+class Known(NamedTuple):
+    """Uploads, and the probabilities, (N, 10) float64, that each version gives them."""
+
+    uploads: list[bytes]
+    probabilities: dict[int, Tensor]
+
+
+def make(state: Path) -> Known:
+    """Put the shipped version and two like it into a state folder."""
+    registry = Registry(state / "models")
+    registry.adopt_shipped()
+    card, shipped = registry.card(1), registry.weights(1)
+    for seed in (2, 3):
+        weights = _perturbed(shipped, seed)
+        digest = checkpoint.digest(weights)
+        registry.save(weights, card.model_copy(update={"weights_digest": digest}))
+    registry.promote(1)
+    return _told_apart(registry, load_mnist(DATA).test.pixels)
+
+
+def mistaken(exchanges: Sequence[Exchange], known: Known) -> int:
+    """Count the answers that are not those of the version that they name."""
+    return sum(not _fits(each, known) for each in exchanges if each.answer)
+
+
+def _perturbed(weights: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+    noise = torch.Generator().manual_seed(seed)
+    return {
+        name: tensor * (1 + NOISE * torch.randn(tensor.shape, generator=noise))
+        for name, tensor in weights.items()
+    }
+
+
+def _told_apart(registry: Registry, pixels: Tensor) -> Known:
+    given = {version: _answers(registry, version, pixels) for version in registry.versions()}
+    apart = torch.stack([(a - b).abs().amax(1) for a, b in combinations(given.values(), 2)])
+    chosen = (apart.amin(0) > APART).nonzero().flatten()[:IMAGES]
+    if len(chosen) < IMAGES:
+        raise AssertionError(f"the versions differ on {len(chosen)} images alone")
+    uploads = [png(image.numpy()) for image in pixels[chosen]]
+    return Known(uploads, {version: rows[chosen] for version, rows in given.items()})
+
+
+def _answers(registry: Registry, version: int, pixels: Tensor) -> Tensor:
+    net = MyNet()
+    net.load_state_dict(registry.weights(version))
+    model = Model(version, net, 0.0, torch.device("cpu"))
+    rows = [answer.probabilities for answer in model.answer(pixels)]
+    return torch.tensor(rows, dtype=torch.float64)  # (N, 10)
+
+
+def _fits(exchange: Exchange, known: Known) -> bool:
+    answer = exchange.answer
+    expected = known.probabilities[answer["version"]][exchange.upload]
+    given = torch.tensor(answer["probabilities"], dtype=torch.float64)
+    return bool((given - expected).abs().max() <= TOLERANCE) and answer["digit"] == given.argmax()

@@ -1,0 +1,152 @@
+"""Jobs on a service that is killed again and again, and what becomes of them.
+
+What enters: a state folder, and a source of chance that draws victims and moments. What leaves:
+where each kill has hit, and each job's outcome. This module does not know what should come out.
+"""
+
+import json
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bench.witness import Hit, Witness
+from tests.service.running import Service, serving
+
+KINDS: Final = (
+    {"epochs": 2, "seed": 1, "promote": "always"},
+    {"epochs": 8, "seed": 2, "promote": "never"},
+    {"epochs": 3, "seed": 3, "promote": "always"},
+    {"epochs": 1, "seed": 4, "promote": "if_better"},
+)
+VICTIMS: Final = ("training process", "server", "both")
+# After what to kill, and how many seconds later at most: an attempt has begun, a state has been
+# saved, the last batch has been told of, the version has been stored.
+MOMENTS: Final = {"begun": 10.0, "saved": 1.5, "trained": 0.5, "stored": 0.02}
+GLANCE: Final = 0.25
+FINAL: Final = ("succeeded", "failed", "cancelled")
+PATIENCE: Final = 300
+
+
+class Outcome(NamedTuple):
+    """What must be the same, whoever was killed meanwhile."""
+
+    status: str
+    weights: list[str]
+    promoted: bool
+    epochs: list[tuple[float, ...]]
+    log: str
+
+
+class Soak:
+    """Jobs on one state folder, and a service that dies again and again."""
+
+    def __init__(self, state: Path, draw: random.Random) -> None:
+        self.state, self.draw = state, draw
+        self.witness = Witness(state)
+        self.jobs: dict[str, int] = {}
+        self.hits: list[tuple[str, str, Hit]] = []
+        self.trainings: set[int] = set()
+
+    def run(self, kills: int) -> list[Outcome]:
+        """Kill so many times, then let all jobs end."""
+        while len(self.hits) < kills:
+            with serving(self.state) as service:
+                while len(self.hits) < kills and service.process.poll() is None:
+                    self.kill_once(service)
+                    self.trainings.update(service.trainings)
+        with serving(self.state) as service:
+            outcomes = [outcome(service, job, self.witness) for job in self.jobs]
+            self.trainings.update(service.trainings)
+            service.end()
+        return outcomes
+
+    def kill_once(self, service: Service) -> None:
+        """Kill at a drawn moment, if it comes and the victim still lives."""
+        victim, moment = self.draw.choice(VICTIMS), self.draw.choice(list(MOMENTS))
+        job = self.oldest_open(service)
+        if not self.has_come(moment, service, job):
+            return
+        self.linger(service, job, self.draw.uniform(0, MOMENTS[moment]))
+        with suppress(ProcessLookupError):
+            if victim != "server":
+                os.kill(service.trainings[-1], signal.SIGKILL)
+            if victim != "training process":
+                service.end(signal.SIGKILL)
+            self.hits.append((victim, job, self.witness.hit(job)))
+
+    def oldest_open(self, service: Service) -> str:
+        """Give the job whose turn it is; another one always waits behind it."""
+        open_jobs = [job for job in self.jobs if not ended(service, job)]
+        while len(open_jobs) < 2:
+            kind = len(self.jobs) % len(KINDS)
+            job = service.post("/train", json.dumps(KINDS[kind]).encode())["id"]
+            self.jobs[job] = kind
+            open_jobs.append(job)
+        return open_jobs[0]
+
+    def has_come(self, moment: str, service: Service, job: str) -> bool:
+        """Wait for a moment; False where the job ended before it came."""
+        before = moment != "begun" and self.mark(moment, service, job)
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            if self.mark(moment, service, job) != before:
+                return True
+            if ended(service, job):
+                return False
+            time.sleep(0.002)
+        raise AssertionError(f"{job} does not go on")
+
+    def mark(self, moment: str, service: Service, job: str) -> float:
+        """Give what changes when a moment comes."""
+        if moment == "stored":
+            return sum(1 for _ in (self.state / "models").glob("*.safetensors"))
+        if moment == "saved":
+            with suppress(FileNotFoundError):
+                return (self.state / "jobs" / f"{job}.pt").stat().st_mtime
+            return 0
+        body = self.witness.look(service, job)
+        if moment == "begun":
+            return bool(body["status"] == "running")
+        return bool(body["progress"] and body["progress"]["fraction"] == 1)
+
+    def linger(self, service: Service, job: str, seconds: float) -> None:
+        """Look at the job now and then, so that what it shows has been seen before the kill."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if left > 2 * GLANCE:
+                self.witness.look(service, job)
+            time.sleep(min(left, GLANCE))
+
+
+def ended(service: Service, job: str) -> bool:
+    return service.get(f"/train/{job}")["status"] in FINAL
+
+
+def outcome(service: Service, job: str, witness: Witness) -> Outcome:
+    """Wait for a job's end, and give what came of it."""
+    until = time.monotonic() + PATIENCE
+    while (body := witness.look(service, job))["status"] not in FINAL:
+        assert time.monotonic() < until, body
+        time.sleep(0.1)
+    losses = [
+        (epoch["epoch"], epoch["train_loss"], epoch["test_loss"], epoch["test_accuracy"])
+        for epoch in body["epochs"]
+    ]
+    cards = service.get("/models")["data"]
+    weights = [card["weights_digest"] for card in cards if card["job"] == job]
+    promoted = bool(body["result"] and body["result"]["promoted"])
+    return Outcome(body["status"], weights, promoted, losses, witness.logs[job])
+
+
+def uninterrupted(state: Path) -> list[Outcome]:
+    """Run each kind of job with nobody killed."""
+    witness = Witness(state)
+    with serving(state) as service:
+        jobs = [service.post("/train", json.dumps(kind).encode())["id"] for kind in KINDS]
+        outcomes = [outcome(service, job, witness) for job in jobs]
+        service.end()
+    return outcomes

@@ -1,0 +1,93 @@
+"""What jobs show and save while they and their service are killed: none of it may be taken back.
+
+What enters: a state folder, and the service on it while one lives. What leaves: how often a line
+that was shown was lost or changed, how far a saved state is, and where a kill has hit.
+"""
+
+import os
+from contextlib import closing
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from app.registry import Registry
+from app.store import Store
+from app.tables import Job
+from app.train.job import Status
+from tests.service.running import Service
+
+
+class Saved(NamedTuple):
+    """A saved state: which file it is, and how many batches it has seen."""
+
+    file: tuple[int, int]
+    batches: int
+
+
+class Where(StrEnum):
+    """How far a job was when it was hit."""
+
+    UNSAVED = "before the first saved state"
+    SAVED = "on the way"
+    TRAINED = "all trained, version not stored"
+    STORED = "version stored, job not ended"
+    ENDED = "just ended"
+
+
+class Hit(NamedTuple):
+    """Where a kill has hit a job, how many epochs it had shown, and how many of them were saved."""
+
+    where: Where
+    shown: float
+    saved: float
+
+
+def saved(state: Path, job: str, epoch: int) -> Saved | None:
+    """Read how far a job's saved state is; an epoch has so many batches."""
+    try:
+        with (state / "jobs" / f"{job}.pt").open("rb") as file:
+            status = os.fstat(file.fileno())
+            kept = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    position = kept["position"]
+    batches = position["epoch"] * epoch + len(position["losses"])
+    return Saved((status.st_mtime_ns, status.st_ino), batches)
+
+
+class Witness:
+    """Remembers what has been shown, across deaths of the service."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.logs: dict[str, str] = {}
+        self.taken_back = 0
+
+    def look(self, service: Service, job: str) -> dict[str, Any]:
+        """Look at a job and its log."""
+        shown = service.text(f"/train/{job}/log")
+        self.taken_back += not shown.startswith(self.logs.get(job, ""))
+        self.logs[job] = shown
+        return service.get(f"/train/{job}")
+
+    def hit(self, job_id: str) -> Hit:
+        """Say where a kill has hit a job, from what lies on disk."""
+        with closing(Store(f"sqlite:///{self.state / 'mynet.db'}")) as store:
+            job = store.job(job_id)
+        assert job is not None
+        progress = job.progress or {"epoch": 0, "batch": 0, "batches": 1, "fraction": 0}
+        epoch = progress["batches"]
+        state = saved(self.state, job_id, epoch)
+        kept = state.batches / epoch if state else 0
+        return Hit(self._where(job, state), progress["epoch"] + progress["batch"] / epoch, kept)
+
+    def _where(self, job: Job, state: Saved | None) -> Where:
+        if Status(job.status).is_final:
+            return Where.ENDED
+        if any(card.job == job.id for card in Registry(self.state / "models").cards()):
+            return Where.STORED
+        if job.progress and job.progress["fraction"] == 1:
+            return Where.TRAINED
+        return Where.SAVED if state else Where.UNSAVED

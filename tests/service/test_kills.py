@@ -1,0 +1,65 @@
+"""A job whose training process and whose server are killed, beside the same job left alone."""
+
+import json
+import os
+import random
+import signal
+import time
+from itertools import pairwise
+
+from bench.soak import outcome
+from bench.witness import Witness, saved
+from tests.service.running import are_gone, serving
+
+WANTED = {"epochs": 5, "batch_size": 200, "seed": 5, "promote": "never"}
+BATCHES = 300
+
+
+class Watched:
+    """A job's saved states, in the order in which they were seen."""
+
+    def __init__(self, state, job):
+        self.state, self.job = state, job
+        self.seen = []
+
+    def until_saved(self, times):
+        """Wait until so many states more have been seen, and a random moment longer."""
+        until, wanted = time.monotonic() + 120, len(self.seen) + times
+        while len(self.seen) < wanted:
+            assert time.monotonic() < until
+            self.look()
+            time.sleep(0.05)
+        time.sleep(random.uniform(0, 0.5))
+        self.look()
+
+    def look(self):
+        state = saved(self.state, self.job, BATCHES)
+        if state and state not in self.seen:
+            self.seen.append(state)
+
+
+def test_killed_again_and_again_it_goes_on_from_where_it_was_saved(tmp_path):
+    state, wanted = tmp_path / "var", json.dumps(WANTED).encode()
+    witness = Witness(state)
+    with serving(state) as service:
+        calm = outcome(service, service.post("/train", wanted)["id"], witness)
+        job = service.post("/train", wanted)["id"]
+        watched = Watched(state, job)
+        watched.until_saved(1)
+        witness.look(service, job)
+        os.kill(service.trainings[-1], signal.SIGKILL)
+        watched.until_saved(1)
+        witness.look(service, job)
+        trainings = service.trainings
+        service.end(signal.SIGKILL)
+    with serving(state) as service:
+        watched.until_saved(1)
+        killed = outcome(service, job, witness)
+        assert service.get(f"/train/{job}")["attempt"] == 3
+        service.end()
+    assert killed == calm, "the same weights, losses and log"
+    assert killed.status == "succeeded"
+    assert witness.taken_back == 0, "what was shown stays"
+    batches = [each.batches for each in watched.seen]
+    assert all(before < after for before, after in pairwise(batches)), "it never starts again"
+    assert are_gone(trainings)
