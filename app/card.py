@@ -17,6 +17,8 @@ Z: Final = NormalDist().inv_cdf(0.975)
 class EpochRecord(BaseModel):
     """One epoch as it ended; `epoch` counts from 0, losses are mean cross-entropy."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     epoch: int
     train_loss: float
     test_loss: float
@@ -26,6 +28,8 @@ class EpochRecord(BaseModel):
 
 class Metrics(BaseModel):
     """What a network does on MNIST's 10,000 held-out test images."""
+
+    model_config = ConfigDict(allow_inf_nan=False)  # JSON has no such numbers
 
     test_accuracy: float
     test_loss: float
@@ -57,7 +61,7 @@ class Metrics(BaseModel):
 class Card(Metrics):
     """One version: its metrics, and all that is needed to make it again."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     version: int = 0
     origin: Literal["trained", "checkpoint", "uploaded"]

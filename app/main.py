@@ -83,7 +83,7 @@ async def _open(settings: Settings) -> AsyncIterator[Services]:
     _end_with_parent()
     registry = await asyncio.to_thread(prepare, settings)
     live = Live(registry, pick_device(settings.device))
-    live.refresh()
+    live.begin()
     with closing(open_store(settings)) as store, closing(Predictor(settings, live)) as predictor:
         services = Services(
             settings,

@@ -43,12 +43,14 @@ def open_registry(settings: Settings) -> Registry:
         registry.adopt_shipped()
     except OSError as error:
         raise _unusable(settings, error) from error
-    version = _first_sound(registry)
-    if version is None:
-        raise CannotStart(f"There is no version in {registry.folder}, and none is shipped.")
-    if version != registry.current():
-        registry.promote(version)
-    return registry
+    while True:
+        live = registry.current()
+        version = _first_sound(registry)
+        if version is None:
+            raise CannotStart(f"There is no version in {registry.folder}, and none is shipped.")
+        # Another process may promote meanwhile: what it made live is not taken back.
+        if version == live or registry.promote(version, over=live):
+            return registry
 
 
 def open_store(settings: Settings) -> Store:

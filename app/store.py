@@ -117,10 +117,11 @@ class Store:
         *where: ColumnElement[bool],
         values: dict[str, Any],
         told: Sequence[tuple[str, dict[str, Any]]] = (),
+        vital: bool = False,
     ) -> bool:
         """Change a job if it is as `where` says, and tell it in events: their kind, their data.
 
-        Says whether it was changed.
+        What is vital may use the reserve. Says whether the job was changed.
         """
         change = update(Job).where(Job.id == job_id, *where).values(**values)
 
@@ -130,7 +131,7 @@ class Store:
                 session.add(Event(job_id=job_id, at=now(), kind=kind, data=data))
             return changed
 
-        return self._in_any_case(work)
+        return self._write_once(work) if not vital else self._in_any_case(work)
 
     def events(
         self, job_id: str, after: int = 0, kind: str | None = None, limit: int = 1000
@@ -185,11 +186,13 @@ class Store:
     def _in_any_case(self, work: Callable[[Session], ResultT]) -> ResultT:
         """Do it in a transaction, and again with the reserve's room where the disk is full."""
         try:
-            with self._write.begin() as session:
-                return work(session)
+            return self._write_once(work)
         except DiskFull:
             if self.reserve is None or not self.reserve.give_up():
                 raise
+        return self._write_once(work)
+
+    def _write_once(self, work: Callable[[Session], ResultT]) -> ResultT:
         with self._write.begin() as session:
             return work(session)
 

@@ -66,7 +66,7 @@ MUCH = [("batch", {"text": "x" * 100_000})]
 
 
 def test_what_becomes_of_a_job_is_told_though_the_disk_is_full(full):
-    assert full.change_job("job", values={"status": "failed"}, told=MUCH)
+    assert full.change_job("job", values={"status": "failed"}, told=MUCH, vital=True)
     assert full.job("job").status == "failed"
     assert full.events("job")[-1].data == MUCH[0][1]
     assert not full.reserve.path.exists()
@@ -75,8 +75,15 @@ def test_what_becomes_of_a_job_is_told_though_the_disk_is_full(full):
 def test_without_a_reserve_it_is_refused_and_nothing_is_half_done(full):
     full.reserve = None
     with pytest.raises(DiskFull, match="database or disk is full"):
-        full.change_job("job", values={"status": "failed"}, told=MUCH)
+        full.change_job("job", values={"status": "failed"}, told=MUCH, vital=True)
     assert full.job("job").status == "queued"
+
+
+def test_progress_does_not_use_it(full):
+    with pytest.raises(DiskFull):
+        full.change_job("job", values={"attempt": 2}, told=MUCH)
+    assert full.reserve.path.exists()
+    assert full.job("job").attempt == 0
 
 
 def test_a_new_job_does_not_use_it(full):

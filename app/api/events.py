@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
 from app.api import problems, schemas
-from app.api.services import MayChange, Services, ServicesDep
+from app.api.services import UNBUFFERED, MayChange, Services, ServicesDep
 from app.tables import Event
 from app.train import job as jobs
 
@@ -27,8 +27,6 @@ STREAMED: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {STREAM: {"schema": {"type": "string"}}}},
     204: {"description": "The job has ended, and the last event was seen: do not connect again"},
 }
-# A proxy that collects what it passes on would hold events back.
-UNBUFFERED: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 LARGEST: Final = 2**63 - 1
 Number = Annotated[int, Query(ge=0, le=LARGEST, description="id of the last event seen")]
 
@@ -52,13 +50,13 @@ async def events(
     A stream goes on after `Last-Event-ID`, says a comment every 15 s where nothing happens, and
     ends after the last `status`.
     """
-    job = await asyncio.to_thread(jobs.get, services.store, job_id)
+    await asyncio.to_thread(jobs.get, services.store, job_id)
     if not _wants_stream(request.headers.get("accept", "")):
         found = await asyncio.to_thread(services.store.events, job_id, after, limit=limit + 1)
         data = [schemas.Event.model_validate(each) for each in found[:limit]]
         return schemas.Events(data=data, has_more=len(found) > limit)
     seen = after if last_event_id is None else last_event_id
-    if jobs.Status(job.status).is_final and not await services.feed.page(job_id, seen):
+    if await services.feed.is_over(job_id, seen):
         return Response(status_code=204)  # an EventSource connects again on anything else
     return StreamingResponse(_stream(services, job_id, seen), 200, UNBUFFERED, STREAM)
 

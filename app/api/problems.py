@@ -99,7 +99,7 @@ async def _storage(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, OSError) or error.errno not in UNWRITABLE:
         return await _defect(request, error)
     log.error("%s %s: %s", request.method, request.url.path, error)
-    return response(NotReady(f"The state folder cannot be written: {error.strerror}."))
+    return response(NotReady(f"The state folder cannot be used: {error.strerror}."))
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:

@@ -6,7 +6,7 @@ may make. This module does not know what routes do with them.
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
@@ -18,6 +18,9 @@ from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
 from app.train.feed import Feed
+
+# For answers that come bit by bit: a proxy that collects them would hold them back.
+UNBUFFERED: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 @dataclass(frozen=True)

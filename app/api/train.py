@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from app.api import body, problems, schemas
-from app.api.services import MayChange, Services, ServicesDep
+from app.api.services import UNBUFFERED, MayChange, Services, ServicesDep
 from app.train import job as jobs
 from app.train import log
 from app.train.hyperparameters import Hyperparameters
@@ -23,6 +23,7 @@ router = APIRouter(
 )
 
 WANTED: Final = body.documented(Hyperparameters, required=False)
+TEXT: Final = "text/plain; charset=utf-8"
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
@@ -89,7 +90,7 @@ async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> 
     """The tutorial's own lines; with `follow`, as they come, until the job has ended."""
     await asyncio.to_thread(jobs.get, services.store, job_id)
     if follow:
-        return StreamingResponse(_follow(services, job_id), media_type="text/plain; charset=utf-8")
+        return StreamingResponse(_follow(services, job_id), 200, UNBUFFERED, TEXT)
     lines = await asyncio.to_thread(lambda: [*log.whole(services.store, job_id)])
     return PlainTextResponse("".join(lines))
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import torch
 
-from app.errors import Conflict, NotReady
+from app.errors import Conflict, NotFound, NotReady
 from app.net import SIDE, MyNet
 from app.predict.model import Answer, Model
 from app.registry import Registry
@@ -55,6 +55,19 @@ class Live:
         self.registry.path(version)  # one that was removed answers no more, loaded or not
         model = self._model
         return model if model and model.version == version else self.other(version)
+
+    def begin(self) -> None:
+        """Load what is live, or what was before it where that does not answer.
+
+        Raises NotReady, Conflict where none of them does.
+        """
+        for version in self.registry.history():
+            try:
+                self._swap(self._load(version))
+                return
+            except (Conflict, NotFound) as error:
+                log.error("%s", error)
+        self.refresh()
 
     def refresh(self) -> None:
         """Make live what CURRENT names. Raises NotReady, NotFound, Conflict."""

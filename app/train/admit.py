@@ -22,9 +22,9 @@ from pydantic import BaseModel
 from app.durable import TEMPORARY, sweep
 from app.errors import Busy, FieldError, InvalidField, MalformedRequest, NotReady, Refusal
 from app.settings import Settings
+from app.train.process import beside_the_server, give_way
 
 COMMAND: Final = (sys.executable, "-m", "app.train.appraise")
-NICENESS: Final = 10
 LIMIT: Final = 300.0
 PATIENCE: Final = 30.0
 LOCK: Final = ".lock"
@@ -106,13 +106,10 @@ def _fill(file: IO[bytes], content: bytes) -> None:
 
 @asynccontextmanager
 async def _appraiser() -> AsyncIterator[Process]:
-    # As for a training: idle threads do not spin, a terminal's Ctrl-C is for the server alone.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True
+        *COMMAND, stdin=PIPE, stdout=PIPE, **beside_the_server()
     )
-    with suppress(ProcessLookupError):  # from here, since its imports take cores, too
-        os.setpriority(os.PRIO_PROCESS, process.pid, os.nice(0) + NICENESS)
+    give_way(process.pid)
     try:
         yield process
     finally:

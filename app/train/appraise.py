@@ -6,7 +6,6 @@ became, with a card, not live; or why it became none. This module does not know 
 """
 
 import logging
-import math
 import os
 import sys
 import threading
@@ -56,11 +55,10 @@ def _admit(candidate: Candidate) -> int:
 def _card(candidate: Candidate, weights: dict[str, Tensor], dataset: Dataset) -> Card:
     model = MyNet()
     model.load_state_dict(weights)
-    metrics = evaluate.measure(model, dataset, torch.device("cpu"))
-    if not math.isfinite(metrics.test_loss + metrics.energy_threshold):
-        raise ForeignWeights(
-            candidate.path, "holds weights so large that MyNet's answers are not finite numbers"
-        )
+    try:
+        metrics = evaluate.measure(model, dataset, torch.device("cpu"))
+    except evaluate.NotFinite as error:
+        raise ForeignWeights(candidate.path, str(error)) from error
     return Card(
         **metrics.model_dump(),
         origin=candidate.origin,

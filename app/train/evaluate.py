@@ -4,6 +4,7 @@ What enters: a network and labelled digits. What leaves: metrics. This module do
 the network comes from, nor what follows from its metrics.
 """
 
+from math import isfinite
 from typing import Final, NamedTuple
 
 import torch
@@ -18,6 +19,10 @@ CHUNK: Final = 2000
 CALIBRATION_IMAGES: Final = 10_000
 REFUSED_SHARE: Final = 0.005
 BINS: Final = 15
+
+
+class NotFinite(Exception):
+    """A network whose answers are not finite numbers."""
 
 
 class Score(NamedTuple):
@@ -40,7 +45,7 @@ def score(model: MyNet, digits: Digits, device: torch.device) -> Score:
 
 
 def measure(model: MyNet, data: Dataset, device: torch.device) -> Metrics:
-    """Evaluate for the card, on the test images.
+    """Evaluate for the card, on the test images. Raises NotFinite.
 
     The threshold under which an image does not look like a digit is a quantile of the logits'
     energy over training images (Liu et al. 2020, "Energy-based Out-of-distribution Detection").
@@ -50,12 +55,15 @@ def measure(model: MyNet, data: Dataset, device: torch.device) -> Metrics:
     cells = data.test.labels * DIGITS + logits.argmax(1)
     confusion = torch.bincount(cells, minlength=DIGITS**2).view(DIGITS, DIGITS)
     known = logits_of(model, data.train.pixels[:CALIBRATION_IMAGES], device).logsumexp(1)
+    threshold = known.quantile(REFUSED_SHARE).item()
+    if not isfinite(loss + threshold):
+        raise NotFinite("holds weights so large that MyNet's answers are not finite numbers")
     return Metrics(
         test_accuracy=accuracy,
         test_loss=loss,
         calibration_error=calibration_error(logits, data.test.labels),
         confusion=confusion.tolist(),
-        energy_threshold=known.quantile(REFUSED_SHARE).item(),
+        energy_threshold=threshold,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from app.errors import NotReady
 from app.store import Store
 from app.tables import Event
+from app.train import job as jobs
 from app.train.job import Status
 
 POLL: Final = 0.25
@@ -50,7 +51,10 @@ class Feed:
         told = clock()
         while not until.is_set():
             page = await self._patiently(job_id, after)
-            if page or clock() - told >= HEARTBEAT:
+            quiet = not page and clock() - told >= HEARTBEAT
+            if quiet and await self.is_over(job_id, after):
+                return
+            if page or quiet:
                 yield page
                 told = clock()
             if page:
@@ -60,6 +64,13 @@ class Feed:
             else:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(until.wait(), POLL)
+
+    async def is_over(self, job_id: str, after: int) -> bool:
+        """Say whether the job has ended, and nothing came after that number. Raises NotReady."""
+        job = await asyncio.to_thread(jobs.get, self.store, job_id)
+        if not Status(job.status).is_final:
+            return False
+        return not await asyncio.to_thread(self.store.events, job_id, after, limit=1)
 
     async def _patiently(self, job_id: str, after: int) -> Sequence[Event]:
         try:

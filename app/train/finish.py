@@ -43,9 +43,9 @@ def _stored(attempt: Attempt) -> Card | None:
 def _store(attempt: Attempt, model: MyNet, dataset: Dataset, epochs: Sequence[EpochRecord]) -> Card:
     try:
         weights = check_weights(model.state_dict())
-    except BadWeights as error:
-        raise Diverged(f"The training left the finite numbers: {error}.") from error
-    metrics = evaluate.measure(model, dataset, attempt.device)
+        metrics = evaluate.measure(model, dataset, attempt.device)
+    except (BadWeights, evaluate.NotFinite) as error:
+        raise Diverged(f"The training left the finite numbers: the network {error}.") from error
     attempt.begin_finish()
     card = Card(
         **metrics.model_dump(),

@@ -16,8 +16,10 @@ training process names its attempt, too, so that what an older attempt still wri
 """
 
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement
@@ -126,7 +128,9 @@ def got_further(store: Store, job_id: str, attempt: int) -> None:
 
 
 def begin_finish(store: Store, job_id: str, attempt: int) -> None:
-    """From here on the job cannot be cancelled: its version is being stored. Raises Superseded."""
+    """From here on the job cannot be cancelled or paused: its version is being stored, and may be
+    live before the job says so, whatever becomes of its process. Raises Superseded.
+    """
     _change(store, job_id, attempt, {"finishing": True})
 
 
@@ -148,7 +152,7 @@ def release(store: Store, job: Job) -> bool:
 
     Says False where another has taken it over, or ended it.
     """
-    values = {"not_before": now(), "finishing": False}
+    values = {"not_before": now()}
     return _move(store, job.id, Status.QUEUED, values, *_runs(job.attempt))
 
 
@@ -156,7 +160,8 @@ def bury(store: Store, job: Job, exit_code: int) -> None:
     """Queue a running job again since its process died, or fail it after too many deaths."""
     deaths = job.deaths + 1
     if deaths < MOST_DEATHS:
-        _retry(store, job.id, job.attempt, deaths, {"deaths": deaths})
+        reason = f"The training process died (exit code {exit_code})."
+        _retry(store, job.id, job.attempt, deaths, {"deaths": deaths}, reason)
     else:
         message = f"The training process died {deaths} times without getting any further"
         fail(store, job.id, job.attempt, "process_died", f"{message} (exit code {exit_code}).")
@@ -166,15 +171,17 @@ def stumble(store: Store, job_id: str, attempt: int, code: str, message: str) ->
     """Queue a running job again since it raised an exception, or fail it the third time."""
     stumbles = get(store, job_id).stumbles + 1
     if stumbles < MOST_STUMBLES:
-        _retry(store, job_id, attempt, stumbles, {"stumbles": stumbles})
+        _retry(store, job_id, attempt, stumbles, {"stumbles": stumbles}, message)
     else:
         fail(store, job_id, attempt, code, message)
 
 
-def _retry(store: Store, job_id: str, attempt: int, times: int, values: dict[str, Any]) -> None:
+def _retry(
+    store: Store, job_id: str, attempt: int, times: int, values: dict[str, Any], reason: str
+) -> None:
     back_off = timedelta(seconds=min(LONGEST_BACK_OFF, 0.5 * 2**times))
-    values = {"not_before": now() + back_off, "finishing": False, **values}
-    _move(store, job_id, Status.QUEUED, values, *_runs(attempt))
+    values = {"not_before": now() + back_off, **values}
+    _move(store, job_id, Status.QUEUED, values, *_runs(attempt), told={"reason": reason})
 
 
 def _change(
@@ -184,7 +191,8 @@ def _change(
     values: dict[str, Any],
     *told: tuple[str, dict[str, Any]],
 ) -> None:
-    if not store.change_job(job_id, *_runs(attempt), values=values, told=told):
+    final = "status" in values
+    if not store.change_job(job_id, *_runs(attempt), values=values, told=told, vital=final):
         raise Superseded(job_id)
 
 
@@ -205,24 +213,29 @@ def _wish(
     moved = _move(store, job_id, to, values, Job.finishing.is_(False), *where)
     job = get(store, job_id)
     if not moved:
-        state = (
-            "storing its version" if job.finishing and job.status == Status.RUNNING else job.status
-        )
+        storing = job.finishing and not Status(job.status).is_final
+        state = "storing its version" if storing else job.status
         raise Conflict(f"The job is {state}; it cannot be {wrong}.")
     return job
 
 
 def _move(
-    store: Store, job_id: str, to: Status, values: dict[str, Any], *where: ColumnElement[bool]
+    store: Store,
+    job_id: str,
+    to: Status,
+    values: dict[str, Any],
+    *where: ColumnElement[bool],
+    told: Mapping[str, Any] = MappingProxyType({}),
 ) -> bool:
     sources = [status for status in Status if to in TRANSITIONS[status]]
-    told = {"status": to} | {name: values[name] for name in ("attempt", "error") if name in values}
+    known: dict[str, Any] = {n: values[n] for n in ("attempt", "error") if n in values}
     return store.change_job(
         job_id,
         Job.status.in_(sources),
         *where,
         values={"status": to, **values},
-        told=[("status", told)],
+        told=[("status", {"status": to, **known, **told})],
+        vital=True,
     )
 
 

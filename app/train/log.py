@@ -1,7 +1,7 @@
 """The tutorial's log of a job, from its events.
 
-What enters: events. What leaves: lines. This module does not know where events come from, nor who
-reads the lines.
+What enters: events, or the job whose events they are. What leaves: lines. This module does not know
+who reads them.
 """
 
 from collections.abc import Iterable, Iterator

@@ -28,7 +28,6 @@ from app.train.attempt import Attempt, Diverged, Stopped
 from app.train.finish import finish
 from app.train.training import Training
 
-NICENESS: Final = 10
 # Shorter than the supervisor's patience; what is lost by it is trained again, exactly.
 GRACE: Final = 2.0
 CANNOT_WRITE: Final = os.EX_IOERR
@@ -46,7 +45,6 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     settings = assignment.settings
     logs.configure(settings.log_level, settings.log_format)
-    os.nice(NICENESS)
     torch.set_num_threads(settings.effective_train_threads)
     run(assignment, stop)
 

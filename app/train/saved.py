@@ -10,7 +10,7 @@ ended.
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
@@ -67,7 +67,12 @@ def save(path: Path, model: nn.Module, optimizer: Optimizer, position: Position)
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "position": {**asdict(position), "losses": [loss.item() for loss in position.losses]},
+        "position": {
+            "epoch": position.epoch,
+            "random": position.random,
+            "losses": [loss.item() for loss in position.losses],
+            "seconds": position.seconds,
+        },
         "threads": torch.get_num_threads(),
     }
     # Through memory, so that a full disk is an OSError and not one of torch's own.

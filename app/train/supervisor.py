@@ -18,6 +18,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, TextIO, cast
 
+from app import durable
 from app.errors import NotReady
 from app.settings import Settings
 from app.store import Store
@@ -27,6 +28,7 @@ from app.train import saved
 from app.train.assignment import Assignment
 from app.train.job import Status
 from app.train.lease import Lease
+from app.train.process import beside_the_server, give_way
 
 POLL: Final = 0.25
 PATIENCE: Final = 5.0
@@ -103,9 +105,12 @@ class Supervisor:
             self._job = None
 
     def _sweep(self) -> None:
-        """Forget what jobs told long ago, and keep some room for bad days."""
+        """Remove what nobody needs any more, and keep some room for bad days."""
         if time.monotonic() >= self._sweep_at:
             self._sweep_at = time.monotonic() + SWEEP_EVERY
+            durable.sweep(self.settings.state_dir)
+            if self._process is None:
+                saved.sweep(self.settings.jobs_dir, self._is_unfinished)
             if self.store.reserve:
                 self.store.reserve.keep()
             self.store.forget_events(now() - timedelta(days=self.settings.keep_events_days))
@@ -168,15 +173,13 @@ class Supervisor:
 
 
 def _launch(assignment: Assignment) -> subprocess.Popen[str]:
-    # Threads that wait by spinning would take the core that predictions need. A session of its own
-    # keeps a terminal's Ctrl-C away: the process ends with its supervisor, in order.
     process = subprocess.Popen(
         [sys.executable, "-m", "app.train.run"],
         stdin=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
-        start_new_session=True,
+        **beside_the_server(),
     )
+    give_way(process.pid)
     _pipe(process).write(assignment.model_dump_json() + "\n")
     _pipe(process).flush()
     return process

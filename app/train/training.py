@@ -36,13 +36,11 @@ class Training:
         shown = attempt.job.progress or {"epoch": -1, "batch": 0}
         self.shown = (shown["epoch"], shown["batch"])
         self.setup, self.position = self._begin()
-        self.batches = len(self.setup.batches)
-        self.clock = Clock(self.position, self.batches, attempt.wanted.epochs)
+        self.clock = Clock(self.position, len(self.setup.batches), attempt.wanted.epochs)
 
     def run(self) -> MyNet:
         """Train to the end. Raises Diverged, Stopped, Superseded."""
-        if self.position.batches_done == self.batches:
-            self._end_epoch()
+        self._catch_up()
         try:
             for step in fit(
                 self.setup.model,
@@ -54,9 +52,20 @@ class Training:
             ):
                 self._follow(step)
         except Superseded:  # paused, perhaps: what was done since the last save shall not be lost
-            self._save()
+            # At its end, an epoch's random state is spent: it is trained again from the last save.
+            if self.position.batches_done < len(self.setup.batches):
+                self._save()
             raise
         return self.setup.model
+
+    def _catch_up(self) -> None:
+        """Tell of the last batch, where the attempt before was paused when it wanted to."""
+        done = self.position.batches_done
+        if done:
+            loss = self.position.losses[-1]
+            last = Step(self.position.epoch, done, len(self.setup.batches), loss)
+            if last.is_logged:
+                self._tell(last)
 
     def _follow(self, step: Step) -> None:
         self.position.losses.append(step.loss)
@@ -71,22 +80,27 @@ class Training:
 
     def _tell(self, step: Step) -> None:
         loss = step.loss.item()
-        if not math.isfinite(loss):
-            raise Diverged(
-                f"The loss became {loss} in epoch {step.epoch}, batch {step.batch}: "
-                f"try a learning_rate below {self.attempt.wanted.learning_rate}."
-            )
+        self._check(loss, f"in epoch {step.epoch}, batch {step.batch}")
         # A resumed job repeats what it has shown, exactly.
         if (step.epoch, step.batch) > self.shown:
             told = {"epoch": step.epoch, "batch": step.batch, "loss": loss}
             self.attempt.record("batch", told, progress=self.clock.progress(step))
 
+    def _check(self, loss: float, where: str) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"The loss became {loss} {where}: "
+                f"try a learning_rate below {self.attempt.wanted.learning_rate}."
+            )
+
     def _end_epoch(self) -> None:
         scored = evaluate.score(self.setup.model, self.dataset.test, self.attempt.device)
+        train_loss = torch.stack([loss.cpu() for loss in self.position.losses]).mean().item()
+        self._check(train_loss + scored.loss, f"in epoch {self.position.epoch}")
         if self.position.epoch >= len(self.epochs):
             ended = EpochRecord(
                 epoch=self.position.epoch,
-                train_loss=torch.stack([loss.cpu() for loss in self.position.losses]).mean().item(),
+                train_loss=train_loss,
                 test_loss=scored.loss,
                 test_accuracy=scored.accuracy,
                 seconds=self.position.seconds + self.clock.lap(),
@@ -143,7 +157,7 @@ class Clock:
     def progress(self, step: Step) -> dict[str, float]:
         """Say how far the job is; `eta` is in seconds, at the speed of this attempt so far."""
         steps, last = step.epoch * self.batches + step.batch, self.epochs * self.batches
-        seconds_per_step = (time.monotonic() - self.started) / (steps - self.first)
+        seconds_per_step = (time.monotonic() - self.started) / max(1, steps - self.first)
         return {
             "epoch": step.epoch,
             "epochs": self.epochs,

@@ -50,7 +50,7 @@ def test_every_refusal_is_a_problem(raising, refusal):
 def test_a_full_disk_is_a_503_in_words(raising, caplog):
     answer = raising.get("/raise/full")
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
-    assert answer.json()["detail"] == "The state folder cannot be written: No space left on device."
+    assert answer.json()["detail"] == "The state folder cannot be used: No space left on device."
     assert "/a/secret/path" in caplog.text
 
 

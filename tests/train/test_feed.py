@@ -133,6 +133,23 @@ def test_silence_is_told_now_and_then(store, running, monkeypatch):
     assert [list(page) for page in silence] == [[], []]
 
 
+def test_who_asks_for_what_will_never_come_is_not_kept_for_ever(store, running, monkeypatch):
+    monkeypatch.setattr(feeds, "HEARTBEAT", 0.05)
+    jobs.cancel(store, running[0])
+    assert asyncio.run(asyncio.wait_for(listen(Feed(store), running[0], 10**9), 30)) == []
+
+
+def test_a_job_is_over_when_it_has_ended_and_all_was_seen(store, running):
+    async def over(after):
+        return await Feed(store).is_over(running[0], after)
+
+    assert not asyncio.run(over(10**9))
+    jobs.cancel(store, running[0])
+    last = store.events(running[0])[-1].number
+    assert not asyncio.run(over(last - 1))
+    assert asyncio.run(over(last))
+
+
 def test_it_ends_when_the_service_does(store, running):
     async def scenario():
         until = asyncio.Event()

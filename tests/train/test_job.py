@@ -115,7 +115,7 @@ def test_a_job_that_is_storing_its_version_cannot_be_cancelled(store):
 
 
 @pytest.mark.parametrize("how", ["release", "bury", "stumble"])
-def test_a_job_that_is_queued_again_while_storing_can_be_cancelled(store, how):
+def test_a_job_whose_version_may_be_live_is_not_cancelled_whatever_became_of_it(store, how):
     job_id, attempt = running(store)
     jobs.begin_finish(store, job_id, attempt)
     if how == "release":
@@ -124,7 +124,9 @@ def test_a_job_that_is_queued_again_while_storing_can_be_cancelled(store, how):
         jobs.bury(store, store.job(job_id), -9)
     else:
         jobs.stumble(store, job_id, attempt, "code", "a reason")
-    assert jobs.cancel(store, job_id).status == "cancelled"
+    with pytest.raises(Conflict, match="storing its version; it cannot be cancelled"):
+        jobs.cancel(store, job_id)
+    jobs.succeed(store, job_id, jobs.start(store, store.job(job_id)), {"version": 2})
 
 
 def test_stopping_the_service_never_counts_against_a_job(store):
@@ -146,6 +148,16 @@ def test_a_job_whose_process_dies_goes_on_after_a_pause(store):
     job = store.job(job_id)
     assert (job.status, job.deaths) == ("queued", 1)
     assert store.next_job(Status.QUEUED) is None, "it waits before it tries again"
+
+
+def test_why_a_job_is_tried_again_is_told(store):
+    job_id, attempt = running(store)
+    jobs.bury(store, store.job(job_id), -9)
+    attempt = jobs.start(store, store.job(job_id))
+    jobs.stumble(store, job_id, attempt, "code", "a reason")
+    told = [event.data.get("reason") for event in store.events(job_id, kind="status")]
+    reasons = ["The training process died (exit code -9).", "a reason"]
+    assert told == [None, None, reasons[0], None, reasons[1]]
 
 
 def test_ten_deaths_without_progress_fail_a_job(store):

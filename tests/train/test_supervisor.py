@@ -145,6 +145,21 @@ def test_saved_states_of_ended_jobs_are_removed(settings, store, launch):
     assert (settings.jobs_dir / f"{job}.pt").exists()
 
 
+def test_leftovers_are_removed_at_the_start(settings, store):
+    paused, ended = create(store), create(store)
+    jobs.start(store, store.job(paused))
+    jobs.pause(store, paused)
+    jobs.cancel(store, ended)
+    settings.jobs_dir.mkdir(parents=True)
+    for job in (paused, ended):
+        (settings.jobs_dir / f"{job}.pt").write_text("")
+    (settings.state_dir / ".supervisor.1234.tmp").write_text("")
+    with Supervisor(settings, store):
+        until(lambda: not (settings.jobs_dir / f"{ended}.pt").exists())
+    assert (settings.jobs_dir / f"{paused}.pt").exists()
+    assert not (settings.state_dir / ".supervisor.1234.tmp").exists()
+
+
 def test_a_long_queue_keeps_all_its_saved_states(settings, store):
     ids = [jobs.create(store, Hyperparameters(), most_queued=999, key=None).id for _ in range(120)]
     settings.jobs_dir.mkdir(parents=True)

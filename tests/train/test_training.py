@@ -93,6 +93,14 @@ def test_a_cancelled_job_stops_and_leaves_no_version(start, store, registry):
     assert store.job(attempt.job.id).status == "cancelled"
 
 
+def test_answers_that_are_no_numbers_fail_and_leave_no_version(start, registry, store):
+    attempt = start(epochs=1, batch_size=60_000, learning_rate=1e12, seed=0, promote="always")
+    with pytest.raises(Diverged):
+        attempt.run()
+    assert registry.versions() == [1]
+    assert events(store, attempt.job.id, "epoch") == []
+
+
 def test_a_loss_that_is_no_number_fails_with_advice(start, registry):
     attempt = start(learning_rate=1e30)
     before = registry.versions()
