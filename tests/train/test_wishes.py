@@ -1,0 +1,120 @@
+"""What clients wish for a job: cancel, pause, resume, in every state."""
+
+import pytest
+
+from app.errors import Conflict, NotFound
+from app.train import job as jobs
+from app.train.job import Status, Superseded
+from tests.train.test_job import create, running, statuses
+
+
+def test_a_queued_job_is_cancelled_and_never_starts(store):
+    job = create(store)
+    assert jobs.cancel(store, job.id).status == "cancelled"
+    assert jobs.start(store, job) is None
+    assert store.next_job(Status.QUEUED) is None
+
+
+def test_what_a_cancelled_job_still_writes_is_refused(store):
+    job_id, attempt = running(store)
+    jobs.cancel(store, job_id)
+    with pytest.raises(Superseded):
+        jobs.record(store, job_id, attempt, "batch", {}, progress={})
+    with pytest.raises(Superseded):
+        jobs.succeed(store, job_id, attempt, {})
+    jobs.fail(store, job_id, attempt, "code", "message")
+    assert statuses(store, job_id) == ["queued", "running", "cancelled"]
+
+
+def test_a_job_that_is_storing_its_version_cannot_be_cancelled(store):
+    job_id, attempt = running(store)
+    jobs.begin_finish(store, job_id, attempt)
+    with pytest.raises(Conflict, match="storing its version"):
+        jobs.cancel(store, job_id)
+    jobs.succeed(store, job_id, attempt, {"version": 2})
+    with pytest.raises(Conflict, match="succeeded"):
+        jobs.cancel(store, job_id)
+    job = store.job(job_id)
+    assert (job.status, job.result, job.finished_at is None) == ("succeeded", {"version": 2}, False)
+
+
+@pytest.mark.parametrize("how", ["release", "bury", "stumble"])
+def test_a_job_whose_version_may_be_live_is_not_cancelled_whatever_became_of_it(store, how):
+    job_id, attempt = running(store)
+    jobs.begin_finish(store, job_id, attempt)
+    if how == "release":
+        jobs.release(store, store.job(job_id))
+    elif how == "bury":
+        jobs.bury(store, store.job(job_id), -9)
+    else:
+        jobs.stumble(store, job_id, attempt, "code", "a reason")
+    with pytest.raises(Conflict, match="storing its version; it cannot be cancelled"):
+        jobs.cancel(store, job_id)
+    jobs.succeed(store, job_id, jobs.start(store, store.job(job_id)), {"version": 2})
+
+
+def test_a_running_job_is_paused_and_resumed(store):
+    job_id, attempt = running(store)
+    assert jobs.pause(store, job_id).status == "paused"
+    assert store.next_job(Status.QUEUED) is None, "it waits for its client"
+    with pytest.raises(Superseded):
+        jobs.record(store, job_id, attempt, "batch", {}, progress={})
+    assert jobs.resume(store, job_id).status == "queued"
+    assert store.next_job(Status.QUEUED).id == job_id
+    assert jobs.start(store, store.job(job_id)) == attempt + 1
+    assert statuses(store, job_id) == ["queued", "running", "paused", "queued", "running"]
+
+
+def test_a_resumed_job_keeps_its_place(store):
+    first, _ = running(store)
+    create(store)
+    jobs.pause(store, first)
+    jobs.resume(store, first)
+    assert store.next_job(Status.QUEUED).id == first
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize(
+    ("wish", "allowed"),
+    [
+        (jobs.cancel, {"queued", "running", "paused"}),
+        (jobs.pause, {"running"}),
+        (jobs.resume, {"paused"}),
+    ],
+)
+def test_every_wish_in_every_state(store, wish, allowed, status):
+    job = create(store)
+    store.change_job(job.id, values={"status": status})
+    if status in allowed:
+        assert wish(store, job.id).status != status
+    else:
+        with pytest.raises(Conflict, match=f"The job is {status}; it cannot be {wish.__name__}"):
+            wish(store, job.id)
+        assert store.job(job.id).status == status
+
+
+def test_a_job_that_is_storing_its_version_cannot_be_paused(store):
+    job_id, attempt = running(store)
+    jobs.begin_finish(store, job_id, attempt)
+    with pytest.raises(Conflict, match="storing its version; it cannot be paused"):
+        jobs.pause(store, job_id)
+
+
+@pytest.mark.parametrize("how", ["release", "bury", "stumble"])
+def test_whatever_becomes_of_the_process_a_paused_job_stays_paused(store, how):
+    job_id, attempt = running(store)
+    before = store.job(job_id)
+    jobs.pause(store, job_id)
+    if how == "release":
+        assert not jobs.release(store, before)
+    elif how == "bury":
+        jobs.bury(store, before, -9)
+    else:
+        jobs.stumble(store, job_id, attempt, "code", "a reason")
+    assert store.job(job_id).status == "paused"
+
+
+@pytest.mark.parametrize("call", [jobs.get, jobs.cancel, jobs.pause, jobs.resume])
+def test_an_unknown_job_is_not_found(store, call):
+    with pytest.raises(NotFound, match="no job 'x'"):
+        call(store, "x")
