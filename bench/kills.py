@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from bench.soak import VICTIMS, Outcome, Soak, uninterrupted
-from bench.witness import Where
+from bench.soak import VICTIMS, Soak, uninterrupted
+from bench.witness import Outcome, Where
 from tests.service.running import are_gone
 
 KILLS: Final = int(os.environ.get("BENCH_KILLS", "50"))

@@ -11,9 +11,9 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from bench.witness import Hit, Witness
+from bench.witness import FINAL, PATIENCE, Hit, Outcome, Witness
 from tests.service.running import Service, serving
 
 KINDS: Final = (
@@ -27,18 +27,6 @@ VICTIMS: Final = ("training process", "server", "both")
 # saved, the last batch has been told of, the version has been stored.
 MOMENTS: Final = {"begun": 10.0, "saved": 1.5, "trained": 0.5, "stored": 0.02}
 GLANCE: Final = 0.25
-FINAL: Final = ("succeeded", "failed", "cancelled")
-PATIENCE: Final = 300
-
-
-class Outcome(NamedTuple):
-    """What must be the same, whoever was killed meanwhile."""
-
-    status: str
-    weights: list[str]
-    promoted: bool
-    epochs: list[tuple[float, ...]]
-    log: str
 
 
 class Soak:
@@ -54,12 +42,12 @@ class Soak:
     def run(self, kills: int) -> list[Outcome]:
         """Kill so many times, then let all jobs end."""
         while len(self.hits) < kills:
-            with serving(self.state) as service:
+            with serving(self.state, keep_versions=1000) as service:
                 while len(self.hits) < kills and service.process.poll() is None:
                     self.kill_once(service)
                     self.trainings.update(service.trainings)
-        with serving(self.state) as service:
-            outcomes = [outcome(service, job, self.witness) for job in self.jobs]
+        with serving(self.state, keep_versions=1000) as service:
+            outcomes = [self.witness.outcome(service, job) for job in self.jobs]
             self.trainings.update(service.trainings)
             service.end()
         return outcomes
@@ -67,7 +55,7 @@ class Soak:
     def kill_once(self, service: Service) -> None:
         """Kill at a drawn moment, if it comes and the victim still lives."""
         victim, moment = self.draw.choice(VICTIMS), self.draw.choice(list(MOMENTS))
-        job = self.oldest_open(service)
+        job = self.turn(service)
         if not self.has_come(moment, service, job):
             return
         self.linger(service, job, self.draw.uniform(0, MOMENTS[moment]))
@@ -78,9 +66,12 @@ class Soak:
                 service.end(signal.SIGKILL)
             self.hits.append((victim, job, self.witness.hit(job)))
 
-    def oldest_open(self, service: Service) -> str:
-        """Give the job whose turn it is; another one always waits behind it."""
-        open_jobs = [job for job in self.jobs if not ended(service, job)]
+    def turn(self, service: Service) -> str:
+        """Give the job that runs or will run next; another one always waits behind it."""
+        status = {job: service.get(f"/train/{job}")["status"] for job in self.jobs}
+        # One that waits out its back-off is overtaken by the one behind it.
+        open_jobs = [job for job in self.jobs if status[job] == "running"]
+        open_jobs += [job for job in self.jobs if status[job] == "queued"]
         while len(open_jobs) < 2:
             kind = len(self.jobs) % len(KINDS)
             job = service.post("/train", json.dumps(KINDS[kind]).encode())["id"]
@@ -126,27 +117,11 @@ def ended(service: Service, job: str) -> bool:
     return service.get(f"/train/{job}")["status"] in FINAL
 
 
-def outcome(service: Service, job: str, witness: Witness) -> Outcome:
-    """Wait for a job's end, and give what came of it."""
-    until = time.monotonic() + PATIENCE
-    while (body := witness.look(service, job))["status"] not in FINAL:
-        assert time.monotonic() < until, body
-        time.sleep(0.1)
-    losses = [
-        (epoch["epoch"], epoch["train_loss"], epoch["test_loss"], epoch["test_accuracy"])
-        for epoch in body["epochs"]
-    ]
-    cards = service.get("/models")["data"]
-    weights = [card["weights_digest"] for card in cards if card["job"] == job]
-    promoted = bool(body["result"] and body["result"]["promoted"])
-    return Outcome(body["status"], weights, promoted, losses, witness.logs[job])
-
-
 def uninterrupted(state: Path) -> list[Outcome]:
     """Run each kind of job with nobody killed."""
     witness = Witness(state)
     with serving(state) as service:
         jobs = [service.post("/train", json.dumps(kind).encode())["id"] for kind in KINDS]
-        outcomes = [outcome(service, job, witness) for job in jobs]
+        outcomes = [witness.outcome(service, job) for job in jobs]
         service.end()
     return outcomes

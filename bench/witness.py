@@ -1,14 +1,15 @@
 """What jobs show and save while they and their service are killed: none of it may be taken back.
 
 What enters: a state folder, and the service on it while one lives. What leaves: how often a line
-that was shown was lost or changed, how far a saved state is, and where a kill has hit.
+that was shown was lost or changed, where a kill has hit, and what became of a job.
 """
 
 import os
+import time
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 
@@ -17,6 +18,9 @@ from app.store import Store
 from app.tables import Job
 from app.train.job import Status
 from tests.service.running import Service
+
+FINAL: Final = ("succeeded", "failed", "cancelled")
+PATIENCE: Final = 300
 
 
 class Saved(NamedTuple):
@@ -57,6 +61,16 @@ def saved(state: Path, job: str, epoch: int) -> Saved | None:
     return Saved((status.st_mtime_ns, status.st_ino), batches)
 
 
+class Outcome(NamedTuple):
+    """What must be the same, whoever was killed meanwhile."""
+
+    status: str
+    weights: list[str]
+    promoted: bool
+    epochs: list[tuple[float, ...]]
+    log: str
+
+
 class Witness:
     """Remembers what has been shown, across deaths of the service."""
 
@@ -71,6 +85,21 @@ class Witness:
         self.taken_back += not shown.startswith(self.logs.get(job, ""))
         self.logs[job] = shown
         return service.get(f"/train/{job}")
+
+    def outcome(self, service: Service, job: str) -> Outcome:
+        """Wait for a job's end, and give what came of it."""
+        until = time.monotonic() + PATIENCE
+        while (body := self.look(service, job))["status"] not in FINAL:
+            assert time.monotonic() < until, body
+            time.sleep(0.1)
+        losses = [
+            (epoch["epoch"], epoch["train_loss"], epoch["test_loss"], epoch["test_accuracy"])
+            for epoch in body["epochs"]
+        ]
+        cards = service.get("/models")["data"]
+        weights = [card["weights_digest"] for card in cards if card["job"] == job]
+        promoted = bool(body["result"] and body["result"]["promoted"])
+        return Outcome(body["status"], weights, promoted, losses, self.logs[job])
 
     def hit(self, job_id: str) -> Hit:
         """Say where a kill has hit a job, from what lies on disk."""

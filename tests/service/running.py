@@ -79,12 +79,12 @@ class Service:
 
 
 def are_gone(pids):
-    """Wait for processes to have ended; a child that nobody has waited for has ended, too."""
-    command = ["ps", "-o", "stat=", "-p", ",".join(map(str, pids))]
+    """Wait for training processes to have ended. Their numbers may be others' by then."""
+    command = ["ps", "-o", "args=", "-p", ",".join(map(str, pids))]
 
     def gone():
-        states = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        return all(state.startswith("Z") for state in states.split())
+        alive = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return "app.train.run" not in alive
 
     return comes_true(gone)
 

@@ -7,7 +7,6 @@ import signal
 import time
 from itertools import pairwise
 
-from bench.soak import outcome
 from bench.witness import Witness, saved
 from tests.service.running import are_gone, serving
 
@@ -22,9 +21,9 @@ class Watched:
         self.state, self.job = state, job
         self.seen = []
 
-    def until_saved(self, times):
-        """Wait until so many states more have been seen, and a random moment longer."""
-        until, wanted = time.monotonic() + 120, len(self.seen) + times
+    def until_saved(self):
+        """Wait until one more state has been seen, and a random moment longer."""
+        until, wanted = time.monotonic() + 120, len(self.seen) + 1
         while len(self.seen) < wanted:
             assert time.monotonic() < until
             self.look()
@@ -42,19 +41,19 @@ def test_killed_again_and_again_it_goes_on_from_where_it_was_saved(tmp_path):
     state, wanted = tmp_path / "var", json.dumps(WANTED).encode()
     witness = Witness(state)
     with serving(state) as service:
-        calm = outcome(service, service.post("/train", wanted)["id"], witness)
+        calm = witness.outcome(service, service.post("/train", wanted)["id"])
         job = service.post("/train", wanted)["id"]
         watched = Watched(state, job)
-        watched.until_saved(1)
+        watched.until_saved()
         witness.look(service, job)
         os.kill(service.trainings[-1], signal.SIGKILL)
-        watched.until_saved(1)
+        watched.until_saved()
         witness.look(service, job)
         trainings = service.trainings
         service.end(signal.SIGKILL)
     with serving(state) as service:
-        watched.until_saved(1)
-        killed = outcome(service, job, witness)
+        watched.until_saved()
+        killed = witness.outcome(service, job)
         assert service.get(f"/train/{job}")["attempt"] == 3
         service.end()
     assert killed == calm, "the same weights, losses and log"
