@@ -97,13 +97,14 @@ class Training:
         scored = evaluate.score(self.setup.model, self.dataset.test, self.attempt.device)
         train_loss = torch.stack([loss.cpu() for loss in self.position.losses]).mean().item()
         self._check(train_loss + scored.loss, f"in epoch {self.position.epoch}")
+        seconds = self.position.seconds + self.clock.lap()
         if self.position.epoch >= len(self.epochs):
             ended = EpochRecord(
                 epoch=self.position.epoch,
                 train_loss=train_loss,
                 test_loss=scored.loss,
                 test_accuracy=scored.accuracy,
-                seconds=self.position.seconds + self.clock.lap(),
+                seconds=seconds,
             )
             told = [epoch.model_dump() for epoch in (*self.epochs, ended)]
             self.attempt.record("epoch", told[-1], epochs=told)

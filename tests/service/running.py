@@ -111,7 +111,12 @@ def serving(state: Path, **settings: str) -> Iterator[Service]:
     with (
         log.open("w") as file,
         subprocess.Popen(
-            command, env={**os.environ, **given, **environment}, stderr=file, stdout=file, text=True
+            command,
+            env={**os.environ, **given, **environment},
+            stderr=file,
+            stdout=file,
+            text=True,
+            start_new_session=True,  # its share of the cores is not that of who loads it
         ) as process,
     ):
         try:
