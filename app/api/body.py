@@ -14,17 +14,18 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 
 from app.api.problems import invalid
-from app.errors import FieldError, InvalidField, MalformedRequest
+from app.errors import BodyTooLarge, FieldError, InvalidField, MalformedRequest
 
 MOST_PARTS: Final = 1000
+LARGEST_JSON: Final = 64 * 1024
 FILE: Final = {"type": "string", "format": "binary"}
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class ImageBody(BaseModel):
-    """The JSON form of an upload."""
+    """The JSON form of an upload. Other fields are passed over: there may be a million of them."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     image: str
 
@@ -75,7 +76,10 @@ async def read_json(request: Request, model: type[ModelT]) -> ModelT:
     The Content-Type is not asked for: curl's default says that the body is a form.
     Raises MalformedRequest, InvalidField, BodyTooLarge.
     """
-    return parse(model, await request.body() or b"{}")
+    content = await request.body() or b"{}"
+    if len(content) > LARGEST_JSON:
+        raise BodyTooLarge(f"The JSON body is larger than {LARGEST_JSON} bytes.")
+    return parse(model, content)
 
 
 def parse(model: type[ModelT], body: bytes) -> ModelT:

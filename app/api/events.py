@@ -75,4 +75,5 @@ def _told(page: Sequence[Event]) -> bytes:
 
 def _wants_stream(accept: str) -> bool:
     """Whoever says nothing, as curl does, wants to follow."""
-    return STREAM in accept or "json" not in accept
+    kinds = accept.lower()
+    return STREAM in kinds or "json" not in kinds

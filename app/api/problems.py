@@ -28,6 +28,8 @@ DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
 }
 HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 CLIENT_GONE: Final = 499
+MOST_FIELDS: Final = 10
+LONGEST_NAME: Final = 100
 UNWRITABLE: Final = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG
 }  # fmt: skip
@@ -63,11 +65,14 @@ def response(refusal: Refusal) -> JSONResponse:
 
 
 def invalid(errors: Sequence[Any]) -> Refusal:
-    """Turn pydantic's errors into one refusal: a body that is no JSON, or fields that are wrong."""
+    """Turn pydantic's errors into one refusal: a body that is no JSON, or fields that are wrong.
+
+    Of many fields the first ten are told, of long names their beginnings.
+    """
     for error in errors:
         if error["type"] in ("json_invalid", "model_type", "model_attributes_type"):
             return MalformedRequest(f"The body is not a JSON object: {error['msg']}.")
-    fields = [FieldError(_name(error["loc"]), _message(error)) for error in errors]
+    fields = [FieldError(_name(error["loc"]), _message(error)) for error in errors[:MOST_FIELDS]]
     detail = "; ".join(f"{field}: {message}" for field, message in fields)
     return InvalidField(detail, errors=fields)
 
@@ -132,7 +137,7 @@ def _response(problem: Problem, headers: dict[str, str]) -> JSONResponse:
 
 def _name(location: tuple[str | int, ...]) -> str:
     names = [str(part) for part in location if part not in ("body", "query", "path", "header")]
-    return ".".join(names) or "body"
+    return ".".join(names)[:LONGEST_NAME] or "body"
 
 
 def _message(error: Any) -> str:

@@ -22,7 +22,7 @@ class Hyperparameters(BaseModel):
     recipe: Literal["documented"] = Field("documented", description="the tutorial's loop")
     epochs: int = Field(10, ge=1, le=1000)
     batch_size: int = Field(100, ge=1, le=60_000)
-    learning_rate: float = Field(0.01, gt=0)
+    learning_rate: float = Field(0.01, gt=0, le=1e38, description="a float32")
     momentum: float = Field(0.9, ge=0, lt=1)
     seed: int | None = Field(
         None, ge=0, lt=2**53, description="drawn where it is not given, and recorded"

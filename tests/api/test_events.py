@@ -91,6 +91,7 @@ def test_who_has_seen_all_need_not_come_again(idle, ended):
         ("text/html,*/*;q=0.8", "text/event-stream"),
         ("application/json", "application/json"),
         ("application/json, */*", "application/json"),
+        ("Application/JSON", "application/json"),
         ("application/json, text/event-stream", "text/event-stream"),
     ],
 )

@@ -170,7 +170,7 @@ def test_two_images_belong_to_the_batch(client, seven):
         ("application/json", b'{"image": 7}', 422, "invalid_field"),
         ("application/json", b'{"image": "%%%"}', 422, "invalid_field"),
         ("application/json", b'{"image": "data:image/png,abc"}', 422, "invalid_field"),
-        ("application/json", b'{"image": "", "imgae": ""}', 422, "invalid_field"),
+        ("application/json", b'{"imgae": ""}', 422, "invalid_field"),
         ("application/json", b'{"image": "aGVsbG8="}', 415, "not_an_image"),
     ],
 )

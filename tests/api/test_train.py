@@ -67,6 +67,7 @@ def test_the_content_type_does_not_matter(idle, content_type):
         ('{"batch_size": 60001}', "batch_size"),
         ('{"learning_rate": 0}', "learning_rate"),
         ('{"learning_rate": NaN}', "learning_rate"),
+        ('{"learning_rate": 1e39}', "learning_rate"),
         ('{"momentum": 1}', "momentum"),
         ('{"momentum": -0.1}', "momentum"),
         ('{"seed": -1}', "seed"),
@@ -81,6 +82,16 @@ def test_every_bad_field_is_named(idle, body, field):
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
     assert [each["field"] for each in answer.json()["errors"]] == [field]
     assert idle.get("/train").json()["data"] == []
+
+
+def test_a_body_full_of_unknown_fields_gets_a_small_answer(idle):
+    many = {f"field{number}": 1 for number in range(3000)}
+    answer = idle.post("/train", json=many)
+    assert (answer.status_code, len(answer.json()["errors"])) == (422, 10)
+    named = idle.post("/train", json={"x" * 50_000: 1})
+    assert (named.status_code, len(named.content) < 1000) == (422, True)
+    large = idle.post("/train", json={"note": "x" * 70_000})
+    assert (large.status_code, large.json()["code"]) == (413, "body_too_large")
 
 
 @pytest.mark.parametrize("body", ["{", "[]", "7", '"epochs"', "\x00"])
