@@ -71,7 +71,7 @@ def trained_again(soak: Soak, outcomes: Sequence[Outcome]) -> str:
     """
     least, most, farthest, shown = 0.0, 0.0, 0.0, dict.fromkeys(soak.jobs, 0.0)
     for _, job, hit in soak.hits:
-        lost = 0 if hit.where in (Where.STORED, Where.ENDED) else hit.shown - hit.saved
+        lost = 0 if hit.where in (Where.STORED, Where.ENDED) else max(0.0, hit.shown - hit.saved)
         least += lost if hit.shown > shown[job] else 0
         most, farthest, shown[job] = most + lost, max(farthest, lost), hit.shown
     trained = sum(len(outcome.epochs) for outcome in outcomes)

@@ -106,7 +106,7 @@ class Witness:
         with closing(Store(f"sqlite:///{self.state / 'mynet.db'}")) as store:
             job = store.job(job_id)
         assert job is not None
-        progress = job.progress or {"epoch": 0, "batch": 0, "batches": 1, "fraction": 0}
+        progress = job.progress or {"epoch": 0, "batch": 0, "batches": 600, "fraction": 0}
         epoch = progress["batches"]
         state = saved(self.state, job_id, epoch)
         kept = state.batches / epoch if state else 0
