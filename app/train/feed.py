@@ -36,7 +36,7 @@ class Feed:
         if seen not in self._looks:
             look = asyncio.to_thread(self.store.events, job_id, after, limit=PAGE)
             self._looks[seen] = asyncio.create_task(look)
-            asyncio.get_running_loop().call_later(POLL, self._looks.pop, seen)
+            asyncio.get_running_loop().call_later(POLL, self._looks.pop, seen, None)
         # Shielded, since a listener that leaves must not take the page from the others.
         return await asyncio.shield(self._looks[seen])
 
@@ -49,7 +49,11 @@ class Feed:
         """
         clock = asyncio.get_running_loop().time
         told = clock()
-        while not until.is_set():
+        last_look = False
+        while not last_look:
+            last_look = until.is_set()
+            if last_look:  # a fresh one, so that nothing is left out that was told by now
+                self._looks.pop((job_id, after), None)
             page = await self._patiently(job_id, after)
             quiet = not page and clock() - told >= HEARTBEAT
             if quiet and await self.is_over(job_id, after):

@@ -174,3 +174,14 @@ def test_a_database_that_is_away_is_waited_for(store, running, monkeypatch):
     jobs.cancel(store, running[0])
     events = asyncio.run(listen(Feed(store), running[0]))
     assert told(events) == ["queued", "running", "cancelled"]
+
+
+def test_what_was_told_before_the_service_ends_is_given(store, running):
+    async def scenario():
+        feed, until = Feed(store), asyncio.Event()
+        await feed.page(running[0], store.events(running[0])[-1].number)
+        tell(store, running, 1)
+        until.set()
+        return await asyncio.wait_for(listen(feed, running[0], until=until), 30)
+
+    assert told(asyncio.run(scenario())) == ["queued", "running", 1]
