@@ -76,7 +76,7 @@ def prepare(settings: Settings) -> Registry:
             version = _version_of(settings, settings.checkpoint, registry)
             registry.promote(version)
             log.info("%s is version %d, and live", settings.checkpoint, version)
-    registry.prune(settings.keep_versions)
+        registry.prune(settings.keep_versions)
     return registry
 
 

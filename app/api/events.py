@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
 from app.api import problems, schemas
-from app.api.services import UNBUFFERED, MayChange, Services, ServicesDep
+from app.api.services import UNBUFFERED, Limit, MayChange, Services, ServicesDep
 from app.tables import Event
 from app.train import job as jobs
 
@@ -42,7 +42,7 @@ async def events(
     job_id: str,
     services: ServicesDep,
     after: Number = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+    limit: Limit = 1000,
     last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST)] = None,
 ) -> Response | schemas.Events:
     """Pages for `Accept: application/json`; else the events from `after` on, as they come.
@@ -50,8 +50,8 @@ async def events(
     A stream goes on after `Last-Event-ID`, says a comment every 15 s where nothing happens, and
     ends after the last `status`.
     """
-    await asyncio.to_thread(jobs.get, services.store, job_id)
     if not _wants_stream(request.headers.get("accept", "")):
+        await asyncio.to_thread(jobs.get, services.store, job_id)
         found = await asyncio.to_thread(services.store.events, job_id, after, limit=limit + 1)
         data = [schemas.Event.model_validate(each) for each in found[:limit]]
         return schemas.Events(data=data, has_more=len(found) > limit)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 
 from app.api import problems
 from app.api.schemas import TestImage, TestImages
-from app.api.services import MayChange, ServicesDep
+from app.api.services import Limit, MayChange, ServicesDep
 from app.image.encode import to_data_url
 from app.predict.review import Reviewed
 
@@ -22,7 +22,6 @@ FIRST: Final = -1
 Label = Annotated[int | None, Query(ge=0, le=9, description="what the image shows")]
 Answer = Annotated[int | None, Query(ge=0, le=9, description="what was read; any unless given")]
 After = Annotated[int | None, Query(ge=0, description="index of the last image seen")]
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 @router.get("/{version}/errors", summary="Show the test images that a version reads wrong")

@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
 from app.errors import Unauthenticated
 from app.predict.live import Live
@@ -51,3 +51,4 @@ def _may_change(services: Annotated[Services, Depends(_services)]) -> None:
 
 ServicesDep = Annotated[Services, Depends(_services)]
 MayChange = Depends(_may_change)
+Limit = Annotated[int, Query(ge=1, le=1000, description="most to give at once")]

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from app.api import body, problems, schemas
-from app.api.services import UNBUFFERED, MayChange, Services, ServicesDep
+from app.api.services import UNBUFFERED, Limit, MayChange, Services, ServicesDep
 from app.train import job as jobs
 from app.train import log
 from app.train.hyperparameters import Hyperparameters
@@ -24,7 +24,6 @@ router = APIRouter(
 
 WANTED: Final = body.documented(Hyperparameters, required=False)
 TEXT: Final = "text/plain; charset=utf-8"
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 @router.post("", status_code=202, summary="Queue a training", openapi_extra=WANTED)

@@ -8,8 +8,8 @@ became, with a card, not live; or why it became none. This module does not know 
 import logging
 import os
 import sys
-import threading
 from contextlib import redirect_stdout, suppress
+from functools import partial
 from importlib.metadata import version as version_of
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from app.tables import now
 from app.train import data, evaluate
 from app.train.admit import Appraisal, Candidate
 from app.train.data import Dataset, NoData
+from app.train.process import when_left_alone
 
 log = logging.getLogger("app.train.appraise")
 
@@ -73,7 +74,7 @@ def _card(candidate: Candidate, weights: dict[str, Tensor], dataset: Dataset) ->
 
 def main() -> None:
     candidate = Candidate.model_validate_json(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_server, daemon=True).start()
+    when_left_alone(partial(os._exit, 1))
     logs.configure(candidate.settings.log_level, candidate.settings.log_format)
     _be_the_first_to_go()
     torch.set_num_threads(candidate.settings.effective_train_threads)
@@ -85,13 +86,6 @@ def main() -> None:
         sys.exit(1)
     sys.stdout.buffer.write(appraisal.model_dump_json().encode() + b"\n")
     sys.stdout.buffer.flush()
-
-
-def _end_with_server() -> None:
-    # The pipe closes when the server waits no more, for whatever reason. It is not read through
-    # `sys.stdin`, whose lock would be held when the interpreter ends.
-    os.read(0, 1)
-    os._exit(1)
 
 
 def _be_the_first_to_go() -> None:

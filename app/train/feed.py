@@ -70,7 +70,10 @@ class Feed:
                     await asyncio.wait_for(until.wait(), POLL)
 
     async def is_over(self, job_id: str, after: int) -> bool:
-        """Say whether the job has ended, and nothing came after that number. Raises NotReady."""
+        """Say whether the job has ended, and nothing came after that number.
+
+        Raises NotFound, NotReady.
+        """
         job = await asyncio.to_thread(jobs.get, self.store, job_id)
         if not Status(job.status).is_final:
             return False

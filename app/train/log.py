@@ -8,13 +8,12 @@ from collections.abc import Iterable, Iterator
 
 from app.store import Store
 from app.tables import Event
-from app.train.feed import PAGE
 
 
 def whole(store: Store, job_id: str) -> Iterator[str]:
     """Give all lines that there are by now."""
     after = 0
-    while events := store.events(job_id, after, "batch", PAGE):
+    while events := store.events(job_id, after, "batch"):
         yield from lines(events)
         after = events[-1].number
 

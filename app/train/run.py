@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from typing import Final
 
 import torch
@@ -26,6 +27,7 @@ from app.train import job as jobs
 from app.train.assignment import Assignment
 from app.train.attempt import Attempt, Diverged, Stopped
 from app.train.finish import finish
+from app.train.process import when_left_alone
 from app.train.training import Training
 
 # Shorter than the supervisor's patience; what is lost by it is trained again, exactly.
@@ -38,7 +40,7 @@ log = logging.getLogger("app.train.run")
 def main() -> None:
     assignment = Assignment.model_validate_json(sys.stdin.readline())
     stop = threading.Event()
-    threading.Thread(target=_end_with_supervisor, args=(stop,), daemon=True).start()
+    when_left_alone(partial(_end, stop))
     for number in (signal.SIGTERM, signal.SIGINT):
         # Sent to a whole group when the service is stopped: the supervisor ends this process, in
         # order, and queues the job again.
@@ -95,10 +97,7 @@ def perform(attempt: Attempt, stop: threading.Event) -> None:
     attempt.registry.prune(attempt.settings.keep_versions)
 
 
-def _end_with_supervisor(stop: threading.Event) -> None:
-    # The pipe closes when the supervisor ends, in whatever way it ends. It is not read through
-    # `sys.stdin`, whose lock this thread would hold when the interpreter ends.
-    os.read(sys.stdin.fileno(), 1)
+def _end(stop: threading.Event) -> None:
     stop.set()
     time.sleep(GRACE)
     os._exit(0)
