@@ -1,0 +1,62 @@
+"""What is sent: 1,000 different MNIST images, so that nobody's cache wins, and what is no image.
+
+What enters: nothing. What leaves: ready-made requests, each with the digit that the shipped weights
+see in its pixels. This module does not know who answers.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from app.train.data import load as load_mnist
+from bench.peers.reading import answers, shipped
+from bench.press import Request
+from tests.conftest import DATA, png
+
+IMAGES: Final = 1000
+BOUNDARY: Final = b"a-line-between-two-parts"
+NO_IMAGE: Final = b"This is no image, whatever its name says."
+
+
+def images() -> tuple[list[bytes], list[int]]:
+    """Give PNGs, and the digit of each."""
+    pixels = load_mnist(DATA).test.pixels[:IMAGES]
+    seen = answers(shipped(), list(pixels))
+    return [png(each.numpy()) for each in pixels], [answer["digit"] for answer in seen]
+
+
+def whole(content: bytes) -> bytes:
+    """Give a request whose body is the image."""
+    return _post("/predict", b"image/png", content)
+
+
+def form(content: bytes) -> bytes:
+    """Give a request with a form of one file."""
+    return _post("/predict", b"multipart/form-data; boundary=" + BOUNDARY, _form("file", [content]))
+
+
+def batch(contents: Sequence[bytes]) -> bytes:
+    """Give a request with a form of many files, as `/predict/batch` takes it."""
+    kind = b"multipart/form-data; boundary=" + BOUNDARY
+    return _post("/predict/batch", kind, _form("files", contents))
+
+
+def with_bad(good: Sequence[Request], bad: Request, rounds: int) -> list[Request]:
+    """Put a bad request after every tenth good one, and give so many rounds of all."""
+    mixed: list[Request] = []
+    for number, request in enumerate(good, start=1):
+        mixed += [request, bad] if number % 10 == 0 else [request]
+    return mixed * rounds
+
+
+def _form(field: str, contents: Sequence[bytes]) -> bytes:
+    head = (
+        f'Content-Disposition: form-data; name="{field}"; filename="digit.png"\r\n'
+        "Content-Type: image/png\r\n\r\n"
+    ).encode()
+    parts = b"".join(b"--" + BOUNDARY + b"\r\n" + head + content + b"\r\n" for content in contents)
+    return parts + b"--" + BOUNDARY + b"--\r\n"
+
+
+def _post(path: str, kind: bytes, body: bytes) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"Content-Type: " + kind + b"\r\n\r\n" + body

@@ -1,0 +1,44 @@
+"""What all peers do alike: the shipped weights, and an upload's pixels as Pillow gives them.
+
+What enters: the bytes of an upload. What leaves: MyNet's input, and its answers. This module does
+not know who serves.
+"""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from app.net import SIDE, MyNet, to_input
+from app.registry import Registry
+
+
+def shipped() -> MyNet:
+    """Load the shipped weights, for one thread."""
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as folder:
+        registry = Registry(Path(folder) / "models")
+        registry.adopt_shipped()
+        net = MyNet()
+        net.load_state_dict(registry.weights(1))
+    return net.eval().requires_grad_(False)
+
+
+def decoded(upload: bytes) -> Tensor:
+    """Give an upload's (28, 28) uint8 pixels. Raises OSError where it is no image."""
+    image = Image.open(BytesIO(upload)).convert("L").resize((SIDE, SIDE))
+    return torch.from_numpy(np.array(image))
+
+
+def answers(net: MyNet, images: Sequence[Tensor]) -> list[dict[str, Any]]:
+    """Answer for images together, in their order."""
+    with torch.inference_mode():
+        probabilities = net(to_input(torch.stack(list(images)))).softmax(1)  # (B, 10) float32
+    digits, rows = probabilities.argmax(1).tolist(), probabilities.tolist()
+    return [{"digit": digit, "probabilities": row} for digit, row in zip(digits, rows, strict=True)]
