@@ -31,7 +31,7 @@ format: $(VENV)/dev.stamp  ## let ruff put the code in form
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(VENV)/dev.stamp  ## measure, and write bench/RESULTS.md
+bench: $(VENV)/bench.stamp  ## measure, and write bench/RESULTS.md
 	$(VENV)/bin/python -m bench
 
 docker:  ## build the image and bring it up on http://127.0.0.1:8000
@@ -53,4 +53,8 @@ $(VENV)/serve.stamp: pyproject.toml
 
 $(VENV)/dev.stamp: $(VENV)/serve.stamp
 	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	$(PIP) install --quiet --editable '.[dev,bench]'
 	@touch $@

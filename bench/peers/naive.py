@@ -1,0 +1,25 @@
+"""`python -m bench.peers.naive PORT`: FastAPI as most write it, one forward for each request.
+
+What is no image raises: Starlette answers 500, and uvicorn hangs up, whatever comes next.
+"""
+
+import sys
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, UploadFile
+
+from bench.peers.reading import answers, decoded, shipped
+
+app = FastAPI()
+net = shipped()
+
+
+@app.post("/predict")
+async def predict(file: UploadFile) -> dict[str, Any]:
+    (answer,) = answers(net, [decoded(await file.read())])
+    return answer
+
+
+if __name__ == "__main__":
+    uvicorn.run(app, port=int(sys.argv[1]), access_log=False)
