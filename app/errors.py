@@ -9,7 +9,7 @@ The flow of a prediction, and the error that belongs to each step::
     upload      MalformedRequest  BodyTooLarge  InvalidField
     decode      NotAnImage  ImageTooLarge
     normalise   BlankImage
-    batch       Busy  DeadlineExceeded
+    batch       Busy  DeadlineExceeded  ClientGone
     MyNet       NotReady
 
 and of a training job or a version::
@@ -91,6 +91,12 @@ class Busy(Refusal):
 
 class NotReady(Refusal):
     status, code, title = 503, "not_ready", "The service is not ready"
+
+
+class ClientGone(Refusal):
+    """Nobody reads this answer; logs and counts tell of it, with the status that nginx uses."""
+
+    status, code, title = 499, "client_gone", "The client hung up"
 
 
 class DeadlineExceeded(Refusal):

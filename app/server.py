@@ -12,6 +12,7 @@ from typing import Final
 import uvicorn
 
 from app.net import BadDevice, pick_device
+from app.protocol import Protocol
 from app.settings import PREFIX, Settings
 from app.start import CannotStart, open_store, prepare
 
@@ -37,7 +38,9 @@ def run(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        http="h11",  # httptools loses the body of a request that offers to upgrade, as Java's do
+        http=Protocol,
+        loop="asyncio",
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

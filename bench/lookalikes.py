@@ -74,7 +74,7 @@ def _answers(registry: Registry, version: int, pixels: Tensor) -> Tensor:
     net = MyNet()
     net.load_state_dict(registry.weights(version))
     model = Model(version, net, 0.0, torch.device("cpu"))
-    rows = [answer.probabilities for answer in model.answer(pixels)]
+    rows = [answer.probabilities for answer in model.answer(pixels.numpy())]
     return torch.tensor(rows, dtype=torch.float64)  # (N, 10)
 
 

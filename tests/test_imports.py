@@ -35,10 +35,11 @@ def uses(package: str) -> set[str]:
     ("package", "allowed"),
     [
         ("fastapi", ("main.py", "api/")),
-        ("starlette", ("api/",)),
+        ("starlette", ("main.py", "api/")),
         ("torchvision", ("train/data.py",)),
         ("sqlalchemy", ("store.py", "tables.py", "start.py", "train/job.py")),
         ("cv2", ("image/",)),
+        ("uvicorn", ("server.py", "protocol.py")),
         ("typer", ("cli.py",)),
         ("onnx", ("onnx_export.py",)),
         ("app.onnx_export", ("export.py",)),

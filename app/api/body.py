@@ -10,13 +10,11 @@ from typing import Any, Final, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import UploadFile
 
+from app.api.form import read_form
 from app.api.problems import invalid
 from app.errors import BodyTooLarge, FieldError, InvalidField, MalformedRequest
 
-MOST_PARTS: Final = 1000
 LARGEST_JSON: Final = 64 * 1024
 FILE: Final = {"type": "string", "format": "binary"}
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -104,28 +102,16 @@ def decode_base64(text: str, field: str) -> bytes:
 
 
 async def _files(request: Request, field: str, most: int) -> list[bytes]:
-    _check_whole(await request.body(), request.headers["content-type"])
-    async with request.form(max_files=MOST_PARTS, max_fields=MOST_PARTS) as form:
-        parts = form.getlist(field)
-        if not parts:
-            sent = ", ".join(sorted(set(form))) or "none"
-            raise _invalid_field(field, f"is missing; the fields sent are: {sent}")
-        if len(parts) > most:
-            raise _invalid_field(field, f"was sent {len(parts)} times, and may be {most} times")
-        files = [await part.read() for part in parts if isinstance(part, UploadFile)]
-    if len(files) != len(parts):
+    form = read_form(await request.body(), request.headers["content-type"].encode("latin-1"))
+    parts = [part for part in form if part.name == field]
+    if not parts:
+        sent = ", ".join(sorted({part.name for part in form})) or "none"
+        raise _invalid_field(field, f"is missing; the fields sent are: {sent}")
+    if len(parts) > most:
+        raise _invalid_field(field, f"was sent {len(parts)} times, and may be {most} times")
+    if not all(part.is_file for part in parts):
         raise _invalid_field(field, "must be a file, sent with a filename")
-    return files
-
-
-def _check_whole(body: bytes, content_type: str) -> None:
-    """Refuse a form without its closing boundary: the parser would drop what was cut off."""
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
-    if boundary and b"--" + boundary + b"--" not in body:
-        raise MalformedRequest(
-            "The multipart body does not end with its boundary: it was cut off, or the header "
-            "Content-Type names another boundary."
-        )
+    return [part.content for part in parts]
 
 
 def _content_type(request: Request) -> str:

@@ -6,7 +6,7 @@ What enters: nothing. What leaves: whether this process turns, and whether it sh
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.api import problems
 from app.api.services import ServicesDep
@@ -23,6 +23,9 @@ class Ready(BaseModel):
     status: Literal["ready"] = "ready"
     version: int
     device: str
+    images: dict[str, int] = Field(
+        description="images answered since this process began, and refused, by the problem's code"
+    )
 
 
 @router.head("/live", include_in_schema=False)
@@ -39,4 +42,8 @@ async def ready(services: ServicesDep) -> Ready:
     if services.draining.is_set():
         raise NotReady("The service is draining: it ends when what is under way is answered.")
     model = services.live.model
-    return Ready(version=model.version, device=str(model.device))
+    return Ready(
+        version=model.version,
+        device=str(model.device),
+        images=dict(services.predictor.counts),
+    )

@@ -3,17 +3,19 @@
 What enters: uploads. What leaves: predictions. This module does not know how an image is read.
 """
 
-import secrets
-from typing import Annotated, Final
+import random
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 
 from app.api import body, problems
 from app.api.schemas import Normalisation, Prediction, Predictions, Refused
-from app.api.services import ServicesDep
+from app.api.services import ServicesDep, is_gone
 from app.errors import Refusal
 from app.image.encode import to_data_url
-from app.predict.predictor import Predicted, Seen
+from app.predict.batcher import Predicted
+from app.predict.model import Answer
+from app.predict.seen import Seen
 
 router = APIRouter(tags=["predict"], responses=problems.DOCUMENTED)
 
@@ -50,13 +52,15 @@ async def predict(
 ) -> Prediction:
     """The body is the image, in one of three forms. `explain` adds what the network saw."""
     upload = await body.read_image(request)
-    predicted = await services.predictor.predict(upload, version, explain=explain)
-    prediction = _prediction(predicted)
+    predicted = await services.predictor.predict(
+        upload, version, explain=explain, is_gone=is_gone(request.scope)
+    )
+    answer = Prediction(**fields(predicted.answer))
     if predicted.saliency is not None:
-        prediction.seen = to_data_url(predicted.seen.normalised.pixels)
-        prediction.saliency = to_data_url(predicted.saliency)
-        prediction.normalisation = _normalisation(predicted.seen)
-    return prediction
+        answer.seen = to_data_url(predicted.seen.normalised.pixels)
+        answer.saliency = to_data_url(predicted.saliency)
+        answer.normalisation = _normalisation(predicted.seen)
+    return answer
 
 
 @router.post(
@@ -70,26 +74,28 @@ async def predict_batch(
 ) -> Predictions:
     """Each element is a prediction or an error: one bad image never spoils the others."""
     uploads = await body.read_images(request, services.settings.max_batch_files)
-    predicted, answered_by = await services.predictor.predict_batch(uploads, version)
+    predicted, answered_by = await services.predictor.predict_batch(
+        uploads, version, is_gone=is_gone(request.scope)
+    )
     return Predictions(predictions=[_element(each) for each in predicted], version=answered_by)
 
 
 def _element(predicted: Predicted | Refusal) -> Prediction | Refused:
     if isinstance(predicted, Refusal):
         return Refused(error=problems.of(predicted))
-    return _prediction(predicted)
+    return Prediction(**fields(predicted.answer))
 
 
-def _prediction(predicted: Predicted) -> Prediction:
-    answer = predicted.answer
-    return Prediction(
-        id=secrets.token_hex(8),
-        digit=answer.digit,
-        confidence=answer.probabilities[answer.digit],
-        probabilities=answer.probabilities,
-        is_digit=answer.is_digit,
-        version=answer.version,
-    )
+def fields(answer: Answer) -> dict[str, Any]:
+    """Say in the words of `Prediction` what was answered."""
+    return {
+        "id": f"{random.getrandbits(64):016x}",
+        "digit": answer.digit,
+        "confidence": answer.probabilities[answer.digit],
+        "probabilities": answer.probabilities,
+        "is_digit": answer.is_digit,
+        "version": answer.version,
+    }
 
 
 def _normalisation(seen: Seen) -> Normalisation:

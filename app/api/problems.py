@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from app import logs
 from app.api.schemas import FieldProblem, Problem
-from app.errors import FieldError, InvalidField, MalformedRequest, NotReady, Refusal
+from app.errors import ClientGone, FieldError, InvalidField, MalformedRequest, NotReady, Refusal
 
 MEDIA_TYPE: Final = "application/problem+json"
 DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
@@ -27,13 +27,17 @@ DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
     }
 }
 HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
-CLIENT_GONE: Final = 499
 MOST_FIELDS: Final = 10
 LONGEST_NAME: Final = 100
 UNWRITABLE: Final = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG
 }  # fmt: skip
 log = logging.getLogger(__name__)
+
+
+async def answer(request: Request, error: Exception) -> JSONResponse:
+    """Answer for an error outside of the routes."""
+    return response(error) if isinstance(error, Refusal) else await _storage(request, error)
 
 
 def install(app: FastAPI) -> None:
@@ -107,8 +111,8 @@ async def _storage(request: Request, error: Exception) -> JSONResponse:
     return response(NotReady(f"The state folder cannot be used: {error.strerror}."))
 
 
-async def _gone(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=CLIENT_GONE)  # nobody reads it; the access log tells of it
+async def _gone(_request: Request, _error: Exception) -> JSONResponse:
+    return response(ClientGone("The client hung up before its request was whole."))
 
 
 async def _defect(request: Request, error: Exception) -> JSONResponse:

@@ -5,15 +5,18 @@ may make. This module does not know what routes do with them.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from fastapi import Depends, Query, Request
+from starlette.types import Scope
 
 from app.errors import Unauthenticated
 from app.predict.live import Live
-from app.predict.predictor import Predictor
+from app.predict.predictor import Predictor, never
 from app.predict.review import Review
+from app.protocol import CLIENT
 from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
@@ -47,6 +50,12 @@ def _may_change(services: Annotated[Services, Depends(_services)]) -> None:
         raise Unauthenticated(
             "This service answers predictions and health alone (MYNET_AUTH=predict)."
         )
+
+
+def is_gone(scope: Scope) -> Callable[[], bool]:
+    """Give what says whether the client has hung up; where the server does not tell, nobody has."""
+    client = (scope.get("extensions") or {}).get(CLIENT, {})
+    return client.get("is_gone", never)  # type: ignore[no-any-return]
 
 
 ServicesDep = Annotated[Services, Depends(_services)]

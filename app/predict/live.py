@@ -13,6 +13,7 @@ from functools import lru_cache
 from math import isfinite
 from typing import Final
 
+import numpy as np
 import torch
 
 from app.errors import Conflict, NotFound, NotReady
@@ -43,10 +44,6 @@ class Live:
         if self._model is None:
             raise NotReady("No version has been loaded yet.", retry_after=1)
         return self._model
-
-    def holds(self, version: int | None) -> bool:
-        """Say whether `of` gives this version without reading a file."""
-        return version is None or (self._model is not None and self._model.version == version)
 
     def of(self, version: int | None) -> Model:
         """Give a version's model, the live one for None. Raises NotFound, Conflict, NotReady."""
@@ -114,7 +111,8 @@ class Live:
             net.load_state_dict(weights)
             model = Model(version, net, card.energy_threshold, self.device)
             for size in WARM_UP_SIZES:
-                _check(model.answer(torch.zeros(size, SIDE, SIDE, dtype=torch.uint8)))
+                with np.errstate(all="ignore"):  # what overflows is refused, not warned of
+                    _check(model.answer(np.zeros((size, SIDE, SIDE), np.uint8)))
         except Exception as error:  # whatever it is, a full device for one, it must not be live
             raise Conflict(f"Version {version} does not answer: {error}") from error
         return model

@@ -4,14 +4,17 @@ What enters: digits in MNIST's own form. What leaves: answers, each naming the v
 This module does not know how pixels were made, nor which version is live.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from app.net import SIDE, MyNet, to_input
+from app.net import PIXELS, SIDE, MyNet, to_input
+
+# A torch operator costs microseconds before it computes anything, which a small batch must not
+# wait for eleven times; a large one is computed faster by torch.
+SMALL_BATCH: Final = 8
 
 
 class Answer(NamedTuple):
@@ -32,19 +35,37 @@ class Model:
         self.version, self.device = version, device
         self.energy_threshold = energy_threshold
         self.net = net.to(device).eval().requires_grad_(False)
+        layers = (self.net.fc1, self.net.fc2, self.net.fc3, self.net.fc4)
+        # Laid out as they are read by rows of images: half the time of `Linear`.
+        self._layers = [(layer.weight.t().contiguous(), layer.bias) for layer in layers]
+        self._arrays = [(weight.cpu().numpy(), bias.cpu().numpy()) for weight, bias in self._layers]
 
-    def answer(self, pixels: Tensor) -> list[Answer]:
+    def answer(self, pixels: NDArray[np.uint8]) -> list[Answer]:
         """Answer for (B, 28, 28) uint8 pixels, in their order.
 
         An image looks like a digit where the energy of its logits reaches the card's threshold.
         """
-        with torch.inference_mode():
-            logits = self.net(to_input(pixels).to(self.device)).cpu()  # (B, 10) float32
-        digits: list[int] = logits.argmax(1).tolist()
-        probabilities: list[list[float]] = logits.double().softmax(1).tolist()
-        is_digit: list[bool] = (logits.logsumexp(1) >= self.energy_threshold).tolist()
+        z = self._logits(pixels).astype(np.float64)  # (B, 10)
+        top = z.max(1, keepdims=True)
+        shares = np.exp(z - top)
+        total = shares.sum(1, keepdims=True)
+        energy = (top + np.log(total))[:, 0]
+        digits: list[int] = z.argmax(1).tolist()
+        probabilities: list[list[float]] = (shares / total).tolist()
+        is_digit: list[bool] = (energy >= self.energy_threshold).tolist()
         rows = zip(digits, probabilities, is_digit, strict=True)
         return [Answer(*row, self.version) for row in rows]
+
+    def _logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """MyNet's forward, (B, 10)."""
+        if self.device.type == "cpu" and len(pixels) <= SMALL_BATCH:
+            return _forward(self._arrays, INPUT.take(pixels).reshape(-1, PIXELS))
+        *hidden, (weight, bias) = self._layers
+        with torch.inference_mode():
+            x = to_input(torch.tensor(pixels).to(self.device))  # (B, 784) float32
+            for hidden_weight, hidden_bias in hidden:
+                x = torch.addmm(hidden_bias, x, hidden_weight).relu_()
+            return torch.addmm(bias, x, weight).cpu().numpy()
 
     def saliency(self, pixels: NDArray[np.uint8], digit: int) -> NDArray[np.uint8]:
         """Say how much each ink pixel of one (28, 28) uint8 image spoke for `digit`.
@@ -52,9 +73,28 @@ class Model:
         Gradient × input, with a blank image as the reference (Shrikumar et al. 2016, "Not Just a
         Black Box"): (28, 28) uint8, 255 where it spoke the most, 0 where it did not or against it.
         """
-        x = to_input(torch.from_numpy(pixels)[None]).to(self.device).requires_grad_()
+        x = to_input(torch.tensor(pixels)[None]).to(self.device).requires_grad_()
         (gradient,) = torch.autograd.grad(self.net(x)[0, digit], x)  # (1, 784) float32
-        ink = torch.from_numpy(pixels).reshape(-1) / 255
+        ink = torch.tensor(pixels).reshape(-1) / 255
         spoke = (gradient.cpu()[0] * ink).clamp(min=0)
         scaled = spoke / spoke.max().clamp(min=1e-12) * 255
         return np.asarray(scaled.round().to(torch.uint8).view(SIDE, SIDE))
+
+
+def _inputs() -> NDArray[np.float32]:
+    """Give what `to_input` makes of each of the 256 tones."""
+    tones = torch.arange(256, dtype=torch.uint8).repeat(SIDE * SIDE).view(-1, SIDE, SIDE)
+    return to_input(tones).view(-1)[:256].numpy().copy()
+
+
+INPUT: Final = _inputs()
+
+
+def _forward(
+    layers: list[tuple[NDArray[np.float32], NDArray[np.float32]]], x: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    *hidden, (weight, bias) = layers
+    for hidden_weight, hidden_bias in hidden:
+        x = x @ hidden_weight + hidden_bias
+        np.maximum(x, 0, out=x)
+    return x @ weight + bias

@@ -6,154 +6,175 @@ not know of HTTP.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final, TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import Image
 
-from app.errors import Busy, DeadlineExceeded, Refusal
-from app.image.decode import open_image, to_grey
-from app.image.normalise import Normalised, normalise
-from app.predict.batcher import Batcher
+from app.errors import Busy, ClientGone, DeadlineExceeded, Refusal
+from app.predict.batcher import Batcher, Predicted
 from app.predict.live import Live
-from app.predict.model import Answer, Model
+from app.predict.model import Model
+from app.predict.seen import Large, Seen, see
 from app.settings import Settings
 
-# Up to these sizes decoding takes less time than handing it to a thread and back would delay it.
-SMALL_PIXELS: Final = 128 * 128
-SMALL_BYTES: Final = 16 * 1024
-DECODING_THREADS: Final = 2
+THREADS: Final = 2
+ANSWERED: Final = "answered"
+T = TypeVar("T")
 
 
-class Seen(NamedTuple):
-    """What the network was given, and the scale between the upload's pixels and `box`."""
-
-    normalised: Normalised
-    scale: float
-
-
-class Predicted(NamedTuple):
-    """An answer, with saliency, (28, 28) uint8, where it was asked for."""
-
-    answer: Answer
-    seen: Seen
-    saliency: NDArray[np.uint8] | None = None
+def never() -> bool:
+    """Say of a client that is no connection that it is not gone."""
+    return False
 
 
 class Predictor:
-    """Answers for uploads, a bounded number at a time. Belongs to one event loop."""
+    """Answers for uploads, a bounded number at a time. Belongs to one event loop.
+
+    `counts` tells how many images were answered, and how many were refused, by the refusal's code.
+    """
 
     def __init__(self, settings: Settings, live: Live) -> None:
         self.settings, self.live = settings, live
-        self.batcher = Batcher(live)
+        self.batcher = Batcher(live, settings.max_pixels)
         self.under_way = 0
-        self._threads = ThreadPoolExecutor(DECODING_THREADS, "decode")
+        self.counts: Counter[str] = Counter()
+        self._threads = ThreadPoolExecutor(THREADS, "photo")
         # A thread of its own, so that a long batch does not delay the photos that come one by one.
-        self._batch_thread = ThreadPoolExecutor(1, "decode-batch")
+        self._batch_thread = ThreadPoolExecutor(1, "batch")
 
     async def predict(
-        self, upload: bytes, version: int | None = None, *, explain: bool = False
+        self,
+        upload: bytes,
+        version: int | None = None,
+        *,
+        explain: bool = False,
+        is_gone: Callable[[], bool] = never,
     ) -> Predicted:
         """Answer for one image, with the live version unless another is named.
 
         Raises NotAnImage, ImageTooLarge, BlankImage, NotFound, Conflict, NotReady, Busy,
-        DeadlineExceeded.
+        DeadlineExceeded, ClientGone.
         """
-        async with self._admitted(1):
-            seen = await self._see(upload)
+        until = self._admit(1)
+        try:
             if version is None and not explain:
-                return Predicted(await self.batcher.answer(seen.normalised.pixels), seen)
-            return _predict(await self._model(version), seen, explain=explain)
+                predicted = await self._predict(upload, until, is_gone)
+            else:
+                work = partial(self._explain, upload, version, explain=explain)
+                predicted = await _in_thread(self._threads, work, until, is_gone)
+        except (Refusal, TimeoutError) as error:
+            raise self._counted(error, 1) from None
+        finally:
+            self.under_way -= 1
+        self.counts[ANSWERED] += 1
+        return predicted
 
     async def predict_batch(
-        self, uploads: Sequence[bytes], version: int | None = None
+        self,
+        uploads: Sequence[bytes],
+        version: int | None = None,
+        *,
+        is_gone: Callable[[], bool] = never,
     ) -> tuple[list[Predicted | Refusal], int]:
         """Answer for many images with one version: a prediction or a refusal each, in their order.
 
-        Raises NotFound, Conflict, NotReady, Busy, DeadlineExceeded.
+        Raises NotFound, Conflict, NotReady, Busy, DeadlineExceeded, ClientGone.
         """
-        given_up = threading.Event()
-        async with self._admitted(len(uploads)):
-            try:
-                model = await self._model(version)
-                seen = await asyncio.get_running_loop().run_in_executor(
-                    self._batch_thread, self._see_all, uploads, given_up
-                )
-            finally:
-                given_up.set()
-            return _predict_all(model, seen), model.version
+        late = threading.Event()
+        until = self._admit(len(uploads))
+        try:
+            work = partial(self._predict_all, uploads, version, lambda: late.is_set() or is_gone())
+            predicted, answered_by = await _in_thread(self._batch_thread, work, until, is_gone)
+        except (Refusal, TimeoutError) as error:
+            raise self._counted(error, len(uploads)) from None
+        finally:
+            late.set()
+            self.under_way -= len(uploads)
+        self.counts.update(
+            each.code if isinstance(each, Refusal) else ANSWERED for each in predicted
+        )
+        return predicted, answered_by
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._batch_thread.shutdown(wait=False, cancel_futures=True)
 
-    @asynccontextmanager
-    async def _admitted(self, images: int) -> AsyncIterator[None]:
-        """Keep within the queue, and the deadline that each image has; a batch comes in whole."""
+    def _admit(self, images: int) -> float:
+        """Give the time of the loop until which there must be an answer. Raises Busy.
+
+        Each image of a batch has its share of time; a batch comes in whole.
+        """
         if self.under_way >= self.settings.max_queue:
-            raise Busy(f"{self.under_way} predictions are under way already.", retry_after=1)
+            busy = Busy(f"{self.under_way} predictions are under way already.", retry_after=1)
+            raise self._counted(busy, images)
         self.under_way += images
-        limit = images * self.settings.predict_timeout
+        return asyncio.get_running_loop().time() + images * self.settings.predict_timeout
+
+    def _counted(self, error: Refusal | TimeoutError, images: int) -> Refusal:
+        if isinstance(error, TimeoutError):
+            limit = images * self.settings.predict_timeout
+            error = DeadlineExceeded(f"There was no answer within {limit} s.")
+        self.counts[error.code] += images
+        return error
+
+    async def _predict(self, upload: bytes, until: float, is_gone: Callable[[], bool]) -> Predicted:
         try:
-            async with asyncio.timeout(limit):
-                yield
-        except TimeoutError:
-            raise DeadlineExceeded(f"There was no answer within {limit} s.") from None
-        finally:
-            self.under_way -= images
+            return await self.batcher.predict(upload, until, is_gone)
+        except Large:
+            work = partial(see, upload, self.settings.max_pixels)
+            seen = await _in_thread(self._threads, work, until, is_gone)
+            return await self.batcher.predict(seen, until, is_gone)
 
-    async def _model(self, version: int | None) -> Model:
-        if self.live.holds(version):
-            return self.live.of(version)
-        return await asyncio.to_thread(self.live.of, version)
+    def _explain(self, upload: bytes, version: int | None, *, explain: bool) -> Predicted:
+        return read(upload, self.live.of(version), self.settings.max_pixels, explain=explain)
 
-    async def _see(self, upload: bytes) -> Seen:
-        most, loop = self.settings.max_pixels, asyncio.get_running_loop()
-        if len(upload) > SMALL_BYTES:
-            return await loop.run_in_executor(self._threads, _open_and_see, upload, most)
-        image = open_image(upload, most)
-        if image.width * image.height > SMALL_PIXELS:
-            return await loop.run_in_executor(self._threads, _see, image)
-        return _see(image)
-
-    def _see_all(self, uploads: Sequence[bytes], given_up: threading.Event) -> list[Seen | Refusal]:
+    def _predict_all(
+        self, uploads: Sequence[bytes], version: int | None, is_given_up: Callable[[], bool]
+    ) -> tuple[list[Predicted | Refusal], int]:
+        model = self.live.of(version)
         seen: list[Seen | Refusal] = []
         for upload in uploads:
-            if given_up.is_set():
-                break
+            _go_on_unless(is_given_up)
             try:
-                seen.append(_open_and_see(upload, self.settings.max_pixels))
+                seen.append(see(upload, self.settings.max_pixels))
             except Refusal as refusal:
                 seen.append(refusal)
-        return seen
+        readable = [each.normalised.pixels for each in seen if isinstance(each, Seen)]
+        answers = iter(model.answer(np.stack(readable)) if readable else [])
+        predicted = [
+            each if isinstance(each, Refusal) else Predicted(each, next(answers)) for each in seen
+        ]
+        return predicted, model.version
 
 
-def read(upload: bytes, model: Model, max_pixels: int) -> Predicted:
+def read(upload: bytes, model: Model, max_pixels: int, *, explain: bool = False) -> Predicted:
     """Answer for one image, here and now. Raises NotAnImage, ImageTooLarge, BlankImage."""
-    return _predict(model, _open_and_see(upload, max_pixels), explain=False)
-
-
-def _open_and_see(upload: bytes, max_pixels: int) -> Seen:
-    return _see(open_image(upload, max_pixels))
-
-
-def _see(image: Image.Image) -> Seen:
-    grey = to_grey(image)
-    return Seen(normalise(grey.pixels), grey.size[0] / grey.pixels.shape[1])
-
-
-def _predict(model: Model, seen: Seen, *, explain: bool) -> Predicted:
+    seen = see(upload, max_pixels)
     pixels = seen.normalised.pixels
-    (answer,) = model.answer(torch.from_numpy(pixels)[None])
-    return Predicted(answer, seen, model.saliency(pixels, answer.digit) if explain else None)
+    (answer,) = model.answer(pixels[None])
+    return Predicted(seen, answer, model.saliency(pixels, answer.digit) if explain else None)
 
 
-def _predict_all(model: Model, seen: Sequence[Seen | Refusal]) -> list[Predicted | Refusal]:
-    readable = [each.normalised.pixels for each in seen if isinstance(each, Seen)]
-    answers = iter(model.answer(torch.from_numpy(np.stack(readable))) if readable else [])
-    return [each if isinstance(each, Refusal) else Predicted(next(answers), each) for each in seen]
+async def _in_thread(
+    threads: ThreadPoolExecutor,
+    work: Callable[[], T],
+    until: float,
+    is_gone: Callable[[], bool],
+) -> T:
+    """Raises TimeoutError, ClientGone; what has not begun then is not begun."""
+
+    def work_for_someone() -> T:
+        _go_on_unless(is_gone)
+        return work()
+
+    async with asyncio.timeout_at(until):
+        return await asyncio.get_running_loop().run_in_executor(threads, work_for_someone)
+
+
+def _go_on_unless(is_gone: Callable[[], bool]) -> None:
+    if is_gone():
+        raise ClientGone("The client hung up.")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from app.mnist import read_test_images
@@ -79,7 +78,7 @@ class Review:
         answers = [
             answer
             for start in range(0, len(pixels), CHUNK)
-            for answer in model.answer(torch.tensor(pixels[start : start + CHUNK]))
+            for answer in model.answer(pixels[start : start + CHUNK])
         ]
         return Answers(
             np.array([answer.digit for answer in answers], np.uint8),

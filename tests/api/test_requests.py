@@ -29,7 +29,15 @@ def test_every_request_is_one_line(client, caplog):
 
 def test_health(client):
     assert client.get("/health/live").json() == {"status": "live"}
-    assert client.get("/health/ready").json() == {"status": "ready", "version": 1, "device": "cpu"}
+    ready = {"status": "ready", "version": 1, "device": "cpu", "images": {}}
+    assert client.get("/health/ready").json() == ready
+
+
+def test_images_are_counted_by_what_became_of_them(client, seven):
+    for upload in (seven, seven, b"no image"):
+        client.post("/predict", content=upload)
+    client.post("/predict/batch", files=[("files", ("a", seven)), ("files", ("b", b""))])
+    assert client.get("/health/ready").json()["images"] == {"answered": 3, "not_an_image": 2}
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])

@@ -1,10 +1,18 @@
 import asyncio
 
 import numpy as np
+import pytest
 
-from app.errors import NotReady
+from app.errors import ClientGone, NotAnImage, NotReady
+from app.image.normalise import Normalised
+from app.predict import seen as seeing
 from app.predict.batcher import LARGEST, Batcher, WrongLength
 from app.predict.model import Answer
+from app.predict.predictor import never
+from app.predict.seen import Large, Seen
+from tests.conftest import png
+
+MOST = 10**6
 
 
 class Recorder:
@@ -26,32 +34,43 @@ class Recorder:
 
 
 def image(digit):
-    return np.full((28, 28), digit, np.uint8)
+    return Seen(Normalised(np.full((28, 28), digit, np.uint8), False, (0, 0, 1, 1), (0, 0)), 1.0)
 
 
-def run(live, digits, act=None):
+def run(live, uploads, act=None, until=lambda loop: loop.time() + 60, gone=()):
+    """Give what each upload got: its digit, or its error."""
+
     async def all_at_once():
-        batcher = Batcher(live)
-        tasks = [asyncio.create_task(batcher.answer(image(digit))) for digit in digits]
+        batcher, loop = Batcher(live, MOST), asyncio.get_running_loop()
+        tasks = [
+            asyncio.create_task(
+                batcher.predict(upload, until(loop), (lambda: True) if place in gone else never)
+            )
+            for place, upload in enumerate(uploads)
+        ]
         if act:
             await asyncio.sleep(0)
             act(tasks)
         return await asyncio.gather(*tasks, return_exceptions=True)
 
-    return asyncio.run(all_at_once())
+    return [getattr(each, "answer", each) for each in asyncio.run(all_at_once())]
+
+
+def digits_of(answers):
+    return [getattr(answer, "digit", None) for answer in answers]
 
 
 def test_what_arrives_together_goes_together_and_comes_back_in_place():
     live = Recorder()
     digits = [n % 10 for n in range(50)]
-    assert [answer.digit for answer in run(live, digits)] == digits
+    assert digits_of(run(live, map(image, digits))) == digits
     assert live.batches == [50]
 
 
 def test_a_lone_image_does_not_wait_for_company():
     async def turns():
-        batcher = Batcher(Recorder())
-        task = asyncio.create_task(batcher.answer(image(3)))
+        batcher = Batcher(Recorder(), MOST)
+        task = asyncio.create_task(batcher.predict(image(3), float("inf"), never))
         for turn in range(1, 10):
             await asyncio.sleep(0)
             if task.done():
@@ -64,32 +83,81 @@ def test_a_lone_image_does_not_wait_for_company():
 def test_a_crowd_is_split():
     live = Recorder()
     digits = [n % 10 for n in range(2 * LARGEST + 5)]
-    assert [answer.digit for answer in run(live, digits)] == digits
+    assert digits_of(run(live, map(image, digits))) == digits
     assert live.batches == [LARGEST, LARGEST, 5]
+
+
+def test_uploads_are_seen_here_where_they_are_small(mnist):
+    uploads = [png(pixels.numpy()) for pixels in mnist.test.pixels[:3]]
+    live = Recorder()
+    assert digits_of(run(live, uploads)) == [0, 0, 0], "the first pixel of each is black"
+    assert live.batches == [3]
+
+
+def test_a_bad_file_harms_nobody(mnist):
+    good = png(mnist.test.pixels[0].numpy())
+    live = Recorder()
+    answers = run(live, [good, b"no image", image(4), good[:50], good])
+    assert digits_of(answers) == [0, None, 4, None, 0]
+    assert [type(answers[place]) for place in (1, 3)] == [NotAnImage, NotAnImage]
+    assert live.batches == [3]
+
+
+def test_what_breaks_the_reading_of_one_harms_nobody_else(mnist, monkeypatch):
+    good = png(mnist.test.pixels[0].numpy())
+    monkeypatch.setattr(seeing, "normalise", lambda _: 1 / 0)
+    answers = run(Recorder(), [image(1), good, image(2)])
+    assert digits_of(answers) == [1, None, 2]
+    assert isinstance(answers[1], ZeroDivisionError)
+
+
+def test_what_takes_a_while_to_see_is_left_to_a_thread(mnist):
+    photo = png(np.kron(mnist.test.pixels[0].numpy(), np.ones((20, 20), np.uint8)))
+    live = Recorder()
+    answers = run(live, [photo, image(5), bytes(100_000)])
+    assert digits_of(answers) == [None, 5, None]
+    assert [type(answers[place]) for place in (0, 2)] == [Large, Large]
+    assert live.batches == [1]
 
 
 def test_who_no_longer_waits_costs_no_forward():
     live = Recorder()
-    answers = run(live, [1, 2, 3], act=lambda tasks: tasks[1].cancel())
-    assert [getattr(answer, "digit", None) for answer in answers] == [1, None, 3]
+    answers = run(live, map(image, [1, 2, 3]), act=lambda tasks: tasks[1].cancel())
+    assert digits_of(answers) == [1, None, 3]
     assert live.batches == [2]
 
 
 def test_when_nobody_waits_there_is_no_forward():
     live = Recorder()
-    run(live, [1], act=lambda tasks: tasks[0].cancel())
+    run(live, [image(1)], act=lambda tasks: tasks[0].cancel())
+    assert live.batches == []
+
+
+def test_who_hung_up_costs_no_work_at_all(monkeypatch):
+    live = Recorder()
+    monkeypatch.setattr(seeing, "open_image", lambda *_: pytest.fail("it was opened"))
+    answers = run(live, [image(1), b"is not even looked at", image(3)], gone=[1, 2])
+    assert digits_of(answers) == [1, None, None]
+    assert {type(answer) for answer in answers[1:]} == {ClientGone}
+    assert live.batches == [1]
+
+
+def test_whose_time_is_over_costs_no_forward():
+    live = Recorder()
+    answers = run(live, [image(1)], until=lambda loop: loop.time() - 1)
+    assert isinstance(answers[0], TimeoutError)
     assert live.batches == []
 
 
 def test_an_error_reaches_everybody_and_the_next_batch_is_tried():
     live = Recorder(error=NotReady("not yet"))
-    assert [str(answer) for answer in run(live, [1, 2])] == ["not yet", "not yet"]
+    assert [str(answer) for answer in run(live, map(image, [1, 2]))] == ["not yet", "not yet"]
     live.error = None
-    assert run(live, [1])[0].digit == 1
+    assert run(live, [image(1)])[0].digit == 1
 
 
 def test_a_batch_that_comes_back_shorter_is_an_error_for_everybody():
-    answers = run(Recorder(drop=1), [1, 2, 3])
+    answers = run(Recorder(drop=1), map(image, [1, 2, 3]))
     assert all(isinstance(answer, WrongLength) for answer in answers)
 
 
@@ -97,8 +165,8 @@ def test_rounds_follow_each_other():
     live = Recorder()
 
     async def go():
-        batcher = Batcher(live)
-        return [await batcher.answer(image(n)) for n in range(3)]
+        batcher = Batcher(live, MOST)
+        return [await batcher.predict(image(n), float("inf"), never) for n in range(3)]
 
-    assert [answer.digit for answer in asyncio.run(go())] == [0, 1, 2]
+    assert [each.answer.digit for each in asyncio.run(go())] == [0, 1, 2]
     assert live.batches == [1, 1, 1]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from app.net import MyNet, to_input
-from app.predict.model import Model
+from app.predict.model import INPUT, SMALL_BATCH, Model
 
 CPU = torch.device("cpu")
 
@@ -15,19 +15,26 @@ def model(registry):
     return Model(1, net, registry.card(1).energy_threshold, CPU)
 
 
-def test_answers_are_the_networks(model, mnist):
-    pixels = mnist.test.pixels[:50]
+@pytest.mark.parametrize("images", [1, SMALL_BATCH, SMALL_BATCH + 1, 50])
+def test_answers_are_the_networks(model, mnist, images):
+    pixels = mnist.test.pixels[:images]
     logits = model.net(to_input(pixels))
-    answers = model.answer(pixels)
+    answers = model.answer(pixels.numpy())
     assert [answer.digit for answer in answers] == logits.argmax(1).tolist()
     for answer, row in zip(answers, logits.double().softmax(1), strict=True):
-        assert answer.probabilities == pytest.approx(row.tolist(), abs=1e-9)
+        assert answer.probabilities == pytest.approx(row.tolist(), abs=1e-6)
         assert sum(answer.probabilities) == pytest.approx(1, abs=1e-12)
 
 
+def test_the_table_of_inputs_is_to_input_bit_for_bit(mnist):
+    pixels = mnist.test.pixels[:10]
+    assert np.array_equal(INPUT.take(pixels.numpy()).reshape(10, -1), to_input(pixels).numpy())
+
+
 def test_the_company_changes_no_answer(model, mnist):
-    together = model.answer(mnist.test.pixels[:32])
-    alone = [model.answer(pixels[None])[0] for pixels in mnist.test.pixels[:32]]
+    pixels = mnist.test.pixels[:32].numpy()
+    together = model.answer(pixels)
+    alone = [model.answer(each[None])[0] for each in pixels]
     for one, other in zip(together, alone, strict=True):
         assert one.digit == other.digit
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
@@ -37,7 +44,7 @@ def test_the_threshold_says_what_looks_like_a_digit(model, mnist):
     pixels = mnist.test.pixels[:200]
     energies = model.net(to_input(pixels)).logsumexp(1)
     expected = (energies >= model.energy_threshold).tolist()
-    assert [answer.is_digit for answer in model.answer(pixels)] == expected
+    assert [answer.is_digit for answer in model.answer(pixels.numpy())] == expected
     assert sum(expected) >= 195
 
 

@@ -8,6 +8,7 @@ import torch
 from app.errors import Busy, DeadlineExceeded, NotAnImage, NotFound
 from app.net import MyNet
 from app.predict import predictor as predictors
+from app.predict import seen as seeing
 from app.predict.live import Live
 from app.predict.predictor import Predictor, read
 from tests.conftest import png
@@ -62,8 +63,8 @@ def test_another_version_answers_where_it_is_asked(make, registry, seven):
 
 def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monkeypatch):
     gate = threading.Event()
-    real = predictors._see
-    monkeypatch.setattr(predictors, "_see", lambda image: (gate.wait(10), real(image))[1])
+    real = seeing._see
+    monkeypatch.setattr(seeing, "_see", lambda image: (gate.wait(10), real(image))[1])
     predictor = make(max_queue=2, predict_timeout=30)
 
     async def crowd():
@@ -81,7 +82,7 @@ def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monk
 
 def test_the_deadline_is_kept_and_gives_the_place_back(make, photo, monkeypatch):
     gate = threading.Event()
-    monkeypatch.setattr(predictors, "_see", lambda _: gate.wait(10))
+    monkeypatch.setattr(seeing, "_see", lambda _: gate.wait(10))
     predictor = make(predict_timeout=0.05)
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(predictor.predict(photo))
@@ -121,7 +122,7 @@ def test_a_batch_that_misses_the_deadline_is_given_up(make, seven, photo, monkey
         gate.wait(10)
         done.append(upload)
 
-    monkeypatch.setattr(predictors, "_open_and_see", slow)
+    monkeypatch.setattr(predictors, "see", slow)
     predictor = make(predict_timeout=0.01)
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(predictor.predict_batch([photo] * 5))
@@ -139,14 +140,14 @@ def test_a_batch_of_bad_images_alone_is_answered(make):
 
 def test_large_images_do_not_hold_up_small_ones(make, seven, photo, monkeypatch):
     gate = threading.Event()
-    real = predictors._see
+    real = seeing._see
 
     def slow_for_large(image):
         if image.width > 100:
             gate.wait(10)
         return real(image)
 
-    monkeypatch.setattr(predictors, "_see", slow_for_large)
+    monkeypatch.setattr(seeing, "_see", slow_for_large)
     predictor = make(predict_timeout=30)
 
     async def go():

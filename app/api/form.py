@@ -1,0 +1,127 @@
+"""multipart/form-data (RFC 7578), in memory: a body is bounded before it comes here.
+
+What enters: a body and the header Content-Type. What leaves: its parts. This module does not know
+which fields a route wants.
+"""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.errors import MalformedRequest
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+MOST_PARTS: Final = 1000
+DISPOSITION: Final = b"content-disposition"
+
+
+class Part(NamedTuple):
+    """One field; a file where it was sent with a filename."""
+
+    name: str
+    is_file: bool
+    content: bytes
+
+
+def read_form(body: bytes, content_type: bytes) -> list[Part]:
+    """Give all parts, in their order. Raises MalformedRequest."""
+    reader = _Reader()
+    try:
+        MultipartParser(_boundary(content_type), reader.callbacks).write(body)
+    except FormParserError as error:
+        raise MalformedRequest(f"The multipart body cannot be read: {error}.") from error
+    if not reader.has_ended:
+        raise MalformedRequest(
+            "The multipart body does not end with its boundary: it was cut off, or the header "
+            "Content-Type names another boundary."
+        )
+    return reader.parts
+
+
+def only_file(body: bytes, content_type: bytes, name: str) -> bytes | None:
+    """Give the file of that name where it is all of the form, as clients send it; else None.
+
+    Nearly every upload is such a form, and is read so in a tenth of the time.
+    """
+    delimiter = b"--" + _boundary(content_type)
+    end = body.find(b"\r\n" + delimiter)
+    head, separator, content = body[len(delimiter) : end].partition(b"\r\n\r\n")
+    whole = body.startswith(delimiter) and body[end + 2 + len(delimiter) :] in (b"--\r\n", b"--")
+    if not (whole and separator and _is_file(head, name)):
+        return None
+    return content
+
+
+@lru_cache(256)
+def _boundary(content_type: bytes) -> bytes:
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    if not boundary:
+        raise MalformedRequest("The header Content-Type names no boundary of the multipart body.")
+    return boundary
+
+
+@lru_cache(256)
+def _is_file(head: bytes, name: str) -> bool:
+    """Say whether these are a part's headers as clients send them, of a file of that name."""
+    first, *lines = head.split(b"\r\n")
+    fields = [line.partition(b": ") for line in lines]
+    values = [value for field, _, value in fields if field.lower() == DISPOSITION]
+    if first or len(values) != 1 or not all(separator for _, separator, _ in fields):
+        return False
+    part = _described(values[0], b"")
+    return part.is_file and part.name == name
+
+
+def _described(disposition: bytes, content: bytes) -> Part:
+    options = parse_options_header(disposition)[1]
+    if b"name" not in options:
+        raise MalformedRequest("A part of the multipart body names no field.")
+    return Part(options[b"name"].decode(errors="replace"), b"filename" in options, content)
+
+
+class _Reader:
+    """Collects what the parser finds."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.has_ended = False
+        self._field, self._value, self._disposition = b"", b"", b""
+        self._content: list[bytes] = []
+        self.callbacks: MultipartCallbacks = {
+            "on_part_begin": self._begin,
+            "on_header_field": self._add_to_field,
+            "on_header_value": self._add_to_value,
+            "on_header_end": self._end_header,
+            "on_part_data": self._add_to_content,
+            "on_part_end": self._end_part,
+            "on_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        if len(self.parts) == MOST_PARTS:
+            raise MalformedRequest(f"The multipart body has more than {MOST_PARTS} parts.")
+        self._disposition, self._content = b"", []
+
+    def _add_to_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+
+    def _add_to_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._field.lower() == DISPOSITION:
+            self._disposition = self._value
+        self._field, self._value = b"", b""
+
+    def _add_to_content(self, data: bytes, start: int, end: int) -> None:
+        self._content.append(data[start:end])
+
+    def _end_part(self) -> None:
+        self.parts.append(_described(self._disposition, b"".join(self._content)))
+
+    def _end(self) -> None:
+        self.has_ended = True

@@ -1,0 +1,48 @@
+"""The quick way for the PNG that programs send most: 8 bits of grey, and nothing else in the file.
+
+What enters: an upload. What leaves: its pixels, or None for whoever knows all formats to read it.
+This module does not know what is wrong with an image that it leaves to others.
+
+Pillow spends three quarters of its time on such a file in finding out what it is. Three chunks in a
+row (PNG specification, third edition, W3C 2025, 5 "Datastream structure") can be told at a glance,
+and their pixels given to the same decoder of Pillow's.
+"""
+
+from struct import Struct
+from typing import Final
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+# What begins each, width, height, form, checksum; then length and name of the next chunk.
+HEAD: Final = Struct(">16s I I 5s I I 4s")
+BEGIN: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+GREY: Final = b"\x08\x00\x00\x00\x00"  # 8 bits, no colour, not interlaced
+END: Final = b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
+CHECKSUM: Final = 4
+
+
+def read_plain_png(data: bytes, most: int) -> NDArray[np.uint8] | None:
+    """Give (H, W) pixels, `most` of them, of a file that is plain and sound; else None."""
+    if len(data) < HEAD.size or not data.endswith(END):
+        return None
+    begin, width, height, form, header_sum, length, kind = HEAD.unpack_from(data)
+    if begin != BEGIN or form != GREY or kind != b"IDAT" or not 0 < width * height <= most:
+        return None
+    end = HEAD.size + length
+    if end + CHECKSUM + len(END) != len(data):
+        return None
+    if header_sum != crc32(data[12:29]) or data[end : end + CHECKSUM] != _sum(data[37:end]):
+        return None
+    packed = data[HEAD.size : end]
+    try:
+        image = Image.frombytes("L", (width, height), packed, "zip", "L", 0)
+    except ValueError:
+        return None
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(height, width)
+
+
+def _sum(chunk: bytes) -> bytes:
+    return crc32(chunk).to_bytes(CHECKSUM)

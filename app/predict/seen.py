@@ -1,0 +1,54 @@
+"""Upload → decode → normalise: what the network is given.
+
+What enters: an image's bytes. What leaves: `Seen`. This module does not know which thread it runs
+in, nor what the network answers.
+"""
+
+from typing import Final, NamedTuple
+
+from PIL import Image
+
+from app.image.decode import open_image, to_grey
+from app.image.normalise import Normalised, normalise
+from app.image.plain_png import read_plain_png
+
+# Up to these sizes it takes less time than handing it to a thread and back would delay it.
+SMALL_PIXELS: Final = 128 * 128
+SMALL_BYTES: Final = 16 * 1024
+
+
+class Seen(NamedTuple):
+    """What the network is given, and the scale between the upload's pixels and `box`."""
+
+    normalised: Normalised
+    scale: float
+
+
+class Large(Exception):
+    """It takes a while to see this image: not for the event loop."""
+
+
+def see(upload: bytes, max_pixels: int) -> Seen:
+    """See an image of any size. Raises NotAnImage, ImageTooLarge, BlankImage."""
+    try:
+        return see_small(upload, max_pixels)
+    except Large:
+        return _see(open_image(upload, max_pixels))
+
+
+def see_small(upload: bytes, max_pixels: int) -> Seen:
+    """See a small image. Raises Large, and as `see`."""
+    if len(upload) > SMALL_BYTES:
+        raise Large
+    pixels = read_plain_png(upload, min(max_pixels, SMALL_PIXELS))
+    if pixels is not None:
+        return Seen(normalise(pixels), 1.0)
+    image = open_image(upload, max_pixels)
+    if image.width * image.height > SMALL_PIXELS:
+        raise Large
+    return _see(image)
+
+
+def _see(image: Image.Image) -> Seen:
+    grey = to_grey(image)
+    return Seen(normalise(grey.pixels), grey.size[0] / grey.pixels.shape[1])

@@ -1,0 +1,127 @@
+"""The short way answers as the route does."""
+
+import logging
+import re
+
+import numpy as np
+import pytest
+
+from app.api.schemas import Prediction
+from app.predict import batcher
+from tests.conftest import png
+
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+THE_ROUTE = "/predict?explain=false"
+
+
+def form(upload):
+    return HEAD + upload + b"\r\n--x--\r\n"
+
+
+def both(client, **request):
+    """Give the answers of the short way and of the route."""
+    return [client.post(path, **request) for path in ("/predict", THE_ROUTE)]
+
+
+def same(answer):
+    """Leave out what differs from answer to answer."""
+    drawn = ("id", "request_id")
+    return answer.status_code, {k: v for k, v in answer.json().items() if k not in drawn}
+
+
+@pytest.fixture
+def short(client, monkeypatch):
+    """A client whose requests must take the short way."""
+
+    def fail(*_):
+        raise AssertionError("it went to the route")
+
+    monkeypatch.setattr("app.api.body.read_image", fail)
+    return client
+
+
+def test_forms_and_bare_images_take_it(short, seven):
+    for request in ({"content": seven}, {"content": form(seven), "headers": FORM}):
+        assert short.post("/predict", **request).json()["digit"] == 7
+
+
+@pytest.mark.parametrize("wrap", [lambda upload: (upload, {}), lambda upload: (form(upload), FORM)])
+def test_both_ways_answer_alike(client, seven, wrap):
+    blank = png(np.zeros((28, 28), np.uint8))
+    for upload, status in (
+        (seven, 200),
+        (b"", 415),
+        (b"hello", 415),
+        (seven[:90], 415),
+        (blank, 422),
+    ):
+        content, headers = wrap(upload)
+        one, other = both(client, content=content, headers=headers)
+        assert same(one) == same(other)
+        assert one.status_code == status
+        assert one.headers["content-type"] == other.headers["content-type"]
+
+
+def test_the_answer_is_what_the_documentation_shows(client, seven):
+    answer = client.post("/predict", content=seven)
+    documented = Prediction.model_validate_json(answer.content, strict=True)
+    assert answer.json() == documented.model_dump(exclude_none=True)
+    assert re.fullmatch("[0-9a-f]{16}", documented.id)
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (b"x", {"content-type": "multipart/form-data"}),
+        (b"no form", FORM),
+        (HEAD + b"abc", FORM),
+        (form(b"a")[:-7] + b"\r\n" + form(b"b"), FORM),
+        (b"{", {"content-type": "application/json"}),
+        (b'{"image": "aGVsbG8="}', {"content-type": "application/json"}),
+    ],
+)
+def test_what_is_not_plain_is_answered_by_the_route(client, content, headers):
+    one, other = both(client, content=content, headers=headers)
+    assert same(one) == same(other)
+    assert one.headers["content-type"] == "application/problem+json"
+
+
+def test_a_body_may_come_in_pieces_and_without_its_length(client, seven):
+    whole = form(seven)
+    pieces = [whole[start : start + 50] for start in range(0, len(whole), 50)]
+    for headers in (FORM, {**FORM, "content-length": str(len(whole))}):
+        assert client.post("/predict", content=iter(pieces), headers=headers).json()["digit"] == 7
+
+
+def test_a_large_image_is_answered(client, mnist):
+    noise = np.random.default_rng(1).integers(0, 60, (560, 560), np.uint8)
+    large = np.kron(mnist.test.pixels[0].numpy(), np.ones((20, 20), np.uint8))
+    upload = png(np.maximum(large, noise))
+    assert len(upload) > 20 * 1024
+    assert client.post("/predict", content=upload).json()["digit"] == 7
+
+
+def test_ids_and_log_are_those_of_every_request(client, seven, caplog):
+    with caplog.at_level(logging.INFO, "app.access"):
+        answer = client.post("/predict", content=seven, headers={"X-Request-ID": "mine"})
+        client.post("/predict", content=b"no image")
+    assert answer.headers["x-request-id"] == "mine"
+    lines = [record.getMessage() for record in caplog.records if record.name == "app.access"]
+    assert [line.split()[:3] for line in lines] == [
+        ["POST", "/predict", "200"],
+        ["POST", "/predict", "415"],
+    ]
+
+
+def test_a_defect_is_a_500_without_internals(client, seven, monkeypatch):
+    monkeypatch.setattr(batcher, "see_small", lambda *_: 1 / 0)
+    answer = client.post("/predict", content=seven)
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert "division" not in answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_other_methods_and_paths_are_not_taken(client, seven):
+    assert client.put("/predict", content=seven).status_code == 405
+    assert client.post("/predict/", content=seven).status_code in (200, 404)

@@ -1,0 +1,80 @@
+"""Forms: the whole parser, and the short way for those that are one file."""
+
+import pytest
+
+from app.api.form import MOST_PARTS, Part, only_file, read_form
+from app.errors import MalformedRequest
+
+KIND = b"multipart/form-data; boundary=xyz"
+HEAD = b'Content-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png'
+
+
+def form(*parts, boundary=b"xyz"):
+    opened = b"".join(b"--%b\r\n%b\r\n\r\n%b\r\n" % (boundary, *part) for part in parts)
+    return opened + b"--%b--\r\n" % boundary
+
+
+@pytest.mark.parametrize("content", [b"", b"a", b"\r\n--xy\r\n\r\n--", b"\r\n\r\n", bytes(300)])
+def test_one_file_is_read_both_ways(content):
+    body = form((HEAD, content))
+    assert only_file(body, KIND, "file") == content
+    assert read_form(body, KIND) == [Part("file", True, content)]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'content-disposition: form-data; filename="a;b\\"c.png"; name="file"',
+        b"Content-Type: image/png\r\nContent-Disposition: form-data; name=file; filename=a",
+        b'Content-Disposition: form-data; name="file"; filename="caf\xc3\xa9.png"',
+    ],
+)
+def test_headers_as_various_clients_write_them(head):
+    body = form((head, b"abc"))
+    assert only_file(body, KIND, "file") == b"abc"
+    assert read_form(body, KIND) == [Part("file", True, b"abc")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"--xyz--\r\n",
+        b"preamble\r\n" + form((HEAD, b"a")),
+        form((HEAD, b"a")) + b"epilogue",
+        form((HEAD, b"a"), (HEAD, b"b")),
+        form((b'Content-Disposition: form-data; name="other"; filename="a"', b"a")),
+        form((b'Content-Disposition: form-data; name="file"', b"a")),
+        form((b"Content-Disposition:form-data;name=file;filename=a", b"a")),
+        form((HEAD + b"\r\n" + HEAD, b"a")),
+        form((HEAD, b"a"))[:-6],
+        form((HEAD, b"a")).replace(b"--xyz\r\n", b"--xyz \r\n"),
+    ],
+)
+def test_what_is_out_of_the_ordinary_is_left_to_the_parser(body):
+    assert only_file(body, KIND, "file") is None
+
+
+def test_parts_keep_their_order_and_fields_are_no_files():
+    body = form((HEAD, b"1"), (b'Content-Disposition: form-data; name="label"', b"7"), (HEAD, b""))
+    parts = [Part("file", True, b"1"), Part("label", False, b"7"), Part("file", True, b"")]
+    assert read_form(body + b"epilogue", KIND) == parts
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        (form((HEAD, b"a")), b"multipart/form-data", "names no boundary"),
+        (form((HEAD, b"a"), boundary=b"other"), KIND, "cannot be read"),
+        (form((HEAD, b"a"))[:-6], KIND, "was cut off"),
+        (b"", KIND, "was cut off"),
+        (form((b"Content-Type: image/png", b"a")), KIND, "names no field"),
+        (form((b'Content-Disposition: form-data; filename="a"', b"a")), KIND, "names no field"),
+        (form((b"X: " + b"y" * 10_000, b"a")), KIND, "cannot be read"),
+        (form(*[(HEAD, b"")] * (MOST_PARTS + 1)), KIND, f"more than {MOST_PARTS} parts"),
+        (form((HEAD, b"a")), b"multipart/form-data; boundary=" + b"x" * 500, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_words(body, kind, said):
+    with pytest.raises(MalformedRequest, match=said):
+        read_form(body, kind)
