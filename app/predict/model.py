@@ -83,8 +83,8 @@ class Model:
 
 def _inputs() -> NDArray[np.float32]:
     """Give what `to_input` makes of each of the 256 tones."""
-    tones = torch.arange(256, dtype=torch.uint8).repeat(SIDE * SIDE).view(-1, SIDE, SIDE)
-    return to_input(tones).view(-1)[:256].numpy().copy()
+    tones = torch.arange(PIXELS).to(torch.uint8).view(1, SIDE, SIDE)  # 0 to 255, over and over
+    return to_input(tones)[0, :256].numpy().copy()
 
 
 INPUT: Final = _inputs()

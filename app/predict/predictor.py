@@ -5,6 +5,8 @@ not know of HTTP.
 """
 
 import asyncio
+import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,8 +24,16 @@ from app.predict.seen import Large, Seen, see
 from app.settings import Settings
 
 THREADS: Final = 2
+# After the event loop, on which small images wait; before a training.
+NICENESS: Final = 5
 ANSWERED: Final = "answered"
 T = TypeVar("T")
+
+
+def _give_way() -> None:
+    """Make this thread alone nicer; other systems than Linux know niceness of processes only."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + NICENESS)
 
 
 def never() -> bool:
@@ -42,9 +52,9 @@ class Predictor:
         self.batcher = Batcher(live, settings.max_pixels)
         self.under_way = 0
         self.counts: Counter[str] = Counter()
-        self._threads = ThreadPoolExecutor(THREADS, "photo")
+        self._threads = ThreadPoolExecutor(THREADS, "photo", _give_way)
         # A thread of its own, so that a long batch does not delay the photos that come one by one.
-        self._batch_thread = ThreadPoolExecutor(1, "batch")
+        self._batch_thread = ThreadPoolExecutor(1, "batch", _give_way)
 
     async def predict(
         self,

@@ -1,0 +1,97 @@
+"""Small images while photos come: a dozen 12-megapixel JPEGs in flight must not hold them up.
+
+16 connections press `POST /predict` with MNIST images, with and without 12 more that press it with
+photos, interleaved in one run. Every digit is compared, that of the photos, too.
+"""
+
+import threading
+from collections.abc import Iterator
+from io import BytesIO
+from statistics import median
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from app.train.data import load
+from bench.digits import form, images
+from bench.press import Pressed, Request, press
+from bench.standing import mynet
+from bench.timed import checked
+from tests.conftest import DATA
+
+SMALL: Final = 16
+PHOTOS: Final = 12
+SECONDS: Final = 4.0
+ROUNDS: Final = 5
+SIZE: Final = (3000, 4000)
+MOST: Final = 2
+
+
+def main() -> Iterator[str]:
+    """Measure, and give the lines of the report."""
+    uploads, digits = images()
+    small = [Request(form(image), digit) for image, digit in zip(uploads, digits, strict=True)]
+    jpeg, digit = photo()
+    large = [Request(form(jpeg), digit)]
+    with mynet() as standing, standing.awake():
+        rounds = [
+            (
+                checked(press(standing.port, small, SMALL, SECONDS)),
+                *beside(standing.port, small, large),
+            )
+            for _ in range(ROUNDS)
+        ]
+    yield "## Small images beside photos (`python -m bench fair`)"
+    yield ""
+    yield (
+        f"{SMALL} connections press `POST /predict` with MNIST images, {PHOTOS} more with a JPEG "
+        f"of {SIZE[0] * SIZE[1] / 1e6:.0f} megapixels ({len(jpeg) / 1e6:.1f} MB); {ROUNDS} × "
+        f"{SECONDS:.0f} s each, interleaved. Every digit is compared."
+    )
+    yield ""
+    yield "| | requests/s | p50 ms | p99 ms | not answered |"
+    yield "|---|---|---|---|---|"
+    yield line("small images alone", [alone for alone, _, _ in rounds])
+    yield line("small images beside photos", [busy for _, busy, _ in rounds])
+    yield line("the photos", [photos for _, _, photos in rounds])
+    yield ""
+    each = [busy.percentile(99) / alone.percentile(99) for alone, busy, _ in rounds]
+    shown = ", ".join(f"{one:.1f}" for one in each)
+    yield (
+        f"**p99 of small images beside photos: {median(each):.1f} × that without** (round by "
+        f"round: {shown}; goal: at most {MOST} ×)."
+    )
+
+
+def beside(port: int, small: list[Request], large: list[Request]) -> tuple[Pressed, Pressed]:
+    """Press with both at once."""
+    photos: list[Pressed] = []
+    thread = threading.Thread(target=lambda: photos.append(press(port, large, PHOTOS, SECONDS)))
+    thread.start()
+    pressed = press(port, small, SMALL, SECONDS)
+    thread.join()
+    return checked(pressed), checked(photos[0])
+
+
+def photo() -> tuple[bytes, int]:
+    """Give a photo of a digit, dark on uneven paper, and which digit it is."""
+    test = load(DATA).test
+    digit = Image.fromarray(test.pixels[0].numpy()).resize((1500, 1500), Image.Resampling.BICUBIC)
+    ink = np.zeros(SIZE, np.float32)
+    ink[700:2200, 1200:2700] = np.asarray(digit, np.float32) / 255
+    light = np.linspace(170, 230, SIZE[1], dtype=np.float32)
+    noise = np.random.default_rng(1).normal(0, 4, SIZE).astype(np.float32)
+    grey = (light * (1 - 0.8 * ink) + noise).clip(0, 255).astype(np.uint8)
+    file = BytesIO()
+    Image.fromarray(grey).convert("RGB").save(file, "JPEG", quality=90)
+    return file.getvalue(), int(test.labels[0])
+
+
+def line(label: str, phases: list[Pressed]) -> str:
+    """Give a line of the table, medians over the rounds."""
+    rate = median(each.rate for each in phases)
+    p50, p99 = (median(each.percentile(p) for each in phases) for p in (50, 99))
+    return (
+        f"| {label} | {rate:,.0f} | {p50:.1f} | {p99:.1f} | {sum(each.lost for each in phases)} |"
+    )
