@@ -37,8 +37,11 @@ class Protocol(HttpToolsProtocol):
         self.scope["extensions"] = {CLIENT: {"is_gone": self.transport.is_closing}}
 
     def on_message_complete(self) -> None:
-        if not self.parser.should_upgrade():
-            super().on_message_complete()
+        if self.parser.should_upgrade():
+            return
+        super().on_message_complete()
+        # Reading was paused where the body is large, and who does not read sees nobody hang up.
+        self.flow.resume_reading()
 
     def _pass_over_upgrade(self, rest: bytes) -> None:
         """Parse the request again, without the offer."""

@@ -1,0 +1,124 @@
+"""What happens on connections: pieces, pipelines, offers, crowds, and clients that leave."""
+
+import json
+import re
+import socket
+import time
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from bench.digits import NO_IMAGE, form, images, whole, with_bad
+from bench.press import Request, press_all
+from tests.conftest import png
+from tests.service.running import comes_true, serving
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("service") / "var") as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def requests():
+    uploads, digits = images()
+    return [Request(form(image), digit) for image, digit in zip(uploads, digits, strict=True)]
+
+
+def answers(service, sent, count, piece=None):
+    """Send bytes, whole or in pieces, and give the status and the digit of so many answers."""
+    with closing(socket.create_connection(("127.0.0.1", service.port), 20)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(sent), piece or len(sent)):
+            connection.sendall(sent[start : start + (piece or len(sent))])
+        came = b""
+        while len(found := parsed(came)) < count and (part := connection.recv(65536)):
+            came += part
+        return found
+
+
+def parsed(came):
+    found = []
+    while (end := came.find(b"\r\n\r\n")) >= 0:
+        length = int(re.search(rb"(?i)content-length: *(\d+)", came[:end])[1])
+        body, came = came[end + 4 : end + 4 + length], came[end + 4 + length :]
+        if len(body) < length:
+            break
+        found.append(json.loads(body) if body.startswith(b"{") else body)
+    return found
+
+
+def with_header(request, header):
+    head, _, body = request.partition(b"\r\n\r\n")
+    return head + b"\r\n" + header + b"\r\n\r\n" + body
+
+
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ"
+
+
+@pytest.mark.parametrize("piece", [None, 400, 1])
+@pytest.mark.parametrize("header", [b"X-Nothing: 1", OFFER, b"Connection: upgrade\r\nUpgrade: foo"])
+def test_requests_may_come_in_pieces_and_offer_upgrades(service, requests, header, piece):
+    sent, digit = requests[0]
+    (answer,) = answers(service, with_header(sent, header), 1, piece)
+    assert answer["digit"] == digit
+
+
+@pytest.mark.parametrize("header", [b"X-Nothing: 1", OFFER])
+def test_requests_in_a_row_are_answered_in_a_row(service, requests, header):
+    sent = b"".join(with_header(request.sent, header) for request in requests[:5])
+    digits = [answer["digit"] for answer in answers(service, sent, 5)]
+    assert digits == [request.digit for request in requests[:5]]
+
+
+def test_a_body_that_is_no_chunk_is_told_its_length_first(service, seven):
+    chunked = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(seven), seven)
+    assert answers(service, chunked + chunks, 1)[0]["digit"] == 7
+
+
+def test_this_is_no_proxy(service):
+    (answer,) = answers(service, b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n", 1)
+    assert b"proxy" in answer or b"Invalid" in answer
+
+
+def test_bad_files_harm_nobody_in_a_crowd(service, requests):
+    mixed = with_bad(requests, Request(form(NO_IMAGE), None), 1)
+    pressed = press_all(service.port, mixed, 64)
+    assert (pressed.lost, len(pressed.latencies)) == (0, len(requests))
+    assert pressed.bad == {415: len(requests) // 10}
+
+
+def test_five_hundred_connections_are_answered(service, requests):
+    pressed = press_all(service.port, requests + requests, 512)
+    assert (pressed.lost, len(pressed.latencies)) == (0, 2 * len(requests))
+
+
+def test_over_the_queue_there_is_a_429_at_once_and_no_wrong_answer(tmp_path, requests):
+    with serving(tmp_path / "var", max_queue="8") as service:
+        pressed = press_all(service.port, requests, 64)
+        assert pressed.wrong == 0
+        assert set(pressed.refused) == {429}
+        assert pressed.latencies
+        counted = service.get("/health/ready")["images"]
+        assert counted["busy"] == pressed.refused[429]
+        assert counted["answered"] == len(pressed.latencies)
+
+
+def test_who_leaves_costs_no_forward_and_is_counted(service, mnist):
+    digit = np.kron(mnist.test.pixels[0].numpy(), np.ones((60, 60), np.uint8))
+    photo = png(np.maximum(digit, np.random.default_rng(1).integers(0, 40, digit.shape, np.uint8)))
+    before = service.get("/health/ready")["images"]
+    for _ in range(12):
+        with closing(socket.create_connection(("127.0.0.1", service.port))) as leaving:
+            leaving.sendall(whole(photo))
+    time.sleep(0.1)
+
+    def counted():
+        now = service.get("/health/ready")["images"]
+        new = {code: count - before.get(code, 0) for code, count in now.items()}
+        return sum(new.values()) == 12 and new.get("client_gone", 0) >= 6
+
+    assert comes_true(counted), service.get("/health/ready")["images"]
