@@ -1,4 +1,7 @@
-"""From `mynet serve` to ready, beside `import torch` alone, on a warm disk."""
+"""From `mynet serve` to ready, and what it keeps in memory, beside `import torch` alone.
+
+What enters: nothing, but a warm disk. What leaves: the lines of the report.
+"""
 
 import os
 import subprocess
@@ -8,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+
+from bench import memory
 
 ROUNDS = 5
 MYNET = Path(sys.executable).with_name("mynet")
@@ -53,3 +58,5 @@ def main() -> Iterator[str]:
     share = median(a / b for a, b in zip(imports, starts, strict=True))
     yield f"| `python -c 'import torch'` | {median(imports):.2f} | {100 * share:.0f} % |"
     yield f"| `mynet serve` to ready | {median(starts):.2f} | 100 % |"
+    yield ""
+    yield from memory.lines()
