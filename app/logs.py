@@ -71,6 +71,8 @@ class Lines(logging.StreamHandler[TextIO]):
             lines, self._waiting, self._flushed_by = self._waiting, [], None
             self.stream.write("".join(lines))
             super().flush()
+        except (OSError, ValueError):  # a full disk, a closed pipe: there is nowhere to tell of it
+            pass
         finally:
             self.release()
 

@@ -49,10 +49,6 @@ from app.train.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
-# Requests leave next to no cycles: with Python's own thresholds, three percent of the time of a
-# busy service would go to looking for them.
-GARBAGE: Final = (10_000, 20, 20)
-
 # Seconds for which a thread with a photo may hold the interpreter while small images wait. Python's
 # own five milliseconds are the time of thirty of them.
 LONGEST_HOLD: Final = 0.0005
@@ -125,7 +121,6 @@ async def _open(settings: Settings) -> AsyncIterator[Services]:
         with supervisor, _drain_on_signal(services, supervisor):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
             gc.freeze()
-            gc.set_threshold(*GARBAGE)
             yield services
             gc.unfreeze()
         watching.cancel()

@@ -4,33 +4,49 @@ What enters: bytes of a client. What leaves: ASGI, with `CLIENT` among the scope
 `is_gone()` says whether the client has hung up. This module does not know of routes.
 """
 
+import logging
 from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 CLIENT: Final = "mynet.client"
+LARGEST_HEAD: Final = 64 * 1024
+log = logging.getLogger(__name__)
 
 
 class Protocol(HttpToolsProtocol):
-    """Passes over offers to upgrade, as RFC 9110 (7.8) allows, with the body that they came with.
+    """Bounds headers, and passes over offers to upgrade, as RFC 9110 (7.8) allows.
 
     httptools stops at the end of the headers of such a request, which Java's HttpClient sends by
     default: its body would be lost, and a training start with defaults.
     """
 
     parser: Any
+    in_head = False
+    head_size = 0
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as stopped:
-            self._pass_over_upgrade(data[stopped.args[0] :])
-        except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+        while data:
+            received, data = data, b""
+            try:
+                self.parser.feed_data(received)
+            except httptools.HttpParserUpgrade as stopped:
+                data = self._without_offer(received[stopped.args[0] :])
+            except httptools.HttpParserError:
+                self._refuse("Invalid HTTP request received.")
+                return
+            self.head_size = self.head_size + len(received) if self.in_head else 0
+        if self.head_size > LARGEST_HEAD:
+            self._refuse(f"The headers are larger than {LARGEST_HEAD} bytes.")
+
+    def on_message_begin(self) -> None:
+        self.in_head = True
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        self.in_head = False
         if self.parser.should_upgrade():
             return
         super().on_headers_complete()
@@ -43,14 +59,18 @@ class Protocol(HttpToolsProtocol):
         # Reading was paused where the body is large, and who does not read sees nobody hang up.
         self.flow.resume_reading()
 
-    def _pass_over_upgrade(self, rest: bytes) -> None:
-        """Parse the request again, without the offer."""
+    def _without_offer(self, rest: bytes) -> bytes:
+        """Give the request to be parsed again, without the offer, and what came after it."""
         method: bytes = self.parser.get_method()
         if method == b"CONNECT":
-            self.send_400_response("This is no proxy.")
-            return
+            self._refuse("This is no proxy.")
+            return b""
         kept = [b"%s: %s\r\n" % each for each in self.headers if each[0] != b"upgrade"]
         version = self.parser.get_http_version().encode()
-        head = b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(kept))
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(head + rest)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(kept)) + rest
+
+    def _refuse(self, message: str) -> None:
+        log.info("%s is answered 400: %s", self.client, message)
+        self.send_400_response(message)

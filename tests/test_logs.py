@@ -1,9 +1,11 @@
+import asyncio
 import json
 import logging
 
 import pytest
 
 from app import logs
+from app.api.middleware import RequestId
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +44,58 @@ def test_json_is_one_object_an_event(capsys):
         "INFO",
     )
     assert "ValueError: broken" in failed["trace"]
+
+
+class Broken:
+    def write(self, _):
+        raise OSError(28, "No space left on device")
+
+    def flush(self):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("logger", ["app.test", logs.ACCESS])
+def test_a_log_that_cannot_be_written_stops_nothing(logger):
+    logs.configure("info", "text")
+    logging.getLogger().handlers[0].setStream(Broken())
+    unhandled = []
+
+    async def go():
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: unhandled.append(told))
+        logging.getLogger(logger).info("not shown")
+        await asyncio.sleep(0.01)
+        return "went on"
+
+    assert asyncio.run(go()) == "went on"
+    assert unhandled == []
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_requests_that_are_answered_together_keep_their_ids(capsys, form):
+    logs.configure("info", form)
+
+    async def app(_scope, _receive, send):
+        await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def ask(request_id):
+        headers = [(b"x-request-id", request_id.encode())]
+        scope = {"type": "http", "method": "GET", "path": f"/{request_id}", "headers": headers}
+        await around(scope, None, answered)
+
+    async def answered(_message):
+        pass
+
+    async def go():
+        await asyncio.gather(*(ask(f"id-{number}") for number in range(5)))
+        await asyncio.sleep(0.01)
+
+    around = RequestId(app)
+    asyncio.run(go())
+    lines = capsys.readouterr().err.splitlines()
+    if form == "json":
+        told = [json.loads(line) for line in lines]
+        ids = [(line["request_id"], line["message"].split()[1]) for line in told]
+    else:
+        ids = [(line.split()[2], line.split()[5]) for line in lines]
+    assert ids == [(f"id-{number}", f"/id-{number}") for number in range(5)]

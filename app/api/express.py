@@ -22,6 +22,7 @@ from app.api.predict import fields
 from app.api.services import Services, is_gone
 
 LARGEST: Final = 20 * 1024
+DIGITS: Final = 10
 
 
 class Express:
@@ -38,23 +39,27 @@ class Express:
         messages = await _all_of(receive)
         try:
             upload = _upload(content_type, messages)
-            if upload is None:
-                await self.app(scope, _again(messages, receive), send)
-            else:
-                await _answer(scope, send, upload)
+            answer: ASGIApp | None = None if upload is None else await _answer(scope, upload)
         except Exception as error:
-            refused = await problems.answer(Request(scope), error)
-            await refused(scope, receive, send)
+            answer = await problems.answer(Request(scope), error)
+        if answer is None:
+            await self.app(scope, _again(messages, receive), send)
+        else:
+            await answer(scope, receive, send)
 
     def _taken(self, scope: Scope) -> bytes | None:
-        """Give the Content-Type of what may be plain and is small, `None` of all else."""
+        """Give the Content-Type of what may be plain and is small, None of all else."""
         if scope["type"] != "http" or scope["path"] != "/predict" or scope["query_string"]:
             return None
-        headers = dict(scope["headers"])
-        length: bytes = headers.get(b"content-length", b"")
-        is_small = length.isdigit() and int(length) <= self.largest
-        content_type: bytes = headers.get(b"content-type", b"")
-        return content_type if scope["method"] == "POST" and is_small else None
+        kinds, length = [], b""
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                kinds.append(value)
+            elif name == b"content-length":
+                length = value
+        is_small = length.isdigit() and len(length) < DIGITS and int(length) <= self.largest
+        is_plain = scope["method"] == "POST" and len(kinds) < 2
+        return (kinds or [b""])[0] if is_small and is_plain else None
 
 
 async def _all_of(receive: Receive) -> list[Message]:
@@ -85,13 +90,20 @@ def _upload(content_type: bytes, messages: list[Message]) -> bytes | None:
     return None if kind == b"application/json" else body
 
 
-async def _answer(scope: Scope, send: Send, upload: bytes) -> None:
+class Ready:
+    """An answer as two messages and no more."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        length = b"%d" % len(self.content)
+        headers = [(b"content-type", b"application/json"), (b"content-length", length)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": self.content})
+
+
+async def _answer(scope: Scope, upload: bytes) -> Ready:
     services: Services = scope["state"]["services"]
     predicted = await services.predictor.predict(upload, is_gone=is_gone(scope))
-    content = to_json(fields(predicted.answer))
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(content)),
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    return Ready(to_json(fields(predicted.answer)))

@@ -18,6 +18,7 @@ from app.errors import BodyTooLarge
 
 HEADER: Final = b"x-request-id"
 ACCEPTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+DIGITS: Final = 20  # of a length that can be meant
 log = logging.getLogger(logs.ACCESS)
 
 
@@ -82,7 +83,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         told = Headers(scope=scope).get("content-length", "")
-        expected = int(told) if told.isdecimal() else 0
+        expected = int(told) if told.isdecimal() and len(told) < DIGITS else 0
         received = 0
 
         async def receive_limited() -> Message:

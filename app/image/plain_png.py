@@ -22,6 +22,7 @@ BEGIN: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
 GREY: Final = b"\x08\x00\x00\x00\x00"  # 8 bits, no colour, not interlaced
 END: Final = b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
 CHECKSUM: Final = 4
+LONGEST: Final = 128  # longer sides are reduced, elsewhere
 
 
 def read_plain_png(data: bytes, most: int) -> NDArray[np.uint8] | None:
@@ -30,6 +31,8 @@ def read_plain_png(data: bytes, most: int) -> NDArray[np.uint8] | None:
         return None
     begin, width, height, form, header_sum, length, kind = HEAD.unpack_from(data)
     if begin != BEGIN or form != GREY or kind != b"IDAT" or not 0 < width * height <= most:
+        return None
+    if max(width, height) > LONGEST:
         return None
     end = HEAD.size + length
     if end + CHECKSUM + len(END) != len(data):

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import ClientGone
+from app.errors import ClientGone, Refusal
 from app.predict.live import Live
 from app.predict.model import Answer
 from app.predict.seen import Seen, see_small
@@ -41,7 +41,7 @@ class Waiting(NamedTuple):
     """Someone who waits: until a time of the loop's clock, and unless gone."""
 
     upload: bytes | Seen
-    predicted: asyncio.Future[Predicted]
+    predicted: asyncio.Future[Predicted | None]
     until: float
     is_gone: Callable[[], bool]
 
@@ -55,17 +55,22 @@ class Batcher:
 
     async def predict(
         self, upload: bytes | Seen, until: float, is_gone: Callable[[], bool]
-    ) -> Predicted:
-        """Answer for one image, seen already or small.
+    ) -> Predicted | None:
+        """Answer for one image, seen already or small; None where seeing it takes a while.
 
-        Raises Large, NotAnImage, ImageTooLarge, BlankImage, NotReady, TimeoutError, ClientGone.
+        Raises NotAnImage, ImageTooLarge, BlankImage, NotReady, TimeoutError, ClientGone.
         """
+        return await self._enter(upload, until, is_gone)
+
+    def _enter(
+        self, upload: bytes | Seen, until: float, is_gone: Callable[[], bool]
+    ) -> asyncio.Future[Predicted | None]:
         loop = asyncio.get_running_loop()
-        predicted: asyncio.Future[Predicted] = loop.create_future()
+        predicted: asyncio.Future[Predicted | None] = loop.create_future()
         self._waiting.append(Waiting(upload, predicted, until, is_gone))
         if len(self._waiting) == 1:
             loop.call_soon(self._step)
-        return await predicted
+        return predicted
 
     def _step(self) -> None:
         """Collect, see, forward, answer."""
@@ -85,12 +90,18 @@ class Batcher:
         if isinstance(waiting.upload, Seen):
             return waiting.upload
         try:
-            return see_small(waiting.upload, self.max_pixels)
+            seen = see_small(waiting.upload, self.max_pixels)
+        except Refusal as refusal:
+            waiting.predicted.set_exception(_without_trace(refusal))
         except Exception as error:
             waiting.predicted.set_exception(error)
-            return None
+        else:
+            if seen is None:
+                waiting.predicted.set_result(None)
+            return seen
+        return None
 
-    def _answer(self, together: list[tuple[asyncio.Future[Predicted], Seen]]) -> None:
+    def _answer(self, together: list[tuple[asyncio.Future[Predicted | None], Seen]]) -> None:
         try:
             pixels = np.stack([seen.normalised.pixels for _, seen in together])
             answers = self.live.model.answer(pixels)
@@ -102,6 +113,14 @@ class Batcher:
         else:
             for (predicted, seen), answer in zip(together, answers, strict=True):
                 predicted.set_result(Predicted(seen, answer))
+
+
+def _without_trace(refusal: Refusal) -> Refusal:
+    """Its frames hold the batch, whose futures hold the refusal: a ring that only the garbage
+    collector would open, with all uploads in it.
+    """
+    refusal.__cause__ = refusal.__context__ = None
+    return refusal.with_traceback(None)
 
 
 def _is_wanted(waiting: Waiting, now: float) -> bool:

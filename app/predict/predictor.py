@@ -20,7 +20,7 @@ from app.errors import Busy, ClientGone, DeadlineExceeded, Refusal
 from app.predict.batcher import Batcher, Predicted
 from app.predict.live import Live
 from app.predict.model import Model
-from app.predict.seen import Large, Seen, see
+from app.predict.seen import SMALL_BYTES, Seen, see
 from app.settings import Settings
 
 THREADS: Final = 2
@@ -53,7 +53,8 @@ class Predictor:
         self.under_way = 0
         self.counts: Counter[str] = Counter()
         self._threads = ThreadPoolExecutor(THREADS, "photo", _give_way)
-        # A thread of its own, so that a long batch does not delay the photos that come one by one.
+        # Threads of their own: small images wait for no photo, and photos for no long batch.
+        self._small_thread = ThreadPoolExecutor(1, "small")
         self._batch_thread = ThreadPoolExecutor(1, "batch", _give_way)
 
     async def predict(
@@ -75,7 +76,8 @@ class Predictor:
                 predicted = await self._predict(upload, until, is_gone)
             else:
                 work = partial(self._explain, upload, version, explain=explain)
-                predicted = await _in_thread(self._threads, work, until, is_gone)
+                threads = self._threads if len(upload) > SMALL_BYTES else self._small_thread
+                predicted = await _in_thread(threads, work, until, is_gone)
         except (Refusal, TimeoutError) as error:
             raise self._counted(error, 1) from None
         finally:
@@ -110,8 +112,8 @@ class Predictor:
         return predicted, answered_by
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._batch_thread.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._small_thread, self._batch_thread):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _admit(self, images: int) -> float:
         """Give the time of the loop until which there must be an answer. Raises Busy.
@@ -132,12 +134,15 @@ class Predictor:
         return error
 
     async def _predict(self, upload: bytes, until: float, is_gone: Callable[[], bool]) -> Predicted:
-        try:
-            return await self.batcher.predict(upload, until, is_gone)
-        except Large:
+        predicted = None
+        if len(upload) <= SMALL_BYTES:
+            predicted = await self.batcher.predict(upload, until, is_gone)
+        if predicted is None:
             work = partial(see, upload, self.settings.max_pixels)
             seen = await _in_thread(self._threads, work, until, is_gone)
-            return await self.batcher.predict(seen, until, is_gone)
+            predicted = await self.batcher.predict(seen, until, is_gone)
+        assert predicted is not None, "what was seen is answered"
+        return predicted
 
     def _explain(self, upload: bytes, version: int | None, *, explain: bool) -> Predicted:
         return read(upload, self.live.of(version), self.settings.max_pixels, explain=explain)

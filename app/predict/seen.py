@@ -24,29 +24,20 @@ class Seen(NamedTuple):
     scale: float
 
 
-class Large(Exception):
-    """It takes a while to see this image: not for the event loop."""
-
-
 def see(upload: bytes, max_pixels: int) -> Seen:
     """See an image of any size. Raises NotAnImage, ImageTooLarge, BlankImage."""
-    try:
-        return see_small(upload, max_pixels)
-    except Large:
-        return _see(open_image(upload, max_pixels))
+    return see_small(upload, max_pixels) or _see(open_image(upload, max_pixels))
 
 
-def see_small(upload: bytes, max_pixels: int) -> Seen:
-    """See a small image. Raises Large, and as `see`."""
+def see_small(upload: bytes, max_pixels: int) -> Seen | None:
+    """See a small image; None of one that takes a while. Raises as `see`."""
     if len(upload) > SMALL_BYTES:
-        raise Large
+        return None
     pixels = read_plain_png(upload, min(max_pixels, SMALL_PIXELS))
     if pixels is not None:
         return Seen(normalise(pixels), 1.0)
     image = open_image(upload, max_pixels)
-    if image.width * image.height > SMALL_PIXELS:
-        raise Large
-    return _see(image)
+    return _see(image) if image.width * image.height <= SMALL_PIXELS else None
 
 
 def _see(image: Image.Image) -> Seen:

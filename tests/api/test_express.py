@@ -124,4 +124,24 @@ def test_a_defect_is_a_500_without_internals(client, seven, monkeypatch):
 
 def test_other_methods_and_paths_are_not_taken(client, seven):
     assert client.put("/predict", content=seven).status_code == 405
-    assert client.post("/predict/", content=seven).status_code in (200, 404)
+    assert client.post("/predict/batch", content=seven).status_code == 400
+
+
+def test_a_defect_of_the_route_is_told_once(client, monkeypatch, caplog):
+    monkeypatch.setattr("app.api.body.parse", lambda *_: 1 / 0)
+    answer = client.post("/predict", content=b"{}", headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [
+        ZeroDivisionError
+    ]
+
+
+def test_a_length_of_many_digits_is_no_defect(client, seven):
+    headers = {"content-length": "0" * 5000 + str(len(seven))}
+    assert client.post("/predict", content=seven, headers=headers).status_code == 200
+
+
+def test_two_content_types_are_for_the_route(client, seven):
+    headers = [("content-type", "application/json"), ("content-type", "image/png")]
+    one, other = both(client, content=seven, headers=headers)
+    assert same(one) == same(other)

@@ -48,6 +48,9 @@ def test_headers_as_various_clients_write_them(head):
         form((b"Content-Disposition:form-data;name=file;filename=a", b"a")),
         form((HEAD + b"\r\n" + HEAD, b"a")),
         form((HEAD, b"a"))[:-6],
+        form((b"A b: c\r\n" + HEAD, b"a")),
+        form((HEAD + b"\r\nX: a\rb", b"a")),
+        form((HEAD + b"\r\nX: " + b"y" * 2000, b"a")),
         form((HEAD, b"a")).replace(b"--xyz\r\n", b"--xyz \r\n"),
     ],
 )

@@ -32,6 +32,10 @@ def test_any_shape_up_to_the_limit(mnist):
     assert read_plain_png(png(wide), wide.size - 1) is None
 
 
+def test_long_sides_are_left_to_others():
+    assert read_plain_png(png(np.zeros((1, 2000), np.uint8)), MOST) is None
+
+
 @pytest.mark.parametrize("mode", ["1", "P", "RGB", "RGBA", "LA", "I;16"])
 def test_other_kinds_are_left_to_others(seven, mode):
     from io import BytesIO

@@ -1,4 +1,6 @@
 import asyncio
+import gc
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from app.predict import seen as seeing
 from app.predict.batcher import LARGEST, Batcher, WrongLength
 from app.predict.model import Answer
 from app.predict.predictor import never
-from app.predict.seen import Large, Seen
+from app.predict.seen import Seen
 from tests.conftest import png
 
 MOST = 10**6
@@ -116,7 +118,7 @@ def test_what_takes_a_while_to_see_is_left_to_a_thread(mnist):
     live = Recorder()
     answers = run(live, [photo, image(5), bytes(100_000)])
     assert digits_of(answers) == [None, 5, None]
-    assert [type(answers[place]) for place in (0, 2)] == [Large, Large]
+    assert answers[0] is answers[2] is None
     assert live.batches == [1]
 
 
@@ -159,6 +161,31 @@ def test_an_error_reaches_everybody_and_the_next_batch_is_tried():
 def test_a_batch_that_comes_back_shorter_is_an_error_for_everybody():
     answers = run(Recorder(drop=1), map(image, [1, 2, 3]))
     assert all(isinstance(answer, WrongLength) for answer in answers)
+
+
+@pytest.mark.parametrize("kind", ["no image", "large"])
+def test_what_is_not_answered_stays_in_memory_no_longer(mnist, kind):
+    photo = png(np.kron(mnist.test.pixels[0].numpy(), np.ones((20, 20), np.uint8)))
+    content = photo if kind == "large" else b"no image"
+    freed = []
+
+    class Upload(bytes):
+        def __del__(self):
+            freed.append(kind)
+
+    async def go():
+        batcher = Batcher(Recorder(), MOST)
+        for _ in range(3):
+            with suppress(NotAnImage):
+                await batcher.predict(Upload(content), float("inf"), never)
+        await asyncio.sleep(0)
+        return len(freed)
+
+    gc.disable()
+    try:
+        assert asyncio.run(go()) == 3
+    finally:
+        gc.enable()
 
 
 def test_rounds_follow_each_other():

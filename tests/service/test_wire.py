@@ -4,7 +4,8 @@ import json
 import re
 import socket
 import time
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
@@ -77,6 +78,41 @@ def test_a_body_that_is_no_chunk_is_told_its_length_first(service, seven):
     chunked = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(seven), seven)
     assert answers(service, chunked + chunks, 1)[0]["digit"] == 7
+
+
+def test_many_offers_in_a_row_are_passed_over(service):
+    offer = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
+    assert answers(service, offer * 600, 600) == [{"status": "live"}] * 600
+
+
+def test_endless_headers_are_refused(service):
+    with closing(socket.create_connection(("127.0.0.1", service.port), 20)) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nX: ")
+        with suppress(ConnectionError):
+            for _ in range(1000):
+                connection.sendall(b"y" * 10_000)
+            pytest.fail("ten megabytes of headers were taken")
+    assert comes_true(lambda: "headers are larger" in service.log.read_text())
+
+
+def test_small_images_that_are_explained_wait_for_no_photo(service, seven, mnist):
+    digit = np.kron(mnist.test.pixels[0].numpy(), np.ones((100, 100), np.uint8))
+    photos = [Request(whole(png(digit)), 7)] * 30
+    with ThreadPoolExecutor() as threads:
+        crowd = threads.submit(press_all, service.port, photos, 30)
+        time.sleep(0.3)
+        (answer,) = answers(service, post("/predict?explain=true", seven), 1)
+        assert answer["digit"] == 7
+        assert not crowd.done(), "the photos are under way still"
+        assert crowd.result().lost == 0
+
+
+def post(path, content):
+    return b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (
+        path.encode(),
+        len(content),
+        content,
+    )
 
 
 def test_this_is_no_proxy(service):
