@@ -4,7 +4,9 @@ What enters: bytes of a client. What leaves: ASGI, with `CLIENT` among the scope
 `is_gone()` says whether the client has hung up. This module does not know of routes.
 """
 
+import asyncio
 import logging
+import socket
 from typing import Any, Final
 
 import httptools
@@ -25,6 +27,14 @@ class Protocol(HttpToolsProtocol):
     parser: Any
     in_head = False
     head_size = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            # Not set where several workers listen on one socket: the second half of an answer would
+            # wait 40 ms for the client to acknowledge the first.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()

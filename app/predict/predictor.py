@@ -24,8 +24,8 @@ from app.predict.seen import SMALL_BYTES, Seen, see
 from app.settings import Settings
 
 THREADS: Final = 2
-# After the event loop, on which small images wait; before a training.
-NICENESS: Final = 5
+# After the event loop, on which small images wait.
+NICENESS: Final = 10
 ANSWERED: Final = "answered"
 T = TypeVar("T")
 
