@@ -16,11 +16,7 @@ request_id: Final[ContextVar[str]] = ContextVar("request_id", default="-")
 
 
 ACCESS: Final = "app.access"
-NO_NEWS: Final = (
-    "Exception in ASGI application",
-    "Unsupported upgrade request",
-    "No supported WebSocket library",
-)
+NO_NEWS: Final = "Exception in ASGI application"
 
 
 def configure(level: str, form: str) -> None:
@@ -30,8 +26,7 @@ def configure(level: str, form: str) -> None:
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
-    # A defect is logged where it is answered, and offers to upgrade are passed over, as the
-    # standard says: uvicorn would tell of the one once more, and warn of the other.
+    # A defect is logged where it is answered: uvicorn would tell of it once more.
     logging.getLogger("uvicorn.error").addFilter(_is_news)
 
 

@@ -14,6 +14,7 @@ from tests.conftest import DATA, png
 
 IMAGES: Final = 1000
 BOUNDARY: Final = b"a-line-between-two-parts"
+KIND: Final = b"multipart/form-data; boundary=" + BOUNDARY
 NO_IMAGE: Final = b"This is no image, whatever its name says."
 
 
@@ -24,6 +25,11 @@ def images() -> tuple[list[bytes], list[int]]:
     return [png(each.numpy()) for each in pixels], [answer["digit"] for answer in seen]
 
 
+def requests() -> list[Request]:
+    """Give a form of one file for each image."""
+    return [Request(form(image), digit) for image, digit in zip(*images(), strict=True)]
+
+
 def whole(content: bytes) -> bytes:
     """Give a request whose body is the image."""
     return _post("/predict", b"image/png", content)
@@ -31,13 +37,12 @@ def whole(content: bytes) -> bytes:
 
 def form(content: bytes) -> bytes:
     """Give a request with a form of one file."""
-    return _post("/predict", b"multipart/form-data; boundary=" + BOUNDARY, _form("file", [content]))
+    return _post("/predict", KIND, _form("file", [content]))
 
 
 def batch(contents: Sequence[bytes]) -> bytes:
     """Give a request with a form of many files, as `/predict/batch` takes it."""
-    kind = b"multipart/form-data; boundary=" + BOUNDARY
-    return _post("/predict/batch", kind, _form("files", contents))
+    return _post("/predict/batch", KIND, _form("files", contents))
 
 
 def with_bad(good: Sequence[Request], bad: Request, rounds: int) -> list[Request]:

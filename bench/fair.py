@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from app.train.data import load
-from bench.digits import form, images
+from bench.digits import form, requests
 from bench.press import Pressed, Request, press
 from bench.standing import mynet
 from bench.timed import checked
@@ -30,8 +30,7 @@ MOST: Final = 2
 
 def main() -> Iterator[str]:
     """Measure, and give the lines of the report."""
-    uploads, digits = images()
-    small = [Request(form(image), digit) for image, digit in zip(uploads, digits, strict=True)]
+    small = requests()
     jpeg, digit = photo()
     large = [Request(form(jpeg), digit)]
     with mynet() as standing, standing.awake():

@@ -12,8 +12,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
-from bench.digits import form, images
-from bench.press import Request, press_all
+from bench.digits import requests
+from bench.press import press_all
 from bench.timed import checked
 from tests.service.running import serving
 
@@ -57,13 +57,13 @@ def lines() -> Iterator[str]:
 
 def measure() -> Iterator[Round]:
     """With one worker, the process that was started is the one that serves."""
-    requests = [Request(form(image), digit) for image, digit in zip(*images(), strict=True)]
-    requests *= PREDICTIONS // len(requests)
+    images = requests()
+    images *= PREDICTIONS // len(images)
     for _ in range(ROUNDS):
         alone = importing_torch()
         with TemporaryDirectory() as folder, serving(Path(folder) / "var") as service:
             ready = resident(service.process.pid)
-            pressed = checked(press_all(service.port, requests, CONNECTIONS))
+            pressed = checked(press_all(service.port, images, CONNECTIONS))
             if pressed.lost:
                 raise RuntimeError(f"{pressed.lost} predictions were not answered")
             yield Round(alone, ready, resident(service.process.pid))

@@ -25,14 +25,13 @@ from app.image.plain_png import read_plain_png
 from app.net import to_input
 from app.predict.model import Model
 from app.train.data import load as load_mnist
-from bench.digits import form, images
+from bench.digits import KIND, form, images
 from bench.peers.reading import shipped
 from tests.conftest import DATA
 
 MOST: Final = 10**6
 BATCH: Final = 32
 TIMES: Final = 7
-KIND: Final = "multipart/form-data; boundary=a-line-between-two-parts"
 
 
 class Stage(NamedTuple):
@@ -73,7 +72,7 @@ def stages(uploads: list[bytes]) -> Iterator[Stage]:
     yield Stage(
         "form (Starlette's parser)",
         lambda: asyncio.run(_parse(bodies)),
-        lambda: [only_file(body, KIND.encode(), "file") for body in bodies],
+        lambda: [only_file(body, KIND, "file") for body in bodies],
     )
     yield Stage(
         "PNG (Pillow, any format)",
@@ -111,7 +110,9 @@ def _forward(net: torch.nn.Module, pixels: torch.Tensor) -> list[Any]:
 
 async def _parse(bodies: list[bytes]) -> None:
     for body in bodies:
-        parsed = await MultiPartParser(Headers({"content-type": KIND}), _stream(body)).parse()
+        parsed = await MultiPartParser(
+            Headers({"content-type": KIND.decode()}), _stream(body)
+        ).parse()
         file = parsed["file"]
         assert isinstance(file, UploadFile)
         await file.read()

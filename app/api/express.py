@@ -6,8 +6,8 @@ does not know how an image is read.
 
 FastAPI's own way to a route and back (its stack, dependencies, a form in a temporary file, the
 answer checked once more) takes longer than all of MyNet's work on a small image. It is spared here
-by reading the body where it arrives and answering with ready bytes; `bench/RESULTS.md` has the
-microseconds.
+by reading the body where it arrives and answering with ready bytes; `bench/RESULTS.md` has what the
+stages take.
 """
 
 from typing import Final

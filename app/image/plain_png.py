@@ -37,7 +37,8 @@ def read_plain_png(data: bytes, most: int) -> NDArray[np.uint8] | None:
     end = HEAD.size + length
     if end + CHECKSUM + len(END) != len(data):
         return None
-    if header_sum != crc32(data[12:29]) or data[end : end + CHECKSUM] != _sum(data[37:end]):
+    sums = header_sum, int.from_bytes(data[end : end + CHECKSUM])
+    if sums != (crc32(data[12:29]), crc32(data[37:end])):
         return None
     packed = data[HEAD.size : end]
     try:
@@ -45,7 +46,3 @@ def read_plain_png(data: bytes, most: int) -> NDArray[np.uint8] | None:
     except ValueError:
         return None
     return np.frombuffer(image.tobytes(), np.uint8).reshape(height, width)
-
-
-def _sum(chunk: bytes) -> bytes:
-    return crc32(chunk).to_bytes(CHECKSUM)

@@ -10,7 +10,8 @@ from contextlib import closing, suppress
 import numpy as np
 import pytest
 
-from bench.digits import NO_IMAGE, form, images, whole, with_bad
+from bench import digits
+from bench.digits import NO_IMAGE, form, whole, with_bad
 from bench.press import Request, press_all
 from tests.conftest import png
 from tests.service.running import comes_true, serving
@@ -24,8 +25,7 @@ def service(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def requests():
-    uploads, digits = images()
-    return [Request(form(image), digit) for image, digit in zip(uploads, digits, strict=True)]
+    return digits.requests()
 
 
 def answers(service, sent, count, piece=None):
@@ -70,8 +70,8 @@ def test_requests_may_come_in_pieces_and_offer_upgrades(service, requests, heade
 @pytest.mark.parametrize("header", [b"X-Nothing: 1", OFFER])
 def test_requests_in_a_row_are_answered_in_a_row(service, requests, header):
     sent = b"".join(with_header(request.sent, header) for request in requests[:5])
-    digits = [answer["digit"] for answer in answers(service, sent, 5)]
-    assert digits == [request.digit for request in requests[:5]]
+    read = [answer["digit"] for answer in answers(service, sent, 5)]
+    assert read == [request.digit for request in requests[:5]]
 
 
 def test_a_body_that_is_no_chunk_is_told_its_length_first(service, seven):
