@@ -35,6 +35,7 @@ from app.api import (
     train,
     weights,
 )
+from app.api.access import AccessLog
 from app.api.express import Express
 from app.api.middleware import BodyLimit, RequestId
 from app.api.services import Services
@@ -56,31 +57,33 @@ LONGEST_HOLD: Final = 0.0005
 
 class State(TypedDict):
     services: Services
+    express: Express
 
 
 class App(FastAPI):
-    """FastAPI, with the short way in front of the layers that it puts around its routes."""
+    """FastAPI, with a request's id and line in the log around all of its layers."""
 
-    def __init__(self, settings: Settings, **options: Any) -> None:
+    def __init__(self, access_log: AccessLog, **options: Any) -> None:
         super().__init__(**options)
-        self.settings = settings
+        self.access_log = access_log
 
     def build_middleware_stack(self) -> ASGIApp:
-        return RequestId(Express(super().build_middleware_stack(), self.settings.max_body_bytes))
+        return RequestId(super().build_middleware_stack(), self.access_log)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the app; without settings, from the environment. Raises SettingsError."""
     settings = settings or read_settings()
     logs.configure(settings.log_level, settings.log_format)
+    access_log = AccessLog()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         async with _open(settings) as services:
-            yield {"services": services}
+            yield {"services": services, "express": Express(services, access_log)}
 
     app = App(
-        settings,
+        access_log,
         title="MyNet",
         version=version_of("mynet"),
         summary="POST a handwritten digit, get the digit; POST /train, get a better reader.",

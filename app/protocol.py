@@ -1,20 +1,69 @@
 """HTTP/1.1 on a connection: uvicorn's protocol on httptools, with what it lacks.
 
 What enters: bytes of a client. What leaves: ASGI, with `CLIENT` among the scope's extensions: its
-`is_gone()` says whether the client has hung up. This module does not know of routes.
+`is_gone()` says whether the client has hung up; or, where the app's state has an `express` that
+takes the request, an `Exchange`. This module does not know of routes.
 """
 
 import asyncio
 import logging
 import socket
+import time
+import typing
 from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 CLIENT: Final = "mynet.client"
 LARGEST_HEAD: Final = 64 * 1024
 log = logging.getLogger(__name__)
+Headers = list[tuple[bytes, bytes]]
+
+
+class Express(typing.Protocol):
+    """Answers some requests without ASGI."""
+
+    def takes(self, method: bytes, target: bytes, headers: Headers) -> bool:
+        """Say whether it may answer; of such a request the body is collected."""
+
+    def begin(self, exchange: "Exchange") -> bool:
+        """Begin to answer; where it says False, the request goes to the app."""
+
+
+class Exchange:
+    """A request that is here whole, and its answer, given by one call of `respond`.
+
+    It stands where uvicorn has the cycle of a request under way, and has what is looked at there.
+    """
+
+    disconnected = response_complete = False
+    keep_alive = True
+    message_event = asyncio.Event()  # nobody waits for it
+
+    def __init__(self, connection: "Protocol", headers: Headers) -> None:
+        self.connection, self.headers = connection, headers
+        self.body = b""
+        self.started = time.perf_counter()
+
+    def is_gone(self) -> bool:
+        """Say whether the client has hung up."""
+        return self.connection.transport.is_closing()
+
+    def respond(self, status: int, headers: Headers, content: bytes) -> None:
+        """Send the answer, unless nobody is there."""
+        connection = self.connection
+        self.response_complete = True
+        if not self.is_gone():
+            lines = [STATUS_LINE[status]]
+            for name, value in (*connection.server_state.default_headers, *headers):
+                lines += name, b": ", value, b"\r\n"
+            if not self.keep_alive:
+                lines.append(b"connection: close\r\n")
+            connection.transport.write(b"".join((*lines, b"\r\n", content)))
+            if not self.keep_alive:
+                connection.transport.close()
+        connection.on_response_complete()
 
 
 class Protocol(HttpToolsProtocol):
@@ -25,8 +74,10 @@ class Protocol(HttpToolsProtocol):
     """
 
     parser: Any
+    cycle: Any
     in_head = False
     head_size = 0
+    exchange: Exchange | None = None  # whose body is coming
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -59,12 +110,43 @@ class Protocol(HttpToolsProtocol):
         self.in_head = False
         if self.parser.should_upgrade():
             return
+        if self._is_express():
+            self.cycle = self.exchange = Exchange(self, self.headers)
+        else:
+            self._begin()
+
+    def _is_express(self) -> bool:
+        """Only for who waits for nothing yet, reads what is answered, and asks for no more."""
+        express: Express | None = self.app_state.get("express")
+        return (
+            express is not None
+            and express.takes(self.parser.get_method(), self.url, self.headers)
+            and (self.cycle is None or self.cycle.response_complete)
+            and not (self.flow.write_paused or self.expect_100_continue)
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+        )
+
+    def _begin(self) -> None:
         super().on_headers_complete()
         self.scope["extensions"] = {CLIENT: {"is_gone": self.transport.is_closing}}
+
+    def on_body(self, body: bytes) -> None:
+        if self.exchange is None:
+            super().on_body(body)
+        else:
+            self.exchange.body += body
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            if self.app_state["express"].begin(exchange):
+                return
+            self.cycle = None
+            self._begin()
+            super().on_body(exchange.body)
         super().on_message_complete()
         # Reading was paused where the body is large, and who does not read sees nobody hang up.
         self.flow.resume_reading()

@@ -3,10 +3,6 @@
 What enters and leaves: ASGI. This module does not know of routes.
 """
 
-import asyncio
-import logging
-import random
-import re
 import time
 from typing import Final
 
@@ -14,26 +10,23 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import logs
+from app.api.access import HEADER, AccessLog, id_of
 from app.errors import BodyTooLarge
 
-HEADER: Final = b"x-request-id"
-ACCEPTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 DIGITS: Final = 20  # of a length that can be meant
-log = logging.getLogger(logs.ACCESS)
 
 
 class RequestId:
     """Takes the request's id or draws one, answers with it, and logs one line a request."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self._answered: list[tuple[str, str, str, int, float]] = []
+    def __init__(self, app: ASGIApp, access_log: AccessLog) -> None:
+        self.app, self.access_log = app, access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _id_of(scope)
+        request_id = id_of(scope["headers"])
         logs.request_id.set(request_id.decode())
         status, started = 500, time.perf_counter()
 
@@ -48,28 +41,9 @@ class RequestId:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            milliseconds = 1000 * (time.perf_counter() - started)
-            line = request_id.decode(), scope["method"], scope["path"], status, milliseconds
-            self._log_soon(line)
-
-    def _log_soon(self, line: tuple[str, str, str, int, float]) -> None:
-        """Log all that one turn of the event loop answers together: one after the other is dear."""
-        self._answered.append(line)
-        if len(self._answered) == 1:
-            asyncio.get_running_loop().call_soon(self._log)
-
-    def _log(self) -> None:
-        answered, self._answered = self._answered, []
-        for request_id, *line in answered:
-            logs.request_id.set(request_id)
-            log.info("%s %s %d %.1f ms", *line)
-
-
-def _id_of(scope: Scope) -> bytes:
-    for name, value in scope["headers"]:
-        if name == HEADER and ACCEPTABLE.fullmatch(value):
-            return bytes(value)
-    return b"%016x" % random.getrandbits(64)
+            self.access_log.add(
+                request_id.decode(), scope["method"], scope["path"], status, started
+            )
 
 
 class BodyLimit:

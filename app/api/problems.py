@@ -35,19 +35,26 @@ UNWRITABLE: Final = {
 log = logging.getLogger(__name__)
 
 
-async def answer(request: Request, error: Exception) -> JSONResponse:
-    """Answer for an error outside of the routes."""
-    return response(error) if isinstance(error, Refusal) else await _storage(request, error)
+def answer(method: str, path: str, error: Exception) -> JSONResponse:
+    """Answer for a refusal, for a disk that cannot be written, or for a defect."""
+    if isinstance(error, Refusal):
+        return response(error)
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        log.error("%s %s: %s", method, path, error)
+        return response(NotReady(f"The state folder cannot be used: {error.strerror}."))
+    log.error("%s %s failed", method, path, exc_info=error)
+    detail = "This is a defect of the service. Its log tells more, under this request id."
+    return _response(_problem(500, "internal_error", "Internal error", detail), {})
 
 
 def install(app: FastAPI) -> None:
     """Let `app` answer every error in the one form."""
-    app.add_exception_handler(Refusal, _refusal)
+    app.add_exception_handler(Refusal, _other)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(OSError, _storage)
-    app.add_exception_handler(Exception, _defect)
+    app.add_exception_handler(OSError, _other)
+    app.add_exception_handler(Exception, _other)
 
 
 def of(refusal: Refusal) -> Problem:
@@ -81,11 +88,6 @@ def invalid(errors: Sequence[Any]) -> Refusal:
     return InvalidField(detail, errors=fields)
 
 
-async def _refusal(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Refusal)
-    return response(error)
-
-
 async def _validation(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     return response(invalid(error.errors()))
@@ -104,21 +106,12 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return _response(problem, dict(error.headers or {}))
 
 
-async def _storage(request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, OSError) or error.errno not in UNWRITABLE:
-        return await _defect(request, error)
-    log.error("%s %s: %s", request.method, request.url.path, error)
-    return response(NotReady(f"The state folder cannot be used: {error.strerror}."))
-
-
 async def _gone(_request: Request, _error: Exception) -> JSONResponse:
     return response(ClientGone("The client hung up before its request was whole."))
 
 
-async def _defect(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    detail = "This is a defect of the service. Its log tells more, under this request id."
-    return _response(_problem(500, "internal_error", "Internal error", detail), {})
+async def _other(request: Request, error: Exception) -> JSONResponse:
+    return answer(request.method, request.url.path, error)
 
 
 def _problem(status: int, code: str, title: str, detail: str, **more: Any) -> Problem:

@@ -11,7 +11,10 @@ again at once are still in the processor's caches, and decoding costs a third.
 """
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import repeat
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,6 +26,7 @@ from app.predict.model import Answer
 from app.predict.seen import Seen, see_small
 
 LARGEST: Final = 256
+log = logging.getLogger(__name__)
 
 
 class WrongLength(Exception):
@@ -37,11 +41,15 @@ class Predicted(NamedTuple):
     saliency: NDArray[np.uint8] | None = None
 
 
+# None where seeing the upload takes a while, and is for a thread.
+Outcome = Predicted | Exception | None
+
+
 class Waiting(NamedTuple):
     """Someone who waits: until a time of the loop's clock, and unless gone."""
 
     upload: bytes | Seen
-    predicted: asyncio.Future[Predicted | None]
+    tell: Callable[[Outcome], None]
     until: float
     is_gone: Callable[[], bool]
 
@@ -60,17 +68,24 @@ class Batcher:
 
         Raises NotAnImage, ImageTooLarge, BlankImage, NotReady, TimeoutError, ClientGone.
         """
-        return await self._enter(upload, until, is_gone)
+        return await self._told(upload, until, is_gone)
 
-    def _enter(
+    def _told(
         self, upload: bytes | Seen, until: float, is_gone: Callable[[], bool]
     ) -> asyncio.Future[Predicted | None]:
-        loop = asyncio.get_running_loop()
-        predicted: asyncio.Future[Predicted | None] = loop.create_future()
-        self._waiting.append(Waiting(upload, predicted, until, is_gone))
+        told: asyncio.Future[Predicted | None] = asyncio.get_running_loop().create_future()
+
+        def is_unwanted() -> bool:
+            return told.done() or is_gone()
+
+        self.enter(Waiting(upload, partial(_settle, told), until, is_unwanted))
+        return told
+
+    def enter(self, waiting: Waiting) -> None:
+        """Answer by a call of `tell`, in one of the next turns."""
+        self._waiting.append(waiting)
         if len(self._waiting) == 1:
-            loop.call_soon(self._step)
-        return predicted
+            asyncio.get_running_loop().call_soon(self._step)
 
     def _step(self) -> None:
         """Collect, see, forward, answer."""
@@ -79,40 +94,37 @@ class Batcher:
         if self._waiting:
             loop.call_soon(self._step)
         now = loop.time()
-        wanted = [each for each in batch if _is_wanted(each, now)]
-        seen = [self._see(each) for each in wanted]
-        together = [(each.predicted, it) for each, it in zip(wanted, seen, strict=True) if it]
-        if together:
-            self._answer(together)
+        looked = [(each, self._look(each, now)) for each in batch]
+        outcomes = self._answer([seen for _, seen in looked if isinstance(seen, Seen)])
+        for waiting, seen in looked:
+            _tell(waiting, next(outcomes) if isinstance(seen, Seen) else seen)
 
-    def _see(self, waiting: Waiting) -> Seen | None:
-        """See one upload; what is wrong with it is told to its own sender alone."""
+    def _look(self, waiting: Waiting, now: float) -> Seen | Exception | None:
+        """See one upload. What is wrong with it is for its own sender alone; who no longer waits,
+        since time is up or the connection gone, costs no work.
+        """
+        if waiting.is_gone():
+            return ClientGone("The client hung up.")
+        if now > waiting.until:
+            return TimeoutError()
         if isinstance(waiting.upload, Seen):
             return waiting.upload
         try:
-            seen = see_small(waiting.upload, self.max_pixels)
+            return see_small(waiting.upload, self.max_pixels)
         except Refusal as refusal:
-            waiting.predicted.set_exception(_without_trace(refusal))
+            return _without_trace(refusal)
         except Exception as error:
-            waiting.predicted.set_exception(error)
-        else:
-            if seen is None:
-                waiting.predicted.set_result(None)
-            return seen
-        return None
+            return error
 
-    def _answer(self, together: list[tuple[asyncio.Future[Predicted | None], Seen]]) -> None:
+    def _answer(self, seen: list[Seen]) -> Iterator[Outcome]:
         try:
-            pixels = np.stack([seen.normalised.pixels for _, seen in together])
-            answers = self.live.model.answer(pixels)
-            if len(answers) != len(pixels):
-                raise WrongLength(f"{len(pixels)} images went in, {len(answers)} answers came out")
+            pixels = [each.normalised.pixels for each in seen]
+            answers = self.live.model.answer(np.stack(pixels)) if seen else []
+            if len(answers) != len(seen):
+                raise WrongLength(f"{len(seen)} images went in, {len(answers)} answers came out")
         except Exception as error:
-            for predicted, _ in together:
-                predicted.set_exception(error)
-        else:
-            for (predicted, seen), answer in zip(together, answers, strict=True):
-                predicted.set_result(Predicted(seen, answer))
+            return repeat(error)
+        return map(Predicted, seen, answers)
 
 
 def _without_trace(refusal: Refusal) -> Refusal:
@@ -123,12 +135,17 @@ def _without_trace(refusal: Refusal) -> Refusal:
     return refusal.with_traceback(None)
 
 
-def _is_wanted(waiting: Waiting, now: float) -> bool:
-    """Who no longer waits costs no work: cancelled, hung up, or out of time."""
-    if waiting.predicted.done():
-        return False
-    if waiting.is_gone():
-        waiting.predicted.set_exception(ClientGone("The client hung up."))
-    elif now > waiting.until:
-        waiting.predicted.set_exception(TimeoutError())
-    return not waiting.predicted.done()
+def _tell(waiting: Waiting, outcome: Outcome) -> None:
+    try:
+        waiting.tell(outcome)
+    except Exception:  # the others of the batch wait for theirs
+        log.exception("an answer could not be given")
+
+
+def _settle(told: asyncio.Future[Predicted | None], outcome: Outcome) -> None:
+    if told.done():
+        return
+    if isinstance(outcome, Exception):
+        told.set_exception(outcome)
+    else:
+        told.set_result(outcome)

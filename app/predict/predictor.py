@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from app.errors import Busy, ClientGone, DeadlineExceeded, Refusal
-from app.predict.batcher import Batcher, Predicted
+from app.predict.batcher import Batcher, Outcome, Predicted, Waiting
 from app.predict.live import Live
 from app.predict.model import Model
 from app.predict.seen import SMALL_BYTES, Seen, see
@@ -84,6 +84,25 @@ class Predictor:
             self.under_way -= 1
         self.counts[ANSWERED] += 1
         return predicted
+
+    def predict_soon(
+        self, upload: bytes, tell: Callable[[Outcome], None], is_gone: Callable[[], bool]
+    ) -> None:
+        """Answer for one small image, with the live version, by a call of `tell` and no task.
+
+        What is told is the prediction, what `predict` would raise, or None: `predict` then, since
+        the image takes a while. Raises Busy.
+        """
+        until = self._admit(1)
+        self.batcher.enter(Waiting(upload, partial(self._told, tell), until, is_gone))
+
+    def _told(self, tell: Callable[[Outcome], None], outcome: Outcome) -> None:
+        self.under_way -= 1
+        if isinstance(outcome, Predicted):
+            self.counts[ANSWERED] += 1
+        elif isinstance(outcome, Refusal | TimeoutError):
+            outcome = self._counted(outcome, 1)
+        tell(outcome)
 
     async def predict_batch(
         self,

@@ -2,17 +2,50 @@
 
 import logging
 import re
+import socket
+import threading
+import time
+from contextlib import contextmanager
 
+import httpx2
 import numpy as np
 import pytest
+import uvicorn
 
 from app.api.schemas import Prediction
+from app.main import create_app
 from app.predict import batcher
+from app.protocol import Exchange, Protocol
 from tests.conftest import png
+from tests.service.running import comes_true
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
 THE_ROUTE = "/predict?explain=false"
+
+
+@contextmanager
+def served(app):
+    """Serve `app` over a socket, in this process."""
+    config = uvicorn.Config(
+        app, port=0, http=Protocol, loop="asyncio", ws="none", log_config=None, access_log=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.01)
+    (listening,) = server.servers[0].sockets
+    with httpx2.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
+        yield client
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def client(settings):
+    with served(create_app(settings)) as client:
+        yield client
 
 
 def form(upload):
@@ -103,15 +136,16 @@ def test_a_large_image_is_answered(client, mnist):
 
 
 def test_ids_and_log_are_those_of_every_request(client, seven, caplog):
+    def lines():
+        told = [record.getMessage() for record in caplog.records if record.name == "app.access"]
+        return [line.split()[:3] for line in told]
+
     with caplog.at_level(logging.INFO, "app.access"):
         answer = client.post("/predict", content=seven, headers={"X-Request-ID": "mine"})
         client.post("/predict", content=b"no image")
+        assert comes_true(lambda: len(lines()) == 2)
     assert answer.headers["x-request-id"] == "mine"
-    lines = [record.getMessage() for record in caplog.records if record.name == "app.access"]
-    assert [line.split()[:3] for line in lines] == [
-        ["POST", "/predict", "200"],
-        ["POST", "/predict", "415"],
-    ]
+    assert lines() == [["POST", "/predict", "200"], ["POST", "/predict", "415"]]
 
 
 def test_a_defect_is_a_500_without_internals(client, seven, monkeypatch):
@@ -137,8 +171,40 @@ def test_a_defect_of_the_route_is_told_once(client, monkeypatch, caplog):
 
 
 def test_a_length_of_many_digits_is_no_defect(client, seven):
-    headers = {"content-length": "0" * 5000 + str(len(seven))}
-    assert client.post("/predict", content=seven, headers=headers).status_code == 200
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %s%d\r\n\r\n"
+    with socket.create_connection((client.base_url.host, client.base_url.port), 20) as connection:
+        connection.sendall(head % (b"0" * 5000, len(seven)) + seven)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_a_small_file_with_many_pixels_is_read_in_a_thread(short, mnist):
+    large = np.kron(mnist.test.pixels[0].numpy(), np.ones((20, 20), np.uint8))
+    assert len(png(large)) < 16 * 1024
+    assert short.post("/predict", content=png(large)).json()["digit"] == 7
+    bomb = png(np.zeros((8000, 8000), np.uint8))[:16_000]
+    assert short.post("/predict", content=bomb).json()["code"] == "image_too_large"
+
+
+@pytest.mark.parametrize("header", ["connection", "expect"])
+def test_who_wants_more_of_the_connection_is_answered_by_the_route(client, seven, header):
+    value = {"connection": "close", "expect": "100-continue"}[header]
+    answer = client.post("/predict", content=seven, headers={header: value})
+    assert answer.json()["digit"] == 7
+    assert (answer.headers.get("connection") == "close") == (header == "connection")
+
+
+def test_an_answer_that_cannot_be_given_harms_no_other(client, seven, monkeypatch, caplog):
+    whole = Exchange.respond
+
+    def fail_once(*_):
+        monkeypatch.setattr(Exchange, "respond", whole)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Exchange, "respond", fail_once)
+    with pytest.raises(httpx2.ReadTimeout):
+        client.post("/predict", content=seven, timeout=0.5)
+    assert client.post("/predict", content=seven).json()["digit"] == 7
+    assert "could not be given" in caplog.text
 
 
 def test_two_content_types_are_for_the_route(client, seven):
