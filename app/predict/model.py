@@ -14,7 +14,7 @@ from app.net import PIXELS, SIDE, MyNet, to_input
 
 # A torch operator costs microseconds before it computes anything, which a small batch must not
 # wait for eleven times; a large one is computed faster by torch.
-SMALL_BATCH: Final = 8
+SMALL_BATCH: Final = 4
 
 
 class Answer(NamedTuple):
@@ -58,11 +58,16 @@ class Model:
 
     def _logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """MyNet's forward, (B, 10)."""
-        if self.device.type == "cpu" and len(pixels) <= SMALL_BATCH:
-            return _forward(self._arrays, INPUT.take(pixels).reshape(-1, PIXELS))
+        if self.device.type != "cpu":
+            return self._forward(to_input(torch.tensor(pixels).to(self.device)))
+        x = INPUT.take(pixels).reshape(-1, PIXELS)
+        if len(pixels) <= SMALL_BATCH:
+            return _forward(self._arrays, x)
+        return self._forward(torch.from_numpy(x))
+
+    def _forward(self, x: torch.Tensor) -> NDArray[np.float32]:
         *hidden, (weight, bias) = self._layers
         with torch.inference_mode():
-            x = to_input(torch.tensor(pixels).to(self.device))  # (B, 784) float32
             for hidden_weight, hidden_bias in hidden:
                 x = torch.addmm(hidden_bias, x, hidden_weight).relu_()
             return torch.addmm(bias, x, weight).cpu().numpy()
