@@ -8,22 +8,21 @@ or without. Heavy modules are imported by the verb that needs them, so that `--h
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from app import logs
 from app.settings import Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="Read handwritten digits, and train the network that reads them.",
 )
-out = Console()
-err = Console(stderr=True)
 
 
 def main() -> None:
@@ -65,7 +64,7 @@ def predict(
         model = live.of(version)
     except CANNOT_SERVE as error:
         raise _failure(str(error)) from None
-    failed = False
+    failed, out, err = False, _console(), _console(stderr=True)
     for file in files:
         try:
             answer = read(file.read_bytes(), model, settings.max_pixels).answer
@@ -116,7 +115,7 @@ def train(
     logs.configure("warning", settings.log_format)
     try:
         open_registry(settings)  # the shipped versions come first, so that there is one to beat
-        succeeded = following.train(settings, wanted, out, follow=follow)
+        succeeded = following.train(settings, wanted, _console(), follow=follow)
     except CANNOT_SERVE as error:
         raise _failure(str(error)) from None
     raise typer.Exit(0 if succeeded else 1)
@@ -125,6 +124,8 @@ def train(
 @app.command()
 def models() -> None:
     """List the versions; the live one is marked."""
+    from rich.table import Table
+
     from app.start import CANNOT_SERVE, open_registry
 
     try:
@@ -140,7 +141,13 @@ def models() -> None:
         table.add_row(
             f"{card.version}{mark}", accuracy, card.recipe or card.origin, made, card.note or ""
         )
-    out.print(table)
+    _console().print(table)
+
+
+def _console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr)
 
 
 def _settings() -> Settings:
@@ -156,5 +163,5 @@ def _in_words(error: Mapping[str, Any]) -> str:
 
 
 def _failure(message: str) -> typer.Exit:
-    err.print(message, style="red", markup=False, highlight=False)
+    _console(stderr=True).print(message, style="red", markup=False, highlight=False)
     return typer.Exit(2)
