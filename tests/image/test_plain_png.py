@@ -67,11 +67,11 @@ def damaged(data, drawn):
 
 def test_damaged_files_come_out_as_the_long_way_reads_them_or_not_at_all(mnist, capfd):
     drawn, quick = random.Random(1), 0
-    for number in range(4000):
+    for number in range(1500):
         data = damaged(png(mnist.test.pixels[number % 50].numpy()), drawn)
         pixels = read_plain_png(data, MOST)
         if pixels is not None:
             quick += 1
             assert np.array_equal(pixels, long_way(data))
-    assert quick > 100, "some damage does not show"
+    assert quick > 40, "some damage does not show"
     assert capfd.readouterr() == ("", "")
