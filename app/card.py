@@ -40,6 +40,9 @@ class Metrics(BaseModel):
     energy_threshold: float = Field(
         description="logsumexp of the logits under which an image does not look like a digit"
     )
+    temperature: float = Field(
+        1.0, gt=0, description="what logits are divided by, so that confidence is what it says"
+    )
 
     @computed_field(description="95 % of the test accuracy, after Wilson 1927")  # type: ignore[prop-decorator]
     @property
@@ -73,6 +76,9 @@ class Card(Metrics):
     job: str | None = None
     parent: int | None = Field(None, description="the version that was current when this was made")
     note: str | None = None
+    elsewhere: dict[str, float] = Field(
+        {}, description="shares of other images that are read right, or taken for digits"
+    )
     data_digest: str = Field(description="of the four MNIST archives' contents, sha256")
     weights_digest: str = Field(description="of the tensors as safetensors lays them out, sha256")
     device: str | None = None

@@ -7,6 +7,7 @@ versions are kept. It loads `onnx`, which nothing else needs: import it where it
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
@@ -29,7 +30,9 @@ def to_onnx(weights: Mapping[str, Tensor], card: Card) -> bytes:
     probabilities = helper.make_tensor_value_info(
         "probabilities", TensorProto.FLOAT, ["batch", DIGITS]
     )
+    temperature = np.array(card.temperature, np.float32)
     tensors = [numpy_helper.from_array(each.numpy(), name) for name, each in weights.items()]
+    tensors.append(numpy_helper.from_array(temperature, "temperature"))
     graph = helper.make_graph(_nodes(), "mynet", [image], [probabilities], tensors)
     model = helper.make_model(
         graph,
@@ -52,7 +55,9 @@ def _nodes() -> list[NodeProto]:
         flow = f"{layer}.relu"
         nodes.append(helper.make_node("Relu", [layer], [flow], flow))
     # The last layer has no ReLU: its logits become probabilities.
-    nodes[-1] = helper.make_node("Softmax", [LAYERS[-1]], ["probabilities"], "softmax", axis=1)
+    logits = LAYERS[-1]
+    nodes[-1] = helper.make_node("Div", [logits, "temperature"], ["calibrated"], "calibrated")
+    nodes.append(helper.make_node("Softmax", ["calibrated"], ["probabilities"], "softmax", axis=1))
     return nodes
 
 

@@ -84,7 +84,7 @@ class Registry(Shelf):
                 raise Conflict(f"Version {version} is live: go live with another one first.")
             self.remove([version])
 
-    def prune(self, keep: int, shipped: Path = SHIPPED) -> None:
+    def prune(self, keep: int, shipped: Path | None = None) -> None:
         """Remove the oldest versions, so that the newest `keep` are left.
 
         Beside those stay the live one, the one that a rollback goes to, the shipped ones, and what
@@ -93,17 +93,19 @@ class Registry(Shelf):
         with self.lock:
             cards = self.cards()
             oldest_with = {card.weights_digest: card.version for card in reversed(cards)}
-            adopted = {oldest_with.get(card.weights_digest) for _, card in _shipped(shipped)}
+            adopted = {
+                oldest_with.get(card.weights_digest) for _, card in _shipped(shipped or SHIPPED)
+            }
             stay = adopted.union(self.history()[:2])
             others = [card.version for card in cards if card.version not in stay]
             self.remove(others[: max(0, len(others) - keep)])
 
-    def adopt_shipped(self, shipped: Path = SHIPPED) -> None:
+    def adopt_shipped(self, shipped: Path | None = None) -> None:
         """Copy the shipped checkpoints that are missing here, each under a number of its own."""
         with self.lock:
             durable.sweep(self.folder)
             known = {card.weights_digest for card in self.cards()}
-            for path, card in _shipped(shipped):
+            for path, card in _shipped(shipped or SHIPPED):
                 if card.weights_digest not in known:
                     # Its job and its parent are of the place where it was trained.
                     here = card.model_copy(update={"job": None, "parent": None})

@@ -1,6 +1,7 @@
 """What tests share: real settings on a temporary folder, the real app, and real MNIST digits."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.registry import Registry
+from app.registry import SHIPPED, Registry
 from app.settings import Settings
 from app.start import open_registry
 from app.store import Store
@@ -40,6 +41,26 @@ def mnist() -> Dataset:
 def few_digits(mnist: Dataset) -> Digits:
     """The first 2,000 training images."""
     return Digits(mnist.train.pixels[:2000], mnist.train.labels[:2000])
+
+
+@pytest.fixture(scope="session")
+def documented_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the documented checkpoint, as if no other were shipped."""
+    folder = tmp_path_factory.mktemp("shipped")
+    shutil.copy(SHIPPED / "documented.safetensors", folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_shipped(documented_alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let version 1 be live, whatever else is shipped."""
+    monkeypatch.setattr("app.registry.SHIPPED", documented_alone)
+
+
+@pytest.fixture
+def all_shipped(one_shipped: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    """Let all be there that is shipped."""
+    monkeypatch.setattr("app.registry.SHIPPED", SHIPPED)
 
 
 @pytest.fixture

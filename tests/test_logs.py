@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from app import logs
+from app.api.access import AccessLog
 from app.api.middleware import RequestId
 
 
@@ -90,7 +91,7 @@ def test_requests_that_are_answered_together_keep_their_ids(capsys, form):
         await asyncio.gather(*(ask(f"id-{number}") for number in range(5)))
         await asyncio.sleep(0.01)
 
-    around = RequestId(app)
+    around = RequestId(app, AccessLog())
     asyncio.run(go())
     lines = capsys.readouterr().err.splitlines()
     if form == "json":

@@ -8,6 +8,7 @@ from app import checkpoint
 from app.errors import Conflict, NotFound
 from app.net import MyNet
 from app.registry import CURRENT, SHIPPED, Registry
+from app.start import open_registry
 
 
 @pytest.fixture
@@ -27,7 +28,9 @@ def not_finite(whole):
     return whole[:head] + safetensors.torch.save(weights)[-(len(whole) - head) :]
 
 
-def test_a_fresh_folder_gets_the_shipped_versions_and_the_best_goes_live(registry):
+@pytest.mark.usefixtures("all_shipped")
+def test_a_fresh_folder_gets_the_shipped_versions_and_the_best_goes_live(settings):
+    registry = open_registry(settings)
     shipped = sorted(SHIPPED.glob("*.safetensors"))
     assert registry.versions() == list(range(1, len(shipped) + 1))
     best = max(registry.cards(), key=lambda card: card.test_accuracy)

@@ -7,6 +7,7 @@ from app import checkpoint
 from app.net import MyNet
 from app.registry import SHIPPED
 from app.train.evaluate import measure
+from app.train.recipes import split
 
 FILES = sorted(SHIPPED.glob("*.safetensors"))
 
@@ -15,7 +16,10 @@ FILES = sorted(SHIPPED.glob("*.safetensors"))
 def test_the_card_tells_what_the_weights_do(path, mnist):
     card, model = checkpoint.read_card(path), MyNet()
     model.load_state_dict(checkpoint.read_weights(path))
-    metrics = measure(model, mnist, torch.device("cpu"))
+    held_out = split(mnist.train)[1] if card.recipe == "robust" else None
+    metrics = measure(model, mnist, torch.device("cpu"), held_out)
+    assert metrics.temperature == pytest.approx(card.temperature, rel=0.01)
+    assert metrics.energy_threshold == pytest.approx(card.energy_threshold, abs=1e-3)
     assert metrics.test_accuracy == card.test_accuracy
     assert metrics.confusion == card.confusion
     assert metrics.calibration_error == pytest.approx(card.calibration_error, abs=1e-5)

@@ -17,6 +17,7 @@ def second(registry):
     return registry.save(MyNet().state_dict(), registry.card(1))
 
 
+@pytest.mark.usefixtures("all_shipped")
 def test_a_fresh_folder_serves_the_best_shipped_version(settings):
     registry = open_registry(settings)
     best = max(registry.cards(), key=lambda card: card.test_accuracy)

@@ -4,6 +4,7 @@ What enters: the ink, cropped to the digit, light on dark. What leaves: 28x28 pi
 that centred them. This module does not know where in the picture the ink was.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -16,12 +17,12 @@ from app.image.stroke import stroke_width
 
 # Widths in pixels of the 20x20 box. In MNIST the middle 90 % lie between 1.8 and 4.1.
 THIN: Final = (2.2, 2.7)
-THICK: Final = (4.0, 3.4)
+THICK: Final = (5.0, 4.0)
 
 # A bitmap of a few pixels is enlarged to this, so that its strokes can be measured and trimmed,
 # and its blurred edges are drawn tight. Twice as much is enough for any.
 ENLARGED: Final = 80
-EDGE: Final = (90, 165)
+EDGE: Final = (20, 235)
 
 # MNIST put the centre of mass, rounded down, on pixel 14: on average it lies there.
 MIDDLE: Final = 14.0
@@ -34,9 +35,14 @@ def to_mnist(ink: MatLike) -> tuple[NDArray[np.uint8], tuple[float, float]]:
 
 def stretch(ink: MatLike, low: float, high: float) -> MatLike:
     """Map low..high to 0..255."""
+    return cv2.LUT(ink, _levels(float(low), float(high)))
+
+
+@lru_cache
+def _levels(low: float, high: float) -> NDArray[np.uint8]:
     scale = 255 / max(high - low, 1.0)
     levels = (np.arange(256, dtype=np.float32) - low) * scale
-    return cv2.LUT(ink, np.clip(levels, 0, 255).astype(np.uint8))
+    return np.asarray(np.clip(levels, 0, 255), np.uint8)
 
 
 def _resize(ink: MatLike) -> MatLike:

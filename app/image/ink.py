@@ -21,6 +21,8 @@ from app.image.polarity import is_dark_on_light
 THUMB: Final = 64
 # Below this an image is a bitmap and not a photo: one tone is its background.
 SMALL: Final = 48
+# Of fewer pixels nobody can tell whether they are noise.
+TINY: Final = 16
 # A stroke must be narrower than this share of the shorter side to be told from a shadow.
 WINDOW: Final = 0.4
 
@@ -38,7 +40,7 @@ def find_ink(grey: MatLike) -> Ink | None:
     """Divide by the background, as scanners do (flat field), so that shadows vanish."""
     height, width = grey.shape
     thumb = _thumbnail(grey)
-    if is_noise(thumb):
+    if max(thumb.shape) >= TINY and is_noise(thumb):
         return None
     page = find_page(thumb) if max(grey.shape) >= SMALL else None
     if page is not None:
@@ -46,10 +48,13 @@ def find_ink(grey: MatLike) -> Ink | None:
     inverted = is_dark_on_light(thumb)
     if not inverted:
         grey, thumb = cv2.bitwise_not(grey), cv2.bitwise_not(thumb)
-    bare = _paper(thumb)
-    uneven = float(np.ptp(bare)) / max(1.0, float(np.median(bare)))
-    paper = cv2.resize(bare, (width, height), interpolation=cv2.INTER_LINEAR)
-    amount = cv2.bitwise_not(cv2.divide(grey, np.maximum(paper, 1), scale=255))
+    bare, uneven = _paper(thumb)
+    if isinstance(bare, int):
+        paper: MatLike = np.full_like(grey, max(bare, 1))
+    else:
+        large = cv2.resize(bare, (width, height), interpolation=cv2.INTER_LINEAR)
+        paper = np.maximum(large, 1)
+    amount = cv2.bitwise_not(cv2.divide(grey, paper, scale=255))
     if page is not None:
         safe = cv2.erode(page, np.ones((3, 3), np.uint8))
         on_page = cv2.resize(safe, (width, height), interpolation=cv2.INTER_NEAREST)
@@ -65,18 +70,21 @@ def _thumbnail(grey: MatLike) -> MatLike:
     return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _paper(thumb: MatLike) -> MatLike:
-    """The tone that each cell of a light background would have without ink."""
+def _paper(thumb: MatLike) -> tuple[MatLike | int, float]:
+    """Give the tone that a light background would have without ink, in each cell or in all alike,
+    and by which share of itself it varies.
+    """
     level, _ = cv2.threshold(thumb, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     light = thumb[thumb > level]
     ordered = np.sort(light if light.size else thumb, axis=None)
     low, tone, high = (int(ordered[int(share * ordered.size)]) for share in (0.2, 0.75, 0.9))
     # An even background needs no estimate, and so allows strokes of any width.
     if max(thumb.shape) < SMALL or high - low <= 3:
-        return np.full_like(thumb, tone)
+        return tone, 0.0
     side = max(3, int(min(thumb.shape) * WINDOW) | 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     # Without a margin of the same tone, closing turns every slope at the border into ink.
     wide = cv2.copyMakeBorder(thumb, side, side, side, side, cv2.BORDER_REPLICATE)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, disc)
-    return cv2.GaussianBlur(closed, (0, 0), max(1.0, side / 8))[side:-side, side:-side]
+    bare = cv2.GaussianBlur(closed, (0, 0), max(1.0, side / 8))[side:-side, side:-side]
+    return bare, float(np.ptp(bare)) / max(1.0, float(np.median(bare)))

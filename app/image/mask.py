@@ -12,6 +12,7 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 SMALL: Final = 48
+TONES: Final = np.arange(256, dtype=np.float64)
 # Of 255: fainter than this is not ink, even on a spotless ground.
 FAINTEST: Final = 14
 # Share of the variance that two plain tones explain; an even ramp of noise reaches 0.75.
@@ -61,31 +62,31 @@ def find_threshold(amount: MatLike) -> Threshold | None:
 
 def is_noise(thumb: MatLike) -> bool:
     """True where no pixel of the thumbnail tells anything about the next one, nor the one below."""
-    away = thumb.astype(np.float32) - float(thumb.mean())
-    power = float(np.mean(away * away))
+    away = thumb.astype(np.float32) - np.float32(cv2.mean(thumb)[0])
+    power = cv2.mean(cv2.multiply(away, away))[0]
     if min(thumb.shape) < 2 or power == 0.0:
         return power == 0.0
-    beside = float(np.mean(away[:, 1:] * away[:, :-1]))
-    below = float(np.mean(away[1:] * away[:-1]))
+    beside = cv2.mean(cv2.multiply(away[:, 1:], away[:, :-1]))[0]
+    below = cv2.mean(cv2.multiply(away[1:], away[:-1]))[0]
     return bool(max(beside, below) < (ALIKE + CHANCE / max(thumb.shape)) * power)
 
 
 def _quantile(counts: NDArray[np.float64], share: float) -> int:
-    total = np.cumsum(counts)
-    return int(np.searchsorted(total, share * total[-1]))
+    total = counts.cumsum()
+    return int(total.searchsorted(share * total[-1]))
 
 
 def _otsu(counts: NDArray[np.float64]) -> Split:
     """Otsu (1979): the split with the greatest variance between both classes."""
     share = counts / max(1.0, float(counts.sum()))
-    values = np.arange(256)
-    below, first = np.cumsum(share), np.cumsum(share * values)
+    below, first = share.cumsum(), (share * TONES).cumsum()
     mean = float(first[-1])
     weight = below * (1 - below)
-    between = np.where(weight > 1e-9, (mean * below - first) ** 2 / np.maximum(weight, 1e-9), 0)
+    between = (mean * below - first) ** 2 / np.maximum(weight, 1e-9) * (weight > 1e-9)
     # Where nothing lies between the classes every split is as good: take the middle one.
-    best = int(np.flatnonzero(between >= between.max() * (1 - 1e-6)).mean())
-    variance = float(share @ (values - mean) ** 2)
+    (best_ones,) = (between >= between.max() * (1 - 1e-6)).nonzero()
+    best = int(best_ones.sum()) // len(best_ones)
+    variance = float(share @ (TONES - mean) ** 2)
     low = float(first[best]) / max(float(below[best]), 1e-9)
     high = (mean - float(first[best])) / max(1 - float(below[best]), 1e-9)
     return Split(best + 1, float(between[best]) / max(variance, 1e-9), low, high)

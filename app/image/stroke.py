@@ -27,8 +27,9 @@ STRONG: Final = 130
 def stroke_width(mask: MatLike) -> float:
     """Four times the mean distance to the edge: exact for a long stroke of one width."""
     padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0.0,))
-    inside = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[padded > 0]
-    return 4 * float(inside.mean()) - 1 if inside.size else 0.0
+    if not cv2.countNonZero(padded):
+        return 0.0
+    return 4 * cv2.mean(cv2.distanceTransform(padded, cv2.DIST_L2, 3), padded)[0] - 1
 
 
 def is_drawn(digit: MatLike, amount: MatLike, threshold: Threshold, uneven: float) -> bool:

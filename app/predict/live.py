@@ -109,7 +109,7 @@ class Live:
         try:
             net = MyNet()
             net.load_state_dict(weights)
-            model = Model(version, net, card.energy_threshold, self.device)
+            model = Model(version, net, card.energy_threshold, self.device, card.temperature)
             for size in WARM_UP_SIZES:
                 with np.errstate(all="ignore"):  # what overflows is refused, not warned of
                     _check(model.answer(np.zeros((size, SIDE, SIDE), np.uint8)))

@@ -27,13 +27,18 @@ class Answer(NamedTuple):
 
 
 class Model:
-    """MyNet with the weights and the threshold of one version, on one device."""
+    """MyNet with the weights, the threshold and the temperature of one version, on one device."""
 
     def __init__(
-        self, version: int, net: MyNet, energy_threshold: float, device: torch.device
+        self,
+        version: int,
+        net: MyNet,
+        energy_threshold: float,
+        device: torch.device,
+        temperature: float = 1.0,
     ) -> None:
         self.version, self.device = version, device
-        self.energy_threshold = energy_threshold
+        self.energy_threshold, self.temperature = energy_threshold, temperature
         self.net = net.to(device).eval().requires_grad_(False)
         layers = (self.net.fc1, self.net.fc2, self.net.fc3, self.net.fc4)
         # Laid out as they are read by rows of images: half the time of `Linear`.
@@ -43,13 +48,17 @@ class Model:
     def answer(self, pixels: NDArray[np.uint8]) -> list[Answer]:
         """Answer for (B, 28, 28) uint8 pixels, in their order.
 
-        An image looks like a digit where the energy of its logits reaches the card's threshold.
+        An image looks like a digit where the energy of its logits reaches the card's threshold; the
+        probabilities are those of the logits over its temperature.
         """
         z = self._logits(pixels).astype(np.float64)  # (B, 10)
         top = z.max(1, keepdims=True)
-        shares = np.exp(z - top)
+        z -= top
+        shares = np.exp(z)
+        energy = top[:, 0] + np.log(shares.sum(1))
+        if self.temperature != 1:
+            shares = np.exp(z / self.temperature)
         total = shares.sum(1, keepdims=True)
-        energy = (top + np.log(total))[:, 0]
         digits: list[int] = z.argmax(1).tolist()
         probabilities: list[list[float]] = (shares / total).tolist()
         is_digit: list[bool] = (energy >= self.energy_threshold).tolist()

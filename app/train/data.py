@@ -33,6 +33,10 @@ class Digits:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def at(self, places: Tensor) -> "Digits":
+        """Give some of them."""
+        return Digits(self.pixels[places], self.labels[places])
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:

@@ -13,11 +13,14 @@ from torch.nn import functional as F
 
 from app.card import Metrics
 from app.net import DIGITS, MyNet, to_input
+from app.train.calibrate import fit_temperature
 from app.train.data import Dataset, Digits
 
 CHUNK: Final = 2000
 CALIBRATION_IMAGES: Final = 10_000
+# Of digits that were trained with, and that were not.
 REFUSED_SHARE: Final = 0.005
+REFUSED_HELD_OUT: Final = 0.0075
 BINS: Final = 15
 
 
@@ -44,18 +47,25 @@ def score(model: MyNet, digits: Digits, device: torch.device) -> Score:
     return _score(logits_of(model, digits.pixels, device), digits.labels)
 
 
-def measure(model: MyNet, data: Dataset, device: torch.device) -> Metrics:
+def measure(
+    model: MyNet, data: Dataset, device: torch.device, held_out: Digits | None = None
+) -> Metrics:
     """Evaluate for the card, on the test images. Raises NotFinite.
 
     The threshold under which an image does not look like a digit is a quantile of the logits'
-    energy over training images (Liu et al. 2020, "Energy-based Out-of-distribution Detection").
+    energy (Liu et al. 2020, "Energy-based Out-of-distribution Detection"): over images that were
+    held out of the training, to which the temperature is fitted, too; where there are none, over
+    training images, and the temperature is 1.
     """
     logits = logits_of(model, data.test.pixels, device)
+    known = logits_of(model, (held_out or data.train).pixels[:CALIBRATION_IMAGES], device)
+    refused = REFUSED_HELD_OUT if held_out else REFUSED_SHARE
+    threshold = known.logsumexp(1).quantile(refused).item()
+    temperature = fit_temperature(known, held_out.labels) if held_out else 1.0
+    logits = logits / temperature
     loss, accuracy = _score(logits, data.test.labels)
     cells = data.test.labels * DIGITS + logits.argmax(1)
     confusion = torch.bincount(cells, minlength=DIGITS**2).view(DIGITS, DIGITS)
-    known = logits_of(model, data.train.pixels[:CALIBRATION_IMAGES], device).logsumexp(1)
-    threshold = known.quantile(REFUSED_SHARE).item()
     if not isfinite(loss + threshold):
         raise NotFinite("holds weights so large that MyNet's answers are not finite numbers")
     return Metrics(
@@ -64,6 +74,7 @@ def measure(model: MyNet, data: Dataset, device: torch.device) -> Metrics:
         calibration_error=calibration_error(logits, data.test.labels),
         confusion=confusion.tolist(),
         energy_threshold=threshold,
+        temperature=temperature,
     )
 
 

@@ -19,17 +19,21 @@ from app.net import BadWeights, MyNet, check_weights
 from app.tables import now
 from app.train import evaluate, promote
 from app.train.attempt import Attempt, Diverged
-from app.train.data import Dataset
+from app.train.data import Dataset, Digits
 from app.train.promote import Rival, Verdict
 
 log = logging.getLogger(__name__)
 
 
 def finish(
-    attempt: Attempt, model: MyNet, dataset: Dataset, epochs: Sequence[EpochRecord]
+    attempt: Attempt,
+    model: MyNet,
+    dataset: Dataset,
+    epochs: Sequence[EpochRecord],
+    held_out: Digits | None = None,
 ) -> dict[str, Any]:
     """Store the version, and promote it by the job's rule. Raises Diverged, Superseded."""
-    card = _stored(attempt) or _store(attempt, model, dataset, epochs)
+    card = _stored(attempt) or _store(attempt, model, dataset, epochs, held_out)
     verdict = _promote(attempt, card.version, model, dataset)
     return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
 
@@ -40,10 +44,16 @@ def _stored(attempt: Attempt) -> Card | None:
     return next((card for card in cards if card.job == attempt.job.id), None)
 
 
-def _store(attempt: Attempt, model: MyNet, dataset: Dataset, epochs: Sequence[EpochRecord]) -> Card:
+def _store(
+    attempt: Attempt,
+    model: MyNet,
+    dataset: Dataset,
+    epochs: Sequence[EpochRecord],
+    held_out: Digits | None,
+) -> Card:
     try:
         weights = check_weights(model.state_dict())
-        metrics = evaluate.measure(model, dataset, attempt.device)
+        metrics = evaluate.measure(model, dataset, attempt.device, held_out)
     except (BadWeights, evaluate.NotFinite) as error:
         raise Diverged(f"The training left the finite numbers: the network {error}.") from error
     attempt.begin_finish()

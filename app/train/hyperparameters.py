@@ -1,28 +1,33 @@
 """What may be asked of a training.
 
-What enters: a client's wishes. What leaves: the same, checked, with the tutorial's values for what
+What enters: a client's wishes. What leaves: the same, checked, with the recipe's values for what
 was not asked. This module does not know what a recipe makes of them, and is light: the server
 imports it, too.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from app.settings import device_name
 
 PromoteRule = Literal["if_better", "always", "never"]
+ROBUST: Final = {"epochs": 200, "batch_size": 200, "learning_rate": 0.1}
 
 
 class Hyperparameters(BaseModel):
-    """What may be asked of a training. The defaults are the tutorial's."""
+    """What may be asked of a training. The defaults are the tutorial's, or those of `robust`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    recipe: Literal["documented"] = Field("documented", description="the tutorial's loop")
-    epochs: int = Field(10, ge=1, le=1000)
-    batch_size: int = Field(100, ge=1, le=60_000)
-    learning_rate: float = Field(0.01, gt=0, le=1e38, description="a float32")
+    recipe: Literal["documented", "robust"] = Field(
+        "documented", description="the tutorial's loop, or augmented, for real handwriting"
+    )
+    epochs: int = Field(10, ge=1, le=1000, description=f"robust: {ROBUST['epochs']}")
+    batch_size: int = Field(100, ge=1, le=60_000, description=f"robust: {ROBUST['batch_size']}")
+    learning_rate: float = Field(
+        0.01, gt=0, le=1e38, description=f"a float32; robust: {ROBUST['learning_rate']}"
+    )
     momentum: float = Field(0.9, ge=0, lt=1)
     seed: int | None = Field(
         None, ge=0, lt=2**53, description="drawn where it is not given, and recorded"
@@ -32,3 +37,9 @@ class Hyperparameters(BaseModel):
         None, description="where to train; the service's setting where it is not given"
     )
     note: str | None = Field(None, max_length=1000, description="kept on the version's card")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        is_robust = isinstance(given, dict) and given.get("recipe") == "robust"
+        return ROBUST | given if is_robust else given

@@ -93,7 +93,8 @@ def perform(attempt: Attempt, stop: threading.Event) -> None:
     dataset = data.load(attempt.settings.data_dir)
     training = Training(attempt, dataset, stop)
     model = training.run()
-    attempt.succeed(finish(attempt, model, dataset, training.epochs))
+    held_out = training.setup.held_out
+    attempt.succeed(finish(attempt, model, dataset, training.epochs, held_out))
     attempt.registry.prune(attempt.settings.keep_versions)
 
 

@@ -56,7 +56,7 @@ class Training:
             if self.position.batches_done < len(self.setup.batches):
                 self._save()
             raise
-        return self.setup.model
+        return self.setup.net
 
     def _catch_up(self) -> None:
         """Tell of the last batch, where the attempt before was paused when it wanted to."""
@@ -94,7 +94,7 @@ class Training:
             )
 
     def _end_epoch(self) -> None:
-        scored = evaluate.score(self.setup.model, self.dataset.test, self.attempt.device)
+        scored = evaluate.score(self.setup.net, self.dataset.test, self.attempt.device)
         train_loss = torch.stack([loss.cpu() for loss in self.position.losses]).mean().item()
         self._check(train_loss + scored.loss, f"in epoch {self.position.epoch}")
         seconds = self.position.seconds + self.clock.lap()

@@ -1,0 +1,42 @@
+"""A network, and the running average of its weights.
+
+What enters: a network, and its optimiser. What leaves: a module that computes with the network, and
+has both in its state dict. This module does not know what the network is trained on.
+
+Averages of weights generalise better than the last ones (Polyak, Juditsky 1992; Izmailov et al.
+2018, "Averaging Weights Leads to Wider Optima and Better Generalization").
+"""
+
+import copy
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from app.net import MyNet
+
+DECAY: Final = 0.999
+
+
+class Averaged(nn.Module):
+    """Trains `net`; `average` follows, step by step."""
+
+    steps: Tensor
+
+    def __init__(self, net: MyNet, optimizer: Optimizer) -> None:
+        super().__init__()
+        self.net, self.average = net, copy.deepcopy(net).requires_grad_(False)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        optimizer.register_step_post_hook(self._follow)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the network."""
+        return self.net(x)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def _follow(self, *_: Any) -> None:
+        self.steps += 1
+        # At first the average is a short one: otherwise it would keep the random start too long.
+        share = max(1 - DECAY, 9 / (int(self.steps) + 9))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), share)

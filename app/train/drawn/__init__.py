@@ -1,0 +1,1 @@
+"""Pictures to learn from, drawn here and normalised as uploads are."""

@@ -1,0 +1,79 @@
+"""Letters, digits and signs, drawn with a pen or printed.
+
+What enters: a sign. What leaves: a picture of it, light on dark, turned and stretched a little, and
+different each time. This module does not know what the picture is for.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final, TypeAlias, TypeVar
+
+import cv2
+import numpy as np
+from cv2.typing import MatLike
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+# Hershey's strokes (Hershey 1967, "Calligraphy for computers"); of letters alone, the scripts too.
+FACES: Final = (
+    cv2.FONT_HERSHEY_SIMPLEX,
+    cv2.FONT_HERSHEY_DUPLEX,
+    cv2.FONT_HERSHEY_COMPLEX,
+    cv2.FONT_HERSHEY_TRIPLEX,
+    cv2.FONT_HERSHEY_SCRIPT_SIMPLEX,
+    cv2.FONT_HERSHEY_SCRIPT_COMPLEX,
+)
+CANVAS: Final = 64
+BEND: Final = 0.25
+Pixels: TypeAlias = NDArray[np.uint8]  # (H, W)
+T = TypeVar("T")
+
+
+def draw_sign(random: Generator, sign: str) -> Pixels:
+    """Draw `sign` in one of many ways, (64, 64)."""
+    picture = _written(random, sign) if random.random() < 0.5 and sign.isascii() else None
+    return bend(random, _printed(random, sign) if picture is None else picture)
+
+
+def bend(random: Generator, picture: MatLike) -> Pixels:
+    """Turn, shear and stretch (64, 64) pixels about their middle."""
+    half = CANVAS / 2
+    change = np.eye(2) + random.uniform(-BEND, BEND, (2, 2))
+    matrix = np.concatenate([change, (half - change @ [half, half])[:, None]], 1)
+    return np.asarray(cv2.warpAffine(picture, matrix, (CANVAS, CANVAS)), np.uint8)
+
+
+def canvas() -> Pixels:
+    """Give an empty picture, (64, 64)."""
+    return np.zeros((CANVAS, CANVAS), np.uint8)
+
+
+def one_of(random: Generator, choices: Sequence[T]) -> T:
+    return choices[int(random.integers(len(choices)))]
+
+
+def _written(random: Generator, sign: str) -> Pixels:
+    picture, width = canvas(), int(random.integers(1, 7))
+    face, scale = one_of(random, FACES), random.uniform(1.2, 2.0)
+    (across, up), down = cv2.getTextSize(sign, face, scale, width)
+    place = (CANVAS - across) // 2, (CANVAS + up - down) // 2
+    cv2.putText(picture, sign, place, face, scale, (255.0,), width, cv2.LINE_AA)
+    return picture
+
+
+def _printed(random: Generator, sign: str) -> Pixels:
+    picture = Image.new("L", (CANVAS, CANVAS))
+    font = _font(int(random.integers(36, 57)))
+    bold = int(random.integers(0, 3))
+    middle = CANVAS / 2, CANVAS / 2
+    ImageDraw.Draw(picture).text(middle, sign, 255, font, "mm", stroke_width=bold)
+    return np.asarray(picture)
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Give the face that comes with Pillow: no other is there on every machine."""
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow is built with FreeType"
+    return font

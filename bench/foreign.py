@@ -1,0 +1,55 @@
+"""`python -m bench.foreign FOLDER`: labelled images of many sources, for `bench.accuracy`.
+
+What enters: a folder. What leaves: files in it, and `manifest.csv` with their labels and sources:
+MNIST's test digits as `bench.pictures` makes them, those of scikit-learn's `load_digits` (8 × 8,
+Alpaydin, Kaynak 1998) in both polarities, and the test digits themselves.
+"""
+
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from app.train.data import load as load_mnist
+from bench.pictures import SOURCES
+from tests.conftest import DATA, png
+
+EACH: Final = 500
+MANIFEST: Final = "manifest.csv"
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / MANIFEST).open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "source"])
+        for number, (source, label, content) in enumerate(uploads(EACH)):
+            kind = "png" if content.startswith(b"\x89PNG") else "jpg"
+            path = f"{source}-{number}.{kind}"
+            (folder / path).write_bytes(content)
+            rows.writerow([path, label, source])
+
+
+def uploads(each: int) -> Iterator[tuple[str, int, bytes]]:
+    """Give source, label and file, `each` of them from a source where there are as many."""
+    random, test = np.random.default_rng(1), load_mnist(DATA).test
+    digits, labels = test.pixels.numpy(), test.labels.tolist()
+    for digit, label in zip(digits[:each], labels, strict=False):
+        yield "mnist", label, png(digit)
+    for source, draw in SOURCES.items():
+        for place in random.choice(len(digits), each, replace=False):
+            yield source, labels[place], draw(digits[place], random)
+    images, values = load_digits(return_X_y=True)
+    for image, label in zip(images.reshape(-1, 8, 8), values, strict=True):
+        pixels = (image * 255 / 16).round().astype(np.uint8)
+        yield "load_digits", int(label), png(pixels)
+        yield "load_digits, dark on light", int(label), png(255 - pixels)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What normalisation takes, stage by stage, for images of several kinds.
+
+What enters: nothing. What leaves: the lines of the report. Decoding is not part of it.
+"""
+
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from timeit import repeat
+from typing import Final, TypeVar
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from app.image import normalise as stages
+from app.image.centre import to_mnist
+from app.image.decode import to_grey
+from app.image.ink import find_ink
+from app.image.normalise import WORK, normalise
+from app.train.data import load as load_mnist
+from bench.pictures import Pixels, drawing, photo
+from tests.conftest import DATA
+
+IMAGES: Final = 20
+RECOGNISED: Final = "20"
+TIMES: Final = 7
+T = TypeVar("T")
+
+
+def main() -> Iterator[str]:
+    """Measure, and give the lines of the report."""
+    yield "## Normalisation (`python -m bench normalise`)"
+    yield ""
+    yield (
+        f"{IMAGES} images of each kind, decoded already, best of {TIMES} rounds, one thread; "
+        "microseconds an image."
+    )
+    yield ""
+    yield "| images | reduce | find the ink | cut out the digit | MNIST's form | all | goal |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, images, goal in kinds():
+        taken = [f"{each:,.0f}" for each in staged(images)] if goal != RECOGNISED else ["–"] * 4
+        whole = microseconds(normalise, images)
+        yield f"| {name} | {' | '.join(taken)} | **{whole:,.0f}** | {goal} |"
+
+
+def kinds() -> Iterator[tuple[str, list[Pixels], str]]:
+    """Give what is measured, with the goal in microseconds."""
+    random, test = np.random.default_rng(1), load_mnist(DATA).test
+    digits = list(test.pixels[:IMAGES].numpy())
+    yield "MNIST's own form", digits, RECOGNISED
+    for side in (8, 20, 40):
+        size = side, side
+        small = [255 - cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in digits]
+        yield f"{side} × {side}, dark on light", small, "150"
+    drawn = [_grey(drawing(each, random)) for each in digits]
+    yield "drawings of 80 to 400 pixels", drawn, ""
+    photos = [cv2.resize(_grey(photo(each, random)), (4000, 3000)) for each in digits[:4]]
+    yield "photos of 12 megapixels", photos, "15,000"
+
+
+def staged(images: list[Pixels]) -> Iterator[float]:
+    """Time each step on what the one before gives."""
+    reduced = [stages._reduce(image, -(-max(image.shape) // WORK)) for image in images]
+    inks = [ink for ink in map(find_ink, reduced) if ink]
+    digits = [stages._cut_out(ink)[0] for ink in inks]
+    yield microseconds(lambda image: stages._reduce(image, -(-max(image.shape) // WORK)), images)
+    yield microseconds(find_ink, reduced)
+    yield microseconds(stages._cut_out, inks)
+    yield microseconds(to_mnist, digits)
+
+
+def microseconds(work: Callable[[T], object], inputs: list[T]) -> float:
+    seconds = repeat(lambda: [work(each) for each in inputs], number=1, repeat=TIMES)
+    return 1e6 * min(seconds) / len(inputs)
+
+
+def _grey(file: bytes) -> Pixels:
+    picture = Image.open(BytesIO(file))
+    return to_grey(picture).pixels

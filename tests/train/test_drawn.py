@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from app.image.normalise import normalise
+from app.registry import Registry
+from app.train.drawn import negatives
+from app.train.drawn.negatives import ALIKE, SIGNS, draw_negatives
+from app.train.drawn.signs import draw_sign
+from app.train.drawn.uploads import draw_uploads
+from app.train.evaluate import logits_of
+
+
+def chance():
+    return np.random.default_rng(3)
+
+
+def test_negatives_are_pictures_in_mnists_form(few_digits):
+    drawn = draw_negatives(chance(), few_digits.pixels.numpy(), 130)
+    assert drawn.shape == (130, 28, 28)
+    assert drawn.dtype == np.uint8
+    assert (drawn.max((1, 2)) > 100).all()
+    assert len(np.unique(drawn, axis=0)) == 130
+
+
+def test_the_same_chance_draws_the_same(few_digits):
+    once, again = (draw_negatives(chance(), few_digits.pixels.numpy(), 40) for _ in range(2))
+    assert np.array_equal(once, again)
+
+
+def test_no_sign_is_written_as_a_digit_is():
+    assert not ALIKE & set(SIGNS)
+    assert not set("0123456789") & set(SIGNS)
+
+
+def test_a_lone_digit_is_never_a_negative(few_digits):
+    """Of several digits normalisation may keep one."""
+    digit = few_digits.pixels[0].numpy()
+    assert negatives._seen(np.pad(digit, 40)) is None
+    assert negatives._seen(np.pad(np.concatenate([digit[:, 5:-5]] * 2, 1), 40)) is not None
+
+
+@pytest.mark.parametrize("width", [8, 30])
+def test_a_bar_that_stands_is_a_one(width):
+    picture = np.zeros((64, 64), np.uint8)
+    picture[4:60, 30 : 30 + width] = 255
+    assert (negatives._seen(picture) is None) == (width == 8)
+
+
+def test_signs_differ_each_time_and_show():
+    random = chance()
+    drawn = [draw_sign(random, "7") for _ in range(20)]
+    assert all(each.shape == (64, 64) and (each > 200).sum() > 60 for each in drawn)
+    assert len({each.tobytes() for each in drawn}) == 20
+
+
+def test_uploads_show_their_labels(few_digits, registry):
+    """Where the documented network, which never saw such, reads four of five, labels are right."""
+    drawn = draw_uploads(chance(), few_digits, 300)
+    assert set(drawn.labels.tolist()) == set(range(10))
+    net = registry_net(registry)
+    read = logits_of(net, drawn.pixels, "cpu").argmax(1)
+    assert (read == drawn.labels).float().mean() > 0.7
+
+
+def registry_net(registry: Registry):
+    from app.net import MyNet
+
+    net = MyNet()
+    net.load_state_dict(registry.weights(registry.current()))
+    return net
+
+
+def test_uploads_are_what_normalisation_gives(few_digits):
+    for pixels in draw_uploads(chance(), few_digits, 20).pixels.numpy():
+        assert pixels.shape == (28, 28)
+        assert normalise(pixels).pixels.max() > 0

@@ -1,0 +1,122 @@
+import math
+
+import pytest
+import torch
+
+from app.net import MyNet
+from app.train import job, recipes
+from app.train.augmented import SHARE, AugmentedBatches
+from app.train.averaged import DECAY, Averaged
+from app.train.data import Digits
+from app.train.hyperparameters import ROBUST, Hyperparameters
+from app.train.loop import fit
+from tests.train.test_resume import interrupt_batch
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def drawn_few(monkeypatch):
+    """Fewer drawn pictures, so that a set-up takes a moment."""
+    monkeypatch.setattr(recipes, "UPLOADS", 40)
+    monkeypatch.setattr(recipes, "NEGATIVES", 40)
+
+
+@pytest.fixture
+def setup(few_digits, drawn_few):  # noqa: ARG001
+    torch.manual_seed(3)
+    return recipes.robust(Hyperparameters(recipe="robust", epochs=2), few_digits, CPU)
+
+
+def test_each_recipe_has_its_defaults():
+    robust = Hyperparameters(recipe="robust")
+    assert {name: getattr(robust, name) for name in ROBUST} == ROBUST
+    assert Hyperparameters(recipe="robust", epochs=3).epochs == 3
+    assert Hyperparameters.model_validate_json('{"recipe": "robust"}') == robust
+    assert (Hyperparameters().epochs, Hyperparameters().batch_size) == (10, 100)
+
+
+def test_the_robust_recipe_holds_images_back(few_digits, setup):
+    kept, held_out = recipes.split(few_digits)
+    assert len(held_out) == len(few_digits) // 10
+    assert torch.equal(setup.held_out.pixels, held_out.pixels)
+    whole = torch.cat([kept.pixels, held_out.pixels]).flatten(1)
+    assert torch.equal(whole.sort(0)[0], few_digits.pixels.flatten(1).sort(0)[0])
+    assert len(setup.batches.pixels) == len(kept) + 40
+
+
+def test_the_documented_recipe_trains_what_becomes_the_version(few_digits):
+    setup = recipes.documented(Hyperparameters(), few_digits, CPU)
+    assert setup.net is setup.model
+    assert setup.held_out is None
+
+
+def test_batches_hold_every_digit_once_and_some_pictures_of_none(mnist):
+    digits = Digits(mnist.train.pixels[:110], mnist.train.labels[:110])
+    batches = AugmentedBatches(digits, torch.full((5, 28, 28), 9, dtype=torch.uint8), 50, CPU)
+    given = list(batches)
+    assert len(batches) == len(given) == 3
+    sizes = [len(inputs) for inputs, _ in given]
+    assert sizes == [50 + round(SHARE * 50)] * 2 + [10 + round(SHARE * 10)]
+    targets = torch.cat([targets for _, targets in given])
+    assert torch.allclose(targets.sum(1), torch.ones(len(targets)))
+    told = targets[targets.max(1).values == 1].argmax(1)
+    assert torch.equal(told.bincount(minlength=10), digits.labels.bincount(minlength=10))
+    assert (targets == 0.1).all(1).sum() == sum(sizes) - 110
+
+
+def test_the_rate_rises_and_falls_along_a_cosine(setup, monkeypatch):
+    monkeypatch.setattr(recipes, "WARM_UP", 4)
+    net = MyNet()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    recipes._follow_cosine(optimizer, 0.5, 20)
+    rates = []
+    for _ in range(20):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+    expected = [0.25 * min(1, (n + 1) / 4) * (1 + math.cos(math.pi * n / 20)) for n in range(20)]
+    assert rates == pytest.approx(expected)
+    assert setup.optimizer.param_groups[0]["lr"] < ROBUST["learning_rate"]
+
+
+def test_the_version_is_the_average_of_the_weights(setup):
+    net, average = setup.model.net, setup.net
+    steps = list(fit(setup.model, setup.optimizer, setup.batches, epochs=range(1), device=CPU))
+    assert int(setup.model.steps) == len(steps) == len(setup.batches)
+    assert not torch.equal(net.fc1.weight, average.fc1.weight)
+    assert not any(each.requires_grad for each in average.parameters())
+
+
+def test_the_average_follows_as_it_says():
+    net = MyNet()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
+    averaged = Averaged(net, optimizer)
+    averaged.steps.fill_(10**6)
+    before = net.fc4.bias.detach().clone()
+    with torch.no_grad():
+        net.fc4.bias += 1
+    optimizer.step()
+    assert torch.allclose(averaged.average.fc4.bias - before, torch.tensor(1 - DECAY), atol=1e-6)
+
+
+@pytest.mark.usefixtures("drawn_few")
+@pytest.mark.parametrize("number", [3, 91, 100])
+def test_an_interrupted_robust_job_ends_with_the_very_same_weights(
+    start, store, registry, monkeypatch, number
+):
+    wanted = {"recipe": "robust", "epochs": 2, "batch_size": 20, "promote": "never"}
+    whole = start(**wanted)
+    whole.run()
+    expected = registry.card(store.job(whole.job.id).result["version"])
+    broken = start(**wanted)
+    with monkeypatch.context() as patch:
+        interrupt_batch(patch, number)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    job.release(store, store.job(broken.job.id))
+    torch.manual_seed(999)
+    start(broken.job.id).run()
+    result = registry.card(store.job(broken.job.id).result["version"])
+    assert result.weights_digest == expected.weights_digest
+    assert (result.recipe, result.temperature) == ("robust", expected.temperature)
+    assert result.temperature != 1
