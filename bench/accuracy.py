@@ -135,20 +135,22 @@ def contact_sheet(wrong: Sequence[Read]) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     for place, each in enumerate(shown):
         left, top = place % COLUMNS * CELL, place // COLUMNS * CELL
-        upload = Image.open(each.image.path).convert("RGBA")
-        white = Image.new("RGBA", upload.size, "white")
-        half = CELL // 2 - 2
-        sheet.paste(
-            Image.alpha_composite(white, upload).convert("L").resize((half, half)),
-            (left + 1, top + 1),
-        )
-        if each.seen:
-            seen = Image.open(BytesIO(base64.b64decode(each.seen.partition(",")[2])))
-            sheet.paste(seen.convert("L").resize((half, half)), (left + half + 2, top + 1))
+        paste(sheet, each, (left + 1, top + 1), CELL // 2 - 2)
         answer = each.refused or f"{each.image.label} read as {each.digit}"
-        draw.text((left + 2, top + half + 4), answer[:18], 255)
-        draw.text((left + 2, top + half + 18), each.image.source[:18], 200)
+        draw.text((left + 2, top + CELL // 2 + 2), answer[:18], 255)
+        draw.text((left + 2, top + CELL // 2 + 16), each.image.source[:18], 200)
     return sheet
+
+
+def paste(sheet: Image.Image, read: Read, place: tuple[int, int], side: int) -> None:
+    """Put an upload on a sheet, with what the network saw on its right."""
+    left, top = place
+    upload = Image.open(read.image.path).convert("RGBA")
+    upload.thumbnail((side, side))
+    sheet.paste(upload.convert("L"), place, upload)
+    if read.seen:
+        seen = Image.open(BytesIO(base64.b64decode(read.seen.partition(",")[2])))
+        sheet.paste(seen.convert("L").resize((side, side)), (left + side + 1, top))
 
 
 if __name__ == "__main__":

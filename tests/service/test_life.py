@@ -16,6 +16,8 @@ from app.registry import SHIPPED, Registry
 from app.store import Store
 from tests.service.running import MYNET, serving
 
+NEXT = len(list(SHIPPED.glob("*.safetensors"))) + 1
+
 
 def test_two_workers_train_once_and_answer_with_the_same_version(tmp_path):
     with serving(tmp_path / "var", workers=2) as service:
@@ -23,7 +25,7 @@ def test_two_workers_train_once_and_answer_with_the_same_version(tmp_path):
         done = service.job_until(job, lambda body: body["status"] == "succeeded")
         assert done["attempt"] == 1
         until = time.monotonic() + 20
-        while {service.get("/health/ready")["version"] for _ in range(20)} != {2}:
+        while {service.get("/health/ready")["version"] for _ in range(20)} != {NEXT}:
             assert time.monotonic() < until
         service.end()
     assert service.training_is_gone()
@@ -44,13 +46,13 @@ def test_a_torch_checkpoint_goes_live_at_start(tmp_path):
     torch.save(weights, tmp_path / "tutorial.pt")
     with serving(tmp_path / "var", checkpoint=tmp_path / "tutorial.pt") as service:
         models = service.get("/models")
-        assert models["current"] == service.get("/health/ready")["version"] == 2
-        card = models["data"][1]
+        assert models["current"] == service.get("/health/ready")["version"] == NEXT
+        card = models["data"][NEXT - 1]
         assert (card["origin"], card["note"]) == ("checkpoint", "loaded from tutorial.pt")
         assert card["test_accuracy"] > 0.97
     with serving(tmp_path / "var", checkpoint=tmp_path / "tutorial.pt") as again:
-        assert len(again.get("/models")["data"]) == 2
-        assert again.get("/models")["current"] == 2
+        assert len(again.get("/models")["data"]) == NEXT
+        assert again.get("/models")["current"] == NEXT
 
 
 def test_an_upload_whose_server_is_killed_leaves_nothing(tmp_path):
@@ -72,7 +74,7 @@ def test_an_upload_whose_server_is_killed_leaves_nothing(tmp_path):
         client.join(10)
     with serving(tmp_path / "var") as again:
         assert not list(uploads.glob(".*.tmp"))
-        assert again.post("/models", weights)["version"] == 2
+        assert again.post("/models", weights)["version"] == NEXT
 
 
 def test_sigterm_answers_what_is_under_way_and_queues_the_job_again(tmp_path):
@@ -108,8 +110,8 @@ def test_a_job_survives_kill_9_of_the_server_and_goes_on(tmp_path):
         assert done["attempt"] == 2
         assert done["epochs"][: len(before)] == before, "what was shown stays"
         assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1]
-        assert service.get("/models")["current"] == done["result"]["version"] == 2
-    assert Registry(tmp_path / "var" / "models").current() == 2
+        assert service.get("/models")["current"] == done["result"]["version"] == NEXT
+    assert Registry(tmp_path / "var" / "models").current() == NEXT
 
 
 @pytest.mark.parametrize(

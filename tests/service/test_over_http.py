@@ -55,7 +55,9 @@ def service(tmp_path_factory):
 
 @pytest.mark.parametrize("inverted", [False, True])
 def test_mnist_over_http_reads_as_well_as_on_tensors(service, mnist, inverted):
-    expected = checkpoint.read_card(SHIPPED / "documented.safetensors").test_accuracy
+    expected = max(
+        checkpoint.read_card(each).test_accuracy for each in SHIPPED.glob("*.safetensors")
+    )
     pixels = 255 - mnist.test.pixels if inverted else mnist.test.pixels
     uploads = [png(image.numpy()) for image in pixels]
     digits = in_batches(service.port, uploads)

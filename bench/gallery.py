@@ -1,0 +1,60 @@
+"""`python -m bench.gallery --url URL --manifest FILE --to PNG`: uploads, and what the network saw.
+
+What enters: a live service, and labelled images as for `bench.accuracy`. What leaves: a picture
+with a row for each source: some uploads, each beside the 28×28 that the network was given, and on
+the right some of those that are not read right. This module does not know how the service reads.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from PIL import Image, ImageDraw
+
+from bench.accuracy import Read, ask, paste, read_manifest
+
+CELL: Final = 64
+SHOWN: Final = 7
+FAILED: Final = 3
+LABEL: Final = 150
+HEAD: Final = 24
+GROUND, TEXT = 250, 20
+
+
+def main(
+    url: Annotated[str, typer.Option()],
+    manifest: Annotated[Path, typer.Option()],
+    to: Annotated[Path, typer.Option()],
+) -> None:
+    """Draw what a live service sees in uploads."""
+    read = sorted(ask(url, list(read_manifest(manifest))), key=lambda each: each.image.source)
+    rows = [
+        (source, list(group)) for source, group in groupby(read, lambda each: each.image.source)
+    ]
+    width = LABEL + (SHOWN + FAILED) * (2 * CELL + 8) + 16
+    picture = Image.new("L", (width, HEAD + len(rows) * (CELL + 8)), GROUND)
+    draw = ImageDraw.Draw(picture)
+    draw.text((LABEL, 6), "upload, and what the network saw", TEXT)
+    draw.text((LABEL + SHOWN * (2 * CELL + 8) + 16, 6), "not read right", TEXT)
+    for number, (source, group) in enumerate(rows):
+        top = HEAD + number * (CELL + 8)
+        draw.text((4, top + CELL // 2 - 6), source, TEXT)
+        _fill(picture, top, LABEL, [each for each in group if each.is_right][:SHOWN])
+        left = LABEL + SHOWN * (2 * CELL + 8) + 16
+        _fill(picture, top, left, [each for each in group if not each.is_right][:FAILED])
+    picture.save(to, optimize=True)
+
+
+def _fill(picture: Image.Image, top: int, left: int, read: Sequence[Read]) -> None:
+    draw = ImageDraw.Draw(picture)
+    for place, each in enumerate(read):
+        x = left + place * (2 * CELL + 8)
+        paste(picture, each, (x, top), CELL)
+        answer = str(each.digit) if each.refused is None else "refused"
+        draw.text((x + CELL + 3, top + 1), answer, 255)
+
+
+if __name__ == "__main__":
+    typer.run(main)
