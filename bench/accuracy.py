@@ -143,8 +143,10 @@ def contact_sheet(wrong: Sequence[Read]) -> Image.Image:
 
 
 def paste(sheet: Image.Image, read: Read, place: tuple[int, int], side: int) -> None:
-    """Put an upload on a sheet, with what the network saw on its right."""
+    """Put an upload on a sheet, where it is an image, with what the network saw on its right."""
     left, top = place
+    if read.refused == "not_an_image":
+        return
     upload = Image.open(read.image.path).convert("RGBA")
     upload.thumbnail((side, side))
     sheet.paste(upload.convert("L"), place, upload)

@@ -73,7 +73,7 @@ def framed(digit: Pixels, random: Generator) -> bytes:
 def photo(digit: Pixels, random: Generator) -> bytes:
     """A sheet by lamplight: uneven, shadowed, askew, out of focus."""
     side = 1200
-    ink = _ink(digit, random, side, random.uniform(0.25, 0.6), pen=int(random.integers(-30, 10)))
+    ink = _ink(digit, random, side, random.uniform(0.25, 0.6), pen=int(random.integers(-12, 10)))
     y, x = np.mgrid[:side, :side].astype(np.float32) / side
     light = 0.55 + 0.45 * (x * random.uniform(-1, 1) + y * random.uniform(-1, 1) + 0.5)
     if random.random() < 0.5:
