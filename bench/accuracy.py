@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import httpx2
 import typer
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 AT_ONCE: Final = 8
 TIMEOUT: Final = 30.0
@@ -148,7 +148,8 @@ def paste(sheet: Image.Image, read: Read, place: tuple[int, int], side: int) -> 
     if read.refused == "not_an_image":
         return
     upload = Image.open(read.image.path).convert("RGBA")
-    upload.thumbnail((side, side))
+    way = Image.Resampling.NEAREST if max(upload.size) < side else Image.Resampling.LANCZOS
+    upload = ImageOps.contain(upload, (side, side), way)
     sheet.paste(upload.convert("L"), place, upload)
     if read.seen:
         seen = Image.open(BytesIO(base64.b64decode(read.seen.partition(",")[2])))
