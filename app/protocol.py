@@ -144,12 +144,22 @@ class Protocol(HttpToolsProtocol):
         if exchange is not None:
             if self.app_state["express"].begin(exchange):
                 return
-            self.cycle = None
-            self._begin()
-            super().on_body(exchange.body)
+            self._hand_over(exchange)
         super().on_message_complete()
         # Reading was paused where the body is large, and who does not read sees nobody hang up.
         self.flow.resume_reading()
+
+    def _hand_over(self, exchange: Exchange) -> None:
+        """Let the app answer what was collected."""
+        self.cycle = None
+        self._begin()
+        super().on_body(exchange.body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:  # it broke off: the app tells of that as of any other
+            self._hand_over(exchange)
+        super().connection_lost(exc)
 
     def _without_offer(self, rest: bytes) -> bytes:
         """Give the request to be parsed again, without the offer, and what came after it."""
