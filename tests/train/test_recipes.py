@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from app.net import MyNet
-from app.train import job, recipes
+from app.train import recipes
 from app.train.augmented import SHARE, AugmentedBatches
 from app.train.averaged import DECAY, Averaged
 from app.train.data import Digits
 from app.train.hyperparameters import ROBUST, Hyperparameters
 from app.train.loop import fit
-from tests.train.test_resume import interrupt_batch
+from tests.train.test_resume import go_on, interrupt_batch
 
 CPU = torch.device("cpu")
 
@@ -113,10 +113,7 @@ def test_an_interrupted_robust_job_ends_with_the_very_same_weights(
         interrupt_batch(patch, number)
         with pytest.raises(KeyboardInterrupt):
             broken.run()
-    job.release(store, store.job(broken.job.id))
-    torch.manual_seed(999)
-    start(broken.job.id).run()
-    result = registry.card(store.job(broken.job.id).result["version"])
+    result = go_on(start, store, registry, broken.job.id)
     assert result.weights_digest == expected.weights_digest
     assert (result.recipe, result.temperature) == ("robust", expected.temperature)
     assert result.temperature != 1
