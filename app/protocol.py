@@ -160,6 +160,8 @@ class Protocol(HttpToolsProtocol):
         if exchange is not None:  # it broke off: the app tells of that as of any other
             self._hand_over(exchange)
         super().connection_lost(exc)
+        if isinstance(self.cycle, Exchange):
+            self.cycle = None  # each holds the other, which only the garbage collector would see
 
     def _without_offer(self, rest: bytes) -> bytes:
         """Give the request to be parsed again, without the offer, and what came after it."""

@@ -60,6 +60,7 @@ class Express:
             return False
         if upload is None:
             return False
+        exchange.body = b""  # it would stay for as long as the connection does
         request_id = id_of(exchange.headers)
         tell = partial(self._tell, exchange, request_id, upload)
         try:
