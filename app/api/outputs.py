@@ -28,8 +28,8 @@ def wishes(inference: Inference) -> dict[str, bool]:
         if each.name not in OUTPUTS:
             known = ", ".join(OUTPUTS)
             raise MalformedRequest(f"There is no output {each.name:.40}; there are: {known}.")
-    default = inference.parameters.get("binary_data_output", False)
-    return {each.name: bool(each.parameters.get("binary_data", default)) for each in wanted}
+    default = inference.parameters.get("binary_data_output")
+    return {each.name: each.parameters.get("binary_data", default) is True for each in wanted}
 
 
 def write(

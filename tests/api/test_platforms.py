@@ -27,6 +27,16 @@ def test_sagemaker_sends_json(client, seven):
     assert client.post("/invocations", json={"image": "%"}).status_code == 422
 
 
+def test_predictions_are_open_where_changes_are_not(settings, seven):
+    settings = settings.model_copy(update={"auth": "predict"})
+    text = {"instances": [data_url(seven)]}
+    with TestClient(create_app(settings)) as client:
+        assert client.post("/invocations", content=seven).status_code == 200
+        assert client.post("/v1/models/mynet:predict", json=text).status_code == 200
+        assert client.get("/v2/models/mynet").status_code == 200
+        assert client.post("/train").status_code == 401
+
+
 def test_sagemaker_pings(client):
     assert client.get("/ping").status_code == 200
     client.app_state["services"].draining.set()

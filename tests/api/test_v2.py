@@ -114,6 +114,11 @@ def test_the_answer_names_what_was_asked(client, digits):
         ({}, ["digit", "probabilities"], []),
         ({"outputs": [{"name": "digit"}]}, ["digit"], []),
         (
+            {"outputs": [], "parameters": {"binary_data_output": "no"}},
+            ["digit", "probabilities"],
+            [],
+        ),
+        (
             {"parameters": {"binary_data_output": True}},
             ["digit", "probabilities"],
             ["digit", "probabilities"],
