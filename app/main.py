@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from importlib.metadata import version as version_of
 from types import FrameType
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 
 import torch
 from fastapi import FastAPI
@@ -32,10 +32,15 @@ from app.api import (
     predict,
     problems,
     review,
+    sagemaker,
     train,
+    v1,
+    v2,
+    vertex,
     weights,
 )
 from app.api.access import AccessLog
+from app.api.express import PATH as EXPRESS_PATH
 from app.api.express import Express
 from app.api.middleware import BodyLimit, RequestId
 from app.api.services import Services
@@ -48,6 +53,10 @@ from app.start import open_store, prepare
 from app.train.feed import Feed
 from app.train.supervisor import Supervisor
 
+RESOURCES: Final = (
+    *(predict, train, events, models, weights, review, health, docs),
+    *(v1, v2, sagemaker),
+)
 log = logging.getLogger(__name__)
 
 # Seconds for which a thread with a photo may hold the interpreter while small images wait. Python's
@@ -57,7 +66,7 @@ LONGEST_HOLD: Final = 0.0005
 
 class State(TypedDict):
     services: Services
-    express: Express
+    express: NotRequired[Express]
 
 
 class App(FastAPI):
@@ -80,7 +89,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         async with _open(settings) as services:
-            yield {"services": services, "express": Express(services, access_log)}
+            state: State = {"services": services}
+            if settings.predict_route != EXPRESS_PATH:
+                state["express"] = Express(services, access_log)
+            yield state
 
     app = App(
         access_log,
@@ -91,7 +103,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for resource in (predict, train, events, models, weights, review, health, docs):
+    app.include_router(vertex.router(settings))  # first: its paths may be some of ours
+    for resource in RESOURCES:
         app.include_router(resource.router)
     app.mount("/web", docs.assets)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)

@@ -13,9 +13,17 @@ from typing import Final, Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from app import vertex
 
 PREFIX: Final = "MYNET_"
+ROUTE: Final = r"^/[^{}?#\s]*$"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -57,6 +65,12 @@ class Settings(BaseSettings):
         None,
         description="`none`: all open (unset: on loopback); `predict`: predictions and health",
     )
+    health_route: str | None = Field(
+        None, pattern=ROUTE, description="one more path of `/health/ready`"
+    )
+    predict_route: str | None = Field(
+        None, pattern=ROUTE, description="one more path of `/v1/models/mynet:predict`"
+    )
     max_body_bytes: int = Field(10 * 1024**2, ge=1024, description="largest request body, bytes")
     max_pixels: int = Field(50_000_000, ge=784, description="largest image, width × height")
     max_queue: int = Field(1024, ge=1, description="predictions under way before 429")
@@ -88,6 +102,19 @@ class Settings(BaseSettings):
                 f"{PREFIX}AUTH=none (everything open), or {PREFIX}HOST=127.0.0.1"
             )
         return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What a platform says comes after what is said to MyNet by name."""
+        platform = InitSettingsSource(settings_cls, vertex.defaults(os.environ))
+        return init_settings, env_settings, dotenv_settings, platform
 
     @property
     def open_to_changes(self) -> bool:
@@ -143,6 +170,8 @@ def read_settings() -> Settings:
         raise SettingsError(f".env is not UTF-8 text: {error}") from None
     except ValidationError as error:
         raise SettingsError("\n".join(_in_words(dict(each)) for each in error.errors())) from None
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _refuse_unknown(environment: Mapping[str, str | None]) -> None:
@@ -158,4 +187,8 @@ def _in_words(error: Mapping[str, object]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if not isinstance(location, tuple) or not location:
         return message
-    return f"{PREFIX}{str(location[0]).upper()}={error['input']!s}: {message}"
+    field = str(location[0])
+    variable = vertex.VARIABLES.get(field, "")
+    if error["input"] != os.environ.get(variable):
+        variable = f"{PREFIX}{field.upper()}"
+    return f"{variable}={error['input']!s}: {message}"

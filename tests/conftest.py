@@ -94,6 +94,12 @@ def seven(mnist: Dataset) -> bytes:
     return png(mnist.test.pixels[0].numpy())
 
 
+@pytest.fixture(scope="session")
+def digits(mnist: Dataset) -> NDArray[np.uint8]:
+    """The first four test images, (4, 28, 28): 7, 2, 1, 0."""
+    return mnist.test.pixels[:4].numpy()
+
+
 def png(pixels: NDArray[np.uint8], form: str = "PNG") -> bytes:
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, form)

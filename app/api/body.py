@@ -88,6 +88,17 @@ def parse(model: type[ModelT], body: bytes) -> ModelT:
         raise invalid(error.errors()) from None
 
 
+def parse_or_400(model: type[ModelT], body: bytes) -> ModelT:
+    """Check a JSON body for a protocol that knows one status for what is wrong with a request.
+
+    Raises MalformedRequest.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise MalformedRequest(invalid(error.errors()).detail) from None
+
+
 def decode_base64(text: str, field: str) -> bytes:
     """Decode base64, standard or URL-safe, or a `data:` URL of it. Raises InvalidField."""
     if text[:5].lower() == "data:":

@@ -25,6 +25,7 @@ from app.errors import MalformedRequest, Refusal
 from app.predict.batcher import Outcome, Predicted
 from app.protocol import Exchange, Headers
 
+PATH: Final = "/predict"
 LARGEST: Final = 20 * 1024
 DIGITS: Final = 10
 JSON: Final = (b"content-type", b"application/json")
@@ -40,7 +41,7 @@ class Express:
 
     def takes(self, method: bytes, target: bytes, headers: Headers) -> bool:
         """Say whether the request can be answered here, once its body has come."""
-        if method != b"POST" or target != b"/predict":
+        if method != b"POST" or target != PATH.encode():
             return False
         kinds, length = 0, b""
         for name, value in headers:
@@ -81,10 +82,10 @@ class Express:
             length = b"content-length", b"%d" % len(content)
             status, headers = 200, [JSON, length, (HEADER, request_id)]
         else:
-            problem = problems.answer("POST", "/predict", outcome)
+            problem = problems.answer("POST", PATH, outcome)
             status, headers, content = problem.status_code, problem.raw_headers, bytes(problem.body)
         exchange.respond(status, headers, content)
-        self.access_log.add(shown_id, "POST", "/predict", status, exchange.started)
+        self.access_log.add(shown_id, "POST", PATH, status, exchange.started)
 
     async def _predict(self, exchange: Exchange, request_id: bytes, upload: bytes) -> None:
         try:

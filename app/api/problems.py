@@ -1,11 +1,13 @@
-"""Every error as RFC 9457 problem details.
+"""Every error as RFC 9457 problem details; under `/v1` and `/v2` in those protocols' own form.
 
 What enters: a refusal of the domain, FastAPI's and Starlette's own errors, or a defect. What
-leaves: `application/problem+json`. This module does not know which route raised.
+leaves: `application/problem+json`, or `{"error": "…"}`. This module does not know which route
+raised, but for its path.
 """
 
 import errno
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -26,6 +28,18 @@ DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
+# Paths of protocols whose clients look for `error` in whatever is not a success.
+FOREIGN: Final = re.compile(r"/v[12](/|$)")
+DOCUMENTED_FOREIGN: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {
+        "description": "What went wrong, in words",
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "properties": {"error": {"type": "string"}}}
+            }
+        },
+    }
+}
 HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 MOST_FIELDS: Final = 10
 LONGEST_NAME: Final = 100
@@ -38,13 +52,13 @@ log = logging.getLogger(__name__)
 def answer(method: str, path: str, error: Exception) -> JSONResponse:
     """Answer for a refusal, for a disk that cannot be written, or for a defect."""
     if isinstance(error, Refusal):
-        return response(error)
+        return response(path, error)
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         log.error("%s %s: %s", method, path, error)
-        return response(NotReady(f"The state folder cannot be used: {error.strerror}."))
+        return response(path, NotReady(f"The state folder cannot be used: {error.strerror}."))
     log.error("%s %s failed", method, path, exc_info=error)
     detail = "This is a defect of the service. Its log tells more, under this request id."
-    return _response(_problem(500, "internal_error", "Internal error", detail), {})
+    return _response(path, _problem(500, "internal_error", "Internal error", detail), {})
 
 
 def install(app: FastAPI) -> None:
@@ -65,14 +79,14 @@ def of(refusal: Refusal) -> Problem:
     )
 
 
-def response(refusal: Refusal) -> JSONResponse:
-    """Answer with a refusal."""
+def response(path: str, refusal: Refusal) -> JSONResponse:
+    """Answer with a refusal, in the form of the path's protocol."""
     headers = {}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return _response(of(refusal), headers)
+    return _response(path, of(refusal), headers)
 
 
 def invalid(errors: Sequence[Any]) -> Refusal:
@@ -88,9 +102,9 @@ def invalid(errors: Sequence[Any]) -> Refusal:
     return InvalidField(detail, errors=fields)
 
 
-async def _validation(_request: Request, error: Exception) -> JSONResponse:
+async def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return response(invalid(error.errors()))
+    return response(request.url.path, invalid(error.errors()))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
@@ -103,11 +117,12 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         405: f"{asked} is not possible; the header Allow says what is.",
     }.get(error.status_code, str(error.detail))
     problem = _problem(error.status_code, code, title, detail)
-    return _response(problem, dict(error.headers or {}))
+    return _response(request.url.path, problem, dict(error.headers or {}))
 
 
-async def _gone(_request: Request, _error: Exception) -> JSONResponse:
-    return response(ClientGone("The client hung up before its request was whole."))
+async def _gone(request: Request, _error: Exception) -> JSONResponse:
+    gone = ClientGone("The client hung up before its request was whole.")
+    return response(request.url.path, gone)
 
 
 async def _other(request: Request, error: Exception) -> JSONResponse:
@@ -126,9 +141,11 @@ def _problem(status: int, code: str, title: str, detail: str, **more: Any) -> Pr
     )
 
 
-def _response(problem: Problem, headers: dict[str, str]) -> JSONResponse:
-    body = problem.model_dump(exclude_none=True)
+def _response(path: str, problem: Problem, headers: dict[str, str]) -> JSONResponse:
     headers = {"X-Request-ID": problem.request_id, **headers}
+    if FOREIGN.match(path):
+        return JSONResponse({"error": problem.detail}, problem.status, headers)
+    body = problem.model_dump(exclude_none=True)
     return JSONResponse(body, problem.status, headers, MEDIA_TYPE)
 
 

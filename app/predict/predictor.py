@@ -1,7 +1,7 @@
 """The predict path, whole: decode → normalise → batch → MyNet → answer.
 
-What enters: an image's bytes. What leaves: the answer, and what the network saw. This module does
-not know of HTTP.
+What enters: an image's bytes, or what the network is given. What leaves: the answer, and what the
+network saw. This module does not know of HTTP.
 """
 
 import asyncio
@@ -106,12 +106,13 @@ class Predictor:
 
     async def predict_batch(
         self,
-        uploads: Sequence[bytes],
+        uploads: Sequence[bytes | Seen],
         version: int | None = None,
         *,
         is_gone: Callable[[], bool] = never,
     ) -> tuple[list[Predicted | Refusal], int]:
         """Answer for many images with one version: a prediction or a refusal each, in their order.
+        What is `Seen` already goes to the network as it is.
 
         Raises NotFound, Conflict, NotReady, Busy, DeadlineExceeded, ClientGone.
         """
@@ -163,18 +164,21 @@ class Predictor:
         assert predicted is not None, "what was seen is answered"
         return predicted
 
+    def _see(self, upload: bytes | Seen) -> Seen:
+        return upload if isinstance(upload, Seen) else see(upload, self.settings.max_pixels)
+
     def _explain(self, upload: bytes, version: int | None, *, explain: bool) -> Predicted:
         return read(upload, self.live.of(version), self.settings.max_pixels, explain=explain)
 
     def _predict_all(
-        self, uploads: Sequence[bytes], version: int | None, is_given_up: Callable[[], bool]
+        self, uploads: Sequence[bytes | Seen], version: int | None, is_given_up: Callable[[], bool]
     ) -> tuple[list[Predicted | Refusal], int]:
         model = self.live.of(version)
         seen: list[Seen | Refusal] = []
         for upload in uploads:
             _go_on_unless(is_given_up)
             try:
-                seen.append(see(upload, self.settings.max_pixels))
+                seen.append(self._see(upload))
             except Refusal as refusal:
                 seen.append(refusal)
         readable = [each.normalised.pixels for each in seen if isinstance(each, Seen)]

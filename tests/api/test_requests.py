@@ -85,6 +85,20 @@ def test_every_route_is_documented_with_its_bodies(client):
         "/models/rollback",
         "/health/live",
         "/health/ready",
+        "/v1/models",
+        "/v1/models/mynet",
+        "/v1/models/mynet:predict",
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/mynet",
+        "/v2/models/mynet/ready",
+        "/v2/models/mynet/infer",
+        "/v2/models/mynet/versions/{version}",
+        "/v2/models/mynet/versions/{version}/ready",
+        "/v2/models/mynet/versions/{version}/infer",
+        "/ping",
+        "/invocations",
     } == set(paths)
     bodies = paths["/predict"]["post"]["requestBody"]["content"]
     assert {"multipart/form-data", "application/json", "image/*"} <= set(bodies)

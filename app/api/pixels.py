@@ -1,0 +1,41 @@
+"""Numbers that clients send as pixels.
+
+What enters: numbers, from JSON or from a tensor. What leaves: uint8 pixels, 0 for the background
+and 255 for ink, as MNIST has them. This module does not know of protocols, nor of shapes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import MalformedRequest
+
+Pixels = NDArray[np.uint8]
+
+
+def numbers(data: Sequence[Any]) -> NDArray[Any]:
+    """Read numbers, nested or flat, in the shape that they have. Raises MalformedRequest."""
+    try:
+        values = np.array(data)
+    except (ValueError, OverflowError):  # rows of different lengths, or far too large
+        values = np.array(None)
+    if values.dtype.kind not in "iuf":
+        raise MalformedRequest("Pixels must be numbers, in rows of one length.")
+    return values
+
+
+def tones(values: NDArray[Any]) -> Pixels:
+    """Take whole numbers from 0 to 255 as uint8, in their shape. Raises MalformedRequest."""
+    if not ((values >= 0) & (values <= 255)).all() or (values % 1).any():  # NaNs are not >= 0
+        raise MalformedRequest("Pixels must be whole numbers from 0 (background) to 255 (ink).")
+    return values.astype(np.uint8)
+
+
+def from_unit(values: NDArray[Any]) -> Pixels:
+    """Take numbers from 0 to 1 as the nearest of MNIST's 256 tones. Raises MalformedRequest."""
+    if not ((values >= 0) & (values <= 1)).all():
+        raise MalformedRequest("FP32 pixels must be from 0 (background) to 1 (ink).")
+    scaled: NDArray[Any] = np.rint(values * 255)
+    return scaled.astype(np.uint8)

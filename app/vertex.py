@@ -1,0 +1,39 @@
+"""Vertex AI's variables as settings of ours.
+
+What enters: the environment that the platform gives a container. What leaves: settings, for what
+`MYNET_*` does not say. This module does not know what they steer.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+VARIABLES: Final = {
+    "port": "AIP_HTTP_PORT",
+    "health_route": "AIP_HEALTH_ROUTE",
+    "predict_route": "AIP_PREDICT_ROUTE",
+    "checkpoint": "AIP_STORAGE_URI",
+}
+SUFFIXES: Final = (".safetensors", ".pt")
+
+
+def defaults(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give what the platform sets. Raises ValueError where it names no one checkpoint."""
+    given = {name: environment.get(variable, "") for name, variable in VARIABLES.items()}
+    given["checkpoint"] = _checkpoint(given["checkpoint"])
+    return {name: value for name, value in given.items() if value}
+
+
+def _checkpoint(uri: str) -> str:
+    """Give the file; nothing where the address is not of this machine's files (`gs://…`)."""
+    place = uri.removeprefix("file://")
+    if "://" in place:
+        return ""
+    folder = Path(place)
+    if not place or not folder.is_dir():
+        return place
+    files = sorted(each for each in folder.iterdir() if each.suffix in SUFFIXES)
+    if len(files) != 1:
+        found = ", ".join(each.name for each in files) or "none"
+        raise ValueError(f"AIP_STORAGE_URI={uri} must hold one checkpoint; it holds: {found}")
+    return str(files[0])

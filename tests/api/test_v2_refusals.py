@@ -1,0 +1,156 @@
+"""Every refusal of the Open Inference Protocol, in its form."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from tests.api.test_v2 import HEADER, INFER, as_json, send_bytes, tensor
+
+
+def refused(answer, status, *words):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()) == {"error"}
+    for word in words:
+        assert word in answer.json()["error"]
+
+
+@pytest.mark.parametrize("version", ["99", "0", "x", "9" * 30])
+def test_an_unknown_version_is_not_found(client, digits, version):
+    of_version = f"/v2/models/mynet/versions/{version}"
+    refused(client.get(of_version), 404, "version")
+    refused(client.get(f"{of_version}/ready"), 404, "version")
+    refused(client.post(f"{of_version}/infer", json={"inputs": [as_json(digits)]}), 404, "version")
+
+
+ROW = {"name": "image", "shape": [1, 784], "datatype": "UINT8", "data": [0] * 784}
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"name": "picture"}, "picture"),
+        ({"name": 7}, "inputs.0.name"),
+        ({"datatype": "FP64"}, "FP64"),
+        ({"shape": [1, 28, 27]}, "[1, 28, 27]"),
+        ({"shape": [784]}, "[784]"),
+        ({"shape": [-1, 784]}, "-1 images"),
+        ({"shape": [0, 784], "data": []}, "0 images"),
+        ({"shape": [257, 784]}, "256"),
+        ({"shape": [2, 784]}, "784 were sent"),
+        ({"shape": [1, "784"]}, "inputs.0.shape.1"),
+        ({"shape": [1, 1], "datatype": "BYTES"}, "[n] for BYTES"),
+        ({"shape": [1], "datatype": "BYTES", "data": [7]}, "base64 strings"),
+        ({"shape": [2], "datatype": "BYTES", "data": ["aGk="]}, "1 elements"),
+        ({"data": None}, "binary_data_size"),
+        ({"data": [0] * 783}, "783"),
+        ({"data": [256] + [0] * 783}, "0 (background) to 255"),
+        ({"data": [-1] + [0] * 783}, "0 (background) to 255"),
+        ({"data": [0.5] + [0] * 783}, "whole numbers"),
+        ({"data": ["x"] * 784}, "numbers"),
+        ({"data": [True] * 784}, "numbers"),
+        ({"data": [[0], [0, 0]]}, "one length"),
+        ({"data": [10**400] + [0] * 783}, "numbers"),
+        ({"datatype": "FP32", "data": [1.01] + [0] * 783}, "to 1 (ink)"),
+        ({"datatype": "FP32", "data": [255] * 784}, "to 1 (ink)"),
+        ({"parameters": {"binary_data_size": 784}}, "binary_data_size"),
+    ],
+)
+def test_wrong_tensors_are_refused(client, change, word):
+    refused(client.post(INFER, json={"inputs": [{**ROW, **change}]}), 400, word)
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"", "JSON"),
+        (b"{", "JSON"),
+        (b"[]", "JSON"),
+        (b"{}", "inputs"),
+        (b'{"inputs": []}', "one input"),
+        (json.dumps({"inputs": [ROW, ROW]}).encode(), "one input"),
+        (json.dumps({"inputs": [ROW], "outputs": [{"name": "x"}]}).encode(), "digit"),
+        (json.dumps({"inputs": [ROW], "id": 7}).encode(), "id"),
+        (b'{"inputs": [{"name": "image", "shape": [1, 784], "data": [NaN]}]}', "inputs"),
+        (b"[" * 100_000, "JSON"),
+    ],
+)
+def test_wrong_requests_are_refused(client, body, word):
+    refused(client.post(INFER, content=body), 400, word)
+
+
+def test_nan_is_no_pixel(client):
+    values = np.full((1, 784), np.nan, "<f4")
+    head = {"inputs": [tensor(values, "FP32", parameters={"binary_data_size": values.nbytes})]}
+    refused(send_bytes(client, head, values.tobytes()), 400, "to 1 (ink)")
+
+
+@pytest.mark.parametrize(
+    ("size", "sent", "length", "word"),
+    [
+        (784, 783, None, "783"),
+        (783, 783, None, "784"),
+        (True, 1, None, "binary_data_size"),
+        ("784", 784, None, "binary_data_size"),
+        (None, 784, None, "binary_data_size"),
+        (784, 784, "x", HEADER),
+        (784, 784, "-1", HEADER),
+        (784, 784, 10**6, HEADER),
+        (784, 784, 3, "JSON"),
+    ],
+)
+def test_wrong_sizes_are_refused(client, size, sent, length, word):
+    head = {"inputs": [tensor(np.zeros((1, 784)), parameters={"binary_data_size": size})]}
+    refused(send_bytes(client, head, bytes(sent), length), 400, word)
+
+
+@pytest.mark.parametrize("content", [b"\x01", b"\x02\0\0\0x", b"\xff\xff\xff\xffx"])
+def test_elements_that_are_cut_off_are_refused(client, content):
+    size = {"binary_data_size": len(content)}
+    head = {"inputs": [tensor([0], "BYTES", parameters=size)]}
+    refused(send_bytes(client, head, content), 400, "cut off")
+
+
+def test_what_is_no_image_is_refused_with_its_number(client, seven):
+    good, bad = base64.b64encode(seven).decode(), base64.b64encode(b"hello").decode()
+    sent = {"inputs": [tensor([0, 0], "BYTES", data=[good, bad])]}
+    refused(client.post(INFER, json=sent), 415, "image 1")
+    sent = {"inputs": [tensor([0], "BYTES", data=["%%%"])]}
+    refused(client.post(INFER, json=sent), 422, "base64")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v2/nothing", 404),
+        ("POST", "/v2/models/other/infer", 404),
+        ("GET", INFER, 405),
+        ("POST", "/v2", 405),
+    ],
+)
+def test_what_is_not_there_is_refused_in_this_form(client, method, path, status):
+    refused(client.request(method, path), status)
+
+
+def test_a_body_that_is_too_large_is_refused_in_this_form(client, settings):
+    refused(client.post(INFER, content=bytes(settings.max_body_bytes + 1)), 413)
+
+
+def test_a_full_queue_and_a_defect_are_told_in_this_form(client, digits, monkeypatch):
+    predictor = client.app_state["services"].predictor
+    sent = {"inputs": [as_json(digits)]}
+    predictor.under_way = predictor.settings.max_queue
+    answer = client.post(INFER, json=sent)
+    refused(answer, 429, "under way")
+    assert answer.headers["retry-after"] == "1"
+    predictor.under_way = 0
+    monkeypatch.setattr(predictor, "predict_batch", None)
+    refused(client.post(INFER, json=sent), 500, "defect")
+
+
+def test_a_draining_service_is_not_ready(client):
+    client.app_state["services"].draining.set()
+    for path in ("/v2/health/ready", "/v2/models/mynet/ready"):
+        refused(client.get(path), 503, "draining")

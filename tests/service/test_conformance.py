@@ -1,0 +1,67 @@
+"""The Open Inference Protocol as the Triton project's own client speaks it."""
+
+import numpy as np
+import pytest
+
+from tests.service.running import serving
+
+http = pytest.importorskip("tritonclient.http")
+
+
+@pytest.fixture(scope="module")
+def triton(tmp_path_factory):
+    state = tmp_path_factory.mktemp("conformance") / "var"
+    with (
+        serving(state) as service,
+        http.InferenceServerClient(f"127.0.0.1:{service.port}") as client,
+    ):
+        yield client
+
+
+def given(values, datatype, *, binary=True):
+    tensor = http.InferInput("image", list(values.shape), datatype)
+    return [tensor.set_data_from_numpy(values, binary_data=binary)]
+
+
+def test_it_sees_a_server_and_a_model(triton):
+    assert triton.is_server_live()
+    assert triton.is_server_ready()
+    assert triton.is_model_ready("mynet")
+    assert triton.is_model_ready("mynet", "1")
+    assert not triton.is_model_ready("mynet", "99")
+    assert not triton.is_model_ready("other")
+    assert "binary_tensor_data" in triton.get_server_metadata()["extensions"]
+    assert triton.get_model_metadata("mynet")["inputs"][0]["name"] == "image"
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("datatype", ["UINT8", "FP32"])
+def test_its_pixels_are_read(triton, digits, datatype, flat, binary):
+    values = digits if datatype == "UINT8" else (digits / 255).astype(np.float32)
+    values = values.reshape(4, 784) if flat else values
+    answer = triton.infer("mynet", given(values, datatype, binary=binary), request_id="mine")
+    assert answer.as_numpy("digit").tolist() == [7, 2, 1, 0]
+    assert answer.as_numpy("probabilities").shape == (4, 10)
+    assert answer.get_response()["id"] == "mine"
+
+
+def test_its_encoded_images_are_read_by_a_version(triton, seven):
+    values = np.array([seven, seven], np.object_)
+    answer = triton.infer("mynet", given(values, "BYTES"), model_version="1")
+    assert answer.as_numpy("digit").tolist() == [7, 7]
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_it_chooses_outputs(triton, digits, binary):
+    wanted = [http.InferRequestedOutput("digit", binary_data=binary)]
+    answer = triton.infer("mynet", given(digits, "UINT8"), outputs=wanted)
+    assert answer.as_numpy("digit").tolist() == [7, 2, 1, 0]
+    assert answer.as_numpy("probabilities") is None
+
+
+def test_it_reads_refusals(triton, digits):
+    with pytest.raises(http.InferenceServerException, match="from 0"):
+        triton.infer("mynet", given(digits.astype(np.float32), "FP32"))
+    with pytest.raises(http.InferenceServerException, match="There is no"):
+        triton.infer("other", given(digits, "UINT8"))
