@@ -40,8 +40,8 @@ docker:  ## build the image and bring it up on http://127.0.0.1:8000
 clean:  ## remove what set-up made, but nothing that the service made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info
 
-# The stamps say that the environment has what pyproject.toml asks for, and the client for --url; they are made last, so that
-# an interrupted set-up is taken up again.
+# The stamps say that the environment has what pyproject.toml asks for; they are made last, so that
+# an interrupted set-up is taken up again. The client comes from here, too, for `mynet --url`.
 $(VENV)/serve.stamp: pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "MyNet needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
