@@ -84,7 +84,7 @@ def test_training_is_followed_to_its_end_though_the_connection_breaks(connect, s
             relay.cut()
         events.append(event)
     relay.close()
-    assert relay.connections >= 3
+    assert relay.connections >= 2
     direct = [*connect(url).events(job.id)]
     assert events == direct
     assert [each.data["batch"] for each in events if each.event == "batch"] == [

@@ -64,6 +64,11 @@ def test_where_it_could_do_harm_nothing_is_sent_twice(connect):
         assert len(stub.seen) == 1
 
 
+def test_what_cannot_be_sent_is_the_callers_own_mistake(connect):
+    with answering() as stub, pytest.raises(ValueError, match="JSON"):
+        connect(stub.url).train(learning_rate=float("nan"))
+
+
 def test_nobody_there(connect):
     with answering() as stub:
         pass

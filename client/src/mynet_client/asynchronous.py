@@ -16,7 +16,7 @@ from mynet_client import calls
 from mynet_client.answers import Event, Job
 from mynet_client.calls import Call
 from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
-from mynet_client.errors import in_our_words, refusal
+from mynet_client.errors import in_our_words, readable, refusal
 from mynet_client.following import Following
 from mynet_client.methods import async_method
 from mynet_client.retries import policy
@@ -88,7 +88,9 @@ class AsyncClient:
 
     async def _send(self, call: Call[T]) -> T:
         with in_our_words():
-            return call.read(await self._answer(call))
+            response = await self._answer(call)
+        with readable():
+            return call.read(response)
 
     async def _answer(self, call: Call[Any], *, stream: bool = False) -> httpx2.Response:
         return await AsyncRetrying(**policy(call, self._attempts))(self._once, call, stream=stream)

@@ -176,7 +176,7 @@ def weights(version: int, *, format: Format = "safetensors") -> Call[bytes]:
 
 
 def ready() -> Call[Ready]:
-    """Say that the service can be asked, or raise Refusal with the reason."""
+    """Say that the service can be asked; where it still cannot after some attempts, Refusal."""
     return Call("GET", "/health/ready", _as(Ready))
 
 

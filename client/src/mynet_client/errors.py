@@ -66,12 +66,19 @@ def refusal(response: Response) -> Refusal:
 
 @contextmanager
 def in_our_words() -> Iterator[None]:
-    """Raise Unreachable for errors of the connection, MyNetError for what cannot be read."""
+    """Raise Unreachable for errors of the connection."""
     try:
         yield
     except RequestError as error:
         reason = str(error) or type(error).__name__
         raise Unreachable(f"{error.request.url} does not answer: {reason}") from error
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Raise MyNetError for what cannot be read."""
+    try:
+        yield
     except ValueError as error:
         raise MyNetError(f"This is not what MyNet answers: {error}") from error
 

@@ -23,7 +23,7 @@ from httpx2 import (
 from mynet_client import calls
 from mynet_client.answers import Event, Job
 from mynet_client.calls import Call
-from mynet_client.errors import Unreachable
+from mynet_client.errors import Unreachable, readable
 
 NO_CONTENT: Final = 204
 LASTING: Final = 5.0  # seconds for which a connection without events was a good one
@@ -71,7 +71,8 @@ class Following:
             raise Unreachable(f"The stream of events brings nothing: {reason}")
 
     def take(self, told: ServerSentEvent) -> Event:
-        """Give the event that was told, and note that it was seen."""
-        event = Event(id=int(told.id), event=told.event, data=json.loads(told.data))
+        """Give the event that was told, and note that it was seen. Raises MyNetError."""
+        with readable():
+            event = Event(id=int(told.id), event=told.event, data=json.loads(told.data))
         self._last, self.is_over = event.id, event.is_final
         return event
