@@ -1,6 +1,7 @@
 """Both clients against the real service."""
 
 import inspect
+from uuid import uuid4
 
 import pytest
 
@@ -71,16 +72,16 @@ def test_a_file_that_is_not_there(mynet):
 
 def test_jobs_are_listed_paused_resumed_and_cancelled(mynet):
     job = mynet.train(epochs=100, promote="never", seed=1, idempotency_key=None)
-    assert mynet.train(epochs=1, promote="never", idempotency_key="once").id == (
-        mynet.train(epochs=1, promote="never", idempotency_key="once").id
-    )
+    key = uuid4().hex
+    waiting, same = (mynet.train(promote="never", seed=1, idempotency_key=key) for _ in range(2))
+    assert mynet.cancel(waiting).id == same.id
     next(each for each in mynet.events(job) if each.event == "batch")
     assert mynet.pause(job).status == "paused"
     assert mynet.resume(job.id).status in ("queued", "running")
     assert mynet.cancel(job).is_final
     assert mynet.log(job)[0].startswith("==>>> epoch: 0, batch index: 100")
-    page = mynet.jobs(status="cancelled", limit=1)
-    assert [each.id for each in page.data] == [job.id]
+    page = mynet.jobs(status="cancelled", limit=2)
+    assert [each.id for each in page.data] == [waiting.id, job.id]
     assert job.id not in [each.id for each in mynet.jobs(after=job).data]
     with pytest.raises(Refusal) as refused:
         mynet.resume(job)
