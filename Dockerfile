@@ -16,9 +16,12 @@ COPY deploy/install-torch.sh /build/
 RUN sh /build/install-torch.sh /opt/mynet/bin/python "${TORCH_INDEX}"
 # Without the source, so that only a change of pyproject.toml installs them anew.
 COPY pyproject.toml /build/
-RUN python -c 'import tomllib; p = tomllib.load(open("/build/pyproject.toml", "rb")); \
-        print(*p["build-system"]["requires"], *p["project"]["dependencies"], sep="\n")' \
-        > /build/requirements.txt \
+COPY client/pyproject.toml /build/client/
+RUN for each in /build/pyproject.toml /build/client/pyproject.toml; do \
+        python -c 'import sys, tomllib; p = tomllib.load(open(sys.argv[1], "rb")); \
+            print(*p["build-system"]["requires"], *p["project"]["dependencies"], sep="\n")' "$each" \
+            || exit 1; \
+    done > /build/requirements.txt \
     && /opt/mynet/bin/pip install --quiet --requirement /build/requirements.txt
 
 FROM ${BASE}
@@ -34,6 +37,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY app app
 COPY deploy/serve /usr/local/bin/
+COPY client client
 ENV PATH=/opt/mynet/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MYNET_HOST=0.0.0.0 \
@@ -41,11 +45,11 @@ ENV PATH=/opt/mynet/bin:$PATH \
 # Editable, since the shipped checkpoints are looked for beside the source. The imports prove that
 # no system library is missing, and leave the bytecode that nobody can write later: the official
 # image has none for the standard library, which would be compiled at each start.
-RUN chmod --recursive a+rX app models /usr/local/bin/serve \
+RUN chmod --recursive a+rX app client models /usr/local/bin/serve \
     && pip install --quiet --disable-pip-version-check --no-cache-dir \
-        --no-deps --no-build-isolation --editable . \
-    && python -m compileall -q app \
-    && python -c 'import pathlib, app.cli, app.main, app.onnx_export; \
+        --no-deps --no-build-isolation --editable ./client --editable . \
+    && python -m compileall -q app client/src \
+    && python -c 'import pathlib, app.cli, app.main, app.onnx_export, app.remote; \
         import app.train.appraise, app.train.run, app.train.data as data; \
         data.load(pathlib.Path("data"))'
 

@@ -25,7 +25,7 @@ test-service: $(VENV)/dev.stamp  ## start, kill and load whole services
 lint: $(VENV)/dev.stamp  ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy app
+	$(VENV)/bin/mypy app client/src
 
 format: $(VENV)/dev.stamp  ## let ruff put the code in form
 	$(VENV)/bin/ruff check --fix .
@@ -38,17 +38,17 @@ docker:  ## build the image and bring it up on http://127.0.0.1:8000
 	docker compose up --build --detach --wait
 
 clean:  ## remove what set-up made, but nothing that the service made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info
 
 # The stamps say that the environment has what pyproject.toml asks for; they are made last, so that
-# an interrupted set-up is taken up again.
-$(VENV)/serve.stamp: pyproject.toml
+# an interrupted set-up is taken up again. The client comes from here, too, for `mynet --url`.
+$(VENV)/serve.stamp: pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "MyNet needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "On Debian and Ubuntu, venv is a package of its own: sudo apt install python3-venv"; exit 1; }
 	@sh deploy/install-torch.sh $(VENV)/bin/python "$(TORCH_INDEX)"
-	$(PIP) install --quiet --editable .
+	$(PIP) install --quiet --editable ./client --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/serve.stamp

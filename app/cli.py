@@ -2,21 +2,31 @@
 
 What enters: a command line, and the same settings as the service's. What leaves: a running service,
 or answers on the terminal. The client verbs work on the state folder, with a service running on it
-or without. Heavy modules are imported by the verb that needs them, so that `--help` is quick.
+or without, or ask the service at `--url`. Heavy modules are imported by the verb that needs them,
+so that `--help` is quick.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app import logs
-from app.settings import Settings, SettingsError, read_settings
+from app.settings import API_KEY, URL, Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from app.shown import Reader
+    from mynet_client import Client
+
+ATTEMPTS = 5  # some seconds for who waits at a terminal
+Url = Annotated[
+    str | None, typer.Option(envvar=URL, help="Ask the service there, not the state folder.")
+]
+Key = Annotated[str | None, typer.Option(envvar=API_KEY, help="The key that the service wants.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,9 +59,70 @@ def predict(
     files: list[Path],
     version: Annotated[int | None, typer.Option(help="Ask this version, not the live one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    url: Url = None,
+    api_key: Key = None,
 ) -> None:
     """Read the digit in each image file."""
-    from app.errors import Refusal
+    if url:
+        with _asking(url, api_key) as client:
+            from app import remote
+
+            all_read = remote.predict(client, files, version, as_json=as_json)
+    else:
+        from app import shown
+        from app.errors import Refusal
+
+        all_read = shown.predictions(files, _reader(version), (Refusal, OSError), as_json=as_json)
+    raise typer.Exit(0 if all_read else 1)
+
+
+@app.command()
+def train(
+    follow: Annotated[bool, typer.Option("--follow", help="Stay and show the progress.")] = False,
+    recipe: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    momentum: float | None = None,
+    seed: int | None = None,
+    promote: Annotated[str | None, typer.Option(help="if_better, always or never.")] = None,
+    device: str | None = None,
+    note: str | None = None,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Train a new version; without options, the documented loop."""
+    asked = _asked(locals())
+    if url:
+        with _asking(url, api_key) as client:
+            from app import remote
+
+            succeeded = remote.train(client, asked, _console(), follow=follow)
+    else:
+        succeeded = _train(asked, follow=follow)
+    raise typer.Exit(0 if succeeded else 1)
+
+
+@app.command()
+def models(url: Url = None, api_key: Key = None) -> None:
+    """List the versions; the live one is marked."""
+    if url:
+        with _asking(url, api_key) as client:
+            from app import remote
+
+            remote.models(client)
+        return
+    from app import shown
+    from app.start import CANNOT_SERVE, open_registry
+
+    try:
+        registry = open_registry(_settings())
+    except CANNOT_SERVE as error:
+        raise _failure(str(error)) from None
+    shown.versions(registry.cards(), registry.current())
+
+
+def _reader(version: int | None) -> "Reader":
     from app.net import pick_device
     from app.predict.live import Live
     from app.predict.predictor import read
@@ -64,84 +135,54 @@ def predict(
         model = live.of(version)
     except CANNOT_SERVE as error:
         raise _failure(str(error)) from None
-    failed, out, err = False, _console(), _console(stderr=True)
-    for file in files:
-        try:
-            answer = read(file.read_bytes(), model, settings.max_pixels).answer
-        except (Refusal, OSError) as error:
-            failed = True
-            err.print(f"{file}: {error}", style="red", markup=False)
-            continue
-        confidence = answer.probabilities[answer.digit]
-        if as_json:
-            fields = {"file": str(file), **answer._asdict(), "confidence": confidence}
-            out.print_json(json.dumps(fields), indent=None)
-        else:
-            doubt = "" if answer.is_digit else "  does not look like a digit"
-            out.print(f"{file}: {answer.digit}  {100 * confidence:.1f} %{doubt}", markup=False)
-    raise typer.Exit(1 if failed else 0)
+
+    def fields(file: Path) -> dict[str, Any]:
+        answer = read(file.read_bytes(), model, settings.max_pixels).answer
+        return {**answer._asdict(), "confidence": answer.probabilities[answer.digit]}
+
+    return fields
 
 
-@app.command()
-def train(
-    context: typer.Context,
-    follow: Annotated[bool, typer.Option("--follow", help="Stay and show the progress.")] = False,
-    recipe: str | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    momentum: float | None = None,
-    seed: int | None = None,
-    promote: Annotated[str | None, typer.Option(help="if_better, always or never.")] = None,
-    device: str | None = None,
-    note: str | None = None,
-) -> None:
-    """Train a new version; without options, the documented loop."""
+def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the hyperparameters among the options that were given."""
     from pydantic import ValidationError
 
+    from app.train.hyperparameters import Hyperparameters
+
+    names = Hyperparameters.model_fields
+    asked = {name: options[name] for name in names if options.get(name) is not None}
+    try:
+        Hyperparameters(**asked)
+    except ValidationError as error:
+        raise _failure("\n".join(_in_words(each) for each in error.errors())) from None
+    return asked
+
+
+def _train(asked: Mapping[str, Any], *, follow: bool) -> bool:
     from app import follow as following
     from app.start import CANNOT_SERVE, open_registry
     from app.train.hyperparameters import Hyperparameters
 
-    given = {
-        name: value for name, value in locals().items() if name in Hyperparameters.model_fields
-    }
-    asked = {name: value for name, value in given.items() if value is not None}
-    try:
-        wanted = Hyperparameters(**asked)
-    except ValidationError as error:
-        raise _failure("\n".join(_in_words(each) for each in error.errors())) from None
     settings = _settings()
     logs.configure("warning", settings.log_format)
     try:
         open_registry(settings)  # the shipped versions come first, so that there is one to beat
-        succeeded = following.train(settings, wanted, _console(), follow=follow)
+        return following.train(settings, Hyperparameters(**asked), _console(), follow=follow)
     except CANNOT_SERVE as error:
         raise _failure(str(error)) from None
-    raise typer.Exit(0 if succeeded else 1)
 
 
-@app.command()
-def models() -> None:
-    """List the versions; the live one is marked."""
-    from rich.table import Table
-
-    from app.start import CANNOT_SERVE, open_registry
-
+@contextmanager
+def _asking(url: str, api_key: str | None) -> "Iterator[Client]":
     try:
-        registry = open_registry(_settings())
-    except CANNOT_SERVE as error:
+        from mynet_client import Client, MyNetError
+    except ModuleNotFoundError as error:
+        raise _failure(f"--url needs the client: pip install ./client ({error})") from None
+    try:
+        with Client(url, api_key=api_key, attempts=ATTEMPTS) as client:
+            yield client
+    except MyNetError as error:
         raise _failure(str(error)) from None
-    current = registry.current()
-    table = Table("version", "accuracy", "recipe", "made", "note")
-    for card in registry.cards():
-        mark = " live" if card.version == current else ""
-        accuracy = f"{100 * card.test_accuracy:.2f} %"
-        made = f"{card.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(
-            f"{card.version}{mark}", accuracy, card.recipe or card.origin, made, card.note or ""
-        )
-    _console().print(table)
 
 
 def _console(*, stderr: bool = False) -> "Console":

@@ -10,8 +10,8 @@ from contextlib import ExitStack, closing
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from app import shown
 from app.settings import Settings
 from app.start import open_store
 from app.store import Store
@@ -47,57 +47,22 @@ def _train(
         quiet = settings.model_copy(update={"log_level": "error"})
         stack.enter_context(Supervisor(quiet, store))
         try:
-            ended = _show(store, job, stack.enter_context(_progress(console)))
+            bar = shown.Bar(stack.enter_context(shown.progress(console)))
+            ended = _show(store, job, bar)
         except KeyboardInterrupt:
             console.print("The job is kept: it goes on with a service, or the next --follow.")
             raise
-    return _tell(ended, console)
+    return shown.ended(console, ended.status, ended.result, ended.error)
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-        console=console,
-    )
-
-
-def _show(store: Store, job: Job, progress: Progress) -> Job:
-    task = progress.add_task("queued", total=1.0, left="")
+def _show(store: Store, job: Job, bar: shown.Bar) -> Job:
     after = 0
     while True:
         current = jobs.get(store, job.id)
-        events = store.events(job.id, after)
-        for event in events:
+        for event in store.events(job.id, after):
             after = event.number
-            if event.kind == "epoch":
-                accuracy = 100 * event.data["test_accuracy"]
-                progress.print(f"epoch {event.data['epoch']}: {accuracy:.2f} % of the test images")
-        losses = [event.data["loss"] for event in events if event.kind == "batch"]
-        _advance(progress, task, current, losses)
+            bar.take(event.kind, event.data)
+        bar.advance(current.status, current.progress)
         if Status(current.status).is_final:
             return current
         time.sleep(POLL)
-
-
-def _advance(progress: Progress, task: TaskID, job: Job, losses: list[float]) -> None:
-    if job.progress:
-        progress.update(task, completed=job.progress["fraction"])
-        progress.update(task, left=f"{job.progress['eta']:.0f} s left")
-    if losses and job.progress:
-        progress.update(task, description=f"epoch {job.progress['epoch']}, loss {losses[-1]:.4f}")
-    elif not job.progress or job.status != Status.RUNNING:
-        progress.update(task, description=job.status)
-
-
-def _tell(job: Job, console: Console) -> bool:
-    if job.status != Status.SUCCEEDED or not job.result:
-        reason = job.error["message"] if job.error else ""
-        console.print(f"{job.status}: {reason}", markup=False)
-        return False
-    live = "is live" if job.result["promoted"] else "does not go live"
-    console.print(f"version {job.result['version']} {live}: {job.result['reason']}", markup=False)
-    return True

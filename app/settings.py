@@ -24,6 +24,9 @@ from app import vertex
 
 PREFIX: Final = "MYNET_"
 ROUTE: Final = r"^/[^{}?#\s]*$"
+# Options of the command line, which asks a service elsewhere, and no settings of a service.
+URL: Final = "MYNET_URL"
+API_KEY: Final = "MYNET_API_KEY"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -164,7 +167,8 @@ def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 def read_settings() -> Settings:
     """Read and check the environment. Raises SettingsError naming each bad or unknown variable."""
     try:
-        _refuse_unknown({**dotenv_values(".env"), **os.environ})
+        mine = {name: given for name, given in os.environ.items() if name not in (URL, API_KEY)}
+        _refuse_unknown({**dotenv_values(".env"), **mine})
         return Settings()
     except UnicodeDecodeError as error:
         raise SettingsError(f".env is not UTF-8 text: {error}") from None

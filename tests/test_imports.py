@@ -42,6 +42,8 @@ def uses(package: str) -> set[str]:
         ("uvicorn", ("server.py", "protocol.py")),
         ("typer", ("cli.py",)),
         ("onnx", ("onnx_export.py",)),
+        ("mynet_client", ("remote.py", "cli.py")),
+        ("app.remote", ("cli.py",)),
         ("app.onnx_export", ("export.py",)),
         ("app.train", ("main.py", "cli.py", "follow.py", "start.py", "api/", "train/")),
         ("app.predict", ("main.py", "cli.py", "api/", "predict/")),

@@ -45,6 +45,12 @@ def test_an_unknown_variable_in_env_file_is_named(tmp_path):
         read_settings()
 
 
+def test_where_the_command_line_asks_does_not_stop_a_service(monkeypatch):
+    monkeypatch.setenv("MYNET_URL", "http://elsewhere:8000")
+    monkeypatch.setenv("MYNET_API_KEY", "secret")
+    assert read_settings().port == 8000
+
+
 def test_an_env_file_that_is_no_text_is_told(tmp_path):
     (tmp_path / ".env").write_bytes(b"MYNET_PORT=\xff\xfe")
     with pytest.raises(SettingsError, match=r"\.env is not UTF-8"):

@@ -1,0 +1,48 @@
+"""A client of MyNet: images and wishes go in, typed answers and exceptions come out.
+
+It knows the HTTP contract, and nothing of the service behind it.
+"""
+
+from mynet_client.answers import (
+    Card,
+    Epoch,
+    Event,
+    FieldError,
+    Job,
+    JobError,
+    Jobs,
+    Models,
+    Normalisation,
+    Prediction,
+    Predictions,
+    Problem,
+    Progress,
+    Ready,
+    Result,
+)
+from mynet_client.asynchronous import AsyncClient
+from mynet_client.client import Client
+from mynet_client.errors import MyNetError, Refusal, Unreachable
+
+__all__ = [
+    "AsyncClient",
+    "Card",
+    "Client",
+    "Epoch",
+    "Event",
+    "FieldError",
+    "Job",
+    "JobError",
+    "Jobs",
+    "Models",
+    "MyNetError",
+    "Normalisation",
+    "Prediction",
+    "Predictions",
+    "Problem",
+    "Progress",
+    "Ready",
+    "Refusal",
+    "Result",
+    "Unreachable",
+]

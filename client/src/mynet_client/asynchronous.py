@@ -1,0 +1,104 @@
+"""The client for programs that await answers.
+
+What enters: arguments. What leaves: answers, or MyNetError. This module does not know what is
+called, nor when a call is sent again.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Self, TypeVar
+
+import httpx2
+from tenacity import AsyncRetrying
+
+from mynet_client import calls
+from mynet_client.answers import Event, Job
+from mynet_client.calls import Call
+from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
+from mynet_client.errors import in_our_words, readable, refusal
+from mynet_client.following import Following
+from mynet_client.methods import async_method
+from mynet_client.retries import policy
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A service at `url`. Close it, or use it as a context manager; tasks may share it.
+
+    Every method raises Refusal where the service says no, Unreachable where it does not answer.
+    Calls that may pass later are sent up to `attempts` times; `timeout` is in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str = ADDRESS,
+        *,
+        api_key: str | None = None,
+        timeout: float = TIMEOUT,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        self._http = httpx2.AsyncClient(**connection(url, api_key, timeout))
+        self._attempts = attempts
+
+    predict = async_method(calls.predict)
+    predict_batch = async_method(calls.predict_batch)
+    train = async_method(calls.train)
+    job = async_method(calls.job)
+    jobs = async_method(calls.jobs)
+    cancel = async_method(calls.cancel)
+    pause = async_method(calls.pause)
+    resume = async_method(calls.resume)
+    log = async_method(calls.log)
+    models = async_method(calls.models)
+    model = async_method(calls.model)
+    promote = async_method(calls.promote)
+    rollback = async_method(calls.rollback)
+    delete = async_method(calls.delete)
+    upload = async_method(calls.upload)
+    weights = async_method(calls.weights)
+    ready = async_method(calls.ready)
+
+    async def events(self, job: Job | str, after: int | None = None) -> AsyncGenerator[Event, None]:
+        """Give what happens to a job, as it happens, until it has ended.
+
+        `after` is the id of the last event seen. Where the connection breaks, a new one goes on.
+        Who stops before the end closes the generator (`contextlib.aclosing`).
+        """
+        following = Following(job, after or 0, self._attempts)
+        with in_our_words():
+            while not following.is_over:
+                response = await self._answer(following.call, stream=True)
+                async with aclosing(response):
+                    with following.connection(response) as source:
+                        async for told in source:
+                            yield following.take(told)
+                await asyncio.sleep(following.pause)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _send(self, call: Call[T]) -> T:
+        with in_our_words():
+            response = await self._answer(call)
+        with readable():
+            return call.read(response)
+
+    async def _answer(self, call: Call[Any], *, stream: bool = False) -> httpx2.Response:
+        return await AsyncRetrying(**policy(call, self._attempts))(self._once, call, stream=stream)
+
+    async def _once(self, call: Call[Any], *, stream: bool) -> httpx2.Response:
+        request = self._http.build_request(**call.request)
+        response = await self._http.send(request, stream=stream)
+        if not response.is_success:
+            await response.aread()
+            raise refusal(response)
+        return response

@@ -1,0 +1,202 @@
+"""Every call of the contract, as plain data: what is sent, and how the answer is read.
+
+What enters: arguments. What leaves: a `Call`. Both clients send these, so that nothing is said
+twice. This module does not know how calls travel; the docstrings are those of the clients' methods.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack
+from urllib.parse import quote
+from uuid import uuid4
+
+from httpx2 import Response
+
+from mynet_client.answers import Answer, Card, Job, Jobs, Models, Prediction, Predictions, Ready
+
+T = TypeVar("T")
+AnswerT = TypeVar("AnswerT", bound=Answer)
+File = bytes | str | PathLike[str]
+"""A file's bytes, or the path of one."""
+Format = Literal["safetensors", "pt", "onnx"]
+IDEMPOTENT: Final = frozenset({"GET", "PUT", "DELETE"})
+BINARY: Final = {"Content-Type": "application/octet-stream"}
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request. `body` is `json`, `content` or `files`, as httpx2 names them.
+
+    `repeatable`: sent twice, it does what it does once.
+    """
+
+    method: str
+    path: str
+    read: Callable[[Response], T]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)
+    repeatable: bool = False
+
+    @property
+    def may_be_repeated(self) -> bool:
+        return self.repeatable or self.method in IDEMPOTENT
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The arguments of `build_request`; what was not given is not sent."""
+        params = {name: value for name, value in self.params.items() if value is not None}
+        return {
+            "method": self.method,
+            "url": self.path,
+            "params": params or None,
+            "headers": self.headers,
+            **self.body,
+        }
+
+
+class Hyperparameters(TypedDict, total=False):
+    """What may be asked of a training; the service has a default for each."""
+
+    recipe: str | None
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    momentum: float | None
+    seed: int | None
+    promote: str | None
+    device: str | None
+    include_feedback: bool | None
+    note: str | None
+
+
+def predict(image: File, *, version: int | None = None, explain: bool = False) -> Call[Prediction]:
+    """Read one digit, with `version` instead of the live one; `explain` adds what the network saw.
+
+    Raises OSError where `image` is a path that cannot be read.
+    """
+    params = {"version": version, "explain": True if explain else None}
+    body = {"content": _bytes(image)}
+    return Call("POST", "/predict", _as(Prediction), params, BINARY, body, repeatable=True)
+
+
+def predict_batch(images: Iterable[File], *, version: int | None = None) -> Call[Predictions]:
+    """Read many digits with one version; each element is a Prediction or a Problem."""
+    body = {"files": [("files", (str(at), _bytes(each))) for at, each in enumerate(images)]}
+    params = {"version": version}
+    return Call("POST", "/predict/batch", _as(Predictions), params, body=body, repeatable=True)
+
+
+def train(
+    *, idempotency_key: str | None = None, **hyperparameters: Unpack[Hyperparameters]
+) -> Call[Job]:
+    """Queue a training; without hyperparameters, the documented loop.
+
+    The key is drawn where none is given, so that a call sent twice makes one job.
+    """
+    given = {name: value for name, value in hyperparameters.items() if value is not None}
+    headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
+    body = {"json": given}
+    return Call("POST", "/train", _as(Job), headers=headers, body=body, repeatable=True)
+
+
+def job(job: Job | str) -> Call[Job]:
+    """Tell how a job is doing."""
+    return Call("GET", _path(job), _as(Job))
+
+
+def jobs(
+    *, status: str | None = None, after: Job | str | None = None, limit: int = 100
+) -> Call[Jobs]:
+    """List jobs, newest first; `after` is the last one of the page before."""
+    params = {"status": status, "after": _id(after) if after else None, "limit": limit}
+    return Call("GET", "/train", _as(Jobs), params)
+
+
+def cancel(job: Job | str) -> Call[Job]:
+    """End a job without a version."""
+    return Call("POST", _path(job, "/cancel"), _as(Job))
+
+
+def pause(job: Job | str) -> Call[Job]:
+    """Stop a running job with its state saved."""
+    return Call("POST", _path(job, "/pause"), _as(Job))
+
+
+def resume(job: Job | str) -> Call[Job]:
+    """Queue a paused job again; it goes on where it was."""
+    return Call("POST", _path(job, "/resume"), _as(Job))
+
+
+def log(job: Job | str) -> Call[list[str]]:
+    """Give the log's lines so far, in the tutorial's own words."""
+    return Call("GET", _path(job, "/log"), lambda response: response.text.splitlines())
+
+
+def models() -> Call[Models]:
+    """List versions, oldest first, and say which one is live."""
+    return Call("GET", "/models", _as(Models))
+
+
+def model(version: int) -> Call[Card]:
+    """Give a version's card."""
+    return Call("GET", f"/models/{version}", _as(Card))
+
+
+def promote(version: int) -> Call[Card]:
+    """Go live with a version."""
+    return Call("PUT", "/models/current", _as(Card), body={"json": {"version": version}})
+
+
+def rollback() -> Call[Card]:
+    """Go back to the version before; each call goes one step further."""
+    return Call("POST", "/models/rollback", _as(Card))
+
+
+def delete(version: int) -> Call[None]:
+    """Remove a version that is not live. Its number is never given again."""
+    return Call("DELETE", f"/models/{version}", lambda _: None)
+
+
+def upload(weights: File, *, note: str | None = None) -> Call[Card]:
+    """Make a version of a `.safetensors` file or a state dict; it does not go live.
+
+    Raises OSError where `weights` is a path that cannot be read.
+    """
+    body = {"content": _bytes(weights)}
+    return Call("POST", "/models", _as(Card), {"note": note}, BINARY, body)
+
+
+def weights(version: int, *, format: Format = "safetensors") -> Call[bytes]:
+    """Give a version's weights as a file's content."""
+    path = f"/models/{version}/weights"
+    return Call("GET", path, lambda response: response.content, {"format": format})
+
+
+def ready() -> Call[Ready]:
+    """Say that the service can be asked; where it still cannot after some attempts, Refusal."""
+    return Call("GET", "/health/ready", _as(Ready))
+
+
+def events(job: Job | str, after: int) -> Call[Response]:
+    """Open the stream of what happens to a job after that event."""
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
+    return Call("GET", _path(job, "/events"), lambda response: response, headers=headers)
+
+
+def _as(answer: type[AnswerT]) -> Callable[[Response], AnswerT]:
+    return lambda response: answer.model_validate_json(response.content)
+
+
+def _bytes(file: File) -> bytes:
+    return file if isinstance(file, bytes) else Path(file).read_bytes()
+
+
+def _id(job: Job | str) -> str:
+    return job.id if isinstance(job, Job) else job
+
+
+def _path(job: Job | str, action: str = "") -> str:
+    return f"/train/{quote(_id(job), safe='')}{action}"

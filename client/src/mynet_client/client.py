@@ -1,0 +1,102 @@
+"""The client for programs that wait for answers.
+
+What enters: arguments. What leaves: answers, or MyNetError. This module does not know what is
+called, nor when a call is sent again.
+"""
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any, Self, TypeVar
+
+import httpx2
+from tenacity import Retrying
+
+from mynet_client import calls
+from mynet_client.answers import Event, Job
+from mynet_client.calls import Call
+from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
+from mynet_client.errors import in_our_words, readable, refusal
+from mynet_client.following import Following
+from mynet_client.methods import method
+from mynet_client.retries import policy
+
+T = TypeVar("T")
+
+
+class Client:
+    """A service at `url`. Close it, or use it as a context manager; threads may share it.
+
+    Every method raises Refusal where the service says no, Unreachable where it does not answer.
+    Calls that may pass later are sent up to `attempts` times; `timeout` is in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str = ADDRESS,
+        *,
+        api_key: str | None = None,
+        timeout: float = TIMEOUT,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        self._http = httpx2.Client(**connection(url, api_key, timeout))
+        self._attempts = attempts
+
+    predict = method(calls.predict)
+    predict_batch = method(calls.predict_batch)
+    train = method(calls.train)
+    job = method(calls.job)
+    jobs = method(calls.jobs)
+    cancel = method(calls.cancel)
+    pause = method(calls.pause)
+    resume = method(calls.resume)
+    log = method(calls.log)
+    models = method(calls.models)
+    model = method(calls.model)
+    promote = method(calls.promote)
+    rollback = method(calls.rollback)
+    delete = method(calls.delete)
+    upload = method(calls.upload)
+    weights = method(calls.weights)
+    ready = method(calls.ready)
+
+    def events(self, job: Job | str, after: int | None = None) -> Generator[Event, None, None]:
+        """Give what happens to a job, as it happens, until it has ended.
+
+        `after` is the id of the last event seen. Where the connection breaks, a new one goes on.
+        """
+        following = Following(job, after or 0, self._attempts)
+        with in_our_words():
+            while not following.is_over:
+                response = self._answer(following.call, stream=True)
+                with closing(response), following.connection(response) as source:
+                    for told in source:
+                        yield following.take(told)
+                time.sleep(following.pause)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, call: Call[T]) -> T:
+        with in_our_words():
+            response = self._answer(call)
+        with readable():
+            return call.read(response)
+
+    def _answer(self, call: Call[Any], *, stream: bool = False) -> httpx2.Response:
+        return Retrying(**policy(call, self._attempts))(self._once, call, stream=stream)
+
+    def _once(self, call: Call[Any], *, stream: bool) -> httpx2.Response:
+        request = self._http.build_request(**call.request)
+        response = self._http.send(request, stream=stream)
+        if not response.is_success:
+            response.read()
+            raise refusal(response)
+        return response

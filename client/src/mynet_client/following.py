@@ -1,0 +1,78 @@
+"""A job's events over as many connections as it takes.
+
+What enters: server-sent events, and connections that break. What leaves: events, each once, and
+where to go on. This module does not know how connections are made.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from httpx2 import (
+    EventSource,
+    NetworkError,
+    RemoteProtocolError,
+    Response,
+    ServerSentEvent,
+    SSEError,
+    TimeoutException,
+)
+
+from mynet_client import calls
+from mynet_client.answers import Event, Job
+from mynet_client.calls import Call
+from mynet_client.errors import Unreachable, readable
+
+NO_CONTENT: Final = 204
+LASTING: Final = 5.0  # seconds for which a connection without events was a good one
+PAUSE: Final = 1.0
+
+
+class Following:
+    """What has been seen of a job's events."""
+
+    def __init__(self, job: Job | str, after: int, attempts: int) -> None:
+        self.is_over = False
+        self._job, self._last, self._attempts = job, after, attempts
+        self._fruitless = 0
+
+    @property
+    def call(self) -> Call[Response]:
+        return calls.events(self._job, self._last)
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait before the next connection."""
+        return PAUSE if self._fruitless and not self.is_over else 0.0
+
+    @contextmanager
+    def connection(self, response: Response) -> Iterator[EventSource]:
+        """Pass over the end of a connection, good or bad.
+
+        Raises Unreachable where one after the other brings nothing.
+        """
+        self.is_over = response.status_code == NO_CONTENT  # all was seen before
+        before, opened = self._last, time.monotonic()
+        try:
+            yield EventSource(response)
+        except (NetworkError, RemoteProtocolError, TimeoutException) as error:
+            reason = str(error) or type(error).__name__
+        except SSEError:
+            if not self.is_over:
+                raise
+            return
+        else:
+            reason = "it ends"
+        was_good = self._last > before or time.monotonic() - opened > LASTING
+        self._fruitless = 0 if was_good else self._fruitless + 1
+        if self._fruitless >= self._attempts and not self.is_over:
+            raise Unreachable(f"The stream of events brings nothing: {reason}")
+
+    def take(self, told: ServerSentEvent) -> Event:
+        """Give the event that was told, and note that it was seen. Raises MyNetError."""
+        with readable():
+            event = Event(id=int(told.id), event=told.event, data=json.loads(told.data))
+        self._last, self.is_over = event.id, event.is_final
+        return event

@@ -1,0 +1,55 @@
+"""A client's method, made of a call.
+
+What enters: a function that gives a `Call`. What leaves: a method that sends it and gives its
+answer, typed, documented and with the same arguments. This module does not know what is called.
+"""
+
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, get_args
+
+from mynet_client.calls import Call
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Sends(Protocol):
+    def _send(self, call: Call[T], /) -> T: ...
+
+
+class SendsLater(Protocol):
+    async def _send(self, call: Call[T], /) -> T: ...
+
+
+def method(build: Callable[P, Call[T]]) -> Callable[Concatenate[Sends, P], T]:
+    """Give the method of a client that waits."""
+
+    def send(self: Sends, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._send(build(*args, **kwargs))
+
+    _describe(send, build)
+    return send
+
+
+def async_method(
+    build: Callable[P, Call[T]],
+) -> Callable[Concatenate[SendsLater, P], Coroutine[Any, Any, T]]:
+    """Give the method of a client that is awaited."""
+
+    async def send(self: SendsLater, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._send(build(*args, **kwargs))
+
+    _describe(send, build)
+    return send
+
+
+def _describe(send: Callable[..., Any], build: Callable[..., Call[Any]]) -> None:
+    """Let `help()` show the call's docstring and arguments, and what the method answers."""
+    send.__name__, send.__doc__ = build.__name__, build.__doc__
+    signature = inspect.signature(build)
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    (answer,) = get_args(signature.return_annotation)
+    send.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[itself, *signature.parameters.values()], return_annotation=answer
+    )

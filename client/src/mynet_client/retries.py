@@ -1,0 +1,61 @@
+"""When a call is sent again: the service is busy, not ready, or the connection broke.
+
+What enters: a call, and how it failed. What leaves: what tenacity wants to know. Waits are drawn
+between nothing and a bound that doubles, from a quarter of a second to ten; `Retry-After` is waited
+out, unless it asks for over a minute. This module does not know whether somebody waits.
+"""
+
+from random import uniform
+from typing import Any, Final, TypedDict
+
+from httpx2 import ConnectError, ConnectTimeout, NetworkError, RemoteProtocolError
+from tenacity import (
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+from tenacity.stop import stop_base
+from tenacity.wait import wait_base
+
+from mynet_client.calls import Call
+from mynet_client.errors import Refusal
+
+PASSING: Final = frozenset({429, 503})  # nothing was done
+NEVER_SENT: Final = (ConnectError, ConnectTimeout)
+BROKEN: Final = (*NEVER_SENT, NetworkError, RemoteProtocolError)
+LONGEST: Final = 60.0
+BACK_OFF: Final = wait_random_exponential(multiplier=0.25, max=10)
+
+
+class Policy(TypedDict):
+    """The arguments of tenacity's `Retrying` and `AsyncRetrying`."""
+
+    retry: retry_if_exception
+    wait: wait_base
+    stop: stop_base
+    reraise: bool
+
+
+def policy(call: Call[Any], attempts: int) -> Policy:
+    """Say when `call` is sent again, `attempts` times at most."""
+    return Policy(
+        retry=retry_if_exception(lambda error: _will_pass(call, error)),
+        wait=_Wait(),
+        stop=stop_after_attempt(attempts),
+        reraise=True,
+    )
+
+
+def _will_pass(call: Call[Any], error: BaseException) -> bool:
+    if isinstance(error, Refusal):
+        return error.status in PASSING and (error.retry_after or 0.0) <= LONGEST
+    return isinstance(error, BROKEN if call.may_be_repeated else NEVER_SENT)
+
+
+class _Wait(wait_base):
+    def __call__(self, retry_state: RetryCallState) -> float:
+        error = retry_state.outcome.exception() if retry_state.outcome else None
+        if isinstance(error, Refusal) and error.retry_after is not None:
+            return error.retry_after * uniform(1.0, 1.1)  # all who were refused shall not meet
+        return BACK_OFF(retry_state)

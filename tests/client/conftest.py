@@ -1,0 +1,70 @@
+"""Both clients, made to look alike, so that every test is of both."""
+
+import asyncio
+from contextlib import ExitStack
+
+import pytest
+
+from mynet_client import AsyncClient, Client
+from tests.service.running import serving
+
+
+class Awaited:
+    """An AsyncClient, awaited at once."""
+
+    def __init__(self, client, runner):
+        self._client, self._run = client, runner.run
+
+    def __getattr__(self, name):
+        method = getattr(self._client, name)
+        return lambda *args, **kwargs: self._run(_awaited(method, args, kwargs))
+
+    def events(self, *args, **kwargs):
+        events = self._client.events(*args, **kwargs)
+        try:
+            while (event := self._run(_next(events))) is not None:
+                yield event
+        finally:
+            self._run(events.aclose())
+
+
+async def _next(events):
+    return await anext(events, None)
+
+
+async def _awaited(method, args, kwargs):
+    return await method(*args, **kwargs)
+
+
+@pytest.fixture(params=["sync", "async"])
+def connect(request):
+    """Give what makes a client, of either kind."""
+    if request.param == "sync":
+        with ExitStack() as stack:
+            yield lambda url, **options: stack.enter_context(Client(url, **options))
+        return
+    with asyncio.Runner() as runner, ExitStack() as stack:
+
+        def make(url, **options):
+            client = Awaited(AsyncClient(url, **options), runner)
+            stack.callback(client.close)
+            return client
+
+        yield make
+
+
+@pytest.fixture(scope="package")
+def service(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("client") / "var") as service:
+        yield service
+
+
+@pytest.fixture(scope="package")
+def url(service):
+    return f"http://127.0.0.1:{service.port}"
+
+
+@pytest.fixture
+def mynet(connect, url):
+    """A client of the real service."""
+    return connect(url)

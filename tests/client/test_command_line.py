@@ -1,0 +1,69 @@
+"""`mynet --url`: the verbs, asked of a running service."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from tests.client.stub import answering
+from tests.conftest import ROOT
+
+SEVEN = ROOT / "docs/images/seven.jpg"
+
+
+@pytest.fixture
+def mynet(monkeypatch, tmp_path, url):
+    monkeypatch.setenv("MYNET_STATE_DIR", str(tmp_path / "untouched"))
+    monkeypatch.setenv("MYNET_URL", url)
+    monkeypatch.setenv("COLUMNS", "200")
+    yield lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments])
+    assert not (tmp_path / "untouched").exists()
+
+
+def test_predict(mynet, tmp_path):
+    (tmp_path / "text.png").write_text("no image")
+    done = mynet("predict", SEVEN, tmp_path / "text.png", tmp_path / "missing.png", "--version", 1)
+    assert done.exit_code == 1
+    assert done.stdout.startswith(f"{SEVEN}: 7  ")
+    assert "not an image" in done.stderr
+    assert "missing.png" in done.stderr
+
+
+def test_predict_gives_the_fields_that_it_gives_without(mynet, tmp_path, monkeypatch):
+    there = json.loads(mynet("predict", "--json", SEVEN).stdout)
+    monkeypatch.delenv("MYNET_URL")
+    monkeypatch.setenv("MYNET_STATE_DIR", str(tmp_path / "var"))
+    here = json.loads(mynet("predict", "--json", SEVEN).stdout)
+    assert there["digit"] == here["digit"] == 7
+    assert here.keys() <= there.keys()
+
+
+def test_models(mynet):
+    done = mynet("models")
+    assert done.exit_code == 0
+    assert " live" in done.stdout
+
+
+def test_train_follows_to_the_end(mynet):
+    done = mynet("train", "--follow", "--epochs", 1, "--seed", 3, "--promote", "never")
+    assert done.exit_code == 0, done.output
+    assert "seed 3" in done.stdout
+    assert "epoch 0: " in done.stdout
+    assert "does not go live" in done.stdout
+
+
+def test_what_is_wrong_is_said(mynet):
+    done = mynet("train", "--epochs", "0")
+    assert done.exit_code == 2
+    assert "--epochs" in done.output
+
+
+def test_the_option_wins_and_nobody_there_is_said(mynet, monkeypatch):
+    monkeypatch.setattr("app.cli.ATTEMPTS", 1)
+    with answering() as stub:
+        pass
+    done = mynet("models", "--url", stub.url)
+    assert done.exit_code == 2
+    assert f"{stub.url}/models does not answer" in done.output.replace("\n", "")
+    assert "Traceback" not in done.output

@@ -1,0 +1,111 @@
+"""Both clients against the real service."""
+
+import inspect
+from uuid import uuid4
+
+import pytest
+
+from mynet_client import AsyncClient, Client, Prediction, Problem, Refusal
+from tests.conftest import ROOT
+
+SEVEN = ROOT / "docs/images/seven.jpg"
+
+
+def test_ready(mynet):
+    assert mynet.ready().device
+
+
+def test_predict_takes_bytes_and_paths(mynet, seven):
+    for image in (seven, SEVEN, str(SEVEN)):
+        answer = mynet.predict(image)
+        assert (answer.digit, answer.is_digit, answer.version) == (7, True, mynet.ready().version)
+        assert answer.confidence == answer.probabilities[7]
+        assert answer.seen is None
+
+
+def test_predict_with_a_version_and_reasons(mynet, seven):
+    answer = mynet.predict(seven, version=1, explain=True)
+    assert answer.version == 1
+    assert answer.seen.startswith("data:image/png;base64,")
+    assert answer.saliency.startswith("data:image/png;base64,")
+    assert answer.normalisation.inverted is False
+
+
+def test_predict_batch_tells_of_each(mynet, seven):
+    answer = mynet.predict_batch([seven, b"no image", SEVEN], version=1)
+    first, second, third = answer.predictions
+    assert isinstance(first, Prediction)
+    assert isinstance(second, Problem)
+    assert (first.digit, second.code, third.digit) == (7, "not_an_image", 7)
+    assert answer.version == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "code"),
+    [
+        (lambda mynet: mynet.predict(b"no image"), 415, "not_an_image"),
+        (lambda mynet: mynet.predict(SEVEN, version=99), 404, "not_found"),
+        (lambda mynet: mynet.predict_batch([]), 400, "malformed_request"),
+        (lambda mynet: mynet.job("../models"), 404, "not_found"),
+        (lambda mynet: mynet.delete(mynet.models().current), 409, "conflict"),
+        (lambda mynet: mynet.upload(b"no weights"), 400, "malformed_request"),
+    ],
+)
+def test_refusals_are_exceptions(mynet, call, status, code):
+    with pytest.raises(Refusal) as refused:
+        call(mynet)
+    assert (refused.value.status, refused.value.code) == (status, code)
+    assert refused.value.detail == str(refused.value)
+    assert refused.value.request_id
+
+
+def test_wrong_fields_are_named(mynet):
+    with pytest.raises(Refusal) as refused:
+        mynet.train(epochs=0, momentum=2.0)
+    assert [each.field for each in refused.value.errors] == ["epochs", "momentum"]
+
+
+def test_a_file_that_is_not_there(mynet):
+    with pytest.raises(FileNotFoundError):
+        mynet.predict("missing.png")
+
+
+def test_jobs_are_listed_paused_resumed_and_cancelled(mynet):
+    job = mynet.train(epochs=100, promote="never", seed=1, idempotency_key=None)
+    key = uuid4().hex
+    waiting, same = (mynet.train(promote="never", seed=1, idempotency_key=key) for _ in range(2))
+    assert mynet.cancel(waiting).id == same.id
+    next(each for each in mynet.events(job) if each.event == "batch")
+    assert mynet.pause(job).status == "paused"
+    assert mynet.resume(job.id).status in ("queued", "running")
+    assert mynet.cancel(job).is_final
+    assert mynet.log(job)[0].startswith("==>>> epoch: 0, batch index: 100")
+    page = mynet.jobs(status="cancelled", limit=2)
+    assert [each.id for each in page.data] == [waiting.id, job.id]
+    assert job.id not in [each.id for each in mynet.jobs(after=job).data]
+    with pytest.raises(Refusal) as refused:
+        mynet.resume(job)
+    assert refused.value.code == "conflict"
+
+
+def test_weights_go_down_and_up(mynet, tmp_path):
+    weights = mynet.weights(1)
+    assert weights != mynet.weights(1, format="pt")
+    (tmp_path / "weights").write_bytes(weights)
+    card = mynet.upload(tmp_path / "weights", note="mine")
+    assert (card.note, card.weights_digest) == ("mine", mynet.model(1).weights_digest)
+    before = mynet.models().current
+    assert mynet.promote(card.version).version == card.version
+    assert mynet.models().current == card.version
+    assert mynet.rollback().version == before
+    mynet.delete(card.version)
+    assert card.version not in [each.version for each in mynet.models().data]
+
+
+def test_both_clients_can_do_the_same():
+    def methods(kind):
+        public = {name: each for name, each in vars(kind).items() if not name.startswith("_")}
+        return {name: inspect.signature(each).parameters.keys() for name, each in public.items()}
+
+    assert methods(Client) == methods(AsyncClient)
+    assert all(each.__doc__ for name, each in vars(Client).items() if not name.startswith("_"))
