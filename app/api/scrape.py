@@ -18,8 +18,9 @@ from app.predict.predictor import Predictor
 from app.registry import Registry
 from app.store import Store
 
-# Seconds by which what other workers counted may be out of date.
-EVERY: Final = 1.0
+# Seconds by which what other workers counted may be out of date. It must be less than the time
+# between two scrapes: counted by one worker and by another, a sum would seem to shrink.
+EVERY: Final = 0.5
 log = logging.getLogger(__name__)
 
 
