@@ -75,7 +75,7 @@ def kept_for_workers(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        _remove(place)
         lock.release()
 
 
@@ -84,11 +84,14 @@ def _place(folder: Path, server: int) -> Path:
 
 
 def _sweep(folder: Path) -> None:
-    for path in folder.glob(f"*{LOCK}"):
-        if path.stem:
-            with suppress(Timeout), FileLock(path, timeout=0):
-                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-                path.unlink(missing_ok=True)
+    for path in folder.glob(f"[!.]*{LOCK}"):
+        with suppress(Timeout), FileLock(path, timeout=0):
+            _remove(path.with_suffix(""))
+
+
+def _remove(place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    place.with_suffix(LOCK).unlink(missing_ok=True)
 
 
 def _is_alive(process: int) -> bool:

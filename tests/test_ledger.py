@@ -32,6 +32,7 @@ def test_a_service_begins_empty_and_leaves_nothing(tmp_path):
         place = lock.with_suffix("")
         Ledger(place).write(TOLD)
     assert not place.exists()
+    assert not lock.exists()
 
 
 def test_places_of_services_that_are_gone_are_swept_and_others_stay(tmp_path):
