@@ -8,10 +8,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 from starlette.testclient import TestClient
 
+from app.api import families
 from app.errors import NotReady
+from app.ledger import Entry
 from app.main import create_app
 from app.store import Store
 from app.tables import Event, Job, now
+from app.tally import Route, Tally
 from tests.api.test_express import served
 
 ROUTE = {"method": "POST", "route": "/predict"}
@@ -19,8 +22,8 @@ ROUTE = {"method": "POST", "route": "/predict"}
 
 def value(client, name, **labels):
     """Give a sample of the exposition, None where there is none."""
-    families = parse(client.get("/metrics").text)
-    samples = [each for family in families for each in family.samples]
+    told = parse(client.get("/metrics").text)
+    samples = [each for family in told for each in family.samples]
     return next((s.value for s in samples if (s.name, s.labels) == (name, labels)), None)
 
 
@@ -150,3 +153,23 @@ def test_promtool_has_no_complaint(client, seven):
     told = client.get("/metrics").text
     done = subprocess.run(command, input=told, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_of_a_worker_that_ended_only_what_it_counted_counts():
+    def told(tally, under_way):
+        return families.of(tally, under_way=under_way, swaps=1)
+
+    mine, its = Tally(), Tally()
+    mine.batch(3, 0.5)
+    its.batch(200, 0.5)
+    its.request(Route("GET", "/models"), 200, 0.1)
+    for alive, under_way in ((True, 7), (False, 2)):
+        together = told(mine, 2)
+        families.add(together, [Entry(alive, families.samples(told(its, 5)))])
+        sums = {(s.name, *s.labels.values()): s.value for f in together for s in f.samples}
+        assert sums["mynet_images_under_way",] == under_way
+        assert sums["mynet_model_swaps_total",] == 2
+        assert sums["mynet_http_requests_total", "GET", "/models", "200"] == 1
+        assert sums["mynet_batch_images_bucket", "4.0"] == 1
+        assert sums["mynet_batch_images_bucket", "+Inf"] == 2
+        assert sums["mynet_batch_images_sum",] == 203
