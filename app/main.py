@@ -23,11 +23,12 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
-from app import logs
+from app import ledger, logs
 from app.api import (
     docs,
     events,
     health,
+    metrics,
     models,
     predict,
     problems,
@@ -43,6 +44,7 @@ from app.api.access import AccessLog
 from app.api.express import PATH as EXPRESS_PATH
 from app.api.express import Express
 from app.api.middleware import BodyLimit, RequestId
+from app.api.scrape import Scrape
 from app.api.services import Services
 from app.net import pick_device
 from app.predict.live import Live
@@ -50,11 +52,12 @@ from app.predict.predictor import Predictor
 from app.predict.review import Review
 from app.settings import Settings, read_settings
 from app.start import open_store, prepare
+from app.tally import Tally
 from app.train.feed import Feed
 from app.train.supervisor import Supervisor
 
 RESOURCES: Final = (
-    *(predict, train, events, models, weights, review, health, docs),
+    *(predict, train, events, models, weights, review, health, metrics, docs),
     *(v1, v2, sagemaker),
 )
 log = logging.getLogger(__name__)
@@ -84,11 +87,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the app; without settings, from the environment. Raises SettingsError."""
     settings = settings or read_settings()
     logs.configure(settings.log_level, settings.log_format)
-    access_log = AccessLog()
+    tally = Tally()
+    access_log = AccessLog(tally)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        async with _open(settings) as services:
+        async with _open(settings, tally) as services:
             state: State = {"services": services}
             if settings.predict_route != EXPRESS_PATH:
                 state["express"] = Express(services, access_log)
@@ -113,7 +117,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def _open(settings: Settings) -> AsyncIterator[Services]:
+async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
     # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
     torch.set_num_threads(1)
     threadpool_limits(1)
@@ -122,7 +126,12 @@ async def _open(settings: Settings) -> AsyncIterator[Services]:
     registry = await asyncio.to_thread(prepare, settings)
     live = Live(registry, pick_device(settings.device))
     live.begin()
-    with closing(open_store(settings)) as store, closing(Predictor(settings, live)) as predictor:
+    with (
+        closing(open_store(settings)) as store,
+        closing(Predictor(settings, live, tally)) as predictor,
+    ):
+        others = ledger.of_worker(settings.tallies_dir)
+        scrape = Scrape(predictor, registry, store, others)
         services = Services(
             settings,
             registry,
@@ -131,15 +140,18 @@ async def _open(settings: Settings) -> AsyncIterator[Services]:
             live,
             predictor,
             Review(live, settings.data_dir),
+            scrape,
         )
-        watching = asyncio.create_task(live.watch())
+        tasks = [asyncio.create_task(live.watch()), asyncio.create_task(scrape.keep())]
         supervisor = Supervisor(settings, store)
         with supervisor, _drain_on_signal(services, supervisor):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
             gc.freeze()
             yield services
             gc.unfreeze()
-        watching.cancel()
+        for task in tasks:
+            task.cancel()
+        scrape.leave()
 
 
 def _end_with_parent() -> None:

@@ -7,10 +7,12 @@ routes.
 import logging
 import re
 import socket
+from contextlib import nullcontext
 from typing import Final
 
 import uvicorn
 
+from app import ledger
 from app.net import BadDevice, pick_device
 from app.protocol import Protocol
 from app.settings import PREFIX, Settings
@@ -32,6 +34,12 @@ def run(settings: Settings) -> None:
     _check_device("TRAIN_DEVICE", settings.effective_train_device)
     open_store(settings).close()
     prepare(settings)
+    several = settings.workers > 1
+    with ledger.kept_for_workers(settings.tallies_dir) if several else nullcontext():
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
     uvicorn.run(
         "app.main:create_app",
         factory=True,

@@ -138,6 +138,11 @@ class Settings(BaseSettings):
         return self.state_dir / "uploads"
 
     @property
+    def tallies_dir(self) -> Path:
+        """Where the serving processes leave for one another what they counted."""
+        return self.state_dir / "tallies"
+
+    @property
     def effective_database_url(self) -> str:
         return self.database_url or f"sqlite:///{self.state_dir / 'mynet.db'}"
 

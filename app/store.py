@@ -105,6 +105,18 @@ class Store:
         with self._read() as session:
             return session.scalars(query).all()
 
+    def count_jobs(self) -> dict[str, int]:
+        """Count jobs by their state."""
+        query = select(Job.status, func.count()).group_by(Job.status)
+        with self._read() as session:
+            return {status: number for status, number in session.execute(query)}
+
+    def last_started_job(self) -> Job | None:
+        """Give the job that was started last; it may still run."""
+        started = select(Job).where(Job.started_at.is_not(None))
+        with self._read() as session:
+            return session.scalar(started.order_by(Job.started_at.desc()).limit(1))
+
     def next_job(self, status: str) -> Job | None:
         """Give the oldest job in this state that need not wait any longer."""
         due = select(Job).where(Job.status == status, Job.not_before <= now())

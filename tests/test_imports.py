@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 
+LEAVES = ["errors.py", "net.py", "durable.py", "card.py", "logs.py", "tally.py", "ledger.py"]
 FILES = sorted((ROOT / "app").rglob("*.py"))
 
 
@@ -41,6 +42,7 @@ def uses(package: str) -> set[str]:
         ("cv2", ("image/", "train/drawn/")),
         ("uvicorn", ("server.py", "protocol.py")),
         ("typer", ("cli.py",)),
+        ("prometheus_client", ("api/",)),
         ("onnx", ("onnx_export.py",)),
         ("mynet_client", ("remote.py", "cli.py")),
         ("app.remote", ("cli.py",)),
@@ -57,7 +59,7 @@ def test_who_imports_what(package, allowed):
     assert {name for name in uses(package) if not name.startswith(allowed or ("-",))} == set()
 
 
-@pytest.mark.parametrize("leaf", ["errors.py", "net.py", "durable.py", "card.py", "logs.py"])
+@pytest.mark.parametrize("leaf", LEAVES)
 def test_leaves_import_nothing_of_ours(leaf):
     assert {name for name in imported(ROOT / "app" / leaf) if name.startswith("app")} == set()
 

@@ -1,7 +1,7 @@
-"""A request's id, and its line in the log.
+"""A request's id, its line in the log, and its place in the tally.
 
 What enters: headers, and what was answered. What leaves: the id, and a line. This module does not
-know of routes.
+know what routes do.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from app import logs
+from app.tally import Route, Tally
 
 HEADER: Final = b"x-request-id"
 ACCEPTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -28,22 +29,26 @@ def id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 class AccessLog:
-    """Logs all that one turn of the event loop answers in a row: between other work, a line takes
-    three times as long.
+    """Logs and counts all that one turn of the event loop answers in a row: between other work, a
+    line takes three times as long.
     """
 
-    def __init__(self) -> None:
-        self._answered: list[tuple[str, str, str, int, float]] = []
+    def __init__(self, tally: Tally | None = None) -> None:
+        self.tally = tally or Tally()
+        self._answered: list[tuple[str, Route, str, str, int, float]] = []
 
-    def add(self, request_id: str, method: str, path: str, status: int, started: float) -> None:
+    def add(
+        self, request_id: str, route: Route, method: str, path: str, status: int, started: float
+    ) -> None:
         """Take one answer; `started` is of `time.perf_counter`."""
-        milliseconds = 1000 * (time.perf_counter() - started)
-        self._answered.append((request_id, method, path, status, milliseconds))
+        seconds = time.perf_counter() - started
+        self._answered.append((request_id, route, method, path, status, seconds))
         if len(self._answered) == 1:
             asyncio.get_running_loop().call_soon(self._log)
 
     def _log(self) -> None:
         answered, self._answered = self._answered, []
-        for request_id, *line in answered:
+        for request_id, route, method, path, status, seconds in answered:
             logs.request_id.set(request_id)
-            log.info("%s %s %d %.1f ms", *line)
+            log.info("%s %s %d %.1f ms", method, path, status, 1000 * seconds)
+            self.tally.request(route, status, seconds)

@@ -24,10 +24,12 @@ from app.api.services import Services
 from app.errors import MalformedRequest, Refusal
 from app.predict.batcher import Outcome, Predicted
 from app.protocol import Exchange, Headers
+from app.tally import Route
 
 PATH: Final = "/predict"
 LARGEST: Final = 20 * 1024
 DIGITS: Final = 10
+ROUTE: Final = Route("POST", PATH)
 JSON: Final = (b"content-type", b"application/json")
 
 
@@ -85,7 +87,7 @@ class Express:
             problem = problems.answer("POST", PATH, outcome)
             status, headers, content = problem.status_code, problem.raw_headers, bytes(problem.body)
         exchange.respond(status, headers, content)
-        self.access_log.add(shown_id, "POST", PATH, status, exchange.started)
+        self.access_log.add(shown_id, ROUTE, *ROUTE, status, exchange.started)
 
     async def _predict(self, exchange: Exchange, request_id: bytes, upload: bytes) -> None:
         try:

@@ -12,8 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import logs
 from app.api.access import HEADER, AccessLog, id_of
 from app.errors import BodyTooLarge
+from app.tally import Route
 
 DIGITS: Final = 20  # of a length that can be meant
+METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+OTHER: Final = "other"
 
 
 class RequestId:
@@ -41,9 +44,16 @@ class RequestId:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            self.access_log.add(
-                request_id.decode(), scope["method"], scope["path"], status, started
-            )
+            asked = scope["method"], scope["path"]
+            self.access_log.add(request_id.decode(), _route(scope), *asked, status, started)
+
+
+def _route(scope: Scope) -> Route:
+    """Say where the request went. Clients can make up any number of methods and paths, each of
+    which would be counted for ever: what is no route's is taken together.
+    """
+    method = scope["method"] if scope["method"] in METHODS else OTHER
+    return Route(method, getattr(scope.get("route"), "path", OTHER))
 
 
 class BodyLimit:

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Query, Request
 from starlette.types import Scope
 
+from app.api.scrape import Scrape
 from app.errors import Unauthenticated
 from app.predict.live import Live
 from app.predict.predictor import Predictor, never
@@ -37,6 +38,7 @@ class Services:
     live: Live
     predictor: Predictor
     review: Review
+    scrape: Scrape
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
 

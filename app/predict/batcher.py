@@ -12,6 +12,7 @@ again at once are still in the processor's caches, and decoding costs a third.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import repeat
@@ -24,6 +25,7 @@ from app.errors import ClientGone, Refusal
 from app.predict.live import Live
 from app.predict.model import Answer
 from app.predict.seen import Seen, see_small
+from app.tally import Tally
 
 LARGEST: Final = 256
 log = logging.getLogger(__name__)
@@ -46,19 +48,21 @@ Outcome = Predicted | Exception | None
 
 
 class Waiting(NamedTuple):
-    """Someone who waits: until a time of the loop's clock, and unless gone."""
+    """Someone who waits: since and until times of the loop's clock, and unless gone."""
 
     upload: bytes | Seen
     tell: Callable[[Outcome], None]
     until: float
     is_gone: Callable[[], bool]
+    since: float
 
 
 class Batcher:
     """Collects images and answers them together. Belongs to one event loop."""
 
-    def __init__(self, live: Live, max_pixels: int) -> None:
+    def __init__(self, live: Live, max_pixels: int, tally: Tally | None = None) -> None:
         self.live, self.max_pixels = live, max_pixels
+        self.tally = tally or Tally()
         self._waiting: list[Waiting] = []
 
     async def predict(
@@ -73,12 +77,13 @@ class Batcher:
     def _told(
         self, upload: bytes | Seen, until: float, is_gone: Callable[[], bool]
     ) -> asyncio.Future[Predicted | None]:
-        told: asyncio.Future[Predicted | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Predicted | None] = loop.create_future()
 
         def is_unwanted() -> bool:
             return told.done() or is_gone()
 
-        self.enter(Waiting(upload, partial(_settle, told), until, is_unwanted))
+        self.enter(Waiting(upload, partial(_settle, told), until, is_unwanted, loop.time()))
         return told
 
     def enter(self, waiting: Waiting) -> None:
@@ -93,7 +98,9 @@ class Batcher:
         batch, self._waiting = self._waiting[:LARGEST], self._waiting[LARGEST:]
         if self._waiting:
             loop.call_soon(self._step)
-        now = loop.time()
+        now, queue = loop.time(), self.tally.stages["queue"]
+        for each in batch:
+            queue.add(now - each.since)
         looked = [(each, self._look(each, now)) for each in batch]
         outcomes = self._answer([seen for _, seen in looked if isinstance(seen, Seen)])
         for waiting, seen in looked:
@@ -117,13 +124,17 @@ class Batcher:
             return error
 
     def _answer(self, seen: list[Seen]) -> Iterator[Outcome]:
+        if not seen:
+            return iter(())
+        started = time.perf_counter()
         try:
             pixels = [each.normalised.pixels for each in seen]
-            answers = self.live.model.answer(np.stack(pixels)) if seen else []
+            answers = self.live.model.answer(np.stack(pixels))
             if len(answers) != len(seen):
                 raise WrongLength(f"{len(seen)} images went in, {len(answers)} answers came out")
         except Exception as error:
             return repeat(error)
+        self.tally.batch(len(seen), time.perf_counter() - started)
         return map(Predicted, seen, answers)
 
 

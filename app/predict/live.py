@@ -34,6 +34,7 @@ class Live:
     def __init__(self, registry: Registry, device: torch.device) -> None:
         self.registry, self.device = registry, device
         self.other = lru_cache(OTHER_VERSIONS)(self._load)
+        self.swaps = 0
         self._model: Model | None = None
         self._stamp: tuple[int, int] | None = None
         self._swapping = threading.Lock()
@@ -118,6 +119,7 @@ class Live:
         return model
 
     def _swap(self, model: Model) -> None:
+        self.swaps += self._model is not None and self._model.version != model.version
         self._model = model
         log.info("version %d is live", model.version)
 

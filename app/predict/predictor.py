@@ -8,7 +8,6 @@ import asyncio
 import os
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,11 +21,11 @@ from app.predict.live import Live
 from app.predict.model import Model
 from app.predict.seen import SMALL_BYTES, Seen, see
 from app.settings import Settings
+from app.tally import Tally
 
 THREADS: Final = 2
 # After the event loop, on which small images wait.
 NICENESS: Final = 10
-ANSWERED: Final = "answered"
 T = TypeVar("T")
 
 
@@ -47,11 +46,11 @@ class Predictor:
     `counts` tells how many images were answered, and how many were refused, by the refusal's code.
     """
 
-    def __init__(self, settings: Settings, live: Live) -> None:
-        self.settings, self.live = settings, live
-        self.batcher = Batcher(live, settings.max_pixels)
+    def __init__(self, settings: Settings, live: Live, tally: Tally | None = None) -> None:
+        self.settings, self.live, self.tally = settings, live, tally or Tally()
+        self.batcher = Batcher(live, settings.max_pixels, self.tally)
         self.under_way = 0
-        self.counts: Counter[str] = Counter()
+        self.counts = self.tally.images
         self._threads = ThreadPoolExecutor(THREADS, "photo", _give_way)
         # Threads of their own: small images wait for no photo, and photos for no long batch.
         self._small_thread = ThreadPoolExecutor(1, "small")
@@ -82,7 +81,7 @@ class Predictor:
             raise self._counted(error, 1) from None
         finally:
             self.under_way -= 1
-        self.counts[ANSWERED] += 1
+        self._answered(predicted)
         return predicted
 
     def predict_soon(
@@ -94,12 +93,13 @@ class Predictor:
         the image takes a while. Raises Busy.
         """
         until = self._admit(1)
-        self.batcher.enter(Waiting(upload, partial(self._told, tell), until, is_gone))
+        since = until - self.settings.predict_timeout
+        self.batcher.enter(Waiting(upload, partial(self._told, tell), until, is_gone, since))
 
     def _told(self, tell: Callable[[Outcome], None], outcome: Outcome) -> None:
         self.under_way -= 1
         if isinstance(outcome, Predicted):
-            self.counts[ANSWERED] += 1
+            self._answered(outcome)
         elif isinstance(outcome, Refusal | TimeoutError):
             outcome = self._counted(outcome, 1)
         tell(outcome)
@@ -126,9 +126,11 @@ class Predictor:
         finally:
             late.set()
             self.under_way -= len(uploads)
-        self.counts.update(
-            each.code if isinstance(each, Refusal) else ANSWERED for each in predicted
-        )
+        for each in predicted:
+            if isinstance(each, Refusal):
+                self.counts[each.code] += 1
+            else:
+                self._answered(each)
         return predicted, answered_by
 
     def close(self) -> None:
@@ -145,6 +147,11 @@ class Predictor:
             raise self._counted(busy, images)
         self.under_way += images
         return asyncio.get_running_loop().time() + images * self.settings.predict_timeout
+
+    def _answered(self, predicted: Predicted) -> None:
+        seen, answer, _ = predicted
+        confidence = answer.probabilities[answer.digit]
+        self.tally.image(answer.digit, confidence, seen.decode_seconds, seen.normalise_seconds)
 
     def _counted(self, error: Refusal | TimeoutError, images: int) -> Refusal:
         if isinstance(error, TimeoutError):

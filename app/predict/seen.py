@@ -4,6 +4,7 @@ What enters: an image's bytes. What leaves: `Seen`. This module does not know wh
 in, nor what the network answers.
 """
 
+import time
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -21,10 +22,15 @@ SMALL_BYTES: Final = 16 * 1024
 
 
 class Seen(NamedTuple):
-    """What the network is given, and the scale between the upload's pixels and `box`."""
+    """What the network is given, and the scale between the upload's pixels and `box`.
+
+    Beside it, the seconds that it took, wherever that was.
+    """
 
     normalised: Normalised
     scale: float
+    decode_seconds: float = 0.0
+    normalise_seconds: float = 0.0
 
 
 def as_seen(pixels: NDArray[np.uint8]) -> Seen:
@@ -35,20 +41,28 @@ def as_seen(pixels: NDArray[np.uint8]) -> Seen:
 
 def see(upload: bytes, max_pixels: int) -> Seen:
     """See an image of any size. Raises NotAnImage, ImageTooLarge, BlankImage."""
-    return see_small(upload, max_pixels) or _see(open_image(upload, max_pixels))
+    started = time.perf_counter()
+    return see_small(upload, max_pixels) or _see(open_image(upload, max_pixels), started)
 
 
 def see_small(upload: bytes, max_pixels: int) -> Seen | None:
     """See a small image; None of one that takes a while. Raises as `see`."""
     if len(upload) > SMALL_BYTES:
         return None
+    started = time.perf_counter()
     pixels = read_plain_png(upload, min(max_pixels, SMALL_PIXELS))
     if pixels is not None:
-        return Seen(normalise(pixels), 1.0)
+        return _normalised(pixels, 1.0, started)
     image = open_image(upload, max_pixels)
-    return _see(image) if image.width * image.height <= SMALL_PIXELS else None
+    return _see(image, started) if image.width * image.height <= SMALL_PIXELS else None
 
 
-def _see(image: Image.Image) -> Seen:
+def _see(image: Image.Image, started: float) -> Seen:
     grey = to_grey(image)
-    return Seen(normalise(grey.pixels), grey.size[0] / grey.pixels.shape[1])
+    return _normalised(grey.pixels, grey.size[0] / grey.pixels.shape[1], started)
+
+
+def _normalised(pixels: NDArray[np.uint8], scale: float, started: float) -> Seen:
+    decoded = time.perf_counter()
+    normalised = normalise(pixels)
+    return Seen(normalised, scale, decoded - started, time.perf_counter() - decoded)

@@ -62,10 +62,10 @@ def test_a_full_queue_is_a_429_with_a_time(limited, monkeypatch, seven):
     gate, entered = threading.Event(), threading.Event()
     real = seen._see
 
-    def slow(image):
+    def slow(*seen):
         entered.set()
         gate.wait(10)
-        return real(image)
+        return real(*seen)
 
     monkeypatch.setattr(seen, "_see", slow)
     monkeypatch.setattr(seen, "SMALL_PIXELS", 0)
@@ -86,7 +86,7 @@ def test_a_full_queue_is_a_429_with_a_time(limited, monkeypatch, seven):
 
 def test_a_missed_deadline_is_a_504(limited, monkeypatch, seven):
     gate = threading.Event()
-    monkeypatch.setattr(seen, "_see", lambda _: gate.wait(10))
+    monkeypatch.setattr(seen, "_see", lambda *_: gate.wait(10))
     monkeypatch.setattr(seen, "SMALL_PIXELS", 0)
     answer = limited(predict_timeout=0.05).post("/predict", content=seven)
     gate.set()

@@ -70,6 +70,7 @@ def test_every_route_is_documented_with_its_bodies(client):
     assert {
         "/predict",
         "/predict/batch",
+        "/metrics",
         "/train",
         "/train/{job_id}",
         "/train/{job_id}/log",

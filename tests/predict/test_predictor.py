@@ -64,7 +64,7 @@ def test_another_version_answers_where_it_is_asked(make, registry, seven):
 def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monkeypatch):
     gate = threading.Event()
     real = seeing._see
-    monkeypatch.setattr(seeing, "_see", lambda image: (gate.wait(10), real(image))[1])
+    monkeypatch.setattr(seeing, "_see", lambda *seen: (gate.wait(10), real(*seen))[1])
     predictor = make(max_queue=2, predict_timeout=30)
 
     async def crowd():
@@ -82,7 +82,7 @@ def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monk
 
 def test_the_deadline_is_kept_and_gives_the_place_back(make, photo, monkeypatch):
     gate = threading.Event()
-    monkeypatch.setattr(seeing, "_see", lambda _: gate.wait(10))
+    monkeypatch.setattr(seeing, "_see", lambda *_: gate.wait(10))
     predictor = make(predict_timeout=0.05)
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(predictor.predict(photo))
@@ -142,10 +142,10 @@ def test_large_images_do_not_hold_up_small_ones(make, seven, photo, monkeypatch)
     gate = threading.Event()
     real = seeing._see
 
-    def slow_for_large(image):
+    def slow_for_large(image, started):
         if image.width > 100:
             gate.wait(10)
-        return real(image)
+        return real(image, started)
 
     monkeypatch.setattr(seeing, "_see", slow_for_large)
     predictor = make(predict_timeout=30)

@@ -1,0 +1,175 @@
+"""What Prometheus is told."""
+
+import shutil
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse
+from starlette.testclient import TestClient
+
+from app.api import families
+from app.errors import NotReady
+from app.ledger import Entry
+from app.main import create_app
+from app.store import Store
+from app.tables import Event, Job, now
+from app.tally import Route, Tally
+from tests.api.test_express import served
+
+ROUTE = {"method": "POST", "route": "/predict"}
+
+
+def value(client, name, **labels):
+    """Give a sample of the exposition, None where there is none."""
+    told = parse(client.get("/metrics").text)
+    samples = [each for family in told for each in family.samples]
+    return next((s.value for s in samples if (s.name, s.labels) == (name, labels)), None)
+
+
+@contextmanager
+def counted(client, name, by, **labels):
+    before = value(client, name, **labels) or 0
+    yield
+    assert value(client, name, **labels) == before + by
+
+
+def keep_job(settings, **fields):
+    store = Store(settings.effective_database_url)
+    given = {"id": "a", "created_at": now(), "not_before": now(), "started_at": now(), **fields}
+    store.add_job(Job(**given), Event(job_id="a", at=now(), kind="x", data={}), most=9)
+    store.close()
+
+
+def test_both_ways_of_a_prediction_are_counted(settings, seven):
+    with served(create_app(settings)) as client:
+        for path in ("/predict", "/predict", "/predict?explain=true"):
+            assert client.post(path, content=seven).json()["digit"] == 7
+        assert client.post("/predict", content=b"?").status_code == 415
+        assert value(client, "mynet_http_requests_total", **ROUTE, status="200") == 3
+        assert value(client, "mynet_http_requests_total", **ROUTE, status="415") == 1
+        assert value(client, "mynet_http_request_duration_seconds_count", **ROUTE) == 4
+        assert value(client, "mynet_images_total", outcome="answered") == 3
+        assert value(client, "mynet_images_total", outcome="not_an_image") == 1
+        assert value(client, "mynet_answers_total", digit="7") == 3
+        assert value(client, "mynet_answer_confidence_ratio_count") == 3
+        assert value(client, "mynet_batch_images_sum") == 2
+        for stage, images in {"queue": 3, "decode": 3, "normalise": 3, "forward": 2}.items():
+            assert value(client, "mynet_stage_duration_seconds_count", stage=stage) == images
+
+
+def test_each_image_of_a_batch_is_counted(client, seven):
+    client.post("/predict/batch", files=[("files", seven), ("files", seven), ("files", b"?")])
+    assert value(client, "mynet_images_total", outcome="answered") == 2
+    assert value(client, "mynet_images_total", outcome="not_an_image") == 1
+    assert value(client, "mynet_answers_total", digit="7") == 2
+
+
+def test_a_full_queue_is_counted(settings, seven):
+    limited = settings.model_copy(update={"max_queue": 1})
+    with TestClient(create_app(limited), raise_server_exceptions=False) as client:
+        client.app_state["services"].predictor.under_way = 1
+        assert value(client, "mynet_images_total", outcome="busy") == 0
+        assert value(client, "mynet_images_under_way") == 1
+        assert client.post("/predict", content=seven).status_code == 429
+        assert value(client, "mynet_images_total", outcome="busy") == 1
+        assert value(client, "mynet_http_requests_total", **ROUTE, status="429") == 1
+
+
+def test_what_clients_make_up_is_taken_together(client):
+    labels = {"route": "other", "status": "404"}
+    with counted(client, "mynet_http_requests_total", 2, method="GET", **labels):
+        client.get("/a")
+        client.get("/b")
+    with counted(client, "mynet_http_requests_total", 1, method="other", **labels):
+        client.request("BREW", "/coffee")
+    client.get("/models/1")
+    labels = {"method": "GET", "route": "/models/{version}", "status": "200"}
+    assert value(client, "mynet_http_requests_total", **labels) == 1
+
+
+def test_swaps_and_the_live_version_are_told(client):
+    registry = client.app_state["services"].registry
+    registry.save(registry.weights(1), registry.card(1).model_copy(update={"recipe": "robust"}))
+    card = client.get("/models/2").json()
+    known = {"version": "2", "recipe": "robust", "origin": card["origin"]}
+    assert value(client, "mynet_model_info", **known) is None
+    with counted(client, "mynet_model_swaps_total", 1):
+        client.put("/models/current", json={"version": 2})
+        client.put("/models/current", json={"version": 2})
+    assert value(client, "mynet_model_info", **known) == 1
+    assert value(client, "mynet_model_test_accuracy_ratio") == card["test_accuracy"]
+    shares = [
+        value(client, "mynet_model_expected_answers_ratio", digit=str(digit)) for digit in range(10)
+    ]
+    assert sum(shares) == pytest.approx(1)
+    assert shares[3] == sum(row[3] for row in card["confusion"]) / 10_000
+
+
+def test_the_last_job_is_told(client, settings):
+    assert value(client, "mynet_jobs", status="succeeded") == 0
+    assert value(client, "mynet_training_progress_ratio") is None
+    keep_job(
+        settings,
+        status="succeeded",
+        hyperparameters={"batch_size": 100},
+        progress={"batches": 600, "fraction": 1.0},
+        epochs=[{"train_loss": 0.5, "test_loss": 0.4, "test_accuracy": 0.9, "seconds": 2.0}],
+    )
+    assert value(client, "mynet_jobs", status="succeeded") == 1
+    told = {
+        "progress_ratio": 1,
+        "epochs": 1,
+        "train_loss": 0.5,
+        "test_loss": 0.4,
+        "test_accuracy_ratio": 0.9,
+        "images_per_second": 30_000,
+    }
+    assert {name: value(client, f"mynet_training_{name}") for name in told} == told
+
+
+def test_a_database_that_does_not_answer_is_told(client, monkeypatch):
+    def fail(_):
+        raise NotReady("locked")
+
+    monkeypatch.setattr(Store, "count_jobs", fail)
+    assert value(client, "mynet_database_up") == 0
+    assert value(client, "mynet_images_total", outcome="answered") == 0
+
+
+def test_the_client_chooses_the_format(client):
+    plain = client.get("/metrics")
+    assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    accept = "application/openmetrics-text; version=1.0.0, text/plain; q=0.5"
+    openmetrics = client.get("/metrics", headers={"accept": accept})
+    assert openmetrics.headers["content-type"].startswith("application/openmetrics-text")
+    assert openmetrics.text.endswith("# EOF\n")
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+def test_promtool_has_no_complaint(client, seven):
+    client.post("/predict", content=seven)
+    command = ["promtool", "check", "metrics"]
+    told = client.get("/metrics").text
+    done = subprocess.run(command, input=told, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_of_a_worker_that_ended_only_what_it_counted_counts():
+    def told(tally, under_way):
+        return families.of(tally, under_way=under_way, swaps=1)
+
+    mine, its = Tally(), Tally()
+    mine.batch(3, 0.5)
+    its.batch(200, 0.5)
+    its.request(Route("GET", "/models"), 200, 0.1)
+    for alive, under_way in ((True, 7), (False, 2)):
+        together = told(mine, 2)
+        families.add(together, [Entry(alive, families.samples(told(its, 5)))])
+        sums = {(s.name, *s.labels.values()): s.value for f in together for s in f.samples}
+        assert sums["mynet_images_under_way",] == under_way
+        assert sums["mynet_model_swaps_total",] == 2
+        assert sums["mynet_http_requests_total", "GET", "/models", "200"] == 1
+        assert sums["mynet_batch_images_bucket", "4.0"] == 1
+        assert sums["mynet_batch_images_bucket", "+Inf"] == 2
+        assert sums["mynet_batch_images_sum",] == 203

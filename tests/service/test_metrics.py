@@ -1,0 +1,52 @@
+"""Two workers are counted together, and the dashboard asks for what there is."""
+
+import json
+import re
+
+from tests.conftest import ROOT
+from tests.service.running import comes_true, serving
+
+DASHBOARD = ROOT / "deploy" / "grafana" / "mynet.json"
+
+
+def queries():
+    """The queries of the dashboard."""
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", ())]
+
+
+def samples(service):
+    """Every sample of the exposition: its value, by its name and labels."""
+    lines = service.text("/metrics").splitlines()
+    told = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in told}
+
+
+def predictions(service):
+    """What whichever worker is asked tells of the predictions."""
+    told = samples(service)
+    names = (
+        'mynet_images_total{outcome="answered"}',
+        'mynet_answers_total{digit="7"}',
+        'mynet_http_requests_total{method="POST",route="/predict",status="200"}',
+    )
+    return {told.get(name) for name in names}
+
+
+def test_two_workers_sum_up_and_fill_the_dashboard(tmp_path, seven):
+    with serving(tmp_path / "var", workers=2) as service:
+        assert comes_true(lambda: service.went_live == 2)
+        job = service.post("/train", b'{"epochs": 1}')["id"]
+        for _ in range(40):  # on a connection each, so that both workers have some
+            assert service.post("/predict", seven)["digit"] == 7
+        assert comes_true(
+            lambda: {count for _ in range(10) for count in predictions(service)} == {40}
+        )
+        assert len(list((tmp_path / "var/tallies").glob("*/*.json"))) == 2
+        service.job_until(job, lambda body: body["status"] == "succeeded")
+        there = {name.partition("{")[0] for name in samples(service)}
+        asked = {name for query in queries() for name in re.findall(r"mynet_\w+", query)}
+        assert asked
+        assert asked - there == set()
+        service.end()
+    assert not any((tmp_path / "var/tallies").glob("*/")), "nothing is left of a service"
