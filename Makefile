@@ -16,7 +16,7 @@ help:  ## list the verbs
 serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 	$(VENV)/bin/mynet serve
 
-test: $(VENV)/dev.stamp  ## set up, then run the tests (at most three minutes)
+test: $(VENV)/dev.stamp  ## set up, then run the tests (some five minutes)
 	$(VENV)/bin/python -m pytest --ignore tests/service
 
 test-service: $(VENV)/dev.stamp  ## start, kill and load whole services
