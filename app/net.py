@@ -51,7 +51,12 @@ def to_input(pixels: Tensor) -> Tensor:
     The same operations in the same order as torchvision's `ToTensor` and
     `Normalize((0.5,), (1.0,))`, so that the values are equal bit for bit.
     """
-    return pixels.reshape(-1, PIXELS).to(torch.float32).div_(255).sub_(MEAN).div_(STD)
+    return standardise(pixels.reshape(-1, PIXELS).to(torch.float32).div_(255))
+
+
+def standardise(shares: Tensor) -> Tensor:
+    """Bring tones from 0 to 1, float32, to the mean and deviation of MyNet's input, in place."""
+    return shares.sub_(MEAN).div_(STD)
 
 
 def check_weights(weights: object) -> dict[str, Tensor]:

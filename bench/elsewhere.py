@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from sklearn.datasets import load_digits
 
 from app import checkpoint
 from app.errors import Refusal
@@ -26,6 +25,8 @@ from app.image.normalise import normalise
 from app.net import MyNet
 from app.predict.model import Answer, Model
 from app.train.data import load as load_mnist
+from bench.foreign import eight_by_eight
+from bench.pictures import Pixels
 from tests.conftest import DATA
 
 FASHION: Final = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
@@ -34,7 +35,6 @@ FONTS: Final = Path("/usr/share/fonts/truetype")
 DIGIT_LIKE: Final = set("olIOSZBqg")
 IMAGES: Final = 5000
 TEXTURES: Final = 1500
-Pixels = NDArray[np.uint8]
 
 
 def main() -> None:
@@ -51,8 +51,7 @@ def main() -> None:
 
 def measured(model: Model) -> Iterator[tuple[str, float]]:
     """Give a name and a share, for each source that is there."""
-    images, labels = load_digits(return_X_y=True)
-    digits = (images.reshape(-1, 8, 8) * 255 / 16).round().astype(np.uint8)
+    digits, labels = eight_by_eight()
     yield "load_digits, light on dark: right", _right(model, digits, labels)
     yield "load_digits, dark on light: right", _right(model, 255 - digits, labels)
     yield "MNIST test: accepted", _accepted(model, load_mnist(DATA).test.pixels.numpy())

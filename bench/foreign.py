@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from app.train.data import load as load_mnist
-from bench.pictures import SOURCES
+from bench.pictures import SOURCES, Pixels
 from tests.conftest import DATA, png
 
 EACH: Final = 500
@@ -44,11 +45,15 @@ def uploads(each: int) -> Iterator[tuple[str, int, bytes]]:
     for source, draw in SOURCES.items():
         for place in random.choice(len(digits), each, replace=False):
             yield source, labels[place], draw(digits[place], random)
-    images, values = load_digits(return_X_y=True)
-    for image, label in zip(images.reshape(-1, 8, 8), values, strict=True):
-        pixels = (image * 255 / 16).round().astype(np.uint8)
+    for pixels, label in zip(*eight_by_eight(), strict=True):
         yield "load_digits", int(label), png(pixels)
         yield "load_digits, dark on light", int(label), png(255 - pixels)
+
+
+def eight_by_eight() -> tuple[Pixels, NDArray[np.int64]]:
+    """Give scikit-learn's digits, (1797, 8, 8) uint8 light on dark, and their labels."""
+    images, labels = load_digits(return_X_y=True)
+    return (images.reshape(-1, 8, 8) * 255 / 16).round().astype(np.uint8), labels
 
 
 if __name__ == "__main__":

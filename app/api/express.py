@@ -27,6 +27,7 @@ from app.protocol import Exchange, Headers
 from app.tally import Route
 
 PATH: Final = "/predict"
+TARGET: Final = PATH.encode()
 LARGEST: Final = 20 * 1024
 DIGITS: Final = 10
 ROUTE: Final = Route("POST", PATH)
@@ -43,7 +44,7 @@ class Express:
 
     def takes(self, method: bytes, target: bytes, headers: Headers) -> bool:
         """Say whether the request can be answered here, once its body has come."""
-        if method != b"POST" or target != PATH.encode():
+        if method != b"POST" or target != TARGET:
             return False
         kinds, length = 0, b""
         for name, value in headers:

@@ -68,13 +68,13 @@ class Model:
     def _logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """MyNet's forward, (B, 10)."""
         if self.device.type != "cpu":
-            return self._forward(to_input(torch.tensor(pixels).to(self.device)))
+            return self._by_torch(to_input(torch.tensor(pixels).to(self.device)))
         x = INPUT.take(pixels).reshape(-1, PIXELS)
         if len(pixels) <= SMALL_BATCH:
-            return _forward(self._arrays, x)
-        return self._forward(torch.from_numpy(x))
+            return _by_numpy(self._arrays, x)
+        return self._by_torch(torch.from_numpy(x))
 
-    def _forward(self, x: torch.Tensor) -> NDArray[np.float32]:
+    def _by_torch(self, x: torch.Tensor) -> NDArray[np.float32]:
         *hidden, (weight, bias) = self._layers
         with torch.inference_mode():
             for hidden_weight, hidden_bias in hidden:
@@ -104,7 +104,7 @@ def _inputs() -> NDArray[np.float32]:
 INPUT: Final = _inputs()
 
 
-def _forward(
+def _by_numpy(
     layers: list[tuple[NDArray[np.float32], NDArray[np.float32]]], x: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     *hidden, (weight, bias) = layers

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.net import DIGITS, MEAN, PIXELS, STD
+from app.net import DIGITS, PIXELS, standardise
 from app.train.augment import Augment
 from app.train.data import Digits
 
@@ -39,6 +39,6 @@ class AugmentedBatches:
             beside = torch.randint(len(self.negatives), (round(SHARE * len(index)),))
             pictures = torch.cat([self.pixels[index], self.negatives[beside]])
             even = torch.full((len(beside), DIGITS), 1 / DIGITS)
-            inputs = (self.augment(pictures.float() / 255).view(-1, PIXELS) - MEAN) / STD
+            inputs = standardise(self.augment(pictures.float() / 255).view(-1, PIXELS))
             targets = torch.cat([self.targets[index], even])
             yield inputs.to(self.device), targets.to(self.device)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from app.errors import BlankImage
 from app.image.normalise import normalise
-from app.train.drawn.signs import CANVAS, Pixels, canvas, draw_sign, one_of
+from app.net import SIDE
+from app.train.drawn.signs import CANVAS, Pixels, canvas, draw_sign, one_of, to_tones
 
 # Who writes these writes a digit, as far as one sign alone can tell.
 ALIKE: Final = set("oOlIiSsZzBqgQ")
@@ -27,7 +28,6 @@ SIGNS: Final = sorted(set(string.ascii_letters + "+-=*#&%@$?<>{}~^") - ALIKE)
 # A bar is a 1, and a lone digit is one.
 BAR: Final = 0.24
 ONE: Final = 36  # pixels; a digit of MNIST has 20
-SIDE: Final = 28
 
 
 def draw_negatives(random: Generator, digits: Pixels, count: int) -> Pixels:
@@ -158,7 +158,7 @@ def _lit(random: Generator, inside: NDArray[np.bool_]) -> Pixels:
     elif kind < 0.5:
         spots = _field(random, side, random.uniform(0.5, 2.5)) > random.uniform(0.35, 0.7)
         tones = tones * (1 - random.uniform(0.2, 1) * spots)
-    return _tones(inside * tones * random.uniform(80, 255))
+    return to_tones(inside * tones * random.uniform(80, 255))
 
 
 def _texture(random: Generator) -> Pixels:
@@ -175,7 +175,7 @@ def _texture(random: Generator) -> Pixels:
         picture = (picture > random.uniform(0.4, 0.8)).astype(np.float64)
     noise = random.normal(0, random.uniform(0, 0.2), picture.shape)
     low, high = np.sort(random.uniform(0, 255, 2))
-    return _tones(low + (picture + noise) * (high - low))
+    return to_tones(low + (picture + noise) * (high - low))
 
 
 def _several(random: Generator, digits: Pixels) -> Pixels:
@@ -206,7 +206,3 @@ def _field(random: Generator, side: int, smooth: float) -> NDArray[np.float64]:
     """Smooth noise from 0 to 1, (side, side)."""
     noise = cv2.GaussianBlur(random.normal(size=(side, side)), (0, 0), smooth)
     return np.asarray((noise - noise.min()) / max(np.ptp(noise), 1e-9))
-
-
-def _tones(values: NDArray[np.float64]) -> Pixels:
-    return np.clip(values, 0, 255).astype(np.uint8)

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-# Hershey's strokes (Hershey 1967, "Calligraphy for computers"); of letters alone, the scripts too.
+# Hershey's strokes (Hershey 1967, "Calligraphy for computers").
 FACES: Final = (
     cv2.FONT_HERSHEY_SIMPLEX,
     cv2.FONT_HERSHEY_DUPLEX,
@@ -32,16 +32,8 @@ T = TypeVar("T")
 
 def draw_sign(random: Generator, sign: str) -> Pixels:
     """Draw `sign` in one of many ways, (64, 64)."""
-    picture = _written(random, sign) if random.random() < 0.5 and sign.isascii() else None
-    return bend(random, _printed(random, sign) if picture is None else picture)
-
-
-def bend(random: Generator, picture: MatLike) -> Pixels:
-    """Turn, shear and stretch (64, 64) pixels about their middle."""
-    half = CANVAS / 2
-    change = np.eye(2) + random.uniform(-BEND, BEND, (2, 2))
-    matrix = np.concatenate([change, (half - change @ [half, half])[:, None]], 1)
-    return np.asarray(cv2.warpAffine(picture, matrix, (CANVAS, CANVAS)), np.uint8)
+    draw = _written if random.random() < 0.5 else _printed
+    return _bent(random, draw(random, sign))
 
 
 def canvas() -> Pixels:
@@ -49,8 +41,21 @@ def canvas() -> Pixels:
     return np.zeros((CANVAS, CANVAS), np.uint8)
 
 
+def to_tones(values: NDArray[np.floating]) -> Pixels:
+    """Give the tones of values from 0 to 255; what lies beyond is cut off."""
+    return np.asarray(np.clip(values, 0, 255), np.uint8)
+
+
 def one_of(random: Generator, choices: Sequence[T]) -> T:
     return choices[int(random.integers(len(choices)))]
+
+
+def _bent(random: Generator, picture: MatLike) -> Pixels:
+    """Turn, shear and stretch (64, 64) pixels about their middle."""
+    half = CANVAS / 2
+    change = np.eye(2) + random.uniform(-BEND, BEND, (2, 2))
+    matrix = np.concatenate([change, (half - change @ [half, half])[:, None]], 1)
+    return np.asarray(cv2.warpAffine(picture, matrix, (CANVAS, CANVAS)), np.uint8)
 
 
 def _written(random: Generator, sign: str) -> Pixels:

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from app.errors import BlankImage
 from app.image.normalise import normalise
 from app.train.data import Digits
-from app.train.drawn.signs import Pixels, draw_sign
+from app.train.drawn.signs import CANVAS, Pixels, draw_sign, to_tones
 
 PRINTED: Final = 0.4
 COARSE: Final = 0.7
@@ -45,7 +45,9 @@ def _picture(random: Generator, digits: Digits) -> tuple[Pixels, int]:
         label = int(random.integers(10))
         return draw_sign(random, str(label)), label
     place = int(random.integers(len(digits)))
-    large = cv2.resize(digits.pixels[place].numpy(), (64, 64), interpolation=cv2.INTER_CUBIC)
+    large = cv2.resize(
+        digits.pixels[place].numpy(), (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC
+    )
     width = int(random.integers(1, 6))
     pen = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     drawn = (cv2.dilate if random.random() < 0.7 else cv2.erode)(large, pen)
@@ -64,4 +66,4 @@ def _coarse(random: Generator, picture: Pixels) -> Pixels:
     edge = random.integers(0, 2, 4)
     small = cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
     levels = small.astype(np.float32) * random.uniform(0.9, 1.6)
-    return np.pad(np.clip(levels, 0, 255).astype(np.uint8), (tuple(edge[:2]), tuple(edge[2:])))
+    return np.pad(to_tones(levels), (tuple(edge[:2]), tuple(edge[2:])))
