@@ -13,7 +13,9 @@ import typing
 from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from app.patience import Patient
 
 CLIENT: Final = "mynet.client"
 LARGEST_HEAD: Final = 64 * 1024
@@ -37,7 +39,7 @@ class Exchange:
     It stands where uvicorn has the cycle of a request under way, and has what is looked at there.
     """
 
-    disconnected = response_complete = False
+    disconnected = response_started = response_complete = False
     keep_alive = True
     message_event = asyncio.Event()  # nobody waits for it
 
@@ -66,7 +68,7 @@ class Exchange:
         connection.on_response_complete()
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Patient):
     """Bounds headers, and passes over offers to upgrade, as RFC 9110 (7.8) allows.
 
     httptools stops at the end of the headers of such a request, which Java's HttpClient sends by
@@ -74,8 +76,6 @@ class Protocol(HttpToolsProtocol):
     """
 
     parser: Any
-    cycle: Any
-    in_head = False
     head_size = 0
     exchange: Exchange | None = None  # whose body is coming
 
@@ -89,6 +89,7 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        self.received += len(data)
         while data:
             received, data = data, b""
             try:
@@ -101,10 +102,8 @@ class Protocol(HttpToolsProtocol):
             self.head_size = self.head_size + len(received) if self.in_head else 0
         if self.head_size > LARGEST_HEAD:
             self._refuse(f"The headers are larger than {LARGEST_HEAD} bytes.")
-
-    def on_message_begin(self) -> None:
-        self.in_head = True
-        super().on_message_begin()
+        elif self.is_coming:
+            self.expect_more()
 
     def on_headers_complete(self) -> None:
         self.in_head = False
@@ -140,6 +139,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return
+        self.expect_no_more()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             if self.app_state["express"].begin(exchange):

@@ -40,7 +40,7 @@ def uses(package: str) -> set[str]:
         ("torchvision", ("train/data.py",)),
         ("sqlalchemy", ("store.py", "tables.py", "start.py", "train/job.py")),
         ("cv2", ("image/", "train/drawn/")),
-        ("uvicorn", ("server.py", "protocol.py")),
+        ("uvicorn", ("server.py", "protocol.py", "patience.py")),
         ("typer", ("cli.py",)),
         ("prometheus_client", ("api/",)),
         ("onnx", ("onnx_export.py",)),

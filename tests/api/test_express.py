@@ -3,43 +3,22 @@
 import logging
 import re
 import socket
-import threading
-import time
-from contextlib import contextmanager
 
 import httpx2
 import numpy as np
 import pytest
-import uvicorn
 
 from app.api.schemas import Prediction
 from app.main import create_app
 from app.predict import batcher
-from app.protocol import Exchange, Protocol
+from app.protocol import Exchange
 from tests.conftest import png
+from tests.served import served
 from tests.service.running import comes_true
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
 THE_ROUTE = "/predict?explain=false"
-
-
-@contextmanager
-def served(app):
-    """Serve `app` over a socket, in this process."""
-    config = uvicorn.Config(
-        app, port=0, http=Protocol, loop="asyncio", ws="none", log_config=None, access_log=False
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
-    (listening,) = server.servers[0].sockets
-    with httpx2.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
-        yield client
-    server.should_exit = True
-    thread.join()
 
 
 @pytest.fixture

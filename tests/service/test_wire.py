@@ -5,7 +5,8 @@ import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +131,22 @@ def test_bad_files_harm_nobody_in_a_crowd(service, requests):
 def test_five_hundred_connections_are_answered(service, requests):
     pressed = press_all(service.port, requests + requests, 512)
     assert (pressed.lost, len(pressed.latencies)) == (0, 2 * len(requests))
+
+
+def test_idle_connections_and_slow_senders_are_not_noticed(service, requests):
+    """Neither by who asks meanwhile, nor afterwards: no descriptor stays open."""
+    descriptors = Path(f"/proc/{service.process.pid}/fd")
+    if not descriptors.exists():
+        pytest.skip("this system does not tell of the descriptors of a process")
+    before = len([*descriptors.iterdir()])
+    with ExitStack() as slow:
+        for number in range(2000):
+            address = "127.0.0.1", service.port
+            connection = slow.enter_context(closing(socket.create_connection(address, 20)))
+            connection.sendall(requests[0].sent[:number])
+        pressed = press_all(service.port, requests, 16)
+        assert (pressed.lost, pressed.wrong, len(pressed.latencies)) == (0, 0, len(requests))
+    assert comes_true(lambda: len([*descriptors.iterdir()]) <= before)
 
 
 def test_over_the_queue_there_is_a_429_at_once_and_no_wrong_answer(tmp_path, requests):

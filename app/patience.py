@@ -1,0 +1,133 @@
+"""How long a connection may take: uvicorn's protocol, which lets go of who is too slow.
+
+What enters: the events of a connection. What leaves: 408 and an end, where a request does not come;
+an end, where an answer is not read; 503, where there are more connections than files may be open.
+This module does not know how requests are parsed.
+
+A sender of one byte a second costs a connection and some memory, and nobody any time; it is the
+number of them that has to have an end. The same limits as in Apache's mod_reqtimeout: some seconds,
+and a least rate from then on.
+"""
+
+import asyncio
+import logging
+import sys
+from functools import lru_cache
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+# Seconds; and bytes that have to come, or go, in each of them.
+PATIENCE: Final = 20.0
+LEAST: Final = 1024 * PATIENCE
+# Files that stay for everything that is no connection.
+SPARE: Final = 256
+log = logging.getLogger(__name__)
+
+
+@lru_cache(1)
+def most_connections() -> int:
+    """Count the connections for which there are file descriptors, once as many as possible are had.
+
+    The limit that a process starts with is often 1,024, for the sake of programs that use select().
+    """
+    if sys.platform == "win32":
+        return sys.maxsize
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # macOS says that there is no limit, and allows fewer
+            hard = soft
+    return max(hard - SPARE, hard // 2) if hard != resource.RLIM_INFINITY else sys.maxsize
+
+
+class Patient(HttpToolsProtocol):
+    """Waits for the rest of a request, and until an answer is read, but not for ever.
+
+    A timer runs only while something is missing: most requests come in one piece.
+    """
+
+    transport: asyncio.Transport
+    cycle: Any
+    received = 0
+    is_coming = True
+    in_head = False
+    coming: asyncio.TimerHandle | None = None
+    going: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > most_connections():
+            log.warning("%s is turned away: %d connections", self.client, len(self.connections))
+            self.turn_away(503, "There are too many connections.")
+        else:
+            self.expect_more()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self.coming, self.going):
+            if timer is not None:
+                timer.cancel()
+        self.coming = self.going = None  # each holds this object, as it holds them
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self.is_coming = self.in_head = True
+        super().on_message_begin()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        if self.going is not None:
+            self.going.cancel()
+        self.going = None
+        super().resume_writing()
+
+    def expect_more(self) -> None:
+        """Wait for the rest of a request that is coming."""
+        if self.is_coming and self.coming is None and not self.transport.is_closing():
+            self.coming = self.loop.call_later(PATIENCE, self._look_for_more, self.received)
+
+    def expect_no_more(self) -> None:
+        """The request is here whole."""
+        self.is_coming = False
+        if self.coming is not None:
+            self.coming.cancel()
+            self.coming = None
+
+    def turn_away(self, status: int, message: str) -> None:
+        """Answer in plain text, and end the connection."""
+        content = message.encode("ascii")
+        head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(content)
+        end = b"connection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + head + end + content)
+        self.transport.close()
+
+    def _look_for_more(self, before: int) -> None:
+        """Go on waiting where enough came, or where it is the app that takes its time."""
+        self.coming, came = None, self.received - before
+        answers_another = self.in_head and self.cycle and not self.cycle.response_complete
+        if came >= LEAST or self.flow.read_paused or answers_another:
+            self.expect_more()
+            return
+        log.info("%s is too slow: %d bytes in %g s", self.client, came, PATIENCE)
+        if self.in_head or (self.cycle and not self.cycle.response_started):
+            self.turn_away(408, f"Less than {LEAST:g} bytes came in {PATIENCE:g} s.")
+        else:
+            self.transport.close()
+
+    def _wait_for_reader(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self.going = self.loop.call_later(PATIENCE, self._look_for_reader, left)
+
+    def _look_for_reader(self, before: int) -> None:
+        left = self.transport.get_write_buffer_size()
+        if before - left >= LEAST:
+            self._wait_for_reader()
+        else:
+            log.info("%s does not read: %d bytes are left", self.client, left)
+            self.transport.abort()
