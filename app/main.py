@@ -7,15 +7,10 @@ itself.
 import asyncio
 import gc
 import logging
-import multiprocessing.connection
-import os
-import signal
 import sys
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from importlib.metadata import version as version_of
-from types import FrameType
 from typing import Any, Final, NotRequired, TypedDict
 
 import torch
@@ -46,6 +41,7 @@ from app.api.express import Express
 from app.api.middleware import BodyLimit, RequestId
 from app.api.scrape import Scrape
 from app.api.services import Services
+from app.ending import end_with_parent, noticing
 from app.net import pick_device
 from app.predict.live import Live
 from app.predict.predictor import Predictor
@@ -122,7 +118,7 @@ async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
     torch.set_num_threads(1)
     threadpool_limits(1)
     sys.setswitchinterval(LONGEST_HOLD)
-    _end_with_parent()
+    end_with_parent()
     registry = await asyncio.to_thread(prepare, settings)
     live = Live(registry, pick_device(settings.device))
     live.begin()
@@ -144,7 +140,12 @@ async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
         )
         tasks = [asyncio.create_task(live.watch()), asyncio.create_task(scrape.keep())]
         supervisor = Supervisor(settings, store)
-        with supervisor, _drain_on_signal(services, supervisor):
+
+        def drain() -> None:
+            services.draining.set()
+            supervisor.stop()
+
+        with supervisor, noticing(drain):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
             gc.freeze()
             yield services
@@ -152,42 +153,3 @@ async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
         for task in tasks:
             task.cancel()
         scrape.leave()
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when the process that started it is gone, in whatever way it went."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    sentinel = parent.sentinel
-
-    def wait() -> None:
-        multiprocessing.connection.wait([sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, name="parent", daemon=True).start()
-
-
-@contextmanager
-def _drain_on_signal(services: Services, supervisor: Supervisor) -> Iterator[None]:
-    """When the server is told to end, tell long answers, which it waits for, and start no job."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def drain(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(services.draining.set)
-        loop.call_soon_threadsafe(supervisor.stop)
-        handler = before[signal.Signals(number)]
-        if callable(handler):
-            handler(number, frame)
-
-    for number in before:
-        signal.signal(number, drain)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -27,6 +27,8 @@ STREAMED: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {STREAM: {"schema": {"type": "string"}}}},
     204: {"description": "The job has ended, and the last event was seen: do not connect again"},
 }
+# Milliseconds: by then the process that ends has let go of its port, and another may have it.
+RECONNECT: Final = 2000
 LARGEST: Final = 2**63 - 1
 Number = Annotated[int, Query(ge=0, le=LARGEST, description="id of the last event seen")]
 
@@ -64,6 +66,8 @@ async def events(
 async def _stream(services: Services, job_id: str, after: int) -> AsyncIterator[bytes]:
     async for page in services.feed.follow(job_id, after, services.draining):
         yield _told(page) if page else format_sse_event(comment="heartbeat")
+    if services.draining.is_set():
+        yield format_sse_event(retry=RECONNECT, comment="the service restarts")
 
 
 def _told(page: Sequence[Event]) -> bytes:

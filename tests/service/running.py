@@ -99,17 +99,22 @@ def comes_true(condition, within=20):
     return False
 
 
+def free_port() -> int:
+    """Give a port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
 def serving(state: Path, **settings: str) -> Iterator[Service]:
     environment = {f"MYNET_{name.upper()}": str(value) for name, value in settings.items()}
-    log = state.with_suffix(".log")
+    port = int(settings.get("port", 0)) or free_port()
+    log = state.with_name(f"{state.name}-{port}.log")
     command = [MYNET, "serve"]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     given = {"MYNET_PORT": str(port), "MYNET_STATE_DIR": str(state), "MYNET_DATA_DIR": str(DATA)}
     with (
-        log.open("w") as file,
+        log.open("a") as file,
         subprocess.Popen(
             command,
             env={**os.environ, **given, **environment},

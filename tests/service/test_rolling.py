@@ -1,0 +1,84 @@
+"""Two services behind nginx are restarted one after the other, and nothing is lost."""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import cycle, takewhile
+
+import pytest
+
+from bench import digits
+from bench.press import press_all
+from tests.conftest import ROOT
+from tests.service.running import comes_true, free_port, serving
+
+CONFIGURATION = """
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;  # the load does not look for `Connection: close`
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    {site}
+}}
+"""
+
+
+@contextmanager
+def nginx(folder, front, services):
+    """Run nginx as `deploy/nginx.conf` says, on other ports."""
+    command = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if command is None:
+        assert "CI" not in os.environ, "nginx is missing"
+        pytest.skip("nginx is not installed")
+    site = (ROOT / "deploy" / "nginx.conf").read_text()
+    for number, port in zip(("8001", "8002", "8080"), (*services, front), strict=True):
+        site, count = re.subn(f"127.0.0.1:{number}", f"127.0.0.1:{port}", site)
+        assert count == 1
+    folder.mkdir(mode=0o777)
+    file = folder / "nginx.conf"
+    file.write_text(CONFIGURATION.format(folder=folder, site=site))
+    with subprocess.Popen([command, "-c", file, "-e", folder / "error.log"]) as process:
+        try:
+            assert comes_true((folder / "nginx.pid").exists)
+            yield
+        finally:
+            process.terminate()
+
+
+def answers(service):
+    return service.get("/health/ready")["images"].get("answered", 0) > 0
+
+
+def test_a_rolling_restart_loses_nothing(tmp_path):
+    front, *ports = [free_port() for _ in range(3)]
+    requests, rolled = digits.requests(), threading.Event()
+
+    def until_rolled():
+        return takewhile(lambda _: not rolled.is_set(), cycle(requests))
+
+    with ExitStack() as stack, ThreadPoolExecutor() as threads:
+        stack.callback(rolled.set)
+        services = [stack.enter_context(serving(tmp_path / "var", port=port)) for port in ports]
+        stack.enter_context(nginx(tmp_path / "nginx", front, ports))
+        load = threads.submit(press_all, front, until_rolled(), 16)
+        for service in services:
+            assert comes_true(partial(answers, service))
+            service.end()
+            again = stack.enter_context(serving(tmp_path / "var", port=service.port))
+            assert comes_true(partial(answers, again))
+        rolled.set()
+        pressed = load.result()
+    assert (pressed.wrong, dict(pressed.refused)) == (0, {})
+    assert len(pressed.latencies) > len(requests)
