@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
-from app import ledger, logs
+from app import ledger, logs, tracing
 from app.api import (
     docs,
     events,
@@ -49,6 +49,7 @@ from app.predict.review import Review
 from app.settings import Settings, read_settings
 from app.start import open_store, prepare
 from app.tally import Tally
+from app.tracing import Tracing
 from app.train.feed import Feed
 from app.train.supervisor import Supervisor
 
@@ -71,31 +72,37 @@ class State(TypedDict):
 class App(FastAPI):
     """FastAPI, with a request's id and line in the log around all of its layers."""
 
-    def __init__(self, access_log: AccessLog, **options: Any) -> None:
-        super().__init__(**options)
-        self.access_log = access_log
+    def __init__(self, access_log: AccessLog, traces: Tracing | None, **options: Any) -> None:
+        telemetry: Any = traces.of_requests() if traces else None
+        super().__init__(telemetry=telemetry, **options)
+        self.access_log, self.traces = access_log, traces
 
     def build_middleware_stack(self) -> ASGIApp:
-        return RequestId(super().build_middleware_stack(), self.access_log)
+        return RequestId(super().build_middleware_stack(), self.access_log, self.traces)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, traces: Tracing | None = None) -> FastAPI:
     """Build the app; without settings, from the environment. Raises SettingsError."""
     settings = settings or read_settings()
     logs.configure(settings.log_level, settings.log_format)
+    traces = traces or tracing.begin()
+    if traces:
+        logs.configure(settings.log_level, settings.log_format, traces.ids)
     tally = Tally()
     access_log = AccessLog(tally)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        async with _open(settings, tally) as services:
+        async with _open(settings, tally, traces) as services:
             state: State = {"services": services}
-            if settings.predict_route != EXPRESS_PATH:
+            # FastAPI makes the spans of requests, and the short way goes past it.
+            if settings.predict_route != EXPRESS_PATH and not traces:
                 state["express"] = Express(services, access_log)
             yield state
 
     app = App(
         access_log,
+        traces,
         title="MyNet",
         version=version_of("mynet"),
         summary="POST a handwritten digit, get the digit; POST /train, get a better reader.",
@@ -113,7 +120,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
+async def _open(
+    settings: Settings, tally: Tally, traces: Tracing | None
+) -> AsyncIterator[Services]:
     # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
     torch.set_num_threads(1)
     threadpool_limits(1)
@@ -137,6 +146,7 @@ async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
             predictor,
             Review(live, settings.data_dir),
             scrape,
+            traces,
         )
         tasks = [asyncio.create_task(live.watch()), asyncio.create_task(scrape.keep())]
         supervisor = Supervisor(settings, store)
@@ -153,3 +163,5 @@ async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
         for task in tasks:
             task.cancel()
         scrape.leave()
+        if traces:
+            traces.close()

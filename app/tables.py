@@ -1,4 +1,4 @@
-"""The tables: jobs, their events, and the lease of the one supervisor.
+"""The tables: jobs, their events and traces, and the lease of the one supervisor.
 
 What enters and leaves are rows. This module does not know which database holds them, nor which
 changes make sense.
@@ -10,6 +10,9 @@ from typing import Any
 from sqlalchemy import JSON, DateTime, Dialect, ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+# What goes on with a trace in another process, where there is one.
+Trail = dict[str, str] | None
 
 
 def now() -> datetime:
@@ -66,6 +69,15 @@ class Event(Base):
     at: Mapped[datetime]
     kind: Mapped[str]
     data: Mapped[dict[str, Any]]
+
+
+class Trace(Base):
+    """The trace of the request that queued a job, as it travels between processes."""
+
+    __tablename__ = "traces"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    trail: Mapped[dict[str, Any]]
 
 
 class Lease(Base):

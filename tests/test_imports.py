@@ -44,6 +44,8 @@ def uses(package: str) -> set[str]:
         ("typer", ("cli.py",)),
         ("prometheus_client", ("api/",)),
         ("onnx", ("onnx_export.py",)),
+        ("opentelemetry", ("spans.py",)),
+        ("app.spans", ("tracing.py",)),
         ("mynet_client", ("remote.py", "cli.py")),
         ("app.remote", ("cli.py",)),
         ("app.onnx_export", ("export.py",)),

@@ -17,7 +17,7 @@ from pydantic_core import to_json
 
 from app import logs
 from app.api import problems
-from app.api.access import HEADER, AccessLog, id_of
+from app.api.access import HEADER, NOTHING, AccessLog, id_of
 from app.api.form import only_file
 from app.api.predict import fields
 from app.api.services import Services
@@ -84,11 +84,13 @@ class Express:
             content = to_json(fields(outcome.answer))
             length = b"content-length", b"%d" % len(content)
             status, headers = 200, [JSON, length, (HEADER, request_id)]
+            known: logs.Known = {"version": outcome.answer.version}
         else:
             problem = problems.answer("POST", PATH, outcome)
             status, headers, content = problem.status_code, problem.raw_headers, bytes(problem.body)
+            known = NOTHING
         exchange.respond(status, headers, content)
-        self.access_log.add(shown_id, ROUTE, *ROUTE, status, exchange.started)
+        self.access_log.add(shown_id, ROUTE, *ROUTE, status, exchange.started, known)
 
     async def _predict(self, exchange: Exchange, request_id: bytes, upload: bytes) -> None:
         try:

@@ -10,9 +10,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import logs
-from app.api.access import HEADER, AccessLog, id_of
+from app.api.access import HEADER, KNOWN, AccessLog, id_of
 from app.errors import BodyTooLarge
 from app.tally import Route
+from app.tracing import Tracing
 
 DIGITS: Final = 20  # of a length that can be meant
 METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -22,8 +23,8 @@ OTHER: Final = "other"
 class RequestId:
     """Takes the request's id or draws one, answers with it, and logs one line a request."""
 
-    def __init__(self, app: ASGIApp, access_log: AccessLog) -> None:
-        self.app, self.access_log = app, access_log
+    def __init__(self, app: ASGIApp, access_log: AccessLog, tracing: Tracing | None = None) -> None:
+        self.app, self.access_log, self.tracing = app, access_log, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -31,6 +32,8 @@ class RequestId:
             return
         request_id = id_of(scope["headers"])
         logs.request_id.set(request_id.decode())
+        if self.tracing:
+            self.tracing.know({"request_id": request_id.decode()})
         status, started = 500, time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
@@ -45,7 +48,14 @@ class RequestId:
             await self.app(scope, receive, send_with_id)
         finally:
             asked = scope["method"], scope["path"]
-            self.access_log.add(request_id.decode(), _route(scope), *asked, status, started)
+            known = self._known(scope)
+            self.access_log.add(request_id.decode(), _route(scope), *asked, status, started, known)
+
+    def _known(self, scope: Scope) -> logs.Known:
+        path = scope.get("path_params", {})
+        known = {"job_id": path["job_id"]} if "job_id" in path else {}
+        spans = self.tracing.ids() if self.tracing else {}
+        return {**known, **scope.get(KNOWN, {}), **spans}
 
 
 def _route(scope: Scope) -> Route:

@@ -4,6 +4,7 @@ What enters: uploads. What leaves: predictions. This module does not know how an
 """
 
 import random
+import time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,7 +12,7 @@ from pydantic_core import to_json
 
 from app.api import body, problems
 from app.api.schemas import Normalisation, Prediction, Predictions
-from app.api.services import ServicesDep, is_gone
+from app.api.services import ServicesDep, is_gone, note
 from app.errors import Refusal
 from app.image.encode import to_data_url
 from app.predict.batcher import Predicted
@@ -53,9 +54,13 @@ async def predict(
 ) -> Prediction:
     """The body is the image, in one of three forms. `explain` adds what the network saw."""
     upload = await body.read_image(request)
+    asked = time.perf_counter()
     predicted = await services.predictor.predict(
         upload, version, explain=explain, is_gone=is_gone(request.scope)
     )
+    note(request, services, version=predicted.answer.version)
+    if services.tracing:
+        services.tracing.tell(predicted.stages(asked))
     answer = Prediction(**fields(predicted.answer))
     if predicted.saliency is not None:
         answer.seen = to_data_url(predicted.seen.normalised.pixels)
@@ -78,6 +83,7 @@ async def predict_batch(
     predicted, answered_by = await services.predictor.predict_batch(
         uploads, version, is_gone=is_gone(request.scope)
     )
+    note(request, services, version=answered_by)
     answer = {"predictions": [_element(each) for each in predicted], "version": answered_by}
     # Ready bytes, since FastAPI would check each of up to hundreds once more.
     return Response(to_json(answer), media_type="application/json")

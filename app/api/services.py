@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Query, Request
 from starlette.types import Scope
 
+from app.api.access import KNOWN
 from app.api.scrape import Scrape
 from app.errors import Unauthenticated
 from app.predict.live import Live
@@ -21,6 +22,7 @@ from app.protocol import CLIENT
 from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
+from app.tracing import Tracing
 from app.train.feed import Feed
 
 # For answers that come bit by bit: a proxy that collects them would hold them back.
@@ -39,6 +41,7 @@ class Services:
     predictor: Predictor
     review: Review
     scrape: Scrape
+    tracing: Tracing | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -58,6 +61,13 @@ def is_gone(scope: Scope) -> Callable[[], bool]:
     """Give what says whether the client has hung up; where the server does not tell, nobody has."""
     client = (scope.get("extensions") or {}).get(CLIENT, {})
     return client.get("is_gone", never)  # type: ignore[no-any-return]
+
+
+def note(request: Request, services: Services, **known: str | int) -> None:
+    """Let the request's line in the log, and its span, tell what it is about."""
+    request.scope.setdefault(KNOWN, {}).update(known)
+    if services.tracing:
+        services.tracing.know(known)
 
 
 ServicesDep = Annotated[Services, Depends(_services)]

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from app.api import body, problems, schemas
-from app.api.services import UNBUFFERED, Limit, MayChange, Services, ServicesDep
+from app.api.services import UNBUFFERED, Limit, MayChange, Services, ServicesDep, note
 from app.train import job as jobs
 from app.train import log
 from app.train.hyperparameters import Hyperparameters
@@ -41,7 +41,9 @@ async def create(
         wanted,
         most_queued=services.settings.train_queue,
         key=idempotency_key or None,
+        trail=services.tracing.trail() if services.tracing else None,
     )
+    note(request, services, job_id=created.id)
     response.headers["Location"] = f"/train/{created.id}"
     return schemas.Job.model_validate(created)
 

@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,7 +17,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from app.errors import Busy, ClientGone, DeadlineExceeded, Refusal
-from app.predict.batcher import Batcher, Outcome, Predicted, Waiting
+from app.predict.batcher import Batcher, Forward, Outcome, Predicted, Waiting
 from app.predict.live import Live
 from app.predict.model import Model
 from app.predict.seen import SMALL_BYTES, Seen, see
@@ -149,7 +150,7 @@ class Predictor:
         return asyncio.get_running_loop().time() + images * self.settings.predict_timeout
 
     def _answered(self, predicted: Predicted) -> None:
-        seen, answer, _ = predicted
+        seen, answer = predicted.seen, predicted.answer
         confidence = answer.probabilities[answer.digit]
         self.tally.image(answer.digit, confidence, seen.decode_seconds, seen.normalise_seconds)
 
@@ -200,8 +201,11 @@ def read(upload: bytes, model: Model, max_pixels: int, *, explain: bool = False)
     """Answer for one image, here and now. Raises NotAnImage, ImageTooLarge, BlankImage."""
     seen = see(upload, max_pixels)
     pixels = seen.normalised.pixels
+    started = time.perf_counter()
     (answer,) = model.answer(pixels[None])
-    return Predicted(seen, answer, model.saliency(pixels, answer.digit) if explain else None)
+    forward = Forward(started, time.perf_counter() - started, 1)
+    saliency = model.saliency(pixels, answer.digit) if explain else None
+    return Predicted(seen, answer, saliency, forward)
 
 
 async def _in_thread(

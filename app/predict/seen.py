@@ -24,13 +24,14 @@ SMALL_BYTES: Final = 16 * 1024
 class Seen(NamedTuple):
     """What the network is given, and the scale between the upload's pixels and `box`.
 
-    Beside it, the seconds that it took, wherever that was.
+    Beside it, when that began, by `time.perf_counter`, and the seconds that it took.
     """
 
     normalised: Normalised
     scale: float
     decode_seconds: float = 0.0
     normalise_seconds: float = 0.0
+    began: float = 0.0
 
 
 def as_seen(pixels: NDArray[np.uint8]) -> Seen:
@@ -65,4 +66,5 @@ def _see(image: Image.Image, started: float) -> Seen:
 def _normalised(pixels: NDArray[np.uint8], scale: float, started: float) -> Seen:
     decoded = time.perf_counter()
     normalised = normalise(pixels)
-    return Seen(normalised, scale, decoded - started, time.perf_counter() - decoded)
+    ended = time.perf_counter()
+    return Seen(normalised, scale, decoded - started, ended - decoded, started)

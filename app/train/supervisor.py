@@ -18,7 +18,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, TextIO, cast
 
-from app import durable
+from app import durable, logs
 from app.errors import NotReady
 from app.settings import Settings
 from app.store import Store
@@ -101,7 +101,7 @@ class Supervisor:
         self._end_process()
         if self._job:
             if jobs.release(self.store, self._job):
-                log.info("job %s: stopped, and queued again", self._job.id)
+                log.info("job %s: stopped, and queued again", self._job.id, extra=_of(self._job))
             self._job = None
 
     def _sweep(self) -> None:
@@ -119,7 +119,9 @@ class Supervisor:
         """Queue the jobs again whose supervisor died."""
         for job in self.store.jobs(Status.RUNNING):
             if jobs.release(self.store, job):
-                log.info("job %s: found without a process, and queued again", job.id)
+                log.info(
+                    "job %s: found without a process, and queued again", job.id, extra=_of(job)
+                )
 
     def _start_next(self) -> None:
         job = self.store.next_job(Status.QUEUED)
@@ -131,9 +133,10 @@ class Supervisor:
             self._process = _launch(
                 Assignment(settings=self.settings, job_id=job.id, attempt=attempt)
             )
-            log.info("job %s: attempt %d runs as process %d", job.id, attempt, self._process.pid)
+            pid = self._process.pid
+            log.info("job %s: attempt %d runs as process %d", job.id, attempt, pid, extra=_of(job))
         except OSError:
-            log.exception("job %s: no process could be started", job.id)
+            log.exception("job %s: no process could be started", job.id, extra=_of(job))
             self._take_leave()
 
     def _runs(self) -> bool:
@@ -146,7 +149,9 @@ class Supervisor:
             return
         job = jobs.get(self.store, self._job.id)
         if job.status == Status.RUNNING:
-            log.warning("job %s: its process died with exit code %d", job.id, exit_code)
+            log.warning(
+                "job %s: its process died with exit code %d", job.id, exit_code, extra=_of(job)
+            )
             if exit_code == os.EX_IOERR:
                 jobs.stumble(self.store, job.id, job.attempt, "storage_failed", UNWRITABLE)
             else:
@@ -183,6 +188,10 @@ def _launch(assignment: Assignment) -> subprocess.Popen[str]:
     _pipe(process).write(assignment.model_dump_json() + "\n")
     _pipe(process).flush()
     return process
+
+
+def _of(job: Job) -> dict[str, logs.Known]:
+    return logs.known(job_id=job.id)
 
 
 def _pipe(process: subprocess.Popen[str]) -> TextIO:
