@@ -19,8 +19,8 @@ serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 test: $(VENV)/dev.stamp  ## set up, then run the tests (some five minutes)
 	$(VENV)/bin/python -m pytest --ignore tests/service
 
-test-service: $(VENV)/dev.stamp  ## start, kill and load whole services
-	$(VENV)/bin/python -m pytest tests/service
+test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
+	$(VENV)/bin/python -m pytest tests/service tests/train/test_track.py
 
 lint: $(VENV)/dev.stamp  ## ruff and mypy
 	$(VENV)/bin/ruff check .
@@ -53,6 +53,10 @@ $(VENV)/serve.stamp: pyproject.toml client/pyproject.toml
 
 $(VENV)/dev.stamp: $(VENV)/serve.stamp
 	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/mlflow.stamp: $(VENV)/dev.stamp
+	$(PIP) install --quiet --editable '.[dev,mlflow]'
 	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/dev.stamp

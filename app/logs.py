@@ -7,6 +7,7 @@ logged.
 import asyncio
 import json
 import logging
+import re
 import time
 from contextvars import ContextVar
 from functools import lru_cache
@@ -28,6 +29,11 @@ def configure(level: str, form: str) -> None:
     logging.captureWarnings(True)
     # A defect is logged where it is answered: uvicorn would tell of it once more.
     logging.getLogger("uvicorn.error").addFilter(_is_news)
+
+
+def masked(text: str) -> str:
+    """Leave out the passwords in addresses."""
+    return re.sub(r"(//[^:/@\s]*:)[^@\s]*@", r"\1***@", text)
 
 
 def _leave_out_what_is_not_shown() -> None:
