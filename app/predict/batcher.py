@@ -36,11 +36,14 @@ class WrongLength(Exception):
 
 
 class Predicted(NamedTuple):
-    """What was seen in an upload, and the answer; saliency, (28, 28) uint8, where asked for."""
+    """What was seen in an upload, and the answer; saliency, (28, 28) uint8, where asked for. The
+    seconds of the forward where it was not the batcher's, which counts its own.
+    """
 
     seen: Seen
     answer: Answer
     saliency: NDArray[np.uint8] | None = None
+    forward_seconds: float = 0.0
 
 
 # None where seeing the upload takes a while, and is for a thread.
