@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from filelock import FileLock
+from safetensors import safe_open
 
 from app import logs
-from app.errors import Conflict, NotFound, NotReady
+from app.card import Card
+from app.errors import NotReady
 from app.logs import masked
-from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
 from app.tables import Job
@@ -80,7 +81,7 @@ class Tracking:
     """What MLflow was told already. Jobs from before it was wanted are told, too."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
-        self.store, self.registry = store, Registry(settings.models_dir)
+        self.store, self.models_dir = store, settings.models_dir
         self._experiment = os.environ.get(EXPERIMENT) or "mynet"
         self._runs: Runs | None = None
         self._patience = Patience()
@@ -132,10 +133,13 @@ class Tracking:
         if not job.result:
             return None
         version = job.result["version"]
-        try:
-            return Made(self.registry.path(version), self.registry.card(version))
-        except (NotFound, Conflict):
+        file = self.models_dir / f"{version}.safetensors"
+        if not file.exists():
             return None
+        # Not by the registry, since PyTorch would take half a gigabyte for it.
+        with safe_open(file, framework="np") as opened:
+            card = Card.model_validate_json(opened.metadata()["card"])
+        return Made(file, card.model_copy(update={"version": version}))
 
 
 if __name__ == "__main__":

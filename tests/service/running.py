@@ -89,9 +89,9 @@ def are_gone(pids):
     return comes_true(gone)
 
 
-def comes_true(condition):
+def comes_true(condition, seconds=20):
     """Wait for something to happen."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         if condition():
             return True

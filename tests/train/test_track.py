@@ -196,3 +196,13 @@ def test_the_experiment_can_be_named(start, tell, monkeypatch):
     tell()
     assert MlflowClient().get_experiment_by_name("mynet") is None
     assert MlflowClient().get_experiment_by_name("digits")
+
+
+def test_a_version_that_had_to_give_way_leaves_its_job_to_be_told(start, store, registry, tell):
+    attempt = start(promote="never")
+    attempt.run()
+    registry.path(store.job(attempt.job.id).result["version"]).unlink()
+    tell()
+    run = told(attempt.job.id)
+    assert (run.info.status, len(points(run, "test_loss"))) == ("FINISHED", 3)
+    assert MlflowClient().list_artifacts(run.info.run_id) == []
