@@ -36,7 +36,7 @@ COPY --from=data /data data
 COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY app app
-COPY deploy/serve /usr/local/bin/
+COPY deploy/healthcheck deploy/serve /usr/local/bin/
 COPY client client
 ENV PATH=/opt/mynet/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -45,7 +45,7 @@ ENV PATH=/opt/mynet/bin:$PATH \
 # Editable, since the shipped checkpoints are looked for beside the source. The imports prove that
 # no system library is missing, and leave the bytecode that nobody can write later: the official
 # image has none for the standard library, which would be compiled at each start.
-RUN chmod --recursive a+rX app client models /usr/local/bin/serve \
+RUN chmod --recursive a+rX app client models /usr/local/bin/healthcheck /usr/local/bin/serve \
     && pip install --quiet --disable-pip-version-check --no-cache-dir \
         --no-deps --no-build-isolation --editable ./client --editable . \
     && python -m compileall -q app client/src \
@@ -57,12 +57,6 @@ RUN chmod --recursive a+rX app client models /usr/local/bin/serve \
 USER 10001:10001
 VOLUME /app/var
 EXPOSE 8000
-# http.client, since urllib would ask a proxy where the environment names one.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import http.client, os, sys; \
-        port = int(os.environ.get('MYNET_PORT') or os.environ.get('AIP_HTTP_PORT') or 8000); \
-        server = http.client.HTTPConnection('127.0.0.1', port, timeout=4); \
-        server.request('GET', '/health/ready'); \
-        sys.exit(server.getresponse().status != 200)"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["healthcheck"]
 # No entry point, since Amazon SageMaker runs `serve`, which is deploy/serve then.
 CMD ["mynet", "serve"]

@@ -8,19 +8,24 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-service lint format bench docker clean
+CONFORMANCE := .venv-conformance
+.PHONY: help serve test test-service test-conformance lint format bench docker clean
 
 help:  ## list the verbs
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
 
 serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 	$(VENV)/bin/mynet serve
 
 test: $(VENV)/dev.stamp  ## set up, then run the tests (some five minutes)
-	$(VENV)/bin/python -m pytest --ignore tests/service
+	$(VENV)/bin/python -m pytest --ignore tests/service --ignore tests/conformance
 
-test-service: $(VENV)/dev.stamp  ## start, kill and load whole services
-	$(VENV)/bin/python -m pytest tests/service
+test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
+	$(VENV)/bin/python -m pytest tests/service tests/train/test_track.py
+
+test-conformance: $(VENV)/serve.stamp $(CONFORMANCE)/stamp  ## let real clients of the protocols ask a service
+	SERVICE=$(CURDIR)/$(VENV)/bin/mynet $(CONFORMANCE)/bin/python -m pytest \
+		--confcutdir tests/conformance tests/conformance
 
 lint: $(VENV)/dev.stamp  ## ruff and mypy
 	$(VENV)/bin/ruff check .
@@ -38,7 +43,7 @@ docker:  ## build the image and bring it up on http://127.0.0.1:8000
 	docker compose up --build --detach --wait
 
 clean:  ## remove what set-up made, but nothing that the service made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info
+	rm -rf $(VENV) $(CONFORMANCE) .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info
 
 # The stamps say that the environment has what pyproject.toml asks for; they are made last, so that
 # an interrupted set-up is taken up again. The client comes from here, too, for `mynet --url`.
@@ -55,6 +60,16 @@ $(VENV)/dev.stamp: $(VENV)/serve.stamp
 	$(PIP) install --quiet --editable '.[dev]'
 	@touch $@
 
+$(VENV)/mlflow.stamp: $(VENV)/dev.stamp
+	$(PIP) install --quiet --editable '.[dev,mlflow]'
+	@touch $@
+
 $(VENV)/bench.stamp: $(VENV)/dev.stamp
 	$(PIP) install --quiet --editable '.[dev,bench]'
+	@touch $@
+
+# Apart, since these clients pin much that MyNet does not want. Uncompiled, which is quicker.
+$(CONFORMANCE)/stamp: tests/conformance/requirements.txt
+	@$(PYTHON) -m venv $(CONFORMANCE)
+	$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<
 	@touch $@

@@ -7,6 +7,7 @@ logged.
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -44,6 +45,11 @@ def configure(level: str, form: str, known: Callable[[], Known] = dict) -> None:
 def known(**fields: Any) -> dict[str, Known]:
     """Give what is logged as `extra` so that a JSON line has these fields."""
     return {"known": fields}
+
+
+def masked(text: str) -> str:
+    """Leave out the passwords in addresses."""
+    return re.sub(r"(//[^:/@\s]*:)[^@\s]*@", r"\1***@", text)
 
 
 def _leave_out_what_is_not_shown() -> None:

@@ -5,7 +5,6 @@ routes.
 """
 
 import logging
-import re
 import socket
 from contextlib import nullcontext
 from typing import Final
@@ -13,10 +12,11 @@ from typing import Final
 import uvicorn
 
 from app import ledger
+from app.logs import masked
 from app.net import BadDevice, pick_device
 from app.protocol import Protocol
 from app.settings import PREFIX, Settings
-from app.start import CannotStart, open_store, prepare
+from app.start import CannotStart, check_tracking, open_store, prepare
 
 # Longer than predictions may take, shorter than the ten seconds that containers are given to end.
 GRACE: Final = 8
@@ -32,6 +32,7 @@ def run(settings: Settings) -> None:
     _check_port(settings)
     _check_device("DEVICE", settings.device)
     _check_device("TRAIN_DEVICE", settings.effective_train_device)
+    check_tracking()
     open_store(settings).close()
     prepare(settings)
     several = settings.workers > 1
@@ -76,6 +77,6 @@ def _check_device(name: str, device: str) -> None:
 
 def _shown(settings: Settings) -> str:
     values = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings}
-    masked = re.sub(r"(//[^:/@]*:)[^@]*@", r"\1***@", values[f"{PREFIX}DATABASE_URL"])
-    shown = values | {f"{PREFIX}DATABASE_URL": masked}
+    url = f"{PREFIX}DATABASE_URL"
+    shown = values | {url: masked(values[url])}
     return " ".join(f"{name}={value}" for name, value in shown.items())

@@ -21,6 +21,7 @@ from app.net import BadDevice
 from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
+from app.train import tracker
 from app.train.admit import Candidate, admit, sweep_uploads
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,15 @@ def open_store(settings: Settings) -> Store:
         raise _unusable(settings, error) from error
     except (SQLAlchemyError, ImportError) as error:
         raise CannotStart(f"MYNET_DATABASE_URL cannot be used: {error}") from error
+
+
+def check_tracking() -> None:
+    """Raises CannotStart where jobs are to be told to MLflow, and it is not installed."""
+    if tracker.is_wanted() and not tracker.is_there():
+        raise CannotStart(
+            f"{tracker.URI} is set, and MLflow is not installed: pip install '.[mlflow]', "
+            "or leave the variable unset."
+        )
 
 
 def prepare(settings: Settings) -> Registry:

@@ -111,6 +111,12 @@ class Store:
         with self._read() as session:
             return session.scalars(query).all()
 
+    def jobs_after(self, number: int, limit: int = 100) -> Sequence[Job]:
+        """List the jobs that came after this one, oldest first."""
+        later = select(Job).where(Job.number > number).order_by(Job.number).limit(limit)
+        with self._read() as session:
+            return session.scalars(later).all()
+
     def count_jobs(self) -> dict[str, int]:
         """Count jobs by their state."""
         query = select(Job.status, func.count()).group_by(Job.status)

@@ -46,6 +46,9 @@ def uses(package: str) -> set[str]:
         ("onnx", ("onnx_export.py",)),
         ("opentelemetry", ("spans.py",)),
         ("app.spans", ("tracing.py",)),
+        ("mlflow", ("train/runs.py",)),
+        ("app.train.runs", ("train/track.py",)),
+        ("app.train.track", ()),
         ("mynet_client", ("remote.py", "cli.py")),
         ("app.remote", ("cli.py",)),
         ("app.onnx_export", ("export.py",)),
@@ -70,6 +73,13 @@ def test_the_server_does_not_load_what_only_some_requests_need():
     code = "import sys, app.main, app.server; print({'torchvision', 'onnx'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_who_tells_mlflow_does_not_load_torch():
+    pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
+    code = "import sys, app.train.track; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_help_does_not_load_torch():

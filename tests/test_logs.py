@@ -129,3 +129,8 @@ def test_requests_that_are_answered_together_keep_their_ids(capsys, form):
     else:
         ids = [(line.split()[2], line.split()[5]) for line in lines]
     assert ids == [(f"id-{number}", f"/id-{number}") for number in range(5)]
+
+
+def test_passwords_in_addresses_are_left_out():
+    text = "postgresql://me:secret@there/db: no answer, http://there:5000/a is fine"
+    assert logs.masked(text) == text.replace("secret", "***")

@@ -21,9 +21,12 @@ async def answer_all(
 
     Raises as `Predictor.predict_batch`, and what is wrong with the first image that is refused.
     """
-    predicted, answered_by = await services.predictor.predict_batch(
-        images, version, is_gone=is_gone(request.scope)
-    )
+    gone = is_gone(request.scope)
+    if len(images) == 1:  # it goes together with what others send at the same moment
+        answer = (await services.predictor.predict(images[0], version, is_gone=gone)).answer
+        note(request, services, version=answer.version)
+        return [answer]
+    predicted, answered_by = await services.predictor.predict_batch(images, version, is_gone=gone)
     note(request, services, version=answered_by)
     answers = []
     for number, each in enumerate(predicted):

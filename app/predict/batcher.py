@@ -45,7 +45,9 @@ class Forward(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """What was seen in an upload, and the answer; saliency, (28, 28) uint8, where asked for."""
+    """What was seen in an upload, and the answer; saliency, (28, 28) uint8, where asked for. The
+    seconds of the forward where it was not the batcher's, which counts its own.
+    """
 
     seen: Seen
     answer: Answer

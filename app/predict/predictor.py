@@ -59,13 +59,14 @@ class Predictor:
 
     async def predict(
         self,
-        upload: bytes,
+        upload: bytes | Seen,
         version: int | None = None,
         *,
         explain: bool = False,
         is_gone: Callable[[], bool] = never,
     ) -> Predicted:
-        """Answer for one image, with the live version unless another is named.
+        """Answer for one image, with the live version unless another is named. What is `Seen`
+        already goes to the network as it is.
 
         Raises NotAnImage, ImageTooLarge, BlankImage, NotFound, Conflict, NotReady, Busy,
         DeadlineExceeded, ClientGone.
@@ -76,8 +77,10 @@ class Predictor:
                 predicted = await self._predict(upload, until, is_gone)
             else:
                 work = partial(self._explain, upload, version, explain=explain)
-                threads = self._threads if len(upload) > SMALL_BYTES else self._small_thread
+                threads = self._small_thread if _is_small(upload) else self._threads
                 predicted = await _in_thread(threads, work, until, is_gone)
+                if predicted.forward:
+                    self.tally.batch(1, predicted.forward.seconds)
         except (Refusal, TimeoutError) as error:
             raise self._counted(error, 1) from None
         finally:
@@ -121,12 +124,17 @@ class Predictor:
         until = self._admit(len(uploads))
         try:
             work = partial(self._predict_all, uploads, version, lambda: late.is_set() or is_gone())
-            predicted, answered_by = await _in_thread(self._batch_thread, work, until, is_gone)
+            predicted, answered_by, forward = await _in_thread(
+                self._batch_thread, work, until, is_gone
+            )
         except (Refusal, TimeoutError) as error:
             raise self._counted(error, len(uploads)) from None
         finally:
             late.set()
             self.under_way -= len(uploads)
+        read = [each for each in predicted if isinstance(each, Predicted)]
+        if read:
+            self.tally.batch(len(read), forward)
         for each in predicted:
             if isinstance(each, Refusal):
                 self.counts[each.code] += 1
@@ -161,51 +169,62 @@ class Predictor:
         self.counts[error.code] += images
         return error
 
-    async def _predict(self, upload: bytes, until: float, is_gone: Callable[[], bool]) -> Predicted:
+    async def _predict(
+        self, upload: bytes | Seen, until: float, is_gone: Callable[[], bool]
+    ) -> Predicted:
         predicted = None
-        if len(upload) <= SMALL_BYTES:
+        if _is_small(upload):
             predicted = await self.batcher.predict(upload, until, is_gone)
         if predicted is None:
-            work = partial(see, upload, self.settings.max_pixels)
+            work = partial(_see, upload, self.settings.max_pixels)
             seen = await _in_thread(self._threads, work, until, is_gone)
             predicted = await self.batcher.predict(seen, until, is_gone)
         assert predicted is not None, "what was seen is answered"
         return predicted
 
-    def _see(self, upload: bytes | Seen) -> Seen:
-        return upload if isinstance(upload, Seen) else see(upload, self.settings.max_pixels)
-
-    def _explain(self, upload: bytes, version: int | None, *, explain: bool) -> Predicted:
+    def _explain(self, upload: bytes | Seen, version: int | None, *, explain: bool) -> Predicted:
         return read(upload, self.live.of(version), self.settings.max_pixels, explain=explain)
 
     def _predict_all(
         self, uploads: Sequence[bytes | Seen], version: int | None, is_given_up: Callable[[], bool]
-    ) -> tuple[list[Predicted | Refusal], int]:
+    ) -> tuple[list[Predicted | Refusal], int, float]:
         model = self.live.of(version)
         seen: list[Seen | Refusal] = []
         for upload in uploads:
             _go_on_unless(is_given_up)
             try:
-                seen.append(self._see(upload))
+                seen.append(_see(upload, self.settings.max_pixels))
             except Refusal as refusal:
                 seen.append(refusal)
         readable = [each.normalised.pixels for each in seen if isinstance(each, Seen)]
+        started = time.perf_counter()
         answers = iter(model.answer(np.stack(readable)) if readable else [])
+        forward = time.perf_counter() - started
         predicted = [
             each if isinstance(each, Refusal) else Predicted(each, next(answers)) for each in seen
         ]
-        return predicted, model.version
+        return predicted, model.version, forward
 
 
-def read(upload: bytes, model: Model, max_pixels: int, *, explain: bool = False) -> Predicted:
+def read(
+    upload: bytes | Seen, model: Model, max_pixels: int, *, explain: bool = False
+) -> Predicted:
     """Answer for one image, here and now. Raises NotAnImage, ImageTooLarge, BlankImage."""
-    seen = see(upload, max_pixels)
+    seen = _see(upload, max_pixels)
     pixels = seen.normalised.pixels
     started = time.perf_counter()
     (answer,) = model.answer(pixels[None])
     forward = Forward(started, time.perf_counter() - started, 1)
     saliency = model.saliency(pixels, answer.digit) if explain else None
     return Predicted(seen, answer, saliency, forward)
+
+
+def _see(upload: bytes | Seen, max_pixels: int) -> Seen:
+    return upload if isinstance(upload, Seen) else see(upload, max_pixels)
+
+
+def _is_small(upload: bytes | Seen) -> bool:
+    return isinstance(upload, Seen) or len(upload) <= SMALL_BYTES
 
 
 async def _in_thread(

@@ -7,12 +7,9 @@ This module does not know who queued the job.
 
 import logging
 import os
-import signal
 import sys
 import threading
-import time
 from contextlib import AbstractContextManager, ExitStack, closing
-from functools import partial
 from typing import Final
 
 import torch
@@ -28,11 +25,9 @@ from app.train import job as jobs
 from app.train.assignment import Assignment
 from app.train.attempt import Attempt, Diverged, Stopped
 from app.train.finish import finish
-from app.train.process import when_left_alone
+from app.train.process import ends_in_order
 from app.train.training import Training
 
-# Shorter than the supervisor's patience; what is lost by it is trained again, exactly.
-GRACE: Final = 2.0
 CANNOT_WRITE: Final = os.EX_IOERR
 REFUSALS: Final = {data.NoData: "no_data", Diverged: "diverged", BadDevice: "bad_device"}
 log = logging.getLogger("app.train.run")
@@ -41,11 +36,7 @@ log = logging.getLogger("app.train.run")
 def main() -> None:
     assignment = Assignment.model_validate_json(sys.stdin.readline())
     stop = threading.Event()
-    when_left_alone(partial(_end, stop))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Sent to a whole group when the service is stopped: the supervisor ends this process, in
-        # order, and queues the job again.
-        signal.signal(number, signal.SIG_IGN)
+    ends_in_order(stop)  # what is lost by it is trained again, exactly
     settings = assignment.settings
     logs.job_id.set(assignment.job_id)
     logs.configure(settings.log_level, settings.log_format)
@@ -117,12 +108,6 @@ def perform(attempt: Attempt, stop: threading.Event) -> None:
     held_out = training.setup.held_out
     attempt.succeed(finish(attempt, model, dataset, training.epochs, held_out))
     attempt.registry.prune(attempt.settings.keep_versions)
-
-
-def _end(stop: threading.Event) -> None:
-    stop.set()
-    time.sleep(GRACE)
-    os._exit(0)
 
 
 if __name__ == "__main__":
