@@ -16,6 +16,7 @@ request_id: Final[ContextVar[str]] = ContextVar("request_id", default="-")
 
 
 ACCESS: Final = "app.access"
+AUDIT: Final = "app.audit"
 NO_NEWS: Final = "Exception in ASGI application"
 
 
@@ -91,7 +92,7 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """The same fields as a JSON object."""
+    """The same fields as a JSON object, and those that came beside the message as `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -100,6 +101,7 @@ class JsonLines(logging.Formatter):
             "request_id": request_id.get(),
             "logger": record.name,
             "message": record.getMessage(),
+            **getattr(record, "fields", {}),
         }
         if trace := _trace(self, record):
             fields["trace"] = trace[0]

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from app import ledger, logs
 from app.api import (
+    cors,
     docs,
     events,
     health,
@@ -43,15 +44,19 @@ from app.api import (
 from app.api.access import AccessLog
 from app.api.express import PATH as EXPRESS_PATH
 from app.api.express import Express
+from app.api.guard import Guard
 from app.api.middleware import BodyLimit, RequestId
 from app.api.scrape import Scrape
 from app.api.services import Services
+from app.keyring import Keyring
+from app.keys import Keys
 from app.net import pick_device
 from app.predict.live import Live
 from app.predict.predictor import Predictor
 from app.predict.review import Review
 from app.settings import Settings, read_settings
 from app.start import open_store, prepare
+from app.store import Store
 from app.tally import Tally
 from app.train.feed import Feed
 from app.train.supervisor import Supervisor
@@ -73,14 +78,17 @@ class State(TypedDict):
 
 
 class App(FastAPI):
-    """FastAPI, with a request's id and line in the log around all of its layers."""
+    """FastAPI, with what browsers ask for, a request's id and its line in the log around all of its
+    layers.
+    """
 
-    def __init__(self, access_log: AccessLog, **options: Any) -> None:
+    def __init__(self, access_log: AccessLog, origins: list[str], **options: Any) -> None:
         super().__init__(**options)
-        self.access_log = access_log
+        self.access_log, self.origins = access_log, origins
 
     def build_middleware_stack(self) -> ASGIApp:
-        return RequestId(super().build_middleware_stack(), self.access_log)
+        stack = cors.around(super().build_middleware_stack(), self.origins)
+        return RequestId(stack, self.access_log)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -100,6 +108,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = App(
         access_log,
+        settings.origins,
         title="MyNet",
         version=version_of("mynet"),
         summary="POST a handwritten digit, get the digit; POST /train, get a better reader.",
@@ -130,6 +139,7 @@ async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
         closing(open_store(settings)) as store,
         closing(Predictor(settings, live, tally)) as predictor,
     ):
+        guard = Guard(settings, _keyring(settings, store))
         others = ledger.of_worker(settings.tallies_dir)
         scrape = Scrape(predictor, registry, store, others)
         services = Services(
@@ -141,8 +151,12 @@ async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
             predictor,
             Review(live, settings.data_dir),
             scrape,
+            guard,
         )
-        tasks = [asyncio.create_task(live.watch()), asyncio.create_task(scrape.keep())]
+        watches = [live.watch(), scrape.keep()]
+        if guard.auth != "none":
+            watches.append(guard.keyring.watch())
+        tasks = [asyncio.create_task(each) for each in watches]
         supervisor = Supervisor(settings, store)
         with supervisor, _drain_on_signal(services, supervisor):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
@@ -152,6 +166,13 @@ async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
         for task in tasks:
             task.cancel()
         scrape.leave()
+
+
+def _keyring(settings: Settings, store: Store) -> Keyring:
+    first = settings.admin_key.get_secret_value() if settings.admin_key else None
+    keyring = Keyring(Keys(store), first)
+    keyring.refresh()
+    return keyring
 
 
 def _end_with_parent() -> None:
