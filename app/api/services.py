@@ -60,12 +60,11 @@ def _services(request: Request) -> Services:
 async def _admit(
     request: Request,
     scopes: SecurityScopes,
-    services: Annotated[Services, Depends(_services)],
     _bearer: Annotated[object, Security(BEARER)],
     _header: Annotated[object, Security(HEADER)],
 ) -> None:
     """Look at who asks, before the body is read."""
-    guard = services.guard
+    guard = _services(request).guard
     needed = KeyScope(scopes.scopes[0]) if scopes.scopes else None
     key = guard.who(request.scope["headers"])
     if request.method not in SAFE and needed is not KeyScope.PREDICT:
