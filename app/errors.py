@@ -14,10 +14,15 @@ The flow of a prediction, and the error that belongs to each step::
 
 and of a training job or a version::
 
-    request     InvalidField  Unauthenticated  Busy
+    request     InvalidField  Busy
     upload      MalformedRequest  InvalidField  NotReady
     look-up     NotFound
     transition  Conflict
+
+and of whoever asks::
+
+    key         Unauthenticated  Forbidden
+    rate        RateLimited
 """
 
 from typing import ClassVar, NamedTuple
@@ -57,6 +62,10 @@ class Unauthenticated(Refusal):
     status, code, title = 401, "unauthenticated", "A key is required"
 
 
+class Forbidden(Refusal):
+    status, code, title = 403, "forbidden", "The key does not allow this"
+
+
 class NotFound(Refusal):
     status, code, title = 404, "not_found", "There is no such thing"
 
@@ -87,6 +96,10 @@ class BlankImage(Refusal):
 
 class Busy(Refusal):
     status, code, title = 429, "busy", "The queue is full"
+
+
+class RateLimited(Refusal):
+    status, code, title = 429, "rate_limited", "Too many requests"
 
 
 class NotReady(Refusal):

@@ -21,6 +21,7 @@ job_id: Final[ContextVar[str | None]] = ContextVar("job_id", default=None)
 Known = Mapping[str, Any]
 
 ACCESS: Final = "app.access"
+AUDIT: Final = "app.audit"
 NO_NEWS: Final = "Exception in ASGI application"
 # When they tell all, they quote what clients send.
 TALKATIVE: Final = ("PIL", "python_multipart")

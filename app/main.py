@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from app import ledger, logs, tracing
 from app.api import (
+    cors,
     docs,
     events,
     health,
@@ -38,16 +39,20 @@ from app.api import (
 from app.api.access import AccessLog
 from app.api.express import PATH as EXPRESS_PATH
 from app.api.express import Express
+from app.api.guard import Guard
 from app.api.middleware import BodyLimit, RequestId
 from app.api.scrape import Scrape
 from app.api.services import Services
 from app.ending import end_with_parent, noticing
+from app.keyring import Keyring
+from app.keys import Keys
 from app.net import pick_device
 from app.predict.live import Live
 from app.predict.predictor import Predictor
 from app.predict.review import Review
 from app.settings import Settings, read_settings
 from app.start import open_store, prepare
+from app.store import Store
 from app.tally import Tally
 from app.tracing import Tracing
 from app.train.feed import Feed
@@ -70,15 +75,24 @@ class State(TypedDict):
 
 
 class App(FastAPI):
-    """FastAPI, with a request's id and line in the log around all of its layers."""
+    """FastAPI, with what browsers ask for, a request's id and its line in the log around all of its
+    layers.
+    """
 
-    def __init__(self, access_log: AccessLog, traces: Tracing | None, **options: Any) -> None:
+    def __init__(
+        self,
+        access_log: AccessLog,
+        traces: Tracing | None,
+        origins: list[str],
+        **options: Any,
+    ) -> None:
         telemetry: Any = traces.of_requests() if traces else None
         super().__init__(telemetry=telemetry, **options)
-        self.access_log, self.traces = access_log, traces
+        self.access_log, self.traces, self.origins = access_log, traces, origins
 
     def build_middleware_stack(self) -> ASGIApp:
-        return RequestId(super().build_middleware_stack(), self.access_log, self.traces)
+        stack = cors.around(super().build_middleware_stack(), self.origins)
+        return RequestId(stack, self.access_log, self.traces)
 
 
 def create_app(settings: Settings | None = None, traces: Tracing | None = None) -> FastAPI:
@@ -103,6 +117,7 @@ def create_app(settings: Settings | None = None, traces: Tracing | None = None) 
     app = App(
         access_log,
         traces,
+        settings.origins,
         title="MyNet",
         version=version_of("mynet"),
         summary="POST a handwritten digit, get the digit; POST /train, get a better reader.",
@@ -135,6 +150,7 @@ async def _open(
         closing(open_store(settings)) as store,
         closing(Predictor(settings, live, tally)) as predictor,
     ):
+        guard = Guard(settings, _keyring(settings, store))
         others = ledger.of_worker(settings.tallies_dir)
         scrape = Scrape(predictor, registry, store, others)
         services = Services(
@@ -146,9 +162,13 @@ async def _open(
             predictor,
             Review(live, settings.data_dir),
             scrape,
+            guard,
             traces,
         )
-        tasks = [asyncio.create_task(live.watch()), asyncio.create_task(scrape.keep())]
+        watches = [live.watch(), scrape.keep()]
+        if guard.auth != "none":
+            watches.append(guard.keyring.watch())
+        tasks = [asyncio.create_task(each) for each in watches]
         supervisor = Supervisor(settings, store)
 
         def drain() -> None:
@@ -165,3 +185,10 @@ async def _open(
         scrape.leave()
         if traces:
             traces.close()
+
+
+def _keyring(settings: Settings, store: Store) -> Keyring:
+    first = settings.admin_key.get_secret_value() if settings.admin_key else None
+    keyring = Keyring(Keys(store), first)
+    keyring.refresh()
+    return keyring

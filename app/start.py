@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import checkpoint
 from app.checkpoint import BadCheckpoint
 from app.errors import Conflict, Refusal
+from app.keys import Keys
 from app.net import BadDevice
 from app.registry import Registry
 from app.settings import Settings
@@ -71,6 +72,25 @@ def check_tracking() -> None:
             f"{tracker.URI} is set, and MLflow is not installed: pip install '.[mlflow]', "
             "or leave the variable unset."
         )
+
+
+def check_keys(settings: Settings, store: Store) -> None:
+    """Refuse to listen beyond this machine where nobody said what is open. Raises CannotStart."""
+    first = settings.admin_key is not None
+    if settings.effective_auth == "none":
+        if first:
+            log.warning("MYNET_ADMIN_KEY is of no use: all is open by MYNET_AUTH=none")
+        return
+    if first or Keys(store).valid():
+        return
+    if settings.auth is None:
+        raise CannotStart(
+            f"MYNET_HOST={settings.host} listens beyond this machine, where a key is needed, and "
+            "there is none: set MYNET_ADMIN_KEY, or make one with `mynet keys create`; or say "
+            "MYNET_AUTH=predict (predictions and health are open) or MYNET_AUTH=none (everything "
+            "is); or set MYNET_HOST=127.0.0.1"
+        )
+    log.warning("there is no key yet: set MYNET_ADMIN_KEY, or make one with `mynet keys create`")
 
 
 def prepare(settings: Settings) -> Registry:

@@ -1,4 +1,4 @@
-"""The tables: jobs, their events and traces, and the lease of the one supervisor.
+"""The tables: jobs, their events and traces, the lease of the one supervisor, and keys.
 
 What enters and leaves are rows. This module does not know which database holds them, nor which
 changes make sense.
@@ -88,3 +88,17 @@ class Lease(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     holder: Mapped[str]
     expires_at: Mapped[datetime]
+
+
+class Key(Base):
+    """What opens the service to somebody; of the key itself there is only a digest."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    digest: Mapped[str]
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]

@@ -14,12 +14,12 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
 from app.api import problems, schemas
-from app.api.services import UNBUFFERED, Limit, MayChange, Services, ServicesDep
+from app.api.services import UNBUFFERED, Limit, MayTrain, Services, ServicesDep
 from app.tables import Event
 from app.train import job as jobs
 
 router = APIRouter(
-    prefix="/train", tags=["train"], responses=problems.DOCUMENTED, dependencies=[MayChange]
+    prefix="/train", tags=["train"], responses=problems.DOCUMENTED, dependencies=[MayTrain]
 )
 
 STREAM: Final = "text/event-stream"

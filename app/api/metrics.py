@@ -12,12 +12,17 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client.exposition import choose_encoder
 
 from app.api import problems
-from app.api.services import ServicesDep
+from app.api.services import MayAsk, ServicesDep
 
 router = APIRouter(tags=["health"], responses=problems.DOCUMENTED)
 
 
-@router.get("/metrics", summary="Give metrics to Prometheus", response_class=PlainTextResponse)
+@router.get(
+    "/metrics",
+    summary="Give metrics to Prometheus",
+    response_class=PlainTextResponse,
+    dependencies=[MayAsk],
+)
 async def metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") -> Response:
     """In Prometheus' text format, or as OpenMetrics where the client prefers that.
 

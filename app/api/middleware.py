@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import logs
+from app.api import audit
 from app.api.access import HEADER, KNOWN, AccessLog, id_of
 from app.errors import BodyTooLarge
 from app.tally import Route
@@ -47,6 +48,7 @@ class RequestId:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
+            audit.tell(scope, status)
             asked = scope["method"], scope["path"]
             known = self._known(scope)
             self.access_log.add(request_id.decode(), _route(scope), *asked, status, started, known)

@@ -11,23 +11,26 @@ from fastapi import APIRouter, Request
 
 from app.api import body, problems
 from app.api.schemas import Promotion, Versions
-from app.api.services import MayChange, ServicesDep
+from app.api.services import MayAdminister, MayTrain, ServicesDep
 from app.card import Card
 
-router = APIRouter(
-    prefix="/models", tags=["models"], responses=problems.DOCUMENTED, dependencies=[MayChange]
-)
+router = APIRouter(prefix="/models", tags=["models"], responses=problems.DOCUMENTED)
 
 PROMOTION: Final = body.documented(Promotion, required=True)
 
 
-@router.get("", summary="List versions, oldest first")
+@router.get("", summary="List versions, oldest first", dependencies=[MayTrain])
 def list_versions(services: ServicesDep) -> Versions:
     """All cards, and which version is live."""
     return Versions(data=services.registry.cards(), current=services.registry.current())
 
 
-@router.put("/current", summary="Go live with a version", openapi_extra=PROMOTION)
+@router.put(
+    "/current",
+    summary="Go live with a version",
+    openapi_extra=PROMOTION,
+    dependencies=[MayAdminister],
+)
 async def promote(request: Request, services: ServicesDep) -> Card:
     """It is live in this process when the answer comes, in all others within a second."""
     wanted = await body.read_json(request, Promotion)
@@ -35,19 +38,21 @@ async def promote(request: Request, services: ServicesDep) -> Card:
     return await asyncio.to_thread(services.registry.card, wanted.version)
 
 
-@router.post("/rollback", summary="Go back to the version before")
+@router.post("/rollback", summary="Go back to the version before", dependencies=[MayAdminister])
 def rollback(services: ServicesDep) -> Card:
     """Each call goes one step further back."""
     return services.registry.card(services.live.rollback())
 
 
-@router.get("/{version}", summary="Give a version's card")
+@router.get("/{version}", summary="Give a version's card", dependencies=[MayTrain])
 def get_version(version: int, services: ServicesDep) -> Card:
     """Its metrics on the test images, and all that is needed to make it again."""
     return services.registry.card(version)
 
 
-@router.delete("/{version}", status_code=204, summary="Remove a version")
+@router.delete(
+    "/{version}", status_code=204, summary="Remove a version", dependencies=[MayAdminister]
+)
 def delete(version: int, services: ServicesDep) -> None:
     """Its number is never given again. The live version stays: go live with another one first."""
     services.registry.delete(version)

@@ -12,14 +12,14 @@ from pydantic_core import to_json
 
 from app.api import body, problems
 from app.api.schemas import Normalisation, Prediction, Predictions
-from app.api.services import ServicesDep, is_gone, note
+from app.api.services import MayPredict, ServicesDep, is_gone, note
 from app.errors import Refusal
 from app.image.encode import to_data_url
 from app.predict.batcher import Predicted
 from app.predict.model import Answer
 from app.predict.seen import Seen
 
-router = APIRouter(tags=["predict"], responses=problems.DOCUMENTED)
+router = APIRouter(tags=["predict"], responses=problems.DOCUMENTED, dependencies=[MayPredict])
 
 ONE_IMAGE: Final = {
     "requestBody": {

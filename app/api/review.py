@@ -10,12 +10,12 @@ from fastapi import APIRouter, Query
 
 from app.api import problems
 from app.api.schemas import TestImage, TestImages
-from app.api.services import Limit, MayChange, ServicesDep
+from app.api.services import Limit, MayTrain, ServicesDep
 from app.image.encode import to_data_url
 from app.predict.review import Reviewed
 
 router = APIRouter(
-    prefix="/models", tags=["models"], responses=problems.DOCUMENTED, dependencies=[MayChange]
+    prefix="/models", tags=["models"], responses=problems.DOCUMENTED, dependencies=[MayTrain]
 )
 
 FIRST: Final = -1

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from app.api import health, predict, problems
 from app.api.health import Ready
 from app.api.schemas import Prediction
-from app.api.services import ServicesDep
+from app.api.services import MayPredict, ServicesDep
 
 router = APIRouter(tags=["SageMaker"], responses=problems.DOCUMENTED)
 
@@ -24,6 +24,7 @@ async def ping(services: ServicesDep) -> Ready:
     "/invocations",
     summary="Read one handwritten digit",
     response_model_exclude_none=True,
+    dependencies=[MayPredict],
     openapi_extra=predict.ONE_IMAGE,
 )
 async def invocations(request: Request, services: ServicesDep) -> Prediction:

@@ -12,14 +12,14 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from app.api import body, problems, schemas
-from app.api.services import UNBUFFERED, Limit, MayChange, Services, ServicesDep, note
+from app.api.services import UNBUFFERED, Limit, MayTrain, Services, ServicesDep, note
 from app.train import job as jobs
 from app.train import log
 from app.train.hyperparameters import Hyperparameters
 from app.train.job import Status
 
 router = APIRouter(
-    prefix="/train", tags=["train"], responses=problems.DOCUMENTED, dependencies=[MayChange]
+    prefix="/train", tags=["train"], responses=problems.DOCUMENTED, dependencies=[MayTrain]
 )
 
 WANTED: Final = body.documented(Hyperparameters, required=False)

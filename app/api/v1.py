@@ -16,7 +16,7 @@ from app.api.many import answer_all
 from app.api.outputs import MODEL
 from app.api.pixels import numbers, tones
 from app.api.predict import fields
-from app.api.services import ServicesDep
+from app.api.services import MayPredict, ServicesDep
 from app.errors import MalformedRequest
 from app.net import PIXELS, SIDE
 from app.predict.seen import Seen, as_seen
@@ -47,7 +47,12 @@ async def model(services: ServicesDep) -> dict[str, Any]:
     return {"name": MODEL, "ready": True}
 
 
-@router.post(f"/models/{MODEL}:predict", summary="Read digits", openapi_extra=BODY)
+@router.post(
+    f"/models/{MODEL}:predict",
+    summary="Read digits",
+    openapi_extra=BODY,
+    dependencies=[MayPredict],
+)
 async def predict(request: Request, services: ServicesDep) -> Response:
     """An instance is base64, a `data:` URL, `{"b64": …}`, or pixels from 0 to 255 in MNIST's form.
 

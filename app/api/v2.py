@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from app.api import health, outputs, problems, tensors
 from app.api.many import answer_all
 from app.api.outputs import MODEL, OUTPUTS
-from app.api.services import ServicesDep
+from app.api.services import MayPredict, ServicesDep
 from app.errors import NotFound
 from app.net import SIDE
 from app.predict.seen import as_seen
@@ -37,7 +37,7 @@ router = APIRouter(
 )
 
 
-@router.get("", summary="Say what this server is")
+@router.get("", summary="Say what this server is", dependencies=[MayPredict])
 async def server() -> dict[str, Any]:
     """Its name, version, and the extensions of the protocol that it knows."""
     return {"name": MODEL, "version": version_of(MODEL), "extensions": ["binary_tensor_data"]}
@@ -56,8 +56,12 @@ async def ready(services: ServicesDep) -> dict[str, bool]:
     return {"ready": True}
 
 
-@router.get(f"/models/{MODEL}", summary="Describe the model's tensors")
-@router.get(f"/models/{MODEL}/versions/{{version}}", summary="Describe a version's tensors")
+@router.get(f"/models/{MODEL}", summary="Describe the model's tensors", dependencies=[MayPredict])
+@router.get(
+    f"/models/{MODEL}/versions/{{version}}",
+    summary="Describe a version's tensors",
+    dependencies=[MayPredict],
+)
 def metadata(services: ServicesDep, version: str | None = None) -> dict[str, Any]:
     """`image` may also be FP32 from 0 to 1, rows of 784, or BYTES: encoded images, shape [-1]."""
     services.live.of(_number(version))
@@ -83,11 +87,17 @@ async def model_ready(services: ServicesDep, version: str | None = None) -> dict
     return {"name": MODEL, "ready": True}
 
 
-@router.post(f"/models/{MODEL}/infer", summary="Read digits", openapi_extra=INFERENCE)
+@router.post(
+    f"/models/{MODEL}/infer",
+    summary="Read digits",
+    openapi_extra=INFERENCE,
+    dependencies=[MayPredict],
+)
 @router.post(
     f"/models/{MODEL}/versions/{{version}}/infer",
     summary="Read digits with a version",
     openapi_extra=INFERENCE,
+    dependencies=[MayPredict],
 )
 async def infer(request: Request, services: ServicesDep, version: str | None = None) -> Response:
     """The Content-Type is not asked for: clients send none. All images are answered, or none."""

@@ -11,13 +11,11 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from app import export
 from app.api import body, problems
-from app.api.services import MayChange, ServicesDep
+from app.api.services import MayAdminister, MayTrain, ServicesDep
 from app.card import Card
 from app.train.admit import admit_upload
 
-router = APIRouter(
-    prefix="/models", tags=["models"], responses=problems.DOCUMENTED, dependencies=[MayChange]
-)
+router = APIRouter(prefix="/models", tags=["models"], responses=problems.DOCUMENTED)
 
 BINARY: Final = "application/octet-stream"
 FILE: Final[dict[int | str, dict[str, Any]]] = {
@@ -36,7 +34,13 @@ Form = Annotated[
 ]
 
 
-@router.post("", status_code=201, summary="Make a version of a file", openapi_extra=UPLOAD)
+@router.post(
+    "",
+    status_code=201,
+    summary="Make a version of a file",
+    openapi_extra=UPLOAD,
+    dependencies=[MayAdminister],
+)
 async def upload(
     request: Request, response: Response, services: ServicesDep, note: Note = None
 ) -> Card:
@@ -47,9 +51,13 @@ async def upload(
     return await asyncio.to_thread(services.registry.card, version)
 
 
-@router.head("/{version}/weights", include_in_schema=False)
+@router.head("/{version}/weights", include_in_schema=False, dependencies=[MayTrain])
 @router.get(
-    "/{version}/weights", summary="Give the weights", response_class=Response, responses=FILE
+    "/{version}/weights",
+    summary="Give the weights",
+    response_class=Response,
+    responses=FILE,
+    dependencies=[MayTrain],
 )
 def get_weights(
     version: int,
