@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 from app import ledger, logs
 from app.api import (
     docs,
+    document,
     events,
     health,
     metrics,
@@ -43,7 +44,7 @@ from app.api import (
 from app.api.access import AccessLog
 from app.api.express import PATH as EXPRESS_PATH
 from app.api.express import Express
-from app.api.middleware import BodyLimit, RequestId
+from app.api.middleware import BodyLimit, HeadAsGet, RequestId
 from app.api.scrape import Scrape
 from app.api.services import Services
 from app.net import pick_device
@@ -80,7 +81,12 @@ class App(FastAPI):
         self.access_log = access_log
 
     def build_middleware_stack(self) -> ASGIApp:
-        return RequestId(super().build_middleware_stack(), self.access_log)
+        return RequestId(HeadAsGet(super().build_middleware_stack()), self.access_log)
+
+    def openapi(self) -> dict[str, Any]:
+        if not self.openapi_schema:
+            self.openapi_schema = document.complete(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -103,6 +109,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="MyNet",
         version=version_of("mynet"),
         summary="POST a handwritten digit, get the digit; POST /train, get a better reader.",
+        description=document.DESCRIPTION,
+        license_info={"name": "MIT", "identifier": "MIT"},
+        openapi_tags=document.TAGS,
+        generate_unique_id_function=document.operation_id,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from fastapi import Depends, Query, Request
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Scope
 
 from app.api.scrape import Scrape
@@ -60,6 +61,19 @@ def is_gone(scope: Scope) -> Callable[[], bool]:
     return client.get("is_gone", never)  # type: ignore[no-any-return]
 
 
+class VersionConvertor(Convertor[int]):
+    """What in a path is a version: `/models/current` is none, and known by other methods."""
+
+    regex = "[0-9]{1,9}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("version", VersionConvertor())
 ServicesDep = Annotated[Services, Depends(_services)]
 MayChange = Depends(_may_change)
 Limit = Annotated[int, Query(ge=1, le=1000, description="most to give at once")]
