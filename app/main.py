@@ -22,6 +22,7 @@ from app import ledger, logs, tracing
 from app.api import (
     cors,
     docs,
+    document,
     events,
     health,
     metrics,
@@ -40,7 +41,7 @@ from app.api.access import AccessLog
 from app.api.express import PATH as EXPRESS_PATH
 from app.api.express import Express
 from app.api.guard import Guard
-from app.api.middleware import BodyLimit, RequestId
+from app.api.middleware import BodyLimit, HeadAsGet, RequestId
 from app.api.scrape import Scrape
 from app.api.services import Services
 from app.ending import end_with_parent, noticing
@@ -91,8 +92,13 @@ class App(FastAPI):
         self.access_log, self.traces, self.origins = access_log, traces, origins
 
     def build_middleware_stack(self) -> ASGIApp:
-        stack = cors.around(super().build_middleware_stack(), self.origins)
+        stack = cors.around(HeadAsGet(super().build_middleware_stack()), self.origins)
         return RequestId(stack, self.access_log, self.traces)
+
+    def openapi(self) -> dict[str, Any]:
+        if not self.openapi_schema:
+            self.openapi_schema = document.complete(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(settings: Settings | None = None, traces: Tracing | None = None) -> FastAPI:
@@ -121,6 +127,10 @@ def create_app(settings: Settings | None = None, traces: Tracing | None = None) 
         title="MyNet",
         version=version_of("mynet"),
         summary="POST a handwritten digit, get the digit; POST /train, get a better reader.",
+        description=document.DESCRIPTION,
+        license_info={"name": "MIT", "identifier": "MIT"},
+        openapi_tags=document.TAGS,
+        generate_unique_id_function=document.operation_id,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,

@@ -3,6 +3,7 @@
 What enters and leaves: ASGI. This module does not know of routes.
 """
 
+import asyncio
 import time
 from typing import Final
 
@@ -65,7 +66,35 @@ def _route(scope: Scope) -> Route:
     which would be counted for ever: what is no route's is taken together.
     """
     method = scope["method"] if scope["method"] in METHODS else OTHER
-    return Route(method, getattr(scope.get("route"), "path", OTHER))
+    return Route(method, getattr(scope.get("route"), "path_format", OTHER))
+
+
+class HeadAsGet:
+    """Answers HEAD as GET, without the body (RFC 9110, 9.3.2); what would stream is not begun."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        asked = {**scope, "method": "GET"}
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body"})
+                answering.cancel()
+
+        answering = asyncio.ensure_future(self.app(asked, receive, send_head))
+        try:
+            await asyncio.wait([answering])
+        finally:
+            answering.cancel()
+            scope.update(asked, method="HEAD")  # with the route, for the log and the tally
+        if not answering.cancelled():
+            answering.result()
 
 
 class BodyLimit:

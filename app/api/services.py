@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Query, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Scope
 
 from app.api import audit
@@ -88,6 +89,19 @@ def note(request: Request, services: Services, **known: str | int) -> None:
         services.tracing.know(known)
 
 
+class VersionConvertor(Convertor[int]):
+    """What in a path is a version: `/models/current` is none, and known by other methods."""
+
+    regex = "[0-9]{1,9}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("version", VersionConvertor())
 ServicesDep = Annotated[Services, Depends(_services)]
 MayAsk = Security(_admit)  # with whichever key
 MayPredict = Security(_admit, scopes=[KeyScope.PREDICT])
