@@ -74,7 +74,7 @@ class Predictor:
             if version is None and not explain:
                 predicted = await self._predict(upload, until, is_gone)
             else:
-                work = partial(self._explain, upload, version, explain=explain)
+                work = partial(self._explain, upload, version, explain)
                 threads = self._threads if len(upload) > SMALL_BYTES else self._small_thread
                 predicted = await _in_thread(threads, work, until, is_gone)
         except (Refusal, TimeoutError) as error:
@@ -116,15 +116,13 @@ class Predictor:
 
         Raises NotFound, Conflict, NotReady, Busy, DeadlineExceeded, ClientGone.
         """
-        late = threading.Event()
         until = self._admit(len(uploads))
         try:
-            work = partial(self._predict_all, uploads, version, lambda: late.is_set() or is_gone())
+            work = partial(self._predict_all, uploads, version)
             predicted, answered_by = await _in_thread(self._batch_thread, work, until, is_gone)
         except (Refusal, TimeoutError) as error:
             raise self._counted(error, len(uploads)) from None
         finally:
-            late.set()
             self.under_way -= len(uploads)
         for each in predicted:
             if isinstance(each, Refusal):
@@ -171,11 +169,16 @@ class Predictor:
         assert predicted is not None, "what was seen is answered"
         return predicted
 
-    def _see(self, upload: bytes | Seen) -> Seen:
-        return upload if isinstance(upload, Seen) else see(upload, self.settings.max_pixels)
+    def _see(self, upload: bytes | Seen, is_given_up: Callable[[], bool]) -> Seen:
+        if isinstance(upload, Seen):
+            return upload
+        return see(upload, self.settings.max_pixels, is_given_up)
 
-    def _explain(self, upload: bytes, version: int | None, *, explain: bool) -> Predicted:
-        return read(upload, self.live.of(version), self.settings.max_pixels, explain=explain)
+    def _explain(
+        self, upload: bytes, version: int | None, explain: bool, is_given_up: Callable[[], bool]
+    ) -> Predicted:
+        model = self.live.of(version)
+        return read(upload, model, self.settings.max_pixels, is_given_up, explain=explain)
 
     def _predict_all(
         self, uploads: Sequence[bytes | Seen], version: int | None, is_given_up: Callable[[], bool]
@@ -185,7 +188,7 @@ class Predictor:
         for upload in uploads:
             _go_on_unless(is_given_up)
             try:
-                seen.append(self._see(upload))
+                seen.append(self._see(upload, is_given_up))
             except Refusal as refusal:
                 seen.append(refusal)
         readable = [each.normalised.pixels for each in seen if isinstance(each, Seen)]
@@ -196,9 +199,16 @@ class Predictor:
         return predicted, model.version
 
 
-def read(upload: bytes, model: Model, max_pixels: int, *, explain: bool = False) -> Predicted:
-    """Answer for one image, here and now. Raises NotAnImage, ImageTooLarge, BlankImage."""
-    seen = see(upload, max_pixels)
+def read(
+    upload: bytes,
+    model: Model,
+    max_pixels: int,
+    is_unwanted: Callable[[], bool] | None = None,
+    *,
+    explain: bool = False,
+) -> Predicted:
+    """Answer for one image, here and now. Raises as `see`."""
+    seen = see(upload, max_pixels, is_unwanted)
     pixels = seen.normalised.pixels
     (answer,) = model.answer(pixels[None])
     return Predicted(seen, answer, model.saliency(pixels, answer.digit) if explain else None)
@@ -206,18 +216,28 @@ def read(upload: bytes, model: Model, max_pixels: int, *, explain: bool = False)
 
 async def _in_thread(
     threads: ThreadPoolExecutor,
-    work: Callable[[], T],
+    work: Callable[[Callable[[], bool]], T],
     until: float,
     is_gone: Callable[[], bool],
 ) -> T:
-    """Raises TimeoutError, ClientGone; what has not begun then is not begun."""
+    """Raises TimeoutError, ClientGone; what has not begun then is not begun.
+
+    Work is handed what says whether it is given up.
+    """
+    late = threading.Event()
+
+    def is_given_up() -> bool:
+        return late.is_set() or is_gone()
 
     def work_for_someone() -> T:
-        _go_on_unless(is_gone)
-        return work()
+        _go_on_unless(is_given_up)
+        return work(is_given_up)
 
-    async with asyncio.timeout_at(until):
-        return await asyncio.get_running_loop().run_in_executor(threads, work_for_someone)
+    try:
+        async with asyncio.timeout_at(until):
+            return await asyncio.get_running_loop().run_in_executor(threads, work_for_someone)
+    finally:
+        late.set()
 
 
 def _go_on_unless(is_gone: Callable[[], bool]) -> None:
