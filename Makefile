@@ -4,11 +4,12 @@ PYTHON ?= python3
 # Where PyTorch keeps its CPU-only wheels; set it to nothing to take the default build at once.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+SECONDS ?= 3600
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-service lint format bench docker clean
+.PHONY: help serve test test-service fuzz lint format bench docker clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -21,6 +22,9 @@ test: $(VENV)/dev.stamp  ## set up, then run the tests (some five minutes)
 
 test-service: $(VENV)/dev.stamp  ## start, kill and load whole services
 	$(VENV)/bin/python -m pytest tests/service
+
+fuzz: $(VENV)/dev.stamp  ## send bent inputs for SECONDS, an hour unless told; SEED=N repeats a run
+	$(VENV)/bin/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/dev.stamp  ## ruff and mypy
 	$(VENV)/bin/ruff check .
