@@ -1,6 +1,7 @@
 """What fuzzing found, and what it begins with, again and again."""
 
 import random
+import sys
 
 import pytest
 
@@ -32,6 +33,7 @@ def test_an_input_is_made_again_from_its_seed_and_number():
     assert mutated([b""], random.Random(1)) is not None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="fuzzing reads its memory from /proc")
 @pytest.mark.parametrize("end", [lambda _: 1 / 0, lambda _: fuzz.os.abort()])
 def test_what_breaks_a_promise_is_kept(monkeypatch, tmp_path, capfd, end):
     """Also where it ends the process."""
