@@ -33,6 +33,7 @@ WANTED: Final = "send a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF image"
 
 # Full scale of what is stored in deep pixels: unit floats, 8 bits, 12-bit sensors, 16 bits.
 FULL_SCALES: Final = (1.0, 255.0, 4095.0, 65535.0)
+LARGEST: Final = 1e30  # of a deep pixel, so that the difference of two is a number, too
 
 # A tile of JPEG 2000 takes ten kilobytes before its first pixel is there.
 MOST_TILES: Final = 4096
@@ -150,6 +151,7 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
 def _scale(deep: MatLike) -> NDArray[np.uint8]:
     """Scale deep pixels by the smallest usual full scale that holds them all."""
     values = np.nan_to_num(deep.astype(np.float32), posinf=0, neginf=0)
+    values = np.clip(values, -LARGEST, LARGEST, out=values)
     values -= min(0.0, float(values.min()))
     top = float(values.max())
     full = next((scale for scale in FULL_SCALES if top <= scale), top)

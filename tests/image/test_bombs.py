@@ -193,3 +193,11 @@ def test_tiles_are_counted():
     assert to_grey(open_image(png(DIGIT, "JPEG2000"), MOST)).size == (28, 28)
     with pytest.raises(NotAnImage, match=str(MOST_TILES)):
         open_image(jpeg2000(128, 1), MOST)
+
+
+@pytest.mark.parametrize("ink", [3e38, 1e-38, -3e38])
+def test_floats_of_any_size_are_tones(ink):
+    lowest = -3e38 if ink > 1 else 0.0
+    deep = np.where(DIGIT > 0, np.float32(ink), np.float32(lowest))
+    tones = to_grey(open_image(png(deep, "TIFF"), MOST)).pixels
+    assert len(np.unique(tones)) == (1 if ink == 1e-38 else 2)
