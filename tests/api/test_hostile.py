@@ -1,6 +1,7 @@
 """Bad requests over a real connection: each has the contract's answer, and both ways the same."""
 
 import json
+import socket
 
 import pytest
 
@@ -129,3 +130,22 @@ def test_json_of_ten_megabytes(service, path):
         body = b'{"%b":%b}' % (WANTED[path], value[: LARGE - 50])
         answer = service.request(method, path, content=body, headers=JSON)
         assert answer.status_code in (400, 413, 415, 422)
+
+
+def raw(service, headers, body):
+    """The status of the answer to these very bytes."""
+    address = service.base_url.host, service.base_url.port
+    with socket.create_connection(address, 20) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n" + body)
+        return int(connection.recv(4096).split()[1])
+
+
+def test_headers_sent_twice(service, seven):
+    length = b"Content-Length: %d\r\n" % len(seven)
+    assert raw(service, length, seven) == 200
+    assert raw(service, length * 2, seven) == 400
+    assert raw(service, length + b"Content-Length: 1\r\n", seven) == 400
+    assert raw(service, length + b"Transfer-Encoding: chunked\r\n", seven) == 400
+    assert raw(service, b"Content-Length: -1\r\n", seven) == 400
+    kinds = b"Content-Type: image/png\r\nContent-Type: application/json\r\n"
+    assert raw(service, length + kinds, seven) in (200, 400)

@@ -201,3 +201,22 @@ def test_floats_of_any_size_are_tones(ink):
     deep = np.where(DIGIT > 0, np.float32(ink), np.float32(lowest))
     tones = to_grey(open_image(png(deep, "TIFF"), MOST)).pixels
     assert len(np.unique(tones)) == (1 if ink == 1e-38 else 2)
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_many_frames_the_first_is_read(form):
+    """As quickly as a lone one: no decoder looks at the others."""
+    frames = [Image.fromarray(np.roll(DIGIT, turn % 20, 1)) for turn in range(1000)]
+    buffer = BytesIO()
+    frames[0].save(buffer, form, save_all=True, append_images=frames[1:])
+    seen, lone = see(buffer.getvalue(), MOST), see(png(DIGIT), MOST)
+    assert (seen.normalised.pixels == lone.normalised.pixels).mean() > 0.9
+
+
+@pytest.mark.parametrize("side", [28, 7000, 65535])
+def test_an_avif_that_lies_of_its_size(side):
+    lying = patched(png(DIGIT, "AVIF"), b"ispe", 8, ">II", side, side)
+    try:
+        assert see(lying, MOST).normalised.pixels.any()
+    except Refusal:
+        assert side != 28
