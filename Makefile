@@ -4,12 +4,13 @@ PYTHON ?= python3
 # Where PyTorch keeps its CPU-only wheels; set it to nothing to take the default build at once.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+SECONDS ?= 3600
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 CONFORMANCE := .venv-conformance
-.PHONY: help serve test test-service test-conformance lint format bench docker clean
+.PHONY: help serve test test-service test-conformance fuzz lint format bench docker clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -26,6 +27,9 @@ test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
 test-conformance: $(VENV)/serve.stamp $(CONFORMANCE)/stamp  ## let real clients of the protocols ask a service
 	SERVICE=$(CURDIR)/$(VENV)/bin/mynet $(CONFORMANCE)/bin/python -m pytest \
 		--confcutdir tests/conformance tests/conformance
+
+fuzz: $(VENV)/dev.stamp  ## send bent inputs for SECONDS, an hour unless told; SEED=N repeats a run
+	$(VENV)/bin/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/dev.stamp  ## ruff and mypy
 	$(VENV)/bin/ruff check .

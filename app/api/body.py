@@ -124,7 +124,7 @@ async def _files(request: Request, field: str, most: int) -> list[bytes]:
     parts = [part for part in form if part.name == field]
     if not parts:
         sent = ", ".join(sorted({part.name for part in form})) or "none"
-        raise _invalid_field(field, f"is missing; the fields sent are: {sent}")
+        raise _invalid_field(field, f"is missing; the fields sent are: {sent:.300}")
     if len(parts) > most:
         raise _invalid_field(field, f"was sent {len(parts)} times, and may be {most} times")
     if not all(part.is_file for part in parts):

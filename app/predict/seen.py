@@ -5,6 +5,7 @@ in, nor what the network answers.
 """
 
 import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -40,10 +41,11 @@ def as_seen(pixels: NDArray[np.uint8]) -> Seen:
     return Seen(Normalised(np.ascontiguousarray(pixels), False, whole, (0.0, 0.0)), 1.0)
 
 
-def see(upload: bytes, max_pixels: int) -> Seen:
-    """See an image of any size. Raises NotAnImage, ImageTooLarge, BlankImage."""
+def see(upload: bytes, max_pixels: int, is_unwanted: Callable[[], bool] | None = None) -> Seen:
+    """See an image of any size. Raises NotAnImage, ImageTooLarge, BlankImage, ClientGone."""
     started = time.perf_counter()
-    return see_small(upload, max_pixels) or _see(open_image(upload, max_pixels), started)
+    seen = see_small(upload, max_pixels)
+    return seen or _see(open_image(upload, max_pixels, is_unwanted), started)
 
 
 def see_small(upload: bytes, max_pixels: int) -> Seen | None:

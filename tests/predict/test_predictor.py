@@ -132,7 +132,7 @@ def test_explaining_is_of_the_version_that_answered(make, registry, seven):
 def test_a_batch_that_misses_the_deadline_is_given_up(make, seven, photo, monkeypatch):
     gate, done = threading.Event(), []
 
-    def slow(upload, _):
+    def slow(upload, *_):
         gate.wait(10)
         done.append(upload)
 
