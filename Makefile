@@ -8,7 +8,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-service lint format bench docker clean
+.PHONY: help serve test test-service lint format bench lock sbom audit docker clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -34,11 +34,21 @@ format: $(VENV)/dev.stamp  ## let ruff put the code in form
 bench: $(VENV)/bench.stamp  ## measure, and write bench/RESULTS.md
 	$(VENV)/bin/python -m bench
 
+lock: .venv-tools/stamp  ## pin what the image holds: versions and hashes, in deploy/lock
+	sh deploy/lock.sh .venv-tools/bin/uv
+
+sbom: .venv-tools/stamp  ## list what the image holds, as CycloneDX: sbom.cdx.json
+	.venv-tools/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file sbom.cdx.json deploy/lock/default.txt
+
+audit: .venv-tools/stamp  ## look for known vulnerabilities in it, where an advisory source answers
+	sh deploy/audit.sh .venv-tools/bin/pip-audit deploy/lock/default.txt
+
 docker:  ## build the image and bring it up on http://127.0.0.1:8000
 	docker compose up --build --detach --wait
 
 clean:  ## remove what set-up made, but nothing that the service made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info
+	rm -rf $(VENV) .venv-tools sbom.cdx.json .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info
 
 # The stamps say that the environment has what pyproject.toml asks for; they are made last, so that
 # an interrupted set-up is taken up again. The client comes from here, too, for `mynet --url`.
@@ -57,4 +67,9 @@ $(VENV)/dev.stamp: $(VENV)/serve.stamp
 
 $(VENV)/bench.stamp: $(VENV)/dev.stamp
 	$(PIP) install --quiet --editable '.[dev,bench]'
+	@touch $@
+
+.venv-tools/stamp: deploy/tools.txt
+	@$(PYTHON) -m venv .venv-tools
+	.venv-tools/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
 	@touch $@
