@@ -18,6 +18,10 @@ RUN sh /build/install-torch.sh /opt/mynet/bin/python "${TORCH_INDEX}" /build/def
 RUN lock=default; /opt/mynet/bin/python -c 'import torch' 2>/dev/null && lock=without-torch; \
     /opt/mynet/bin/pip install --quiet --no-deps --require-hashes --requirement "/build/$lock.txt" \
     && /opt/mynet/bin/pip check
+# Not empty: OpenTelemetry and MLflow, too.
+ARG EXTRAS=
+RUN [ -z "${EXTRAS}" ] || /opt/mynet/bin/pip install --quiet --no-deps --require-hashes \
+    --requirement /build/with-extras.txt
 
 FROM dependencies AS built
 WORKDIR /app
@@ -26,13 +30,13 @@ COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY app app
 COPY client client
-COPY deploy/serve deploy/serve
+COPY deploy/healthcheck deploy/serve /usr/local/bin/
 ENV PATH=/opt/mynet/bin:$PATH
 # Editable, since the shipped checkpoints are looked for beside the source. The imports prove that
 # nothing is missing when the tools that installed it are gone, and leave the bytecode that nobody
 # can write later: the official image has none for the standard library, which would be compiled at
 # each start.
-RUN chmod --recursive a+rX app client models deploy \
+RUN chmod --recursive a+rX app client models /usr/local/bin/healthcheck /usr/local/bin/serve \
     && pip install --quiet --no-deps --no-build-isolation --editable ./client --editable . \
     && pip uninstall --quiet --yes setuptools pip \
     && python -m compileall -q app client/src
@@ -49,6 +53,7 @@ RUN useradd --uid 10001 --home-dir /app --no-create-home --shell /usr/sbin/nolog
     && rm -rf /usr/local/lib/python3.*/ensurepip
 COPY --from=built /opt/mynet /opt/mynet
 COPY --from=built /app /app
+COPY --from=built /usr/local/bin/healthcheck /usr/local/bin/serve /usr/local/bin/
 ENV PATH=/opt/mynet/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MYNET_HOST=0.0.0.0 \
@@ -61,12 +66,6 @@ RUN python -c 'import pathlib, app.cli, app.main, app.onnx_export, app.remote; \
 USER 10001:10001
 VOLUME /app/var
 EXPOSE 8000
-# http.client, since urllib would ask a proxy where the environment names one.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import http.client, os, sys; \
-        port = int(os.environ.get('MYNET_PORT') or os.environ.get('AIP_HTTP_PORT') or 8000); \
-        server = http.client.HTTPConnection('127.0.0.1', port, timeout=4); \
-        server.request('GET', '/health/ready'); \
-        sys.exit(server.getresponse().status != 200)"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["healthcheck"]
 # No entry point, since Amazon SageMaker runs `serve`, which is deploy/serve then.
 CMD ["mynet", "serve"]

@@ -4,23 +4,33 @@ PYTHON ?= python3
 # Where PyTorch keeps its CPU-only wheels; set it to nothing to take the default build at once.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+SECONDS ?= 3600
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-service lint format bench lock sbom audit docker clean
+CONFORMANCE := .venv-conformance
+TOOLS := .venv-tools
+.PHONY: help serve test test-service test-conformance fuzz lint format bench lock sbom audit docker clean
 
 help:  ## list the verbs
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
 
 serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 	$(VENV)/bin/mynet serve
 
 test: $(VENV)/dev.stamp  ## set up, then run the tests (some five minutes)
-	$(VENV)/bin/python -m pytest --ignore tests/service
+	$(VENV)/bin/python -m pytest --ignore tests/service --ignore tests/conformance
 
-test-service: $(VENV)/dev.stamp  ## start, kill and load whole services
-	$(VENV)/bin/python -m pytest tests/service
+test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
+	$(VENV)/bin/python -m pytest tests/service tests/train/test_track.py
+
+test-conformance: $(VENV)/serve.stamp $(CONFORMANCE)/stamp  ## let real clients of the protocols ask a service
+	SERVICE=$(CURDIR)/$(VENV)/bin/mynet $(CONFORMANCE)/bin/python -m pytest \
+		--confcutdir tests/conformance tests/conformance
+
+fuzz: $(VENV)/dev.stamp  ## send bent inputs for SECONDS, an hour unless told; SEED=N repeats a run
+	$(VENV)/bin/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/dev.stamp  ## ruff and mypy
 	$(VENV)/bin/ruff check .
@@ -34,21 +44,21 @@ format: $(VENV)/dev.stamp  ## let ruff put the code in form
 bench: $(VENV)/bench.stamp  ## measure, and write bench/RESULTS.md
 	$(VENV)/bin/python -m bench
 
-lock: .venv-tools/stamp  ## pin what the image holds: versions and hashes, in deploy/lock
-	sh deploy/lock.sh .venv-tools/bin/uv
+lock: $(TOOLS)/stamp  ## pin what the image holds: versions and hashes, in deploy/lock
+	sh deploy/lock.sh $(TOOLS)/bin/uv
 
-sbom: .venv-tools/stamp  ## list what the image holds, as CycloneDX: sbom.cdx.json
-	.venv-tools/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+sbom: $(TOOLS)/stamp  ## list what the image holds, as CycloneDX: sbom.cdx.json
+	$(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
 		--output-file sbom.cdx.json deploy/lock/default.txt
 
-audit: .venv-tools/stamp  ## look for known vulnerabilities in it, where an advisory source answers
-	sh deploy/audit.sh .venv-tools/bin/pip-audit deploy/lock/default.txt
+audit: $(TOOLS)/stamp  ## look for known vulnerabilities in it, where an advisory source answers
+	sh deploy/audit.sh $(TOOLS)/bin/pip-audit deploy/lock/default.txt
 
 docker:  ## build the image and bring it up on http://127.0.0.1:8000
 	docker compose up --build --detach --wait
 
 clean:  ## remove what set-up made, but nothing that the service made
-	rm -rf $(VENV) .venv-tools sbom.cdx.json .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info
+	rm -rf $(VENV) $(CONFORMANCE) $(TOOLS) .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info sbom.cdx.json
 
 # The stamps say that the environment has what pyproject.toml asks for; they are made last, so that
 # an interrupted set-up is taken up again. The client comes from here, too, for `mynet --url`.
@@ -65,11 +75,21 @@ $(VENV)/dev.stamp: $(VENV)/serve.stamp
 	$(PIP) install --quiet --editable '.[dev]'
 	@touch $@
 
+$(VENV)/mlflow.stamp: $(VENV)/dev.stamp
+	$(PIP) install --quiet --editable '.[dev,mlflow]'
+	@touch $@
+
 $(VENV)/bench.stamp: $(VENV)/dev.stamp
 	$(PIP) install --quiet --editable '.[dev,bench]'
 	@touch $@
 
-.venv-tools/stamp: deploy/tools.txt
-	@$(PYTHON) -m venv .venv-tools
-	.venv-tools/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+# Apart, since these clients pin much that MyNet does not want. Uncompiled, which is quicker.
+$(CONFORMANCE)/stamp: tests/conformance/requirements.txt
+	@$(PYTHON) -m venv $(CONFORMANCE)
+	$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<
+	@touch $@
+
+$(TOOLS)/stamp: deploy/tools.txt
+	@$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
 	@touch $@

@@ -74,12 +74,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     try:
         with _opening(path):
-            weights = _load(path)
+            return _checked(_load(path), path)
     except BadCheckpoint:
         raise
     except Exception as error:  # a broken pickle raises whatever it likes
         raise BadCheckpoint(path, NEITHER) from error
-    return _checked(weights, path)
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:

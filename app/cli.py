@@ -1,4 +1,4 @@
-"""`mynet serve | predict | train | models`.
+"""`mynet serve | predict | train | models | keys`.
 
 What enters: a command line, and the same settings as the service's. What leaves: a running service,
 or answers on the terminal. The client verbs work on the state folder, with a service running on it
@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app import logs
-from app.settings import API_KEY, URL, Settings, SettingsError, read_settings
+from app import cli_keys, logs, terminal
+from app.settings import API_KEY, URL
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from app.shown import Reader
     from mynet_client import Client
 
@@ -33,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     help="Read handwritten digits, and train the network that reads them.",
 )
+app.add_typer(cli_keys.app, name="keys")
 
 
 def main() -> None:
@@ -42,7 +41,7 @@ def main() -> None:
 @app.command()
 def serve() -> None:
     """Serve predictions and training over HTTP; the settings are environment variables."""
-    settings = _settings()
+    settings = terminal.settings()
     logs.configure(settings.log_level, settings.log_format)
 
     from app import server
@@ -51,7 +50,7 @@ def serve() -> None:
     try:
         server.run(settings)
     except CANNOT_SERVE as error:
-        raise _failure(str(error)) from None
+        raise terminal.failure(str(error)) from None
 
 
 @app.command()
@@ -97,7 +96,7 @@ def train(
         with _asking(url, api_key) as client:
             from app import remote
 
-            succeeded = remote.train(client, asked, _console(), follow=follow)
+            succeeded = remote.train(client, asked, terminal.console(), follow=follow)
     else:
         succeeded = _train(asked, follow=follow)
     raise typer.Exit(0 if succeeded else 1)
@@ -116,9 +115,9 @@ def models(url: Url = None, api_key: Key = None) -> None:
     from app.start import CANNOT_SERVE, open_registry
 
     try:
-        registry = open_registry(_settings())
+        registry = open_registry(terminal.settings())
     except CANNOT_SERVE as error:
-        raise _failure(str(error)) from None
+        raise terminal.failure(str(error)) from None
     shown.versions(registry.cards(), registry.current())
 
 
@@ -128,13 +127,13 @@ def _reader(version: int | None) -> "Reader":
     from app.predict.predictor import read
     from app.start import CANNOT_SERVE, open_registry
 
-    settings = _settings()
+    settings = terminal.settings()
     try:
         live = Live(open_registry(settings), pick_device(settings.device))
         live.refresh()
         model = live.of(version)
     except CANNOT_SERVE as error:
-        raise _failure(str(error)) from None
+        raise terminal.failure(str(error)) from None
 
     def fields(file: Path) -> dict[str, Any]:
         answer = read(file.read_bytes(), model, settings.max_pixels).answer
@@ -154,7 +153,7 @@ def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
     try:
         Hyperparameters(**asked)
     except ValidationError as error:
-        raise _failure("\n".join(_in_words(each) for each in error.errors())) from None
+        raise terminal.failure("\n".join(_in_words(each) for each in error.errors())) from None
     return asked
 
 
@@ -163,13 +162,15 @@ def _train(asked: Mapping[str, Any], *, follow: bool) -> bool:
     from app.start import CANNOT_SERVE, open_registry
     from app.train.hyperparameters import Hyperparameters
 
-    settings = _settings()
+    settings = terminal.settings()
     logs.configure("warning", settings.log_format)
     try:
         open_registry(settings)  # the shipped versions come first, so that there is one to beat
-        return following.train(settings, Hyperparameters(**asked), _console(), follow=follow)
+        return following.train(
+            settings, Hyperparameters(**asked), terminal.console(), follow=follow
+        )
     except CANNOT_SERVE as error:
-        raise _failure(str(error)) from None
+        raise terminal.failure(str(error)) from None
 
 
 @contextmanager
@@ -177,32 +178,14 @@ def _asking(url: str, api_key: str | None) -> "Iterator[Client]":
     try:
         from mynet_client import Client, MyNetError
     except ModuleNotFoundError as error:
-        raise _failure(f"--url needs the client: pip install ./client ({error})") from None
+        raise terminal.failure(f"--url needs the client: pip install ./client ({error})") from None
     try:
         with Client(url, api_key=api_key, attempts=ATTEMPTS) as client:
             yield client
     except MyNetError as error:
-        raise _failure(str(error)) from None
-
-
-def _console(*, stderr: bool = False) -> "Console":
-    from rich.console import Console
-
-    return Console(stderr=stderr)
-
-
-def _settings() -> Settings:
-    try:
-        return read_settings()
-    except SettingsError as error:
-        raise _failure(str(error)) from None
+        raise terminal.failure(str(error)) from None
 
 
 def _in_words(error: Mapping[str, Any]) -> str:
     option = str(error["loc"][0]).replace("_", "-")
     return f"--{option}: {str(error['msg']).removeprefix('Value error, ')}"
-
-
-def _failure(message: str) -> typer.Exit:
-    _console(stderr=True).print(message, style="red", markup=False, highlight=False)
-    return typer.Exit(2)

@@ -14,10 +14,15 @@ The flow of a prediction, and the error that belongs to each step::
 
 and of a training job or a version::
 
-    request     InvalidField  Unauthenticated  Busy
+    request     InvalidField  Busy
     upload      MalformedRequest  InvalidField  NotReady
     look-up     NotFound
     transition  Conflict
+
+and of whoever asks::
+
+    key         Unauthenticated  Forbidden
+    rate        RateLimited
 """
 
 from typing import ClassVar, NamedTuple
@@ -33,7 +38,8 @@ class FieldError(NamedTuple):
 class Refusal(Exception):
     """A request that the service understood and will not fulfil.
 
-    `detail` says what was wrong and what would be right; `retry_after` is in seconds.
+    `detail` says what was wrong and what would be right; `retry_after` is in seconds. The first
+    line of each class says when it comes, to the readers of the OpenAPI document, too.
     """
 
     status: ClassVar[int]
@@ -48,48 +54,87 @@ class Refusal(Exception):
         self.errors = errors or []
         self.retry_after = retry_after
 
+    @classmethod
+    def summary(cls) -> str:
+        """Say when it comes."""
+        return (cls.__doc__ or cls.title).partition("\n")[0]
+
 
 class MalformedRequest(Refusal):
+    """The body cannot be read: it is no JSON object, or its form was cut off."""
+
     status, code, title = 400, "malformed_request", "The body cannot be read"
 
 
 class Unauthenticated(Refusal):
+    """A key is needed here, and none that is valid was sent."""
+
     status, code, title = 401, "unauthenticated", "A key is required"
 
 
+class Forbidden(Refusal):
+    """The key lacks the scope that is needed here."""
+
+    status, code, title = 403, "forbidden", "The key does not allow this"
+
+
 class NotFound(Refusal):
+    """There is no such job or version."""
+
     status, code, title = 404, "not_found", "There is no such thing"
 
 
 class Conflict(Refusal):
+    """The job or version is in another state, or was changed meanwhile."""
+
     status, code, title = 409, "conflict", "The present state does not allow this"
 
 
 class BodyTooLarge(Refusal):
+    """The body is larger than this service takes."""
+
     status, code, title = 413, "body_too_large", "The body is too large"
 
 
 class ImageTooLarge(Refusal):
+    """The image has more pixels than this service reads."""
+
     status, code, title = 413, "image_too_large", "The image has too many pixels"
 
 
 class NotAnImage(Refusal):
+    """No decoder takes the upload, or it is cut off."""
+
     status, code, title = 415, "not_an_image", "The upload is not an image"
 
 
 class InvalidField(Refusal):
+    """A value is not what it may be; `errors` names the field."""
+
     status, code, title = 422, "invalid_field", "A field is not valid"
 
 
 class BlankImage(Refusal):
+    """There is no ink in the image."""
+
     status, code, title = 422, "blank_image", "There is no ink in the image"
 
 
 class Busy(Refusal):
+    """As many wait as may wait; `Retry-After` says when to try again."""
+
     status, code, title = 429, "busy", "The queue is full"
 
 
+class RateLimited(Refusal):
+    """The key, or the address, asked more often than it may; see `Retry-After`."""
+
+    status, code, title = 429, "rate_limited", "Too many requests"
+
+
 class NotReady(Refusal):
+    """The service is loading or draining, or its disk or database is away."""
+
     status, code, title = 503, "not_ready", "The service is not ready"
 
 
@@ -100,4 +145,12 @@ class ClientGone(Refusal):
 
 
 class DeadlineExceeded(Refusal):
+    """There was no answer within the time that a prediction may take."""
+
     status, code, title = 504, "deadline_exceeded", "The answer took too long"
+
+
+class Defect(Refusal):
+    """This is a defect of the service. Its log tells more, under this request id."""
+
+    status, code, title = 500, "internal_error", "Internal error"

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from app import shown
 from app.settings import Settings
-from app.start import open_store
+from app.start import check_tracking, open_store
 from app.store import Store
 from app.tables import Job
 from app.train import job as jobs
@@ -27,8 +27,10 @@ POLL: Final = 0.2
 def train(settings: Settings, wanted: Hyperparameters, console: Console, *, follow: bool) -> bool:
     """Queue a job, and stay with it where `follow` says so. Says whether all went well.
 
-    Raises Busy.
+    Raises Busy, CannotStart.
     """
+    if follow:
+        check_tracking()
     with closing(open_store(settings)) as store:
         return _train(settings, store, wanted, console, follow=follow)
 

@@ -1,4 +1,4 @@
-"""Logging: one line an event, as text or as JSON, with the request it belongs to.
+"""Logging: one line an event, as text or as JSON, with the request or the job it belongs to.
 
 What enters: log records. What leaves: lines on standard error. This module does not know what is
 logged.
@@ -7,27 +7,50 @@ logged.
 import asyncio
 import json
 import logging
+import re
 import time
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 request_id: Final[ContextVar[str]] = ContextVar("request_id", default="-")
+job_id: Final[ContextVar[str | None]] = ContextVar("job_id", default=None)
 
+# What is known where a line is logged: names and values, for JSON.
+Known = Mapping[str, Any]
 
 ACCESS: Final = "app.access"
+AUDIT: Final = "app.audit"
 NO_NEWS: Final = "Exception in ASGI application"
+# When they tell all, they quote what clients send.
+TALKATIVE: Final = ("PIL", "python_multipart")
 
 
-def configure(level: str, form: str) -> None:
-    """Send everything that is logged in this process to standard error, in one form."""
+def configure(level: str, form: str, known: Callable[[], Known] = dict) -> None:
+    """Send everything that is logged in this process to standard error, in one form.
+
+    `known` gives what JSON lines tell beside, asked where each is logged.
+    """
     _leave_out_what_is_not_shown()
     handler = Lines()
-    handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    handler.setFormatter(JsonLines(known) if form == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
     # A defect is logged where it is answered: uvicorn would tell of it once more.
     logging.getLogger("uvicorn.error").addFilter(_is_news)
+
+
+def known(**fields: Any) -> dict[str, Known]:
+    """Give what is logged as `extra` so that a JSON line has these fields."""
+    return {"known": fields}
+
+
+def masked(text: str) -> str:
+    """Leave out the passwords in addresses."""
+    return re.sub(r"(//[^:/@\s]*:)[^@\s]*@", r"\1***@", text)
 
 
 def _leave_out_what_is_not_shown() -> None:
@@ -91,19 +114,29 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """The same fields as a JSON object."""
+    """The same fields as a JSON object, with what else is known."""
+
+    def __init__(self, known: Callable[[], Known]) -> None:
+        super().__init__()
+        self.known = known
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
             "time": _time(record),
             "level": record.levelname,
             "request_id": request_id.get(),
+            **self._known(record),
             "logger": record.name,
             "message": record.getMessage(),
         }
         if trace := _trace(self, record):
             fields["trace"] = trace[0]
         return json.dumps(fields)
+
+    def _known(self, record: logging.LogRecord) -> Known:
+        job = job_id.get()
+        told: Known = getattr(record, "known", {})
+        return {**({} if job is None else {"job_id": job}), **self.known(), **told}
 
 
 def _is_news(record: logging.LogRecord) -> bool:

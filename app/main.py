@@ -18,9 +18,11 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
-from app import ledger, logs
+from app import ledger, logs, tracing
 from app.api import (
+    cors,
     docs,
+    document,
     events,
     health,
     metrics,
@@ -38,17 +40,22 @@ from app.api import (
 from app.api.access import AccessLog
 from app.api.express import PATH as EXPRESS_PATH
 from app.api.express import Express
-from app.api.middleware import BodyLimit, RequestId
+from app.api.guard import Guard
+from app.api.middleware import BodyLimit, HeadAsGet, RequestId
 from app.api.scrape import Scrape
 from app.api.services import Services
 from app.ending import end_with_parent, noticing
+from app.keyring import Keyring
+from app.keys import Keys
 from app.net import pick_device
 from app.predict.live import Live
 from app.predict.predictor import Predictor
 from app.predict.review import Review
 from app.settings import Settings, read_settings
 from app.start import open_store, prepare
+from app.store import Store
 from app.tally import Tally
+from app.tracing import Tracing
 from app.train.feed import Feed
 from app.train.supervisor import Supervisor
 
@@ -69,36 +76,61 @@ class State(TypedDict):
 
 
 class App(FastAPI):
-    """FastAPI, with a request's id and line in the log around all of its layers."""
+    """FastAPI, with what browsers ask for, a request's id and its line in the log around all of its
+    layers.
+    """
 
-    def __init__(self, access_log: AccessLog, **options: Any) -> None:
-        super().__init__(**options)
-        self.access_log = access_log
+    def __init__(
+        self,
+        access_log: AccessLog,
+        traces: Tracing | None,
+        origins: list[str],
+        **options: Any,
+    ) -> None:
+        telemetry: Any = traces.of_requests() if traces else None
+        super().__init__(telemetry=telemetry, **options)
+        self.access_log, self.traces, self.origins = access_log, traces, origins
 
     def build_middleware_stack(self) -> ASGIApp:
-        return RequestId(super().build_middleware_stack(), self.access_log)
+        stack = cors.around(HeadAsGet(super().build_middleware_stack()), self.origins)
+        return RequestId(stack, self.access_log, self.traces)
+
+    def openapi(self) -> dict[str, Any]:
+        if not self.openapi_schema:
+            self.openapi_schema = document.complete(super().openapi())
+        return self.openapi_schema
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, traces: Tracing | None = None) -> FastAPI:
     """Build the app; without settings, from the environment. Raises SettingsError."""
     settings = settings or read_settings()
     logs.configure(settings.log_level, settings.log_format)
+    traces = traces or tracing.begin()
+    if traces:
+        logs.configure(settings.log_level, settings.log_format, traces.ids)
     tally = Tally()
     access_log = AccessLog(tally)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        async with _open(settings, tally) as services:
+        async with _open(settings, tally, traces) as services:
             state: State = {"services": services}
-            if settings.predict_route != EXPRESS_PATH:
+            # FastAPI makes the spans of requests, and the short way goes past it.
+            if settings.predict_route != EXPRESS_PATH and not traces:
                 state["express"] = Express(services, access_log)
             yield state
 
     app = App(
         access_log,
+        traces,
+        settings.origins,
         title="MyNet",
         version=version_of("mynet"),
         summary="POST a handwritten digit, get the digit; POST /train, get a better reader.",
+        description=document.DESCRIPTION,
+        license_info={"name": "MIT", "identifier": "MIT"},
+        openapi_tags=document.TAGS,
+        generate_unique_id_function=document.operation_id,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -113,7 +145,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
+async def _open(
+    settings: Settings, tally: Tally, traces: Tracing | None
+) -> AsyncIterator[Services]:
     # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
     torch.set_num_threads(1)
     threadpool_limits(1)
@@ -126,6 +160,7 @@ async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
         closing(open_store(settings)) as store,
         closing(Predictor(settings, live, tally)) as predictor,
     ):
+        guard = Guard(settings, _keyring(settings, store))
         others = ledger.of_worker(settings.tallies_dir)
         scrape = Scrape(predictor, registry, store, others)
         services = Services(
@@ -137,8 +172,13 @@ async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
             predictor,
             Review(live, settings.data_dir),
             scrape,
+            guard,
+            traces,
         )
-        tasks = [asyncio.create_task(live.watch()), asyncio.create_task(scrape.keep())]
+        watches = [live.watch(), scrape.keep()]
+        if guard.auth != "none":
+            watches.append(guard.keyring.watch())
+        tasks = [asyncio.create_task(each) for each in watches]
         supervisor = Supervisor(settings, store)
 
         def drain() -> None:
@@ -153,3 +193,12 @@ async def _open(settings: Settings, tally: Tally) -> AsyncIterator[Services]:
         for task in tasks:
             task.cancel()
         scrape.leave()
+        if traces:
+            traces.close()
+
+
+def _keyring(settings: Settings, store: Store) -> Keyring:
+    first = settings.admin_key.get_secret_value() if settings.admin_key else None
+    keyring = Keyring(Keys(store), first)
+    keyring.refresh()
+    return keyring

@@ -66,6 +66,8 @@ def check_weights(weights: object) -> dict[str, Tensor]:
     """
     if not isinstance(weights, Mapping):
         raise BadWeights(f"it holds a {type(weights).__name__}, not a state dict")
+    if not all(isinstance(name, str) for name in weights):
+        raise BadWeights("it has names that are no text")
     with torch.device("meta"):  # shapes without values, and without a draw from the random state
         expected = MyNet().state_dict()
     if set(weights) != set(expected):

@@ -48,6 +48,12 @@ class Exchange:
         self.body = b""
         self.started = time.perf_counter()
 
+    @property
+    def address(self) -> str:
+        """Say where the client is."""
+        client = self.connection.client
+        return client[0] if client else ""
+
     def is_gone(self) -> bool:
         """Say whether the client has hung up."""
         return self.connection.transport.is_closing()

@@ -5,18 +5,18 @@ routes.
 """
 
 import logging
-import re
 import socket
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import Final
 
 import uvicorn
 
 from app import ledger
+from app.logs import masked
 from app.net import BadDevice, pick_device
 from app.protocol import Protocol
 from app.settings import PREFIX, Settings
-from app.start import CannotStart, open_store, prepare
+from app.start import CannotStart, check_keys, check_tracking, open_store, prepare
 
 # Longer than predictions may take, shorter than the ten seconds that containers are given to end.
 GRACE: Final = 8
@@ -32,7 +32,9 @@ def run(settings: Settings) -> None:
     _check_port(settings)
     _check_device("DEVICE", settings.device)
     _check_device("TRAIN_DEVICE", settings.effective_train_device)
-    open_store(settings).close()
+    check_tracking()
+    with closing(open_store(settings)) as store:
+        check_keys(settings, store)
     prepare(settings)
     several = settings.workers > 1
     with ledger.kept_for_workers(settings.tallies_dir) if several else nullcontext():
@@ -76,6 +78,6 @@ def _check_device(name: str, device: str) -> None:
 
 def _shown(settings: Settings) -> str:
     values = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings}
-    masked = re.sub(r"(//[^:/@]*:)[^@]*@", r"\1***@", values[f"{PREFIX}DATABASE_URL"])
-    shown = values | {f"{PREFIX}DATABASE_URL": masked}
+    url = f"{PREFIX}DATABASE_URL"
+    shown = values | {url: masked(values[url])}
     return " ".join(f"{name}={value}" for name, value in shown.items())

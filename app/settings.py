@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -24,6 +24,8 @@ from app import vertex
 
 PREFIX: Final = "MYNET_"
 ROUTE: Final = r"^/[^{}?#\s]*$"
+ORIGIN: Final = r"https?://[^/\s*@]+"
+SECRETS: Final = ("admin_key",)
 # Options of the command line, which asks a service elsewhere, and no settings of a service.
 URL: Final = "MYNET_URL"
 API_KEY: Final = "MYNET_API_KEY"
@@ -64,9 +66,24 @@ class Settings(BaseSettings):
     checkpoint: Path | None = Field(
         None, description="`.safetensors` or `.pt` file that becomes a version and goes live"
     )
-    auth: Literal["none", "predict"] | None = Field(
+    auth: Literal["none", "predict", "keys"] | None = Field(
         None,
-        description="`none`: all open (unset: on loopback); `predict`: predictions and health",
+        description="open without a key: `none`: all (unset: on loopback); `predict`: predictions; "
+        "`keys`: health alone (unset: elsewhere)",
+    )
+    # Whoever gets settings handed on, as trainings do, has no use for it.
+    admin_key: SecretStr | None = Field(
+        None, exclude=True, description="a key for everything; `mynet keys create` makes others"
+    )
+    rate_limit: str | None = Field(
+        None,
+        description="requests per key, or per address without one, as `10/second;1000/hour`; "
+        "unset: off",
+    )
+    cors_origins: str | None = Field(
+        None,
+        description="origins whose pages may ask, as `https://a.org,https://b.org`, or `*`; "
+        "unset: none",
     )
     health_route: str | None = Field(
         None, pattern=ROUTE, description="one more path of `/health/ready`"
@@ -96,15 +113,30 @@ class Settings(BaseSettings):
     def _known_device(cls, value: str | None) -> str | None:
         return None if value is None else device_name(value)
 
-    @model_validator(mode="after")
-    def _locked_unless_opened(self) -> "Settings":
-        if self.auth is None and self.host not in LOOPBACK:
-            raise ValueError(
-                f"{PREFIX}HOST={self.host} listens beyond this machine, where anyone could train "
-                f"and swap versions: set {PREFIX}AUTH=predict (predictions and health alone) or "
-                f"{PREFIX}AUTH=none (everything open), or {PREFIX}HOST=127.0.0.1"
-            )
-        return self
+    @field_validator("admin_key")
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not re.fullmatch(r"[\x21-\x7e]{16,512}", value.get_secret_value()):
+            raise ValueError("must be 16 to 512 ASCII characters without spaces")
+        return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _known_notation(cls, value: str | None) -> str | None:
+        if value is not None:
+            from limits import parse_many  # takes a fifth of a second
+
+            if any(limit.amount < 1 or limit.get_expiry() < 1 for limit in parse_many(value)):
+                raise ValueError("must let at least one request pass")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _known_origins(cls, value: str | None) -> str | None:
+        for origin in (value or "*").split(","):
+            if origin.strip() != "*" and not re.fullmatch(ORIGIN, origin.strip()):
+                raise ValueError("must be * or origins like https://a.org, with commas between")
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -120,8 +152,12 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, platform
 
     @property
-    def open_to_changes(self) -> bool:
-        return self.auth != "predict"
+    def effective_auth(self) -> Literal["none", "predict", "keys"]:
+        return self.auth or ("none" if self.host in LOOPBACK else "keys")
+
+    @property
+    def origins(self) -> list[str]:
+        return [origin.strip() for origin in (self.cors_origins or "").split(",") if origin]
 
     @property
     def models_dir(self) -> Path:
@@ -200,4 +236,5 @@ def _in_words(error: Mapping[str, object]) -> str:
     variable = vertex.VARIABLES.get(field, "")
     if error["input"] != os.environ.get(variable):
         variable = f"{PREFIX}{field.upper()}"
-    return f"{variable}={error['input']!s}: {message}"
+    shown = "***" if field in SECRETS else error["input"]
+    return f"{variable}={shown!s}: {message}"

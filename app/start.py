@@ -17,10 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import checkpoint
 from app.checkpoint import BadCheckpoint
 from app.errors import Conflict, Refusal
+from app.keys import Keys
 from app.net import BadDevice
 from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
+from app.train import tracker
 from app.train.admit import Candidate, admit, sweep_uploads
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,34 @@ def open_store(settings: Settings) -> Store:
         raise _unusable(settings, error) from error
     except (SQLAlchemyError, ImportError) as error:
         raise CannotStart(f"MYNET_DATABASE_URL cannot be used: {error}") from error
+
+
+def check_tracking() -> None:
+    """Raises CannotStart where jobs are to be told to MLflow, and it is not installed."""
+    if tracker.is_wanted() and not tracker.is_there():
+        raise CannotStart(
+            f"{tracker.URI} is set, and MLflow is not installed: pip install '.[mlflow]', "
+            "or leave the variable unset."
+        )
+
+
+def check_keys(settings: Settings, store: Store) -> None:
+    """Refuse to listen beyond this machine where nobody said what is open. Raises CannotStart."""
+    first = settings.admin_key is not None
+    if settings.effective_auth == "none":
+        if first:
+            log.warning("MYNET_ADMIN_KEY is of no use: all is open by MYNET_AUTH=none")
+        return
+    if first or Keys(store).valid():
+        return
+    if settings.auth is None:
+        raise CannotStart(
+            f"MYNET_HOST={settings.host} listens beyond this machine, where a key is needed, and "
+            "there is none: set MYNET_ADMIN_KEY, or make one with `mynet keys create`; or say "
+            "MYNET_AUTH=predict (predictions and health are open) or MYNET_AUTH=none (everything "
+            "is); or set MYNET_HOST=127.0.0.1"
+        )
+    log.warning("there is no key yet: set MYNET_ADMIN_KEY, or make one with `mynet keys create`")
 
 
 def prepare(settings: Settings) -> Registry:

@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import NotReady
 from app.reserve import Reserve
-from app.tables import Base, Event, Job, Lease, now
+from app.tables import Base, Event, Job, Lease, Trace, now
 
 ResultT = TypeVar("ResultT")
 PRAGMAS: Final = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
@@ -66,8 +66,8 @@ class Store:
     def close(self) -> None:
         self.engine.dispose()
 
-    def add_job(self, job: Job, first: Event, *, most: int) -> Job | None:
-        """Keep a new job with its first event; None where `most` jobs are in its state already.
+    def add_job(self, job: Job, *rows: Event | Trace, most: int) -> Job | None:
+        """Keep a new job with its first rows; None where `most` jobs are in its state already.
 
         Gives the job that has the same idempotency key, where there is one.
         """
@@ -78,7 +78,7 @@ class Store:
                     return None
                 session.add(job)
                 session.flush()
-                session.add(first)
+                session.add_all(rows)
             return job
         except IntegrityError:
             if job.idempotency_key and (known := self.job_by_key(job.idempotency_key)):
@@ -88,6 +88,12 @@ class Store:
     def job(self, job_id: str) -> Job | None:
         with self._read() as session:
             return session.scalar(select(Job).where(Job.id == job_id))
+
+    def trail(self, job_id: str) -> dict[str, str]:
+        """Give what goes on with a job's trace; nothing where it was queued without one."""
+        with self._read() as session:
+            trace = session.get(Trace, job_id)
+        return trace.trail if trace else {}
 
     def job_by_key(self, key: str) -> Job | None:
         with self._read() as session:
@@ -104,6 +110,12 @@ class Store:
             query = query.where(Job.number < before)
         with self._read() as session:
             return session.scalars(query).all()
+
+    def jobs_after(self, number: int, limit: int = 100) -> Sequence[Job]:
+        """List the jobs that came after this one, oldest first."""
+        later = select(Job).where(Job.number > number).order_by(Job.number).limit(limit)
+        with self._read() as session:
+            return session.scalars(later).all()
 
     def count_jobs(self) -> dict[str, int]:
         """Count jobs by their state."""

@@ -1,4 +1,4 @@
-"""The tables: jobs, their events, and the lease of the one supervisor.
+"""The tables: jobs, their events and traces, the lease of the one supervisor, and keys.
 
 What enters and leaves are rows. This module does not know which database holds them, nor which
 changes make sense.
@@ -10,6 +10,9 @@ from typing import Any
 from sqlalchemy import JSON, DateTime, Dialect, ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+# What goes on with a trace in another process, where there is one.
+Trail = dict[str, str] | None
 
 
 def now() -> datetime:
@@ -68,6 +71,15 @@ class Event(Base):
     data: Mapped[dict[str, Any]]
 
 
+class Trace(Base):
+    """The trace of the request that queued a job, as it travels between processes."""
+
+    __tablename__ = "traces"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    trail: Mapped[dict[str, Any]]
+
+
 class Lease(Base):
     """One row: who supervises, and until when unless it is renewed."""
 
@@ -76,3 +88,17 @@ class Lease(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     holder: Mapped[str]
     expires_at: Mapped[datetime]
+
+
+class Key(Base):
+    """What opens the service to somebody; of the key itself there is only a digest."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    digest: Mapped[str]
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]

@@ -27,7 +27,7 @@ DATA = ROOT / "data"
 @pytest.fixture(autouse=True, scope="session")
 def plain_environment() -> None:
     """Settings of whoever runs the tests must not reach them, nor more threads than CI has."""
-    for name in [name for name in os.environ if name.startswith("MYNET_")]:
+    for name in [name for name in os.environ if name.startswith(("MYNET_", "OTEL_", "MLFLOW_"))]:
         del os.environ[name]
     torch.set_num_threads(1)
 

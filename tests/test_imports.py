@@ -9,7 +9,16 @@ import pytest
 
 from tests.conftest import ROOT
 
-LEAVES = ["errors.py", "net.py", "durable.py", "card.py", "logs.py", "tally.py", "ledger.py"]
+LEAVES = [
+    "errors.py",
+    "net.py",
+    "durable.py",
+    "card.py",
+    "logs.py",
+    "tally.py",
+    "ledger.py",
+    "scope.py",
+]
 FILES = sorted((ROOT / "app").rglob("*.py"))
 
 
@@ -38,12 +47,19 @@ def uses(package: str) -> set[str]:
         ("fastapi", ("main.py", "api/")),
         ("starlette", ("main.py", "api/")),
         ("torchvision", ("train/data.py",)),
-        ("sqlalchemy", ("store.py", "tables.py", "start.py", "train/job.py")),
+        ("sqlalchemy", ("store.py", "tables.py", "keys.py", "start.py", "train/job.py")),
         ("cv2", ("image/", "train/drawn/")),
         ("uvicorn", ("server.py", "protocol.py", "patience.py")),
-        ("typer", ("cli.py",)),
+        ("typer", ("cli.py", "cli_keys.py", "terminal.py")),
+        ("limits", ("rates.py", "settings.py")),
+        ("app.rates", ("api/guard.py",)),
         ("prometheus_client", ("api/",)),
         ("onnx", ("onnx_export.py",)),
+        ("opentelemetry", ("spans.py",)),
+        ("app.spans", ("tracing.py",)),
+        ("mlflow", ("train/runs.py",)),
+        ("app.train.runs", ("train/track.py",)),
+        ("app.train.track", ()),
         ("mynet_client", ("remote.py", "cli.py")),
         ("app.remote", ("cli.py",)),
         ("app.onnx_export", ("export.py",)),
@@ -65,9 +81,17 @@ def test_leaves_import_nothing_of_ours(leaf):
 
 
 def test_the_server_does_not_load_what_only_some_requests_need():
-    code = "import sys, app.main, app.server; print({'torchvision', 'onnx'} & {*sys.modules})"
+    heavy = {"torchvision", "onnx", "limits"}
+    code = f"import sys, app.main, app.server; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_who_tells_mlflow_does_not_load_torch():
+    pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
+    code = "import sys, app.train.track; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_help_does_not_load_torch():

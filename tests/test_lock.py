@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
-LOCKS = ("default", "without-torch")
+LOCKS = ("default", "without-torch", "with-extras")
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ; .*?)? \\$")
 OF_TORCH = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
 
@@ -27,6 +27,12 @@ def wanted():
         project = tomllib.loads((folder / "pyproject.toml").read_text())
         for each in (*project["project"]["dependencies"], *project["build-system"]["requires"]):
             yield Requirement(each)
+
+
+def extras():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = project["optional-dependencies"]
+    return [Requirement(each) for name in ("otel", "mlflow") for each in named[name]]
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -49,7 +55,14 @@ def test_what_is_asked_for_is_pinned(requirement):
             assert all(requirement.specifier.contains(each) for each in versions)
 
 
-def test_without_torch_is_the_rest():
-    whole, rest = map(pins, LOCKS)
+@pytest.mark.parametrize("requirement", extras(), ids=str)
+def test_extras_are_pinned(requirement):
+    versions = pins("with-extras")[requirement.name]
+    assert all(requirement.specifier.contains(each) for each in versions)
+
+
+def test_the_locks_agree():
+    whole, rest, extras = map(pins, LOCKS)
     assert {name for name in whole if not OF_TORCH.fullmatch(name)} == set(rest)
-    assert all(whole[name] == versions for name, versions in rest.items())
+    assert set(rest) < set(extras)
+    assert all(whole[name] == extras[name] == versions for name, versions in rest.items())

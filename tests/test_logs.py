@@ -47,6 +47,35 @@ def test_json_is_one_object_an_event(capsys):
     assert "ValueError: broken" in failed["trace"]
 
 
+def test_json_tells_what_is_known_of_a_line(capsys):
+    logs.configure("info", "json", lambda: {"trace_id": "t", "span_id": "s"})
+    log = logging.getLogger("app.test")
+    log.info("plain")
+    job = logs.job_id.set("j-1")
+    log.info("of this job")
+    log.info("of a span of its own", extra=logs.known(version=3, span_id="other"))
+    logs.job_id.reset(job)
+    log.info("of another", extra=logs.known(job_id="j-2"))
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    names = ("job_id", "version", "trace_id", "span_id")
+    assert [tuple(line.get(name) for name in names) for line in told] == [
+        (None, None, "t", "s"),
+        ("j-1", None, "t", "s"),
+        ("j-1", 3, "t", "other"),
+        ("j-2", None, "t", "s"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("level", "least"), [("debug", "info"), ("info", "info"), ("warning", "warning")]
+)
+def test_no_level_lets_libraries_quote_uploads(level, least):
+    logs.configure(level, "text")
+    for name in ("PIL.TiffImagePlugin", "python_multipart.multipart"):
+        effective = logging.getLogger(name).getEffectiveLevel()
+        assert effective == logging.getLevelNamesMapping()[least.upper()]
+
+
 class Broken:
     def write(self, _):
         raise OSError(28, "No space left on device")
@@ -100,3 +129,8 @@ def test_requests_that_are_answered_together_keep_their_ids(capsys, form):
     else:
         ids = [(line.split()[2], line.split()[5]) for line in lines]
     assert ids == [(f"id-{number}", f"/id-{number}") for number in range(5)]
+
+
+def test_passwords_in_addresses_are_left_out():
+    text = "postgresql://me:secret@there/db: no answer, http://there:5000/a is fine"
+    assert logs.masked(text) == text.replace("secret", "***")

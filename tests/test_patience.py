@@ -91,7 +91,7 @@ def test_who_is_slow_but_not_too_slow_is_answered(client, path, mnist):
         connection.sendall(BODY.replace(b"1000", b"%d" % len(image)) % path.encode())
         for at in range(0, len(image), 100):
             connection.sendall(image[at : at + 100])
-            assert not comes_true(lambda: connection.fileno() < 0, within=0.2)
+            assert not comes_true(lambda: connection.fileno() < 0, seconds=0.2)
         assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
 

@@ -1,6 +1,8 @@
 import pytest
 
-from app.settings import SettingsError, available_cores, read_settings
+from app import server
+from app.settings import Settings, SettingsError, available_cores, read_settings
+from app.train.assignment import Assignment
 
 
 @pytest.fixture(autouse=True)
@@ -11,7 +13,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 def test_the_defaults_serve_on_loopback_with_everything_open():
     settings = read_settings()
-    assert (settings.host, settings.port, settings.open_to_changes) == ("127.0.0.1", 8000, True)
+    assert (settings.host, settings.port, settings.effective_auth) == ("127.0.0.1", 8000, "none")
     assert settings.effective_database_url == "sqlite:///var/mynet.db"
 
 
@@ -28,7 +30,12 @@ def test_the_environment_wins_over_env_file(tmp_path, monkeypatch):
         ("MYNET_PORT", "70000", "MYNET_PORT=70000: .*65535"),
         ("MYNET_DEVICE", "gpu", "MYNET_DEVICE=gpu: must be auto, cpu, cuda"),
         ("MYNET_TRAIN_DEVICE", "cuda:x", "MYNET_TRAIN_DEVICE=cuda:x"),
-        ("MYNET_AUTH", "keys", "'none' or 'predict'"),
+        ("MYNET_AUTH", "key", "MYNET_AUTH=key: .*'none', 'predict' or 'keys'"),
+        ("MYNET_RATE_LIMIT", "often", "MYNET_RATE_LIMIT=often: .*parse"),
+        ("MYNET_RATE_LIMIT", "0/second", "MYNET_RATE_LIMIT=0/second: must let"),
+        ("MYNET_RATE_LIMIT", "1/fortnight", "MYNET_RATE_LIMIT=1/fortnight: "),
+        ("MYNET_CORS_ORIGINS", "a.org", "MYNET_CORS_ORIGINS=a.org: must be"),
+        ("MYNET_CORS_ORIGINS", "https://a.org/", "MYNET_CORS_ORIGINS=.*: must be"),
         ("MYNET_PROT", "1", "MYNET_PROT is not a setting.*MYNET_PORT"),
         ("mynet_zzz", "1", "mynet_zzz is not a setting"),
     ],
@@ -57,12 +64,48 @@ def test_an_env_file_that_is_no_text_is_told(tmp_path):
         read_settings()
 
 
-def test_beyond_loopback_somebody_must_say_what_is_open(monkeypatch):
-    monkeypatch.setenv("MYNET_HOST", "0.0.0.0")
-    with pytest.raises(SettingsError, match=r"MYNET_HOST=0\.0\.0\.0.*MYNET_AUTH=predict"):
+@pytest.mark.parametrize(
+    ("host", "auth", "effective"),
+    [
+        ("127.0.0.1", None, "none"),
+        ("localhost", None, "none"),
+        ("::1", None, "none"),
+        ("0.0.0.0", None, "keys"),
+        ("0.0.0.0", "predict", "predict"),
+        ("127.0.0.1", "keys", "keys"),
+    ],
+)
+def test_beyond_loopback_keys_are_needed_unless_something_else_is_said(host, auth, effective):
+    assert Settings(host=host, auth=auth).effective_auth == effective
+
+
+@pytest.mark.parametrize(
+    "key", ["short-sesame", "open sesame open sesame", "öpen-sesame-open-sesame"]
+)
+def test_a_bad_admin_key_is_told_without_it(monkeypatch, key):
+    monkeypatch.setenv("MYNET_ADMIN_KEY", key)
+    with pytest.raises(SettingsError, match=r"MYNET_ADMIN_KEY=\*\*\*: must be 16 to 512") as told:
         read_settings()
-    monkeypatch.setenv("MYNET_AUTH", "predict")
-    assert not read_settings().open_to_changes
+    assert "sesame" not in str(told.value)
+
+
+def test_the_admin_key_is_neither_shown_nor_handed_on(monkeypatch):
+    monkeypatch.setenv("MYNET_ADMIN_KEY", "open-sesame-open-sesame")
+    settings = read_settings()
+    assert settings.admin_key.get_secret_value() == "open-sesame-open-sesame"
+    assert "MYNET_ADMIN_KEY=**********" in server._shown(settings)
+    for text in (server._shown(settings), repr(settings), settings.model_dump_json()):
+        assert "sesame" not in text
+    monkeypatch.delenv("MYNET_ADMIN_KEY")
+    assignment = Assignment(settings=settings, job_id="x", attempt=1)
+    received = Assignment.model_validate_json(assignment.model_dump_json()).settings
+    assert received == settings.model_copy(update={"admin_key": None})
+
+
+def test_origins_are_a_list(monkeypatch):
+    assert read_settings().origins == []
+    monkeypatch.setenv("MYNET_CORS_ORIGINS", "https://a.org, http://localhost:3000")
+    assert read_settings().origins == ["https://a.org", "http://localhost:3000"]
 
 
 def test_training_leaves_a_core_to_predictions(monkeypatch):

@@ -2,14 +2,26 @@ import sys
 
 import pytest
 import torch
+from pydantic import SecretStr
+from rich.console import Console
 from starlette.testclient import TestClient
 
-from app import checkpoint
+from app import checkpoint, follow, server
+from app.keys import Keys
 from app.main import create_app
 from app.net import MyNet
 from app.registry import CURRENT, SHIPPED, Registry
-from app.start import CannotStart, open_registry, open_store, prepare
+from app.scope import Scope
+from app.start import (
+    CannotStart,
+    check_keys,
+    check_tracking,
+    open_registry,
+    open_store,
+    prepare,
+)
 from app.train import admit
+from app.train.hyperparameters import Hyperparameters
 
 
 @pytest.fixture
@@ -120,3 +132,46 @@ def test_what_a_killed_service_left_of_uploads_is_swept(settings):
 def test_a_database_url_that_cannot_be_used_is_named(settings, url):
     with pytest.raises(CannotStart, match="MYNET_DATABASE_URL cannot be used"):
         open_store(settings.model_copy(update={"database_url": url}))
+
+
+def test_tracking_that_is_not_installed_is_refused_in_words(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    check_tracking()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    words = r"MLFLOW_TRACKING_URI is set.*pip install '\.\[mlflow\]'"
+    with pytest.raises(CannotStart, match=words):
+        server.run(settings.model_copy(update={"port": 0}))
+    with pytest.raises(CannotStart, match=words):
+        follow.train(settings, Hyperparameters(), Console(), follow=True)
+    assert not settings.state_dir.exists(), "nothing was changed"
+
+
+FIRST = {"admin_key": SecretStr("the-first-key-of-all")}
+EVERYWHERE = {"host": "0.0.0.0"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        (FIRST, "MYNET_ADMIN_KEY is of no use"),
+        (EVERYWHERE | FIRST, ""),
+        (EVERYWHERE | {"auth": "none"}, ""),
+        (EVERYWHERE | {"auth": "predict"}, "there is no key yet"),
+        (EVERYWHERE | {"auth": "keys"}, "there is no key yet"),
+    ],
+)
+def test_what_was_said_to_be_open_starts(settings, store, caplog, changes, said):
+    check_keys(settings.model_copy(update=changes), store)
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.text)
+
+
+def test_beyond_this_machine_nothing_starts_without_a_key(settings, store):
+    settings = settings.model_copy(update=EVERYWHERE)
+    keys = Keys(store)
+    keys.create("old", [Scope.ADMIN], days=-1)
+    with pytest.raises(CannotStart, match=r"MYNET_HOST=0\.0\.0\.0 .* set MYNET_ADMIN_KEY"):
+        check_keys(settings, store)
+    keys.create("new", [Scope.PREDICT])
+    check_keys(settings, store)

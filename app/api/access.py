@@ -10,12 +10,16 @@ import random
 import re
 import time
 from collections.abc import Iterable
+from contextvars import Context
 from typing import Final
 
 from app import logs
 from app.tally import Route, Tally
 
 HEADER: Final = b"x-request-id"
+# Of the scope: what the route came to know of the request, for its line.
+KNOWN: Final = "mynet.known"
+NOTHING: Final[logs.Known] = {}
 ACCEPTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 log = logging.getLogger(logs.ACCESS)
 
@@ -35,20 +39,29 @@ class AccessLog:
 
     def __init__(self, tally: Tally | None = None) -> None:
         self.tally = tally or Tally()
-        self._answered: list[tuple[str, Route, str, str, int, float]] = []
+        self._answered: list[tuple[str, Route, str, str, int, float, logs.Known]] = []
+        self._context = Context()  # not that of the first request of a turn
 
     def add(
-        self, request_id: str, route: Route, method: str, path: str, status: int, started: float
+        self,
+        request_id: str,
+        route: Route,
+        method: str,
+        path: str,
+        status: int,
+        started: float,
+        known: logs.Known = NOTHING,
     ) -> None:
         """Take one answer; `started` is of `time.perf_counter`."""
         seconds = time.perf_counter() - started
-        self._answered.append((request_id, route, method, path, status, seconds))
+        self._answered.append((request_id, route, method, path, status, seconds, known))
         if len(self._answered) == 1:
-            asyncio.get_running_loop().call_soon(self._log)
+            asyncio.get_running_loop().call_soon(self._log, context=self._context)
 
     def _log(self) -> None:
         answered, self._answered = self._answered, []
-        for request_id, route, method, path, status, seconds in answered:
+        for request_id, route, method, path, status, seconds, known in answered:
             logs.request_id.set(request_id)
-            log.info("%s %s %d %.1f ms", method, path, status, 1000 * seconds)
+            milliseconds = 1000 * seconds
+            log.info("%s %s %d %.1f ms", method, path, status, milliseconds, extra={"known": known})
             self.tally.request(route, status, seconds)

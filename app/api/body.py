@@ -9,7 +9,7 @@ import binascii
 from typing import Any, Final, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.form import read_form
 from app.api.problems import invalid
@@ -25,7 +25,10 @@ class ImageBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    image: str
+    image: str = Field(
+        description="base64, or a `data:` URL of it",
+        json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/*"},
+    )
 
 
 async def read_image(request: Request) -> bytes:
@@ -63,9 +66,13 @@ def multipart(field: str, schema: dict[str, Any] = FILE) -> dict[str, Any]:
 
 
 def documented(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
-    """Describe a body that `read_json` reads, for the OpenAPI document."""
-    content = {"application/json": {"schema": model.model_json_schema()}}
-    return {"requestBody": {"required": required, "content": content}}
+    """Describe a JSON body that a route reads itself, for the OpenAPI document."""
+    return {"requestBody": {"required": required, "content": as_json(model)}}
+
+
+def as_json(model: type[BaseModel]) -> dict[str, Any]:
+    """Describe a JSON body; the document has the schemas of `examples.READ_BY_ROUTES`."""
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
 
 
 async def read_json(request: Request, model: type[ModelT]) -> ModelT:
@@ -117,7 +124,7 @@ async def _files(request: Request, field: str, most: int) -> list[bytes]:
     parts = [part for part in form if part.name == field]
     if not parts:
         sent = ", ".join(sorted({part.name for part in form})) or "none"
-        raise _invalid_field(field, f"is missing; the fields sent are: {sent}")
+        raise _invalid_field(field, f"is missing; the fields sent are: {sent:.300}")
     if len(parts) > most:
         raise _invalid_field(field, f"was sent {len(parts)} times, and may be {most} times")
     if not all(part.is_file for part in parts):

@@ -7,36 +7,55 @@ the HTML standard (html.spec.whatwg.org, 9.2). This module does not know how eve
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
-from app.api import problems, schemas
-from app.api.services import UNBUFFERED, Limit, MayChange, Services, ServicesDep
+from app.api import schemas
+from app.api.examples import HAPPENED
+from app.api.refusals import GUARD, Responses, bad, documented
+from app.api.services import UNBUFFERED, Limit, MayTrain, Services, ServicesDep
+from app.errors import NotFound, NotReady
 from app.tables import Event
 from app.train import job as jobs
 
 router = APIRouter(
-    prefix="/train", tags=["train"], responses=problems.DOCUMENTED, dependencies=[MayChange]
+    prefix="/train",
+    tags=["train"],
+    responses=documented(*GUARD, NotReady),
+    dependencies=[MayTrain],
 )
 
 STREAM: Final = "text/event-stream"
-STREAMED: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {STREAM: {"schema": {"type": "string"}}}},
+ENDLESS: Final = """\
+One of the server-sent events that come. A comment, `: heartbeat`, comes every 15 s where nothing
+happens. The stream ends after the last `status`: `succeeded`, `failed` or `cancelled`."""
+SPOKEN: Final = {
+    each["event"]: {"value": {**each, "id": str(number), "data": json.dumps(each["data"])}}
+    for number, each in enumerate(HAPPENED, 1)
+}
+EVENT: Final = {"$ref": "#/components/schemas/Streamed", "description": ENDLESS}
+STREAMED: Final[Responses] = {
+    200: {"content": {STREAM: {"schema": EVENT, "examples": SPOKEN}}},
     204: {"description": "The job has ended, and the last event was seen: do not connect again"},
 }
 # Milliseconds: by then the process that ends has let go of its port, and another may have it.
 RECONNECT: Final = 2000
 LARGEST: Final = 2**63 - 1
+LastSeen = Annotated[
+    int | None, Header(ge=0, le=LARGEST, description="as `after`; browsers send it by themselves")
+]
 Number = Annotated[int, Query(ge=0, le=LARGEST, description="id of the last event seen")]
 
 
 @router.get(
     "/{job_id}/events",
     summary="Follow a job",
-    responses=STREAMED,
+    operation_id="get_job_events",
+    responses=STREAMED
+    | documented(NotFound, bad("after", "Input should be greater than or equal to 0")),
     response_model=schemas.Events,
 )
 async def events(
@@ -45,7 +64,7 @@ async def events(
     services: ServicesDep,
     after: Number = 0,
     limit: Limit = 1000,
-    last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST)] = None,
+    last_event_id: LastSeen = None,
 ) -> Response | schemas.Events:
     """Pages for `Accept: application/json`; else the events from `after` on, as they come.
 
@@ -55,8 +74,8 @@ async def events(
     if not _wants_stream(request.headers.get("accept", "")):
         await asyncio.to_thread(jobs.get, services.store, job_id)
         found = await asyncio.to_thread(services.store.events, job_id, after, limit=limit + 1)
-        data = [schemas.Event.model_validate(each) for each in found[:limit]]
-        return schemas.Events(data=data, has_more=len(found) > limit)
+        page = {"data": found[:limit], "has_more": len(found) > limit}
+        return schemas.Events.model_validate(page)
     seen = after if last_event_id is None else last_event_id
     if await services.feed.is_over(job_id, seen):
         return Response(status_code=204)  # an EventSource connects again on anything else

@@ -17,13 +17,15 @@ from pydantic_core import to_json
 
 from app import logs
 from app.api import problems
-from app.api.access import HEADER, AccessLog, id_of
+from app.api.access import HEADER, NOTHING, AccessLog, id_of
 from app.api.form import only_file
+from app.api.guard import FORWARDED
 from app.api.predict import fields
 from app.api.services import Services
 from app.errors import MalformedRequest, Refusal
 from app.predict.batcher import Outcome, Predicted
 from app.protocol import Exchange, Headers
+from app.scope import Scope
 from app.tally import Route
 
 PATH: Final = "/predict"
@@ -40,6 +42,13 @@ class Express:
     def __init__(self, services: Services, access_log: AccessLog) -> None:
         self.predictor, self.access_log = services.predictor, access_log
         self.largest = min(services.settings.max_body_bytes, LARGEST)
+        guard = services.guard
+        self.guard = None if guard.passes_predictions else guard
+        # Answers to a page elsewhere want headers, and who is behind a proxy is for uvicorn to say.
+        self.for_the_app = {
+            *((b"origin",) if services.settings.origins else ()),
+            *((FORWARDED,) if guard.rates else ()),
+        }
         self._slow: set[asyncio.Task[None]] = set()
 
     def takes(self, method: bytes, target: bytes, headers: Headers) -> bool:
@@ -53,7 +62,11 @@ class Express:
             elif name == b"content-type":
                 kinds += 1
         return (
-            kinds < 2 and length.isdigit() and len(length) < DIGITS and int(length) <= self.largest
+            kinds < 2
+            and length.isdigit()
+            and len(length) < DIGITS
+            and int(length) <= self.largest
+            and not (self.for_the_app and any(name in self.for_the_app for name, _ in headers))
         )
 
     def begin(self, exchange: Exchange) -> bool:
@@ -68,6 +81,9 @@ class Express:
         request_id = id_of(exchange.headers)
         tell = partial(self._tell, exchange, request_id, upload)
         try:
+            if self.guard is not None:
+                key = self.guard.who(exchange.headers)
+                self.guard.admit(key, exchange.address, Scope.PREDICT)
             self.predictor.predict_soon(upload, tell, exchange.is_gone)
         except Refusal as refusal:
             tell(refusal)
@@ -84,11 +100,13 @@ class Express:
             content = to_json(fields(outcome.answer))
             length = b"content-length", b"%d" % len(content)
             status, headers = 200, [JSON, length, (HEADER, request_id)]
+            known: logs.Known = {"version": outcome.answer.version}
         else:
             problem = problems.answer("POST", PATH, outcome)
             status, headers, content = problem.status_code, problem.raw_headers, bytes(problem.body)
+            known = NOTHING
         exchange.respond(status, headers, content)
-        self.access_log.add(shown_id, ROUTE, *ROUTE, status, exchange.started)
+        self.access_log.add(shown_id, ROUTE, *ROUTE, status, exchange.started, known)
 
     async def _predict(self, exchange: Exchange, request_id: bytes, upload: bytes) -> None:
         try:

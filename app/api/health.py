@@ -8,11 +8,11 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from app.api import problems
+from app.api.refusals import documented
 from app.api.services import ServicesDep
 from app.errors import NotReady
 
-router = APIRouter(prefix="/health", tags=["health"], responses=problems.DOCUMENTED)
+router = APIRouter(prefix="/health", tags=["health"])
 
 
 class Alive(BaseModel):
@@ -28,15 +28,23 @@ class Ready(BaseModel):
     )
 
 
-@router.head("/live", include_in_schema=False)
-@router.get("/live", summary="Say that the process turns")
+@router.get(
+    "/live",
+    summary="Say that the process turns",
+    operation_id="get_live",
+    responses=documented(),
+)
 async def live() -> Alive:
     """Fails only where the process should be ended."""
     return Alive()
 
 
-@router.head("/ready", include_in_schema=False)
-@router.get("/ready", summary="Say whether to send requests here")
+@router.get(
+    "/ready",
+    summary="Say whether to send requests here",
+    operation_id="get_ready",
+    responses=documented(NotReady),
+)
 async def ready(services: ServicesDep) -> Ready:
     """A model is loaded and warmed up, and the service is not draining."""
     if services.draining.is_set():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fastapi import Request
 
-from app.api.services import Services, is_gone
+from app.api.services import Services, is_gone, note
 from app.errors import Refusal
 from app.predict.model import Answer
 from app.predict.seen import Seen
@@ -21,9 +21,13 @@ async def answer_all(
 
     Raises as `Predictor.predict_batch`, and what is wrong with the first image that is refused.
     """
-    predicted, _ = await services.predictor.predict_batch(
-        images, version, is_gone=is_gone(request.scope)
-    )
+    gone = is_gone(request.scope)
+    if len(images) == 1:  # it goes together with what others send at the same moment
+        answer = (await services.predictor.predict(images[0], version, is_gone=gone)).answer
+        note(request, services, version=answer.version)
+        return [answer]
+    predicted, answered_by = await services.predictor.predict_batch(images, version, is_gone=gone)
+    note(request, services, version=answered_by)
     answers = []
     for number, each in enumerate(predicted):
         if isinstance(each, Refusal):

@@ -5,19 +5,42 @@ module does not know what they tell.
 """
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client.exposition import choose_encoder
 
-from app.api import problems
-from app.api.services import ServicesDep
+from app.api.refusals import GUARD, Responses, documented
+from app.api.services import MayAsk, ServicesDep
 
-router = APIRouter(tags=["health"], responses=problems.DOCUMENTED)
+router = APIRouter(tags=["health"])
+
+# As Prometheus' text format looks; OpenMetrics' is much the same.
+TEXT: Final = """\
+# HELP mynet_model_info The live version.
+# TYPE mynet_model_info gauge
+mynet_model_info{version="2"} 1.0
+"""
+OPEN_METRICS: Final = "application/openmetrics-text"
+ANSWERS: Final[Responses] = {
+    200: {
+        "content": {
+            "text/plain": {"example": TEXT},
+            OPEN_METRICS: {"schema": {"type": "string"}, "example": f"{TEXT}# EOF\n"},
+        }
+    }
+}
 
 
-@router.get("/metrics", summary="Give metrics to Prometheus", response_class=PlainTextResponse)
+@router.get(
+    "/metrics",
+    summary="Give metrics to Prometheus",
+    operation_id="get_metrics",
+    response_class=PlainTextResponse,
+    responses=documented(*GUARD) | ANSWERS,
+    dependencies=[MayAsk],
+)
 async def metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") -> Response:
     """In Prometheus' text format, or as OpenMetrics where the client prefers that.
 

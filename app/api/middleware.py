@@ -3,6 +3,7 @@
 What enters and leaves: ASGI. This module does not know of routes.
 """
 
+import asyncio
 import time
 from typing import Final
 
@@ -10,9 +11,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import logs
-from app.api.access import HEADER, AccessLog, id_of
+from app.api import audit
+from app.api.access import HEADER, KNOWN, AccessLog, id_of
 from app.errors import BodyTooLarge
 from app.tally import Route
+from app.tracing import Tracing
 
 DIGITS: Final = 20  # of a length that can be meant
 METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -22,8 +25,8 @@ OTHER: Final = "other"
 class RequestId:
     """Takes the request's id or draws one, answers with it, and logs one line a request."""
 
-    def __init__(self, app: ASGIApp, access_log: AccessLog) -> None:
-        self.app, self.access_log = app, access_log
+    def __init__(self, app: ASGIApp, access_log: AccessLog, tracing: Tracing | None = None) -> None:
+        self.app, self.access_log, self.tracing = app, access_log, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -31,6 +34,8 @@ class RequestId:
             return
         request_id = id_of(scope["headers"])
         logs.request_id.set(request_id.decode())
+        if self.tracing:
+            self.tracing.know({"request_id": request_id.decode()})
         status, started = 500, time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
@@ -44,8 +49,16 @@ class RequestId:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
+            audit.tell(scope, status)
             asked = scope["method"], scope["path"]
-            self.access_log.add(request_id.decode(), _route(scope), *asked, status, started)
+            known = self._known(scope)
+            self.access_log.add(request_id.decode(), _route(scope), *asked, status, started, known)
+
+    def _known(self, scope: Scope) -> logs.Known:
+        path = scope.get("path_params", {})
+        known = {"job_id": path["job_id"]} if "job_id" in path else {}
+        spans = self.tracing.ids() if self.tracing else {}
+        return {**known, **scope.get(KNOWN, {}), **spans}
 
 
 def _route(scope: Scope) -> Route:
@@ -53,7 +66,35 @@ def _route(scope: Scope) -> Route:
     which would be counted for ever: what is no route's is taken together.
     """
     method = scope["method"] if scope["method"] in METHODS else OTHER
-    return Route(method, getattr(scope.get("route"), "path", OTHER))
+    return Route(method, getattr(scope.get("route"), "path_format", OTHER))
+
+
+class HeadAsGet:
+    """Answers HEAD as GET, without the body (RFC 9110, 9.3.2); what would stream is not begun."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        asked = {**scope, "method": "GET"}
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body"})
+                answering.cancel()
+
+        answering = asyncio.ensure_future(self.app(asked, receive, send_head))
+        try:
+            await asyncio.wait([answering])
+        finally:
+            answering.cancel()
+            scope.update(asked, method="HEAD")  # with the route, for the log and the tally
+        if not answering.cancelled():
+            answering.result()
 
 
 class BodyLimit:

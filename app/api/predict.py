@@ -4,28 +4,42 @@ What enters: uploads. What leaves: predictions. This module does not know how an
 """
 
 import random
+import time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
 from app.api import body, problems
+from app.api.refusals import GUARD, bad, documented
 from app.api.schemas import Normalisation, Prediction, Predictions
-from app.api.services import ServicesDep, is_gone
-from app.errors import Refusal
+from app.api.services import MayPredict, ServicesDep, is_gone, note
+from app.errors import (
+    BlankImage,
+    BodyTooLarge,
+    Busy,
+    Conflict,
+    DeadlineExceeded,
+    ImageTooLarge,
+    MalformedRequest,
+    NotAnImage,
+    NotFound,
+    NotReady,
+    Refusal,
+)
 from app.image.encode import to_data_url
 from app.predict.batcher import Predicted
 from app.predict.model import Answer
 from app.predict.seen import Seen
 
-router = APIRouter(tags=["predict"], responses=problems.DOCUMENTED)
+router = APIRouter(tags=["predict"], responses=documented(*GUARD), dependencies=[MayPredict])
 
 ONE_IMAGE: Final = {
     "requestBody": {
         "required": True,
         "content": {
             **body.multipart("file"),
-            "application/json": {"schema": body.ImageBody.model_json_schema()},
+            **body.as_json(body.ImageBody),
             "image/*": {"schema": body.FILE},
             "application/octet-stream": {"schema": body.FILE},
         },
@@ -34,9 +48,12 @@ ONE_IMAGE: Final = {
 MANY_IMAGES: Final = {
     "requestBody": {
         "required": True,
-        "content": body.multipart("files", {"type": "array", "items": body.FILE}),
+        "content": body.multipart("files", {"type": "array", "items": body.FILE, "minItems": 1}),
     }
 }
+OF_UPLOADS: Final = (MalformedRequest, BodyTooLarge, Busy, NotReady, DeadlineExceeded)
+OF_VERSIONS: Final = (NotFound, Conflict)
+OF_IMAGES: Final = (ImageTooLarge, NotAnImage, BlankImage)
 Version = Annotated[
     int | None, Query(ge=1, description="answer with this version instead of the live one")
 ]
@@ -47,15 +64,23 @@ Version = Annotated[
     summary="Read one handwritten digit",
     response_model_exclude_none=True,
     openapi_extra=ONE_IMAGE,
+    responses=documented(
+        *(*OF_UPLOADS, *OF_VERSIONS, *OF_IMAGES),
+        bad("version", "Input should be greater than or equal to 1"),
+    ),
 )
 async def predict(
     request: Request, services: ServicesDep, version: Version = None, explain: bool = False
 ) -> Prediction:
     """The body is the image, in one of three forms. `explain` adds what the network saw."""
     upload = await body.read_image(request)
+    asked = time.perf_counter()
     predicted = await services.predictor.predict(
         upload, version, explain=explain, is_gone=is_gone(request.scope)
     )
+    note(request, services, version=predicted.answer.version)
+    if services.tracing:
+        services.tracing.tell(predicted.stages(asked))
     answer = Prediction(**fields(predicted.answer))
     if predicted.saliency is not None:
         answer.seen = to_data_url(predicted.seen.normalised.pixels)
@@ -69,6 +94,9 @@ async def predict(
     summary="Read many digits with one version",
     response_model=Predictions,
     openapi_extra=MANY_IMAGES,
+    responses=documented(
+        *(*OF_UPLOADS, *OF_VERSIONS), bad("files", "is missing; the fields sent are: file")
+    ),
 )
 async def predict_batch(
     request: Request, services: ServicesDep, version: Version = None
@@ -78,6 +106,7 @@ async def predict_batch(
     predicted, answered_by = await services.predictor.predict_batch(
         uploads, version, is_gone=is_gone(request.scope)
     )
+    note(request, services, version=answered_by)
     answer = {"predictions": [_element(each) for each in predicted], "version": answered_by}
     # Ready bytes, since FastAPI would check each of up to hundreds once more.
     return Response(to_json(answer), media_type="application/json")

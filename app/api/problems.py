@@ -16,30 +16,24 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match
 
 from app import logs
 from app.api.schemas import FieldProblem, Problem
-from app.errors import ClientGone, FieldError, InvalidField, MalformedRequest, NotReady, Refusal
+from app.errors import (
+    ClientGone,
+    Defect,
+    FieldError,
+    InvalidField,
+    MalformedRequest,
+    NotReady,
+    Refusal,
+)
 
 MEDIA_TYPE: Final = "application/problem+json"
-DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
-    "default": {
-        "description": "What went wrong, as RFC 9457 problem details",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-}
 # Paths of protocols whose clients look for `error` in whatever is not a success.
 FOREIGN: Final = re.compile(r"/v[12](/|$)")
-DOCUMENTED_FOREIGN: Final[dict[int | str, dict[str, Any]]] = {
-    "default": {
-        "description": "What went wrong, in words",
-        "content": {
-            "application/json": {
-                "schema": {"type": "object", "properties": {"error": {"type": "string"}}}
-            }
-        },
-    }
-}
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 MOST_FIELDS: Final = 10
 LONGEST_NAME: Final = 100
@@ -57,8 +51,7 @@ def answer(method: str, path: str, error: Exception) -> JSONResponse:
         log.error("%s %s: %s", method, path, error)
         return response(path, NotReady(f"The state folder cannot be used: {error.strerror}."))
     log.error("%s %s failed", method, path, exc_info=error)
-    detail = "This is a defect of the service. Its log tells more, under this request id."
-    return _response(path, _problem(500, "internal_error", "Internal error", detail), {})
+    return response(path, Defect(Defect.summary()))
 
 
 def install(app: FastAPI) -> None:
@@ -117,7 +110,21 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         405: f"{asked} is not possible; the header Allow says what is.",
     }.get(error.status_code, str(error.detail))
     problem = _problem(error.status_code, code, title, detail)
-    return _response(request.url.path, problem, dict(error.headers or {}))
+    headers = {**(error.headers or {})}
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+    return _response(request.url.path, problem, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Give the methods of all routes of the path; the router tells those of the first alone."""
+    routes = request.app.router.routes
+    known = {method for method in METHODS if _takes(routes, {**request.scope, "method": method})}
+    return sorted(known | {"HEAD"} if "GET" in known else known)
+
+
+def _takes(routes: Sequence[BaseRoute], scope: dict[str, Any]) -> bool:
+    return any(route.matches(scope)[0] is Match.FULL for route in routes)
 
 
 async def _gone(request: Request, _error: Exception) -> JSONResponse:

@@ -8,23 +8,33 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 
-from app.api import problems
+from app.api.refusals import GUARD, bad, documented
 from app.api.schemas import TestImage, TestImages
-from app.api.services import Limit, MayChange, ServicesDep
+from app.api.services import Limit, MayTrain, ServicesDep
+from app.errors import Conflict, NotFound, NotReady
 from app.image.encode import to_data_url
 from app.predict.review import Reviewed
 
 router = APIRouter(
-    prefix="/models", tags=["models"], responses=problems.DOCUMENTED, dependencies=[MayChange]
+    prefix="/models",
+    tags=["models"],
+    responses=documented(*GUARD, NotReady),
+    dependencies=[MayTrain],
 )
 
 FIRST: Final = -1
+NO_DIGIT: Final = bad("digit", "Input should be less than or equal to 9")
 Label = Annotated[int | None, Query(ge=0, le=9, description="what the image shows")]
 Answer = Annotated[int | None, Query(ge=0, le=9, description="what was read; any unless given")]
 After = Annotated[int | None, Query(ge=0, description="index of the last image seen")]
 
 
-@router.get("/{version}/errors", summary="Show the test images that a version reads wrong")
+@router.get(
+    "/{version:version}/errors",
+    summary="Show the test images that a version reads wrong",
+    operation_id="get_version_errors",
+    responses=documented(NotFound, Conflict, NO_DIGIT),
+)
 def get_errors(
     version: int,
     services: ServicesDep,

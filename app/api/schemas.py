@@ -5,11 +5,17 @@ does not know how anything came about.
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import (
+    Annotated,
+    Literal,
+    NotRequired,  # pydantic asks for these before Python 3.12
+)
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from app.card import Card, EpochRecord
+from app.train.hyperparameters import Hyperparameters, Whole
 from app.train.job import Status
 
 
@@ -82,6 +88,12 @@ class JobError(BaseModel):
     message: str
 
 
+class JobHyperparameters(Hyperparameters):
+    """What a job trains with: what was asked for, and the recipe's values for the rest."""
+
+    seed: int
+
+
 class Job(BaseModel):
     """A training job; `epochs` grows as it goes."""
 
@@ -92,7 +104,7 @@ class Job(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    hyperparameters: dict[str, Any]
+    hyperparameters: JobHyperparameters
     attempt: int
     progress: Progress | None
     epochs: list[EpochRecord]
@@ -105,15 +117,64 @@ class Jobs(BaseModel):
     has_more: bool
 
 
-class Event(BaseModel):
+class StatusTold(TypedDict):
+    """A job's new status; an attempt's number where one begins, why where something went wrong."""
+
+    status: Status
+    attempt: NotRequired[int]
+    error: NotRequired[JobError]
+    reason: NotRequired[str]
+
+
+class BatchTold(TypedDict):
+    """The loss of a batch; `batch` counts from 1 in each epoch."""
+
+    epoch: int
+    batch: int
+    loss: float
+
+
+class Streamed(BaseModel):
+    """A server-sent event."""
+
+    id: str = Field(pattern="^[0-9]+$", description="counts up, over all jobs")
+    event: Literal["status", "batch", "epoch", "result"]
+    data: str = Field(
+        description="JSON: what the page form has under `data`",
+        json_schema_extra={"contentMediaType": "application/json"},
+    )
+
+
+class Happened(BaseModel):
     """Something that happened to a job; `data` is what a server-sent event says."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: int = Field(validation_alias="number")
-    event: Literal["status", "batch", "epoch", "result"] = Field(validation_alias="kind")
+    id: int = Field(validation_alias="number", description="counts up, over all jobs")
     at: datetime
-    data: dict[str, Any]
+
+
+class StatusEvent(Happened):
+    event: Literal["status"] = Field(validation_alias="kind")
+    data: StatusTold
+
+
+class BatchEvent(Happened):
+    event: Literal["batch"] = Field(validation_alias="kind")
+    data: BatchTold
+
+
+class EpochEvent(Happened):
+    event: Literal["epoch"] = Field(validation_alias="kind")
+    data: EpochRecord
+
+
+class ResultEvent(Happened):
+    event: Literal["result"] = Field(validation_alias="kind")
+    data: Result
+
+
+Event = Annotated[StatusEvent | BatchEvent | EpochEvent | ResultEvent, Field(discriminator="event")]
 
 
 class Events(BaseModel):
@@ -146,4 +207,4 @@ class Promotion(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    version: int = Field(ge=1)
+    version: Whole = Field(ge=1)

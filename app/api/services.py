@@ -1,7 +1,7 @@
 """What routes work with: opened by the app's lifespan, reached through `Annotated` aliases.
 
-What enters: a request. What leaves: the services behind it, or the refusal of a change that nobody
-may make. This module does not know what routes do with them.
+What enters: a request. What leaves: the services behind it, or a refusal where its sender may not
+ask. This module does not know what routes do with them.
 """
 
 import asyncio
@@ -9,20 +9,32 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Scope
 
+from app.api import audit
+from app.api.access import KNOWN
+from app.api.guard import Guard
 from app.api.scrape import Scrape
-from app.errors import Unauthenticated
 from app.predict.live import Live
 from app.predict.predictor import Predictor, never
 from app.predict.review import Review
 from app.protocol import CLIENT
 from app.registry import Registry
+from app.scope import Scope as KeyScope
 from app.settings import Settings
 from app.store import Store
+from app.tracing import Tracing
 from app.train.feed import Feed
 
+SAFE: Final = {"GET", "HEAD", "OPTIONS"}
+# These only tell the documentation how a key is sent: `Guard` reads it, for the short way, too.
+BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="A key.")
+HEADER: Final = APIKeyHeader(
+    name="X-API-Key", auto_error=False, scheme_name="X-API-Key", description="The same key."
+)
 # For answers that come bit by bit: a proxy that collects them would hold them back.
 UNBUFFERED: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -39,6 +51,8 @@ class Services:
     predictor: Predictor
     review: Review
     scrape: Scrape
+    guard: Guard
+    tracing: Tracing | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -47,11 +61,19 @@ def _services(request: Request) -> Services:
     return services
 
 
-def _may_change(services: Annotated[Services, Depends(_services)]) -> None:
-    if not services.settings.open_to_changes:
-        raise Unauthenticated(
-            "This service answers predictions and health alone (MYNET_AUTH=predict)."
-        )
+async def _admit(
+    request: Request,
+    scopes: SecurityScopes,
+    _bearer: Annotated[object, Security(BEARER)],
+    _header: Annotated[object, Security(HEADER)],
+) -> None:
+    """Look at who asks, before the body is read."""
+    guard = _services(request).guard
+    needed = KeyScope(scopes.scopes[0]) if scopes.scopes else None
+    key = guard.who(request.scope["headers"])
+    if request.method not in SAFE and needed is not KeyScope.PREDICT:
+        audit.note(request.state, key)
+    guard.admit(key, request.client.host if request.client else "", needed)
 
 
 def is_gone(scope: Scope) -> Callable[[], bool]:
@@ -60,6 +82,29 @@ def is_gone(scope: Scope) -> Callable[[], bool]:
     return client.get("is_gone", never)  # type: ignore[no-any-return]
 
 
+def note(request: Request, services: Services, **known: str | int) -> None:
+    """Let the request's line in the log, and its span, tell what it is about."""
+    request.scope.setdefault(KNOWN, {}).update(known)
+    if services.tracing:
+        services.tracing.know(known)
+
+
+class VersionConvertor(Convertor[int]):
+    """What in a path is a version: `/models/current` is none, and known by other methods."""
+
+    regex = "[0-9]{1,9}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("version", VersionConvertor())
 ServicesDep = Annotated[Services, Depends(_services)]
-MayChange = Depends(_may_change)
+MayAsk = Security(_admit)  # with whichever key
+MayPredict = Security(_admit, scopes=[KeyScope.PREDICT])
+MayTrain = Security(_admit, scopes=[KeyScope.TRAIN])
+MayAdminister = Security(_admit, scopes=[KeyScope.ADMIN])
 Limit = Annotated[int, Query(ge=1, le=1000, description="most to give at once")]

@@ -11,22 +11,49 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from app.api import body, problems, schemas
-from app.api.services import UNBUFFERED, Limit, MayChange, Services, ServicesDep
+from app.api import body, schemas
+from app.api.refusals import GUARD, Responses, bad, documented, headers
+from app.api.services import UNBUFFERED, Limit, MayTrain, Services, ServicesDep, note
+from app.errors import BodyTooLarge, Busy, Conflict, MalformedRequest, NotFound, NotReady
 from app.train import job as jobs
 from app.train import log
 from app.train.hyperparameters import Hyperparameters
 from app.train.job import Status
 
 router = APIRouter(
-    prefix="/train", tags=["train"], responses=problems.DOCUMENTED, dependencies=[MayChange]
+    prefix="/train",
+    tags=["train"],
+    responses=documented(*GUARD, NotReady),
+    dependencies=[MayTrain],
 )
 
+ID: Final = {"job_id": "$response.body#/id"}
+AFTERWARDS: Final = ("get_job", "get_job_events", "cancel_job", "pause_job", "resume_job")
+QUEUED: Final[Responses] = {
+    202: {
+        "headers": headers("Location"),
+        "links": {name: {"operationId": name, "parameters": ID} for name in AFTERWARDS},
+    }
+}
+LINES: Final = "==>>> epoch: 0, batch index: 100, train loss: 1.97\n"
+LOG: Final[Responses] = {200: {"content": {"text/plain": {"example": LINES}}}}
+NO_LIMIT: Final = bad("limit", "Input should be less than or equal to 1000")
 WANTED: Final = body.documented(Hyperparameters, required=False)
 TEXT: Final = "text/plain; charset=utf-8"
 
 
-@router.post("", status_code=202, summary="Queue a training", openapi_extra=WANTED)
+@router.post(
+    "",
+    status_code=202,
+    summary="Queue a training",
+    operation_id="create_job",
+    openapi_extra=WANTED,
+    responses=QUEUED
+    | documented(
+        *(MalformedRequest, Conflict, BodyTooLarge, Busy),
+        bad("epochs", "Input should be less than or equal to 1000"),
+    ),
+)
 async def create(
     request: Request,
     response: Response,
@@ -41,12 +68,14 @@ async def create(
         wanted,
         most_queued=services.settings.train_queue,
         key=idempotency_key or None,
+        trail=services.tracing.trail() if services.tracing else None,
     )
+    note(request, services, job_id=created.id)
     response.headers["Location"] = f"/train/{created.id}"
     return schemas.Job.model_validate(created)
 
 
-@router.get("", summary="List jobs, newest first")
+@router.get("", summary="List jobs, newest first", responses=documented(NotFound, NO_LIMIT))
 def list_jobs(
     services: ServicesDep,
     status: Status | None = None,
@@ -60,31 +89,55 @@ def list_jobs(
     return schemas.Jobs(data=data, has_more=len(found) > limit)
 
 
-@router.get("/{job_id}", summary="Tell how a job is doing")
+@router.get("/{job_id}", summary="Tell how a job is doing", responses=documented(NotFound))
 def get_job(job_id: str, services: ServicesDep) -> schemas.Job:
     """`progress.eta` is in seconds, `epochs` grows as the job goes on."""
     return schemas.Job.model_validate(jobs.get(services.store, job_id))
 
 
-@router.post("/{job_id}/cancel", status_code=202, summary="Cancel a job")
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    summary="Cancel a job",
+    operation_id="cancel_job",
+    responses=documented(NotFound, Conflict),
+)
 def cancel(job_id: str, services: ServicesDep) -> schemas.Job:
     """A job that waits never starts; a running one ends without a version."""
     return schemas.Job.model_validate(jobs.cancel(services.store, job_id))
 
 
-@router.post("/{job_id}/pause", status_code=202, summary="Pause a job")
+@router.post(
+    "/{job_id}/pause",
+    status_code=202,
+    summary="Pause a job",
+    operation_id="pause_job",
+    responses=documented(NotFound, Conflict),
+)
 def pause(job_id: str, services: ServicesDep) -> schemas.Job:
     """A running job stops with its state saved, and the next in the queue may start."""
     return schemas.Job.model_validate(jobs.pause(services.store, job_id))
 
 
-@router.post("/{job_id}/resume", status_code=202, summary="Resume a job")
+@router.post(
+    "/{job_id}/resume",
+    status_code=202,
+    summary="Resume a job",
+    operation_id="resume_job",
+    responses=documented(NotFound, Conflict),
+)
 def resume(job_id: str, services: ServicesDep) -> schemas.Job:
     """A paused job queues again, and goes on where it was."""
     return schemas.Job.model_validate(jobs.resume(services.store, job_id))
 
 
-@router.get("/{job_id}/log", summary="Give the log", response_class=PlainTextResponse)
+@router.get(
+    "/{job_id}/log",
+    summary="Give the log",
+    operation_id="get_job_log",
+    response_class=PlainTextResponse,
+    responses=LOG | documented(NotFound, bad("follow", "Input should be a valid boolean")),
+)
 async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> Response:
     """The tutorial's own lines; with `follow`, as they come, until the job has ended."""
     await asyncio.to_thread(jobs.get, services.store, job_id)

@@ -11,18 +11,20 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from app.api import body, health, problems
+from app.api import body, health
 from app.api.many import answer_all
 from app.api.outputs import MODEL
 from app.api.pixels import numbers, tones
-from app.api.predict import fields
-from app.api.services import ServicesDep
-from app.errors import MalformedRequest
+from app.api.predict import OF_IMAGES, OF_UPLOADS, fields
+from app.api.protocols import ModelReady, V1Instances, V1Models, V1Predictions
+from app.api.refusals import GUARD, documented_plainly
+from app.api.services import MayPredict, ServicesDep
+from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import PIXELS, SIDE
 from app.predict.seen import Seen, as_seen
 
 SHAPES: Final = ((SIDE, SIDE), (PIXELS,))
-router = APIRouter(prefix="/v1", tags=["KServe V1"], responses=problems.DOCUMENTED_FOREIGN)
+router = APIRouter(prefix="/v1", tags=["KServe V1"])
 
 
 class Instances(BaseModel):
@@ -31,23 +33,41 @@ class Instances(BaseModel):
     instances: list[Any]
 
 
-BODY: Final = body.documented(Instances, required=True)
+BODY: Final = body.documented(V1Instances, required=True)
 
 
-@router.get("/models", summary="List the models")
-async def models() -> dict[str, list[str]]:
+@router.get(
+    "/models",
+    summary="List the models",
+    operation_id="v1_list_models",
+    responses=documented_plainly(),
+)
+async def models() -> V1Models:
     """There is one."""
-    return {"models": [MODEL]}
+    return V1Models(models=[MODEL])
 
 
-@router.get(f"/models/{MODEL}", summary="Say whether the model answers")
-async def model(services: ServicesDep) -> dict[str, Any]:
+@router.get(
+    f"/models/{MODEL}",
+    summary="Say whether the model answers",
+    operation_id="v1_get_model",
+    responses=documented_plainly(NotReady),
+)
+async def model(services: ServicesDep) -> ModelReady:
     """As `/health/ready`."""
     await health.ready(services)
-    return {"name": MODEL, "ready": True}
+    return ModelReady(name=MODEL, ready=True)
 
 
-@router.post(f"/models/{MODEL}:predict", summary="Read digits", openapi_extra=BODY)
+@router.post(
+    f"/models/{MODEL}:predict",
+    summary="Read digits",
+    operation_id="v1_predict",
+    openapi_extra=BODY,
+    response_model=V1Predictions,
+    responses=documented_plainly(*GUARD, *OF_UPLOADS, *OF_IMAGES, InvalidField),
+    dependencies=[MayPredict],
+)
 async def predict(request: Request, services: ServicesDep) -> Response:
     """An instance is base64, a `data:` URL, `{"b64": …}`, or pixels from 0 to 255 in MNIST's form.
 

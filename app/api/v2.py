@@ -5,108 +5,200 @@ What enters: tensors. What leaves: tensors. This module does not know how they a
 
 import asyncio
 from importlib.metadata import version as version_of
-from typing import Any, Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Path, Request, Response
 
-from app.api import health, outputs, problems, tensors
+from app.api import body, health, outputs, tensors
 from app.api.many import answer_all
 from app.api.outputs import MODEL, OUTPUTS
-from app.api.services import ServicesDep
-from app.errors import NotFound
+from app.api.predict import OF_IMAGES, OF_UPLOADS, OF_VERSIONS
+from app.api.protocols import (
+    ModelReady,
+    V2Answer,
+    V2Described,
+    V2Inference,
+    V2Live,
+    V2Model,
+    V2Ready,
+    V2Server,
+)
+from app.api.refusals import GUARD, Responses, documented_plainly, headers
+from app.api.services import MayPredict, Services, ServicesDep
+from app.errors import Conflict, InvalidField, NotFound, NotReady
 from app.net import SIDE
 from app.predict.seen import as_seen
 
 LONGEST: Final = 9  # digits of a version
+PATH: Final = f"/models/{MODEL}"
+VERSION_PATH: Final = f"{PATH}/versions/{{version}}"
+Version = Annotated[str, Path(description="a number")]
+Length = Annotated[
+    str | None,
+    Header(
+        alias=tensors.HEADER,
+        description="length of the JSON, where tensors follow as bytes",
+        json_schema_extra={"pattern": "^[0-9]{1,9}$"},
+    ),
+]
+BINARY: Final = "application/octet-stream"
+MIXED: Final = {"type": "string", "format": "binary", "description": "JSON, and then tensors"}
 INFERENCE: Final = {
     "requestBody": {
         "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["inputs"],
-                    "properties": {"inputs": {"type": "array", "items": {"type": "object"}}},
-                }
-            }
-        },
+        "content": {**body.as_json(V2Inference), BINARY: {"schema": MIXED}},
     }
 }
-router = APIRouter(
-    prefix="/v2", tags=["Open Inference Protocol"], responses=problems.DOCUMENTED_FOREIGN
+ANSWERED: Final[Responses] = {
+    200: {
+        "content": {BINARY: {"schema": MIXED}},
+        "headers": headers(tensors.HEADER),
+    }
+}
+OF_INFERENCE: Final = (*GUARD, *OF_UPLOADS, *OF_IMAGES, InvalidField)
+OF_MODEL: Final = documented_plainly(NotFound, Conflict, NotReady)
+router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+
+
+@router.get(
+    "",
+    summary="Say what this server is",
+    operation_id="v2_get_server",
+    responses=documented_plainly(*GUARD),
+    dependencies=[MayPredict],
 )
-
-
-@router.get("", summary="Say what this server is")
-async def server() -> dict[str, Any]:
+async def server() -> V2Server:
     """Its name, version, and the extensions of the protocol that it knows."""
-    return {"name": MODEL, "version": version_of(MODEL), "extensions": ["binary_tensor_data"]}
+    return V2Server(name=MODEL, version=version_of(MODEL), extensions=["binary_tensor_data"])
 
 
-@router.get("/health/live", summary="Say that the process turns")
-async def live() -> dict[str, bool]:
+@router.get(
+    "/health/live",
+    summary="Say that the process turns",
+    operation_id="v2_get_live",
+    responses=documented_plainly(),
+)
+async def live() -> V2Live:
     """With a body, which some clients expect."""
-    return {"live": True}
+    return V2Live(live=True)
 
 
-@router.get("/health/ready", summary="Say whether to send requests here")
-async def ready(services: ServicesDep) -> dict[str, bool]:
+@router.get(
+    "/health/ready",
+    summary="Say whether to send requests here",
+    operation_id="v2_get_ready",
+    responses=documented_plainly(NotReady),
+)
+async def ready(services: ServicesDep) -> V2Ready:
     """As `/health/ready`."""
     await health.ready(services)
-    return {"ready": True}
+    return V2Ready(ready=True)
 
 
-@router.get(f"/models/{MODEL}", summary="Describe the model's tensors")
-@router.get(f"/models/{MODEL}/versions/{{version}}", summary="Describe a version's tensors")
-def metadata(services: ServicesDep, version: str | None = None) -> dict[str, Any]:
+@router.get(
+    PATH,
+    summary="Describe the model's tensors",
+    operation_id="v2_get_model",
+    responses=documented_plainly(*GUARD),
+    dependencies=[MayPredict],
+)
+def model(services: ServicesDep) -> V2Model:
     """`image` may also be FP32 from 0 to 1, rows of 784, or BYTES: encoded images, shape [-1]."""
-    services.live.of(_number(version))
-    images = {"name": tensors.NAME, "datatype": "UINT8", "shape": [-1, SIDE, SIDE]}
-    return {
-        "name": MODEL,
-        "versions": [str(number) for number in services.registry.versions()],
-        "platform": "pytorch_safetensors",
-        "inputs": [images],
-        "outputs": [
-            {"name": name, "datatype": datatype, "shape": shape}
+    images = V2Described(name=tensors.NAME, datatype="UINT8", shape=[-1, SIDE, SIDE])
+    return V2Model(
+        name=MODEL,
+        versions=[str(number) for number in services.registry.versions()],
+        platform="pytorch_safetensors",
+        inputs=[images],
+        outputs=[
+            V2Described(name=name, datatype=datatype, shape=shape)
             for name, (datatype, _, shape) in OUTPUTS.items()
         ],
-    }
+    )
 
 
-@router.get(f"/models/{MODEL}/ready", summary="Say whether the model answers")
-@router.get(f"/models/{MODEL}/versions/{{version}}/ready", summary="Say whether a version answers")
-async def model_ready(services: ServicesDep, version: str | None = None) -> dict[str, Any]:
-    """As `/health/ready`; a version is ready where it is there."""
-    await health.ready(services)
-    await asyncio.to_thread(services.live.of, _number(version))
-    return {"name": MODEL, "ready": True}
-
-
-@router.post(f"/models/{MODEL}/infer", summary="Read digits", openapi_extra=INFERENCE)
-@router.post(
-    f"/models/{MODEL}/versions/{{version}}/infer",
-    summary="Read digits with a version",
-    openapi_extra=INFERENCE,
+@router.get(
+    VERSION_PATH,
+    summary="Describe a version's tensors",
+    operation_id="v2_get_version",
+    responses=OF_MODEL | documented_plainly(*GUARD),
+    dependencies=[MayPredict],
 )
-async def infer(request: Request, services: ServicesDep, version: str | None = None) -> Response:
+def model_version(services: ServicesDep, version: Version) -> V2Model:
+    """All versions have the same."""
+    services.live.of(_number(version))
+    return model(services)
+
+
+@router.get(
+    f"{PATH}/ready",
+    summary="Say whether the model answers",
+    operation_id="v2_get_model_ready",
+    responses=documented_plainly(NotReady),
+)
+async def model_ready(services: ServicesDep) -> ModelReady:
+    """As `/health/ready`."""
+    await health.ready(services)
+    return ModelReady(name=MODEL, ready=True)
+
+
+@router.get(
+    f"{VERSION_PATH}/ready",
+    summary="Say whether a version answers",
+    operation_id="v2_get_version_ready",
+    responses=OF_MODEL,
+)
+async def version_ready(services: ServicesDep, version: Version) -> ModelReady:
+    """A version is ready where it is there."""
+    await asyncio.to_thread(services.live.of, _number(version))
+    return await model_ready(services)
+
+
+@router.post(
+    f"{PATH}/infer",
+    summary="Read digits",
+    operation_id="v2_infer",
+    openapi_extra=INFERENCE,
+    response_model=V2Answer,
+    responses=ANSWERED | documented_plainly(*OF_INFERENCE),
+    dependencies=[MayPredict],
+)
+async def infer(request: Request, services: ServicesDep, length: Length = None) -> Response:
     """The Content-Type is not asked for: clients send none. All images are answered, or none."""
-    header = request.headers.get(tensors.HEADER)
+    return await _infer(request, services, length, None)
+
+
+@router.post(
+    f"{VERSION_PATH}/infer",
+    summary="Read digits with a version",
+    operation_id="v2_infer_version",
+    openapi_extra=INFERENCE,
+    response_model=V2Answer,
+    responses=ANSWERED | documented_plainly(*OF_INFERENCE, *OF_VERSIONS),
+    dependencies=[MayPredict],
+)
+async def infer_version(
+    request: Request, services: ServicesDep, version: Version, length: Length = None
+) -> Response:
+    """As without a version."""
+    return await _infer(request, services, length, _number(version))
+
+
+async def _infer(
+    request: Request, services: Services, header: str | None, version: int | None
+) -> Response:
     inference, binary = tensors.read(await request.body(), header)
     images = tensors.images(inference, binary, services.settings.max_batch_files)
     wanted = outputs.wishes(inference)
     sent = images if isinstance(images, list) else [as_seen(pixels) for pixels in images]
-    answers = await answer_all(request, services, sent, _number(version))
+    answers = await answer_all(request, services, sent, version)
     content, length = outputs.write(inference, wanted, answers)
     if length is None:
         return Response(content, media_type="application/json")
-    headers = {tensors.HEADER: str(length)}
-    return Response(content, headers=headers, media_type="application/octet-stream")
+    return Response(content, 200, {tensors.HEADER: str(length)}, BINARY)
 
 
-def _number(version: str | None) -> int | None:
-    if version is None:
-        return None
+def _number(version: str) -> int:
     if not (version.isascii() and version.isdigit() and len(version) <= LONGEST):
         raise NotFound("There is no such version; versions are numbers.")
     return int(version)

@@ -7,6 +7,7 @@ module does not know how the platform's variables become settings.
 from fastapi import APIRouter
 
 from app.api import health, v1
+from app.api.services import MayPredict
 from app.settings import Settings
 
 
@@ -16,5 +17,7 @@ def router(settings: Settings) -> APIRouter:
     if settings.health_route:
         routes.add_api_route(settings.health_route, health.ready, methods=["GET", "HEAD"])
     if settings.predict_route:
-        routes.add_api_route(settings.predict_route, v1.predict, methods=["POST"])
+        routes.add_api_route(
+            settings.predict_route, v1.predict, methods=["POST"], dependencies=[MayPredict]
+        )
     return routes

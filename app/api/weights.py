@@ -5,25 +5,48 @@ does not know how a file is read or made.
 """
 
 import asyncio
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from app import export
-from app.api import body, problems
-from app.api.services import MayChange, ServicesDep
+from app.api import body
+from app.api.refusals import GUARD, Responses, bad, documented, headers
+from app.api.services import MayAdminister, MayTrain, ServicesDep
 from app.card import Card
+from app.errors import (
+    BodyTooLarge,
+    Busy,
+    Conflict,
+    MalformedRequest,
+    NotFound,
+    NotReady,
+)
 from app.train.admit import admit_upload
 
-router = APIRouter(
-    prefix="/models", tags=["models"], responses=problems.DOCUMENTED, dependencies=[MayChange]
-)
+router = APIRouter(prefix="/models", tags=["models"], responses=documented(*GUARD, NotReady))
 
 BINARY: Final = "application/octet-stream"
-FILE: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {BINARY: {"schema": body.FILE}}},
-    304: {"description": "The file is the one that `If-None-Match` names"},
+FILE: Final[Responses] = {
+    200: {
+        "content": {BINARY: {"schema": body.FILE}},
+        "headers": headers("ETag", "Content-Disposition"),
+    },
+    304: {
+        "description": "The file is the one that `If-None-Match` names",
+        "headers": headers("ETag"),
+    },
 }
+NUMBER: Final = {"version": "$response.body#/version"}
+AFTERWARDS: Final = ("get_version", "get_version_weights", "get_version_errors", "delete_version")
+MADE: Final[Responses] = {
+    201: {
+        "headers": headers("Location"),
+        "links": {name: {"operationId": name, "parameters": NUMBER} for name in AFTERWARDS},
+    }
+}
+NO_FORM: Final = bad("format", "Input should be 'safetensors', 'pt' or 'onnx'")
+FOREIGN: Final = bad("file", "the weights are not those of MyNet")
 UPLOAD: Final = {
     "requestBody": {
         "required": True,
@@ -36,7 +59,15 @@ Form = Annotated[
 ]
 
 
-@router.post("", status_code=201, summary="Make a version of a file", openapi_extra=UPLOAD)
+@router.post(
+    "",
+    status_code=201,
+    summary="Make a version of a file",
+    operation_id="upload_version",
+    openapi_extra=UPLOAD,
+    responses=MADE | documented(MalformedRequest, BodyTooLarge, FOREIGN, Busy),
+    dependencies=[MayAdminister],
+)
 async def upload(
     request: Request, response: Response, services: ServicesDep, note: Note = None
 ) -> Card:
@@ -47,9 +78,13 @@ async def upload(
     return await asyncio.to_thread(services.registry.card, version)
 
 
-@router.head("/{version}/weights", include_in_schema=False)
 @router.get(
-    "/{version}/weights", summary="Give the weights", response_class=Response, responses=FILE
+    "/{version:version}/weights",
+    summary="Give the weights",
+    operation_id="get_version_weights",
+    response_class=Response,
+    responses=FILE | documented(NotFound, Conflict, NO_FORM),
+    dependencies=[MayTrain],
 )
 def get_weights(
     version: int,

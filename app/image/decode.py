@@ -5,7 +5,8 @@ leaves: `Grey`, upright, opaque, 8 bits deep, its longer side at most `LONG_SIDE
 not know what a digit is, nor which of its tones is the ink.
 """
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
@@ -14,10 +15,11 @@ import cv2
 import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 
-from app.errors import ImageTooLarge, NotAnImage
+from app.errors import ClientGone, ImageTooLarge, NotAnImage
 from app.image.flatten import flatten, to_tones
+from app.image.source import Source, tiles_of
 
 LONG_SIDE: Final = 1024
 
@@ -31,12 +33,21 @@ WANTED: Final = "send a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF image"
 
 # Full scale of what is stored in deep pixels: unit floats, 8 bits, 12-bit sensors, 16 bits.
 FULL_SCALES: Final = (1.0, 255.0, 4095.0, 65535.0)
+LARGEST: Final = 1e30  # of a deep pixel, so that the difference of two is a number, too
+
+# A tile of JPEG 2000 takes ten kilobytes before its first pixel is there.
+MOST_TILES: Final = 4096
+# A decoder is handed so much at a time: few bytes can be the work of seconds.
+BLOCK: Final = 4096
 
 ORIENTATION: Final = 0x0112
 SIDEWAYS: Final = (5, 6, 7, 8)
 
 # `open_image` applies the service's own limit, and says so better than a warning in the log.
 Image.MAX_IMAGE_PIXELS = None
+
+# What is odd about a file is for its sender to know. Python keeps each text that warns of it.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +58,21 @@ class Grey:
     size: tuple[int, int]
 
 
-def open_image(data: bytes, max_pixels: int) -> Image.Image:
-    """Read the header only; refuse what is no image, or has more than `max_pixels`."""
+def open_image(
+    data: bytes, max_pixels: int, is_unwanted: Callable[[], bool] | None = None
+) -> Image.Image:
+    """Read the header only; refuse what is no image, or has more than `max_pixels`.
+
+    Where it `is_unwanted` by the time that a decoder reads on, ClientGone is raised, later, too.
+    """
     if not data:
         raise NotAnImage(f"The upload is empty: {WANTED}")
     try:
-        image = Image.open(BytesIO(data), formats=FORMATS)
+        source = Source(data, is_unwanted) if is_unwanted else BytesIO(data)
+        image = Image.open(source, formats=FORMATS)
         tile = _tile_size(image)
+    except ClientGone:
+        raise
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"The limit is {max_pixels:,} pixels: {error}") from error
     except Exception as error:  # decoders raise nearly anything on hostile bytes
@@ -64,6 +83,10 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
                 f"The image is {width} x {height} = {width * height:,} pixels and the limit is "
                 f"{max_pixels:,}: send a smaller one"
             )
+    if image.format == "JPEG2000" and tiles_of(data) > MOST_TILES:
+        raise NotAnImage(f"The image has more than {MOST_TILES} tiles: {WANTED}")
+    if is_unwanted and isinstance(image, ImageFile.ImageFile):
+        image.decodermaxblock = BLOCK
     return image
 
 
@@ -72,6 +95,8 @@ def to_grey(image: Image.Image) -> Grey:
     kind = image.format or "image"
     try:
         return _decode(image)
+    except ClientGone:
+        raise
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         raise NotAnImage(
             f"The {kind} is truncated or corrupt ({error}): {WANTED}, complete"
@@ -126,6 +151,7 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
 def _scale(deep: MatLike) -> NDArray[np.uint8]:
     """Scale deep pixels by the smallest usual full scale that holds them all."""
     values = np.nan_to_num(deep.astype(np.float32), posinf=0, neginf=0)
+    values = np.clip(values, -LARGEST, LARGEST, out=values)
     values -= min(0.0, float(values.min()))
     top = float(values.max())
     full = next((scale for scale in FULL_SCALES if top <= scale), top)

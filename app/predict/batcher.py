@@ -26,6 +26,7 @@ from app.predict.live import Live
 from app.predict.model import Answer
 from app.predict.seen import Seen, see_small
 from app.tally import Tally
+from app.tracing import Past
 
 LARGEST: Final = 256
 log = logging.getLogger(__name__)
@@ -35,12 +36,35 @@ class WrongLength(Exception):
     """A batch came back with another length: nobody can know whose answers they are."""
 
 
+class Forward(NamedTuple):
+    """When the network was asked, by `time.perf_counter`, for how long, and for how many images."""
+
+    began: float
+    seconds: float
+    images: int
+
+
 class Predicted(NamedTuple):
-    """What was seen in an upload, and the answer; saliency, (28, 28) uint8, where asked for."""
+    """What was seen in an upload, and the answer; saliency, (28, 28) uint8, where asked for. The
+    seconds of the forward where it was not the batcher's, which counts its own.
+    """
 
     seen: Seen
     answer: Answer
     saliency: NDArray[np.uint8] | None = None
+    forward: Forward | None = None
+
+    def stages(self, asked: float) -> Iterator[Past]:
+        """Tell of the stages of an image for which was asked then."""
+        seen = self.seen
+        decoded = seen.began + seen.decode_seconds
+        yield Past("queue", asked, seen.began - asked)
+        yield Past("decode", seen.began, seen.decode_seconds)
+        yield Past("normalise", decoded, seen.normalise_seconds)
+        if self.forward:
+            began, seconds, images = self.forward
+            known = {"images": images, "version": self.answer.version}
+            yield Past("forward", began, seconds, known)
 
 
 # None where seeing the upload takes a while, and is for a thread.
@@ -134,8 +158,9 @@ class Batcher:
                 raise WrongLength(f"{len(seen)} images went in, {len(answers)} answers came out")
         except Exception as error:
             return repeat(error)
-        self.tally.batch(len(seen), time.perf_counter() - started)
-        return map(Predicted, seen, answers)
+        forward = Forward(started, time.perf_counter() - started, len(seen))
+        self.tally.batch(forward.images, forward.seconds)
+        return map(Predicted, seen, answers, repeat(None), repeat(forward))
 
 
 def _without_trace(refusal: Refusal) -> Refusal:

@@ -5,34 +5,24 @@ network saw. This module does not know of HTTP.
 """
 
 import asyncio
-import os
-import sys
-import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
-from app.errors import Busy, ClientGone, DeadlineExceeded, Refusal
-from app.predict.batcher import Batcher, Outcome, Predicted, Waiting
+from app.errors import Busy, DeadlineExceeded, Refusal
+from app.predict.batcher import Batcher, Forward, Outcome, Predicted, Waiting
 from app.predict.live import Live
 from app.predict.model import Model
 from app.predict.seen import SMALL_BYTES, Seen, see
+from app.predict.threads import give_way, go_on_unless, in_thread
 from app.settings import Settings
 from app.tally import Tally
 
 THREADS: Final = 2
-# After the event loop, on which small images wait.
-NICENESS: Final = 10
-T = TypeVar("T")
-
-
-def _give_way() -> None:
-    """Make this thread alone nicer; other systems than Linux know niceness of processes only."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + NICENESS)
 
 
 def never() -> bool:
@@ -51,20 +41,21 @@ class Predictor:
         self.batcher = Batcher(live, settings.max_pixels, self.tally)
         self.under_way = 0
         self.counts = self.tally.images
-        self._threads = ThreadPoolExecutor(THREADS, "photo", _give_way)
+        self._threads = ThreadPoolExecutor(THREADS, "photo", give_way)
         # Threads of their own: small images wait for no photo, and photos for no long batch.
         self._small_thread = ThreadPoolExecutor(1, "small")
-        self._batch_thread = ThreadPoolExecutor(1, "batch", _give_way)
+        self._batch_thread = ThreadPoolExecutor(1, "batch", give_way)
 
     async def predict(
         self,
-        upload: bytes,
+        upload: bytes | Seen,
         version: int | None = None,
         *,
         explain: bool = False,
         is_gone: Callable[[], bool] = never,
     ) -> Predicted:
-        """Answer for one image, with the live version unless another is named.
+        """Answer for one image, with the live version unless another is named. What is `Seen`
+        already goes to the network as it is.
 
         Raises NotAnImage, ImageTooLarge, BlankImage, NotFound, Conflict, NotReady, Busy,
         DeadlineExceeded, ClientGone.
@@ -74,9 +65,11 @@ class Predictor:
             if version is None and not explain:
                 predicted = await self._predict(upload, until, is_gone)
             else:
-                work = partial(self._explain, upload, version, explain=explain)
-                threads = self._threads if len(upload) > SMALL_BYTES else self._small_thread
-                predicted = await _in_thread(threads, work, until, is_gone)
+                work = partial(self._explain, upload, version, explain)
+                threads = self._small_thread if _is_small(upload) else self._threads
+                predicted = await in_thread(threads, work, until, is_gone)
+                if predicted.forward:
+                    self.tally.batch(1, predicted.forward.seconds)
         except (Refusal, TimeoutError) as error:
             raise self._counted(error, 1) from None
         finally:
@@ -116,16 +109,19 @@ class Predictor:
 
         Raises NotFound, Conflict, NotReady, Busy, DeadlineExceeded, ClientGone.
         """
-        late = threading.Event()
         until = self._admit(len(uploads))
         try:
-            work = partial(self._predict_all, uploads, version, lambda: late.is_set() or is_gone())
-            predicted, answered_by = await _in_thread(self._batch_thread, work, until, is_gone)
+            work = partial(self._predict_all, uploads, version)
+            predicted, answered_by, forward = await in_thread(
+                self._batch_thread, work, until, is_gone
+            )
         except (Refusal, TimeoutError) as error:
             raise self._counted(error, len(uploads)) from None
         finally:
-            late.set()
             self.under_way -= len(uploads)
+        read = [each for each in predicted if isinstance(each, Predicted)]
+        if read:
+            self.tally.batch(len(read), forward)
         for each in predicted:
             if isinstance(each, Refusal):
                 self.counts[each.code] += 1
@@ -149,7 +145,7 @@ class Predictor:
         return asyncio.get_running_loop().time() + images * self.settings.predict_timeout
 
     def _answered(self, predicted: Predicted) -> None:
-        seen, answer, _ = predicted
+        seen, answer = predicted.seen, predicted.answer
         confidence = answer.probabilities[answer.digit]
         self.tally.image(answer.digit, confidence, seen.decode_seconds, seen.normalise_seconds)
 
@@ -160,66 +156,73 @@ class Predictor:
         self.counts[error.code] += images
         return error
 
-    async def _predict(self, upload: bytes, until: float, is_gone: Callable[[], bool]) -> Predicted:
+    async def _predict(
+        self, upload: bytes | Seen, until: float, is_gone: Callable[[], bool]
+    ) -> Predicted:
         predicted = None
-        if len(upload) <= SMALL_BYTES:
+        if _is_small(upload):
             predicted = await self.batcher.predict(upload, until, is_gone)
         if predicted is None:
-            work = partial(see, upload, self.settings.max_pixels)
-            seen = await _in_thread(self._threads, work, until, is_gone)
+            work = partial(_see, upload, self.settings.max_pixels)
+            seen = await in_thread(self._threads, work, until, is_gone)
             predicted = await self.batcher.predict(seen, until, is_gone)
         assert predicted is not None, "what was seen is answered"
         return predicted
 
-    def _see(self, upload: bytes | Seen) -> Seen:
-        return upload if isinstance(upload, Seen) else see(upload, self.settings.max_pixels)
-
-    def _explain(self, upload: bytes, version: int | None, *, explain: bool) -> Predicted:
-        return read(upload, self.live.of(version), self.settings.max_pixels, explain=explain)
+    def _explain(
+        self,
+        upload: bytes | Seen,
+        version: int | None,
+        explain: bool,
+        is_given_up: Callable[[], bool],
+    ) -> Predicted:
+        model = self.live.of(version)
+        return read(upload, model, self.settings.max_pixels, is_given_up, explain=explain)
 
     def _predict_all(
         self, uploads: Sequence[bytes | Seen], version: int | None, is_given_up: Callable[[], bool]
-    ) -> tuple[list[Predicted | Refusal], int]:
+    ) -> tuple[list[Predicted | Refusal], int, float]:
         model = self.live.of(version)
         seen: list[Seen | Refusal] = []
         for upload in uploads:
-            _go_on_unless(is_given_up)
+            go_on_unless(is_given_up)
             try:
-                seen.append(self._see(upload))
+                seen.append(_see(upload, self.settings.max_pixels, is_given_up))
             except Refusal as refusal:
                 seen.append(refusal)
         readable = [each.normalised.pixels for each in seen if isinstance(each, Seen)]
+        started = time.perf_counter()
         answers = iter(model.answer(np.stack(readable)) if readable else [])
+        forward = time.perf_counter() - started
         predicted = [
             each if isinstance(each, Refusal) else Predicted(each, next(answers)) for each in seen
         ]
-        return predicted, model.version
+        return predicted, model.version, forward
 
 
-def read(upload: bytes, model: Model, max_pixels: int, *, explain: bool = False) -> Predicted:
-    """Answer for one image, here and now. Raises NotAnImage, ImageTooLarge, BlankImage."""
-    seen = see(upload, max_pixels)
+def read(
+    upload: bytes | Seen,
+    model: Model,
+    max_pixels: int,
+    is_unwanted: Callable[[], bool] | None = None,
+    *,
+    explain: bool = False,
+) -> Predicted:
+    """Answer for one image, here and now. Raises as `see`."""
+    seen = _see(upload, max_pixels, is_unwanted)
     pixels = seen.normalised.pixels
+    started = time.perf_counter()
     (answer,) = model.answer(pixels[None])
-    return Predicted(seen, answer, model.saliency(pixels, answer.digit) if explain else None)
+    forward = Forward(started, time.perf_counter() - started, 1)
+    saliency = model.saliency(pixels, answer.digit) if explain else None
+    return Predicted(seen, answer, saliency, forward)
 
 
-async def _in_thread(
-    threads: ThreadPoolExecutor,
-    work: Callable[[], T],
-    until: float,
-    is_gone: Callable[[], bool],
-) -> T:
-    """Raises TimeoutError, ClientGone; what has not begun then is not begun."""
-
-    def work_for_someone() -> T:
-        _go_on_unless(is_gone)
-        return work()
-
-    async with asyncio.timeout_at(until):
-        return await asyncio.get_running_loop().run_in_executor(threads, work_for_someone)
+def _see(
+    upload: bytes | Seen, max_pixels: int, is_unwanted: Callable[[], bool] | None = None
+) -> Seen:
+    return upload if isinstance(upload, Seen) else see(upload, max_pixels, is_unwanted)
 
 
-def _go_on_unless(is_gone: Callable[[], bool]) -> None:
-    if is_gone():
-        raise ClientGone("The client hung up.")
+def _is_small(upload: bytes | Seen) -> bool:
+    return isinstance(upload, Seen) or len(upload) <= SMALL_BYTES

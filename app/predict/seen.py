@@ -5,6 +5,7 @@ in, nor what the network answers.
 """
 
 import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -24,13 +25,14 @@ SMALL_BYTES: Final = 16 * 1024
 class Seen(NamedTuple):
     """What the network is given, and the scale between the upload's pixels and `box`.
 
-    Beside it, the seconds that it took, wherever that was.
+    Beside it, when that began, by `time.perf_counter`, and the seconds that it took.
     """
 
     normalised: Normalised
     scale: float
     decode_seconds: float = 0.0
     normalise_seconds: float = 0.0
+    began: float = 0.0
 
 
 def as_seen(pixels: NDArray[np.uint8]) -> Seen:
@@ -39,10 +41,11 @@ def as_seen(pixels: NDArray[np.uint8]) -> Seen:
     return Seen(Normalised(np.ascontiguousarray(pixels), False, whole, (0.0, 0.0)), 1.0)
 
 
-def see(upload: bytes, max_pixels: int) -> Seen:
-    """See an image of any size. Raises NotAnImage, ImageTooLarge, BlankImage."""
+def see(upload: bytes, max_pixels: int, is_unwanted: Callable[[], bool] | None = None) -> Seen:
+    """See an image of any size. Raises NotAnImage, ImageTooLarge, BlankImage, ClientGone."""
     started = time.perf_counter()
-    return see_small(upload, max_pixels) or _see(open_image(upload, max_pixels), started)
+    seen = see_small(upload, max_pixels)
+    return seen or _see(open_image(upload, max_pixels, is_unwanted), started)
 
 
 def see_small(upload: bytes, max_pixels: int) -> Seen | None:
@@ -65,4 +68,5 @@ def _see(image: Image.Image, started: float) -> Seen:
 def _normalised(pixels: NDArray[np.uint8], scale: float, started: float) -> Seen:
     decoded = time.perf_counter()
     normalised = normalise(pixels)
-    return Seen(normalised, scale, decoded - started, time.perf_counter() - decoded)
+    ended = time.perf_counter()
+    return Seen(normalised, scale, decoded - started, ended - decoded, started)

@@ -7,6 +7,7 @@ of its own, since pickles from elsewhere stay out of the server, and so does wha
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
@@ -28,6 +29,10 @@ COMMAND: Final = (sys.executable, "-m", "app.train.appraise")
 LIMIT: Final = 300.0
 PATIENCE: Final = 30.0
 LOCK: Final = ".lock"
+READING: Final = b"reading"
+# How a process ends whose file is beyond its limits or broke its libraries. SIGKILL is not among
+# them: the system may have run out of memory for other reasons.
+BROKEN: Final = {-signal.SIGXCPU, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE}
 REFUSALS: Final = {each.code: each for each in (MalformedRequest, InvalidField, NotReady)}
 
 
@@ -122,13 +127,22 @@ async def _appraiser() -> AsyncIterator[Process]:
 async def _ask(process: Process, candidate: Candidate) -> int:
     """Hand over the candidate. The pipe stays open: the process ends when it closes."""
     cast(StreamWriter, process.stdin).write(candidate.model_dump_json().encode() + b"\n")
+    told = cast(StreamReader, process.stdout)
+    is_reading = False
     try:
         async with asyncio.timeout(LIMIT):
-            answer = await cast(StreamReader, process.stdout).readline()
+            answer = await told.readline()
+            if answer.strip() == READING:
+                is_reading, answer = True, await told.readline()
     except TimeoutError:
         raise NotReady(f"The file was not appraised within {LIMIT:.0f} s.") from None
     if not answer:
         code = await process.wait()
+        if is_reading and code in BROKEN:
+            raise MalformedRequest(
+                "The file takes more time or memory than MyNet's weights can, or breaks the "
+                "library that reads it."
+            )
         raise NotReady(
             f"The file was not appraised: the process that does it ended with exit code {code}. "
             "The service's log may tell why.",

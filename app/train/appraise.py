@@ -1,8 +1,9 @@
 """One file from elsewhere, in a process of its own: `python -m app.train.appraise`.
 
 What enters: a candidate, one line of JSON on standard input, which then stays open for as long as
-the server waits. What leaves: one line of JSON on standard output, which tells the version that it
-became, with a card, not live; or why it became none. This module does not know who sent the file.
+the server waits. What leaves: on standard output, a line that says that the file is being read, and
+one of JSON, which tells the version that it became, with a card, not live; or why it became none.
+This module does not know who sent the file.
 """
 
 import logging
@@ -24,7 +25,8 @@ from app.net import MyNet
 from app.registry import Registry
 from app.tables import now
 from app.train import data, evaluate
-from app.train.admit import Appraisal, Candidate
+from app.train.admit import READING, Appraisal, Candidate
+from app.train.bounds import bound
 from app.train.data import Dataset, NoData
 from app.train.process import when_left_alone
 
@@ -78,13 +80,19 @@ def main() -> None:
     logs.configure(candidate.settings.log_level, candidate.settings.log_format)
     _be_the_first_to_go()
     torch.set_num_threads(candidate.settings.effective_train_threads)
+    bound()
+    _say(READING)
     try:
         with redirect_stdout(sys.stderr):  # what libraries print is no answer
             appraisal = appraise(candidate)
     except Exception:
         log.exception("a file could not be appraised")
         sys.exit(1)
-    sys.stdout.buffer.write(appraisal.model_dump_json().encode() + b"\n")
+    _say(appraisal.model_dump_json().encode())
+
+
+def _say(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -15,6 +15,7 @@ from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
 from app.tables import Job
+from app.tracing import Tell, untold
 from app.train import job as jobs
 from app.train import saved
 from app.train.hyperparameters import Hyperparameters
@@ -30,7 +31,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Attempt:
-    """`job` is as it was when the attempt began."""
+    """`job` is as it was when the attempt began; `tell` takes what has ended since the last."""
 
     settings: Settings
     store: Store
@@ -39,16 +40,23 @@ class Attempt:
     number: int
     wanted: Hyperparameters
     device: torch.device
+    tell: Tell = untold
 
     @classmethod
     def begin(
-        cls, settings: Settings, store: Store, registry: Registry, job_id: str, number: int
+        cls,
+        settings: Settings,
+        store: Store,
+        registry: Registry,
+        job_id: str,
+        number: int,
+        tell: Tell = untold,
     ) -> "Attempt":
         """Look up what was asked for, and where to train. Raises NotFound, BadDevice."""
         job = jobs.get(store, job_id)
         wanted = Hyperparameters(**job.hyperparameters)
         device = pick_device(wanted.device or settings.effective_train_device)
-        return cls(settings, store, registry, job, number, wanted, device)
+        return cls(settings, store, registry, job, number, wanted, device, tell)
 
     @property
     def state(self) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Final
 
+from app import logs
 from app.errors import NotReady
 from app.store import Store
 from app.tables import Event
@@ -83,7 +84,8 @@ class Feed:
         try:
             return await self.page(job_id, after)
         except NotReady as error:
-            log.warning("job %s is followed further when that has passed: %s", job_id, error)
+            passing = "job %s is followed further when that has passed: %s"
+            log.warning(passing, job_id, error, extra=logs.known(job_id=job_id))
             return []
 
 

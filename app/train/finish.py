@@ -35,6 +35,7 @@ def finish(
     """Store the version, and promote it by the job's rule. Raises Diverged, Superseded."""
     card = _stored(attempt) or _store(attempt, model, dataset, epochs, held_out)
     verdict = _promote(attempt, card.version, model, dataset)
+    attempt.tell("promote", {"version": card.version, "promoted": verdict.promoted})
     return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
 
 
@@ -54,6 +55,7 @@ def _store(
     try:
         weights = check_weights(model.state_dict())
         metrics = evaluate.measure(model, dataset, attempt.device, held_out)
+        attempt.tell("evaluate", {"test_accuracy": metrics.test_accuracy})
     except (BadWeights, evaluate.NotFinite) as error:
         raise Diverged(f"The training left the finite numbers: the network {error}.") from error
     attempt.begin_finish()
@@ -75,7 +77,9 @@ def _store(
         torch_version=torch.__version__,
         code_version=version_of("mynet"),
     )
-    return attempt.registry.card(attempt.registry.save(weights, card))
+    version = attempt.registry.save(weights, card)
+    attempt.tell("store", {"version": version})
+    return attempt.registry.card(version)
 
 
 def _promote(attempt: Attempt, version: int, model: MyNet, dataset: Dataset) -> Verdict:

@@ -7,10 +7,20 @@ imports it, too.
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.settings import device_name
 
+DEVICE: Final = {"pattern": r"^(auto|cpu|cuda(:[0-9]{1,3})?|mps)$"}
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]  # JSON knows no difference between 3 and 3.0
+Seed = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_whole)]
+Device = Annotated[str, AfterValidator(device_name), Field(json_schema_extra=DEVICE)]
 PromoteRule = Literal["if_better", "always", "never"]
 ROBUST: Final = {"epochs": 200, "batch_size": 200, "learning_rate": 0.1}
 
@@ -23,17 +33,15 @@ class Hyperparameters(BaseModel):
     recipe: Literal["documented", "robust"] = Field(
         "documented", description="the tutorial's loop, or augmented, for real handwriting"
     )
-    epochs: int = Field(10, ge=1, le=1000, description=f"robust: {ROBUST['epochs']}")
-    batch_size: int = Field(100, ge=1, le=60_000, description=f"robust: {ROBUST['batch_size']}")
+    epochs: Whole = Field(10, ge=1, le=1000, description=f"robust: {ROBUST['epochs']}")
+    batch_size: Whole = Field(100, ge=1, le=60_000, description=f"robust: {ROBUST['batch_size']}")
     learning_rate: float = Field(
         0.01, gt=0, le=1e38, description=f"a float32; robust: {ROBUST['learning_rate']}"
     )
     momentum: float = Field(0.9, ge=0, lt=1)
-    seed: int | None = Field(
-        None, ge=0, lt=2**53, description="drawn where it is not given, and recorded"
-    )
+    seed: Seed | None = Field(None, description="drawn where it is not given, and recorded")
     promote: PromoteRule = "if_better"
-    device: Annotated[str, AfterValidator(device_name)] | None = Field(
+    device: Device | None = Field(
         None, description="where to train; the service's setting where it is not given"
     )
     note: str | None = Field(None, max_length=1000, description="kept on the version's card")

@@ -26,7 +26,7 @@ from sqlalchemy import ColumnElement
 
 from app.errors import Busy, Conflict, NotFound
 from app.store import Store
-from app.tables import Event, Job, now
+from app.tables import Event, Job, Trace, Trail, now
 from app.train.hyperparameters import Hyperparameters
 
 
@@ -63,7 +63,9 @@ class Superseded(Exception):
     """This attempt is no longer the one that may write: cancelled, or taken over."""
 
 
-def create(store: Store, wanted: Hyperparameters, *, most_queued: int, key: str | None) -> Job:
+def create(
+    store: Store, wanted: Hyperparameters, *, most_queued: int, key: str | None, trail: Trail = None
+) -> Job:
     """Queue a job, or give the one that has this idempotency key. Raises Busy, Conflict."""
     if key is not None and (known := store.job_by_key(key)):
         return _same(known, wanted)
@@ -77,7 +79,8 @@ def create(store: Store, wanted: Hyperparameters, *, most_queued: int, key: str 
         idempotency_key=key,
     )
     first = Event(job_id=job.id, at=now(), kind="status", data={"status": Status.QUEUED})
-    kept = store.add_job(job, first, most=most_queued)
+    traced = [Trace(job_id=job.id, trail=trail)] if trail else []
+    kept = store.add_job(job, first, *traced, most=most_queued)
     if kept is None:
         raise Busy(f"{most_queued} jobs are waiting already.", retry_after=RETRY_AFTER)
     return _same(kept, wanted)
@@ -152,8 +155,7 @@ def release(store: Store, job: Job) -> bool:
 
     Says False where another has taken it over, or ended it.
     """
-    values = {"not_before": now()}
-    return _move(store, job.id, Status.QUEUED, values, *_runs(job.attempt))
+    return _move(store, job.id, Status.QUEUED, {"not_before": now()}, *_runs(job.attempt))
 
 
 def bury(store: Store, job: Job, exit_code: int) -> None:

@@ -5,12 +5,20 @@ does not know what a process does.
 """
 
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TextIO, cast
 
 NICENESS: Final = 10
+# How long a process may take over its end, and how long that is waited for.
+GRACE: Final = 2.0
+PATIENCE: Final = 5.0
 
 
 def beside_the_server() -> dict[str, Any]:
@@ -29,6 +37,39 @@ def give_way(pid: int) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, os.nice(0) + NICENESS)
 
 
+def start(module: str, line: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a module as a process, and hand it one line. Its pipe stays open until `end`."""
+    arguments = beside_the_server()
+    process = subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        text=True,
+        **arguments | {"env": environment | arguments["env"]},
+    )
+    give_way(process.pid)
+    _pipe(process).write(line + "\n")
+    _pipe(process).flush()
+    return process
+
+
+def end(process: subprocess.Popen[str]) -> int:
+    """End what `start` started, in order where it can, and give its exit code."""
+    _pipe(process).close()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    return process.wait()
+
+
+def ends_in_order(stop: threading.Event) -> None:
+    """Let the pipe alone end this process: `stop` is set, and it has `GRACE` seconds from then."""
+    when_left_alone(partial(_end, stop))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Sent to a whole group when the service is stopped: whoever started this process ends it.
+        signal.signal(number, signal.SIG_IGN)
+
+
 def when_left_alone(end: Callable[[], None]) -> None:
     """Call `end`, in a thread, when whoever started this process is gone, or wants it to end.
 
@@ -41,3 +82,13 @@ def when_left_alone(end: Callable[[], None]) -> None:
         end()
 
     threading.Thread(target=wait, name="pipe", daemon=True).start()
+
+
+def _end(stop: threading.Event) -> None:
+    stop.set()
+    time.sleep(GRACE)
+    os._exit(0)
+
+
+def _pipe(process: subprocess.Popen[str]) -> TextIO:
+    return cast(TextIO, process.stdin)

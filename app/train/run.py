@@ -7,31 +7,27 @@ This module does not know who queued the job.
 
 import logging
 import os
-import signal
 import sys
 import threading
-import time
-from contextlib import closing
-from functools import partial
+from contextlib import AbstractContextManager, ExitStack, closing
 from typing import Final
 
 import torch
 
-from app import logs
+from app import logs, tracing
 from app.errors import NotReady
 from app.net import BadDevice
 from app.registry import Registry
 from app.store import Store
+from app.tracing import Known, Tell, Tracing
 from app.train import data, saved
 from app.train import job as jobs
 from app.train.assignment import Assignment
 from app.train.attempt import Attempt, Diverged, Stopped
 from app.train.finish import finish
-from app.train.process import when_left_alone
+from app.train.process import ends_in_order
 from app.train.training import Training
 
-# Shorter than the supervisor's patience; what is lost by it is trained again, exactly.
-GRACE: Final = 2.0
 CANNOT_WRITE: Final = os.EX_IOERR
 REFUSALS: Final = {data.NoData: "no_data", Diverged: "diverged", BadDevice: "bad_device"}
 log = logging.getLogger("app.train.run")
@@ -40,35 +36,42 @@ log = logging.getLogger("app.train.run")
 def main() -> None:
     assignment = Assignment.model_validate_json(sys.stdin.readline())
     stop = threading.Event()
-    when_left_alone(partial(_end, stop))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Sent to a whole group when the service is stopped: the supervisor ends this process, in
-        # order, and queues the job again.
-        signal.signal(number, signal.SIG_IGN)
+    ends_in_order(stop)  # what is lost by it is trained again, exactly
     settings = assignment.settings
+    logs.job_id.set(assignment.job_id)
     logs.configure(settings.log_level, settings.log_format)
     torch.set_num_threads(settings.effective_train_threads)
-    run(assignment, stop)
+    with ExitStack() as stack:
+        traces = tracing.begin()
+        if traces:
+            logs.configure(settings.log_level, settings.log_format, traces.ids)
+            stack.enter_context(closing(traces))
+        run(assignment, stop, traces)
 
 
-def run(assignment: Assignment, stop: threading.Event) -> None:
+def run(assignment: Assignment, stop: threading.Event, traces: Tracing | None = None) -> None:
     """Run one attempt to its end, and exit with `CANNOT_WRITE` where that cannot be told."""
     try:
         with closing(Store(assignment.settings.effective_database_url)) as store:
-            _run(assignment, store, stop)
+            _run(assignment, store, stop, traces)
     except (NotReady, OSError) as error:
         log.error("job %s: %s", assignment.job_id, error)
         sys.exit(CANNOT_WRITE)
 
 
-def _run(assignment: Assignment, store: Store, stop: threading.Event) -> None:
+def _run(
+    assignment: Assignment, store: Store, stop: threading.Event, traces: Tracing | None
+) -> None:
     """What goes wrong is told to the job, never swallowed."""
     settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
     try:
         registry = Registry(settings.models_dir)
         # An older attempt may still be on its way out: two must never write.
-        with saved.alone(settings.jobs_dir, job_id):
-            perform(Attempt.begin(settings, store, registry, job_id, attempt), stop)
+        with (
+            saved.alone(settings.jobs_dir, job_id),
+            _traced(traces, store, job_id, attempt) as tell,
+        ):
+            perform(Attempt.begin(settings, store, registry, job_id, attempt, tell), stop)
         log.info("job %s: succeeded", job_id)
     except Stopped:
         log.info("job %s: attempt %d is stopped, its state is saved", job_id, attempt)
@@ -88,6 +91,15 @@ def _run(assignment: Assignment, store: Store, stop: threading.Event) -> None:
         jobs.stumble(store, job_id, attempt, "exception", f"{type(error).__name__}: {error}")
 
 
+def _traced(
+    traces: Tracing | None, store: Store, job_id: str, attempt: int
+) -> AbstractContextManager[Tell]:
+    if traces is None:
+        return tracing.no_attempt()
+    known: Known = {"job_id": job_id, "attempt": attempt}
+    return traces.attempt(store.trail(job_id), known, (Stopped, jobs.Superseded))
+
+
 def perform(attempt: Attempt, stop: threading.Event) -> None:
     """The flow: loop → checkpoint → evaluate → promote."""
     dataset = data.load(attempt.settings.data_dir)
@@ -96,12 +108,6 @@ def perform(attempt: Attempt, stop: threading.Event) -> None:
     held_out = training.setup.held_out
     attempt.succeed(finish(attempt, model, dataset, training.epochs, held_out))
     attempt.registry.prune(attempt.settings.keep_versions)
-
-
-def _end(stop: threading.Event) -> None:
-    stop.set()
-    time.sleep(GRACE)
-    os._exit(0)
 
 
 if __name__ == "__main__":

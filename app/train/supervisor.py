@@ -11,27 +11,25 @@ finds the job still running without a process, and queues it again.
 import logging
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final, TextIO, cast
+from typing import Final
 
-from app import durable
+from app import durable, logs
 from app.errors import NotReady
 from app.settings import Settings
 from app.store import Store
 from app.tables import Job, now
 from app.train import job as jobs
-from app.train import saved
+from app.train import process, saved
 from app.train.assignment import Assignment
 from app.train.job import Status
 from app.train.lease import Lease
-from app.train.process import beside_the_server, give_way
+from app.train.tracker import Tracker
 
 POLL: Final = 0.25
-PATIENCE: Final = 5.0
 RETRY: Final = 2.0
 SWEEP_EVERY: Final = 3600.0
 UNWRITABLE: Final = (
@@ -47,6 +45,7 @@ class Supervisor:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings, self.store = settings, store
         self.lease = Lease(settings.state_dir, store)
+        self.tracker = Tracker(settings)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._stop = threading.Event()
         self._process: subprocess.Popen[str] | None = None
@@ -79,12 +78,14 @@ class Supervisor:
             log.error("supervision is tried again: %s", error, exc_info=None if known else error)
             if self.lease.may_have_lapsed():
                 self._end_process()
+                self.tracker.end()
             self._stop.wait(RETRY)
 
     def _turn(self) -> None:
         if self.lease.hold():
             self._step()
             self._sweep()
+            self.tracker.keep()
         else:
             self._let_go()
 
@@ -99,9 +100,10 @@ class Supervisor:
     def _let_go(self) -> None:
         """Stop the process, and queue its job again."""
         self._end_process()
+        self.tracker.end()
         if self._job:
             if jobs.release(self.store, self._job):
-                log.info("job %s: stopped, and queued again", self._job.id)
+                log.info("job %s: stopped, and queued again", self._job.id, extra=_of(self._job))
             self._job = None
 
     def _sweep(self) -> None:
@@ -119,7 +121,9 @@ class Supervisor:
         """Queue the jobs again whose supervisor died."""
         for job in self.store.jobs(Status.RUNNING):
             if jobs.release(self.store, job):
-                log.info("job %s: found without a process, and queued again", job.id)
+                log.info(
+                    "job %s: found without a process, and queued again", job.id, extra=_of(job)
+                )
 
     def _start_next(self) -> None:
         job = self.store.next_job(Status.QUEUED)
@@ -131,9 +135,10 @@ class Supervisor:
             self._process = _launch(
                 Assignment(settings=self.settings, job_id=job.id, attempt=attempt)
             )
-            log.info("job %s: attempt %d runs as process %d", job.id, attempt, self._process.pid)
+            pid = self._process.pid
+            log.info("job %s: attempt %d runs as process %d", job.id, attempt, pid, extra=_of(job))
         except OSError:
-            log.exception("job %s: no process could be started", job.id)
+            log.exception("job %s: no process could be started", job.id, extra=_of(job))
             self._take_leave()
 
     def _runs(self) -> bool:
@@ -146,7 +151,9 @@ class Supervisor:
             return
         job = jobs.get(self.store, self._job.id)
         if job.status == Status.RUNNING:
-            log.warning("job %s: its process died with exit code %d", job.id, exit_code)
+            log.warning(
+                "job %s: its process died with exit code %d", job.id, exit_code, extra=_of(job)
+            )
             if exit_code == os.EX_IOERR:
                 jobs.stumble(self.store, job.id, job.attempt, "storage_failed", UNWRITABLE)
             else:
@@ -162,28 +169,14 @@ class Supervisor:
         """End the process if there is one, and give its exit code."""
         if self._process is None:
             return -1
-        _pipe(self._process).close()
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        exit_code = self._process.wait()
+        exit_code = process.end(self._process)
         self._process = None
         return exit_code
 
 
 def _launch(assignment: Assignment) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.train.run"],
-        stdin=subprocess.PIPE,
-        text=True,
-        **beside_the_server(),
-    )
-    give_way(process.pid)
-    _pipe(process).write(assignment.model_dump_json() + "\n")
-    _pipe(process).flush()
-    return process
+    return process.start("app.train.run", assignment.model_dump_json())
 
 
-def _pipe(process: subprocess.Popen[str]) -> TextIO:
-    return cast(TextIO, process.stdin)
+def _of(job: Job) -> dict[str, logs.Known]:
+    return logs.known(job_id=job.id)

@@ -108,6 +108,7 @@ class Training:
             )
             told = [epoch.model_dump() for epoch in (*self.epochs, ended)]
             self.attempt.record("epoch", told[-1], epochs=told)
+            self.attempt.tell("epoch", told[-1])
             self.epochs.append(ended)
         self.position = self.position.next_epoch()
         self._get_further()

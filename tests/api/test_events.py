@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from app.api.examples import EPOCH
 from app.train import job as jobs
 from app.train import supervisor
 from app.train.hyperparameters import Hyperparameters
@@ -27,8 +28,7 @@ def ended(idle, store):  # noqa: ARG001, no process shall start
     for batch in (100, 200, 300):
         told = {"epoch": 0, "batch": batch, "loss": 0.1 * batch}
         jobs.record(store, job.id, attempt, "batch", told, progress=None)
-    told = {"epoch": 0, "test_accuracy": 0.9}
-    jobs.record(store, job.id, attempt, "epoch", told, progress=None)
+    jobs.record(store, job.id, attempt, "epoch", EPOCH.model_dump(), progress=None)
     jobs.cancel(store, job.id)
     return f"/train/{job.id}/events"
 

@@ -125,6 +125,8 @@ def test_ids_and_log_are_those_of_every_request(client, seven, caplog):
         assert comes_true(lambda: len(lines()) == 2)
     assert answer.headers["x-request-id"] == "mine"
     assert lines() == [["POST", "/predict", "200"], ["POST", "/predict", "415"]]
+    known = [record.known for record in caplog.records if record.name == "app.access"]
+    assert known == [{"version": 1}, {}]
 
 
 def test_a_defect_is_a_500_without_internals(client, seven, monkeypatch):

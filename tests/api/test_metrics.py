@@ -53,8 +53,8 @@ def test_both_ways_of_a_prediction_are_counted(settings, seven):
         assert value(client, "mynet_images_total", outcome="not_an_image") == 1
         assert value(client, "mynet_answers_total", digit="7") == 3
         assert value(client, "mynet_answer_confidence_ratio_count") == 3
-        assert value(client, "mynet_batch_images_sum") == 2
-        for stage, images in {"queue": 3, "decode": 3, "normalise": 3, "forward": 2}.items():
+        assert value(client, "mynet_batch_images_sum") == 3
+        for stage, images in {"queue": 3, "decode": 3, "normalise": 3, "forward": 3}.items():
             assert value(client, "mynet_stage_duration_seconds_count", stage=stage) == images
 
 
@@ -63,6 +63,9 @@ def test_each_image_of_a_batch_is_counted(client, seven):
     assert value(client, "mynet_images_total", outcome="answered") == 2
     assert value(client, "mynet_images_total", outcome="not_an_image") == 1
     assert value(client, "mynet_answers_total", digit="7") == 2
+    assert value(client, "mynet_batch_images_sum") == 2
+    assert value(client, "mynet_batch_images_count") == 1
+    assert value(client, "mynet_stage_duration_seconds_count", stage="forward") == 2
 
 
 def test_a_full_queue_is_counted(settings, seven):

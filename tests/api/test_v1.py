@@ -60,7 +60,8 @@ def test_pixels_are_given_to_the_network_as_they_are(client, rows):
         (b'{"instances": [[1, 2]]}', 400, "[2]"),
         (b'{"instances": [["x"]]}', 400, "numbers"),
         (b'{"instances": ["%%%"]}', 422, "instances.0 must be base64"),
-        (b'{"instances": ["aGVsbG8="]}', 415, "image 0"),
+        (b'{"instances": ["aGVsbG8="]}', 415, "not an image"),
+        (b'{"instances": ["aGVsbG8=", "aGVsbG8="]}', 415, "image 0"),
     ],
 )
 def test_what_cannot_be_read_is_refused(client, body, status, word):

@@ -69,7 +69,7 @@ def test_another_etag_gets_the_file(client, told):
         ("/models/1/weights?format=h5", 422, "invalid_field"),
         ("/models/1/weights?format=", 422, "invalid_field"),
         ("/models/77/weights", 404, "not_found"),
-        ("/models/x/weights", 422, "invalid_field"),
+        ("/models/x/weights", 404, "not_found"),
     ],
 )
 def test_what_is_not_there_is_refused(client, path, status, code):

@@ -11,6 +11,7 @@ from app.predict import predictor as predictors
 from app.predict import seen as seeing
 from app.predict.live import Live
 from app.predict.predictor import Predictor, read
+from app.predict.seen import as_seen
 from tests.conftest import png
 
 
@@ -44,6 +45,19 @@ def test_small_and_large_images_are_read(make, seven, photo):
     predictor = make()
     for upload in (seven, photo):
         assert asyncio.run(predictor.predict(upload)).answer.digit == 7
+
+
+def test_what_is_seen_already_goes_with_what_others_send(make, seven, mnist):
+    predictor = make()
+    given = as_seen(mnist.test.pixels[1].numpy())
+
+    async def go():
+        return await asyncio.gather(predictor.predict(given), predictor.predict(seven))
+
+    assert [each.answer.digit for each in asyncio.run(go())] == [2, 7]
+    assert sum(predictor.tally.batch_images.counts) == 1, "in one forward"
+    predicted = asyncio.run(predictor.predict(given, 1, explain=True))
+    assert (predicted.answer.digit, predicted.saliency.shape) == (2, (28, 28))
 
 
 def test_the_command_line_reads_as_the_service_does(make, live, seven, settings):
@@ -118,7 +132,7 @@ def test_explaining_is_of_the_version_that_answered(make, registry, seven):
 def test_a_batch_that_misses_the_deadline_is_given_up(make, seven, photo, monkeypatch):
     gate, done = threading.Event(), []
 
-    def slow(upload, _):
+    def slow(upload, *_):
         gate.wait(10)
         done.append(upload)
 

@@ -14,9 +14,9 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.request import urlopen
 
-from tests.conftest import DATA
-
-MYNET = Path(sys.executable).with_name("mynet")
+DATA = Path(__file__).parents[2] / "data"
+# Named where the tests run in another environment than the service.
+MYNET = Path(os.environ.get("SERVICE") or Path(sys.executable).with_name("mynet"))
 START = 60
 
 
@@ -89,9 +89,9 @@ def are_gone(pids):
     return comes_true(gone)
 
 
-def comes_true(condition, within=20):
+def comes_true(condition, seconds=20):
     """Wait for something to happen."""
-    until = time.monotonic() + within
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         if condition():
             return True

@@ -1,5 +1,6 @@
 """The commands of docs/protocols.md, run as they stand there."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -43,8 +44,10 @@ def test_a_command_does_what_is_shown(service, command, shown):
     assert re.fullmatch(pattern, done.stdout), done.stdout
 
 
-def test_the_example_of_tritonclient_runs(service, monkeypatch):
-    pytest.importorskip("tritonclient.http")
-    (example,) = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
-    monkeypatch.chdir(ROOT)
-    exec(example.replace("localhost:8000", f"127.0.0.1:{service.port}"), {})
+@pytest.mark.parametrize("name", ["MYNET_PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT"])
+def test_the_containers_health_check_finds_it(service, name):
+    for port, status in ((service.port, 0), (1, 1)):
+        nowhere = {"AIP_HTTP_PORT": "1", "SAGEMAKER_BIND_TO_PORT": "1"}
+        given = {"PATH": os.environ["PATH"], **nowhere, name: str(port)}
+        done = subprocess.run([ROOT / "deploy/healthcheck"], env=given, check=False)
+        assert done.returncode == status

@@ -153,3 +153,22 @@ def test_an_upload_that_is_under_way_elsewhere_is_not_swept(settings):
     done.set()
     thread.join()
     assert under_way.exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "refusal"),
+    [("SIGXCPU", MalformedRequest), ("SIGSEGV", MalformedRequest), ("SIGKILL", NotReady)],
+)
+def test_a_file_that_breaks_its_reader_is_told_from_a_machine_in_need(
+    settings, played, end, refusal
+):
+    played(f"print('reading', flush=True); import signal; os.kill(os.getpid(), signal.{end})")
+    with pytest.raises(refusal):
+        upload(settings)
+    assert left(settings) == []
+
+
+def test_a_process_that_breaks_before_it_reads_is_not_the_files_fault(settings, played):
+    played("os.abort()")
+    with pytest.raises(NotReady):
+        upload(settings)

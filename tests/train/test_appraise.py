@@ -133,4 +133,5 @@ def test_the_process_ends_when_nobody_waits_for_it(candidate):
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (1, "")
+    assert done.returncode == 1
+    assert done.stdout in ("", "reading\n"), "there is no verdict"

@@ -1,20 +1,17 @@
 """The Open Inference Protocol as the Triton project's own client speaks it."""
 
+import re
+
 import numpy as np
 import pytest
+import tritonclient.http as http
 
-from tests.service.running import serving
-
-http = pytest.importorskip("tritonclient.http")
+from tests.conformance.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
-def triton(tmp_path_factory):
-    state = tmp_path_factory.mktemp("conformance") / "var"
-    with (
-        serving(state) as service,
-        http.InferenceServerClient(f"127.0.0.1:{service.port}") as client,
-    ):
+def triton(service):
+    with http.InferenceServerClient(f"127.0.0.1:{service.port}") as client:
         yield client
 
 
@@ -65,3 +62,10 @@ def test_it_reads_refusals(triton, digits):
         triton.infer("mynet", given(digits.astype(np.float32), "FP32"))
     with pytest.raises(http.InferenceServerException, match="There is no"):
         triton.infer("other", given(digits, "UINT8"))
+
+
+def test_the_documented_example_runs(service, monkeypatch):
+    document = (ROOT / "docs/protocols.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    exec(example.replace("localhost:8000", f"127.0.0.1:{service.port}"), {})

@@ -1,0 +1,88 @@
+"""The OpenAPI document, so far as it is not the routes' own.
+
+What enters: what FastAPI says of the routes. What leaves: the whole document. This module does not
+know which routes there are.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from fastapi.routing import APIRoute
+
+from app.api.examples import JOB, by_schema, read_by_routes
+from app.api.refusals import REQUEST_ID as DRAWN
+from app.api.refusals import headers
+
+REQUEST_ID: Final = "X-Request-ID"
+DESCRIPTION: Final = f"""\
+Post an image of a handwritten digit, and get the digit; post to `/train`, and a new network is
+trained in the background, evaluated, and goes live if it is better.
+
+Every answer has the header `{REQUEST_ID}`: the request's own, or one that was drawn. Every GET can
+be asked by HEAD. Times are RFC 3339 in UTC, durations seconds, sizes bytes. What goes wrong is told
+as `application/problem+json` (RFC 9457); programs can rely on its `code`, and more codes may come.
+Paths under `/v1` and `/v2` have the errors of those protocols.
+"""
+TAGS: Final = [
+    {"name": "predict", "description": "Digits read from images."},
+    {"name": "train", "description": "Jobs that train a network, and what happens to them."},
+    {"name": "models", "description": "Versions: trained or uploaded; one of them is live."},
+    {"name": "health", "description": "For whoever watches the service."},
+    {"name": "KServe V1", "description": "The protocol of TensorFlow Serving."},
+    {"name": "Open Inference Protocol", "description": "Version 2, as KServe and Triton speak it."},
+    {"name": "SageMaker", "description": "What Amazon SageMaker asks of a container."},
+]
+# FastAPI tells of these wherever there is a parameter, be it one that any text is good for.
+NEVER_SENT: Final = ("HTTPValidationError", "ValidationError")
+HEADERS: Final = {
+    REQUEST_ID: ("the request's id: its own, or one that was drawn", DRAWN),
+    "Retry-After": ("seconds after which to try again; not always told", "30"),
+    "WWW-Authenticate": ("how to say who asks", "Bearer"),
+    "Location": ("the path of what was made", f"/train/{JOB}"),
+    "ETag": ("the digest of the weights, in quotes", f'"{DRAWN}"'),
+    "Content-Disposition": ("a name for the file", 'attachment; filename="mynet-3.safetensors"'),
+    "Inference-Header-Content-Length": ("length of the JSON before the tensors", "167"),
+}
+
+
+def operation_id(route: APIRoute) -> str:
+    """Name an operation as its function: generated clients have methods of these names."""
+    return route.name
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Add what is everywhere, and what routes refer to but FastAPI does not know."""
+    components = document["components"]
+    schemas = {**components["schemas"], **read_by_routes()}
+    for name in NEVER_SENT:
+        schemas.pop(name, None)
+    for name, examples in by_schema().items():
+        schemas[name]["examples"] = examples
+    components["schemas"] = dict(sorted(schemas.items()))
+    components["headers"] = {
+        name: {"description": description, "schema": {"type": "string"}, "example": example}
+        for name, (description, example) in HEADERS.items()
+    }
+    for operation in _operations(document):
+        for parameter in operation.get("parameters", []):
+            parameter["schema"] = _never_null(parameter["schema"])
+        told = sorted(operation["responses"].items())
+        responses = {status: each for status, each in told if NEVER_SENT[0] not in str(each)}
+        for response in responses.values():
+            response.setdefault("headers", {}).update(headers(REQUEST_ID))
+        operation["responses"] = responses
+    return document
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        yield from path.values()
+
+
+def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """What may be left out is no null: outside of JSON there is none."""
+    kinds = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    kind: dict[str, Any] = kinds[0]
+    return {name: each for name, each in schema.items() if name != "anyOf"} | kind

@@ -1,0 +1,149 @@
+"""What bodies look like: examples for the OpenAPI document, made of the models that they show.
+
+What enters: nothing. What leaves: examples by the names of schemas, and the schemas of bodies that
+routes read by themselves. This module does not know which route has which body.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from app.api import protocols, schemas
+from app.api.body import ImageBody
+from app.api.refusals import REQUEST_ID
+from app.card import Card, EpochRecord
+from app.errors import BlankImage
+from app.train.hyperparameters import Hyperparameters
+from app.train.job import Status
+
+READ_BY_ROUTES: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
+    (ImageBody, "validation"),
+    (Hyperparameters, "validation"),
+    (schemas.Promotion, "validation"),
+    (protocols.V1Instances, "validation"),
+    (protocols.V2Inference, "validation"),
+    (protocols.Failure, "serialization"),
+    (schemas.Streamed, "serialization"),
+]
+JOB: Final = "2f1c9d7a60b3e845"
+BEGIN: Final = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+# The first of MNIST's test images, in two tones.
+SEVEN: Final = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABwAAAAcAQAAAABaduI5AAAASElEQVR42oXNoRGAMABD0d"
+    "cgQKGRjMJmrNZRGAGJ6B0IiiYi90Xuh/+UiuG+KHuDRSCdNuGEQ94qhCrvciRuYiJmn2AlWv95ALbmCm+eCH3DAAAAAElF"
+    "TkSuQmCC"
+)
+PREDICTION: Final = schemas.Prediction(
+    id="9c1185a5c5e9fc54",
+    digit=7,
+    confidence=0.991,
+    probabilities=[0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.0, 0.991, 0.001, 0.002],
+    is_digit=True,
+    version=2,
+)
+REFUSED: Final = schemas.Problem(
+    type="about:blank",
+    title=BlankImage.title,
+    status=BlankImage.status,
+    detail=BlankImage.summary(),
+    code=BlankImage.code,
+    request_id=REQUEST_ID,
+)
+EPOCH: Final = EpochRecord(
+    epoch=0, train_loss=0.817, test_loss=0.304, test_accuracy=0.9098, seconds=1.71
+)
+RESULT: Final = schemas.Result(
+    version=3, test_accuracy=0.9098, promoted=False, reason="promote: never was asked for"
+)
+TRAINING: Final = schemas.Job(
+    id=JOB,
+    status=Status.SUCCEEDED,
+    created_at=BEGIN,
+    started_at=BEGIN + timedelta(seconds=1),
+    finished_at=BEGIN + timedelta(seconds=6),
+    hyperparameters=schemas.JobHyperparameters(epochs=1, seed=1998, promote="never"),
+    attempt=1,
+    progress=schemas.Progress(epoch=0, epochs=1, batch=600, batches=600, fraction=1.0, eta=0.0),
+    epochs=[EPOCH],
+    result=RESULT,
+    error=None,
+)
+HAPPENED: Final[list[dict[str, Any]]] = [
+    {"event": "status", "data": {"status": "running", "attempt": 1}},
+    {"event": "batch", "data": {"epoch": 0, "batch": 100, "loss": 1.97}},
+    {"event": "epoch", "data": EPOCH.model_dump()},
+    {"event": "result", "data": RESULT.model_dump()},
+    {"event": "status", "data": {"status": "succeeded"}},
+]
+EVENTS: Final = schemas.Events.model_validate(
+    {
+        "data": [
+            {"number": number, "kind": each["event"], "at": BEGIN, "data": each["data"]}
+            for number, each in enumerate(HAPPENED, 1)
+        ],
+        "has_more": False,
+    }
+)
+CONFUSION: Final = [[95 if answer == digit else 1 for answer in range(10)] for digit in range(10)]
+CARD: Final = Card(
+    version=3,
+    origin="uploaded",
+    created_at=BEGIN,
+    parent=2,
+    note="mine",
+    test_accuracy=0.9135,
+    test_loss=0.304,
+    calibration_error=0.0042,
+    confusion=CONFUSION,
+    energy_threshold=5.126,
+    data_digest="1e35582d42a90940c55b956deb61875c020b567ed20e3c5b174f52bf7809ed9b",
+    weights_digest="afb3d6061a3f643a681229297f30e288054d2836cbd2572023691a222d301ceb",
+    torch_version="2.15.0",
+    code_version="0.1.0",
+)
+MADE: Final[tuple[BaseModel, ...]] = (
+    PREDICTION,
+    REFUSED,
+    schemas.Predictions(predictions=[PREDICTION, schemas.Refused(error=REFUSED)], version=2),
+    TRAINING,
+    schemas.Jobs(data=[TRAINING], has_more=False),
+    EVENTS,
+    CARD,
+    schemas.Versions(data=[CARD], current=2),
+    protocols.V1Predictions(predictions=[PREDICTION]),
+)
+ASKED: Final[dict[str, list[Any]]] = {
+    "ImageBody": [{"image": SEVEN}],
+    "Hyperparameters": [
+        {},
+        {"epochs": 3, "seed": 7, "promote": "always"},
+        {"recipe": "robust", "note": "for real handwriting"},
+    ],
+    "Promotion": [{"version": 1}],
+    "V1Instances": [{"instances": [SEVEN, {"b64": SEVEN.partition(",")[2]}]}],
+    "V2Inference": [
+        {
+            "id": "mine",
+            "inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [SEVEN]}],
+            "outputs": [{"name": "digit"}],
+        }
+    ],
+}
+
+
+def read_by_routes() -> dict[str, Any]:
+    """Give the schemas of bodies that FastAPI does not see, since routes read them themselves."""
+    _, told = models_json_schema(READ_BY_ROUTES, ref_template="#/components/schemas/{model}")
+    definitions: dict[str, Any] = told["$defs"]
+    return definitions
+
+
+def by_schema() -> dict[str, list[Any]]:
+    """Give examples by the names of their schemas."""
+    made = {
+        type(each).__name__: [each.model_dump(mode="json", exclude_unset=True, by_alias=False)]
+        for each in MADE
+    }
+    return made | ASKED

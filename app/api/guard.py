@@ -1,0 +1,83 @@
+"""Who asks, whether they may, and how often.
+
+What enters: headers, and an address. What leaves: the key that was sent, or a refusal. This module
+does not know of routes: which scope each needs is said beside it, by the aliases in `services`.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
+
+from app import keys
+from app.errors import Forbidden, Unauthenticated
+from app.keyring import Keyring
+from app.scope import Scope
+from app.settings import Settings
+from app.tables import Key
+
+HEADER: Final = b"x-api-key"
+FORWARDED: Final = b"x-forwarded-for"
+BEARER: Final = b"bearer "
+HOW: Final = "Send a key as `Authorization: Bearer …` or as `X-API-Key`."
+NETWORK: Final = 64  # bits of an IPv6 address that one customer of a provider has at least
+
+
+class Guard:
+    """Lets requests pass, by `MYNET_AUTH` and `MYNET_RATE_LIMIT`."""
+
+    def __init__(self, settings: Settings, keyring: Keyring) -> None:
+        self.auth, self.keyring = settings.effective_auth, keyring
+        self.rates = None
+        if settings.rate_limit:
+            from app.rates import Rates
+
+            self.rates = Rates(settings.rate_limit)
+
+    @property
+    def passes_predictions(self) -> bool:
+        """Say whether predictions are open to all, as often as they like."""
+        return self.auth != "keys" and self.rates is None
+
+    def who(self, headers: Iterable[tuple[bytes, bytes]]) -> Key | None:
+        """Give the key that was sent, where keys are looked at and it is one."""
+        return None if self.auth == "none" else self.keyring.find(_given(headers))
+
+    def admit(self, key: Key | None, address: str, needed: Scope | None) -> None:
+        """Let a request pass that needs this scope, or any key for None.
+
+        Raises RateLimited, Unauthenticated, Forbidden.
+        """
+        if self.rates:
+            self.rates.take(f"key {key.id}" if key else _place(address))
+        if self.auth == "none" or (self.auth == "predict" and needed is Scope.PREDICT):
+            return
+        what = f"a key with the scope {needed}" if needed else "a key"
+        if key is None:
+            raise Unauthenticated(f"This needs {what}, and none that is valid was sent. {HOW}")
+        if not keys.allows(key, needed):
+            has = ", ".join(key.scopes)
+            raise Forbidden(f"This needs {what}; key {key.id} ({key.name}) has {has}.")
+
+
+def _given(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Give what was sent as a key. A proxy may want `Authorization` for itself: ours goes first."""
+    bearer = b""
+    for name, value in headers:
+        if name == HEADER:
+            return value
+        if name == b"authorization" and value[: len(BEARER)].lower() == BEARER:
+            bearer = value[len(BEARER) :].strip()
+    return bearer
+
+
+@lru_cache(4096)
+def _place(address: str) -> str:
+    """Give what is counted for an address: one customer has many of IPv6."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:  # a socket that is no network's
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    return str(parsed.ipv4_mapped or ip_network((parsed, NETWORK), strict=False))

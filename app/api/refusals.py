@@ -1,0 +1,80 @@
+"""The errors of a route, for the OpenAPI document: made of the refusals that it raises.
+
+What enters: refusals. What leaves: responses with descriptions, headers and examples. This module
+does not know which route raises what.
+"""
+
+from typing import Any, Final
+
+from app.api.problems import MEDIA_TYPE
+from app.api.schemas import FieldProblem, Problem
+from app.errors import (
+    Defect,
+    FieldError,
+    Forbidden,
+    InvalidField,
+    RateLimited,
+    Refusal,
+    Unauthenticated,
+)
+
+Responses = dict[int | str, dict[str, Any]]
+Told = type[Refusal] | Refusal
+REQUEST_ID: Final = "0123456789abcdef"
+# What whoever asks a guarded route may be told.
+GUARD: Final = (Unauthenticated, Forbidden, RateLimited)
+HEADERS: Final = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
+
+
+def documented(*refusals: Told) -> Responses:
+    """Describe the errors of a route, each by its class or by one that is like those it raises.
+
+    Any route can meet a defect.
+    """
+    return _by_status(refusals, MEDIA_TYPE, "Problem")
+
+
+def documented_plainly(*refusals: Told) -> Responses:
+    """Describe the errors of a route whose protocol knows but `error`, in words."""
+    return _by_status(refusals, "application/json", "Failure")
+
+
+def bad(field: str, message: str) -> InvalidField:
+    """Give the refusal of a field, as an example."""
+    return InvalidField(f"{field}: {message}", errors=[FieldError(field, message)])
+
+
+def headers(*names: str) -> dict[str, Any]:
+    """Refer to headers that the document describes."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _by_status(refusals: tuple[Told, ...], media_type: str, schema: str) -> Responses:
+    responses: Responses = {}
+    told = [each(each.summary()) if isinstance(each, type) else each for each in refusals]
+    for each in (*told, Defect(Defect.summary())):
+        response = responses.setdefault(each.status, {"description": ""})
+        says = f"`{each.code}`: {each.summary()}"
+        response["description"] = f"{response['description']} {says}".strip()
+        response["headers"] = headers(*HEADERS.get(each.status, []))
+        content = response.setdefault("content", {}).setdefault(
+            media_type, {"schema": {"$ref": f"#/components/schemas/{schema}"}, "examples": {}}
+        )
+        content["examples"][each.code] = {"summary": each.title, "value": _example(each, schema)}
+    return responses
+
+
+def _example(refusal: Refusal, schema: str) -> Any:
+    if schema == "Failure":
+        return {"error": refusal.detail}
+    fields = [FieldProblem(field=each.field, message=each.message) for each in refusal.errors]
+    problem = Problem(
+        type="about:blank",
+        title=refusal.title,
+        status=refusal.status,
+        detail=refusal.detail,
+        code=refusal.code,
+        request_id=REQUEST_ID,
+        errors=fields or None,
+    )
+    return problem.model_dump(exclude_none=True)

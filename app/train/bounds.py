@@ -1,0 +1,52 @@
+"""What a process that reads others' files may take of the machine.
+
+What enters: nothing. What leaves: a process that the system ends, or refuses memory, before it
+harms its neighbours. This module does not know which file is read.
+
+Limits count from where the process stands when they are set: PyTorch alone takes most of a
+gigabyte and several seconds. Systems that lack a limit go without it.
+"""
+
+import resource
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+MEMORY: Final = 1024**3
+SECONDS: Final = 60
+FILES: Final = 64
+FILE_SIZE: Final = 256 * 1024**2
+STATUS: Final = Path("/proc/self/status")
+
+
+def bound() -> None:
+    """Bound memory, processor time, open files and what may be written, once and for all."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    _limit("RLIMIT_CPU", int(usage.ru_utime + usage.ru_stime) + SECONDS)
+    _limit("RLIMIT_NOFILE", FILES)
+    _limit("RLIMIT_FSIZE", FILE_SIZE)
+    _limit("RLIMIT_CORE", 0)
+    taken = _data()
+    if taken is not None:
+        # Not RLIMIT_AS: libraries reserve gigabytes of addresses that they never fill.
+        _limit("RLIMIT_DATA", taken + MEMORY)
+
+
+def _limit(name: str, most: int) -> None:
+    number = getattr(resource, name, None)
+    if number is None:
+        return
+    _, hard = resource.getrlimit(number)
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(number, (most, hard))
+
+
+def _data() -> int | None:
+    """Give the bytes that RLIMIT_DATA counts; None where the system does not tell."""
+    with suppress(OSError):
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+    return None

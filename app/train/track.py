@@ -1,0 +1,146 @@
+"""MLflow is told of jobs, in a process of its own: `python -m app.train.track`.
+
+What enters: settings, one line of JSON on standard input, which then stays open for as long as the
+supervisor lives; the jobs in the database. What leaves: MLflow's runs. A tracking server that is
+slow or away costs a job nothing, since all that is told lies in the database: it is told again
+until MLflow has it. This module does not know how a job is written down there.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+from filelock import FileLock
+from safetensors import safe_open
+
+from app import logs
+from app.card import Card
+from app.errors import NotReady
+from app.logs import masked
+from app.settings import Settings
+from app.store import Store
+from app.tables import Job
+from app.train.job import Status
+from app.train.process import ends_in_order
+from app.train.runs import Made, Runs
+
+EXPERIMENT: Final = "MLFLOW_EXPERIMENT_NAME"
+POLL: Final = 0.5
+RETRY: Final = 15.0
+Told = tuple[str, int, int]  # state, attempt, epochs
+log = logging.getLogger("app.train.track")
+
+
+def main() -> None:
+    settings = Settings.model_validate_json(sys.stdin.readline())
+    stop = threading.Event()
+    ends_in_order(stop)
+    logs.configure(settings.log_level, settings.log_format)
+    logging.captureWarnings(False)  # MLflow's are about its own code
+    # The one before may still be on its way out: two would make two runs of a job.
+    with (
+        FileLock(settings.state_dir / "tracking.lock"),
+        closing(Store(settings.effective_database_url)) as store,
+    ):
+        tracking = Tracking(settings, store)
+        while not stop.wait(POLL):
+            tracking.turn()
+        tracking.turn(at_last=True)
+
+
+@dataclass
+class Patience:
+    """What MLflow does wrong is told to the log once, and tried again after a while."""
+
+    not_before: float = 0.0
+    complained: bool = False
+
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.not_before
+
+    def begin(self, what: str, error: Exception) -> None:
+        self.not_before = time.monotonic() + RETRY
+        if not self.complained:
+            self.complained = True
+            log.error("%s: %s", what, masked(str(error)))
+
+
+@dataclass
+class Followed(Patience):
+    """A job that MLflow does not have whole."""
+
+    told: Told | None = None
+
+
+class Tracking:
+    """What MLflow was told already. Jobs from before it was wanted are told, too."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.store, self.models_dir = store, settings.models_dir
+        self._experiment = os.environ.get(EXPERIMENT) or "mynet"
+        self._runs: Runs | None = None
+        self._patience = Patience()
+        self._followed: dict[str, Followed] = {}
+        self._last = 0
+
+    def turn(self, *, at_last: bool = False) -> None:
+        """Tell what is new; at last, also what else would have to wait."""
+        try:
+            self._notice()
+            if self._runs is None and (at_last or self._patience.is_over()):
+                self._open()
+            for job_id, followed in [*self._followed.items()]:
+                if self._runs and (at_last or followed.is_over()):
+                    self._follow(self._runs, job_id, followed)
+        except (NotReady, OSError) as error:
+            log.error("the jobs cannot be read: %s", error)
+            time.sleep(POLL)
+
+    def _notice(self) -> None:
+        while jobs := self.store.jobs_after(self._last):
+            self._last = jobs[-1].number
+            self._followed |= {job.id: Followed() for job in jobs}
+
+    def _open(self) -> None:
+        try:
+            self._runs = Runs(self._experiment)
+        except Exception as error:  # whatever it is, it is MLflow's, and passes, or is put right
+            self._patience.begin("MLflow cannot be told of jobs", error)
+
+    def _follow(self, runs: Runs, job_id: str, followed: Followed) -> None:
+        job = self.store.job(job_id)
+        if job is None:
+            del self._followed[job_id]
+            return
+        now = (job.status, job.attempt, len(job.epochs))
+        try:
+            if job.attempt and now != followed.told:
+                runs.tell(job, self._made(job))
+                followed.told = now
+        except Exception as error:  # as above
+            followed.begin(f"job {job_id}: MLflow could not be told", error)
+            return
+        if Status(job.status).is_final:
+            del self._followed[job_id]
+
+    def _made(self, job: Job) -> Made | None:
+        """Give the version that the job made, unless it had to give way since."""
+        if not job.result:
+            return None
+        version = job.result["version"]
+        file = self.models_dir / f"{version}.safetensors"
+        if not file.exists():
+            return None
+        # Not by the registry, since PyTorch would take half a gigabyte for it.
+        with safe_open(file, framework="np") as opened:
+            card = Card.model_validate_json(opened.metadata()["card"])
+        return Made(file, card.model_copy(update={"version": version}))
+
+
+if __name__ == "__main__":
+    main()

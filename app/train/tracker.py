@@ -1,0 +1,62 @@
+"""The process that tells MLflow of jobs, beside whoever supervises them.
+
+What enters: MLflow's own variables, in the environment. What leaves: a process, as long as it is
+wanted. This module does not know what is told, nor how: the server never imports MLflow.
+"""
+
+import importlib.util
+import logging
+import os
+import subprocess
+import time
+from typing import Final
+
+from app.settings import Settings
+from app.train import process
+
+URI: Final = "MLFLOW_TRACKING_URI"
+RETRY: Final = 30.0
+# Unless they are set: patience for seconds and not for minutes, the store in plain files that was
+# asked for, and nothing told to others.
+DEFAULTS: Final = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+log = logging.getLogger(__name__)
+
+
+def is_wanted() -> bool:
+    return bool(os.environ.get(URI))
+
+
+def is_there() -> bool:
+    return importlib.util.find_spec("mlflow") is not None
+
+
+class Tracker:
+    """The process, if it is wanted; used by one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._process: subprocess.Popen[str] | None = None
+        self._start_at = 0.0
+
+    def keep(self) -> None:
+        """See to it that the process runs; one that died is started again after a while."""
+        if not is_wanted() or (self._process and self._process.poll() is None):
+            return
+        if time.monotonic() >= self._start_at:
+            self._start_at = time.monotonic() + RETRY
+            self.end()
+            line = self.settings.model_dump_json()
+            self._process = process.start("app.train.track", line, **DEFAULTS)
+            log.info("jobs are told to MLflow by process %d", self._process.pid)
+
+    def end(self) -> None:
+        """End the process, where there is one."""
+        if self._process:
+            process.end(self._process)
+            self._process = None
+            self._start_at = 0.0

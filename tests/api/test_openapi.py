@@ -1,0 +1,132 @@
+"""The OpenAPI document: valid, complete, and true."""
+
+import json
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from app import errors
+from app.api.examples import SEVEN
+from app.main import create_app
+
+GENERIC = ("HTTPValidationError", "ValidationError")
+SEEN_BY_NOBODY = {errors.ClientGone.code}
+
+
+@pytest.fixture
+def document(settings):
+    return json.loads(json.dumps(create_app(settings).openapi()))
+
+
+def operations(document):
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
+
+
+def media_types(operation):
+    bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+    for body in bodies:
+        yield from body.get("content", {}).items()
+
+
+def test_it_is_valid(document):
+    validate(document)
+
+
+def test_every_operation_is_named_and_described(document):
+    tags = {tag["name"] for tag in document["tags"]}
+    names = [operation["operationId"] for _, operation in operations(document)]
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() and name == name.lower() for name in names)
+    for name, operation in operations(document):
+        assert operation["summary"] and operation["description"], name
+        assert set(operation["tags"]) <= tags, name
+
+
+def test_every_example_is_of_its_schema(document):
+    examples = 0
+    for name, schema in document["components"]["schemas"].items():
+        for example in schema.get("examples", []):
+            checked({"$ref": f"#/components/schemas/{name}"}, document, example)
+            examples += 1
+    for _, operation in operations(document):
+        for _, media in media_types(operation):
+            for example in media.get("examples", {}).values():
+                checked(media["schema"], document, example["value"])
+                examples += 1
+    assert examples > len(document["paths"])
+
+
+def checked(schema, document, example):
+    whole = {**schema, "components": document["components"]}
+    Draft202012Validator(whole).validate(example)
+
+
+def test_every_operation_tells_its_errors_and_the_request_id(document):
+    told = set()
+    for name, operation in operations(document):
+        assert "500" in operation["responses"], name
+        for status, response in operation["responses"].items():
+            assert "X-Request-ID" in response["headers"], name
+            if status >= "400":
+                ((media_type, media),) = response["content"].items()
+                foreign = name.split()[1].startswith(("/v1", "/v2"))
+                expected = "application/json" if foreign else "application/problem+json"
+                assert media_type == expected, name
+                told |= set(media["examples"])
+    codes = {each.code for each in errors.Refusal.__subclasses__()}
+    assert told == codes - SEEN_BY_NOBODY
+
+
+def test_what_fastapi_would_say_is_not_there(document):
+    assert not any(name in json.dumps(document) for name in GENERIC)
+
+
+def test_predict_takes_an_image_in_every_form(document):
+    content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
+    assert set(content) == {
+        "multipart/form-data",
+        "application/json",
+        "image/*",
+        "application/octet-stream",
+    }
+
+
+def test_the_example_is_read_as_it_says(client):
+    answer = client.post("/predict", json={"image": SEVEN}).json()
+    assert answer["digit"] == 7
+    assert client.post("/v1/models/mynet:predict", json={"instances": [SEVEN]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", "/train", "GET, HEAD, POST"),
+        ("PUT", "/models/1", "DELETE, GET, HEAD"),
+        ("GET", "/models/current", "PUT"),
+        ("GET", "/models/rollback", "POST"),
+        ("HEAD", "/predict", "POST"),
+    ],
+)
+def test_allow_names_every_method_of_the_path(client, method, path, allowed):
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize(
+    "path", ["/train", "/models/1", "/metrics", "/ping", "/v2", "/docs", "/openapi.json", "/none"]
+)
+def test_head_is_get_without_the_body(client, path):
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+@pytest.mark.parametrize("path", ["events", "log?follow=true"])
+def test_head_of_a_stream_ends_at_once(client, monkeypatch, path):
+    monkeypatch.setattr("app.train.supervisor.Supervisor._step", lambda _: None)
+    job = client.post("/train").json()["id"]
+    answer = client.head(f"/train/{job}/{path}")
+    assert (answer.status_code, answer.content) == (200, b"")

@@ -1,0 +1,43 @@
+"""Real clients, in an environment of their own, and a service that runs in MyNet's.
+
+`make test-conformance` names the service's command in `SERVICE`. Nothing here may import the app.
+"""
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.service.running import serving
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "data/MNIST/raw/t10k-images-idx3-ubyte.gz"
+HEAD, IMAGE = 16, 28 * 28
+collect_ignore_glob = [] if "SERVICE" in os.environ else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("conformance") / "var") as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def address(service):
+    return f"http://127.0.0.1:{service.port}"
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The first four test images, (4, 28, 28): 7, 2, 1, 0."""
+    with gzip.open(IMAGES) as file:
+        pixels = file.read(HEAD + 4 * IMAGE)[HEAD:]
+    return np.frombuffer(pixels, np.uint8).reshape(4, 28, 28)
+
+
+@pytest.fixture(scope="session")
+def seven():
+    """A photo of a seven, as JPEG."""
+    return (ROOT / "docs/images/seven.jpg").read_bytes()

@@ -1,0 +1,201 @@
+"""What is fuzzed: images, forms, weights, and whole requests on a connection.
+
+What enters: any bytes. What leaves: nothing, or an exception where a promise was broken. This
+module does not know where the bytes come from.
+"""
+
+import asyncio
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import uvicorn
+from uvicorn.server import ServerState
+
+from app import checkpoint
+from app.api.form import only_file, read_form
+from app.checkpoint import BadCheckpoint
+from app.errors import MalformedRequest, Refusal
+from app.main import create_app
+from app.net import check_weights
+from app.predict.seen import see
+from app.protocol import Protocol
+from app.settings import Settings
+from app.train import admit
+from app.train.supervisor import Supervisor
+from tests.fuzz import seeds
+
+MAX_PIXELS = 2**20
+KIND = b"multipart/form-data; boundary=" + seeds.BOUNDARY
+DATA = Path(__file__).parents[2] / "data"
+STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+TURNS = 2000
+REFUSAL = '{"code": "malformed_request", "detail": "The file was not read."}'
+REFUSING = (sys.executable, "-S", "-E", "-c", f"print({REFUSAL!r})")
+Check = Callable[[bytes], None]
+
+
+@contextmanager
+def image() -> Iterator[Check]:
+    """An upload is seen, or refused."""
+
+    def check(data: bytes) -> None:
+        try:
+            pixels = see(data, MAX_PIXELS, lambda: False).normalised.pixels
+        except Refusal:
+            return
+        assert (pixels.shape, pixels.dtype) == ((28, 28), np.uint8)
+        assert pixels.any()
+
+    yield check
+
+
+@contextmanager
+def form() -> Iterator[Check]:
+    """The quick way reads what the parser reads, or leaves it to the parser."""
+
+    def check(data: bytes) -> None:
+        try:
+            quick = only_file(data, KIND, "file")
+        except MalformedRequest:
+            quick = None
+        try:
+            parts = read_form(data, KIND)
+        except MalformedRequest:
+            assert quick is None, "the quick way takes what the parser refuses"
+            return
+        if quick is not None:
+            assert [part.content for part in parts] == [quick]
+            assert (parts[0].name, parts[0].is_file) == ("file", True)
+
+    yield check
+
+
+@contextmanager
+def weights() -> Iterator[Check]:
+    """A file is read as MyNet's weights, or refused in words."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "upload"
+
+        def check(data: bytes) -> None:
+            path.write_bytes(data)
+            try:
+                check_weights(checkpoint.read_weights(path))
+            except BadCheckpoint as error:
+                assert 0 < len(error.problem) < 1000
+
+        yield check
+
+
+@contextmanager
+def request() -> Iterator[Check]:
+    """Whatever comes on a connection is answered, or waited for, and never with a 500."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(
+            state_dir=Path(folder), data_dir=DATA, device="cpu", max_pixels=MAX_PIXELS
+        )
+        serving = _Serving(settings)
+        # No training is started, and no file of weights is read: other targets do that, faster.
+        idle = patch.object(Supervisor, "_start_next", lambda _: None)
+        with patch.object(admit, "COMMAND", REFUSING), idle, asyncio.Runner() as runner:
+            opened = serving.open()
+            runner.run(_begin(opened))
+            try:
+                yield lambda data: runner.run(serving.answer(data))
+            finally:
+                runner.run(_end(opened))
+
+
+async def _begin(context: Any) -> None:
+    await context.__aenter__()
+
+
+async def _end(context: Any) -> None:
+    await context.__aexit__(None, None, None)
+
+
+class _Serving:
+    """The app behind the service's own protocol, without a socket."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.app = create_app(settings)
+        self.config = uvicorn.Config(
+            self.app, http=Protocol, loop="asyncio", ws="none", log_config=None, access_log=False
+        )
+
+    @asynccontextmanager
+    async def open(self) -> Any:
+        self.config.load()
+        async with self.app.router.lifespan_context(self.app) as state:
+            self.state = state
+            yield
+
+    async def answer(self, data: bytes) -> None:
+        """Send, hang up in writing, and look at what was answered."""
+        server = ServerState()
+        protocol = Protocol(self.config, server, self.state, asyncio.get_running_loop())
+        wire = _Wire()
+        protocol.connection_made(wire)
+        middle = len(data) // 2
+        protocol.data_received(data[:middle])
+        protocol.data_received(data[middle:])
+        for _ in range(TURNS):
+            if wire.closed or (protocol.cycle is None or protocol.cycle.response_complete):
+                break
+            await asyncio.sleep(0 if not server.tasks else 0.0005)
+            if protocol.cycle.response_complete is False and _waits(protocol):
+                break
+        wire.closed = True
+        protocol.connection_lost(None)
+        if server.tasks:
+            await asyncio.wait(server.tasks, timeout=5)
+        for status in STATUS.findall(wire.written):
+            assert status != b"500", bytes(wire.written[-600:])
+
+
+def _waits(protocol: Protocol) -> bool:
+    """Say whether the request is not whole: nothing will come before the rest of it does."""
+    cycle = protocol.cycle
+    return protocol.exchange is not None or bool(getattr(cycle, "more_body", False))
+
+
+class _Wire(asyncio.Transport):
+    """A connection that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__({"socket": self})
+        self.written, self.closed, self.family = bytearray(), False, None
+
+    def getsockname(self) -> tuple[str, int]:
+        return "host", 80
+
+    getpeername = getsockname
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def set_write_buffer_limits(self, high: Any = None, low: Any = None) -> None: ...
+
+
+TARGETS = {
+    "image": (image, seeds.images),
+    "form": (form, seeds.forms),
+    "weights": (weights, seeds.weights),
+    "request": (request, seeds.requests),
+}

@@ -1,0 +1,222 @@
+"""Small files that are the work of minutes or the memory of gigabytes, to a decoder."""
+
+import struct
+import sys
+import zlib
+from io import BytesIO
+from multiprocessing import Pipe, get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import ClientGone, ImageTooLarge, NotAnImage, Refusal
+from app.image.decode import MOST_TILES, open_image, to_grey
+from app.image.source import tiles_of
+from app.predict.seen import see
+from tests.conftest import png
+
+MOST = 50_000_000
+DIGIT = np.zeros((28, 28), np.uint8)
+DIGIT[5:22, 18] = 255
+
+
+def chunk(kind, content):
+    sum_ = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + sum_
+
+
+def packed(size):
+    """So many zeros, packed a thousandfold."""
+    packer = zlib.compressobj(9)
+    return b"".join(packer.compress(bytes(2**20)) for _ in range(size >> 20)) + packer.flush()
+
+
+def portable(width, height, *before, content=b""):
+    form = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = chunk(b"IDAT", content), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", form) + b"".join((*before, *pixels))
+
+
+def tiff(width, height, *, rows=None, offset=200, count=100, strips=1, more=()):
+    """An image of one strip, or of `strips` that lie at one place."""
+    rows = height if rows is None else rows
+    tags = {256: (4, 1, width), 257: (4, 1, height), 258: (3, 1, 8), 259: (3, 1, 1)}
+    tags |= {262: (3, 1, 1), 277: (3, 1, 1), 278: (4, 1, rows)}
+    tags |= {273: (4, strips, offset), 279: (4, strips, count)} | dict(more)
+    entries = b"".join(struct.pack("<HHII", tag, *tags[tag]) for tag in sorted(tags))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
+def strips(number):
+    at = len(tiff(1, 1))
+    lists = b"".join(np.full(number, value, "<u4").tobytes() for value in (200, 28))
+    return tiff(28, number, rows=1, strips=number, offset=at, count=at + 4 * number) + lists
+
+
+def patched(data, marker, shift, form, *values):
+    """Let a header say something else."""
+    at = data.index(marker) + shift
+    new = struct.pack(form, *values)
+    return data[:at] + new + data[at + len(new) :]
+
+
+def jpeg(width, height):
+    return patched(png(DIGIT, "JPEG"), b"\xff\xc0", 5, ">HH", height, width)
+
+
+def jpeg2000(side, tile):
+    """A codestream that tells these sizes."""
+    whole = png(DIGIT, "JPEG2000")
+    codestream = whole[whole.index(b"\xff\x4f\xff\x51") :]
+    return patched(codestream, b"\xff\x51", 6, ">IIIIII", side, side, 0, 0, tile, tile)
+
+
+BITMAP = b"BM" + struct.pack("<IHHI", 100, 0, 0, 54)
+GIF = b"GIF89a" + struct.pack("<HHBBB", 10, 10, 0xF0, 0, 0) + bytes(6) + b","
+TOO_LARGE = {
+    "png": portable(65535, 65535, content=packed(2**20)),
+    "png_of_exapixels": portable(2**31 - 1, 2**31 - 1),
+    "jpeg": jpeg(65535, 65535),
+    "tiff_of_one_strip": tiff(65535, 65535),
+    "tiff_with_a_tile": tiff(28, 28, more={322: (4, 1, 65535), 323: (4, 1, 65535)}.items()),
+    "gif_whose_frame_is_larger": GIF + struct.pack("<HHHHB", 0, 0, 65535, 65535, 0) + b"\2\0;",
+    "bmp": BITMAP + struct.pack("<IiiHHIIiiII", 40, 65535, 65535, 1, 24, 0, 0, 0, 0, 0, 0),
+    "bmp_upside_down": BITMAP
+    + struct.pack("<IiiHHIIiiII", 40, 28, -(2**31), 1, 24, 0, 0, 0, 0, 0, 0),
+    "qoi": b"qoif" + struct.pack(">IIBB", 2**32 - 1, 2**32 - 1, 4, 0),
+    "sgi": struct.pack(">hbbhHHH", 474, 1, 1, 3, 65535, 65535, 4) + bytes(500),
+}
+LIES = {
+    "png_profile": portable(28, 28, chunk(b"iCCP", b"a\0\0" + packed(2**28))),
+    "png_text": portable(28, 28, chunk(b"zTXt", b"a\0\0" + packed(2**28))),
+    "png_words": portable(28, 28, chunk(b"iTXt", b"a\0\1\0\0\0" + packed(2**28))),
+    "png_length": b"\x89PNG\r\n\x1a\n\x7f\xff\xff\xffIDAT",
+    "tiff_rows": tiff(28, 28, rows=2**32 - 1, count=2**32 - 1),
+    "tiff_offset": tiff(28, 28, offset=2**32 - 1),
+    "tiff_text": tiff(28, 28, more={270: (2, 2**32 - 1, 8)}.items()),
+    "big_tiff": b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 2**63) + bytes(100),
+    "ppm_number": b"P5 " + b"9" * 10_000 + b" 1 255\n",
+    "xbm_number": b"#define im_width " + b"9" * 5000 + b"\n#define im_height 28\n",
+    "jpeg2000_size": patched(png(DIGIT, "JPEG2000"), b"\xff\x51", 6, ">II", 2**31 - 1, 2**31 - 1),
+    "jpeg2000_tiles": jpeg2000(255, 1),
+}
+
+
+@pytest.mark.parametrize("upload", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_what_says_that_it_is_too_large_is_not_decoded(upload):
+    with pytest.raises(ImageTooLarge):
+        open_image(upload, MOST)
+
+
+@pytest.mark.parametrize("upload", LIES.values(), ids=LIES)
+def test_a_header_that_lies_is_refused(upload):
+    with pytest.raises(NotAnImage):
+        see(upload, MOST)
+
+
+@pytest.mark.parametrize("shape", [(1, 65535), (65535, 1), (1, MOST), (7000, 7000)])
+def test_thin_and_large_ones_are_read_or_refused(shape):
+    height, width = shape
+    with pytest.raises(Refusal):
+        see(portable(width, height, content=packed(height * (width + 1) + 2**20)), MOST)
+
+
+def peak():
+    """The most memory that was resident, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def see_all(uploads, least, told):
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    before = peak()
+    for upload in uploads:
+        with pytest.raises(Refusal):
+            see(upload, MOST)
+    told.send((peak() - before) // least)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
+def test_lies_take_no_memory():
+    """None of them has a pixel; what they say that they have is up to an exabyte."""
+    here, there = Pipe()
+    uploads = [*TOO_LARGE.values(), *LIES.values()]
+    process = get_context("fork").Process(target=see_all, args=(uploads, 64 * 2**20, there))
+    process.start()
+    there.close()
+    assert here.recv() == 0
+    process.join()
+    here.close()
+
+
+def scans(number):
+    """A progressive JPEG whose last scan comes again and again."""
+    buffer = BytesIO()
+    Image.fromarray(DIGIT).save(buffer, "JPEG", progressive=True)
+    large = patched(buffer.getvalue(), b"\xff\xc2", 5, ">HH", 3000, 3000)
+    last = large.rindex(b"\xff\xda")
+    return large[:last] + large[last:-2] * number
+
+
+LONG = {
+    "strips": strips(200_000),
+    "scans": scans(20_000),
+    "fill_bytes": b"\xff\xd8" + b"\xff" * 10**7,
+    "markers": b"\xff\xd8" + b"\xff\xe1\0\2" * 2_500_000,
+    "spaces": b"P5" + b" " * 10**7,
+    "pixels_one_by_one": b"qoif" + struct.pack(">IIBB", 3200, 3100, 4, 0) + b"\0\1" * 4_960_000,
+    "chunks": portable(28, 28, *[chunk(b"IDAT", b"")] * 800_000),
+}
+
+
+@pytest.mark.parametrize("upload", LONG.values(), ids=LONG)
+def test_decoders_stop_when_nobody_waits_any_more(upload):
+    """They are told at their tenth look, and would look hundreds or millions of times."""
+    looks = 0
+
+    def is_unwanted():
+        nonlocal looks
+        looks += 1
+        return looks > 10
+
+    with pytest.raises(ClientGone):
+        see(upload, MOST, is_unwanted)
+    assert looks == 11
+
+
+def test_tiles_are_counted():
+    assert tiles_of(jpeg2000(100, 30)) == 16
+    assert tiles_of(jpeg2000(100, 0)) == 10_000
+    assert tiles_of(b"none") == 0
+    assert to_grey(open_image(png(DIGIT, "JPEG2000"), MOST)).size == (28, 28)
+    with pytest.raises(NotAnImage, match=str(MOST_TILES)):
+        open_image(jpeg2000(128, 1), MOST)
+
+
+@pytest.mark.parametrize("ink", [3e38, 1e-38, -3e38])
+def test_floats_of_any_size_are_tones(ink):
+    lowest = -3e38 if ink > 1 else 0.0
+    deep = np.where(DIGIT > 0, np.float32(ink), np.float32(lowest))
+    tones = to_grey(open_image(png(deep, "TIFF"), MOST)).pixels
+    assert len(np.unique(tones)) == (1 if ink == 1e-38 else 2)
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_many_frames_the_first_is_read(form):
+    """As quickly as a lone one: no decoder looks at the others."""
+    frames = [Image.fromarray(np.roll(DIGIT, turn % 20, 1)) for turn in range(1000)]
+    buffer = BytesIO()
+    frames[0].save(buffer, form, save_all=True, append_images=frames[1:])
+    seen, lone = see(buffer.getvalue(), MOST), see(png(DIGIT), MOST)
+    assert (seen.normalised.pixels == lone.normalised.pixels).mean() > 0.9
+
+
+@pytest.mark.parametrize("side", [28, 7000, 65535])
+def test_an_avif_that_lies_of_its_size(side):
+    lying = patched(png(DIGIT, "AVIF"), b"ispe", 8, ">II", side, side)
+    try:
+        assert see(lying, MOST).normalised.pixels.any()
+    except Refusal:
+        assert side != 28

@@ -1,0 +1,106 @@
+"""Clients that are generated from the OpenAPI document predict.
+
+openapi-python-client is no dependency of the tests, since it pins an older Typer than the service
+may have: `pipx install openapi-python-client`, or any other way to have it in the path. Packages of
+node are installed into a temporary folder.
+"""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.service.running import serving
+
+SEVEN = ROOT / "docs/images/seven.jpg"
+NPM = shutil.which("npm")
+PACKAGES = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3")
+STRICT = ("--strict", "--module", "nodenext", "--target", "es2022", "--skipLibCheck")
+GENERATOR = shutil.which("openapi-python-client")
+SCRIPT = """
+import base64, io, sys
+from pathlib import Path
+from generated import Client
+from generated.api.predict import predict
+from generated.api.train import create_job, cancel_job, list_jobs
+from generated.models import Hyperparameters, ImageBody, PredictFilesBody, Problem
+from generated.types import File
+
+url, path = sys.argv[1:]
+image = Path(path).read_bytes()
+client = Client(base_url=url)
+forms = (
+    PredictFilesBody(file=File(io.BytesIO(image), "seven.jpg", "image/jpeg")),
+    ImageBody(image=base64.b64encode(image).decode()),
+    File(io.BytesIO(image)),
+)
+for form in forms:
+    assert predict.sync(client=client, body=form).digit == 7, form
+refusal = predict.sync(client=client, body=ImageBody(image="eA=="))
+assert isinstance(refusal, Problem) and refusal.code == "not_an_image", refusal
+job = create_job.sync(client=client, body=Hyperparameters(epochs=1000))
+assert job.hyperparameters.epochs == 1000
+assert cancel_job.sync(job.id, client=client).status == "cancelled"
+assert [each.id for each in list_jobs.sync(client=client).data] == [job.id]
+"""
+TYPESCRIPT = """
+import createClient from "openapi-fetch";
+import type { paths } from "./schema.js";
+
+declare const process: { argv: string[] };
+const [, , baseUrl, image] = process.argv;
+const client = createClient<paths>({ baseUrl });
+const right = await client.POST("/predict", { body: { image } });
+const wrong = await client.POST("/predict", { body: { image: "eA==" } });
+const digit: number | undefined = right.data?.digit;
+const code: string | undefined = wrong.error?.code;
+console.log(digit, code);
+"""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("clients") / "var") as service:
+        yield service
+
+
+@pytest.fixture
+def document(service, tmp_path):
+    path = tmp_path / "openapi.json"
+    path.write_text(service.text("/openapi.json"))
+    return path
+
+
+@pytest.mark.skipif(GENERATOR is None, reason="openapi-python-client is not in the path")
+def test_a_generated_python_client_predicts(service, document, tmp_path):
+    target = tmp_path / "generated"
+    command = [GENERATOR, "generate", "--path", document, "--output-path", target]
+    subprocess.run([*command, "--meta", "none"], check=True, capture_output=True)
+    python = Path(GENERATOR).with_name("python")  # it has what its clients need
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    url = f"http://127.0.0.1:{service.port}"
+    told([python, "-c", SCRIPT, url, SEVEN], tmp_path, env=environment)
+
+
+@pytest.mark.skipif(NPM is None, reason="npm is not in the path")
+def test_a_generated_typescript_client_predicts(service, document, tmp_path):
+    (tmp_path / "package.json").write_text(json.dumps({"type": "module", "private": True}))
+    (tmp_path / "predict.ts").write_text(TYPESCRIPT)
+    told([NPM, "install", "--no-audit", "--no-fund", "--silent", *PACKAGES], tmp_path)
+    tools = tmp_path / "node_modules/.bin"
+    told([tools / "openapi-typescript", document, "-o", tmp_path / "schema.ts"], tmp_path)
+    told([tools / "tsc", *STRICT, "predict.ts"], tmp_path)
+    image = base64.b64encode(SEVEN.read_bytes())
+    url = f"http://127.0.0.1:{service.port}"
+    assert told(["node", "predict.js", url, image], tmp_path).split() == ["7", "not_an_image"]
+
+
+def told(command, folder, env=None):
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,0 +1,128 @@
+"""Keys of a running service: the first one, others made and revoked while two workers serve."""
+
+import os
+import subprocess
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from mynet_client import Client, Refusal
+from tests.service.running import MYNET, comes_true, serving
+
+ADMIN_KEY = "the-first-key-of-all"
+
+
+def keys(state, *arguments):
+    """Run `mynet keys` on the state folder of a running service."""
+    done = subprocess.run(
+        [MYNET, "keys", *arguments],
+        env={**os.environ, "MYNET_STATE_DIR": str(state)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def status(service, path, key, body=None):
+    """Ask on a connection of its own, so that either worker may answer."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    request = Request(f"http://127.0.0.1:{service.port}{path}", body, headers)
+    try:
+        with urlopen(request, timeout=30) as answer:
+            return answer.status
+    except HTTPError as error:
+        return error.code
+
+
+def test_keys_change_while_two_workers_serve(tmp_path, seven):
+    state = tmp_path / "var"
+    settings = {"workers": 2, "auth": "keys", "admin_key": ADMIN_KEY}
+    with serving(state, **settings) as service:
+        assert comes_true(lambda: service.went_live == 2)
+
+        def everywhere(path, key, expected, body=None):
+            """Both workers answer so, twenty times in a row."""
+            return comes_true(
+                lambda: {status(service, path, key, body) for _ in range(20)} == {expected}
+            )
+
+        assert everywhere("/models", ADMIN_KEY, 200)
+        assert everywhere("/predict", None, 401, seven)
+        old = keys(state, "create", "page", "--scope", "predict")
+        assert everywhere("/predict", old, 200, seven)
+        assert everywhere("/models", old, 403)
+        new = keys(state, "create", "page", "--scope", "predict", "--days", "30")
+        assert everywhere("/predict", new, 200, seven)
+        keys(state, "revoke", old.split("_")[1])
+        assert everywhere("/predict", old, 401, seven)
+        assert everywhere("/predict", new, 200, seven)
+        log = service.log.read_text()
+        for secret in (ADMIN_KEY, old.split("_")[2], new.split("_")[2]):
+            assert secret not in log
+        assert "MYNET_ADMIN_KEY=**********" in log
+
+
+def test_the_client_and_the_command_line_send_their_key(tmp_path, seven):
+    state = tmp_path / "var"
+    with serving(state, auth="keys", admin_key=ADMIN_KEY) as service:
+        url = f"http://127.0.0.1:{service.port}"
+        key = keys(state, "create", "ci", "--scope", "predict", "--scope", "train")
+        assert comes_true(lambda: status(service, "/train", key) == 200)
+        with Client(url, api_key=key) as mynet:
+            assert mynet.predict(seven).digit == 7
+            assert mynet.models().current
+            job = mynet.train(epochs=1)
+            assert mynet.cancel(job).id == job.id
+            with pytest.raises(Refusal, match="scope admin") as refused:
+                mynet.rollback()
+            assert (refused.value.status, refused.value.code) == (403, "forbidden")
+        with Client(url) as nobody, pytest.raises(Refusal) as refused:
+            nobody.predict(seven)
+        assert refused.value.code == "unauthenticated"
+        command = [MYNET, "models", "--url", url]
+        done = subprocess.run([*command, "--api-key", key], capture_output=True, check=True)
+        assert b"live" in done.stdout
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "scope train" in done.stderr
+        audited = [line for line in service.log.read_text().splitlines() if "app.audit" in line]
+        assert [line.split("app.audit: ")[1].split(" ")[:3] for line in audited] == [
+            ["POST", "/train", "202"],
+            ["POST", f"/train/{job.id}/cancel", "202"],
+            ["POST", "/models/rollback", "403"],
+        ]
+
+
+def test_beyond_loopback_a_key_is_enough_to_start(tmp_path, seven):
+    state = tmp_path / "var"
+    key = keys(state, "create", "app", "--scope", "predict")
+    with serving(state, host="0.0.0.0") as service:
+        assert status(service, "/predict", None, seven) == 401
+        assert status(service, "/predict", key, seven) == 200
+
+
+@pytest.mark.parametrize("how", ["revoked", "none"])
+def test_beyond_loopback_without_a_key_the_start_is_refused(tmp_path, how):
+    state = tmp_path / "var"
+    if how == "revoked":
+        keys(state, "revoke", keys(state, "create", "app", "--scope", "admin").split("_")[1])
+    given = {"MYNET_STATE_DIR": str(state), "MYNET_PORT": "0", "MYNET_HOST": "0.0.0.0"}
+    done = subprocess.run(
+        [MYNET, "serve"],
+        env={**os.environ, **given, "COLUMNS": "1000"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    for said in (
+        "MYNET_HOST=0.0.0.0",
+        "MYNET_ADMIN_KEY",
+        "mynet keys create",
+        "MYNET_AUTH=predict",
+        "MYNET_AUTH=none",
+        "MYNET_HOST=127.0.0.1",
+    ):
+        assert said in done.stderr

@@ -1,0 +1,105 @@
+"""The spans of an attempt, in the trace of the request that queued the job."""
+
+import threading
+
+import pytest
+from sqlalchemy import text
+
+from app.store import Store
+from app.train import data, job, run
+from app.train.assignment import Assignment
+from app.train.hyperparameters import Hyperparameters
+
+spans = pytest.importorskip("app.spans")
+memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRAIL = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+
+
+@pytest.fixture
+def attempt(settings, store, registry, few):  # noqa: ARG001, there is a version to beat
+    """Run an attempt, and give the job with the spans of it, the last one first."""
+
+    def attempt(trail=None, *, stopped=False, **wanted):
+        wanted = Hyperparameters(**{"epochs": 2, "seed": 11, **wanted})
+        created = job.create(store, wanted, most_queued=9, key=None, trail=trail)
+        number = job.start(store, created)
+        exporter, stop = memory.InMemorySpanExporter(), threading.Event()
+        if stopped:
+            stop.set()
+        traces = spans.Spans([exporter])
+        assignment = Assignment(settings=settings, job_id=created.id, attempt=number)
+        run.run(assignment, stop, traces)
+        traces.close()
+        return store.job(created.id), exporter.get_finished_spans()[::-1]
+
+    return attempt
+
+
+def test_an_attempt_goes_on_with_the_trace_of_the_request(attempt):
+    ended, (whole, *parts) = attempt(TRAIL)
+    assert ended.status == "succeeded"
+    assert (whole.name, f"{whole.parent.span_id:016x}") == ("train", PARENT)
+    assert dict(whole.attributes) == {"mynet.job_id": ended.id, "mynet.attempt": 1}
+    assert {f"{span.context.trace_id:032x}" for span in (whole, *parts)} == {TRACE}
+    assert {span.parent.span_id for span in parts} == {whole.context.span_id}
+    names = [span.name for span in parts[::-1]]
+    assert names == ["epoch", "epoch", "evaluate", "store", "promote"]
+
+
+def test_epochs_tell_what_clients_see(attempt):
+    ended, (_, promote, store, evaluate, *epochs) = attempt(promote="always")
+    seen = [dict(span.attributes) for span in epochs[::-1]]
+    assert seen == [
+        {f"mynet.{name}": value for name, value in epoch.items()} for epoch in ended.epochs
+    ]
+    assert {"mynet.epoch", "mynet.train_loss", "mynet.test_accuracy"} <= set(seen[0])
+    accuracy, version = ended.result["test_accuracy"], ended.result["version"]
+    assert dict(evaluate.attributes) == {"mynet.test_accuracy": accuracy}
+    assert dict(store.attributes) == {"mynet.version": version}
+    assert dict(promote.attributes) == {"mynet.version": version, "mynet.promoted": True}
+
+
+def test_without_a_trace_to_join_it_begins_one(attempt):
+    _, (whole, *_) = attempt()
+    assert whole.parent is None
+
+
+def test_a_stopped_attempt_is_no_error(attempt):
+    ended, (whole,) = attempt(stopped=True)
+    assert ended.status == "running", "the supervisor queues it again"
+    assert whole.attributes["error.type"] == "Stopped"
+    assert whole.status.is_unset
+
+
+def test_a_failed_one_is(attempt, monkeypatch):
+    def no_data(_):
+        raise data.NoData("MNIST could not be read")
+
+    monkeypatch.setattr(data, "load", no_data)
+    _, (whole,) = attempt()
+    assert whole.attributes["error.type"] == "NoData"
+    assert (whole.status.status_code.name, whole.status.description) == (
+        "ERROR",
+        "MNIST could not be read",
+    )
+
+
+def test_a_database_from_before_goes_on_working(settings, store):
+    kept = job.create(store, Hyperparameters(), most_queued=9, key=None)
+    with store.engine.begin() as connection:
+        connection.execute(text("DROP TABLE traces"))
+    store = Store(settings.effective_database_url)
+    traced = job.create(store, Hyperparameters(), most_queued=9, key=None, trail=TRAIL)
+    assert (store.trail(kept.id), store.trail(traced.id)) == ({}, TRAIL)
+    store.close()
+
+
+def test_what_clients_see_of_a_job_is_the_same(store):
+    plain, traced = (
+        job.create(store, Hyperparameters(seed=1), most_queued=9, key=None, trail=trail)
+        for trail in (None, TRAIL)
+    )
+    assert plain.hyperparameters == traced.hyperparameters
+    assert [event.data for event in store.events(traced.id)] == [{"status": "queued"}]

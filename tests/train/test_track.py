@@ -1,0 +1,208 @@
+"""Jobs as runs of MLflow, in a store of plain files."""
+
+import json
+
+import pytest
+
+from app.train import job as jobs
+from app.train.tracker import DEFAULTS
+from tests.train.test_resume import interrupt_after
+
+pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
+from app.train import track
+from app.train.track import Tracking
+
+PER_EPOCH = ("train_loss", "test_loss", "test_accuracy", "seconds")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    for name, value in DEFAULTS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
+    monkeypatch.setattr(track, "RETRY", 0.0)
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def tell(settings, store, registry):  # noqa: ARG001, there is a version to beat
+    """Tell of all jobs as a process would that has just been started."""
+    return lambda: Tracking(settings, store).turn()
+
+
+def told(job_id):
+    """The one run of a job."""
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("mynet").experiment_id
+    (run,) = client.search_runs([experiment], f"tags.`mynet.job` = '{job_id}'")
+    return run
+
+
+def points(run, name):
+    history = MlflowClient().get_metric_history(run.info.run_id, name)
+    return [(each.step, each.value) for each in history]
+
+
+def in_the_row(job, name):
+    return [(epoch["epoch"], epoch[name]) for epoch in job.epochs]
+
+
+def test_a_job_that_succeeded_is_there_whole(start, store, registry, tell, tmp_path):
+    attempt = start(note="by hand", promote="never")
+    attempt.run()
+    tell()
+    run, job = told(attempt.job.id), store.job(attempt.job.id)
+    version = job.result["version"]
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time == int(job.finished_at.timestamp() * 1000)
+    assert run.data.params == {
+        name: str(value) for name, value in job.hyperparameters.items() if value is not None
+    }
+    assert run.data.params["seed"] == "11"
+    for name in PER_EPOCH:
+        assert points(run, name) == in_the_row(job, name)
+    assert run.data.metrics["final_test_accuracy"] == job.result["test_accuracy"]
+    assert run.data.tags["mynet.version"] == str(version)
+    assert (run.data.tags["mynet.recipe"], run.data.tags["mynet.attempt"]) == ("documented", "1")
+    assert run.data.tags["mynet.promoted"] == "False"
+    assert run.data.tags["mynet.reason"] == job.result["reason"]
+    assert run.data.tags["mlflow.note.content"] == "by hand"
+    got = MlflowClient().download_artifacts(run.info.run_id, "", str(tmp_path))
+    weights = registry.path(version)
+    assert (tmp_path / got / weights.name).read_bytes() == weights.read_bytes()
+    card = json.loads((tmp_path / got / "card.json").read_text())
+    assert (card["version"], card["job"]) == (version, job.id)
+
+
+def test_a_job_of_several_attempts_is_one_run_without_doubled_points(
+    start, store, monkeypatch, tell
+):
+    broken = start()
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, "got_further", 1)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    tell()
+    run = told(broken.job.id)
+    assert (run.info.status, points(run, "train_loss")) == (
+        "RUNNING",
+        in_the_row(store.job(broken.job.id), "train_loss"),
+    )
+    jobs.release(store, store.job(broken.job.id))
+    tell()
+    start(broken.job.id).run()
+    tell()
+    run, job = told(broken.job.id), store.job(broken.job.id)
+    assert (run.info.status, run.data.tags["mynet.attempt"]) == ("FINISHED", "2")
+    for name in PER_EPOCH:
+        assert points(run, name) == in_the_row(job, name)
+
+
+def test_a_process_that_died_while_it_told_left_no_doubles(start, store, tell):
+    attempt = start()
+    store.change_job(attempt.job.id, values={"epochs": [epoch(0), epoch(1)]})
+    tell()
+    run = told(attempt.job.id)
+    MlflowClient().log_batch(run.info.run_id, metrics=[Metric("test_loss", 9.0, 1, 2)])
+    store.change_job(attempt.job.id, values={"epochs": [epoch(0), epoch(1), epoch(2)]})
+    tell()
+    assert points(run, "test_loss") == [(0, 0.5), (1, 0.5), (2, 9.0)]
+    assert points(run, "train_loss") == [(0, 0.25), (1, 0.25), (2, 0.25)]
+
+
+def epoch(number):
+    return {
+        "epoch": number, "train_loss": 0.25, "test_loss": 0.5, "test_accuracy": 0.75, "seconds": 1.0
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (lambda store, job: jobs.fail(store, job.id, 1, "diverged", "the loss is inf"), "FAILED"),
+        (lambda store, job: jobs.cancel(store, job.id), "KILLED"),
+        (lambda store, job: jobs.pause(store, job.id), "RUNNING"),
+    ],
+)
+def test_a_run_ends_as_its_job_does(start, store, tell, end, status):
+    attempt = start()
+    tell()
+    assert told(attempt.job.id).info.status == "RUNNING"
+    end(store, attempt.job)
+    tell()
+    run = told(attempt.job.id)
+    assert run.info.status == status
+    assert run.data.tags.get("mynet.error") == ("the loss is inf" if status == "FAILED" else None)
+
+
+def test_a_job_that_waits_is_told_when_it_starts(settings, store, start):
+    attempt = start()
+    jobs.release(store, store.job(attempt.job.id))
+    waiting = jobs.create(store, attempt.attempt.wanted, most_queued=9, key=None)
+    tracking = Tracking(settings, store)
+    tracking.turn()
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("mynet").experiment_id
+    assert len(client.search_runs([experiment])) == 1, "it has not begun"
+    jobs.start(store, waiting)
+    tracking.turn()
+    assert told(waiting.id).info.status == "RUNNING"
+
+
+def test_what_could_not_be_told_is_told_later_and_complained_of_once(
+    settings, store, start, folder, caplog
+):
+    folder.write_text("in the way")
+    tracking = Tracking(settings, store)
+    attempt = start()
+    for _ in range(3):
+        tracking.turn()
+    assert caplog.text.count("MLflow cannot be told") == 1
+    attempt.run()
+    assert store.job(attempt.job.id).status == "succeeded"
+    folder.unlink()
+    tracking.turn()
+    run = told(attempt.job.id)
+    assert (run.info.status, len(points(run, "seconds"))) == ("FINISHED", 3)
+
+
+def test_one_job_that_cannot_be_told_holds_up_no_other(settings, store, start, caplog):
+    first, second = start(), start()
+    store.change_job(first.job.id, values={"epochs": [{"epoch": "spoilt"}]})
+    tracking = Tracking(settings, store)
+    for _ in range(3):
+        tracking.turn()
+    assert caplog.text.count(f"{first.job.id}: MLflow could not be told") == 1
+    assert told(second.job.id).info.status == "RUNNING"
+
+
+def test_a_run_that_somebody_deleted_does_not_come_back(start, tell):
+    attempt = start()
+    tell()
+    run = told(attempt.job.id)
+    MlflowClient().delete_run(run.info.run_id)
+    tell()
+    experiment = MlflowClient().get_experiment_by_name("mynet").experiment_id
+    assert MlflowClient().search_runs([experiment]) == []
+
+
+def test_the_experiment_can_be_named(start, tell, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "digits")
+    start()
+    tell()
+    assert MlflowClient().get_experiment_by_name("mynet") is None
+    assert MlflowClient().get_experiment_by_name("digits")
+
+
+def test_a_version_that_had_to_give_way_leaves_its_job_to_be_told(start, store, registry, tell):
+    attempt = start(promote="never")
+    attempt.run()
+    registry.path(store.job(attempt.job.id).result["version"]).unlink()
+    tell()
+    run = told(attempt.job.id)
+    assert (run.info.status, len(points(run, "test_loss"))) == ("FINISHED", 3)
+    assert MlflowClient().list_artifacts(run.info.run_id) == []
