@@ -1,6 +1,5 @@
 """What Prometheus is told."""
 
-import shutil
 import subprocess
 from contextlib import contextmanager
 
@@ -16,6 +15,7 @@ from app.store import Store
 from app.tables import Event, Job, now
 from app.tally import Route, Tally
 from tests.api.test_express import served
+from tests.programs import needed
 
 ROUTE = {"method": "POST", "route": "/predict"}
 
@@ -149,10 +149,9 @@ def test_the_client_chooses_the_format(client):
     assert openmetrics.text.endswith("# EOF\n")
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
 def test_promtool_has_no_complaint(client, seven):
     client.post("/predict", content=seven)
-    command = ["promtool", "check", "metrics"]
+    command = [needed("promtool"), "check", "metrics"]
     told = client.get("/metrics").text
     done = subprocess.run(command, input=told, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,8 +1,6 @@
 """Two services behind nginx are restarted one after the other, and nothing is lost."""
 
-import os
 import re
-import shutil
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +8,10 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import cycle, takewhile
 
-import pytest
-
 from bench import digits
 from bench.press import press_all
 from tests.conftest import ROOT
+from tests.programs import needed
 from tests.service.running import comes_true, free_port, serving
 
 CONFIGURATION = """
@@ -38,10 +35,7 @@ http {{
 @contextmanager
 def nginx(folder, front, services):
     """Run nginx as `deploy/nginx.conf` says, on other ports."""
-    command = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if command is None:
-        assert "CI" not in os.environ, "nginx is missing"
-        pytest.skip("nginx is not installed")
+    command = needed("nginx")
     site = (ROOT / "deploy" / "nginx.conf").read_text()
     for number, port in zip(("8001", "8002", "8080"), (*services, front), strict=True):
         site, count = re.subn(f"127.0.0.1:{number}", f"127.0.0.1:{port}", site)

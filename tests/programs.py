@@ -1,0 +1,15 @@
+"""Programs of the system that some tests run beside the service."""
+
+import os
+import shutil
+
+import pytest
+
+
+def needed(name: str) -> str:
+    """Find a program; without it a test is skipped on a person's machine, and fails in CI."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if found is None:
+        assert "CI" not in os.environ, f"{name} is missing"
+        pytest.skip(f"{name} is not installed")
+    return found
