@@ -5,19 +5,17 @@ network saw. This module does not know of HTTP.
 """
 
 import asyncio
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
-from app.errors import Busy, ClientGone, DeadlineExceeded, Refusal
+from app.errors import Busy, DeadlineExceeded, Refusal
 from app.predict.batcher import Batcher, Forward, Outcome, Predicted, Waiting
+from app.predict.crew import Crew, go_on_unless
 from app.predict.live import Live
 from app.predict.model import Model
 from app.predict.seen import SMALL_BYTES, Seen, see
@@ -25,15 +23,6 @@ from app.settings import Settings
 from app.tally import Tally
 
 THREADS: Final = 2
-# After the event loop, on which small images wait.
-NICENESS: Final = 10
-T = TypeVar("T")
-
-
-def _give_way() -> None:
-    """Make this thread alone nicer; other systems than Linux know niceness of processes only."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + NICENESS)
 
 
 def never() -> bool:
@@ -52,10 +41,10 @@ class Predictor:
         self.batcher = Batcher(live, settings.max_pixels, self.tally)
         self.under_way = 0
         self.counts = self.tally.images
-        self._threads = ThreadPoolExecutor(THREADS, "photo", _give_way)
+        self._photos = Crew(THREADS, "photo")
         # Threads of their own: small images wait for no photo, and photos for no long batch.
-        self._small_thread = ThreadPoolExecutor(1, "small")
-        self._batch_thread = ThreadPoolExecutor(1, "batch", _give_way)
+        self._explained = Crew(1, "small", gives_way=False)
+        self._batches = Crew(1, "batch")
 
     async def predict(
         self,
@@ -77,8 +66,8 @@ class Predictor:
                 predicted = await self._predict(upload, until, is_gone)
             else:
                 work = partial(self._explain, upload, version, explain=explain)
-                threads = self._small_thread if _is_small(upload) else self._threads
-                predicted = await _in_thread(threads, work, until, is_gone)
+                crew = self._explained if _is_small(upload) else self._photos
+                predicted = await crew.do(work, until, is_gone)
                 if predicted.forward:
                     self.tally.batch(1, predicted.forward.seconds)
         except (Refusal, TimeoutError) as error:
@@ -124,8 +113,8 @@ class Predictor:
         until = self._admit(len(uploads))
         try:
             work = partial(self._predict_all, uploads, version, lambda: late.is_set() or is_gone())
-            predicted, answered_by, forward = await _in_thread(
-                self._batch_thread, work, until, is_gone
+            predicted, answered_by, forward = await self._batches.do(
+                work, until, is_gone, len(uploads)
             )
         except (Refusal, TimeoutError) as error:
             raise self._counted(error, len(uploads)) from None
@@ -142,9 +131,23 @@ class Predictor:
                 self._answered(each)
         return predicted, answered_by
 
+    def busy(self, size: int, *, alone: bool) -> Busy | None:
+        """Give what an upload of so many bytes would be refused with, if it came whole now; `alone`
+        where it does not go with others, since a version is named or an explanation wanted.
+        """
+        if self.under_way >= self.settings.max_queue:
+            return Busy(f"{self.under_way} predictions are under way already.", retry_after=1)
+        if size > SMALL_BYTES:
+            return self._photos.busy(self.settings.predict_timeout)
+        return self._explained.busy(self.settings.predict_timeout) if alone else None
+
+    def refused(self, busy: Busy) -> Refusal:
+        """Count one upload that was refused before it was read."""
+        return self._counted(busy, 1)
+
     def close(self) -> None:
-        for threads in (self._threads, self._small_thread, self._batch_thread):
-            threads.shutdown(wait=False, cancel_futures=True)
+        for crew in (self._photos, self._explained, self._batches):
+            crew.close()
 
     def _admit(self, images: int) -> float:
         """Give the time of the loop until which there must be an answer. Raises Busy.
@@ -177,7 +180,7 @@ class Predictor:
             predicted = await self.batcher.predict(upload, until, is_gone)
         if predicted is None:
             work = partial(_see, upload, self.settings.max_pixels)
-            seen = await _in_thread(self._threads, work, until, is_gone)
+            seen = await self._photos.do(work, until, is_gone)
             predicted = await self.batcher.predict(seen, until, is_gone)
         assert predicted is not None, "what was seen is answered"
         return predicted
@@ -191,7 +194,7 @@ class Predictor:
         model = self.live.of(version)
         seen: list[Seen | Refusal] = []
         for upload in uploads:
-            _go_on_unless(is_given_up)
+            go_on_unless(is_given_up)
             try:
                 seen.append(_see(upload, self.settings.max_pixels))
             except Refusal as refusal:
@@ -225,24 +228,3 @@ def _see(upload: bytes | Seen, max_pixels: int) -> Seen:
 
 def _is_small(upload: bytes | Seen) -> bool:
     return isinstance(upload, Seen) or len(upload) <= SMALL_BYTES
-
-
-async def _in_thread(
-    threads: ThreadPoolExecutor,
-    work: Callable[[], T],
-    until: float,
-    is_gone: Callable[[], bool],
-) -> T:
-    """Raises TimeoutError, ClientGone; what has not begun then is not begun."""
-
-    def work_for_someone() -> T:
-        _go_on_unless(is_gone)
-        return work()
-
-    async with asyncio.timeout_at(until):
-        return await asyncio.get_running_loop().run_in_executor(threads, work_for_someone)
-
-
-def _go_on_unless(is_gone: Callable[[], bool]) -> None:
-    if is_gone():
-        raise ClientGone("The client hung up.")
