@@ -9,7 +9,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 CONFORMANCE := .venv-conformance
-.PHONY: help serve test test-service test-conformance lint format bench docker clean
+.PHONY: help serve test test-service test-conformance lint format bench soak docker clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -38,6 +38,9 @@ format: $(VENV)/dev.stamp  ## let ruff put the code in form
 
 bench: $(VENV)/bench.stamp  ## measure, and write bench/RESULTS.md
 	$(VENV)/bin/python -m bench
+
+soak: $(VENV)/dev.stamp  ## everything mixed at random, with kills: make soak MINUTES=60 SEED=7
+	MINUTES=$(or $(MINUTES),60) $(if $(SEED),SEED=$(SEED)) $(VENV)/bin/python -m bench.mixed
 
 docker:  ## build the image and bring it up on http://127.0.0.1:8000
 	docker compose up --build --detach --wait
