@@ -11,7 +11,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 CONFORMANCE := .venv-conformance
 TOOLS := .venv-tools
-.PHONY: help serve test test-service test-conformance fuzz lint format bench lock sbom audit docker clean
+.PHONY: help serve test test-service test-conformance fuzz soak lint format bench lock sbom audit docker clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -53,6 +53,9 @@ sbom: $(TOOLS)/stamp  ## list what the image holds, as CycloneDX: sbom.cdx.json
 
 audit: $(TOOLS)/stamp  ## look for known vulnerabilities in it, where an advisory source answers
 	sh deploy/audit.sh $(TOOLS)/bin/pip-audit deploy/lock/default.txt
+
+soak: $(VENV)/dev.stamp  ## everything mixed at random, with kills: make soak MINUTES=60 SEED=7
+	MINUTES=$(or $(MINUTES),60) $(if $(SEED),SEED=$(SEED)) $(VENV)/bin/python -m bench.mixed
 
 docker:  ## build the image and bring it up on http://127.0.0.1:8000
 	docker compose up --build --detach --wait

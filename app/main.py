@@ -65,8 +65,9 @@ RESOURCES: Final = (
 log = logging.getLogger(__name__)
 
 # Seconds for which a thread with a photo may hold the interpreter while small images wait. Python's
-# own five milliseconds are the time of thirty of them.
-LONGEST_HOLD: Final = 0.0005
+# own five milliseconds are the time of thirty of them; and to receive, to send and to look for more
+# is to wait for it each time, so that with half a one refusals cannot keep up with a crowd.
+LONGEST_HOLD: Final = 0.0001
 
 
 class State(TypedDict):

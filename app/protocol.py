@@ -10,7 +10,8 @@ import logging
 import socket
 import time
 import typing
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -23,14 +24,20 @@ log = logging.getLogger(__name__)
 Headers = list[tuple[bytes, bytes]]
 
 
+class Taken(NamedTuple):
+    """What begins to answer a request that is here whole, and whether it is told the body; where it
+    says False, the request goes to the app.
+    """
+
+    begin: Callable[["Exchange"], bool]
+    wants_body: bool
+
+
 class Express(typing.Protocol):
     """Answers some requests without ASGI."""
 
-    def takes(self, method: bytes, target: bytes, headers: Headers) -> bool:
-        """Say whether it may answer; of such a request the body is collected."""
-
-    def begin(self, exchange: "Exchange") -> bool:
-        """Begin to answer; where it says False, the request goes to the app."""
+    def takes(self, method: bytes, target: bytes, headers: Headers) -> Taken | None:
+        """Say whether it may answer, by what came before the body, and how."""
 
 
 class Exchange:
@@ -43,8 +50,8 @@ class Exchange:
     keep_alive = True
     message_event = asyncio.Event()  # nobody waits for it
 
-    def __init__(self, connection: "Protocol", headers: Headers) -> None:
-        self.connection, self.headers = connection, headers
+    def __init__(self, connection: "Protocol", headers: Headers, taken: Taken) -> None:
+        self.connection, self.headers, self.taken = connection, headers, taken
         self.body = b""
         self.started = time.perf_counter()
 
@@ -115,22 +122,23 @@ class Protocol(Patient):
         self.in_head = False
         if self.parser.should_upgrade():
             return
-        if self._is_express():
-            self.cycle = self.exchange = Exchange(self, self.headers)
+        if taken := self._taken():
+            self.cycle = self.exchange = Exchange(self, self.headers, taken)
         else:
             self._begin()
 
-    def _is_express(self) -> bool:
+    def _taken(self) -> Taken | None:
         """Only for who waits for nothing yet, reads what is answered, and asks for no more."""
         express: Express | None = self.app_state.get("express")
-        return (
+        if (
             express is not None
-            and express.takes(self.parser.get_method(), self.url, self.headers)
             and (self.cycle is None or self.cycle.response_complete)
             and not (self.flow.write_paused or self.expect_100_continue)
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
-        )
+        ):
+            return express.takes(self.parser.get_method(), self.url, self.headers)
+        return None
 
     def _begin(self) -> None:
         super().on_headers_complete()
@@ -139,7 +147,7 @@ class Protocol(Patient):
     def on_body(self, body: bytes) -> None:
         if self.exchange is None:
             super().on_body(body)
-        else:
+        elif self.exchange.taken.wants_body:
             self.exchange.body += body
 
     def on_message_complete(self) -> None:
@@ -148,7 +156,7 @@ class Protocol(Patient):
         self.expect_no_more()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
-            if self.app_state["express"].begin(exchange):
+            if exchange.taken.begin(exchange):
                 return
             self._hand_over(exchange)
         super().on_message_complete()

@@ -37,12 +37,12 @@ def whole(content: bytes) -> bytes:
 
 def form(content: bytes) -> bytes:
     """Give a request with a form of one file."""
-    return _post("/predict", KIND, _form("file", [content]))
+    return _post("/predict", KIND, form_body("file", [content]))
 
 
 def batch(contents: Sequence[bytes]) -> bytes:
     """Give a request with a form of many files, as `/predict/batch` takes it."""
-    return _post("/predict/batch", KIND, _form("files", contents))
+    return _post("/predict/batch", KIND, form_body("files", contents))
 
 
 def with_bad(good: Sequence[Request], bad: Request, rounds: int) -> list[Request]:
@@ -53,7 +53,8 @@ def with_bad(good: Sequence[Request], bad: Request, rounds: int) -> list[Request
     return mixed * rounds
 
 
-def _form(field: str, contents: Sequence[bytes]) -> bytes:
+def form_body(field: str, contents: Sequence[bytes]) -> bytes:
+    """Give the body of a form with a field of many files."""
     head = (
         f'Content-Disposition: form-data; name="{field}"; filename="digit.png"\r\n'
         "Content-Type: image/png\r\n\r\n"

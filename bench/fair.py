@@ -73,8 +73,10 @@ def beside(port: int, small: list[Request], large: list[Request]) -> tuple[Press
     return checked(pressed), checked(photos[0])
 
 
-def photo() -> tuple[bytes, int]:
-    """Give a photo of a digit, dark on uneven paper, and which digit it is."""
+def photo(reduced: int = 1) -> tuple[bytes, int]:
+    """Give a photo of a digit, dark on uneven paper, and which digit it is; `reduced` by a factor
+    at each side.
+    """
     test = load(DATA).test
     digit = Image.fromarray(test.pixels[0].numpy()).resize((1500, 1500), Image.Resampling.BICUBIC)
     ink = np.zeros(SIZE, np.float32)
@@ -83,7 +85,7 @@ def photo() -> tuple[bytes, int]:
     noise = np.random.default_rng(1).normal(0, 4, SIZE).astype(np.float32)
     grey = (light * (1 - 0.8 * ink) + noise).clip(0, 255).astype(np.uint8)
     file = BytesIO()
-    Image.fromarray(grey).convert("RGB").save(file, "JPEG", quality=90)
+    Image.fromarray(grey).convert("RGB").reduce(reduced).save(file, "JPEG", quality=90)
     return file.getvalue(), int(test.labels[0])
 
 

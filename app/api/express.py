@@ -22,9 +22,9 @@ from app.api.form import only_file
 from app.api.guard import FORWARDED
 from app.api.predict import fields
 from app.api.services import Services
-from app.errors import MalformedRequest, Refusal
+from app.errors import Busy, MalformedRequest, Refusal
 from app.predict.batcher import Outcome, Predicted
-from app.protocol import Exchange, Headers
+from app.protocol import Exchange, Headers, Taken
 from app.scope import Scope
 from app.tally import Route
 
@@ -41,7 +41,9 @@ class Express:
 
     def __init__(self, services: Services, access_log: AccessLog) -> None:
         self.predictor, self.access_log = services.predictor, access_log
-        self.largest = min(services.settings.max_body_bytes, LARGEST)
+        self.most = services.settings.max_body_bytes
+        self.largest = min(self.most, LARGEST)
+        self._plain = Taken(self.begin, True)
         guard = services.guard
         self.guard = None if guard.passes_predictions else guard
         # Answers to a page elsewhere want headers, and who is behind a proxy is for uvicorn to say.
@@ -51,23 +53,53 @@ class Express:
         }
         self._slow: set[asyncio.Task[None]] = set()
 
-    def takes(self, method: bytes, target: bytes, headers: Headers) -> bool:
-        """Say whether the request can be answered here, once its body has come."""
-        if method != b"POST" or target != TARGET:
-            return False
+    def takes(self, method: bytes, target: bytes, headers: Headers) -> Taken | None:
+        """Say whether it can be answered here once its body has come, or refused whatever
+        its body is.
+        """
+        if method != b"POST" or not target.startswith(TARGET):
+            return None
         kinds, length = 0, b""
         for name, value in headers:
             if name == b"content-length":
                 length = value
             elif name == b"content-type":
                 kinds += 1
-        return (
-            kinds < 2
-            and length.isdigit()
-            and len(length) < DIGITS
-            and int(length) <= self.largest
-            and not (self.for_the_app and any(name in self.for_the_app for name, _ in headers))
-        )
+        if (
+            kinds > 1
+            or not length.isdigit()
+            or len(length) >= DIGITS
+            or (self.for_the_app and any(name in self.for_the_app for name, _ in headers))
+        ):
+            return None
+        if target == TARGET and int(length) <= self.largest:
+            return self._plain
+        return self._refused(target, int(length))
+
+    def _refused(self, target: bytes, length: int) -> Taken | None:
+        """To read a photo, let alone hundreds a second, for nobody would take time from those that
+        are answered.
+        """
+        alone = target[len(TARGET) : len(TARGET) + 1] == b"?"
+        if not (alone or target == TARGET) or length > self.most:
+            return None
+        busy = self.predictor.busy(length, alone=alone)
+        return Taken(partial(self._refuse, busy), False) if busy else None
+
+    def _refuse(self, busy: Busy, exchange: Exchange) -> bool:
+        try:
+            self._admit(exchange)
+            refusal = self.predictor.refused(busy)
+        except Refusal as unwelcome:
+            refusal = unwelcome
+        self._tell(exchange, id_of(exchange.headers), b"", refusal)
+        return True
+
+    def _admit(self, exchange: Exchange) -> None:
+        """Look at who asks. Raises Unauthenticated, Forbidden, RateLimited."""
+        if self.guard is not None:
+            key = self.guard.who(exchange.headers)
+            self.guard.admit(key, exchange.address, Scope.PREDICT)
 
     def begin(self, exchange: Exchange) -> bool:
         """Begin to answer; False where the body is not plain."""
@@ -81,9 +113,7 @@ class Express:
         request_id = id_of(exchange.headers)
         tell = partial(self._tell, exchange, request_id, upload)
         try:
-            if self.guard is not None:
-                key = self.guard.who(exchange.headers)
-                self.guard.admit(key, exchange.address, Scope.PREDICT)
+            self._admit(exchange)
             self.predictor.predict_soon(upload, tell, exchange.is_gone)
         except Refusal as refusal:
             tell(refusal)

@@ -7,7 +7,6 @@ network saw. This module does not know of HTTP.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -15,10 +14,10 @@ import numpy as np
 
 from app.errors import Busy, DeadlineExceeded, Refusal
 from app.predict.batcher import Batcher, Forward, Outcome, Predicted, Waiting
+from app.predict.crew import Crew, go_on_unless
 from app.predict.live import Live
 from app.predict.model import Model
 from app.predict.seen import SMALL_BYTES, Seen, see
-from app.predict.threads import give_way, go_on_unless, in_thread
 from app.settings import Settings
 from app.tally import Tally
 
@@ -41,10 +40,10 @@ class Predictor:
         self.batcher = Batcher(live, settings.max_pixels, self.tally)
         self.under_way = 0
         self.counts = self.tally.images
-        self._threads = ThreadPoolExecutor(THREADS, "photo", give_way)
+        self._photos = Crew(THREADS, "photo")
         # Threads of their own: small images wait for no photo, and photos for no long batch.
-        self._small_thread = ThreadPoolExecutor(1, "small")
-        self._batch_thread = ThreadPoolExecutor(1, "batch", give_way)
+        self._explained = Crew(1, "small", gives_way=False)
+        self._batches = Crew(1, "batch")
 
     async def predict(
         self,
@@ -66,8 +65,8 @@ class Predictor:
                 predicted = await self._predict(upload, until, is_gone)
             else:
                 work = partial(self._explain, upload, version, explain)
-                threads = self._small_thread if _is_small(upload) else self._threads
-                predicted = await in_thread(threads, work, until, is_gone)
+                crew = self._explained if _is_small(upload) else self._photos
+                predicted = await crew.do(work, until, is_gone)
                 if predicted.forward:
                     self.tally.batch(1, predicted.forward.seconds)
         except (Refusal, TimeoutError) as error:
@@ -112,8 +111,8 @@ class Predictor:
         until = self._admit(len(uploads))
         try:
             work = partial(self._predict_all, uploads, version)
-            predicted, answered_by, forward = await in_thread(
-                self._batch_thread, work, until, is_gone
+            predicted, answered_by, forward = await self._batches.do(
+                work, until, is_gone, len(uploads)
             )
         except (Refusal, TimeoutError) as error:
             raise self._counted(error, len(uploads)) from None
@@ -129,9 +128,23 @@ class Predictor:
                 self._answered(each)
         return predicted, answered_by
 
+    def busy(self, size: int, *, alone: bool) -> Busy | None:
+        """Give what an upload of so many bytes would be refused with, if it came whole now; `alone`
+        where it does not go with others, since a version is named or an explanation wanted.
+        """
+        if self.under_way >= self.settings.max_queue:
+            return Busy(f"{self.under_way} predictions are under way already.", retry_after=1)
+        if size > SMALL_BYTES:
+            return self._photos.busy(self.settings.predict_timeout)
+        return self._explained.busy(self.settings.predict_timeout) if alone else None
+
+    def refused(self, busy: Busy) -> Refusal:
+        """Count one upload that was refused before it was read."""
+        return self._counted(busy, 1)
+
     def close(self) -> None:
-        for threads in (self._threads, self._small_thread, self._batch_thread):
-            threads.shutdown(wait=False, cancel_futures=True)
+        for crew in (self._photos, self._explained, self._batches):
+            crew.close()
 
     def _admit(self, images: int) -> float:
         """Give the time of the loop until which there must be an answer. Raises Busy.
@@ -164,7 +177,7 @@ class Predictor:
             predicted = await self.batcher.predict(upload, until, is_gone)
         if predicted is None:
             work = partial(_see, upload, self.settings.max_pixels)
-            seen = await in_thread(self._threads, work, until, is_gone)
+            seen = await self._photos.do(work, until, is_gone)
             predicted = await self.batcher.predict(seen, until, is_gone)
         assert predicted is not None, "what was seen is answered"
         return predicted

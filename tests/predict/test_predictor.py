@@ -141,7 +141,7 @@ def test_a_batch_that_misses_the_deadline_is_given_up(make, seven, photo, monkey
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(predictor.predict_batch([photo] * 5))
     gate.set()
-    predictor._batch_thread.submit(int).result(10)
+    predictor._batches._pool.submit(int).result(10)
     assert len(done) == 1, "the images after it cost nothing more"
     monkeypatch.undo()
     assert asyncio.run(predictor.predict(seven)).answer.digit == 7

@@ -1,0 +1,127 @@
+"""Threads that take work in turn, and none that would be done too late.
+
+What enters: work, and until when there must be an answer. What leaves: what came of it, or a
+refusal at once, where the work before it takes too long. This module does not know what the work
+is.
+
+Without that refusal a crowd would be answered less often the larger it is: what comes to its turn
+after nearly all of its time is begun, is over time before it is done, and is done for nobody.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from math import ceil
+from typing import Final, TypeVar
+
+from app.errors import Busy, ClientGone
+
+# After the event loop, on which small images wait.
+NICENESS: Final = 10
+# Of its time: how much may pass before work is begun. The rest is for itself, and for bad luck.
+WAITS: Final = 0.7
+# How much a piece of work counts in the moving mean of what they take.
+NEWEST: Final = 0.1
+T = TypeVar("T")
+
+
+class Crew:
+    """So many threads, and how long who comes now would wait for one. Belongs to one event loop.
+
+    Work is counted in images, since a batch is as long as it has images.
+    """
+
+    def __init__(self, threads: int, name: str, *, gives_way: bool = True) -> None:
+        self.threads = threads
+        self.images = 0
+        self.seconds = 0.0
+        self.lock, self.queued = threading.Lock(), 0
+        self._pool = ThreadPoolExecutor(threads, name, _give_way if gives_way else None)
+
+    async def do(
+        self,
+        work: Callable[[Callable[[], bool]], T],
+        until: float,
+        is_gone: Callable[[], bool],
+        images: int = 1,
+    ) -> T:
+        """Raises Busy, TimeoutError, ClientGone; what has not begun then is not begun, nor what
+        would be over time before it is done, where others wait behind it.
+
+        Work is handed what says whether it is given up.
+        """
+        loop = asyncio.get_running_loop()
+        if busy := self.busy(until - loop.time()):
+            raise busy
+        turn = Turn(self, images, until, is_gone)
+        self.images += images
+        try:
+            async with asyncio.timeout_at(until):
+                return await loop.run_in_executor(self._pool, self._work, work, turn, loop.time)
+        finally:
+            turn.is_late = True
+            turn.begin()
+            self.images -= images
+
+    def _work(
+        self, work: Callable[[Callable[[], bool]], T], turn: "Turn", clock: Callable[[], float]
+    ) -> T:
+        turn.begin()
+        go_on_unless(turn.is_given_up)
+        if self.queued and clock() + turn.images * self.seconds > turn.until:
+            raise TimeoutError
+        started = time.perf_counter()
+        try:
+            return work(turn.is_given_up)
+        finally:
+            took = (time.perf_counter() - started) / turn.images
+            self.seconds += NEWEST * (took - self.seconds)
+
+    def busy(self, left: float) -> Busy | None:
+        """Give the refusal of work that has to be done in so many seconds, if there is one; there
+        is none while a thread is free, however long work took so far.
+        """
+        wait = self.images * self.seconds / self.threads
+        if self.images < self.threads or wait <= WAITS * left:
+            return None
+        message = f"{self.images} images are waiting already, which take {wait:.1f} s."
+        return Busy(message, retry_after=ceil(wait))
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Turn:
+    """A piece of work: in the queue, and then at work, or given up."""
+
+    def __init__(self, crew: Crew, images: int, until: float, is_gone: Callable[[], bool]) -> None:
+        self.crew, self.images, self.until, self.is_gone = crew, images, until, is_gone
+        self.is_late = False
+        self._queued = images
+        with crew.lock:
+            crew.queued += images
+
+    def begin(self) -> None:
+        """Leave the queue, where it is still there."""
+        with self.crew.lock:
+            self.crew.queued -= self._queued
+            self._queued = 0
+
+    def is_given_up(self) -> bool:
+        return self.is_late or self.is_gone()
+
+
+def go_on_unless(is_gone: Callable[[], bool]) -> None:
+    """Raises ClientGone."""
+    if is_gone():
+        raise ClientGone("The client hung up.")
+
+
+def _give_way() -> None:
+    """Make this thread alone nicer; other systems than Linux know niceness of processes only."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + NICENESS)

@@ -1,0 +1,75 @@
+"""A crowd that costs connections and should cost nobody time: idle, slow, and vanishing clients.
+
+What enters: the port of a service, and an upload that vanishes in the middle. What leaves: how many
+have vanished. This module does not know who else asks.
+"""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from itertools import cycle, islice
+from typing import Final
+
+from app.patience import most_connections
+from bench.digits import whole
+
+IDLE: Final = 2000
+SLOW: Final = 200
+EACH: Final = 0.05
+# A byte a second: as long as this.
+ROUND: Final = 1.0
+
+
+class Crowd:
+    """Is there for as long as the context is entered, which should be shorter than the patience of
+    the service.
+    """
+
+    def __init__(self, port: int, upload: bytes) -> None:
+        self.port = port
+        self.sent = whole(upload)
+        self.vanished = 0
+        self._stack = ExitStack()
+        self._end = threading.Event()
+
+    def __enter__(self) -> "Crowd":
+        most_connections()
+        for _ in range(IDLE):
+            self._open()
+        for work in (self._dribble, self._vanish):
+            thread = threading.Thread(target=work)
+            thread.start()
+            self._stack.callback(thread.join)
+        self._stack.callback(self._end.set)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _open(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), 20)
+        return self._stack.enter_context(closing(connection))
+
+    def _dribble(self) -> None:
+        """Half of them send headers, half have sent them and send a body."""
+        head = self.sent.index(b"\r\n\r\n") + 4
+        with ExitStack() as stack:
+            slow: list[tuple[socket.socket, Iterator[bytes]]] = []
+            for start in islice(cycle((0, head)), SLOW):
+                address = "127.0.0.1", self.port
+                connection = stack.enter_context(closing(socket.create_connection(address, 20)))
+                connection.sendall(self.sent[:start])
+                slow.append((connection, (bytes([each]) for each in self.sent[start:])))
+            while not self._end.wait(ROUND):
+                for connection, left in slow:
+                    with suppress(OSError):
+                        connection.sendall(next(left))
+
+    def _vanish(self) -> None:
+        """Each goes after some of its request."""
+        parts = cycle((0.1, 0.5, 0.9))
+        while not self._end.wait(EACH):
+            with closing(socket.create_connection(("127.0.0.1", self.port), 20)) as connection:
+                connection.sendall(self.sent[: int(next(parts) * len(self.sent))])
+            self.vanished += 1

@@ -1,0 +1,138 @@
+"""A flood: requests are sent when they are due, whether or not those before them are answered.
+
+What enters: ready-made requests, how many of them a second, and for how long. What leaves: each
+answer's status and whether it was the right one, and how long after its request was due it came. It
+runs in a process of its own, on raw sockets, each request over a connection that waits for nothing.
+"""
+
+import selectors
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import cycle
+from math import ceil
+from multiprocessing import get_context
+from typing import Final, NamedTuple
+
+from app.patience import most_connections
+from bench.press import DIGIT, NO_ANSWER, Connection, Request
+
+PATIENCE: Final = 10.0
+# To accept a connection takes the service longer than to refuse a request.
+CONNECTIONS: Final = 500
+
+
+class Came(NamedTuple):
+    """What came back: a status, 0 for nothing; seconds since it was due; was the digit right?"""
+
+    status: int
+    took: float
+    right: bool
+
+
+class Flooded(NamedTuple):
+    """What came back in all, and when the last was sent, by `time.perf_counter`."""
+
+    answers: list[Came]
+    ended: float
+
+    def of(self, status: int) -> list[float]:
+        """List how long the answers of one status took, shortest first."""
+        return sorted(each.took for each in self.answers if each.status == status)
+
+    @property
+    def wrong(self) -> int:
+        return sum(each.status == 200 and not each.right for each in self.answers)
+
+    @property
+    def others(self) -> int:
+        """Count what was neither answered nor refused as busy."""
+        return sum(each.status not in (200, 429) for each in self.answers)
+
+
+def percentile(ranked: Sequence[float], percent: float) -> float:
+    """Give what so many percent kept within."""
+    return ranked[ceil(percent / 100 * len(ranked)) - 1] if ranked else float("nan")
+
+
+def flood(port: int, requests: Sequence[Request], rate: float, seconds: float) -> Flooded:
+    """Send at a steady rate, then wait until all is answered."""
+    most_connections()  # as many as the system allows
+    return _Flood(port).run(requests, rate, seconds)
+
+
+def begin(port: int, requests: Sequence[Request], rate: float, seconds: float) -> Future[Flooded]:
+    """Flood from a process of its own."""
+    with_one = ProcessPoolExecutor(1, get_context("spawn"))
+    coming = with_one.submit(flood, port, requests, rate, seconds)
+    with_one.shutdown(wait=False)
+    return coming
+
+
+class _Flood:
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.idle: list[Connection] = []
+        self.due: dict[Connection, float] = {}
+        self.selector = selectors.DefaultSelector()
+        self.answers: list[Came] = []
+
+    def run(self, requests: Sequence[Request], rate: float, seconds: float) -> Flooded:
+        started = time.perf_counter()
+        for number, request in zip(range(ceil(rate * seconds)), cycle(requests), strict=False):
+            due = started + number / rate
+            self._receive_until(due)
+            self._send(request, due)
+        ended = time.perf_counter()
+        while self.due and time.perf_counter() < ended + PATIENCE:
+            self._receive(0.01)
+        for connection in list(self.due):
+            self._close(connection)
+        return Flooded(self.answers, ended)
+
+    def _send(self, request: Request, due: float) -> None:
+        if self.idle:
+            connection = self.idle.pop()
+        else:
+            connection = Connection(self.port)
+            self.selector.register(connection.socket, selectors.EVENT_READ, connection)
+        self.due[connection] = due
+        try:
+            connection.send(request)
+        except OSError:
+            self._close(connection)
+
+    def _receive_until(self, due: float) -> None:
+        """Wait for the time, and for a connection."""
+        left = due - time.perf_counter()
+        self._receive(max(0, left))
+        while left > 0 or len(self.due) >= CONNECTIONS:
+            left = due - time.perf_counter()
+            self._receive(max(0, left, 0.001 * (len(self.due) >= CONNECTIONS)))
+
+    def _receive(self, seconds: float) -> None:
+        for key, _ in self.selector.select(seconds):
+            connection: Connection = key.data
+            try:
+                answered = connection.is_answered()
+            except OSError:
+                self._close(connection)
+                continue
+            if answered:
+                self.idle.append(connection)
+                self._judge(connection, connection.status)
+
+    def _close(self, connection: Connection) -> None:
+        """The service hung up: it may, on who waits for nothing."""
+        self.selector.unregister(connection.socket)
+        connection.socket.close()
+        if connection in self.due:
+            self._judge(connection, NO_ANSWER)
+        else:
+            self.idle.remove(connection)
+
+    def _judge(self, connection: Connection, status: int) -> None:
+        took = time.perf_counter() - self.due.pop(connection)
+        digit = DIGIT.search(connection.came) if status == 200 else None
+        right = digit is not None and int(digit[1]) == connection.request.digit
+        self.answers.append(Came(status, took, right))

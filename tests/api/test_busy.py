@@ -1,0 +1,101 @@
+"""While the queue is full, refusals come before bodies are read; and not after it."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from app.main import create_app
+from app.predict import seen as seeing
+from tests.conftest import png
+from tests.served import served
+
+KEY = "0123456789abcdef"
+
+
+class Gate:
+    """Holds up every photo until it is opened."""
+
+    def __init__(self):
+        self.reached, self.open = threading.Event(), threading.Event()
+
+    def hold(self):
+        self.reached.set()
+        self.open.wait(20)
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    gate, real = Gate(), seeing._see
+    monkeypatch.setattr(seeing, "_see", lambda *seen: (gate.hold(), real(*seen))[1])
+    yield gate
+    gate.open.set()
+
+
+@pytest.fixture
+def photo(mnist):
+    noise = np.random.default_rng(1).integers(0, 60, (560, 560), np.uint8)
+    photo = np.maximum(np.kron(mnist.test.pixels[0].numpy(), np.ones((20, 20), np.uint8)), noise)
+    upload = png(photo)
+    assert len(upload) > 20 * 1024
+    return upload
+
+
+@pytest.fixture
+def full(settings, gate, photo):
+    """Give a client of a service whose queue is full, and what fills it."""
+    changes = {"max_queue": 1, "predict_timeout": 30, "max_body_bytes": len(photo)}
+    app = create_app(settings.model_copy(update=changes))
+    with served(app) as client, ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(client.post, "/predict", content=photo)
+        assert gate.reached.wait(20)
+        yield client, waiting
+        gate.open.set()
+
+
+def test_small_and_large_uploads_are_refused_and_then_answered(full, gate, photo, seven):
+    client, waiting = full
+    uploads = {"/predict": seven, "/predict?explain=true": seven, "/predict?version=1": photo}
+    for path, content in [*uploads.items(), ("/predict", photo)]:
+        answer = client.post(path, content=content)
+        assert (answer.status_code, answer.json()["code"]) == (429, "busy")
+        assert int(answer.headers["retry-after"]) >= 1
+    assert not waiting.done()
+    gate.open.set()
+    assert waiting.result().json()["digit"] == 7
+    for path, content in [*uploads.items(), ("/predict", photo)]:
+        assert client.post(path, content=content).json()["digit"] == 7
+
+
+def test_what_is_refused_is_not_read(full, photo, monkeypatch):
+    client, _ = full
+    monkeypatch.setattr("app.api.body.read_image", lambda _: pytest.fail("it was read"))
+    assert client.post("/predict", content=photo).status_code == 429
+    counted = client.get("/health/ready").json()["images"]
+    assert client.post("/predict?explain=true", content=photo).status_code == 429
+    assert client.get("/health/ready").json()["images"]["busy"] == counted["busy"] + 1
+
+
+def test_what_is_too_large_for_any_queue_is_still_told_so(full, photo):
+    client, _ = full
+    assert client.post("/predict", content=photo + b"x").status_code == 413
+
+
+def test_what_is_not_a_prediction_is_answered(full, seven):
+    client, _ = full
+    assert client.get("/health/live").status_code == 200
+    assert client.post("/predictions?a=b", content=seven).status_code == 404
+
+
+def test_who_may_not_ask_is_told_so_first(settings, gate, photo):
+    changes = {"max_queue": 1, "auth": "keys", "admin_key": KEY, "predict_timeout": 30}
+    changed = type(settings)(**{**settings.model_dump(), **changes})
+    known = {"x-api-key": KEY}
+    with served(create_app(changed)) as client, ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(client.post, "/predict", content=photo, headers=known)
+        assert gate.reached.wait(20)
+        assert client.post("/predict", content=photo).status_code == 401
+        assert client.post("/predict", content=photo, headers=known).status_code == 429
+        gate.open.set()
+        assert waiting.result().json()["digit"] == 7

@@ -1,0 +1,122 @@
+import asyncio
+import threading
+
+import pytest
+
+from app.errors import Busy, ClientGone
+from app.predict.crew import Crew
+from app.predict.predictor import never
+
+SOON = 30.0
+
+
+@pytest.fixture
+def crew():
+    crew = Crew(1, "test")
+    yield crew
+    crew.close()
+
+
+@pytest.fixture
+def gate():
+    return threading.Event()
+
+
+def run(crew, gate, *others):
+    """Let one piece of work hold the thread while the others come; give what became of them."""
+
+    async def go():
+        loop = asyncio.get_running_loop()
+        first = asyncio.create_task(crew.do(lambda _: gate.wait(10), loop.time() + SOON, never))
+        await asyncio.sleep(0)
+        tasks = [
+            asyncio.create_task(crew.do(work, loop.time() + left, is_gone))
+            for work, left, is_gone in others
+        ]
+        await asyncio.sleep(0.1)
+        gate.set()
+        came = await asyncio.gather(*tasks, return_exceptions=True)
+        assert await first
+        return came
+
+    return asyncio.run(go())
+
+
+def test_work_is_done_in_its_turn(crew, gate):
+    done = []
+    others = [(lambda _, n=n: done.append(n) or n, SOON, never) for n in range(5)]
+    assert run(crew, gate, *others) == done == [0, 1, 2, 3, 4]
+    assert crew.images == 0
+
+
+def test_who_would_wait_too_long_is_refused_at_once(crew, gate):
+    crew.seconds = 10.0
+    done = []
+    (refused, taken) = run(crew, gate, (done.append, 11.0, never), (lambda _: "done", 60.0, never))
+    assert isinstance(refused, Busy)
+    assert refused.retry_after == 10
+    assert (taken, done) == ("done", [])
+
+
+def test_a_batch_is_as_long_as_it_has_images(crew, gate):
+    crew.seconds = 1.0
+
+    async def go():
+        until = asyncio.get_running_loop().time() + SOON
+        batch = asyncio.create_task(crew.do(lambda _: gate.wait(10), until, never, images=100))
+        await asyncio.sleep(0)
+        busy = crew.busy(SOON)
+        gate.set()
+        await batch
+        return busy
+
+    assert asyncio.run(go()).retry_after == 100
+    assert crew.busy(SOON) is None
+
+
+def test_a_free_thread_takes_what_comes_however_long_work_took(crew):
+    crew.seconds = 1000.0
+
+    async def go():
+        return await crew.do(lambda _: "done", asyncio.get_running_loop().time() + SOON, never)
+
+    assert asyncio.run(go()) == "done"
+    assert crew.seconds < 1000.0, "and it is known that work takes less by now"
+
+
+def test_whose_time_is_up_in_the_queue_is_not_begun(crew, gate):
+    done = []
+    (late,) = run(crew, gate, (lambda _: done.append(1), 0.01, never))
+    crew._pool.submit(int).result(10)
+    assert isinstance(late, TimeoutError)
+    assert done == []
+
+
+def test_what_would_be_late_is_not_begun_while_another_waits(crew, gate):
+    done = []
+
+    def takes_long(_):
+        gate.wait(10)
+        crew.seconds = 3 * SOON
+
+    async def go():
+        until = asyncio.get_running_loop().time() + SOON
+        tasks = [
+            asyncio.create_task(crew.do(work, until, never))
+            for work in (takes_long, lambda _: done.append("late"), lambda _: "last")
+        ]
+        await asyncio.sleep(0.1)
+        gate.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    _, late, last = asyncio.run(go())
+    assert isinstance(late, TimeoutError)
+    assert last == "last", "nobody waits behind it"
+    assert "late" not in done
+
+
+def test_who_hung_up_in_the_queue_is_not_begun(crew, gate):
+    done = []
+    (gone,) = run(crew, gate, (lambda _: done.append(1), SOON, lambda: True))
+    assert isinstance(gone, ClientGone)
+    assert done == []
