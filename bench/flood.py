@@ -86,8 +86,9 @@ class _Flood:
         ended = time.perf_counter()
         while self.due and time.perf_counter() < ended + PATIENCE:
             self._receive(0.01)
-        for connection in list(self.due):
+        for connection in [*self.due, *self.idle]:
             self._close(connection)
+        self.selector.close()
         return Flooded(self.answers, ended)
 
     def _send(self, request: Request, due: float) -> None:
