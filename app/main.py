@@ -24,6 +24,7 @@ from app.api import (
     docs,
     document,
     events,
+    feedback,
     health,
     metrics,
     models,
@@ -45,10 +46,12 @@ from app.api.middleware import BodyLimit, HeadAsGet, RequestId
 from app.api.scrape import Scrape
 from app.api.services import Services
 from app.ending import end_with_parent, noticing
+from app.feedback import Feedback
 from app.keyring import Keyring
 from app.keys import Keys
 from app.net import pick_device
 from app.predict.live import Live
+from app.predict.look import Look
 from app.predict.predictor import Predictor
 from app.predict.review import Review
 from app.settings import Settings, read_settings
@@ -60,7 +63,7 @@ from app.train.feed import Feed
 from app.train.supervisor import Supervisor
 
 RESOURCES: Final = (
-    *(predict, train, events, models, weights, review, health, metrics, docs),
+    *(predict, feedback, train, events, models, weights, review, health, metrics, docs),
     *(v1, v2, sagemaker),
 )
 log = logging.getLogger(__name__)
@@ -159,6 +162,7 @@ async def _open(
     with (
         closing(open_store(settings)) as store,
         closing(Predictor(settings, live, tally)) as predictor,
+        closing(Look(settings)) as look,
     ):
         guard = Guard(settings, _keyring(settings, store))
         others = ledger.of_worker(settings.tallies_dir)
@@ -173,6 +177,8 @@ async def _open(
             Review(live, settings.data_dir),
             scrape,
             guard,
+            Feedback(settings.feedback_dir, settings.max_feedback),
+            look,
             traces,
         )
         watches = [live.watch(), scrape.keep()]
