@@ -8,9 +8,8 @@ import asyncio
 import gc
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing
-from importlib.metadata import version as version_of
 from typing import Any, Final, NotRequired, TypedDict
 
 import torch
@@ -127,20 +126,14 @@ def create_app(settings: Settings | None = None, traces: Tracing | None = None) 
         access_log,
         traces,
         settings.origins,
-        title="MyNet",
-        version=version_of("mynet"),
-        summary="POST a handwritten digit, get the digit; POST /train, get a better reader.",
-        description=document.DESCRIPTION,
-        license_info={"name": "MIT", "identifier": "MIT"},
-        openapi_tags=document.TAGS,
-        generate_unique_id_function=document.operation_id,
+        **document.about(),
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
     )
     app.include_router(vertex.router(settings))  # first: its paths may be some of ours
-    for resource in RESOURCES:
-        app.include_router(resource.router)
+    for each in RESOURCES:
+        app.include_router(each.router)
     app.mount("/web", docs.assets)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     problems.install(app)
@@ -151,11 +144,7 @@ def create_app(settings: Settings | None = None, traces: Tracing | None = None) 
 async def _open(
     settings: Settings, tally: Tally, traces: Tracing | None
 ) -> AsyncIterator[Services]:
-    # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
-    torch.set_num_threads(1)
-    threadpool_limits(1)
-    sys.setswitchinterval(LONGEST_HOLD)
-    end_with_parent()
+    _prepare_process()
     registry = await asyncio.to_thread(prepare, settings)
     live = Live(registry, pick_device(settings.device))
     live.begin()
@@ -164,9 +153,6 @@ async def _open(
         closing(Predictor(settings, live, tally)) as predictor,
         closing(Look(settings)) as look,
     ):
-        guard = Guard(settings, _keyring(settings, store))
-        others = ledger.of_worker(settings.tallies_dir)
-        scrape = Scrape(predictor, registry, store, others)
         services = Services(
             settings,
             registry,
@@ -175,16 +161,13 @@ async def _open(
             live,
             predictor,
             Review(live, settings.data_dir),
-            scrape,
-            guard,
+            Scrape(predictor, registry, store, ledger.of_worker(settings.tallies_dir)),
+            Guard(settings, _keyring(settings, store)),
             Feedback(settings.feedback_dir, settings.max_feedback),
             look,
             traces,
         )
-        watches = [live.watch(), scrape.keep()]
-        if guard.auth != "none":
-            watches.append(guard.keyring.watch())
-        tasks = [asyncio.create_task(each) for each in watches]
+        tasks = [asyncio.create_task(each) for each in _watches(services)]
         supervisor = Supervisor(settings, store)
 
         def drain() -> None:
@@ -198,9 +181,24 @@ async def _open(
             gc.unfreeze()
         for task in tasks:
             task.cancel()
-        scrape.leave()
+        services.scrape.leave()
         if traces:
             traces.close()
+
+
+def _prepare_process() -> None:
+    # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+    sys.setswitchinterval(LONGEST_HOLD)
+    end_with_parent()
+
+
+def _watches(services: Services) -> Iterator[Coroutine[Any, Any, None]]:
+    yield services.live.watch()
+    yield services.scrape.keep()
+    if services.guard.auth != "none":
+        yield services.guard.keyring.watch()
 
 
 def _keyring(settings: Settings, store: Store) -> Keyring:

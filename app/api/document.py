@@ -5,6 +5,7 @@ know which routes there are.
 """
 
 from collections.abc import Iterator
+from importlib.metadata import version as version_of
 from typing import Any, Final
 
 from fastapi.routing import APIRoute
@@ -45,6 +46,19 @@ HEADERS: Final = {
     "X-Content-Type-Options": ("the file is what its type says", "nosniff"),
     "Inference-Header-Content-Length": ("length of the JSON before the tensors", "167"),
 }
+
+
+def about() -> dict[str, Any]:
+    """Give what FastAPI is told of the document."""
+    return {
+        "title": "MyNet",
+        "version": version_of("mynet"),
+        "summary": "POST a handwritten digit, get the digit; POST /train, get a better reader.",
+        "description": DESCRIPTION,
+        "license_info": {"name": "MIT", "identifier": "MIT"},
+        "openapi_tags": TAGS,
+        "generate_unique_id_function": operation_id,
+    }
 
 
 def operation_id(route: APIRoute) -> str:
