@@ -97,7 +97,8 @@ class Feedback:
             kept = Correction(_next_time(known), label, image_id, prediction_id)
             with durable.replacing(self.folder / kept.name) as temporary:
                 Image.fromarray(pixels).save(temporary, "PNG")
-            self._remove(image_id, but=kept.name)
+            if before:
+                self._remove(image_id, but=kept.name)
         return kept, before is None
 
     def all(self) -> list[Correction]:
@@ -121,7 +122,14 @@ class Feedback:
         """Give a correction with its image, a PNG. Raises NotFound."""
         with self.lock:
             correction = self._get(image_id)
-            return correction, (self.folder / correction.name).read_bytes()
+            return correction, self.read(correction)
+
+    def read(self, correction: Correction) -> bytes:
+        """Give the image of one that was listed, a PNG. Raises NotFound where it has gone since."""
+        try:
+            return (self.folder / correction.name).read_bytes()
+        except FileNotFoundError:
+            raise _not_found(correction.id) from None
 
     def delete(self, image_id: str) -> None:
         """Forget a correction. Raises NotFound."""
@@ -136,8 +144,10 @@ class Feedback:
         """
         with self.lock:
             durable.sweep(self.folder)
-            for correction in self._known().values():
-                self._remove(correction.id, but=correction.name)
+            hold = {correction.name for correction in self._known().values()}
+            for path in list(self.folder.iterdir()):
+                if Correction.named(path.name) and path.name not in hold:
+                    durable.remove(path)
 
     def _get(self, image_id: str) -> Correction:
         correction = self._known().get(image_id)

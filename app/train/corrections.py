@@ -49,8 +49,7 @@ def gather(feedback: Feedback, max_pixels: int, stop: threading.Event) -> Digits
         if stop.is_set():
             raise Stopped
         try:
-            _, content = feedback.content(correction.id)
-            grey = to_grey(open_image(content, max_pixels)).pixels
+            grey = to_grey(open_image(feedback.read(correction), max_pixels)).pixels
             pixels.append(torch.from_numpy(normalise(grey).pixels.copy()))
             labels.append(correction.label)
         except NotFound:

@@ -61,6 +61,15 @@ def test_what_cannot_be_read_any_more_is_passed_over(feedback, digits, caplog):
     assert f"correction {kept.id} is passed over: The upload is not an image" in caplog.text
 
 
+def test_what_is_deleted_after_it_was_listed_is_passed_over(feedback, digits, monkeypatch):
+    for label, image in enumerate(digits[:2]):
+        feedback.keep(image, label)
+    listed = feedback.all()
+    feedback.delete(listed[0].id)
+    monkeypatch.setattr(feedback, "all", lambda: listed)
+    assert gathered(feedback).labels.tolist() == [0]
+
+
 def test_the_card_says_how_many(start, store, registry, feedback, digits, mnist):
     for label, image in enumerate(digits):
         feedback.keep(image, label)
