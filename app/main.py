@@ -23,6 +23,7 @@ from app.api import (
     docs,
     document,
     events,
+    feedback,
     health,
     metrics,
     models,
@@ -44,10 +45,12 @@ from app.api.middleware import BodyLimit, HeadAsGet, RequestId
 from app.api.scrape import Scrape
 from app.api.services import Services
 from app.ending import end_with_parent, noticing
+from app.feedback import Feedback
 from app.keyring import Keyring
 from app.keys import Keys
 from app.net import pick_device
 from app.predict.live import Live
+from app.predict.look import Look
 from app.predict.predictor import Predictor
 from app.predict.review import Review
 from app.settings import Settings, read_settings
@@ -59,7 +62,7 @@ from app.train.feed import Feed
 from app.train.supervisor import Supervisor
 
 RESOURCES: Final = (
-    *(predict, train, events, models, weights, review, health, metrics, docs),
+    *(predict, feedback, train, events, models, weights, review, health, metrics, docs),
     *(v1, v2, sagemaker),
 )
 log = logging.getLogger(__name__)
@@ -149,6 +152,7 @@ async def _open(
     with (
         closing(open_store(settings)) as store,
         closing(Predictor(settings, live, tally)) as predictor,
+        closing(Look(settings)) as look,
     ):
         services = Services(
             settings,
@@ -160,6 +164,8 @@ async def _open(
             Review(live, settings.data_dir),
             Scrape(predictor, registry, store, ledger.of_worker(settings.tallies_dir)),
             Guard(settings, _keyring(settings, store)),
+            Feedback(settings.feedback_dir, settings.max_feedback),
+            look,
             traces,
         )
         tasks = [asyncio.create_task(each) for each in _watches(services)]
