@@ -7,9 +7,12 @@ itself.
 import asyncio
 import gc
 import logging
+import multiprocessing
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from importlib.metadata import version as version_of
 from typing import Any, Final, NotRequired, TypedDict
 
@@ -46,12 +49,14 @@ from app.api.services import Services
 from app.ending import end_with_parent, noticing
 from app.keyring import Keyring
 from app.keys import Keys
+from app.ledger import Ledger
 from app.net import pick_device
 from app.predict.live import Live
 from app.predict.predictor import Predictor
 from app.predict.review import Review
+from app.registry import Registry
 from app.settings import Settings, read_settings
-from app.start import open_store, prepare
+from app.start import CANNOT_SERVE, open_store, prepare
 from app.store import Store
 from app.tally import Tally
 from app.tracing import Tracing
@@ -67,6 +72,10 @@ log = logging.getLogger(__name__)
 # Seconds for which a thread with a photo may hold the interpreter while small images wait. Python's
 # own five milliseconds are the time of thirty of them.
 LONGEST_HOLD: Final = 0.0005
+# Seconds for which a worker tries to start, and between two tries.
+PATIENCE: Final = 300.0
+RETRY: Final = 2.0
+Begun = tuple[Registry, Store, Keyring, Ledger | None]
 
 
 class State(TypedDict):
@@ -143,15 +152,14 @@ async def _open(
     threadpool_limits(1)
     sys.setswitchinterval(LONGEST_HOLD)
     end_with_parent()
-    registry = await asyncio.to_thread(prepare, settings)
+    registry, store, keyring, others = await _patiently(partial(_begin, settings))
     live = Live(registry, pick_device(settings.device))
     live.begin()
     with (
-        closing(open_store(settings)) as store,
+        closing(store),
         closing(Predictor(settings, live, tally)) as predictor,
     ):
-        guard = Guard(settings, _keyring(settings, store))
-        others = ledger.of_worker(settings.tallies_dir)
+        guard = Guard(settings, keyring)
         scrape = Scrape(predictor, registry, store, others)
         services = Services(
             settings,
@@ -185,6 +193,27 @@ async def _open(
         scrape.leave()
         if traces:
             traces.close()
+
+
+async def _patiently(begin: Callable[[], Begun]) -> Begun:
+    """Begin, and begin again for a while where this worker takes the place of another.
+
+    What keeps it from that may pass, and uvicorn ends all workers where one does not start.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await asyncio.to_thread(begin)
+        except CANNOT_SERVE as error:
+            if multiprocessing.parent_process() is None or time.monotonic() > until:
+                raise
+            log.error("this worker cannot start yet: %s", error)
+            await asyncio.sleep(RETRY)
+
+
+def _begin(settings: Settings) -> Begun:
+    registry, store = prepare(settings), open_store(settings)
+    return registry, store, _keyring(settings, store), ledger.of_worker(settings.tallies_dir)
 
 
 def _keyring(settings: Settings, store: Store) -> Keyring:

@@ -94,12 +94,24 @@ def database(harm: Callable[[Path], None], *, stopped: bool = False) -> Fault:
     def fault(scene: Scene) -> int:
         if stopped:
             scene.service.end()
-        harm(scene.state / "mynet.db")
+        file = scene.state / "mynet.db"
+        harm(file)
+        scene.also = lambda: is_sound(file)
         if stopped:
             scene.start()
         return 0
 
     return fault
+
+
+def is_sound(file: Path) -> bool:
+    """Look for oneself: a service may not have come upon the damage yet."""
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as opened:
+            opened.execute("SELECT count(*) FROM jobs")
+            return bool(opened.execute("PRAGMA quick_check").fetchone() == ("ok",))
+    except sqlite3.DatabaseError:
+        return False
 
 
 def garbage(file: Path) -> None:
