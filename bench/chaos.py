@@ -40,7 +40,9 @@ def main() -> Iterator[str]:
         "others used, too. *Refused*: an answer that says what is wrong, in words. *Cut*: no "
         "answer, from a server that was killed or not yet started again. *Wrong*: an answer that "
         "is not of the version it names, a 500, or a promise of this fault not kept. Seconds until "
-        "all is well again include the start of a training process."
+        "all is well again count from when a fault that lasts has passed, or the server was "
+        "started again. A database counts as well until somebody comes upon the damage; what is "
+        "lost by then is counted with later faults."
     )
     yield ""
     yield "| fault | times | answered | refused | cut | wrong | seconds, at most | lost |"
