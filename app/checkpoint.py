@@ -43,8 +43,12 @@ class ForeignWeights(BadCheckpoint):
 
 
 def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
-    """Write weights and card as one file, atomically. Raises ForeignWeights, and writes nothing."""
+    """Write weights and card as one file, atomically. Raises ForeignWeights, and writes nothing.
+
+    The card is told the weights' digest: what has another one is taken for damaged.
+    """
     sound = _checked(weights, path)
+    card = card.model_copy(update={"weights_digest": digest(sound)})
     metadata = {CARD: card.model_dump_json(exclude={"version"})}
     with replacing(path) as temporary:
         # Through memory, so that a full disk is an OSError and not one of the library's own.
@@ -79,6 +83,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # a broken pickle raises whatever it likes
         raise BadCheckpoint(path, NEITHER) from error
+
+
+def read_sound(path: Path) -> dict[str, Tensor]:
+    """Read the weights of a file that `write` made, and compare them with the card's digest.
+
+    Raises BadCheckpoint.
+    """
+    weights = read_weights(path)
+    if digest(weights) != read_card(path).weights_digest:
+        raise BadCheckpoint(path, "holds weights with another digest than its card says")
+    return weights
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:

@@ -7,9 +7,12 @@ itself.
 import asyncio
 import gc
 import logging
+import multiprocessing
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from typing import Any, Final, NotRequired, TypedDict
 
 import torch
@@ -48,13 +51,15 @@ from app.ending import end_with_parent, noticing
 from app.feedback import Feedback
 from app.keyring import Keyring
 from app.keys import Keys
+from app.ledger import Ledger
 from app.net import pick_device
 from app.predict.live import Live
 from app.predict.look import Look
 from app.predict.predictor import Predictor
 from app.predict.review import Review
+from app.registry import Registry
 from app.settings import Settings, read_settings
-from app.start import open_store, prepare
+from app.start import CANNOT_SERVE, open_store, prepare
 from app.store import Store
 from app.tally import Tally
 from app.tracing import Tracing
@@ -71,6 +76,10 @@ log = logging.getLogger(__name__)
 # own five milliseconds are the time of thirty of them; and to receive, to send and to look for more
 # is to wait for it each time, so that with half a one refusals cannot keep up with a crowd.
 LONGEST_HOLD: Final = 0.0001
+# Seconds for which a worker tries to start, and between two tries.
+PATIENCE: Final = 300.0
+RETRY: Final = 2.0
+Begun = tuple[Registry, Store, Keyring, Ledger | None]
 
 
 class State(TypedDict):
@@ -146,11 +155,11 @@ async def _open(
     settings: Settings, tally: Tally, traces: Tracing | None
 ) -> AsyncIterator[Services]:
     _prepare_process()
-    registry = await asyncio.to_thread(prepare, settings)
+    registry, store, keyring, others = await _patiently(partial(_begin, settings))
     live = Live(registry, pick_device(settings.device))
     live.begin()
     with (
-        closing(open_store(settings)) as store,
+        closing(store),
         closing(Predictor(settings, live, tally)) as predictor,
         closing(Look(settings)) as look,
     ):
@@ -162,20 +171,15 @@ async def _open(
             live,
             predictor,
             Review(live, settings.data_dir),
-            Scrape(predictor, registry, store, ledger.of_worker(settings.tallies_dir)),
-            Guard(settings, _keyring(settings, store)),
+            Scrape(predictor, registry, store, others),
+            Guard(settings, keyring),
             Feedback(settings.feedback_dir, settings.max_feedback),
             look,
             traces,
         )
         tasks = [asyncio.create_task(each) for each in _watches(services)]
         supervisor = Supervisor(settings, store)
-
-        def drain() -> None:
-            services.draining.set()
-            supervisor.stop()
-
-        with supervisor, noticing(drain):
+        with supervisor, noticing(partial(_drain, services, supervisor)):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
             gc.freeze()
             yield services
@@ -195,11 +199,37 @@ def _prepare_process() -> None:
     end_with_parent()
 
 
+async def _patiently(begin: Callable[[], Begun]) -> Begun:
+    """Begin, and begin again for a while where this worker takes the place of another.
+
+    What keeps it from that may pass, and uvicorn ends all workers where one does not start.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await asyncio.to_thread(begin)
+        except CANNOT_SERVE as error:
+            if multiprocessing.parent_process() is None or time.monotonic() > until:
+                raise
+            log.error("this worker cannot start yet: %s", error)
+            await asyncio.sleep(RETRY)
+
+
+def _begin(settings: Settings) -> Begun:
+    registry, store = prepare(settings), open_store(settings)
+    return registry, store, _keyring(settings, store), ledger.of_worker(settings.tallies_dir)
+
+
 def _watches(services: Services) -> Iterator[Coroutine[Any, Any, None]]:
     yield services.live.watch()
     yield services.scrape.keep()
     if services.guard.auth != "none":
         yield services.guard.keyring.watch()
+
+
+def _drain(services: Services, supervisor: Supervisor) -> None:
+    services.draining.set()
+    supervisor.stop()
 
 
 def _keyring(settings: Settings, store: Store) -> Keyring:

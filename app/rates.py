@@ -36,9 +36,9 @@ class Counters(Storage):
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         count, until = self._counted.get(key, (0, 0.0))
-        if until <= time.time():
+        if until <= time.monotonic():
             self._counted.pop(key, None)
-            count, until = 0, time.time() + expiry
+            count, until = 0, time.monotonic() + expiry
             while len(self._counted) >= self.most:
                 self._counted.popitem(last=False)
         self._counted[key] = count + amount, until
@@ -46,10 +46,10 @@ class Counters(Storage):
 
     def get(self, key: str) -> int:
         count, until = self._counted.get(key, (0, 0.0))
-        return count if until > time.time() else 0
+        return count if until > time.monotonic() else 0
 
     def get_expiry(self, key: str) -> float:
-        return self._counted.get(key, (0, time.time()))[1]
+        return self._counted.get(key, (0, time.monotonic()))[1]
 
     def check(self) -> bool:
         return True
@@ -77,5 +77,5 @@ class Rates:
                 free_at = self._limiter.get_window_stats(limit, who).reset_time
                 raise RateLimited(
                     f"More requests came from you than {limit}.",
-                    retry_after=max(1, ceil(free_at - time.time())),
+                    retry_after=max(1, ceil(free_at - time.monotonic())),
                 )

@@ -5,9 +5,11 @@ ones that were live before it. This module does not know who serves a version, n
 promoted.
 
 `CURRENT` holds the live version in its first line and the ones that were live before it in the
-lines below, newest first, so that a rollback is one atomic replacement, too.
+lines below, newest first, so that a rollback is one atomic replacement, too. `CURRENT.copy` says
+the same, for the day on which `CURRENT` is lost, cut off or names nothing that is here.
 """
 
+import logging
 from itertools import groupby
 from pathlib import Path
 from types import EllipsisType
@@ -19,8 +21,10 @@ from app.errors import Conflict
 from app.shelf import Shelf
 
 CURRENT: Final = "CURRENT"
+COPY: Final = "CURRENT.copy"
 HISTORY: Final = 100
 SHIPPED: Final = Path(__file__).parents[1] / "models"
+log = logging.getLogger(__name__)
 
 
 class Registry(Shelf):
@@ -32,9 +36,20 @@ class Registry(Shelf):
 
     def history(self) -> list[int]:
         """List what is and was live, newest first, as far as it is still there."""
-        named = (each for each in self.read_numbers(CURRENT) if self.file(each).exists())
+        named = self._named() or self._here(COPY)
         # Where one was removed between two that are the same, these are one step.
         return [version for version, _ in groupby(named)]
+
+    def mend(self, live: int | None = None) -> None:
+        """Write CURRENT anew where it names nothing that is here: by its copy, else with `live`."""
+        if self._named():
+            return
+        with self.lock:
+            known = [live] if live and self.file(live).exists() else []
+            history = self.history() or known
+            if history and not self._named():
+                self._write(history)
+                log.error("%s was damaged; mended, it names version %d", CURRENT, history[0])
 
     def stamp(self) -> tuple[int, int] | None:
         """Give what changes whenever CURRENT is replaced, at the price of one system call."""
@@ -56,7 +71,7 @@ class Registry(Shelf):
             if current != version:
                 if over not in (..., current):
                     return False
-                self.write_numbers(CURRENT, [version, *self.history()][:HISTORY])
+                self._write([version, *self.history()][:HISTORY])
         return True
 
     def previous(self) -> int:
@@ -73,7 +88,7 @@ class Registry(Shelf):
             if to not in (..., before[0]):
                 raise Conflict("What is live was changed by another request meanwhile: try again.")
             self.check(before[0])
-            self.write_numbers(CURRENT, before)
+            self._write(before)
             return before[0]
 
     def delete(self, version: int) -> None:
@@ -109,7 +124,21 @@ class Registry(Shelf):
                 if card.weights_digest not in known:
                     # Its job and its parent are of the place where it was trained.
                     here = card.model_copy(update={"job": None, "parent": None})
-                    self.save(checkpoint.read_weights(path), here)
+                    self.save(checkpoint.read_sound(path), here)
+
+    def _named(self) -> list[int]:
+        """List what CURRENT names and is here; nothing where it is its copy, cut off."""
+        current, copy = self.read_text(CURRENT), self.read_text(COPY)
+        is_cut_off = current != copy and copy.startswith(current)
+        return [] if is_cut_off else self._here(CURRENT)
+
+    def _here(self, name: str) -> list[int]:
+        return [version for version in self.read_numbers(name) if self.file(version).exists()]
+
+    def _write(self, history: list[int]) -> None:
+        # The copy first: of two that are whole and differ, CURRENT holds.
+        for name in (COPY, CURRENT):
+            self.write_numbers(name, history)
 
     def _before(self) -> list[int]:
         before = self.history()[1:]

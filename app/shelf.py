@@ -67,16 +67,19 @@ class Shelf:
     def weights(self, version: int) -> dict[str, Tensor]:
         """Read a version's weights, float32. Raises NotFound, Conflict where damaged."""
         with self._reading(version) as path:
-            return checkpoint.read_weights(path)
+            return checkpoint.read_sound(path)
 
     def content(self, version: int) -> bytes:
-        """Read a version's file as it is. Raises NotFound, Conflict where it cannot be read."""
+        """Read a version's file as it is. Raises NotFound, Conflict where damaged."""
+        self.check(version)
         with self._reading(version) as path:
             return checkpoint.read_content(path)
 
     def check(self, version: int) -> None:
-        """Read a version whole, to see that it can be. Raises NotFound, Conflict where damaged."""
-        self.card(version)
+        """See that a version can be read whole, with the weights whose digest is on its card.
+
+        Raises NotFound, Conflict where damaged.
+        """
         self.weights(version)
 
     def save(self, weights: Mapping[str, Tensor], card: Card) -> int:
@@ -104,11 +107,14 @@ class Shelf:
 
     def read_numbers(self, name: str) -> list[int]:
         """Read a file of version numbers, one a line; one that is missing is empty."""
+        return [int(line) for line in self.read_text(name).split() if _is_number(line)]
+
+    def read_text(self, name: str) -> str:
+        """Read what lies beside the versions; what is missing is empty."""
         try:
-            lines = (self.folder / name).read_text("ascii", "replace").split()
+            return (self.folder / name).read_text("ascii", "replace")
         except FileNotFoundError:
-            return []
-        return [int(line) for line in lines if _is_number(line)]
+            return ""
 
     def write_numbers(self, name: str, versions: Iterable[int]) -> None:
         """Write a file of version numbers, one a line, atomically."""

@@ -44,6 +44,7 @@ def open_registry(settings: Settings) -> Registry:
     try:
         registry = Registry(settings.models_dir)
         registry.adopt_shipped()
+        registry.mend()
     except OSError as error:
         raise _unusable(settings, error) from error
     while True:
@@ -59,7 +60,9 @@ def open_registry(settings: Settings) -> Registry:
 def open_store(settings: Settings) -> Store:
     """Open the database. Raises CannotStart, NotReady."""
     try:
-        return Store(settings.effective_database_url)
+        store = Store(settings.effective_database_url)
+        store.mend()
+        return store
     except OSError as error:
         raise _unusable(settings, error) from error
     except (SQLAlchemyError, ImportError) as error:

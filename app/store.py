@@ -5,7 +5,6 @@ so that of two writers one is refused. This module does not know which changes m
 `app.train.job`.
 """
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     CursorResult,
     Result,
+    and_,
     create_engine,
     delete,
     event,
@@ -23,20 +23,21 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.engine import Connection, ExceptionContext, make_url
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.errors import NotReady
+from app import sqlite
+from app.backup import Backup
 from app.reserve import Reserve
+from app.sqlite import Damaged, DiskFull
 from app.tables import Base, Event, Job, Lease, Trace, now
 
 ResultT = TypeVar("ResultT")
-PRAGMAS: Final = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
-
-
-class DiskFull(NotReady):
-    """There is no room for what was to be written."""
+# Who holds the lease, and until when by that one's own clock.
+Held = tuple[str, datetime]
+# Seconds that a job waits at most before it is tried again.
+LONGEST_WAIT: Final = 60.0
 
 
 class Store:
@@ -50,18 +51,27 @@ class Store:
     def __init__(self, url: str) -> None:
         self.engine = create_engine(url)
         self.reserve: Reserve | None = None
-        event.listen(self.engine, "handle_error", _tell_in_words)
+        self.backup: Backup | None = None
+        event.listen(self.engine, "handle_error", sqlite.tell_in_words)
         file = make_url(url).database
         if make_url(url).get_backend_name() == "sqlite" and file:
-            Path(file).parent.mkdir(parents=True, exist_ok=True)
-            self.reserve = Reserve(Path(f"{file}.reserve"))
-            event.listen(self.engine, "connect", _configure_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
+            path = Path(file)
+            self.reserve, self.backup = Reserve(Path(f"{file}.reserve")), Backup(path)
+            sqlite.prepare(self.engine, path)
         writing = self.engine.execution_options(immediate=True)
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(writing, expire_on_commit=False)
-        with writing.begin() as connection:
-            Base.metadata.create_all(connection)
+        try:
+            self._create_tables()
+        except Damaged:  # it may be the first start, too
+            self.mend()
+
+    def mend(self) -> None:
+        """Mend an SQLite file by its backup. Raises NotReady, OSError."""
+        if self.backup:
+            self.backup.settle()
+            self._create_tables()
+            self.backup.bring_in()
 
     def close(self) -> None:
         self.engine.dispose()
@@ -130,8 +140,13 @@ class Store:
             return session.scalar(started.order_by(Job.started_at.desc()).limit(1))
 
     def next_job(self, status: str) -> Job | None:
-        """Give the oldest job in this state that need not wait any longer."""
-        due = select(Job).where(Job.status == status, Job.not_before <= now())
+        """Give the oldest job in this state that need not wait any longer.
+
+        Where one seems to wait for longer than any does, the clock has been put back.
+        """
+        ahead = now() + timedelta(seconds=LONGEST_WAIT)
+        is_due = or_(Job.not_before <= now(), Job.not_before > ahead)
+        due = select(Job).where(Job.status == status, is_due)
         with self._read() as session:
             return session.scalar(due.order_by(Job.number).limit(1))
 
@@ -179,15 +194,21 @@ class Store:
 
     def lease_holder(self) -> str | None:
         """Say who supervises, or None where nobody does."""
+        held = self.lease()
+        return held[0] if held and held[1] > now() else None
+
+    def lease(self) -> Held | None:
+        """Give the lease as it was last renewed."""
         with self._read() as session:
             lease = session.get(Lease, 1)
-        return lease.holder if lease and lease.expires_at > now() else None
+        return (lease.holder, lease.expires_at) if lease else None
 
-    def take_lease(self, holder: str, seconds: float) -> bool:
-        """Take or renew the lease. Says False where another holds it."""
+    def take_lease(self, holder: str, seconds: float, lapsed: Held | None = None) -> bool:
+        """Take or renew the lease; False where another holds it that is not `lapsed`."""
         expires_at = now() + timedelta(seconds=seconds)
-        free = or_(Lease.holder == holder, Lease.expires_at <= now())
-        renewal = update(Lease).where(Lease.id == 1, free)
+        free = [(holder, Lease.expires_at), *([lapsed] if lapsed else [])]
+        same = (and_(Lease.holder == who, Lease.expires_at == until) for who, until in free)
+        renewal = update(Lease).where(Lease.id == 1, or_(*same))
 
         def work(session: Session) -> None:
             renewed = session.execute(renewal.values(holder=holder, expires_at=expires_at))
@@ -207,6 +228,10 @@ class Store:
             if lease and lease.holder == holder:
                 session.delete(lease)
 
+    def _create_tables(self) -> None:
+        with self._write.begin() as session:
+            Base.metadata.create_all(session.connection())
+
     def _in_any_case(self, work: Callable[[Session], ResultT]) -> ResultT:
         """Do it in a transaction, and again with the reserve's room where the disk is full."""
         try:
@@ -219,28 +244,6 @@ class Store:
     def _write_once(self, work: Callable[[Session], ResultT]) -> ResultT:
         with self._write.begin() as session:
             return work(session)
-
-
-def _configure_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where _begin_sqlite says, not by magic
-    for pragma in PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that will write must say so at once: one that reads first and writes later is
-    # refused, without any waiting, where another wrote in between.
-    immediate = connection.get_execution_options().get("immediate")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-
-def _tell_in_words(context: ExceptionContext) -> None:
-    if isinstance(context.sqlalchemy_exception, OperationalError):
-        code = getattr(context.original_exception, "sqlite_errorcode", None)
-        refusal = DiskFull if code == sqlite3.SQLITE_FULL else NotReady
-        raise refusal(
-            f"The database does not answer: {context.original_exception}.", retry_after=5
-        ) from context.original_exception
 
 
 def _count(result: Result[Any]) -> int:

@@ -47,7 +47,10 @@ def uses(package: str) -> set[str]:
         ("fastapi", ("main.py", "api/")),
         ("starlette", ("main.py", "api/")),
         ("torchvision", ("train/data.py",)),
-        ("sqlalchemy", ("store.py", "tables.py", "keys.py", "start.py", "train/job.py")),
+        (
+            "sqlalchemy",
+            ("store.py", "sqlite.py", "tables.py", "keys.py", "start.py", "train/job.py"),
+        ),
         ("cv2", ("image/", "train/drawn/")),
         ("uvicorn", ("server.py", "protocol.py", "patience.py")),
         ("typer", ("cli.py", "cli_keys.py", "terminal.py")),

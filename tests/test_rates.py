@@ -12,7 +12,7 @@ def clock(monkeypatch):
     class Clock:
         now = 1_000_000.0
 
-        def time(self):
+        def monotonic(self):
             return self.now
 
     clock = Clock()

@@ -7,7 +7,7 @@ import torch
 from app import checkpoint
 from app.errors import Conflict, NotFound
 from app.net import MyNet
-from app.registry import CURRENT, SHIPPED, Registry
+from app.registry import COPY, CURRENT, SHIPPED, Registry
 from app.start import open_registry
 
 
@@ -198,3 +198,46 @@ def test_an_unknown_version_is_not_found(registry):
     for call in (registry.promote, registry.delete):
         with pytest.raises(NotFound, match="no such version; the newest are: 1"):
             call(77)
+
+
+@pytest.mark.parametrize("left", [None, b"", b"3\n2\n", b"\xff\x00 nonsense", b"77\n"])
+def test_a_damaged_current_is_written_anew_by_its_copy(registry, card, left, caplog):
+    for _ in range(2):
+        registry.promote(save(registry, card))
+    path = registry.folder / CURRENT
+    whole = path.read_bytes()
+    path.unlink() if left is None else path.write_bytes(left)
+    assert registry.history() == [3, 2, 1]
+    registry.mend()
+    assert path.read_bytes() == whole
+    assert "CURRENT was damaged; mended, it names version 3" in caplog.text
+
+
+def test_without_a_copy_what_is_in_memory_is_written(registry):
+    for name in (CURRENT, COPY):
+        (registry.folder / name).unlink()
+    registry.mend()
+    assert registry.current() is None, "nothing is known"
+    registry.mend(1)
+    assert registry.history() == [1]
+
+
+def test_a_current_that_a_person_wrote_holds(registry, card):
+    second = save(registry, card)
+    registry.promote(second)
+    (registry.folder / CURRENT).write_text("1\n")
+    registry.mend()
+    assert registry.history() == [1]
+
+
+def flipped(whole):
+    return whole[:-5000] + bytes([whole[-5000] ^ 1]) + whole[-4999:]
+
+
+def test_weights_with_another_digest_are_not_to_be_had(registry, card):
+    second = save(registry, card)
+    registry.path(second).write_bytes(flipped(registry.content(second)))
+    for call in (registry.weights, registry.content, registry.check, registry.promote):
+        with pytest.raises(Conflict, match=f"Version {second} is damaged: .*another digest"):
+            call(second)
+    assert registry.current() == 1

@@ -1,3 +1,4 @@
+import asyncio
 import sys
 
 import pytest
@@ -6,7 +7,8 @@ from pydantic import SecretStr
 from rich.console import Console
 from starlette.testclient import TestClient
 
-from app import checkpoint, follow, server
+from app import checkpoint, follow, main, server
+from app.errors import NotReady
 from app.keys import Keys
 from app.main import create_app
 from app.net import MyNet
@@ -175,3 +177,20 @@ def test_beyond_this_machine_nothing_starts_without_a_key(settings, store):
         check_keys(settings, store)
     keys.create("new", [Scope.PREDICT])
     check_keys(settings, store)
+
+
+def test_a_worker_tries_again_where_others_would_end_with_it(monkeypatch, caplog):
+    tried = []
+
+    def begin():
+        tried.append(1)
+        if len(tried) < 4:
+            raise NotReady("The database is locked.")
+        return "begun"
+
+    monkeypatch.setattr(main, "RETRY", 0.0)
+    with pytest.raises(NotReady):
+        asyncio.run(main._patiently(begin))
+    monkeypatch.setattr(main.multiprocessing, "parent_process", lambda: "the server")
+    assert asyncio.run(main._patiently(begin)) == "begun"
+    assert caplog.text.count("this worker cannot start yet: The database is locked.") == 2

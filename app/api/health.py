@@ -23,6 +23,9 @@ class Ready(BaseModel):
     status: Literal["ready"] = "ready"
     version: int
     device: str
+    lost: str | None = Field(
+        None, description="why the CPU answers in place of the device, where that raises errors"
+    )
     images: dict[str, int] = Field(
         description="images answered since this process began, and refused, by the problem's code"
     )
@@ -53,5 +56,6 @@ async def ready(services: ServicesDep) -> Ready:
     return Ready(
         version=model.version,
         device=str(model.device),
+        lost=model.lost or None,
         images=dict(services.predictor.counts),
     )

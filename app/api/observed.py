@@ -17,15 +17,17 @@ from app.tables import Job
 from app.train.job import Status
 
 UP: Final = "Whether the database answers."
+LOST: Final = "Whether the CPU answers in place of a device that raises errors."
 
 
 def of_model(live: Live, registry: Registry) -> list[Metric]:
     """Give what the card of the live version says; nothing where none is loaded."""
     try:
-        card = registry.card(live.model.version)
+        model = live.model
+        lost = GaugeMetricFamily("mynet_device_lost", LOST, bool(model.lost))
+        return [lost, *_of_card(registry.card(model.version))]
     except Refusal:
         return []
-    return _of_card(card)
 
 
 def of_jobs(store: Store) -> list[Metric]:

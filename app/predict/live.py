@@ -70,6 +70,7 @@ class Live:
     def refresh(self) -> None:
         """Make live what CURRENT names. Raises NotReady, NotFound, Conflict."""
         with self._swapping:
+            self.registry.mend(self._model.version if self._model else None)
             version = self.registry.current()
             if version is None:
                 raise NotReady("There is no version to serve.")
@@ -98,10 +99,14 @@ class Live:
             await asyncio.sleep(POLL)
             try:
                 stamp = self.registry.stamp()
-                if stamp != self._stamp and (stamp != tried or time.monotonic() > again):
+                is_new = stamp is None or stamp != self._stamp
+                if is_new and (stamp != tried or time.monotonic() > again):
                     tried, again = stamp, time.monotonic() + RETRY
                     await asyncio.to_thread(self.refresh)
                     self._stamp = stamp
+                elif self._model and self._model.lost and time.monotonic() > again:
+                    again = time.monotonic() + RETRY
+                    await asyncio.to_thread(self._model.regain)
             except Exception:  # whatever it is, the previous version stays, and it may pass
                 log.exception("what is live on disk cannot be loaded; the previous version stays")
 

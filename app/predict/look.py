@@ -5,9 +5,7 @@ What enters: an upload. What leaves: its grey pixels. This module does not know 
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +13,8 @@ from numpy.typing import NDArray
 from app.errors import Busy, DeadlineExceeded
 from app.image.decode import open_image, to_grey
 from app.image.normalise import normalise
-from app.predict.threads import give_way, go_on_unless, in_thread
+from app.predict.crew import Crew, go_on_unless
 from app.settings import Settings
-
-THREADS: Final = 1
 
 
 class Look:
@@ -26,7 +22,7 @@ class Look:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.under_way = settings, 0
-        self._threads = ThreadPoolExecutor(THREADS, "look", give_way)
+        self._crew = Crew(1, "look")
 
     async def at(self, upload: bytes, is_gone: Callable[[], bool]) -> NDArray[np.uint8]:
         """Give the (H, W) grey pixels of an image in which there is ink.
@@ -40,14 +36,14 @@ class Look:
         work = partial(_grey, upload, self.settings.max_pixels)
         self.under_way += 1
         try:
-            return await in_thread(self._threads, work, until, is_gone)
+            return await self._crew.do(work, until, is_gone)
         except TimeoutError:
             raise DeadlineExceeded(f"The image was not decoded within {limit} s.") from None
         finally:
             self.under_way -= 1
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._crew.close()
 
 
 def _grey(upload: bytes, max_pixels: int, is_gone: Callable[[], bool]) -> NDArray[np.uint8]:

@@ -2,8 +2,12 @@
 
 What enters: digits in MNIST's own form. What leaves: answers, each naming the version that gave it.
 This module does not know how pixels were made, nor which version is live.
+
+A device may be lost while it serves. Each model on one has a spare on the CPU, which answers then.
 """
 
+import logging
+from copy import deepcopy
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,6 +19,7 @@ from app.net import PIXELS, SIDE, MyNet, to_input
 # A torch operator costs microseconds before it computes anything, which a small batch must not
 # wait for eleven times; a large one is computed faster by torch.
 SMALL_BATCH: Final = 4
+log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
@@ -27,7 +32,10 @@ class Answer(NamedTuple):
 
 
 class Model:
-    """MyNet with the weights, the threshold and the temperature of one version, on one device."""
+    """MyNet with the weights, the threshold and the temperature of one version, on one device.
+
+    `lost` says why the spare answers instead; it is empty where all is well.
+    """
 
     def __init__(
         self,
@@ -37,13 +45,37 @@ class Model:
         device: torch.device,
         temperature: float = 1.0,
     ) -> None:
-        self.version, self.device = version, device
+        self.version, self.device, self.lost = version, device, ""
         self.energy_threshold, self.temperature = energy_threshold, temperature
-        self.net = net.to(device).eval().requires_grad_(False)
+        self.net = net.eval().requires_grad_(False)
+        self.spare: Model | None = None
         layers = (self.net.fc1, self.net.fc2, self.net.fc3, self.net.fc4)
         # Laid out as they are read by rows of images: half the time of `Linear`.
-        self._layers = [(layer.weight.t().contiguous(), layer.bias) for layer in layers]
-        self._arrays = [(weight.cpu().numpy(), bias.cpu().numpy()) for weight, bias in self._layers]
+        self._layers: list[tuple[torch.Tensor, torch.Tensor]] = [
+            (layer.weight.t().contiguous(), layer.bias) for layer in layers
+        ]
+        self._arrays = [(weight.numpy(), bias.numpy()) for weight, bias in self._layers]
+        if device.type != "cpu":
+            cpu = torch.device("cpu")
+            self.spare = Model(version, deepcopy(net), energy_threshold, cpu, temperature)
+            self._move(self.spare)
+
+    def regain(self) -> None:
+        """Move to the device again where it was lost, if it can be."""
+        if self.spare and self.lost:
+            self._move(self.spare)
+            if not self.lost:
+                log.warning("%s answers again", self.device)
+
+    def _move(self, spare: "Model") -> None:
+        try:
+            net = deepcopy(spare.net).to(self.device)
+            layers = [(w.to(self.device), bias.to(self.device)) for w, bias in spare._layers]
+            self.net, self._layers = net, layers
+            self._by_device(np.zeros((1, SIDE, SIDE), np.uint8))
+            self.lost = ""
+        except RuntimeError as error:
+            self._lose(error)
 
     def answer(self, pixels: NDArray[np.uint8]) -> list[Answer]:
         """Answer for (B, 28, 28) uint8 pixels, in their order.
@@ -67,12 +99,25 @@ class Model:
 
     def _logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """MyNet's forward, (B, 10)."""
-        if self.device.type != "cpu":
-            return self._by_torch(to_input(torch.tensor(pixels).to(self.device)))
+        if self.spare:
+            if not self.lost:
+                try:
+                    return self._by_device(pixels)
+                except RuntimeError as error:  # what CUDA and Metal raise, a full device for one
+                    self._lose(error)
+            return self.spare._logits(pixels)
         x = INPUT.take(pixels).reshape(-1, PIXELS)
         if len(pixels) <= SMALL_BATCH:
             return _by_numpy(self._arrays, x)
         return self._by_torch(torch.from_numpy(x))
+
+    def _by_device(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._by_torch(to_input(torch.tensor(pixels).to(self.device)))
+
+    def _lose(self, error: RuntimeError) -> None:
+        if not self.lost:
+            log.error("%s is lost, the CPU answers instead: %s", self.device, error)
+        self.lost = f"{self.device}: {str(error).partition(chr(10))[0]}"
 
     def _by_torch(self, x: torch.Tensor) -> NDArray[np.float32]:
         *hidden, (weight, bias) = self._layers
@@ -87,6 +132,8 @@ class Model:
         Gradient × input, with a blank image as the reference (Shrikumar et al. 2016, "Not Just a
         Black Box"): (28, 28) uint8, 255 where it spoke the most, 0 where it did not or against it.
         """
+        if self.spare and self.lost:
+            return self.spare.saliency(pixels, digit)
         x = to_input(torch.tensor(pixels)[None]).to(self.device).requires_grad_()
         (gradient,) = torch.autograd.grad(self.net(x)[0, digit], x)  # (1, 784) float32
         ink = torch.tensor(pixels).reshape(-1) / 255

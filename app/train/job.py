@@ -25,7 +25,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement
 
 from app.errors import Busy, Conflict, NotFound
-from app.store import Store
+from app.store import LONGEST_WAIT, Store
 from app.tables import Event, Job, Trace, Trail, now
 from app.train.hyperparameters import Hyperparameters
 
@@ -55,7 +55,6 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
 }
 MOST_DEATHS: Final = 10
 MOST_STUMBLES: Final = 3
-LONGEST_BACK_OFF: Final = 60.0
 RETRY_AFTER: Final = 30
 
 
@@ -181,7 +180,7 @@ def stumble(store: Store, job_id: str, attempt: int, code: str, message: str) ->
 def _retry(
     store: Store, job_id: str, attempt: int, times: int, values: dict[str, Any], reason: str
 ) -> None:
-    back_off = timedelta(seconds=min(LONGEST_BACK_OFF, 0.5 * 2**times))
+    back_off = timedelta(seconds=min(LONGEST_WAIT, 0.5 * 2**times))
     values = {"not_before": now() + back_off, **values}
     _move(store, job_id, Status.QUEUED, values, *_runs(attempt), told={"reason": reason})
 

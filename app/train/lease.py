@@ -18,7 +18,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from app.durable import replacing
-from app.store import Store
+from app.store import Held, Store
 
 SECONDS: Final = 30.0
 RENEW: Final = 5.0
@@ -34,6 +34,8 @@ class Lease:
         self.state_dir, self.store = state_dir, store
         self._lock = FileLock(state_dir / f"{NAME}.lock", blocking=False)
         self._renewed: float | None = None
+        self._seen: Held | None = None
+        self._seen_at = 0.0
 
     def hold(self) -> bool:
         """Take or renew the lease; False where another holds it."""
@@ -42,7 +44,8 @@ class Lease:
         if not self._locked():
             return False
         asked = time.monotonic()
-        self._renewed = asked if self.store.take_lease(self._holder(), SECONDS) else None
+        taken = self.store.take_lease(self._holder(), SECONDS, self._lapsed())
+        self._renewed = asked if taken else None
         return self._renewed is not None
 
     def may_have_lapsed(self) -> bool:
@@ -55,6 +58,15 @@ class Lease:
             self._renewed = None
             self.store.end_lease(self._holder())
             self._lock.release()
+
+    def _lapsed(self) -> Held | None:
+        """Give another's lease that was not renewed for all of its time, by this process's clock:
+        the time of day is put forward and back, and differs between machines.
+        """
+        held = self.store.lease()
+        if held != self._seen:
+            self._seen, self._seen_at = held, time.monotonic()
+        return held if time.monotonic() - self._seen_at > SECONDS else None
 
     def _locked(self) -> bool:
         if not self._lock.is_locked:

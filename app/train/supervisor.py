@@ -20,6 +20,7 @@ from typing import Final
 from app import durable, logs
 from app.errors import NotReady
 from app.settings import Settings
+from app.sqlite import Damaged, DiskFull
 from app.store import Store
 from app.tables import Job, now
 from app.train import job as jobs
@@ -31,6 +32,7 @@ from app.train.tracker import Tracker
 
 POLL: Final = 0.25
 RETRY: Final = 2.0
+NO_BACK_UP_FOR: Final = 30.0
 SWEEP_EVERY: Final = 3600.0
 UNWRITABLE: Final = (
     "The training process could not write to the database or the state folder; "
@@ -50,7 +52,7 @@ class Supervisor:
         self._stop = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._job: Job | None = None
-        self._sweep_at = 0.0
+        self._sweep_at = self._back_up_at = 0.0
 
     def __enter__(self) -> "Supervisor":
         self._thread.start()
@@ -76,13 +78,22 @@ class Supervisor:
         except Exception as error:  # a locked database or a full disk passes; this must go on
             known = isinstance(error, NotReady | OSError)
             log.error("supervision is tried again: %s", error, exc_info=None if known else error)
+            if isinstance(error, Damaged):
+                self._try_to_mend()
             if self.lease.may_have_lapsed():
                 self._end_process()
                 self.tracker.end()
             self._stop.wait(RETRY)
 
+    def _try_to_mend(self) -> None:
+        try:
+            self.store.mend()
+        except (NotReady, OSError) as error:
+            log.error("the database cannot be mended: %s", error)
+
     def _turn(self) -> None:
         if self.lease.hold():
+            self._back_up()  # first, since the end of a process is waited for
             self._step()
             self._sweep()
             self.tracker.keep()
@@ -116,6 +127,15 @@ class Supervisor:
             if self.store.reserve:
                 self.store.reserve.keep()
             self.store.forget_events(now() - timedelta(days=self.settings.keep_events_days))
+
+    def _back_up(self) -> None:
+        """Keep a copy of what matters, where there is room for it."""
+        if self.store.backup and time.monotonic() >= self._back_up_at:
+            try:
+                self.store.backup.keep()
+            except (DiskFull, OSError) as error:
+                self._back_up_at = time.monotonic() + NO_BACK_UP_FOR
+                log.error("the database cannot be backed up: %s", error)
 
     def _adopt_orphans(self) -> None:
         """Queue the jobs again whose supervisor died."""

@@ -29,7 +29,7 @@ def test_every_request_is_one_line(client, caplog):
 
 def test_health(client):
     assert client.get("/health/live").json() == {"status": "live"}
-    ready = {"status": "ready", "version": 1, "device": "cpu", "images": {}}
+    ready = {"status": "ready", "version": 1, "device": "cpu", "lost": None, "images": {}}
     assert client.get("/health/ready").json() == ready
 
 

@@ -193,3 +193,20 @@ def test_what_failed_to_load_is_tried_again(live, registry, second, monkeypatch)
     monkeypatch.setattr(Registry, "weights", failing)
     watch_until(live, lambda: live.model.version == second)
     assert failures == [second]
+
+
+def test_a_current_that_is_lost_is_written_anew_while_it_serves(live, registry, second):
+    live.promote(second)
+    for path in registry.folder.glob("CURRENT*"):
+        path.unlink()
+    watch_until(live, lambda: registry.current() == second)
+    assert live.model.version == second
+
+
+def test_a_device_that_answers_again_is_taken_again(live, monkeypatch):
+    monkeypatch.setattr("app.predict.live.RETRY", 0.0)
+    live.device = torch.device("meta")
+    live._model = live._load(1)
+    assert live.model.lost
+    monkeypatch.setattr(Model, "_by_device", lambda self, pixels: self.spare._logits(pixels))
+    watch_until(live, lambda: not live.model.lost)

@@ -73,3 +73,37 @@ def test_erasing_what_spoke_takes_more_from_the_digit_than_erasing_other_ink(mod
 
 def test_a_blank_image_has_no_saliency(model):
     assert not model.saliency(np.zeros((28, 28), np.uint8), 3).any()
+
+
+def test_where_a_device_raises_the_cpu_answers(digits, caplog):
+    """The device `meta` raises whenever a number is asked of it."""
+    net = MyNet()
+    lost = Model(1, net, 0.0, torch.device("meta"))
+    assert lost.lost.startswith("meta: Cannot copy out of meta tensor")
+    assert "meta is lost, the CPU answers instead" in caplog.text
+    well = Model(1, net, 0.0, torch.device("cpu"))
+    assert lost.answer(digits) == well.answer(digits)
+    assert (lost.saliency(digits[0], 7) == well.saliency(digits[0], 7)).all()
+    lost.regain()
+    assert lost.lost, "it raises still"
+
+
+def test_a_device_that_raises_while_it_serves(digits, monkeypatch):
+    real, raising = Model._by_device, []
+
+    def by_device(self, pixels):
+        if raising:
+            raise RuntimeError("CUDA error: device-side assert triggered\nand more")
+        return self.spare._logits(pixels)
+
+    monkeypatch.setattr(Model, "_by_device", by_device)
+    model = Model(1, MyNet(), 0.0, torch.device("meta"))
+    before = model.answer(digits)
+    assert not model.lost
+    raising.append(True)
+    assert model.answer(digits) == before
+    assert model.lost == "meta: CUDA error: device-side assert triggered"
+    raising.clear()
+    model.regain()
+    assert not model.lost
+    monkeypatch.setattr(Model, "_by_device", real)

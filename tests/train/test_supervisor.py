@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
+from app import tables
 from app.errors import NotReady
 from app.store import Store
 from app.train import job as jobs
@@ -199,8 +201,33 @@ def test_a_service_that_was_killed_goes_on_at_once(settings, store):
 def test_a_lease_that_is_not_renewed_lapses(settings, store, elsewhere, monkeypatch):
     monkeypatch.setattr(lease, "SECONDS", 0.05)
     assert Lease(settings.state_dir, store).hold()
+    assert not elsewhere.hold()
     time.sleep(0.1)
     assert elsewhere.hold()
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_time_of_day_decides_nothing(settings, store, elsewhere, monkeypatch, hours):
+    here = Lease(settings.state_dir, store)
+    assert here.hold()
+    monkeypatch.setattr("app.store.now", lambda: tables.now() + timedelta(hours=hours))
+    assert not elsewhere.hold(), "the holder lives"
+    monkeypatch.setattr(lease, "RENEW", 0.0)
+    assert here.hold()
+    monkeypatch.setattr(lease, "SECONDS", 0.05)
+    assert not elsewhere.hold()
+    time.sleep(0.1)
+    assert elsewhere.hold(), "nobody renewed it"
+
+
+def test_a_database_that_is_gone_is_mended(settings, store, monkeypatch):
+    monkeypatch.setattr(supervisor, "RETRY", 0.05)
+    job = create(store)
+    with Supervisor(settings, store):
+        until(lambda: store.job(job).status == "running" and store.backup.copy.exists())
+        (settings.state_dir / "mynet.db").unlink()
+        until(lambda: (settings.state_dir / "mynet.db").exists())
+        until(lambda: store.job(job).status == "running")
 
 
 def test_who_cannot_renew_says_so_in_time(settings, store, monkeypatch):

@@ -1,0 +1,30 @@
+"""A few faults of `python -m bench chaos`."""
+
+import sys
+from math import inf
+
+import pytest
+
+from bench import chaos, faults
+
+FEW = (
+    "`kill -9` of the worker that supervises",
+    "`CURRENT` is garbage",
+    "a bit of other weights flips",
+    "the database is garbage",
+)
+
+
+@pytest.mark.skipif(not faults.is_root(), reason="the disk of its own needs root")
+def test_after_a_few_faults_nothing_is_wrong_or_lost():
+    for outcomes in chaos.suffered([(name, faults.ALL[name]) for name in FEW]).values():
+        (outcome,) = outcomes
+        assert (outcome.wrong, outcome.lost) == (0, 0), outcome
+        assert outcome.answered > 0
+        assert outcome.seconds < inf
+
+
+def test_a_device_that_raises_is_told_and_taken_again():
+    alone = f"{sys.executable} -m bench.losing"
+    (outcome,) = chaos.suffered([(chaos.DEVICE, faults.device)], alone, workers=1)[chaos.DEVICE]
+    assert (outcome.wrong, outcome.lost, outcome.refused, outcome.cut) == (0, 0, 0, 0), outcome
