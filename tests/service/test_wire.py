@@ -105,7 +105,7 @@ def test_small_images_that_are_explained_wait_for_no_photo(service, seven, mnist
         (answer,) = answers(service, post("/predict?explain=true", seven), 1)
         assert answer["digit"] == 7
         assert not crowd.done(), "the photos are under way still"
-        assert crowd.result().lost == 0
+        assert crowd.result().wrong == 0
 
 
 def post(path, content):
