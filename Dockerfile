@@ -12,46 +12,55 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/mynet
 # Empty takes the package registry's default build, which uses NVIDIA GPUs and is some 4.5 GB larger.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY deploy/install-torch.sh /build/
-RUN sh /build/install-torch.sh /opt/mynet/bin/python "${TORCH_INDEX}"
-# Without the source, so that only a change of pyproject.toml installs them anew.
-COPY pyproject.toml /build/
-COPY client/pyproject.toml /build/client/
-RUN for each in /build/pyproject.toml /build/client/pyproject.toml; do \
-        python -c 'import sys, tomllib; p = tomllib.load(open(sys.argv[1], "rb")); \
-            print(*p["build-system"]["requires"], *p["project"]["dependencies"], sep="\n")' "$each" \
-            || exit 1; \
-    done > /build/requirements.txt \
-    && /opt/mynet/bin/pip install --quiet --requirement /build/requirements.txt
+COPY deploy/install-torch.sh deploy/lock/*.txt /build/
+RUN sh /build/install-torch.sh /opt/mynet/bin/python "${TORCH_INDEX}" /build/default.txt
+# What `make lock` pinned, by hash. The wheels of PyTorch's own index are pinned by version alone.
+RUN lock=default; /opt/mynet/bin/python -c 'import torch' 2>/dev/null && lock=without-torch; \
+    /opt/mynet/bin/pip install --quiet --no-deps --require-hashes --requirement "/build/$lock.txt" \
+    && /opt/mynet/bin/pip check
+# Not empty: OpenTelemetry and MLflow, too.
+ARG EXTRAS=
+RUN [ -z "${EXTRAS}" ] || /opt/mynet/bin/pip install --quiet --no-deps --require-hashes \
+    --requirement /build/with-extras.txt
+
+FROM dependencies AS built
+WORKDIR /app
+COPY --from=data /data data
+COPY pyproject.toml README.md LICENSE ./
+COPY models models
+COPY app app
+COPY client client
+COPY deploy/healthcheck deploy/serve /usr/local/bin/
+ENV PATH=/opt/mynet/bin:$PATH
+# Editable, since the shipped checkpoints are looked for beside the source. The imports prove that
+# nothing is missing when the tools that installed it are gone, and leave the bytecode that nobody
+# can write later: the official image has none for the standard library, which would be compiled at
+# each start.
+RUN chmod --recursive a+rX app client models /usr/local/bin/healthcheck /usr/local/bin/serve \
+    && pip install --quiet --no-deps --no-build-isolation --editable ./client --editable . \
+    && pip uninstall --quiet --yes setuptools pip \
+    && python -m compileall -q app client/src
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="MyNet" \
       org.opencontainers.image.description="POST a handwritten digit, get the digit back; POST /train, and a better network goes live." \
       org.opencontainers.image.licenses="MIT"
 WORKDIR /app
+# Nobody installs anything into a running container.
 RUN useradd --uid 10001 --home-dir /app --no-create-home --shell /usr/sbin/nologin mynet \
-    && install --directory --owner mynet --group mynet var
-COPY --from=dependencies /opt/mynet /opt/mynet
-COPY --from=data /data data
-COPY pyproject.toml README.md LICENSE ./
-COPY models models
-COPY app app
-COPY deploy/healthcheck deploy/serve /usr/local/bin/
-COPY client client
+    && install --directory --owner mynet --group mynet var \
+    && pip uninstall --quiet --yes --root-user-action ignore wheel setuptools pip \
+    && rm -rf /usr/local/lib/python3.*/ensurepip
+COPY --from=built /opt/mynet /opt/mynet
+COPY --from=built /app /app
+COPY --from=built /usr/local/bin/healthcheck /usr/local/bin/serve /usr/local/bin/
 ENV PATH=/opt/mynet/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MYNET_HOST=0.0.0.0 \
     MYNET_AUTH=predict
-# Editable, since the shipped checkpoints are looked for beside the source. The imports prove that
-# no system library is missing, and leave the bytecode that nobody can write later: the official
-# image has none for the standard library, which would be compiled at each start.
-RUN chmod --recursive a+rX app client models /usr/local/bin/healthcheck /usr/local/bin/serve \
-    && pip install --quiet --disable-pip-version-check --no-cache-dir \
-        --no-deps --no-build-isolation --editable ./client --editable . \
-    && python -m compileall -q app client/src \
-    && python -c 'import pathlib, app.cli, app.main, app.onnx_export, app.remote; \
-        import app.train.appraise, app.train.run, app.train.data as data; \
-        data.load(pathlib.Path("data"))'
+RUN python -c 'import pathlib, app.cli, app.main, app.onnx_export, app.remote; \
+    import app.train.appraise, app.train.run, app.train.data as data; \
+    data.load(pathlib.Path("data"))'
 
 # A number, so that an orchestrator can tell that it is not root.
 USER 10001:10001

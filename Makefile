@@ -10,7 +10,8 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 CONFORMANCE := .venv-conformance
-.PHONY: help serve test test-service test-conformance fuzz lint format bench docker clean
+TOOLS := .venv-tools
+.PHONY: help serve test test-service test-conformance fuzz lint format bench lock sbom audit docker clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -43,11 +44,21 @@ format: $(VENV)/dev.stamp  ## let ruff put the code in form
 bench: $(VENV)/bench.stamp  ## measure, and write bench/RESULTS.md
 	$(VENV)/bin/python -m bench
 
+lock: $(TOOLS)/stamp  ## pin what the image holds: versions and hashes, in deploy/lock
+	sh deploy/lock.sh $(TOOLS)/bin/uv
+
+sbom: $(TOOLS)/stamp  ## list what the image holds, as CycloneDX: sbom.cdx.json
+	$(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file sbom.cdx.json deploy/lock/default.txt
+
+audit: $(TOOLS)/stamp  ## look for known vulnerabilities in it, where an advisory source answers
+	sh deploy/audit.sh $(TOOLS)/bin/pip-audit deploy/lock/default.txt
+
 docker:  ## build the image and bring it up on http://127.0.0.1:8000
 	docker compose up --build --detach --wait
 
 clean:  ## remove what set-up made, but nothing that the service made
-	rm -rf $(VENV) $(CONFORMANCE) .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info
+	rm -rf $(VENV) $(CONFORMANCE) $(TOOLS) .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info sbom.cdx.json
 
 # The stamps say that the environment has what pyproject.toml asks for; they are made last, so that
 # an interrupted set-up is taken up again. The client comes from here, too, for `mynet --url`.
@@ -76,4 +87,9 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp
 $(CONFORMANCE)/stamp: tests/conformance/requirements.txt
 	@$(PYTHON) -m venv $(CONFORMANCE)
 	$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<
+	@touch $@
+
+$(TOOLS)/stamp: deploy/tools.txt
+	@$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
 	@touch $@

@@ -79,7 +79,12 @@ class Card(Metrics):
     elsewhere: dict[str, float] = Field(
         {}, description="shares of other images that are read right, or taken for digits"
     )
-    data_digest: str = Field(description="of the four MNIST archives' contents, sha256")
+    feedback: int | None = Field(
+        None, description="corrections that it was trained with; null where none were asked for"
+    )
+    data_digest: str = Field(
+        description="of the four MNIST archives' contents, and of the corrections, sha256"
+    )
     weights_digest: str = Field(description="of the tensors as safetensors lays them out, sha256")
     device: str | None = None
     threads: int | None = None

@@ -86,6 +86,9 @@ def train(
     seed: int | None = None,
     promote: Annotated[str | None, typer.Option(help="if_better, always or never.")] = None,
     device: str | None = None,
+    include_feedback: Annotated[
+        bool | None, typer.Option("--include-feedback", help="Train with the corrections, too.")
+    ] = None,
     note: str | None = None,
     url: Url = None,
     api_key: Key = None,

@@ -79,13 +79,13 @@ class Forbidden(Refusal):
 
 
 class NotFound(Refusal):
-    """There is no such job or version."""
+    """There is no such job, version or correction."""
 
     status, code, title = 404, "not_found", "There is no such thing"
 
 
 class Conflict(Refusal):
-    """The job or version is in another state, or was changed meanwhile."""
+    """What is asked does not fit the present state, or that was changed meanwhile."""
 
     status, code, title = 409, "conflict", "The present state does not allow this"
 

@@ -8,9 +8,8 @@ import asyncio
 import gc
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing
-from importlib.metadata import version as version_of
 from typing import Any, Final, NotRequired, TypedDict
 
 import torch
@@ -23,6 +22,7 @@ from app.api import (
     cors,
     document,
     events,
+    feedback,
     health,
     metrics,
     models,
@@ -45,10 +45,12 @@ from app.api.middleware import BodyLimit, HeadAsGet, RequestId
 from app.api.scrape import Scrape
 from app.api.services import Services
 from app.ending import end_with_parent, noticing
+from app.feedback import Feedback
 from app.keyring import Keyring
 from app.keys import Keys
 from app.net import pick_device
 from app.predict.live import Live
+from app.predict.look import Look
 from app.predict.predictor import Predictor
 from app.predict.review import Review
 from app.settings import Settings, read_settings
@@ -60,7 +62,7 @@ from app.train.feed import Feed
 from app.train.supervisor import Supervisor
 
 RESOURCES: Final = (
-    *(predict, train, events, models, weights, review, health, metrics, pages),
+    *(predict, feedback, train, events, models, weights, review, health, metrics, pages),
     *(v1, v2, sagemaker),
 )
 log = logging.getLogger(__name__)
@@ -124,20 +126,14 @@ def create_app(settings: Settings | None = None, traces: Tracing | None = None) 
         access_log,
         traces,
         settings.origins,
-        title="MyNet",
-        version=version_of("mynet"),
-        summary="POST a handwritten digit, get the digit; POST /train, get a better reader.",
-        description=document.DESCRIPTION,
-        license_info={"name": "MIT", "identifier": "MIT"},
-        openapi_tags=document.TAGS,
-        generate_unique_id_function=document.operation_id,
+        **document.about(),
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
     )
     app.include_router(vertex.router(settings))  # first: its paths may be some of ours
-    for resource in RESOURCES:
-        app.include_router(resource.router)
+    for each in RESOURCES:
+        app.include_router(each.router)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     problems.install(app)
     return app
@@ -147,21 +143,15 @@ def create_app(settings: Settings | None = None, traces: Tracing | None = None) 
 async def _open(
     settings: Settings, tally: Tally, traces: Tracing | None
 ) -> AsyncIterator[Services]:
-    # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
-    torch.set_num_threads(1)
-    threadpool_limits(1)
-    sys.setswitchinterval(LONGEST_HOLD)
-    end_with_parent()
+    _prepare_process()
     registry = await asyncio.to_thread(prepare, settings)
     live = Live(registry, pick_device(settings.device))
     live.begin()
     with (
         closing(open_store(settings)) as store,
         closing(Predictor(settings, live, tally)) as predictor,
+        closing(Look(settings)) as look,
     ):
-        guard = Guard(settings, _keyring(settings, store))
-        others = ledger.of_worker(settings.tallies_dir)
-        scrape = Scrape(predictor, registry, store, others)
         services = Services(
             settings,
             registry,
@@ -170,14 +160,13 @@ async def _open(
             live,
             predictor,
             Review(live, settings.data_dir),
-            scrape,
-            guard,
+            Scrape(predictor, registry, store, ledger.of_worker(settings.tallies_dir)),
+            Guard(settings, _keyring(settings, store)),
+            Feedback(settings.feedback_dir, settings.max_feedback),
+            look,
             traces,
         )
-        watches = [live.watch(), scrape.keep()]
-        if guard.auth != "none":
-            watches.append(guard.keyring.watch())
-        tasks = [asyncio.create_task(each) for each in watches]
+        tasks = [asyncio.create_task(each) for each in _watches(services)]
         supervisor = Supervisor(settings, store)
 
         def drain() -> None:
@@ -191,9 +180,24 @@ async def _open(
             gc.unfreeze()
         for task in tasks:
             task.cancel()
-        scrape.leave()
+        services.scrape.leave()
         if traces:
             traces.close()
+
+
+def _prepare_process() -> None:
+    # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+    sys.setswitchinterval(LONGEST_HOLD)
+    end_with_parent()
+
+
+def _watches(services: Services) -> Iterator[Coroutine[Any, Any, None]]:
+    yield services.live.watch()
+    yield services.scrape.keep()
+    if services.guard.auth != "none":
+        yield services.guard.keyring.watch()
 
 
 def _keyring(settings: Settings, store: Store) -> Keyring:

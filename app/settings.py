@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     train_threads: int | None = Field(
         None, ge=1, description="threads of a training process; unset: chosen from the cores"
     )
-    state_dir: Path = Field(Path("var"), description="versions, database, saved jobs")
+    state_dir: Path = Field(Path("var"), description="versions, database, corrections, saved jobs")
     database_url: str | None = Field(
         None, description="SQLAlchemy URL; unset: `sqlite:///{STATE_DIR}/mynet.db`"
     )
@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     max_batch_files: int = Field(256, ge=1, le=1000, description="images in one `/predict/batch`")
     predict_timeout: float = Field(2.0, gt=0, description="seconds until 504, for each image")
     train_queue: int = Field(16, ge=1, description="jobs waiting before 429")
+    max_feedback: int = Field(10_000, ge=1, description="corrections kept before 409")
     keep_versions: int = Field(
         20, ge=1, description="versions kept, beside the live, the previous and the shipped ones"
     )
@@ -172,6 +173,10 @@ class Settings(BaseSettings):
     def uploads_dir(self) -> Path:
         """Where an upload lies while it is appraised."""
         return self.state_dir / "uploads"
+
+    @property
+    def feedback_dir(self) -> Path:
+        return self.state_dir / "feedback"
 
     @property
     def tallies_dir(self) -> Path:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import checkpoint
 from app.checkpoint import BadCheckpoint
 from app.errors import Conflict, Refusal
+from app.feedback import Feedback
 from app.keys import Keys
 from app.net import BadDevice
 from app.registry import Registry
@@ -102,6 +103,7 @@ def prepare(settings: Settings) -> Registry:
     # Once a service, not once a worker: a worker that is started anew must not undo a promotion.
     if multiprocessing.parent_process() is None:
         sweep_uploads(settings.uploads_dir)
+        Feedback(settings.feedback_dir, settings.max_feedback).sweep()
         if settings.checkpoint:
             version = _version_of(settings, settings.checkpoint, registry)
             registry.promote(version)

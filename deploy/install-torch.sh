@@ -1,12 +1,16 @@
 #!/bin/sh
-# install-torch.sh PYTHON [INDEX]: installs torch and torchvision from INDEX, PyTorch's CPU wheels
-# where nothing else is named, into the environment of PYTHON. Where there is an NVIDIA GPU, where
+# install-torch.sh PYTHON [INDEX [LOCK]]: installs torch and torchvision from INDEX, PyTorch's CPU
+# wheels where nothing else is named, into the environment of PYTHON; in the versions of LOCK. Where there is an NVIDIA GPU, where
 # INDEX is empty or does not answer, it does nothing, and what is installed next takes the package
 # registry's default build.
 set -eu
 
 python=$1
 index=${2-https://download.pytorch.org/whl/cpu}
+wanted="torch torchvision"
+if [ -n "${3-}" ]; then
+    wanted=$(sed -nE 's/^(torch(vision)?==[^ ]+).*/\1/p' "$3")
+fi
 
 answers() {
     "$python" - "$index/torch/" <<'PY'
@@ -27,8 +31,8 @@ if nvidia-smi >/dev/null 2>&1; then
     echo "There is an NVIDIA GPU: PyTorch's default build is installed."
 elif answers; then
     echo "PyTorch is installed from $index."
-    "$python" -m pip --disable-pip-version-check install --quiet --index-url "$index" \
-        torch torchvision || echo "It could not be: the default build is installed instead."
+    # shellcheck disable=SC2086  # two words
+    "$python" -m pip --disable-pip-version-check install --quiet --index-url "$index" $wanted || echo "It could not be: the default build is installed instead."
 else
     echo "$index does not answer: PyTorch's default build (some 5.5 GB) is installed."
 fi

@@ -76,12 +76,13 @@ def test_train_follow_trains_here_where_no_service_does(mynet, tmp_path):
 
 
 def test_train_without_follow_leaves_the_job_to_the_service(mynet):
-    done = mynet("train", "--epochs", 2)
+    done = mynet("train", "--epochs", 2, "--include-feedback")
     assert done.exit_code == 0
     assert "mynet serve" in done.stdout
     store = Store(Settings().effective_database_url)
     (job,) = store.jobs()
     assert (job.status, job.hyperparameters["epochs"]) == ("queued", 2)
+    assert job.hyperparameters["include_feedback"] is True
     store.close()
 
 

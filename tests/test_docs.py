@@ -33,7 +33,11 @@ def test_the_tree_names_every_module_with_a_comment():
 
 def test_every_route_is_in_the_readme(settings):
     for path in create_app(settings).openapi()["paths"]:
-        shown = path.replace("{job_id}", "JOB").replace("{version}", "1")
+        shown = (
+            path.replace("{job_id}", "JOB")
+            .replace("{version}", "1")
+            .replace("{correction_id}", "ID")
+        )
         assert shown in README, path
 
 

@@ -65,7 +65,17 @@ def uses(package: str) -> set[str]:
         ("app.onnx_export", ("export.py",)),
         ("app.train", ("main.py", "cli.py", "follow.py", "start.py", "api/", "train/")),
         ("app.predict", ("main.py", "cli.py", "api/", "predict/")),
-        ("app.image", ("image/", "predict/", "api/predict.py", "api/review.py", "train/drawn/")),
+        (
+            "app.image",
+            (
+                "image/",
+                "predict/",
+                "api/predict.py",
+                "api/review.py",
+                "train/drawn/",
+                "train/corrections.py",
+            ),
+        ),
         ("app.api", ("main.py", "api/")),
         ("app.main", ()),
         ("app.cli", ()),

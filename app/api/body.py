@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.api.form import read_form
+from app.api.form import Part, read_form
 from app.api.problems import invalid
 from app.errors import BodyTooLarge, FieldError, InvalidField, MalformedRequest
 
@@ -47,22 +47,50 @@ async def read_file(request: Request) -> bytes:
     Raises MalformedRequest, InvalidField, BodyTooLarge.
     """
     if _content_type(request) == "multipart/form-data":
-        files = await _files(request, "file", most=1)
-        return files[0]
+        return _files(await _form(request), "file", most=1)[0]
     return await request.body()
+
+
+async def read_labelled(request: Request, model: type[ModelT]) -> tuple[bytes, ModelT]:
+    """Give the multipart field `file`, and the other fields of the form as a `model`.
+
+    Fields that it does not know are passed over. Raises as `read_file`.
+    """
+    if _content_type(request) != "multipart/form-data":
+        raise MalformedRequest("Send multipart/form-data with the image as the field `file`.")
+    form = await _form(request)
+    (file,) = _files(form, "file", most=1)
+    fields: dict[str, str] = {}
+    for part in form:
+        if part.name in fields and part.name in model.model_fields:
+            raise _invalid_field(part.name, "was sent several times, and may be once")
+        fields[part.name] = part.content.decode(errors="replace") if not part.is_file else ""
+    try:
+        return file, model.model_validate(fields)
+    except ValidationError as error:
+        raise invalid(error.errors()) from None
 
 
 async def read_images(request: Request, most: int) -> list[bytes]:
     """Give the bytes of every multipart field `files`. Raises as `read_image`."""
     if _content_type(request) != "multipart/form-data":
         raise MalformedRequest("Send multipart/form-data with one `files` field for each image.")
-    return await _files(request, "files", most)
+    return _files(await _form(request), "files", most)
 
 
 def multipart(field: str, schema: dict[str, Any] = FILE) -> dict[str, Any]:
     """Describe a multipart body with one field, for the OpenAPI document."""
     properties = {"type": "object", "required": [field], "properties": {field: schema}}
     return {"multipart/form-data": {"schema": properties}}
+
+
+def labelled(model: type[BaseModel]) -> dict[str, Any]:
+    """Describe the multipart body that `read_labelled` reads."""
+    schema = model.model_json_schema()
+    properties = {"file": FILE, **schema["properties"]}
+    required = ["file", *schema["required"]]
+    whole = {"type": "object", "required": required, "properties": properties}
+    return {"multipart/form-data": {"schema": whole}}
 
 
 def documented(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
@@ -119,8 +147,7 @@ def decode_base64(text: str, field: str) -> bytes:
         raise _not_base64(field) from None
 
 
-async def _files(request: Request, field: str, most: int) -> list[bytes]:
-    form = read_form(await request.body(), request.headers["content-type"].encode("latin-1"))
+def _files(form: list[Part], field: str, most: int) -> list[bytes]:
     parts = [part for part in form if part.name == field]
     if not parts:
         sent = ", ".join(sorted({part.name for part in form})) or "none"
@@ -130,6 +157,10 @@ async def _files(request: Request, field: str, most: int) -> list[bytes]:
     if not all(part.is_file for part in parts):
         raise _invalid_field(field, "must be a file, sent with a filename")
     return [part.content for part in parts]
+
+
+async def _form(request: Request) -> list[Part]:
+    return read_form(await request.body(), request.headers["content-type"].encode("latin-1"))
 
 
 def _content_type(request: Request) -> str:

@@ -5,6 +5,7 @@ know which routes there are.
 """
 
 from collections.abc import Iterator
+from importlib.metadata import version as version_of
 from typing import Any, Final
 
 from fastapi.routing import APIRoute
@@ -25,6 +26,7 @@ Paths under `/v1` and `/v2` have the errors of those protocols.
 """
 TAGS: Final = [
     {"name": "predict", "description": "Digits read from images."},
+    {"name": "feedback", "description": "Images that were read wrong, with what they show."},
     {"name": "train", "description": "Jobs that train a network, and what happens to them."},
     {"name": "models", "description": "Versions: trained or uploaded; one of them is live."},
     {"name": "health", "description": "For whoever watches the service."},
@@ -41,8 +43,22 @@ HEADERS: Final = {
     "Location": ("the path of what was made", f"/train/{JOB}"),
     "ETag": ("the digest of the weights, in quotes", f'"{DRAWN}"'),
     "Content-Disposition": ("a name for the file", 'attachment; filename="mynet-3.safetensors"'),
+    "X-Content-Type-Options": ("the file is what its type says", "nosniff"),
     "Inference-Header-Content-Length": ("length of the JSON before the tensors", "167"),
 }
+
+
+def about() -> dict[str, Any]:
+    """Give what FastAPI is told of the document."""
+    return {
+        "title": "MyNet",
+        "version": version_of("mynet"),
+        "summary": "POST a handwritten digit, get the digit; POST /train, get a better reader.",
+        "description": DESCRIPTION,
+        "license_info": {"name": "MIT", "identifier": "MIT"},
+        "openapi_tags": TAGS,
+        "generate_unique_id_function": operation_id,
+    }
 
 
 def operation_id(route: APIRoute) -> str:

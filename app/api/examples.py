@@ -86,6 +86,12 @@ EVENTS: Final = schemas.Events.model_validate(
         "has_more": False,
     }
 )
+CORRECTION: Final = schemas.Correction(
+    id="5d7f0b1c9e3a48260f1b2c3d4e5f6071",
+    label=7,
+    prediction_id=PREDICTION.id,
+    created_at=BEGIN,
+)
 CONFUSION: Final = [[95 if answer == digit else 1 for answer in range(10)] for digit in range(10)]
 CARD: Final = Card(
     version=3,
@@ -110,6 +116,8 @@ MADE: Final[tuple[BaseModel, ...]] = (
     TRAINING,
     schemas.Jobs(data=[TRAINING], has_more=False),
     EVENTS,
+    CORRECTION,
+    schemas.Corrections(data=[CORRECTION], has_more=False),
     CARD,
     schemas.Versions(data=[CARD], current=2),
     protocols.V1Predictions(predictions=[PREDICTION]),

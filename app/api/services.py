@@ -18,7 +18,9 @@ from app.api import audit
 from app.api.access import KNOWN
 from app.api.guard import Guard
 from app.api.scrape import Scrape
+from app.feedback import Feedback
 from app.predict.live import Live
+from app.predict.look import Look
 from app.predict.predictor import Predictor, never
 from app.predict.review import Review
 from app.protocol import CLIENT
@@ -52,6 +54,8 @@ class Services:
     review: Review
     scrape: Scrape
     guard: Guard
+    feedback: Feedback
+    look: Look
     tracing: Tracing | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 

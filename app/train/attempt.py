@@ -63,6 +63,11 @@ class Attempt:
         """The file of the saved state."""
         return saved.path_of(self.settings.jobs_dir, self.job.id)
 
+    @property
+    def corrections(self) -> Path:
+        """The file of the corrections that it trains with."""
+        return saved.corrections_of(self.settings.jobs_dir, self.job.id)
+
     def record(self, kind: str, told: dict[str, Any], **values: Any) -> None:
         """Tell of progress. Raises Superseded."""
         jobs.record(self.store, self.job.id, self.number, kind, told, **values)

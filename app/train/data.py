@@ -8,7 +8,7 @@ a batch.
 import hashlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -37,14 +37,35 @@ class Digits:
         """Give some of them."""
         return Digits(self.pixels[places], self.labels[places])
 
+    def followed_by(self, others: "Digits | None") -> "Digits":
+        """Give them with others after them, where there are some."""
+        if not others:
+            return self
+        return Digits(
+            torch.cat([self.pixels, others.pixels]), torch.cat([self.labels, others.labels])
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The 60,000 training and the 10,000 test images, with the sha256 of the four arrays."""
+    """The 60,000 training and the 10,000 test images, with the sha256 of the four arrays.
+
+    `corrections`, where a training wants them, are learned from beside `train`; the digest is of
+    them, too, where there are some.
+    """
 
     train: Digits
     test: Digits
     digest: str
+    corrections: Digits | None = None
+
+    def with_corrections(self, corrections: Digits) -> "Dataset":
+        """Give the same, to be trained with these, too."""
+        digest = self.digest
+        if len(corrections):
+            arrays = (corrections.pixels.numpy(), corrections.labels.numpy())
+            digest = hashlib.sha256(digest.encode() + b"".join(map(bytes, arrays))).hexdigest()
+        return replace(self, digest=digest, corrections=corrections)
 
 
 def load(root: Path) -> Dataset:

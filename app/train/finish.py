@@ -70,6 +70,7 @@ def _store(
         job=attempt.job.id,
         parent=attempt.registry.current(),
         note=attempt.wanted.note,
+        feedback=None if dataset.corrections is None else len(dataset.corrections),
         data_digest=dataset.digest,
         weights_digest=checkpoint.digest(weights),
         device=str(attempt.device),

@@ -44,6 +44,9 @@ class Hyperparameters(BaseModel):
     device: Device | None = Field(
         None, description="where to train; the service's setting where it is not given"
     )
+    include_feedback: bool = Field(
+        False, description="train with the corrections of `/feedback` beside MNIST"
+    )
     note: str | None = Field(None, max_length=1000, description="kept on the version's card")
 
     @model_validator(mode="before")

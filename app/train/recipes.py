@@ -48,14 +48,25 @@ class Setup:
     held_out: Digits | None = None
 
 
-def documented(wanted: Hyperparameters, train: Digits, device: torch.device) -> Setup:
-    """Set up the tutorial's training: plain MNIST, SGD with momentum."""
+def documented(
+    wanted: Hyperparameters,
+    train: Digits,
+    device: torch.device,
+    corrections: Digits | None = None,
+) -> Setup:
+    """Set up the tutorial's training: plain MNIST, and what was corrected; SGD with momentum."""
     net = MyNet().to(device)
     optimizer = optim.SGD(net.parameters(), lr=wanted.learning_rate, momentum=wanted.momentum)
-    return Setup(net, net, optimizer, Batches(train, wanted.batch_size, device))
+    batches = Batches(train.followed_by(corrections), wanted.batch_size, device)
+    return Setup(net, net, optimizer, batches)
 
 
-def robust(wanted: Hyperparameters, train: Digits, device: torch.device) -> Setup:
+def robust(
+    wanted: Hyperparameters,
+    train: Digits,
+    device: torch.device,
+    corrections: Digits | None = None,
+) -> Setup:
     """Set up a training for real handwriting, and for what is none.
 
     Digits, those of MNIST and others drawn here, are changed anew in each epoch; some images show
@@ -64,7 +75,8 @@ def robust(wanted: Hyperparameters, train: Digits, device: torch.device) -> Setu
     Hutter 2017, "SGDR"), and what becomes a version is the average of the weights.
     """
     kept, held_out = split(train)
-    batches = AugmentedBatches(*_drawn(kept), wanted.batch_size, device)
+    learned = kept.followed_by(corrections)
+    batches = AugmentedBatches(*_drawn(learned), wanted.batch_size, device)
     net = MyNet().to(device)
     optimizer = optim.SGD(
         net.parameters(),
@@ -82,10 +94,8 @@ def _drawn(kept: Digits) -> tuple[Digits, Tensor]:
     """Give the digits with others drawn after them, and pictures of none (N, 28, 28) uint8."""
     random = np.random.default_rng(int(torch.randint(2**31, ())))
     uploads = draw_uploads(random, kept, UPLOADS)
-    digits = Digits(
-        torch.cat([kept.pixels, uploads.pixels]), torch.cat([kept.labels, uploads.labels])
-    )
-    return digits, torch.from_numpy(draw_negatives(random, kept.pixels.numpy(), NEGATIVES))
+    negatives = draw_negatives(random, kept.pixels.numpy(), NEGATIVES)
+    return kept.followed_by(uploads), torch.from_numpy(negatives)
 
 
 def split(train: Digits) -> tuple[Digits, Digits]:
@@ -112,7 +122,7 @@ def _follow_cosine(optimizer: Optimizer, highest: float, steps: int) -> None:
     optimizer.register_step_post_hook(set_rate)
 
 
-RECIPES: Final[dict[str, Callable[[Hyperparameters, Digits, torch.device], Setup]]] = {
+RECIPES: Final[dict[str, Callable[..., Setup]]] = {
     "documented": documented,
     "robust": robust,
 }

@@ -20,7 +20,7 @@ from app.net import BadDevice
 from app.registry import Registry
 from app.store import Store
 from app.tracing import Known, Tell, Tracing
-from app.train import data, saved
+from app.train import corrections, data, saved
 from app.train import job as jobs
 from app.train.assignment import Assignment
 from app.train.attempt import Attempt, Diverged, Stopped
@@ -103,6 +103,8 @@ def _traced(
 def perform(attempt: Attempt, stop: threading.Event) -> None:
     """The flow: loop → checkpoint → evaluate → promote."""
     dataset = data.load(attempt.settings.data_dir)
+    if attempt.wanted.include_feedback:
+        dataset = dataset.with_corrections(corrections.of_attempt(attempt, stop))
     training = Training(attempt, dataset, stop)
     model = training.run()
     held_out = training.setup.held_out

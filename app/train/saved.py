@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
+from typing import Final
 
 import torch
 from filelock import FileLock
@@ -21,6 +23,8 @@ from torch.optim import Optimizer
 
 from app import durable
 from app.durable import replacing
+
+KEPT: Final = ("*.pt", "*.corrections", "*.lock")
 
 
 class Damaged(Exception):
@@ -52,6 +56,11 @@ class Position:
 def path_of(folder: Path, job_id: str) -> Path:
     """Say where a job's state is saved."""
     return folder / f"{job_id}.pt"
+
+
+def corrections_of(folder: Path, job_id: str) -> Path:
+    """Say where the corrections are kept that a job trains with."""
+    return folder / f"{job_id}.corrections"
 
 
 @contextmanager
@@ -112,7 +121,7 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | No
 
 def sweep(folder: Path, is_needed: Callable[[str], bool]) -> None:
     """Remove what was kept for jobs that need it no more, and what broken writes left."""
-    for path in (*folder.glob("*.pt"), *folder.glob("*.lock")):
+    for path in chain.from_iterable(map(folder.glob, KEPT)):
         if not is_needed(path.stem):
             path.unlink(missing_ok=True)
     durable.sweep(folder)

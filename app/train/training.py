@@ -134,7 +134,8 @@ class Training:
     def _fresh(self) -> Setup:
         torch.manual_seed(self.attempt.job.hyperparameters["seed"])
         recipe = RECIPES[self.attempt.wanted.recipe]
-        return recipe(self.attempt.wanted, self.dataset.train, self.attempt.device)
+        train, corrections = self.dataset.train, self.dataset.corrections
+        return recipe(self.attempt.wanted, train, self.attempt.device, corrections)
 
 
 class Clock:

@@ -45,6 +45,10 @@ RULES = {
     "GET /v2/models/mynet/versions/{version}": Scope.PREDICT,
     "POST /v2/models/mynet/infer": Scope.PREDICT,
     "POST /v2/models/mynet/versions/{version}/infer": Scope.PREDICT,
+    "POST /feedback": Scope.TRAIN,
+    "GET /feedback": Scope.TRAIN,
+    "GET /feedback/{correction_id}/image": Scope.TRAIN,
+    "DELETE /feedback/{correction_id}": Scope.TRAIN,
     "GET /train": Scope.TRAIN,
     "POST /train": Scope.TRAIN,
     "GET /train/{job_id}": Scope.TRAIN,
@@ -108,6 +112,7 @@ def ask(settings):
         def ask(route, key, **request):
             method, path = route.split(" ")
             path = path.replace("{version}", "1").replace("{job_id}", "x")
+            path = path.replace("{correction_id}", "x")
             request = {**BROKEN, **request} if method in ("POST", "PUT") else request
             sent = {"Authorization": f"Bearer {key}"} if key else {}
             headers = {**request.pop("headers", {}), **sent}

@@ -43,6 +43,7 @@ def test_the_empty_body_is_the_documented_loop(idle):
         "momentum": 0.9,
         "promote": "if_better",
         "device": None,
+        "include_feedback": False,
         "note": None,
     }
     assert (job["status"], job["attempt"], job["epochs"]) == ("queued", 0, [])

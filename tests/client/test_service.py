@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from mynet_client import AsyncClient, Client, Prediction, Problem, Refusal
-from tests.conftest import ROOT
+from tests.conftest import ROOT, png
 
 SEVEN = ROOT / "docs/images/seven.jpg"
 
@@ -86,6 +86,27 @@ def test_jobs_are_listed_paused_resumed_and_cancelled(mynet):
     with pytest.raises(Refusal) as refused:
         mynet.resume(job)
     assert refused.value.code == "conflict"
+
+
+def test_corrections_are_kept_listed_and_trained_with(mynet, digits):
+    first = mynet.feedback(SEVEN, 1, prediction_id=mynet.predict(SEVEN).id)
+    second = mynet.feedback(png(digits[1]), 2)
+    assert mynet.feedback(png(digits[1]), 2) == second
+    with pytest.raises(Refusal) as refused:
+        mynet.feedback(SEVEN, 7)
+    assert (refused.value.code, first.label) == ("conflict", 1)
+    replaced = mynet.feedback(SEVEN, 7, replace=True)
+    assert (replaced.id, replaced.label, replaced.prediction_id) == (first.id, 7, None)
+    page = mynet.corrections(limit=1)
+    assert (page.data, page.has_more) == ([replaced], True)
+    assert mynet.corrections(after=replaced).data == [second]
+    assert mynet.feedback(mynet.corrected_image(replaced), 7) == replaced
+    job = mynet.train(epochs=1, promote="never", seed=1, include_feedback=True)
+    told = [event.data for event in mynet.events(job) if event.event == "result"]
+    assert mynet.model(told[0]["version"]).feedback == 2
+    for each in (replaced, second.id):
+        mynet.delete_correction(each)
+    assert mynet.corrections().data == []
 
 
 def test_weights_go_down_and_up(mynet, tmp_path):

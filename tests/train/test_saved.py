@@ -79,7 +79,8 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, model, optimizer, monkeyp
 
 
 def test_only_what_unfinished_jobs_need_is_kept(tmp_path):
-    for name in ("a.pt", "a.lock", "b.pt", "b.lock", ".b.pt.1234.tmp"):
+    both = ("a.corrections", "b.corrections")
+    for name in ("a.pt", "a.lock", "b.pt", "b.lock", ".b.pt.1234.tmp", *both):
         (tmp_path / name).write_text("")
     saved.sweep(tmp_path, lambda job_id: job_id == "a")
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.lock", "a.pt"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.corrections", "a.lock", "a.pt"]

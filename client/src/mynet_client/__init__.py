@@ -5,6 +5,8 @@ It knows the HTTP contract, and nothing of the service behind it.
 
 from mynet_client.answers import (
     Card,
+    Correction,
+    Corrections,
     Epoch,
     Event,
     FieldError,
@@ -28,6 +30,8 @@ __all__ = [
     "AsyncClient",
     "Card",
     "Client",
+    "Correction",
+    "Corrections",
     "Epoch",
     "Event",
     "FieldError",

@@ -164,12 +164,29 @@ class Card(Answer):
     parent: int | None = None
     note: str | None = None
     elsewhere: dict[str, float] = {}
+    feedback: int | None = None
     data_digest: str
     weights_digest: str
     device: str | None = None
     threads: int | None = None
     torch_version: str
     code_version: str
+
+
+class Correction(Answer):
+    """An image that somebody corrected, and the digit that it shows."""
+
+    id: str
+    label: int
+    prediction_id: str | None = None
+    created_at: datetime
+
+
+class Corrections(Answer):
+    """A page of corrections, newest first."""
+
+    data: list[Correction]
+    has_more: bool
 
 
 class Models(Answer):

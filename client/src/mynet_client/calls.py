@@ -14,7 +14,18 @@ from uuid import uuid4
 
 from httpx2 import Response
 
-from mynet_client.answers import Answer, Card, Job, Jobs, Models, Prediction, Predictions, Ready
+from mynet_client.answers import (
+    Answer,
+    Card,
+    Correction,
+    Corrections,
+    Job,
+    Jobs,
+    Models,
+    Prediction,
+    Predictions,
+    Ready,
+)
 
 T = TypeVar("T")
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -135,6 +146,36 @@ def log(job: Job | str) -> Call[list[str]]:
     return Call("GET", _path(job, "/log"), lambda response: response.text.splitlines())
 
 
+def feedback(
+    image: File, label: int, *, prediction_id: str | None = None, replace: bool = False
+) -> Call[Correction]:
+    """Say which digit an image shows; `replace` where another was said of it before.
+
+    Raises OSError where `image` is a path that cannot be read.
+    """
+    data = {"label": str(label), "prediction_id": prediction_id or ""}
+    body = {"files": {"file": ("image", _bytes(image))}, "data": data}
+    params = {"replace": True if replace else None}
+    return Call("POST", "/feedback", _as(Correction), params, body=body, repeatable=True)
+
+
+def corrections(*, after: Correction | str | None = None, limit: int = 100) -> Call[Corrections]:
+    """List corrections, newest first; `after` is the last one of the page before."""
+    last = after.id if isinstance(after, Correction) else after
+    return Call("GET", "/feedback", _as(Corrections), {"after": last, "limit": limit})
+
+
+def corrected_image(correction: Correction | str) -> Call[bytes]:
+    """Give the image of a correction, a PNG."""
+    path = _correction_path(correction, "/image")
+    return Call("GET", path, lambda response: response.content)
+
+
+def delete_correction(correction: Correction | str) -> Call[None]:
+    """Forget a correction."""
+    return Call("DELETE", _correction_path(correction), lambda _: None)
+
+
 def models() -> Call[Models]:
     """List versions, oldest first, and say which one is live."""
     return Call("GET", "/models", _as(Models))
@@ -200,3 +241,8 @@ def _id(job: Job | str) -> str:
 
 def _path(job: Job | str, action: str = "") -> str:
     return f"/train/{quote(_id(job), safe='')}{action}"
+
+
+def _correction_path(correction: Correction | str, action: str = "") -> str:
+    known = correction.id if isinstance(correction, Correction) else correction
+    return f"/feedback/{quote(known, safe='')}{action}"

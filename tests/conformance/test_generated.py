@@ -1,8 +1,6 @@
 """Clients that are generated from the OpenAPI document predict.
 
-openapi-python-client is no dependency of the tests, since it pins an older Typer than the service
-may have: `pipx install openapi-python-client`, or any other way to have it in the path. Packages of
-node are installed into a temporary folder.
+Packages of node are installed into a temporary folder.
 """
 
 import base64
@@ -10,18 +8,16 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.service.running import serving
-
-SEVEN = ROOT / "docs/images/seven.jpg"
+SEVEN = Path(__file__).parents[2] / "docs/images/seven.jpg"
+GENERATOR = Path(sys.executable).with_name("openapi-python-client")
 NPM = shutil.which("npm")
 PACKAGES = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3")
 STRICT = ("--strict", "--module", "nodenext", "--target", "es2022", "--skipLibCheck")
-GENERATOR = shutil.which("openapi-python-client")
 SCRIPT = """
 import base64, io, sys
 from pathlib import Path
@@ -63,12 +59,6 @@ console.log(digit, code);
 """
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("clients") / "var") as service:
-        yield service
-
-
 @pytest.fixture
 def document(service, tmp_path):
     path = tmp_path / "openapi.json"
@@ -76,19 +66,16 @@ def document(service, tmp_path):
     return path
 
 
-@pytest.mark.skipif(GENERATOR is None, reason="openapi-python-client is not in the path")
-def test_a_generated_python_client_predicts(service, document, tmp_path):
+def test_a_generated_python_client_predicts(address, document, tmp_path):
     target = tmp_path / "generated"
     command = [GENERATOR, "generate", "--path", document, "--output-path", target]
     subprocess.run([*command, "--meta", "none"], check=True, capture_output=True)
-    python = Path(GENERATOR).with_name("python")  # it has what its clients need
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    url = f"http://127.0.0.1:{service.port}"
-    told([python, "-c", SCRIPT, url, SEVEN], tmp_path, env=environment)
+    told([sys.executable, "-c", SCRIPT, address, SEVEN], tmp_path, env=environment)
 
 
 @pytest.mark.skipif(NPM is None, reason="npm is not in the path")
-def test_a_generated_typescript_client_predicts(service, document, tmp_path):
+def test_a_generated_typescript_client_predicts(address, document, tmp_path):
     (tmp_path / "package.json").write_text(json.dumps({"type": "module", "private": True}))
     (tmp_path / "predict.ts").write_text(TYPESCRIPT)
     told([NPM, "install", "--no-audit", "--no-fund", "--silent", *PACKAGES], tmp_path)
@@ -96,8 +83,7 @@ def test_a_generated_typescript_client_predicts(service, document, tmp_path):
     told([tools / "openapi-typescript", document, "-o", tmp_path / "schema.ts"], tmp_path)
     told([tools / "tsc", *STRICT, "predict.ts"], tmp_path)
     image = base64.b64encode(SEVEN.read_bytes())
-    url = f"http://127.0.0.1:{service.port}"
-    assert told(["node", "predict.js", url, image], tmp_path).split() == ["7", "not_an_image"]
+    assert told(["node", "predict.js", address, image], tmp_path).split() == ["7", "not_an_image"]
 
 
 def told(command, folder, env=None):

@@ -1,0 +1,128 @@
+"""`/feedback`: images with the digit that they show, to train with.
+
+What enters: an image that was read wrong, and its label. What leaves: corrections. This module does
+not know where they are kept, nor what is learnt from them.
+"""
+
+import asyncio
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.api import body, schemas
+from app.api.refusals import GUARD, Responses, bad, documented, headers
+from app.api.services import Limit, MayTrain, ServicesDep, is_gone
+from app.errors import (
+    BlankImage,
+    BodyTooLarge,
+    Busy,
+    Conflict,
+    DeadlineExceeded,
+    ImageTooLarge,
+    MalformedRequest,
+    NotAnImage,
+    NotFound,
+    NotReady,
+)
+
+router = APIRouter(
+    prefix="/feedback",
+    tags=["feedback"],
+    responses=documented(*GUARD, NotReady),
+    dependencies=[MayTrain],
+)
+
+PNG: Final = "image/png"
+ID: Final = {"correction_id": "$response.body#/id"}
+LINKS: Final = {
+    name: {"operationId": name, "parameters": ID}
+    for name in ("get_feedback_image", "delete_feedback")
+}
+KEPT: Final[Responses] = {
+    201: {"headers": headers("Location"), "links": LINKS},
+    200: {
+        "description": "The image was known; with `replace`, it has the new label now",
+        "model": schemas.Correction,
+        "headers": headers("Location"),
+        "links": LINKS,
+    },
+}
+IMAGE: Final[Responses] = {
+    200: {
+        "content": {PNG: {"schema": body.FILE}},
+        "headers": headers("Content-Disposition", "X-Content-Type-Options"),
+    }
+}
+CORRECTED: Final = {"requestBody": {"required": True, "content": body.labelled(schemas.Label)}}
+NO_LABEL: Final = bad("label", "Input should be less than or equal to 9")
+NO_LIMIT: Final = bad("limit", "Input should be less than or equal to 1000")
+Replace = Annotated[bool, Query(description="give this label to an image that has another")]
+After = Annotated[str | None, Query(description="id of the last correction seen")]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Say which digit an image shows",
+    operation_id="create_feedback",
+    openapi_extra=CORRECTED,
+    responses=KEPT
+    | documented(
+        *(MalformedRequest, Conflict, BodyTooLarge, ImageTooLarge, NotAnImage, BlankImage),
+        *(NO_LABEL, Busy, NotReady, DeadlineExceeded),
+    ),
+)
+async def create(
+    request: Request, response: Response, services: ServicesDep, replace: Replace = False
+) -> schemas.Correction:
+    """`POST /train` with `include_feedback` trains with it. An image is kept once."""
+    upload, wanted = await body.read_labelled(request, schemas.Label)
+    pixels = await services.look.at(upload, is_gone(request.scope))
+    correction, is_new = await asyncio.to_thread(
+        services.feedback.keep, pixels, wanted.label, wanted.prediction_id or None, replace=replace
+    )
+    response.status_code = 201 if is_new else 200
+    response.headers["Location"] = f"/feedback/{correction.id}/image"
+    return schemas.Correction.model_validate(correction)
+
+
+@router.get(
+    "",
+    summary="List corrections, newest first",
+    operation_id="list_feedback",
+    responses=documented(NotFound, NO_LIMIT),
+)
+def list_feedback(
+    services: ServicesDep, after: After = None, limit: Limit = 100
+) -> schemas.Corrections:
+    """`after` is the id of the last correction on the page before."""
+    page, has_more = services.feedback.page(after, limit)
+    data = [schemas.Correction.model_validate(each) for each in page]
+    return schemas.Corrections(data=data, has_more=has_more)
+
+
+@router.get(
+    "/{correction_id}/image",
+    summary="Give a corrected image",
+    operation_id="get_feedback_image",
+    response_class=Response,
+    responses=IMAGE | documented(NotFound),
+)
+def get_image(correction_id: str, services: ServicesDep) -> Response:
+    """What the image shows, in grey: a PNG that was made here, and not the upload."""
+    correction, content = services.feedback.content(correction_id)
+    disposition = f'attachment; filename="{correction.label}-{correction.id}.png"'
+    safe = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
+    return Response(content, media_type=PNG, headers=safe)
+
+
+@router.delete(
+    "/{correction_id}",
+    status_code=204,
+    summary="Forget a correction",
+    operation_id="delete_feedback",
+    responses=documented(NotFound),
+)
+def delete(correction_id: str, services: ServicesDep) -> None:
+    """What was trained with it stays as it is."""
+    services.feedback.delete(correction_id)

@@ -1,0 +1,180 @@
+"""Corrections: images, each with the digit that it shows as somebody says. One file each.
+
+What enters: grey pixels and a label. What leaves: the same, newest first. Any number of processes
+may share the folder. This module does not know who corrects, nor what is learnt from it.
+
+All that is known of a correction is in its file's name: when it came, the label, the id, and the id
+of the prediction that was wrong, where it was told. So that it is there whole, or not at all, and a
+list opens no file. The id is a digest of the pixels: a picture is kept once, whichever format it
+was sent in, and of its file nothing is kept but what it shows.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image
+
+from app import durable
+from app.errors import Conflict, NotFound
+
+TIME: Final = "%Y%m%dT%H%M%S%fZ"
+NAME: Final = re.compile(r"(\d{8}T\d{12}Z)-(\d)-([0-9a-f]{32})-([\w-]{0,64})\.png", re.ASCII)
+ID_LENGTH: Final = 32
+TICK: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """An image that was corrected, and to which digit."""
+
+    time: str
+    label: int
+    id: str
+    prediction_id: str | None
+
+    @property
+    def created_at(self) -> datetime:
+        return datetime.strptime(self.time, TIME).replace(tzinfo=UTC)
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return f"{self.time}-{self.label}-{self.id}-{self.prediction_id or ''}.png"
+
+    @classmethod
+    def named(cls, name: str) -> "Correction | None":
+        """Read a file's name; None where it is not that of a correction."""
+        known = NAME.fullmatch(name)
+        if not known:
+            return None
+        return cls(known[1], int(known[2]), known[3], known[4] or None)
+
+
+class Feedback:
+    """The corrections in one folder, `most` of them. The folder is made where it is missing."""
+
+    def __init__(self, folder: Path, most: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.most = folder, most
+        self.lock = FileLock(folder / ".lock", poll_interval=0.005)
+
+    def keep(
+        self,
+        pixels: NDArray[np.uint8],
+        label: int,
+        prediction_id: str | None = None,
+        *,
+        replace: bool = False,
+    ) -> tuple[Correction, bool]:
+        """Keep (H, W) grey pixels, once. Gives the correction, and whether its image is new.
+
+        Raises Conflict where the image has another label, unless `replace` says that this one
+        holds, and where there are `most` corrections already.
+        """
+        image_id = digest(pixels)
+        with self.lock:
+            known = self._known()
+            before = known.get(image_id)
+            if before and before.label == label:
+                return before, False
+            if before and not replace:
+                raise Conflict(
+                    f"This image is kept with the label {before.label}, as {before.id}: "
+                    f"?replace=true says that it is {label}."
+                )
+            if not before and len(known) >= self.most:
+                raise Conflict(
+                    f"There are {len(known)} corrections, and MYNET_MAX_FEEDBACK is {self.most}: "
+                    "delete some first."
+                )
+            kept = Correction(_next_time(known), label, image_id, prediction_id)
+            with durable.replacing(self.folder / kept.name) as temporary:
+                Image.fromarray(pixels).save(temporary, "PNG")
+            self._remove(image_id, but=kept.name)
+        return kept, before is None
+
+    def all(self) -> list[Correction]:
+        """List all corrections, newest first."""
+        with self.lock:
+            return list(self._known().values())
+
+    def page(self, after: str | None, limit: int) -> tuple[list[Correction], bool]:
+        """List corrections that are older than the one with the id `after`, and say whether there
+        are more. Raises NotFound where there is none with that id.
+        """
+        found, start = self.all(), 0
+        if after is not None:
+            ids = [each.id for each in found]
+            if after not in ids:
+                raise _not_found(after)
+            start = ids.index(after) + 1
+        return found[start : start + limit], len(found) > start + limit
+
+    def content(self, image_id: str) -> tuple[Correction, bytes]:
+        """Give a correction with its image, a PNG. Raises NotFound."""
+        with self.lock:
+            correction = self._get(image_id)
+            return correction, (self.folder / correction.name).read_bytes()
+
+    def delete(self, image_id: str) -> None:
+        """Forget a correction. Raises NotFound."""
+        with self.lock:
+            self._get(image_id)
+            self._remove(image_id)
+
+    def sweep(self) -> None:
+        """Remove what writers that were killed left: broken files, and labels that were replaced.
+
+        The lock makes sure that no writer is at work.
+        """
+        with self.lock:
+            durable.sweep(self.folder)
+            for correction in self._known().values():
+                self._remove(correction.id, but=correction.name)
+
+    def _get(self, image_id: str) -> Correction:
+        correction = self._known().get(image_id)
+        if correction is None:
+            raise _not_found(image_id)
+        return correction
+
+    def _known(self) -> dict[str, Correction]:
+        """Read the names, newest first. Where a replacement was cut short, the newest label holds.
+
+        The lock is held: a folder that changes meanwhile may be listed without what was renamed.
+        """
+        known: dict[str, Correction] = {}
+        for name in sorted((path.name for path in self.folder.iterdir()), reverse=True):
+            correction = Correction.named(name)
+            if correction:
+                known.setdefault(correction.id, correction)
+        return known
+
+    def _remove(self, image_id: str, but: str | None = None) -> None:
+        for path in self.folder.glob(f"*-{image_id}-*"):
+            if path.name != but:
+                durable.remove(path)
+
+
+def digest(pixels: NDArray[np.uint8]) -> str:
+    """Give the id of an image: of its width, and of (H, W) grey pixels."""
+    content = b"%d %b" % (pixels.shape[1], np.ascontiguousarray(pixels).tobytes())
+    return hashlib.sha256(content).hexdigest()[:ID_LENGTH]
+
+
+def _next_time(known: dict[str, Correction]) -> str:
+    """Give a time that is later than all others, whatever became of the clock."""
+    time = datetime.now(UTC)
+    newest = next(iter(known.values()), None)
+    return (max(time, newest.created_at + TICK) if newest else time).strftime(TIME)
+
+
+def _not_found(image_id: str) -> NotFound:
+    return NotFound(f"There is no correction {image_id[:64]!r}; GET /feedback lists them.")

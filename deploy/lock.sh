@@ -1,0 +1,23 @@
+#!/bin/sh
+# lock.sh UV: writes the versions and hashes of what the image holds, for every platform at once.
+# `default.txt` has everything, with PyTorch's default build; `without-torch.txt` has what is
+# installed beside PyTorch's CPU wheels, which another index keeps; `with-extras.txt` has that and
+# what OpenTelemetry and MLflow want.
+set -eu
+
+uv=$1
+folder=$(dirname "$0")/lock
+
+compile() {
+    "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+        --custom-compile-command "make lock" "$@" pyproject.toml client/pyproject.toml >/dev/null
+}
+
+compile --output-file "$folder/default.txt"
+left_out=$(sed -nE 's/^((torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==).*/\2/p' \
+    "$folder/default.txt" | sed 's/^/--no-emit-package /')
+# shellcheck disable=SC2086  # one word each
+compile $left_out --output-file "$folder/without-torch.txt"
+# shellcheck disable=SC2086
+compile $left_out --constraint "$folder/default.txt" --extra otel --extra mlflow \
+    --output-file "$folder/with-extras.txt"

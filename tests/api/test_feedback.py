@@ -1,0 +1,201 @@
+"""`/feedback`: what is kept, listed, given and forgotten, and what is refused."""
+
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.predict.seen import see
+from tests.conftest import ROOT, png
+
+SEVEN = ROOT / "docs/images/seven.jpg"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+
+
+@pytest.fixture
+def settings(settings):
+    sizes = {"max_pixels": 2_000_000, "max_body_bytes": 2_000_000, "predict_timeout": 60.0}
+    return settings.model_copy(update=sizes)
+
+
+@pytest.fixture
+def send(client):
+    def send(image, label, query="", **fields):
+        data = {"label": label, **fields}
+        return client.post(f"/feedback{query}", files={"file": ("x", image)}, data=data)
+
+    return send
+
+
+def listed(client):
+    return [(each["id"], each["label"]) for each in client.get("/feedback").json()["data"]]
+
+
+def refused(answer, status, code):
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    return answer.json()["detail"]
+
+
+def test_a_correction_is_kept_once(client, send, seven):
+    first = send(seven, 7, prediction_id="9c1185a5c5e9fc54")
+    assert first.status_code == 201
+    correction = first.json()
+    assert (correction["label"], correction["prediction_id"]) == (7, "9c1185a5c5e9fc54")
+    assert correction["created_at"].endswith("Z")
+    assert first.headers["location"] == f"/feedback/{correction['id']}/image"
+    again = send(seven, 7)
+    assert (again.status_code, again.json()) == (200, correction)
+    assert client.get("/feedback").json() == {"data": [correction], "has_more": False}
+
+
+def test_the_same_picture_in_another_format_is_the_same(send, digits):
+    assert send(png(digits[0]), 7).status_code == 201
+    assert send(png(digits[0], "BMP"), 7).status_code == 200
+
+
+def test_another_label_is_refused_unless_it_replaces(client, send, digits):
+    first, second = send(png(digits[0]), 1), send(png(digits[1]), 2)
+    said = refused(send(png(digits[0]), 7), 409, "conflict")
+    assert "with the label 1" in said and "?replace=true says that it is 7" in said
+    replaced = send(png(digits[0]), 7, "?replace=true", prediction_id="new")
+    assert (replaced.status_code, replaced.json()["label"]) == (200, 7)
+    assert replaced.json()["prediction_id"] == "new"
+    assert listed(client) == [(first.json()["id"], 7), (second.json()["id"], 2)]
+    assert send(png(digits[0]), 7, "?replace=true").status_code == 200
+    assert send(png(digits[2]), 1, "?replace=true").status_code == 201
+
+
+def test_pages_are_like_those_of_jobs(client, send, digits):
+    ids = [send(png(each), 1).json()["id"] for each in digits][::-1]
+    first = client.get("/feedback?limit=3").json()
+    assert ([each["id"] for each in first["data"]], first["has_more"]) == (ids[:3], True)
+    rest = client.get(f"/feedback?limit=3&after={ids[2]}").json()
+    assert ([each["id"] for each in rest["data"]], rest["has_more"]) == (ids[3:], False)
+    assert client.get(f"/feedback?after={ids[3]}").json() == {"data": [], "has_more": False}
+    assert "after" not in refused(client.get("/feedback?after=none"), 404, "not_found")
+    for limit in (0, 1001, "x"):
+        assert "limit" in refused(client.get(f"/feedback?limit={limit}"), 422, "invalid_field")
+
+
+@pytest.mark.parametrize("photo", [True, False])
+def test_the_image_is_a_png_of_what_was_decoded(client, send, seven, photo):
+    upload = SEVEN.read_bytes() if photo else seven
+    answer = client.get(send(upload, 7).headers["location"])
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-disposition"].startswith('attachment; filename="7-')
+    given, sent = see(answer.content, 50_000_000), see(upload, 50_000_000)
+    assert np.array_equal(given.normalised.pixels, sent.normalised.pixels)
+    assert send(answer.content, 7).status_code == 200
+
+
+def test_nothing_of_the_file_but_the_picture_is_kept(client, send, digits):
+    buffer = BytesIO()
+    Image.fromarray(digits[0]).save(buffer, "JPEG", comment=SVG, quality=95)
+    answer = client.get(send(buffer.getvalue() + SVG, 7).headers["location"])
+    assert answer.content.startswith(b"\x89PNG") and b"<svg" not in answer.content
+
+
+def test_a_correction_is_forgotten(client, send, seven, settings):
+    location = send(seven, 7).headers["location"]
+    path = location.removesuffix("/image")
+    answer = client.delete(path)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert listed(client) == [] and list(settings.feedback_dir.glob("*.png")) == []
+    assert "GET /feedback lists them" in refused(client.delete(path), 404, "not_found")
+    refused(client.get(location), 404, "not_found")
+    assert send(seven, 7).status_code == 201
+
+
+@pytest.mark.parametrize("odd", ["x", "..%2f..%2fmynet.db", "*", "[0-9a-f]*", "%00"])
+def test_ids_are_no_paths(client, send, seven, odd):
+    send(seven, 7)
+    refused(client.get(f"/feedback/{odd}/image"), 404, "not_found")
+    refused(client.delete(f"/feedback/{odd}"), 404, "not_found")
+    assert len(listed(client)) == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "status", "code"),
+    [
+        (b"no image", 415, "not_an_image"),
+        (b"", 415, "not_an_image"),
+        (SVG, 415, "not_an_image"),
+        (png(np.zeros((28, 28), np.uint8)), 422, "blank_image"),
+        (png(np.zeros((2000, 1500), np.uint8)), 413, "image_too_large"),
+        (bytes(2_000_000), 413, "body_too_large"),
+    ],
+)
+def test_only_what_could_be_predicted_is_kept(client, send, settings, image, status, code):
+    refused(send(image, 7), status, code)
+    assert listed(client) == []
+    assert [path.name for path in settings.feedback_dir.iterdir()] in ([".lock"], [])
+
+
+@pytest.mark.parametrize("label", ["10", "-1", "seven", "", "7.5", "null"])
+def test_a_label_is_a_digit(send, seven, label):
+    assert refused(send(seven, label), 422, "invalid_field").startswith("label: Input should be")
+
+
+@pytest.mark.parametrize("prediction_id", ["x" * 65, "a b", "../x", "é", "a/b"])
+def test_a_prediction_id_is_a_name(send, seven, prediction_id):
+    said = refused(send(seven, 7, prediction_id=prediction_id), 422, "invalid_field")
+    assert said.startswith("prediction_id: ")
+
+
+def test_a_prediction_id_may_be_empty(send, seven):
+    assert send(seven, 7, prediction_id="").json()["prediction_id"] is None
+
+
+def test_the_id_of_a_prediction_is_one(client, send, seven):
+    answered = client.post("/predict", content=seven).json()["id"]
+    assert send(seven, 7, prediction_id=answered).json()["prediction_id"] == answered
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "said"),
+    [
+        ({"data": {"label": "7"}}, 400, "multipart/form-data"),
+        ({"content": b"x"}, 400, "multipart/form-data"),
+        ({"files": {"label": (None, "7")}}, 422, "file is missing; the fields sent are: label"),
+        ({"files": {"file": ("x", b"x")}}, 422, "label: Field required"),
+        ({"files": [("file", ("x", b"x"))] * 2}, 422, "file was sent 2 times"),
+        ({"files": [("file", ("x", b"x")), *[("label", (None, "7"))] * 2]}, 422, "several times"),
+    ],
+)
+def test_forms_that_say_too_little_or_too_much(client, form, status, said):
+    answer = client.post("/feedback", **form)
+    assert answer.status_code == status
+    assert said in answer.json()["detail"]
+
+
+def test_fields_that_nobody_knows_are_passed_over(send, seven):
+    assert send(seven, 7, submit="Send", other="x").status_code == 201
+
+
+def test_parallel_uploads_of_one_image_make_one_correction(client, send, seven):
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda _: send(seven, 7), range(16)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 15 + [201]
+    assert len({answer.text for answer in answers}) == len(listed(client)) == 1
+
+
+def test_more_than_may_be_kept_are_refused(settings, digits):
+    few = settings.model_copy(update={"max_feedback": 2})
+    with TestClient(create_app(few)) as client:
+
+        def send(image, query=""):
+            files = {"file": ("x", png(image))}
+            return client.post(f"/feedback{query}", files=files, data={"label": "1"})
+
+        assert [send(digits[0]).status_code, send(digits[1]).status_code] == [201, 201]
+        said = refused(send(digits[2]), 409, "conflict")
+        assert "MYNET_MAX_FEEDBACK is 2: delete some first" in said
+        refused(send(digits[2], "?replace=true"), 409, "conflict")
+        assert send(digits[0]).status_code == 200
+        client.delete(f"/feedback/{send(digits[0]).json()['id']}")
+        assert send(digits[2]).status_code == 201

@@ -1,0 +1,43 @@
+"""A look at an image that is to be kept: in time, not too many, and for somebody."""
+
+import asyncio
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from app.errors import Busy, ClientGone, DeadlineExceeded
+from app.predict import look
+from app.predict.look import Look
+from app.predict.predictor import never
+
+
+def looked(settings, upload, is_gone=never, **under_way):
+    with closing(Look(settings)) as looking:
+        vars(looking).update(under_way)
+        try:
+            return asyncio.run(looking.at(upload, is_gone))
+        finally:
+            assert looking.under_way == under_way.get("under_way", 0)
+
+
+def test_it_gives_the_grey_pixels(settings, seven, digits):
+    assert np.array_equal(looked(settings, seven), digits[0])
+
+
+def test_too_many_are_told_to_come_again(settings, seven):
+    with pytest.raises(Busy) as refused:
+        looked(settings, seven, under_way=settings.max_queue)
+    assert refused.value.retry_after == 1
+
+
+def test_what_takes_too_long_is_given_up(settings, seven):
+    hasty = settings.model_copy(update={"predict_timeout": 1e-9})
+    with pytest.raises(DeadlineExceeded, match="not decoded within 1e-09 s"):
+        looked(hasty, seven)
+
+
+def test_who_is_gone_costs_no_work(settings, seven, monkeypatch):
+    monkeypatch.setattr(look, "open_image", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(ClientGone):
+        looked(settings, seven, lambda: True)

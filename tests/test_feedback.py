@@ -1,0 +1,134 @@
+"""Corrections on disk: whole or absent, whoever is killed, and however many write."""
+
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app import durable
+from app import feedback as corrections
+from app.errors import Conflict
+from app.feedback import Correction, Feedback, digest
+
+
+@pytest.fixture
+def feedback(tmp_path):
+    return Feedback(tmp_path / "feedback", 100)
+
+
+def kept(feedback):
+    return [(each.id, each.label) for each in feedback.all()]
+
+
+def pngs(feedback):
+    return sorted(path.name for path in feedback.folder.iterdir() if path.name != ".lock")
+
+
+def test_a_name_holds_all_that_is_known(feedback, digits):
+    correction, _ = feedback.keep(digits[0], 7, "some-id_1")
+    assert pngs(feedback) == [correction.name]
+    assert Correction.named(correction.name) == correction
+    assert Correction.named("note.txt") is None
+    assert correction.prediction_id == "some-id_1"
+    assert feedback.keep(digits[1], 2)[0].prediction_id is None
+    assert np.array_equal(Image.open(feedback.folder / correction.name), digits[0])
+
+
+def test_ids_are_of_pixels_and_their_form(digits):
+    ids = [digest(each) for each in (*digits, digits[0].reshape(14, 56))]
+    assert len(set(ids)) == len(ids)
+    assert digest(digits[0].copy()) == ids[0]
+    assert digest(np.asfortranarray(digits[0])) == ids[0]
+
+
+def test_times_only_grow(feedback, digits, monkeypatch):
+    first, _ = feedback.keep(digits[0], 7)
+    with monkeypatch.context() as patch:
+        later = Correction("20991231T235959999999Z", 1, "0" * 32, None)
+        (feedback.folder / first.name).rename(feedback.folder / later.name)
+        for digit in digits[1:]:
+            feedback.keep(digit, 1)
+        patch.undo()
+    times = [each.time for each in feedback.all()]
+    assert all(newer > older for newer, older in pairwise(times)) and len(times) == 4
+    assert times[-1] == later.time
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def killing(*_, **__):
+    raise Killed
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "label"),
+    [("PIL.Image.Image", "save", 1), ("pathlib.Path", "replace", 1), (durable, "remove", 7)],
+)
+def test_a_replacement_that_is_cut_short_is_there_or_not(
+    feedback, digits, monkeypatch, where, what, label
+):
+    first, _ = feedback.keep(digits[0], 1)
+    with monkeypatch.context() as patch:
+        target = f"{where}.{what}" if isinstance(where, str) else (where, what)
+        patch.setattr(*([target] if isinstance(target, str) else target), killing)
+        with pytest.raises(Killed):
+            feedback.keep(digits[0], 7, replace=True)
+    assert kept(feedback) == [(first.id, label)]
+    again = Feedback(feedback.folder, 100)
+    again.sweep()
+    assert kept(again) == [(first.id, label)] and len(pngs(again)) == 1
+    again.keep(digits[0], 7, replace=True)
+    assert kept(again) == [(first.id, 7)] and len(pngs(again)) == 1
+    again.delete(first.id)
+    assert kept(again) == pngs(again) == []
+
+
+def test_what_broken_writers_left_goes_with_the_next_start(feedback, digits):
+    feedback.keep(digits[0], 7)
+    (feedback.folder / ".x.png.00.tmp").write_bytes(b"half")
+    (feedback.folder / "README").write_bytes(b"a person's")
+    feedback.sweep()
+    assert len(pngs(feedback)) == 2 and "README" in pngs(feedback)
+
+
+def _keep(folder, label, gate):
+    gate.wait()
+    image = np.full((28, 28), 9, np.uint8)
+    try:
+        return Feedback(folder, 100).keep(image, label)[1]
+    except Conflict:
+        return None
+
+
+def test_processes_keep_an_image_once(feedback):
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, context.Pool(4) as pool:
+        gate = manager.Barrier(4)
+        same = pool.starmap(_keep, [(feedback.folder, 7, gate)] * 4)
+    assert sorted(same) == [False, False, False, True]
+    assert len(kept(feedback)) == 1
+
+
+def test_no_more_are_kept_than_may_be(tmp_path, digits):
+    few = Feedback(tmp_path, 2)
+
+    def keep(image):
+        try:
+            return few.keep(image, 1)[1]
+        except Conflict:
+            return None
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(keep, digits), key=str) == [None, None, True, True]
+    assert len(few.all()) == 2
+
+
+def test_the_module_names_nothing_that_a_path_could_escape(feedback):
+    for odd in ("*", "..", "../x", "", "x" * 500):
+        with pytest.raises(corrections.NotFound):
+            feedback.delete(odd)

@@ -1,0 +1,68 @@
+"""What the image holds is what `pyproject.toml` asks for, pinned by version and hash."""
+
+import re
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.conftest import ROOT
+
+LOCKS = ("default", "without-torch", "with-extras")
+PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ; .*?)? \\$")
+OF_TORCH = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
+
+
+def pins(name):
+    """Give each package's versions, which may differ from platform to platform."""
+    found = {}
+    for line in (ROOT / "deploy" / "lock" / f"{name}.txt").read_text().splitlines():
+        if match := PIN.match(line):
+            found.setdefault(match[1], []).append(match[2])
+    return found
+
+
+def wanted():
+    for folder in (ROOT, ROOT / "client"):
+        project = tomllib.loads((folder / "pyproject.toml").read_text())
+        for each in (*project["project"]["dependencies"], *project["build-system"]["requires"]):
+            yield Requirement(each)
+
+
+def extras():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = project["optional-dependencies"]
+    return [Requirement(each) for name in ("otel", "mlflow") for each in named[name]]
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_line_is_a_pin_with_its_hashes(name):
+    text = (ROOT / "deploy" / "lock" / f"{name}.txt").read_text()
+    for entry in re.split(r"(?m)^(?=[a-z])", re.sub(r"(?m)^#.*\n", "", text))[1:]:
+        head, *hashes = entry.rstrip().splitlines()
+        assert PIN.match(head), head
+        assert hashes
+        for each in hashes:
+            assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", each), each
+
+
+@pytest.mark.parametrize("requirement", [*wanted()], ids=str)
+def test_what_is_asked_for_is_pinned(requirement):
+    for name in LOCKS:
+        versions = pins(name).get(requirement.name, [])
+        if name == "default" or not OF_TORCH.fullmatch(requirement.name):
+            assert versions, f"{requirement} is not in {name}.txt: make lock"
+            assert all(requirement.specifier.contains(each) for each in versions)
+
+
+@pytest.mark.parametrize("requirement", extras(), ids=str)
+def test_extras_are_pinned(requirement):
+    versions = pins("with-extras")[requirement.name]
+    assert all(requirement.specifier.contains(each) for each in versions)
+
+
+def test_the_locks_agree():
+    whole, rest, extras = map(pins, LOCKS)
+    assert {name for name in whole if not OF_TORCH.fullmatch(name)} == set(rest)
+    assert set(rest) < set(extras)
+    assert all(whole[name] == extras[name] == versions for name, versions in rest.items())

@@ -1,0 +1,189 @@
+"""Training with corrections: the same ones in every attempt, and never measured on."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from app.feedback import Feedback
+from app.predict.seen import see
+from app.train import corrections, recipes
+from app.train.attempt import Stopped
+from app.train.data import Dataset, Digits
+from app.train.hyperparameters import Hyperparameters
+from app.train.saved import Damaged
+from tests.conftest import png
+from tests.train.test_resume import go_on, interrupt_after, interrupt_batch
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def feedback(settings):
+    return Feedback(settings.feedback_dir, 100)
+
+
+@pytest.fixture
+def photo(digits):
+    """A seven, large and dark on light."""
+    return np.ascontiguousarray(255 - np.kron(np.pad(digits[0], 30), np.ones((4, 4), np.uint8)))
+
+
+def gathered(feedback):
+    return corrections.gather(feedback, 50_000_000, threading.Event())
+
+
+def card_of(store, registry, run):
+    return registry.card(store.job(run.job.id).result["version"])
+
+
+def trained(start, store, registry, **wanted):
+    run = start(**{"epochs": 1, **wanted})
+    run.run()
+    return card_of(store, registry, run)
+
+
+def test_they_are_brought_into_the_form_that_predictions_are(feedback, digits, photo):
+    for label, image in ((1, digits[0]), (2, digits[1]), (3, photo)):
+        feedback.keep(image, label)
+    found = gathered(feedback)
+    assert found.labels.tolist() == [1, 2, 3]
+    for pixels, image in zip(found.pixels.numpy(), (digits[0], digits[1], photo), strict=True):
+        assert np.array_equal(pixels, see(png(image), 50_000_000).normalised.pixels)
+
+
+def test_what_cannot_be_read_any_more_is_passed_over(feedback, digits, caplog):
+    kept, _ = feedback.keep(digits[0], 7)
+    feedback.keep(digits[1], 2)
+    (feedback.folder / kept.name).write_bytes(b"damaged")
+    assert gathered(feedback).labels.tolist() == [2]
+    assert f"correction {kept.id} is passed over: The upload is not an image" in caplog.text
+
+
+def test_the_card_says_how_many(start, store, registry, feedback, digits, mnist):
+    for label, image in enumerate(digits):
+        feedback.keep(image, label)
+    plain = trained(start, store, registry)
+    without = trained(start, store, registry, include_feedback=False)
+    corrected = trained(start, store, registry, include_feedback=True)
+    assert (plain.feedback, without.feedback, corrected.feedback) == (None, None, 4)
+    assert plain.weights_digest == without.weights_digest != corrected.weights_digest
+    assert plain.data_digest == mnist.digest != corrected.data_digest
+    assert sum(map(sum, corrected.confusion)) == 500, "it is measured on MNIST's images alone"
+
+
+def test_without_corrections_it_is_mnist_alone(start, store, registry):
+    plain = trained(start, store, registry)
+    corrected = trained(start, store, registry, include_feedback=True)
+    assert corrected.feedback == 0
+    assert corrected.weights_digest == plain.weights_digest
+    assert corrected.data_digest == plain.data_digest
+
+
+def test_the_digest_is_of_pixels_and_labels(few_digits):
+    dataset = Dataset(few_digits, few_digits, "mnist")
+    some = few_digits.at(torch.arange(3))
+    other = Digits(some.pixels, some.labels + 1)
+    digests = {dataset.with_corrections(each).digest for each in (some, other, few_digits)}
+    assert len(digests) == 3 and "mnist" not in digests
+
+
+def come_and_go(feedback, digits):
+    feedback.delete(feedback.all()[0].id)
+    feedback.keep(digits[2], 8)
+    feedback.keep(digits[3], 9)
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "at"),
+    [
+        (interrupt_batch, (1,)),
+        (interrupt_batch, (57,)),
+        (interrupt_batch, (250,)),
+        (interrupt_after, ("got_further", 1)),
+    ],
+)
+def test_an_interrupted_job_goes_on_with_the_very_same(
+    start, store, registry, feedback, digits, monkeypatch, interrupt, at
+):
+    for label, image in enumerate(digits[:2]):
+        feedback.keep(image, label)
+    wanted = {"epochs": 2, "include_feedback": True}
+    expected = trained(start, store, registry, **wanted)
+    broken = start(**wanted)
+    with monkeypatch.context() as patch:
+        interrupt(patch, *at)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    come_and_go(feedback, digits)
+    result = go_on(start, store, registry, broken.job.id)
+    assert (result.feedback, result.weights_digest) == (2, expected.weights_digest)
+    assert result.data_digest == expected.data_digest
+    assert [e.train_loss for e in result.epochs] == [e.train_loss for e in expected.epochs]
+    later = trained(start, store, registry, **wanted)
+    assert later.feedback == 3 and later.weights_digest != expected.weights_digest
+
+
+def test_a_job_that_dies_while_it_gathers_gathers_again(
+    start, store, registry, feedback, digits, monkeypatch
+):
+    feedback.keep(digits[0], 7)
+    broken = start(epochs=1, include_feedback=True)
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(corrections, "replacing", killed)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    assert not broken.attempt.corrections.exists()
+    assert go_on(start, store, registry, broken.job.id).feedback == 1
+
+
+def test_who_is_told_to_end_gathers_no_more(feedback, digits):
+    feedback.keep(digits[0], 7)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        corrections.gather(feedback, 784, stop)
+
+
+def test_a_damaged_file_is_told(start):
+    run = start(include_feedback=True)
+    run.attempt.corrections.parent.mkdir(parents=True, exist_ok=True)
+    run.attempt.corrections.write_bytes(b"damaged")
+    with pytest.raises(Damaged, match=r"\.corrections holds no corrections"):
+        run.run()
+
+
+@pytest.fixture
+def few_more(few_digits):
+    return Digits(255 - few_digits.pixels[:3], few_digits.labels[:3])
+
+
+def test_the_documented_recipe_puts_them_behind_mnist(few_digits, few_more):
+    plain = recipes.documented(Hyperparameters(), few_digits, CPU)
+    more = recipes.documented(Hyperparameters(), few_digits, CPU, few_more)
+    assert torch.equal(more.batches.inputs[:-3], plain.batches.inputs)
+    assert torch.equal(more.batches.labels[-3:], few_more.labels)
+
+
+def test_the_robust_recipe_never_holds_them_back(few_digits, few_more, monkeypatch):
+    monkeypatch.setattr(recipes, "UPLOADS", 40)
+    monkeypatch.setattr(recipes, "NEGATIVES", 40)
+    wanted = Hyperparameters(recipe="robust", epochs=1)
+    plain = recipes.robust(wanted, few_digits, CPU)
+    more = recipes.robust(wanted, few_digits, CPU, few_more)
+    assert torch.equal(more.held_out.pixels, plain.held_out.pixels)
+    kept = len(few_digits) - len(plain.held_out)
+    assert torch.equal(more.batches.pixels[kept : kept + 3], few_more.pixels)
+    assert len(more.batches.pixels) == len(plain.batches.pixels) + 3
+
+
+def test_an_attempt_without_them_looks_for_none(start, monkeypatch):
+    monkeypatch.setattr(corrections, "Feedback", lambda *_: pytest.fail("it was looked for"))
+    run = start(epochs=1)
+    run.run()
+    assert not run.attempt.corrections.exists()
