@@ -11,7 +11,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 CONFORMANCE := .venv-conformance
 TOOLS := .venv-tools
-.PHONY: help serve test test-service test-conformance fuzz soak lint format bench lock sbom audit docker clean
+.PHONY: help serve test test-service test-conformance test-browser fuzz soak lint format bench lock sbom audit docker clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -20,7 +20,8 @@ serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 	$(VENV)/bin/mynet serve
 
 test: $(VENV)/dev.stamp  ## set up, then run the tests (some five minutes)
-	$(VENV)/bin/python -m pytest --ignore tests/service --ignore tests/conformance
+	$(VENV)/bin/python -m pytest --ignore tests/service --ignore tests/conformance \
+		--ignore tests/browser
 
 test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
 	$(VENV)/bin/python -m pytest tests/service tests/train/test_track.py
@@ -28,6 +29,9 @@ test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
 test-conformance: $(VENV)/serve.stamp $(CONFORMANCE)/stamp  ## let real clients of the protocols ask a service
 	SERVICE=$(CURDIR)/$(VENV)/bin/mynet $(CONFORMANCE)/bin/python -m pytest \
 		--confcutdir tests/conformance tests/conformance
+
+test-browser: $(VENV)/browser.stamp  ## open the page in Chromium, draw, train and look
+	$(VENV)/bin/python -m pytest -rP tests/browser
 
 fuzz: $(VENV)/dev.stamp  ## send bent inputs for SECONDS, an hour unless told; SEED=N repeats a run
 	$(VENV)/bin/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
@@ -80,6 +84,10 @@ $(VENV)/dev.stamp: $(VENV)/serve.stamp
 
 $(VENV)/mlflow.stamp: $(VENV)/dev.stamp
 	$(PIP) install --quiet --editable '.[dev,mlflow]'
+	@touch $@
+
+$(VENV)/browser.stamp: $(VENV)/dev.stamp
+	$(PIP) install --quiet --editable '.[dev,browser]'
 	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/dev.stamp

@@ -23,13 +23,13 @@ from threadpoolctl import threadpool_limits
 from app import ledger, logs, tracing
 from app.api import (
     cors,
-    docs,
     document,
     events,
     feedback,
     health,
     metrics,
     models,
+    pages,
     predict,
     problems,
     review,
@@ -67,7 +67,7 @@ from app.train.feed import Feed
 from app.train.supervisor import Supervisor
 
 RESOURCES: Final = (
-    *(predict, feedback, train, events, models, weights, review, health, metrics, docs),
+    *(predict, feedback, train, events, models, weights, review, health, metrics, pages),
     *(v1, v2, sagemaker),
 )
 log = logging.getLogger(__name__)
@@ -144,7 +144,6 @@ def create_app(settings: Settings | None = None, traces: Tracing | None = None) 
     app.include_router(vertex.router(settings))  # first: its paths may be some of ours
     for each in RESOURCES:
         app.include_router(each.router)
-    app.mount("/web", docs.assets)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     problems.install(app)
     return app

@@ -64,3 +64,13 @@ def test_files_stay_readable(folder):
     for path in (ROOT / folder).rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 250, path
         assert path.stem not in ("utils", "helpers", "manager", "core", "base"), path
+
+
+def test_the_readme_says_the_same_in_portuguese():
+    portuguese = (ROOT / "README.pt-BR.md").read_text()
+    blocks = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+    assert blocks.findall(portuguese) == blocks.findall(README)
+    links = re.compile(r"\]\(((?!README)[^)]+)\)|^\| (`\w+`)", re.MULTILINE)
+    assert links.findall(blocks.sub("", portuguese)) == links.findall(blocks.sub("", README))
+    headings = re.compile(r"^##* ", re.MULTILINE)
+    assert len(headings.findall(portuguese)) == len(headings.findall(README))

@@ -22,7 +22,7 @@ RULES = {
     "GET /docs": OPEN,
     "GET /openapi.json": OPEN,
     "HEAD /openapi.json": OPEN,
-    "GET /web/{path}": OPEN,
+    "GET /web/{state}/{name}": OPEN,
     "GET /health/live": OPEN,
     "GET /health/ready": OPEN,
     "GET /aip/health": OPEN,

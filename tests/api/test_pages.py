@@ -1,0 +1,120 @@
+"""The pages: what browsers are told about them, and that everything comes from here."""
+
+import gzip
+import re
+
+import pytest
+
+from app.api.pages import FILES, WEB
+from app.train.hyperparameters import ROBUST, Hyperparameters
+
+PAGE = WEB / "page"
+HTML = (PAGE / "index.html").read_text()
+PAGES = ["/", "/docs"]
+
+
+def assets(page):
+    return re.findall(r'(?:src|href)="(/web/[^"]+)"', page)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_all_that_a_page_needs_is_served_from_here_and_may_be_kept(client, path):
+    page = client.get(path)
+    assert page.headers["cache-control"] == "no-cache"
+    assert assets(page.text)
+    for asset in assets(page.text):
+        answer = client.get(asset)
+        assert answer.status_code == 200, asset
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_allow_nothing_inline_and_nothing_from_elsewhere(client, path):
+    page = client.get(path)
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert not re.search(r"<script>|<style|\son\w+=|\sstyle=|https?://", page.text)
+
+
+@pytest.mark.parametrize("name", ["page/main.js", "page/page.css", "page/index.html"])
+def test_files_are_compressed_for_those_who_take_it(client, name):
+    folder = assets(client.get("/").text)[0].rsplit("/page/", 1)[0]
+    packed = client.get(f"{folder}/{name}", headers={"accept-encoding": "br, gzip;q=0.8"})
+    plain = client.get(f"{folder}/{name}", headers={"accept-encoding": "gzip;q=0, br"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.content == plain.content  # the client unpacks
+    assert int(packed.headers["content-length"]) < len(plain.content)
+    assert packed.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+
+
+@pytest.mark.parametrize("name", ["page/nothing.js", "../main.py", "page/../../main.py", ""])
+def test_other_files_are_not_there(client, name):
+    folder = assets(client.get("/").text)[0].rsplit("/page/", 1)[0]
+    assert client.get(f"{folder}/{name}").status_code == 404
+
+
+def test_another_state_of_the_files_is_not_there(client):
+    assert client.get("/web/0123456789abcdef/page/main.js").json()["code"] == "not_found"
+
+
+def test_every_module_is_loaded_ahead():
+    modules = {path.name for path in PAGE.glob("*.js")} - {"main.js", "theme.js"}
+    assert set(re.findall(r'modulepreload" href="/web/page/([\w-]+\.js)"', HTML)) == modules
+
+
+def test_first_load_is_small(client):
+    page = client.get("/").text
+    names = {"page/index.html"} | {asset.split("/", 3)[3] for asset in assets(page)}
+    assert sum(len(gzip.compress(FILES[name].read_bytes())) for name in names) < 60_000
+
+
+def test_both_languages_have_the_same_words():
+    def words(language):
+        text = (PAGE / f"words-{language}.js").read_text()
+        found = re.findall(r'^  (\w+):\s+"(.*)",$', text, re.MULTILINE)
+        return {name: sorted(re.findall(r"{\w+}", word)) for name, word in found}
+
+    english, portuguese = words("en"), words("pt")
+    assert english == portuguese
+    named = re.findall(r'data-word(?:-label|-placeholder)?="(\w+)"', HTML)
+    assert set(named) <= set(english)
+
+
+def test_the_form_has_the_bounds_of_the_service():
+    """Each limit of a field in the form is that of the API, and none is missing."""
+    schema = Hyperparameters.model_json_schema()["properties"]
+    names = {"minimum": "min", "maximum": "max", "exclusiveMinimum": "data-above"}
+    names |= {"exclusiveMaximum": "data-below", "maxLength": "maxlength"}
+    for name in ("epochs", "batch_size", "learning_rate", "momentum", "seed", "note"):
+        attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', field(name)))
+        given = {key: float(attributes[key]) for key in names.values() if key in attributes}
+        assert given == expected(schema[name], names), name
+
+
+def expected(schema, names):
+    options = [schema, *schema.get("anyOf", [])]
+    found = {names[key]: float(one[key]) for one in options for key in names if key in one}
+    if "data-below" in found and schema.get("title") == "Seed":
+        found["max"] = found.pop("data-below") - 1  # whole numbers
+    return found
+
+
+def field(name):
+    return re.search(rf'<input name="{name}"[^>]*>', HTML)[0]
+
+
+def test_the_form_proposes_the_defaults_of_the_service():
+    script = (PAGE / "wishes.js").read_text()
+    line = r"(documented|robust): { epochs: (.+), batch_size: (.+), learning_rate: (.+) }"
+    proposed = re.findall(line, script)
+    defaults = Hyperparameters()
+    assert [(name, *map(float, values)) for name, *values in proposed] == [
+        ("documented", defaults.epochs, defaults.batch_size, defaults.learning_rate),
+        ("robust", ROBUST["epochs"], ROBUST["batch_size"], ROBUST["learning_rate"]),
+    ]
+    assert f'placeholder="{defaults.momentum}"' in field("momentum")

@@ -1,0 +1,96 @@
+"""A service, Chromium, and pages that may say nothing on the console."""
+
+import os
+import re
+import shutil
+
+import pytest
+
+from tests.service.running import serving
+
+CHROMIUM = shutil.which("chromium")
+CALM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+DESK = {"width": 1280, "height": 800}
+# Strokes of digits, as points of a unit square.
+SEVEN = [[(0.3, 0.25), (0.7, 0.25), (0.43, 0.77)]]
+ONE = [[(0.5, 0.2), (0.5, 0.8)]]
+FOUR = [[(0.38, 0.2), (0.32, 0.5), (0.66, 0.5)], [(0.6, 0.3), (0.58, 0.8)]]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    if CHROMIUM is None:
+        assert "CI" not in os.environ, "Chromium is missing"
+        pytest.skip("Chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="an extra: make test-browser")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=CALM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("browser") / "var") as running:
+        yield running
+
+
+@pytest.fixture
+def opened(chromium):
+    """Opens pages; when the test has ended, none has said an error or asked anybody else."""
+    said, contexts = [], []
+
+    def open_page(service, path="/", expected=(), **options):
+        context = chromium.new_context(**{"viewport": DESK, "locale": "en-GB", **options})
+        contexts.append(context)
+        page = context.new_page()
+        home = f"http://127.0.0.1:{service.port}"
+
+        def hear(message):
+            # Chromium tells of each status over 399, also where the page handles it.
+            if message.type in ("error", "warning") and not any(
+                s in message.text for s in expected
+            ):
+                said.append(message.text)
+
+        def ask(request):
+            if not request.url.startswith((home, "data:", "blob:")):
+                said.append(f"asked {request.url}")
+
+        page.on("console", hear)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", ask)
+        page.goto(f"{home}{path}")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+def draw(page, strokes, steps=12):
+    """Draw on the canvas with the mouse, and lift it."""
+    box = page.locator("#canvas").bounding_box()
+
+    def move(point, steps):
+        x, y = box["x"] + point[0] * box["width"], box["y"] + point[1] * box["height"]
+        page.mouse.move(x, y, steps=steps)
+
+    for first, *rest in strokes:
+        move(first, 1)
+        page.mouse.down()
+        for point in rest:
+            move(point, steps)
+        page.mouse.up()
+
+
+def reads(page, digit):
+    """Wait until the page shows this digit."""
+    shows(page, "#digit", re.compile(f"^{re.escape(str(digit))}$"))
+
+
+def shows(page, selector, text, seconds=30):
+    """Wait until an element has this in its text. (`wait_for_function` wants eval.)"""
+    expect = pytest.importorskip("playwright.sync_api").expect
+    expect(page.locator(selector)).to_contain_text(text, timeout=1000 * seconds)

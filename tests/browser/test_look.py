@@ -1,0 +1,112 @@
+"""How the page looks and speaks: languages, themes, sizes, accessibility, weight, policy."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import ONE, SEVEN, draw, reads, shows
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_scale_factor": 2}
+LONGEST = 120_000  # bytes over the wire at first load
+SHIFTS = """() => new Promise((done) => {
+  new PerformanceObserver((list) => done(list.getEntries().map((each) => each.value)))
+    .observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => done([]), 1000);
+})"""
+
+
+@pytest.fixture(scope="session")
+def axe():
+    found = find_spec("axe_playwright_python")
+    if found is None:
+        pytest.skip("an extra: make test-browser")
+    return (Path(found.origin).parent / "axe.min.js").read_text()
+
+
+@pytest.mark.parametrize("look", [{}, {"color_scheme": "dark"}, {**PHONE, "locale": "pt-BR"}])
+def test_axe_finds_nothing_serious(opened, service, axe, look):
+    page = opened(service, **look)
+    draw(page, SEVEN)
+    reads(page, 7)
+    page.click("#advanced summary")
+    page.locator("#confusion button").nth(5).click()
+    page.wait_for_selector("#behind h3")
+    page.evaluate(axe)
+    violations = page.evaluate("async () => (await axe.run()).violations")
+    found = [(each["id"], [node["html"] for node in each["nodes"]]) for each in violations]
+    serious = [each["id"] for each in violations if each["impact"] in ("serious", "critical")]
+    assert serious == [], found
+
+
+def test_both_languages(opened, service):
+    page = opened(service, locale="pt-BR")
+    shows(page, "h1", "Desenhe um dígito")
+    assert page.get_attribute("html", "lang") == "pt-BR"
+    page.click("#language")
+    shows(page, "h1", "Draw a digit")
+    page.reload()
+    shows(page, "h1", "Draw a digit")
+
+
+def test_both_themes(opened, service):
+    page = opened(service, color_scheme="dark")
+
+    def paper():
+        return page.evaluate("() => getComputedStyle(document.documentElement).backgroundColor")
+
+    dark = paper()
+    page.click("#theme")
+    light = paper()
+    assert light != dark
+    page.reload()
+    assert paper() == light
+
+
+def test_a_phone_shows_paper_and_answer_at_once(opened, service):
+    page = opened(service, **PHONE)
+    draw(page, ONE)
+    reads(page, 1)
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+    for name in ("#canvas", "#digit", "#bars", "#theme"):
+        box = page.locator(name).bounding_box()
+        assert box["x"] + box["width"] <= 390, name
+        assert box["y"] + box["height"] <= 844, name
+
+
+def test_keys_alone_reach_everything(opened, service):
+    page = opened(service)
+    page.wait_for_selector("#rows .pick")
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("() => document.activeElement.id || document.activeElement.name"))
+    wanted = {
+        "language",
+        "theme",
+        "canvas",
+        "open",
+        "camera",
+        "epochs",
+        "rollback",
+        "left",
+        "right",
+    }
+    assert wanted <= reached
+
+
+def test_the_first_load_is_small_and_does_not_shift(opened, service):
+    page = opened(service)
+    page.wait_for_selector("#rows .pick")
+    assert sum(page.evaluate(SHIFTS)) == 0
+    sizes = "() => performance.getEntries().map((each) => each.transferSize ?? 0)"
+    bytes_sent = sum(page.evaluate(sizes))
+    print(f"first load: {bytes_sent} bytes over the wire")
+    assert 10_000 < bytes_sent <= LONGEST
+
+
+def test_the_documentation_works_under_the_policy(opened, service):
+    page = opened(service, "/docs")
+    page.wait_for_selector(".opblock")
+    page.locator(".opblock-summary-control").first.click()
+    page.wait_for_selector(".opblock-body")
