@@ -1,14 +1,12 @@
 """A service, Chromium, and pages that may say nothing on the console."""
 
-import os
 import re
-import shutil
 
 import pytest
 
+from tests.programs import needed
 from tests.service.running import serving
 
-CHROMIUM = shutil.which("chromium")
 CALM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESK = {"width": 1280, "height": 800}
 # Strokes of digits, as points of a unit square.
@@ -19,12 +17,10 @@ FOUR = [[(0.38, 0.2), (0.32, 0.5), (0.66, 0.5)], [(0.6, 0.3), (0.58, 0.8)]]
 
 @pytest.fixture(scope="session")
 def chromium():
-    if CHROMIUM is None:
-        assert "CI" not in os.environ, "Chromium is missing"
-        pytest.skip("Chromium is not installed")
+    command = needed("chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="an extra: make test-browser")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=CALM)
+        browser = driver.chromium.launch(executable_path=command, args=CALM)
         yield browser
         browser.close()
 
