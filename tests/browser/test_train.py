@@ -100,3 +100,4 @@ def test_a_key_is_asked_for_where_the_service_wants_one(opened, tmp_path):
             "() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])"
         )
         assert settings["admin_key"] not in page.evaluate(stored)
+        page.close()  # before the service, whom it would go on asking
