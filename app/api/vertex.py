@@ -15,7 +15,7 @@ def router(settings: Settings) -> APIRouter:
     """Give the routes that are set."""
     routes = APIRouter(include_in_schema=False)
     if settings.health_route:
-        routes.add_api_route(settings.health_route, health.ready, methods=["GET", "HEAD"])
+        routes.add_api_route(settings.health_route, health.ready)
     if settings.predict_route:
         routes.add_api_route(
             settings.predict_route, v1.predict, methods=["POST"], dependencies=[MayPredict]

@@ -45,8 +45,8 @@ class Forward(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """What was seen in an upload, and the answer; saliency, (28, 28) uint8, where asked for. The
-    seconds of the forward where it was not the batcher's, which counts its own.
+    """What was seen in an upload, the answer, and the forward that it was part of; saliency,
+    (28, 28) uint8, where asked for.
     """
 
     seen: Seen

@@ -21,7 +21,7 @@ class Look:
     """Looks at uploads, a bounded number at a time, after all predictions."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings, self.under_way = settings, 0
+        self.settings = settings
         self._crew = Crew(1, "look")
 
     async def at(self, upload: bytes, is_gone: Callable[[], bool]) -> NDArray[np.uint8]:
@@ -29,18 +29,15 @@ class Look:
 
         Raises NotAnImage, ImageTooLarge, BlankImage, Busy, DeadlineExceeded, ClientGone.
         """
-        if self.under_way >= self.settings.max_queue:
-            raise Busy(f"{self.under_way} corrections are under way already.", retry_after=1)
+        if self._crew.images >= self.settings.max_queue:
+            raise Busy(f"{self._crew.images} corrections are under way already.", retry_after=1)
         limit = self.settings.predict_timeout
         until = asyncio.get_running_loop().time() + limit
         work = partial(_grey, upload, self.settings.max_pixels)
-        self.under_way += 1
         try:
             return await self._crew.do(work, until, is_gone)
         except TimeoutError:
             raise DeadlineExceeded(f"The image was not decoded within {limit} s.") from None
-        finally:
-            self.under_way -= 1
 
     def close(self) -> None:
         self._crew.close()

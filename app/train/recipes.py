@@ -5,9 +5,8 @@ ready for the loop. This module does not know of jobs.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -122,7 +121,19 @@ def _follow_cosine(optimizer: Optimizer, highest: float, steps: int) -> None:
     optimizer.register_step_post_hook(set_rate)
 
 
-RECIPES: Final[dict[str, Callable[..., Setup]]] = {
+class Recipe(Protocol):
+    """How to set up a training: for what was asked, with which images, and where."""
+
+    def __call__(
+        self,
+        wanted: Hyperparameters,
+        train: Digits,
+        device: torch.device,
+        corrections: Digits | None = None,
+    ) -> Setup: ...
+
+
+RECIPES: Final[dict[str, Recipe]] = {
     "documented": documented,
     "robust": robust,
 }

@@ -26,7 +26,6 @@ RULES = {
     "GET /health/live": OPEN,
     "GET /health/ready": OPEN,
     "GET /aip/health": OPEN,
-    "HEAD /aip/health": OPEN,
     "GET /ping": OPEN,
     "GET /v1/models": OPEN,
     "GET /v1/models/mynet": OPEN,

@@ -12,13 +12,9 @@ from app.predict.look import Look
 from app.predict.predictor import never
 
 
-def looked(settings, upload, is_gone=never, **under_way):
+def looked(settings, upload, is_gone=never):
     with closing(Look(settings)) as looking:
-        vars(looking).update(under_way)
-        try:
-            return asyncio.run(looking.at(upload, is_gone))
-        finally:
-            assert looking.under_way == under_way.get("under_way", 0)
+        return asyncio.run(looking.at(upload, is_gone))
 
 
 def test_it_gives_the_grey_pixels(settings, seven, digits):
@@ -26,9 +22,16 @@ def test_it_gives_the_grey_pixels(settings, seven, digits):
 
 
 def test_too_many_are_told_to_come_again(settings, seven):
-    with pytest.raises(Busy) as refused:
-        looked(settings, seven, under_way=settings.max_queue)
-    assert refused.value.retry_after == 1
+    one = settings.model_copy(update={"max_queue": 1})
+
+    async def two_at_once(looking):
+        looks = (looking.at(seven, never) for _ in range(2))
+        return await asyncio.gather(*looks, return_exceptions=True)
+
+    with closing(Look(one)) as looking:
+        first, second = asyncio.run(two_at_once(looking))
+        assert np.array_equal(first, asyncio.run(looking.at(seven, never)))
+    assert isinstance(second, Busy) and second.retry_after == 1
 
 
 def test_what_takes_too_long_is_given_up(settings, seven):

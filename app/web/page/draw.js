@@ -128,7 +128,7 @@ export class Paper {
     this.context.beginPath();
     this.context.arc(x * side, y * side, side * 0.031, 0, 2 * Math.PI);
     this.context.lineWidth = 2 * devicePixelRatio;
-    this.context.strokeStyle = style.getPropertyValue("--accent");
+    this.context.strokeStyle = style.accentColor;
     this.context.stroke();
     if (!isDown) return;
     this.context.fillStyle = this.context.strokeStyle;
