@@ -46,8 +46,8 @@ class Flooded(NamedTuple):
 
     @property
     def others(self) -> int:
-        """Count what was neither answered nor refused as busy."""
-        return sum(each.status not in (200, 429) for each in self.answers)
+        """Count what was neither answered, in time or too late, nor refused as busy."""
+        return sum(each.status not in (200, 429, 504) for each in self.answers)
 
 
 def percentile(ranked: Sequence[float], percent: float) -> float:

@@ -37,11 +37,14 @@ BESIDE: Final = 12.0
 
 
 class Overload(NamedTuple):
-    """What one flood did: answers, megabytes and descriptors before, meanwhile and after."""
+    """What one flood did: answers, megabytes and descriptors before, meanwhile and after; and what
+    share of the cores other machines on the same hardware took.
+    """
 
     capacity: float
     flooded: Flooded
     seconds: float
+    stolen: float
     recovered: float
     memory: list[float]
     descriptors: tuple[int, int]
@@ -69,17 +72,20 @@ def flood(service: Service, request: Request) -> Overload:
     capacity = press(service.port, [request], TOGETHER, 5).rate
     calm = press(service.port, [request], 1, 3).percentile(99)
     before, memory = descriptors(service), [resident(service.process.pid)]
+    times = cpu_times()
     coming = begin(service.port, [request], TIMES * capacity, SECONDS)
     while not coming.done():
         time.sleep(1)
         memory.append(resident(service.process.pid))
     flooded = coming.result()
+    stolen = stolen_since(times)
     while not press_all(service.port, [request], 1).percentile(100) <= 2 * calm:
         time.sleep(0.01)
     recovered = time.perf_counter() - flooded.ended
     time.sleep(6)  # connections that wait for nothing are let go after five seconds
     memory.append(resident(service.process.pid))
-    return Overload(capacity, flooded, SECONDS, recovered, memory, (before, descriptors(service)))
+    left = before, descriptors(service)
+    return Overload(capacity, flooded, SECONDS, stolen, recovered, memory, left)
 
 
 def told(over: Overload, size: int) -> Iterator[str]:
@@ -91,7 +97,8 @@ def told(over: Overload, size: int) -> Iterator[str]:
     yield (
         f"Photos of {size // 1000} kB, of which {over.capacity:.0f} a second can be read, offered "
         f"at {TIMES} times that rate for {over.seconds:.0f} s to `MYNET_MAX_QUEUE={QUEUE}`. A full "
-        f"queue takes {full:.2f} s at the {rate:.0f} a second that were answered meanwhile."
+        f"queue takes {full:.2f} s at the {rate:.0f} a second that were answered meanwhile. Other "
+        f"machines on the same hardware took {100 * over.stolen:.0f} % of the cores (steal)."
     )
     yield ""
     yield "| | count | p50 ms | p99 ms | goal |"
@@ -105,7 +112,8 @@ def told(over: Overload, size: int) -> Iterator[str]:
         f"p99 of what was answered: **{slowest / full:.2f} × a full queue** (goal: at most "
         f"{MOST_OVER} ×); of refusals: **{1000 * refusal:.0f} ms** (goal: at most "
         f"{1000 * MOST_REFUSAL:.0f} ms). Wrong answers: {over.flooded.wrong}; "
-        f"neither answered nor refused: {over.flooded.others}. As quick as before (twice the calm "
+        f"accepted and then too late (`504`): {len(over.flooded.of(504))}; neither answered nor "
+        f"refused: {over.flooded.others}. As quick as before (twice the calm "
         f"p99) **{over.recovered:.1f} s** after the end (goal: at most {MOST_RECOVERY} s)."
     )
     yield ""
@@ -166,6 +174,17 @@ def sum_of(service: Service) -> int:
     """Count the images that were answered."""
     answered: int = service.get("/health/ready")["images"].get("answered", 0)
     return answered
+
+
+def cpu_times() -> list[int]:
+    """Read what the cores did since the system started, in ticks (proc(5), stat)."""
+    return [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+
+
+def stolen_since(before: list[int]) -> float:
+    """Give the share of the cores' time that a hypervisor kept for others since then."""
+    passed = [now - then for then, now in zip(before, cpu_times(), strict=True)]
+    return passed[7] / sum(passed)
 
 
 def descriptors(service: Service) -> int:
