@@ -11,7 +11,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 from typing import Any, Final, NotRequired, TypedDict
 
@@ -203,15 +203,18 @@ async def _patiently(begin: Callable[[], Begun]) -> Begun:
 
     What keeps it from that may pass, and uvicorn ends all workers where one does not start.
     """
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return await asyncio.to_thread(begin)
-        except CANNOT_SERVE as error:
-            if multiprocessing.parent_process() is None or time.monotonic() > until:
-                raise
-            log.error("this worker cannot start yet: %s", error)
-            await asyncio.sleep(RETRY)
+    until, ending = time.monotonic() + PATIENCE, asyncio.Event()
+    with noticing(ending.set):
+        while True:
+            try:
+                return await asyncio.to_thread(begin)
+            except CANNOT_SERVE as error:
+                late = ending.is_set() or time.monotonic() > until
+                if late or multiprocessing.parent_process() is None:
+                    raise
+                log.error("this worker cannot start yet: %s", error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ending.wait(), RETRY)
 
 
 def _begin(settings: Settings) -> Begun:

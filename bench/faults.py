@@ -23,7 +23,7 @@ LASTS: Final = 5.0
 def worker(scene: Scene) -> int:
     """kill -9 of the worker that does not supervise."""
     supervisor, went_live = parent_of(scene.service.trainings[-1]), scene.service.went_live
-    kill(next(each for each in workers(scene) if each != supervisor))
+    kill(next(each for each in scene.service.workers if each != supervisor))
     scene.also = lambda: scene.service.went_live > went_live
     return 0
 
@@ -182,12 +182,6 @@ def device(scene: Scene) -> int:
     while scene.ask("GET", "/health/ready").body["lost"] and time.monotonic() < until:
         time.sleep(0.2)
     return wrong + (time.monotonic() >= until)
-
-
-def workers(scene: Scene) -> list[int]:
-    command = ["ps", "-o", "pid=,args=", "--ppid", str(scene.service.process.pid)]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [int(line.split()[0]) for line in lines if "spawn_main" in line]
 
 
 def parent_of(process: int) -> int:

@@ -64,6 +64,13 @@ class Service:
         return [int(pid) for pid in re.findall(r"runs as process (\d+)", self.log.read_text())]
 
     @property
+    def workers(self):
+        """The processes that serve, where there are several."""
+        command = ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.process.pid)]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return [int(line.split()[0]) for line in lines.splitlines() if "spawn_main" in line]
+
+    @property
     def went_live(self):
         """How often a process of this service went live with a version."""
         return self.log.read_text().count("is live")

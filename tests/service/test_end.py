@@ -1,6 +1,7 @@
 """A service that is told to end says so first, and lets nobody down."""
 
 import json
+import os
 import signal
 import threading
 from contextlib import closing
@@ -67,3 +68,13 @@ def test_who_follows_a_job_is_told_to_come_again(service):
     assert not follower.is_alive()
     assert b"retry: 2000\n" in lines[-4:]
     assert lines[0].startswith(b"event: status")
+
+
+def test_a_worker_that_cannot_start_keeps_nobody_waiting(tmp_path):
+    models, aside = tmp_path / "var/models", tmp_path / "aside"
+    with serving(tmp_path / "var", workers=2) as service:
+        models.rename(aside)
+        models.write_text("no folder")
+        os.kill(service.workers[0], signal.SIGKILL)
+        assert comes_true(lambda: "cannot start yet" in service.log.read_text())
+        service.end()
