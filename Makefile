@@ -11,7 +11,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 CONFORMANCE := .venv-conformance
 TOOLS := .venv-tools
-.PHONY: help serve test test-service test-conformance test-browser fuzz soak lint format bench lock sbom audit docker clean
+.PHONY: help serve test test-service test-conformance test-browser manifests fuzz soak lint format bench lock sbom audit docker clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -21,7 +21,7 @@ serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 
 test: $(VENV)/dev.stamp  ## set up, then run the tests (some five minutes)
 	$(VENV)/bin/python -m pytest --ignore tests/service --ignore tests/conformance \
-		--ignore tests/browser
+		--ignore tests/browser --ignore tests/manifests
 
 test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
 	$(VENV)/bin/python -m pytest tests/service tests/train/test_track.py
@@ -32,6 +32,9 @@ test-conformance: $(VENV)/serve.stamp $(CONFORMANCE)/stamp  ## let real clients 
 
 test-browser: $(VENV)/browser.stamp  ## open the page in Chromium, draw, train and look
 	$(VENV)/bin/python -m pytest -rP tests/browser
+
+manifests: $(TOOLS)/stamp  ## render deploy/k8s, and check it by Kubernetes' schemas
+	$(TOOLS)/bin/python -m pytest --confcutdir tests/manifests tests/manifests
 
 fuzz: $(VENV)/dev.stamp  ## send bent inputs for SECONDS, an hour unless told; SEED=N repeats a run
 	$(VENV)/bin/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))

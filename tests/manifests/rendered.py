@@ -1,0 +1,85 @@
+"""What the folders of `deploy/k8s` render to, and Kubernetes' own schemas.
+
+What enters: the name of a folder. What leaves: its objects, and the pods that they would start. The
+program that renders and the schemas come with packages, so that nothing is downloaded here. This
+module does not know what is right.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import kubernetes_validate
+import yaml
+from jsonschema import Draft202012Validator
+from kubernetes_validate.utils import schema_contents
+from referencing import Registry, Resource
+
+Object = dict[str, Any]
+FOLDER: Final = Path(__file__).parents[2] / "deploy" / "k8s"
+SCHEMAS: Final = Path(__file__).with_name("schemas")
+KUBECTL: Final = Path(sys.executable).with_name("kubectl")
+# Whoever deploys takes one of these; `base`, `server` and `stores` are what they are made of.
+OVERLAYS: Final = ("cpu", "gpu", "scaled", "kserve", "ray")
+# From the first whose kubelet can wait by itself before it ends a container, to the newest known.
+VERSIONS: Final = ("1.30.0", kubernetes_validate.latest_version())
+# What others define, described in `schemas` as far as it is used here.
+FOREIGN: Final = ("InferenceService", "RayService")
+
+
+@cache
+def render(overlay: str) -> tuple[Object, ...]:
+    """Let kustomize make the objects of one folder."""
+    done = subprocess.run(
+        [KUBECTL, "kustomize", FOLDER / overlay], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def found(overlay: str, kind: str) -> list[Object]:
+    return [each for each in render(overlay) if each["kind"] == kind]
+
+
+def pods(overlay: str) -> Iterator[Object]:
+    """Give the templates of the pods that the objects would start."""
+    for each in render(overlay):
+        yield from templates(each)
+
+
+def templates(each: Object) -> Iterator[Object]:
+    """Give the pods of one object, as Kubernetes' PodTemplateSpec."""
+    if each["kind"] == "Deployment":
+        yield each["spec"]["template"]
+    elif each["kind"] == "InferenceService":
+        predictor = each["spec"]["predictor"]
+        own = schema("InferenceService")["$defs"]["predictor"]["properties"]
+        spec = {name: value for name, value in predictor.items() if name not in own}
+        yield {"metadata": {"labels": predictor["labels"]}, "spec": spec}
+    elif each["kind"] == "RayService":
+        cluster = each["spec"]["rayClusterConfig"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            yield group["template"]
+
+
+def schema(kind: str) -> Object:
+    """Read one of our own descriptions."""
+    read: Object = yaml.safe_load((SCHEMAS / f"{kind.lower()}.yaml").read_text())
+    return read
+
+
+@cache
+def validator(kind: str, version: str) -> Draft202012Validator:
+    """Check by our own description, which leans on Kubernetes' strict schemas of that version."""
+    name = f"kubernetes-json-schema/v{version}-local-strict/_definitions.json"
+    definitions = schema_contents(name, version)
+    registry = Registry().with_resource(definitions["$id"], Resource.from_contents(definitions))
+    return Draft202012Validator(schema(kind), registry=registry)
+
+
+def shown(each: Object) -> str:
+    return json.dumps(each, indent=1)

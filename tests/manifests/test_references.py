@@ -1,0 +1,155 @@
+"""What one object says of another is so, and every pod is as confined as it should be."""
+
+import pytest
+
+from tests.manifests.rendered import FOREIGN, OVERLAYS, found, pods, render
+
+SECRET = "mynet"  # made by whoever deploys, and named in deploy/k8s/README.md
+
+
+def containers(overlay):
+    return [(pod, each) for pod in pods(overlay) for each in pod["spec"]["containers"]]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_there_is_something_to_run(overlay):
+    assert containers(overlay)
+    kinds = {each["kind"] for each in render(overlay)}
+    assert kinds & {"Deployment", *FOREIGN}
+    assert {"Namespace", "ServiceAccount", "NetworkPolicy", "PodDisruptionBudget"} <= kinds
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_all_is_in_one_namespace_which_lets_nobody_be_root(overlay):
+    (namespace,) = found(overlay, "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for each in render(overlay):
+        if each is not namespace:
+            assert each["metadata"]["namespace"] == namespace["metadata"]["name"], each
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_are_confined(overlay):
+    """As the standard `restricted` wants it, and with a root that cannot be written."""
+    for pod, container in containers(overlay):
+        whole, own = pod["spec"]["securityContext"], container["securityContext"]
+        assert whole["runAsNonRoot"] is True and whole["runAsUser"] > 0
+        assert whole["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert own["allowPrivilegeEscalation"] is False
+        assert own["readOnlyRootFilesystem"] is True
+        assert own["capabilities"] == {"drop": ["ALL"]}
+        assert not any(pod["spec"].get(name) for name in ("hostNetwork", "hostPID", "hostIPC"))
+        assert pod["spec"].get("initContainers", []) == []
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_pod_has_a_token_but_the_one_whose_autoscaler_asks_the_cluster(overlay):
+    for pod in pods(overlay):
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] != "head":
+            assert pod["spec"]["automountServiceAccountToken"] is False
+            assert pod["spec"]["serviceAccountName"] == "mynet"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_variable_comes_from_the_cluster(overlay):
+    """A Service called mynet would set MYNET_PORT=tcp://…, which no start would survive."""
+    assert all(pod["spec"]["enableServiceLinks"] is False for pod in pods(overlay))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_is_mounted_and_read_is_there(overlay):
+    maps = {each["metadata"]["name"] for each in found(overlay, "ConfigMap")}
+    claims = {each["metadata"]["name"] for each in found(overlay, "PersistentVolumeClaim")}
+    used = set()
+    for pod, container in containers(overlay):
+        volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
+        assert {each["name"] for each in container["volumeMounts"]} <= set(volumes)
+        assert {"/app/var", "/tmp"} <= {each["mountPath"] for each in container["volumeMounts"]}
+        kinds = [set(each) - {"name"} for each in volumes.values()]
+        assert all(len(kind) == 1 for kind in kinds), "a volume is of one kind"
+        used |= {
+            each["persistentVolumeClaim"]["claimName"]
+            for each in volumes.values()
+            if "persistentVolumeClaim" in each
+        }
+        assert {each["configMapRef"]["name"] for each in container["envFrom"]} == maps
+        for variable in container["env"]:
+            if "valueFrom" in variable:
+                assert variable["valueFrom"]["secretKeyRef"]["name"] == SECRET
+    assert used == claims, "a claim that nothing mounts, or one that is not there"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_selects_pods_finds_some(overlay):
+    labels = [pod["metadata"]["labels"].items() for pod in pods(overlay)]
+    selected = [each["spec"]["selector"]["matchLabels"] for each in selecting(overlay)]
+    selected += [each["spec"]["selector"] for each in found(overlay, "Service")]
+    selected += [each["spec"]["podSelector"]["matchLabels"] for each in policies(overlay)]
+    assert selected
+    for wanted in selected:
+        assert any(wanted.items() <= each for each in labels), wanted
+    for wanted in (each["spec"]["podSelector"]["matchLabels"] for each in policies(overlay)):
+        assert all(wanted.items() <= each for each in labels), "a pod without a network policy"
+
+
+def selecting(overlay):
+    return [*found(overlay, "Deployment"), *found(overlay, "PodDisruptionBudget")]
+
+
+def policies(overlay):
+    return found(overlay, "NetworkPolicy")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_ports_that_are_named_are_there(overlay):
+    for _, container in containers(overlay):
+        ports = {each["name"] for each in container["ports"]}
+        for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+            port = container[name]["httpGet"]["port"]
+            assert isinstance(port, int) or port in ports
+        for service in found(overlay, "Service"):
+            assert {each["targetPort"] for each in service["spec"]["ports"]} <= ports
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_images_have_a_tag_and_memory_a_limit(overlay):
+    for _, container in containers(overlay):
+        assert container["image"].partition(":")[2] not in ("", "latest")
+        assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
+        assert "memory" in container["resources"]["limits"]
+
+
+def test_one_replica_is_recreated_and_several_are_rolled():
+    """Two pods never hold one volume; of several none is missed."""
+    for overlay in ("cpu", "gpu"):
+        (one,) = found(overlay, "Deployment")
+        (volume,) = found(overlay, "PersistentVolumeClaim")
+        assert volume["spec"]["accessModes"] == ["ReadWriteOnce"]
+        assert (one["spec"]["replicas"], one["spec"]["strategy"]) == (1, {"type": "Recreate"})
+    (several,) = found("scaled", "Deployment")
+    assert several["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert "replicas" not in several["spec"], "the autoscaler's"
+    (scaler,) = found("scaled", "HorizontalPodAutoscaler")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == several["metadata"]["name"]
+    assert scaler["spec"]["minReplicas"] > 1
+
+
+@pytest.mark.parametrize("overlay", ["scaled", "kserve", "ray"])
+def test_several_replicas_share_a_database_a_store_of_versions_and_a_volume(overlay):
+    (volume,) = found(overlay, "PersistentVolumeClaim")
+    assert volume["spec"]["accessModes"] == ["ReadWriteMany"]
+    (settings,) = found(overlay, "ConfigMap")
+    assert settings["data"]["MYNET_MODELS_URL"].startswith("s3://")
+    for _, container in containers(overlay):
+        (database,) = [each for each in container["env"] if each["name"] == "MYNET_DATABASE_URL"]
+        assert not database["valueFrom"]["secretKeyRef"].get("optional"), "else each has its own"
+
+
+def test_a_gpu_is_asked_for_by_whoever_uses_one():
+    for overlay in OVERLAYS:
+        (settings,) = found(overlay, "ConfigMap")
+        for pod, container in containers(overlay):
+            limits = container["resources"]["limits"]
+            wanted = settings["data"]["MYNET_DEVICE"] == "cuda"
+            assert ("nvidia.com/gpu" in limits) is wanted
+            assert bool(pod["spec"].get("tolerations")) is wanted

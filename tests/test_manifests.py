@@ -1,0 +1,110 @@
+"""What `deploy/k8s` says of MyNet is so; `make manifests` checks what Kubernetes thinks of it."""
+
+import re
+
+import pytest
+import yaml
+
+from app.ending import NOTICE
+from app.main import create_app
+from app.server import GRACE
+from app.settings import PREFIX, Settings, read_settings
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "deploy" / "k8s"
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+FILES = sorted(FOLDER.rglob("*.yaml"))
+
+
+def objects(path):
+    """Give every mapping in a file, also those within others."""
+
+    def within(node):
+        if isinstance(node, dict):
+            yield node
+        for each in node.values() if isinstance(node, dict) else node:
+            if isinstance(each, dict | list):
+                yield from within(each)
+
+    for document in yaml.safe_load_all(path.read_text()):
+        yield from within(document)
+
+
+# Settings that the object store and Ray bring along.
+AWAITED = {"MYNET_MODELS_URL", "MYNET_RAY_MAX_REPLICAS"}
+ALL = [(path, each) for path in FILES for each in objects(path)]
+WHOLE = [each for _, each in ALL if each.get("terminationGracePeriodSeconds")]
+CONTAINERS = [each for pod in WHOLE for each in pod["containers"]]
+SERVING = [each for each in CONTAINERS if not each["name"].startswith("ray-")]
+
+
+def literals(path):
+    for each in objects(path):
+        for generated in each.get("configMapGenerator", []):
+            yield from (literal.split("=", 1) for literal in generated["literals"])
+
+
+def test_there_is_something_to_read():
+    assert len(WHOLE) >= 2 and len(SERVING) >= 2
+
+
+def test_every_variable_is_a_setting():
+    named = {each["name"] for _, each in ALL if str(each.get("name", "")).startswith(PREFIX)}
+    named |= {name for path in FILES for name, _ in literals(path)}
+    assert {"MYNET_ADMIN_KEY", "MYNET_AUTH"} <= named
+    assert named - AWAITED <= {PREFIX + field.upper() for field in Settings.model_fields}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if any(literals(path))], ids=lambda path: path.parent.name
+)
+def test_every_value_is_one_that_the_setting_may_have(path, monkeypatch):
+    given = dict(literals(path))
+    for name in given.keys() - AWAITED:
+        monkeypatch.setenv(name, given[name])
+    read_settings()
+
+
+@pytest.mark.parametrize("container", SERVING, ids=lambda each: each["name"])
+def test_ports_are_the_services_own(container):
+    port = Settings.model_fields["port"].default
+    assert f"EXPOSE {port}\n" in DOCKERFILE
+    assert {each["containerPort"] for each in container["ports"]} == {port}
+
+
+@pytest.mark.parametrize("container", SERVING, ids=lambda each: each["name"])
+def test_probes_ask_for_routes_that_are_there(container, settings):
+    paths = create_app(settings).openapi()["paths"]
+    probes = [container[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")]
+    assert all("get" in paths[probe["path"]] for probe in probes)
+    assert [probe["path"].rpartition("/")[2] for probe in probes] == ["ready", "ready", "live"]
+
+
+@pytest.mark.parametrize("pod", WHOLE, ids=lambda pod: pod["containers"][0]["name"])
+def test_who_runs_is_who_the_image_is_made_for(pod):
+    user, group = re.search(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE).groups()
+    context = pod["securityContext"]
+    assert (context["runAsUser"], context["runAsGroup"]) == (int(user), int(group))
+    assert context["fsGroup"] == int(group)
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=lambda each: each["name"])
+def test_what_may_be_written_is_the_images_volume_and_tmp(container):
+    (volume,) = re.findall(r"^VOLUME (\S+)$", DOCKERFILE, re.MULTILINE)
+    assert {each["mountPath"] for each in container["volumeMounts"]} == {volume, "/tmp"}
+
+
+@pytest.mark.parametrize("pod", WHOLE, ids=lambda pod: pod["containers"][0]["name"])
+def test_a_pod_is_given_the_time_that_the_service_takes_to_end(pod):
+    for container in pod["containers"]:
+        before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {})
+        needed = before.get("seconds", 0) + NOTICE + GRACE
+        assert pod["terminationGracePeriodSeconds"] > needed
+
+
+def test_policies_let_requests_through_to_the_services_port():
+    (policy,) = [
+        each for path, each in ALL if path == FOLDER / "base/network.yaml" and "spec" in each
+    ]
+    (rule,) = policy["spec"]["ingress"]
+    assert rule["ports"] == [{"port": Settings.model_fields["port"].default}]
