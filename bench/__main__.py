@@ -15,7 +15,17 @@ import torch
 from app.settings import available_cores
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-ALL = ("predict", "stages", "normalise", "fair", "train", "start", "under_training", "swaps")
+ALL = (
+    "predict",
+    "stages",
+    "normalise",
+    "fair",
+    "train",
+    "start",
+    "under_training",
+    "swaps",
+    "scaling",
+)
 LONG = ("kills", "overload", "chaos")
 HEAD = """# Results
 
