@@ -25,8 +25,8 @@ PATIENCE: Final = 10.0
 POSTGRESQL: Final = ("postgres", "postgresql", "postgresql+psycopg")
 EXAMPLE: Final = "postgresql+psycopg://user:password@host/name"
 # What is said by PostgreSQL, and what to do about it.
+DRIVER: Final = "PostgreSQL's driver is an extra: pip install '.[postgres]'."
 ADVICE: Final = {
-    "psycopg": "Install it: pip install '.[postgres]'.",
     "password authentication failed": "Check user and password; in a URL, @ in one is %40, / %2F.",
     "no password supplied": f"Put it into the URL: {EXAMPLE}.",
     "permission denied": "Let the user create tables: GRANT CREATE ON SCHEMA public TO …;",
@@ -74,7 +74,9 @@ def open_engine(url: str) -> tuple[Engine, Path | None]:
 
 
 def advice(problem: object) -> str:
-    """Say what to do about what a database said."""
+    """Say what to do about what a database said, or what is missing to ask it."""
+    if isinstance(problem, ImportError) and "psycopg" in str(problem):
+        return DRIVER
     return next((words for said, words in ADVICE.items() if said in str(problem)), "")
 
 

@@ -49,6 +49,9 @@ class Store:
             self._create_tables()
         except Damaged:  # it may be the first start, too
             self.mend()
+        except Exception:
+            self.close()
+            raise
 
     def mend(self) -> None:
         """Mend an SQLite file by its backup. Raises NotReady, OSError."""

@@ -16,7 +16,7 @@ from app.settings import available_cores
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 ALL = ("predict", "stages", "normalise", "fair", "train", "start", "under_training", "swaps")
-LONG = ("kills", "overload", "chaos")
+LONG = ("kills", "overload", "chaos", "database")
 HEAD = """# Results
 
 Written by `make bench`. Ratios count: both sides were measured in one run, on a machine whose speed
