@@ -49,8 +49,9 @@ def known(**fields: Any) -> dict[str, Known]:
 
 
 def masked(text: str) -> str:
-    """Leave out the passwords in addresses."""
-    return re.sub(r"(//[^:/@\s]*:)[^@\s]*@", r"\1***@", text)
+    """Leave out the passwords in addresses, before the host or in the query."""
+    text = re.sub(r"(//[^:/@\s]*:)[^@\s]*@", r"\1***@", text)
+    return re.sub(r"([?&]\w*password=)[^&\s]*", r"\1***", text)
 
 
 def _leave_out_what_is_not_shown() -> None:

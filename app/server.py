@@ -79,5 +79,5 @@ def _check_device(name: str, device: str) -> None:
 def _shown(settings: Settings) -> str:
     values = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings}
     url = f"{PREFIX}DATABASE_URL"
-    shown = values | {url: masked(values[url])}
+    shown = values | {url: masked("%20".join(values[url].split()))}
     return " ".join(f"{name}={value}" for name, value in shown.items())

@@ -16,7 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import checkpoint
 from app.checkpoint import BadCheckpoint
-from app.errors import Conflict, Refusal
+from app.engine import advice
+from app.errors import Conflict, NotReady, Refusal
 from app.feedback import Feedback
 from app.keys import Keys
 from app.net import BadDevice
@@ -65,8 +66,12 @@ def open_store(settings: Settings) -> Store:
         return store
     except OSError as error:
         raise _unusable(settings, error) from error
-    except (SQLAlchemyError, ImportError) as error:
-        raise CannotStart(f"MYNET_DATABASE_URL cannot be used: {error}") from error
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        raise _no_database(error) from error
+    except NotReady as error:
+        if settings.database_url is None:
+            raise
+        raise _no_database(error) from error
 
 
 def check_tracking() -> None:
@@ -113,6 +118,11 @@ def prepare(settings: Settings) -> Registry:
             log.info("%s is version %d, and live", settings.checkpoint, version)
         registry.prune(settings.keep_versions)
     return registry
+
+
+def _no_database(error: Exception) -> CannotStart:
+    words = f"MYNET_DATABASE_URL cannot be used: {error} {advice(error)}"
+    return CannotStart(words.rstrip())
 
 
 def _unusable(settings: Settings, error: OSError) -> CannotStart:

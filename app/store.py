@@ -10,25 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import (
-    ColumnElement,
-    CursorResult,
-    Result,
-    and_,
-    create_engine,
-    delete,
-    event,
-    func,
-    or_,
-    select,
-    update,
-)
-from sqlalchemy.engine import make_url
+from sqlalchemy import ColumnElement, CursorResult, Result, and_, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app import sqlite
 from app.backup import Backup
+from app.engine import open_engine
 from app.reserve import Reserve
 from app.sqlite import Damaged, DiskFull
 from app.tables import Base, Event, Job, Lease, Trace, now
@@ -38,6 +25,8 @@ ResultT = TypeVar("ResultT")
 Held = tuple[str, datetime]
 # Seconds that a job waits at most before it is tried again.
 LONGEST_WAIT: Final = 60.0
+# Events that are removed in one transaction, so that none is long.
+AT_ONCE: Final = 10_000
 
 
 class Store:
@@ -49,22 +38,20 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self.engine = create_engine(url)
-        self.reserve: Reserve | None = None
-        self.backup: Backup | None = None
-        event.listen(self.engine, "handle_error", sqlite.tell_in_words)
-        file = make_url(url).database
-        if make_url(url).get_backend_name() == "sqlite" and file:
-            path = Path(file)
-            self.reserve, self.backup = Reserve(Path(f"{file}.reserve")), Backup(path)
-            sqlite.prepare(self.engine, path)
+        self.engine, file = open_engine(url)
+        self.reserve = Reserve(Path(f"{file}.reserve")) if file else None
+        self.backup = Backup(file) if file else None
         writing = self.engine.execution_options(immediate=True)
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(writing, expire_on_commit=False)
+        self._alone = sessionmaker(writing.execution_options(alone=True), expire_on_commit=False)
         try:
             self._create_tables()
         except Damaged:  # it may be the first start, too
             self.mend()
+        except Exception:
+            self.close()
+            raise
 
     def mend(self) -> None:
         """Mend an SQLite file by its backup. Raises NotReady, OSError."""
@@ -83,7 +70,7 @@ class Store:
         """
         same_state = select(func.count()).where(Job.status == job.status)
         try:
-            with self._write.begin() as session:
+            with self._alone.begin() as session:
                 if (session.scalar(same_state) or 0) >= most:
                     return None
                 session.add(job)
@@ -96,6 +83,8 @@ class Store:
             raise
 
     def job(self, job_id: str) -> Job | None:
+        if "\0" in job_id:  # PostgreSQL would not even be asked for it
+            return None
         with self._read() as session:
             return session.scalar(select(Job).where(Job.id == job_id))
 
@@ -188,9 +177,14 @@ class Store:
         What became of a job stays.
         """
         ended = select(Job.id).where(Job.finished_at < before)
-        progress = Event.kind.in_(("batch", "epoch"))
-        with self._write.begin() as session:
-            return _count(session.execute(delete(Event).where(progress, Event.job_id.in_(ended))))
+        progress = Event.kind.in_(("batch", "epoch")), Event.job_id.in_(ended)
+        some = delete(Event).where(
+            Event.number.in_(select(Event.number).where(*progress).limit(AT_ONCE))
+        )
+        removed = 0
+        while number := self._write_once(lambda session: _count(session.execute(some))):
+            removed += number
+        return removed
 
     def lease_holder(self) -> str | None:
         """Say who supervises, or None where nobody does."""
@@ -229,7 +223,7 @@ class Store:
                 session.delete(lease)
 
     def _create_tables(self) -> None:
-        with self._write.begin() as session:
+        with self._alone.begin() as session:
             Base.metadata.create_all(session.connection())
 
     def _in_any_case(self, work: Callable[[Session], ResultT]) -> ResultT:

@@ -7,7 +7,7 @@ changes make sense.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Integer
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -31,6 +31,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
+# SQLite counts rows in a column of this very name; elsewhere an INTEGER ends at two billion.
+Number = BigInteger().with_variant(Integer, "sqlite")
+
+
 class Base(DeclarativeBase):
     type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
 
@@ -40,7 +44,7 @@ class Job(Base):
 
     __tablename__ = "jobs"
 
-    number: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(Number, primary_key=True)
     id: Mapped[str] = mapped_column(unique=True)
     status: Mapped[str] = mapped_column(index=True)
     created_at: Mapped[datetime]
@@ -64,7 +68,7 @@ class Event(Base):
 
     __tablename__ = "events"
 
-    number: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(Number, primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
     at: Mapped[datetime]
     kind: Mapped[str]

@@ -26,7 +26,7 @@ ALL = (
     "swaps",
     "scaling",
 )
-LONG = ("kills", "overload", "chaos")
+LONG = ("kills", "overload", "chaos", "database")
 HEAD = """# Results
 
 Written by `make bench`. Ratios count: both sides were measured in one run, on a machine whose speed

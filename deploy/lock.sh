@@ -2,7 +2,7 @@
 # lock.sh UV: writes the versions and hashes of what the image holds, for every platform at once.
 # `default.txt` has everything, with PyTorch's default build; `without-torch.txt` has what is
 # installed beside PyTorch's CPU wheels, which another index keeps; `with-extras.txt` has that and
-# what OpenTelemetry and MLflow want.
+# what OpenTelemetry, MLflow and PostgreSQL want.
 set -eu
 
 uv=$1
@@ -19,5 +19,5 @@ left_out=$(sed -nE 's/^((torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9
 # shellcheck disable=SC2086  # one word each
 compile $left_out --output-file "$folder/without-torch.txt"
 # shellcheck disable=SC2086
-compile $left_out --constraint "$folder/default.txt" --extra otel --extra mlflow \
+compile $left_out --constraint "$folder/default.txt" --extra otel --extra mlflow --extra postgres \
     --output-file "$folder/with-extras.txt"

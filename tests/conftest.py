@@ -19,6 +19,7 @@ from app.settings import Settings
 from app.start import open_registry
 from app.store import Store
 from app.train.data import Dataset, Digits, load
+from tests.postgres import QUICK, Postgres, running
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data"
@@ -63,9 +64,38 @@ def all_shipped(one_shipped: None, monkeypatch: pytest.MonkeyPatch) -> None:  # 
     monkeypatch.setattr("app.registry.SHIPPED", SHIPPED)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    databases = getattr(metafunc.module, "DATABASES", ())
+    if databases and "database" in metafunc.fixturenames:
+        metafunc.parametrize("database", databases, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for all tests, which none of them stops."""
+    pytest.importorskip("psycopg", reason="an extra, which `make test` installs")
+    with running(*QUICK) as server:
+        yield server
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(state_dir=tmp_path / "var", data_dir=DATA, device="cpu", log_level="warning")
+def database(request: pytest.FixtureRequest) -> str | None:
+    """The URL of an empty database; by default, none but that of the state folder."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return None
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.fresh()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database: str | None) -> Settings:
+    return Settings(
+        state_dir=tmp_path / "var",
+        data_dir=DATA,
+        device="cpu",
+        log_level="warning",
+        database_url=database,
+    )
 
 
 @pytest.fixture

@@ -49,8 +49,19 @@ def uses(package: str) -> set[str]:
         ("torchvision", ("train/data.py",)),
         (
             "sqlalchemy",
-            ("store.py", "sqlite.py", "tables.py", "keys.py", "start.py", "train/job.py"),
+            (
+                "store.py",
+                "engine.py",
+                "sqlite.py",
+                "postgres.py",
+                "tables.py",
+                "keys.py",
+                "start.py",
+                "train/job.py",
+            ),
         ),
+        ("psycopg", ("postgres.py",)),
+        ("app.postgres", ("engine.py",)),
         ("cv2", ("image/", "train/drawn/")),
         ("uvicorn", ("server.py", "protocol.py", "patience.py")),
         ("typer", ("cli.py", "cli_keys.py", "terminal.py")),
@@ -94,7 +105,7 @@ def test_leaves_import_nothing_of_ours(leaf):
 
 
 def test_the_server_does_not_load_what_only_some_requests_need():
-    heavy = {"torchvision", "onnx", "limits"}
+    heavy = {"torchvision", "onnx", "limits", "psycopg"}
     code = f"import sys, app.main, app.server; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

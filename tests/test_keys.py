@@ -11,6 +11,9 @@ from app.keyring import Keyring
 from app.keys import Keys
 from app.scope import Scope
 from app.store import Store
+from tests.postgres import BOTH
+
+DATABASES = BOTH
 
 ADMIN_KEY = "the-first-key-of-all"
 

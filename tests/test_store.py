@@ -1,10 +1,13 @@
+"""Jobs, events and the lease, in either database."""
+
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-import pytest
-
 from app.store import Store
 from app.tables import Event, Job, now
+from tests.postgres import BOTH
+
+DATABASES = BOTH
 
 
 def job(name, **fields):
@@ -20,7 +23,9 @@ def add(store, name, most=100, **fields):
 
 def test_a_job_comes_back_as_it_was_kept(store, settings):
     kept = add(store, "a", hyperparameters={"epochs": 3})
-    found = Store(settings.effective_database_url).job("a")
+    other = Store(settings.effective_database_url)
+    found = other.job("a")
+    other.close()
     assert (found.hyperparameters, found.created_at, found.epochs) == (
         {"epochs": 3},
         kept.created_at,
@@ -99,13 +104,6 @@ def test_the_lease_has_one_holder_until_it_lapses_or_ends(store):
     assert store.lease_holder() == "b"
     store.end_lease("b")
     assert store.lease_holder() is None
-
-
-@pytest.mark.parametrize("pragma", ["journal_mode", "synchronous"])
-def test_sqlite_is_set_up_so_that_nothing_told_is_lost(store, pragma):
-    with store.engine.connect() as connection:
-        value = connection.exec_driver_sql(f"PRAGMA {pragma}").scalar()
-    assert value == {"journal_mode": "wal", "synchronous": 2}[pragma]
 
 
 def test_the_progress_of_jobs_that_ended_long_ago_is_forgotten(store):

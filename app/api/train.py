@@ -39,6 +39,7 @@ LINES: Final = "==>>> epoch: 0, batch index: 100, train loss: 1.97\n"
 LOG: Final[Responses] = {200: {"content": {"text/plain": {"example": LINES}}}}
 NO_LIMIT: Final = bad("limit", "Input should be less than or equal to 1000")
 WANTED: Final = body.documented(Hyperparameters, required=False)
+NO_NUL: Final = r"^[^\x00]*$"  # which PostgreSQL would not keep
 TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -58,7 +59,7 @@ async def create(
     request: Request,
     response: Response,
     services: ServicesDep,
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: Annotated[str | None, Header(max_length=255, pattern=NO_NUL)] = None,
 ) -> schemas.Job:
     """Every field is optional, and so is the body: without it, the documented loop runs."""
     wanted = await body.read_json(request, Hyperparameters)

@@ -18,6 +18,14 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _text(value: str) -> str:
+    # Neither UTF-8 nor every database has room for these, and no reader a sign.
+    if "\0" in value or any("\ud800" <= each <= "\udfff" for each in value):
+        raise ValueError("must be text, without NUL and halves of characters")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_text)]
 Whole = Annotated[int, BeforeValidator(_whole)]  # JSON knows no difference between 3 and 3.0
 Seed = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_whole)]
 Device = Annotated[str, AfterValidator(device_name), Field(json_schema_extra=DEVICE)]
@@ -47,7 +55,7 @@ class Hyperparameters(BaseModel):
     include_feedback: bool = Field(
         False, description="train with the corrections of `/feedback` beside MNIST"
     )
-    note: str | None = Field(None, max_length=1000, description="kept on the version's card")
+    note: Text | None = Field(None, max_length=1000, description="kept on the version's card")
 
     @model_validator(mode="before")
     @classmethod

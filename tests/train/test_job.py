@@ -8,6 +8,9 @@ from app.errors import Busy, Conflict
 from app.train import job as jobs
 from app.train.hyperparameters import Hyperparameters
 from app.train.job import MOST_DEATHS, MOST_STUMBLES, Status, Superseded
+from tests.postgres import BOTH
+
+DATABASES = BOTH
 
 ALLOWED = {
     ("queued", "running"),

@@ -4,18 +4,14 @@ import os
 import subprocess
 import sys
 import time
-from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
 
-from app import tables
 from app.errors import NotReady
 from app.store import Store
 from app.train import job as jobs
-from app.train import lease, supervisor
+from app.train import supervisor
 from app.train.hyperparameters import Hyperparameters
-from app.train.lease import Lease
 from app.train.supervisor import Supervisor
 
 WAITS = "import sys; sys.stdin.read()"
@@ -174,52 +170,6 @@ def test_a_long_queue_keeps_all_its_saved_states(settings, store):
     assert all((settings.jobs_dir / f"{job}.pt").exists() for job in ids[1:])
 
 
-@pytest.fixture
-def elsewhere(store, tmp_path):
-    """The lease of another state folder that shares the database."""
-    (tmp_path / "elsewhere").mkdir()
-    return Lease(tmp_path / "elsewhere", store)
-
-
-def test_a_lease_has_one_holder(settings, store, elsewhere):
-    here = Lease(settings.state_dir, store)
-    assert here.hold()
-    assert not Lease(settings.state_dir, store).hold(), "the lock of the state folder is taken"
-    assert not elsewhere.hold(), "the lease in the database is taken"
-    here.end()
-    assert elsewhere.hold()
-    assert not here.hold()
-
-
-def test_a_service_that_was_killed_goes_on_at_once(settings, store):
-    killed = Lease(settings.state_dir, store)
-    assert killed.hold()
-    killed._lock.release()
-    assert Lease(settings.state_dir, store).hold(), "the lease is in the state folder's own name"
-
-
-def test_a_lease_that_is_not_renewed_lapses(settings, store, elsewhere, monkeypatch):
-    monkeypatch.setattr(lease, "SECONDS", 0.05)
-    assert Lease(settings.state_dir, store).hold()
-    assert not elsewhere.hold()
-    time.sleep(0.1)
-    assert elsewhere.hold()
-
-
-@pytest.mark.parametrize("hours", [-5, 5])
-def test_the_time_of_day_decides_nothing(settings, store, elsewhere, monkeypatch, hours):
-    here = Lease(settings.state_dir, store)
-    assert here.hold()
-    monkeypatch.setattr("app.store.now", lambda: tables.now() + timedelta(hours=hours))
-    assert not elsewhere.hold(), "the holder lives"
-    monkeypatch.setattr(lease, "RENEW", 0.0)
-    assert here.hold()
-    monkeypatch.setattr(lease, "SECONDS", 0.05)
-    assert not elsewhere.hold()
-    time.sleep(0.1)
-    assert elsewhere.hold(), "nobody renewed it"
-
-
 def test_a_database_that_is_gone_is_mended(settings, store, monkeypatch):
     monkeypatch.setattr(supervisor, "RETRY", 0.05)
     job = create(store)
@@ -228,23 +178,3 @@ def test_a_database_that_is_gone_is_mended(settings, store, monkeypatch):
         (settings.state_dir / "mynet.db").unlink()
         until(lambda: (settings.state_dir / "mynet.db").exists())
         until(lambda: store.job(job).status == "running")
-
-
-def test_who_cannot_renew_says_so_in_time(settings, store, monkeypatch):
-    here = Lease(settings.state_dir, store)
-    assert here.may_have_lapsed()
-    assert here.hold()
-    assert not here.may_have_lapsed()
-    monkeypatch.setattr(lease, "MARGIN", lease.SECONDS)
-    assert here.may_have_lapsed()
-
-
-def test_a_database_that_stays_locked_is_told(settings, store):
-    other = Store(settings.effective_database_url)
-    with other.engine.connect() as connection, store.engine.connect() as waiting:
-        waiting.exec_driver_sql("PRAGMA busy_timeout=10")
-        waiting.rollback()
-        connection.execution_options(immediate=True).execute(text("DELETE FROM lease"))
-        with pytest.raises(NotReady, match="The database does not answer: database is locked"):
-            waiting.execution_options(immediate=True).execute(text("DELETE FROM lease"))
-    other.close()

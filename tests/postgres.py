@@ -1,0 +1,131 @@
+"""A PostgreSQL of the tests' own: Debian's, in a folder in /tmp, on a free port.
+
+Tests run on SQLite, unless their module says which `DATABASES` they are for.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from tests.programs import needed
+from tests.service.running import free_port
+
+ALONE: Final = ("postgresql",)
+BOTH: Final = ("sqlite", *ALONE)
+USER: Final = "mynet"
+PASSWORD: Final = "not-to-be-told"
+# Enough for whoever kills processes, and not the machine.
+QUICK: Final = ("fsync=off", "full_page_writes=off")
+FEW: Final = ("shared_buffers=32MB", "max_connections=60", "log_min_messages=warning")
+
+
+class Postgres:
+    """A server, as its own user, since it refuses to run as root."""
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        self.bin = Path(needed("pg_ctl")).parent
+        self.folder, self.port, self.settings = folder, free_port(), settings
+        self._numbers = count()
+        secret = folder / "password"
+        secret.write_text(PASSWORD)
+        folder.chmod(0o755)
+        if os.getuid() == 0:
+            for path in (folder, secret):
+                shutil.chown(path, "postgres")
+        self._run(
+            "initdb", "--no-sync", "--auth=scram-sha-256", f"--username={USER}",
+            f"--pwfile={secret}", "--encoding=UTF8", "--locale=C", "--pgdata", folder / "data",
+        )  # fmt: skip
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+
+    def start(self) -> None:
+        wanted = (
+            *FEW,
+            *self.settings,
+            f"port={self.port}",
+            f"unix_socket_directories={self.folder}",
+        )
+        options = " ".join(f"-c {each}" for each in wanted)
+        self._run("pg_ctl", "start", "--wait", f"--log={self.folder}/log", f"--options={options}")
+
+    def stop(self, mode: str = "immediate") -> None:
+        self._run("pg_ctl", "stop", "--wait", f"--mode={mode}")
+
+    def restart(self) -> None:
+        """Let it crash, and start again."""
+        self._run("pg_ctl", "restart", "--wait", "--mode=immediate", f"--log={self.folder}/log")
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """It is there, and says nothing."""
+        pids = [self.pid, *self._children()]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def fresh(self) -> str:
+        """Make a database, and give its URL."""
+        name = f"mynet_{next(self._numbers)}"
+        self.sql(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def url(self, name: str, password: str = PASSWORD) -> str:
+        return f"postgresql+psycopg://{USER}:{password}@127.0.0.1:{self.port}/{name}"
+
+    def sql(self, statement: str, name: str = "postgres") -> None:
+        import psycopg
+
+        address = self.url(name).replace("+psycopg", "")
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[call-overload]
+
+    def _children(self) -> list[int]:
+        command = ["ps", "-o", "pid=", "--ppid", str(self.pid)]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return [int(pid) for pid in said.split()]
+
+    def _run(self, program: str, *arguments: object) -> None:
+        user: dict[str, Any] = {}
+        if os.getuid() == 0:
+            user = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        done = subprocess.run(
+            [self.bin / program, *map(str, arguments)],
+            env={**os.environ, "PGDATA": str(self.folder / "data")},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            **user,
+        )
+        log = self.folder / "log"
+        assert done.returncode == 0, log.read_text() if log.exists() else program
+
+
+@contextmanager
+def running(*settings: str) -> Iterator[Postgres]:
+    """Run a server as long as the context lasts; what is in it is lost then."""
+    needed("pg_ctl")
+    with tempfile.TemporaryDirectory(prefix="mynet-postgres-", ignore_cleanup_errors=True) as name:
+        server = Postgres(Path(name), *settings)
+        try:
+            yield server
+        finally:
+            with suppress(FileNotFoundError):
+                server.stop()

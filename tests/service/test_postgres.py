@@ -1,0 +1,108 @@
+"""Whole services on one PostgreSQL, each with a state folder of its own."""
+
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import cycle, takewhile
+
+import pytest
+
+from bench import digits
+from bench.press import press_all
+from tests.postgres import PASSWORD, QUICK, running
+from tests.service.running import are_gone, comes_true, serving
+from tests.service.test_jobs import ended, follow
+from tests.service.test_keys import keys, status
+
+WANTED = b'{"epochs": 4, "seed": 4, "promote": "never"}'
+
+
+@pytest.fixture
+def server():
+    """A PostgreSQL that may be stopped."""
+    with running(*QUICK) as server:
+        yield server
+
+
+def batches(events):
+    return [(data["epoch"], data["batch"]) for _, kind, data in events if kind == "batch"]
+
+
+def test_two_services_share_jobs_and_one_takes_over(server, tmp_path):
+    url = server.fresh()
+    with ExitStack() as stack:
+        one, other = (
+            stack.enter_context(serving(tmp_path / name, database_url=url))
+            for name in ("one", "other")
+        )
+        job = other.post("/train", WANTED)["id"]
+        one.job_until(job, lambda body: body["epochs"])
+        assert [bool(each.trainings) for each in (one, other)].count(True) == 1
+        first, second = (one, other) if one.trainings else (other, one)
+        seen = follow(second, job, until=lambda events: events[-1][1] == "batch")
+        first.end(signal.SIGKILL)
+        assert are_gone(first.trainings)
+        rest = follow(second, job, seen[-1][0])
+        assert ended(rest)
+        done = second.get(f"/train/{job}")
+        assert (done["attempt"], len(done["epochs"])) == (2, 4)
+        every = batches([*seen, *rest])
+        assert every == [(epoch, batch) for epoch in range(4) for batch in range(100, 601, 100)]
+        log = second.text(f"/train/{job}/log")
+        assert log.count("==>>> epoch:") == len(every)
+        assert len(second.trainings) == 1
+        for service in (one, other):
+            told = service.log.read_text()
+            assert PASSWORD not in told
+            assert "MYNET_DATABASE_URL=postgresql+psycopg://mynet:***@" in told
+        second.end()
+
+
+def test_a_crash_of_the_database_fails_no_prediction_and_no_training(server, tmp_path):
+    over, state = threading.Event(), tmp_path / "var"
+    requests = takewhile(lambda _: not over.is_set(), cycle(digits.requests()))
+    with serving(state, database_url=server.fresh()) as service, ExitStack() as stack:
+        job = service.post("/train", WANTED)["id"]
+        service.job_until(job, lambda body: body["epochs"])
+        load = stack.enter_context(ThreadPoolExecutor(1)).submit(
+            press_all, service.port, requests, 4
+        )
+        try:
+            server.restart()
+            done = service.job_until(job, lambda body: body["status"] == "succeeded")
+        finally:
+            over.set()
+        pressed = load.result()
+        assert (pressed.wrong, dict(pressed.refused)) == (0, {})
+        assert pressed.latencies
+        assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1, 2, 3]
+        assert batches(follow(service, job)) == [
+            (epoch, batch) for epoch in range(4) for batch in range(100, 601, 100)
+        ]
+        service.end()
+
+
+def test_a_database_that_hangs_holds_back_no_prediction_and_opens_nothing(server, tmp_path, seven):
+    state, url = tmp_path / "var", server.fresh()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MYNET_DATABASE_URL", url)
+        key = keys(state, "create", "ci", "--scope", "predict", "--scope", "train")
+    with serving(state, database_url=url, auth="keys") as service, ExitStack() as stack:
+        stack.enter_context(server.hanging())
+        waiting = [
+            threading.Thread(target=status, args=(service, "/train", key), daemon=True)
+            for _ in range(60)
+        ]
+        for each in waiting:
+            each.start()
+        answers = [status(service, "/predict", key, seven) for _ in range(50)]
+        assert answers == [200] * 50
+        assert status(service, "/predict", None, seven) == 401
+        assert status(service, "/predict", key[:-1] + "x", seven) == 401
+        assert status(service, "/train", key) == 503
+        for each in waiting:
+            each.join()
+        stack.close()
+        assert comes_true(lambda: status(service, "/train", key) == 200)
+        service.end()
