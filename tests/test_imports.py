@@ -49,7 +49,10 @@ def uses(package: str) -> set[str]:
         ("torchvision", ("train/data.py",)),
         (
             "sqlalchemy",
-            ("store.py", "sqlite.py", "tables.py", "keys.py", "start.py", "train/job.py"),
+            (
+                *("store.py", "sqlite.py", "tables.py", "keys.py", "sweeps.py", "start.py"),
+                *("train/job.py", "train/sweep.py"),
+            ),
         ),
         ("cv2", ("image/", "train/drawn/")),
         ("uvicorn", ("server.py", "protocol.py", "patience.py")),

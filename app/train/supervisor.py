@@ -25,6 +25,7 @@ from app.tables import now
 from app.train import job as jobs
 from app.train import process, saved
 from app.train.assignment import Assignment
+from app.train.conclusions import Conclusions
 from app.train.job import Status
 from app.train.lease import Lease
 from app.train.running import Running, told_of
@@ -33,7 +34,7 @@ from app.train.tracker import Tracker
 POLL: Final = 0.25
 RETRY: Final = 2.0
 NO_BACK_UP_FOR: Final = 30.0
-SWEEP_EVERY: Final = 3600.0
+TIDY_EVERY: Final = 3600.0
 log = logging.getLogger(__name__)
 
 
@@ -43,11 +44,11 @@ class Supervisor:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings, self.store = settings, store
         self.lease = Lease(settings.state_dir, store)
-        self.tracker = Tracker(settings)
+        self.tracker, self.conclusions = Tracker(settings), Conclusions(settings, store)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._stop = threading.Event()
         self._running: list[Running] = []
-        self._sweep_at = self._back_up_at = 0.0
+        self._tidy_at = self._back_up_at = 0.0
 
     def __enter__(self) -> "Supervisor":
         self._thread.start()
@@ -89,7 +90,7 @@ class Supervisor:
         if self.lease.hold():
             self._back_up()  # first, since the end of a process is waited for
             self._step()
-            self._sweep()
+            self._tidy()
             self.tracker.keep()
         else:
             self._let_go()
@@ -100,18 +101,19 @@ class Supervisor:
         if len(self._running) < self.settings.train_jobs:
             self._adopt_orphans()
             self._start_next()
+        self.conclusions.keep()
 
     def _let_go(self) -> None:
         """Stop the processes, and queue their jobs again."""
         for each in self._end_processes():
             each.let_go()
 
-    def _sweep(self) -> None:
+    def _tidy(self) -> None:
         """Remove what nobody needs any more, and keep some room for bad days."""
-        if time.monotonic() >= self._sweep_at:
-            self._sweep_at = time.monotonic() + SWEEP_EVERY
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY_EVERY
             durable.sweep(self.settings.state_dir)
-            self._sweep_saved()
+            self._tidy_saved()
             if self.store.reserve:
                 self.store.reserve.keep()
             self.store.forget_events(now() - timedelta(days=self.settings.keep_events_days))
@@ -160,9 +162,9 @@ class Supervisor:
             each.take_leave()
             self._running.remove(each)
         if over:
-            self._sweep_saved()
+            self._tidy_saved()
 
-    def _sweep_saved(self) -> None:
+    def _tidy_saved(self) -> None:
         saved.sweep(self.settings.jobs_dir, self._is_unfinished, writers=bool(self._running))
 
     def _is_unfinished(self, job_id: str) -> bool:
@@ -172,9 +174,10 @@ class Supervisor:
     def _end_processes(self) -> list[Running]:
         """End every process, all at once, and give the attempts that ran."""
         ended, self._running = self._running, []
-        processes = [each.process for each in ended] + [self.tracker.process]
-        process.end(*filter(None, processes))
+        processes = [each.process for each in ended]
+        process.end(*filter(None, [*processes, self.tracker.process, self.conclusions.process]))
         self.tracker.end()
+        self.conclusions.end()
         return ended
 
 
