@@ -28,6 +28,7 @@ PATIENCE: Final = 10.0
 MATTERS: Final = """
     SELECT (SELECT group_concat(status || n)
             FROM (SELECT status, count(*) AS n FROM jobs GROUP BY status)),
+           (SELECT count(*) || ' ' || count(finished_at) FROM sweeps),
            (SELECT count(*) || ' ' || count(revoked_at) FROM keys)
 """
 LACKING: Final = """
@@ -35,15 +36,33 @@ LACKING: Final = """
         SELECT 1 FROM main.jobs AS here WHERE here.id = kept.id
         AND (kept.finished_at IS NULL OR here.finished_at IS NOT NULL))
 """
+# By the table that each needs of the copy, which may be older than the table.
 BRING_IN: Final = (
-    "DELETE FROM main.jobs WHERE id IN lacking",
-    "INSERT OR IGNORE INTO main.jobs SELECT * FROM kept.jobs WHERE id IN lacking",
-    "INSERT OR IGNORE INTO main.events SELECT * FROM kept.events WHERE job_id IN lacking",
-    "INSERT OR IGNORE INTO main.traces SELECT * FROM kept.traces WHERE job_id IN lacking",
-    "INSERT OR IGNORE INTO main.keys SELECT * FROM kept.keys",
-    """UPDATE main.keys SET revoked_at = kept.revoked_at FROM kept.keys AS kept
-       WHERE kept.id = main.keys.id AND main.keys.revoked_at IS NULL""",
+    ("jobs", "DELETE FROM main.jobs WHERE id IN lacking"),
+    ("jobs", "INSERT OR IGNORE INTO main.jobs SELECT * FROM kept.jobs WHERE id IN lacking"),
+    (
+        "events",
+        "INSERT OR IGNORE INTO main.events SELECT * FROM kept.events WHERE job_id IN lacking",
+    ),
+    (
+        "traces",
+        "INSERT OR IGNORE INTO main.traces SELECT * FROM kept.traces WHERE job_id IN lacking",
+    ),
+    (
+        "sweeps",
+        """DELETE FROM main.sweeps WHERE finished_at IS NULL
+           AND id IN (SELECT id FROM kept.sweeps WHERE finished_at IS NOT NULL)""",
+    ),
+    ("sweeps", "INSERT OR IGNORE INTO main.sweeps SELECT * FROM kept.sweeps"),
+    ("sweep_jobs", "INSERT OR IGNORE INTO main.sweep_jobs SELECT * FROM kept.sweep_jobs"),
+    ("keys", "INSERT OR IGNORE INTO main.keys SELECT * FROM kept.keys"),
+    (
+        "keys",
+        """UPDATE main.keys SET revoked_at = kept.revoked_at FROM kept.keys AS kept
+           WHERE kept.id = main.keys.id AND main.keys.revoked_at IS NULL""",
+    ),
 )
+TABLES: Final = "SELECT name FROM kept.sqlite_master WHERE type = 'table'"
 log = logging.getLogger(__name__)
 
 
@@ -84,8 +103,10 @@ class Backup:
             database.execute(LACKING)
             (number,) = database.execute("SELECT count(*) FROM lacking").fetchone()
             database.execute("BEGIN IMMEDIATE")
-            for statement in BRING_IN:
-                database.execute(statement)
+            known = {name for (name,) in database.execute(TABLES)}
+            for table, statement in BRING_IN:
+                if table in known:
+                    database.execute(statement)
             database.execute("COMMIT")
             if number:
                 log.error("%s lacked %d jobs that its backup knows: brought in", self.file, number)

@@ -79,7 +79,7 @@ class Forbidden(Refusal):
 
 
 class NotFound(Refusal):
-    """There is no such job, version or correction."""
+    """There is no such job, sweep, version or correction."""
 
     status, code, title = 404, "not_found", "There is no such thing"
 

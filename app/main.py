@@ -34,6 +34,7 @@ from app.api import (
     problems,
     review,
     sagemaker,
+    sweeps,
     train,
     v1,
     v2,
@@ -67,7 +68,7 @@ from app.train.feed import Feed
 from app.train.supervisor import Supervisor
 
 RESOURCES: Final = (
-    *(predict, feedback, train, events, models, weights, review, health, metrics, pages),
+    *(predict, feedback, train, events, sweeps, models, weights, review, health, metrics, pages),
     *(v1, v2, sagemaker),
 )
 log = logging.getLogger(__name__)

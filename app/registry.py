@@ -10,6 +10,7 @@ the same, for the day on which `CURRENT` is lost, cut off or names nothing that 
 """
 
 import logging
+from collections.abc import Container
 from itertools import groupby
 from pathlib import Path
 from types import EllipsisType
@@ -99,11 +100,14 @@ class Registry(Shelf):
                 raise Conflict(f"Version {version} is live: go live with another one first.")
             self.remove([version])
 
-    def prune(self, keep: int, shipped: Path | None = None) -> None:
+    def prune(
+        self, keep: int, shipped: Path | None = None, *, spared: Container[str | None] = ()
+    ) -> None:
         """Remove the oldest versions, so that the newest `keep` are left.
 
-        Beside those stay the live one, the one that a rollback goes to, the shipped ones, and what
-        is damaged, since that is for a person to look at. Raises BadCheckpoint.
+        Beside those stay the live one, the one that a rollback goes to, the shipped ones, those of
+        `spared` jobs, and what is damaged, since that is for a person to look at. Raises
+        BadCheckpoint.
         """
         with self.lock:
             cards = self.cards()
@@ -112,6 +116,7 @@ class Registry(Shelf):
                 oldest_with.get(card.weights_digest) for _, card in _shipped(shipped or SHIPPED)
             }
             stay = adopted.union(self.history()[:2])
+            stay |= {card.version for card in cards if card.job in spared}
             others = [card.version for card in cards if card.version not in stay]
             self.remove(others[: max(0, len(others) - keep)])
 

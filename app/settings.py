@@ -56,8 +56,9 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="where predictions run: auto, cpu, cuda[:n], mps")
     train_device: str | None = Field(None, description="where jobs train; unset: as `DEVICE`")
     train_threads: int | None = Field(
-        None, ge=1, description="threads of a training process; unset: chosen from the cores"
+        None, ge=1, description="threads of a training process; unset: its share of the cores"
     )
+    train_jobs: int = Field(1, ge=1, le=64, description="jobs that train at once")
     state_dir: Path = Field(Path("var"), description="versions, database, corrections, saved jobs")
     database_url: str | None = Field(
         None, description="SQLAlchemy URL; unset: `sqlite:///{STATE_DIR}/mynet.db`"
@@ -193,8 +194,11 @@ class Settings(BaseSettings):
 
     @property
     def effective_train_threads(self) -> int:
-        """One core stays free for predictions; past four, batches of 100 gain nothing."""
-        return self.train_threads or min(4, max(1, available_cores() - 1))
+        """One core stays free for predictions, trainings share the others; past four, batches of
+        100 gain nothing.
+        """
+        share = (available_cores() - 1) // self.train_jobs
+        return self.train_threads or min(4, max(1, share))
 
 
 def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

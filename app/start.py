@@ -21,6 +21,7 @@ from app.errors import Conflict, NotReady, Refusal
 from app.feedback import Feedback
 from app.keys import Keys
 from app.net import BadDevice
+from app.pruning import prune
 from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
@@ -116,7 +117,7 @@ def prepare(settings: Settings) -> Registry:
             version = _version_of(settings, settings.checkpoint, registry)
             registry.promote(version)
             log.info("%s is version %d, and live", settings.checkpoint, version)
-        registry.prune(settings.keep_versions)
+        prune(settings, registry)
     return registry
 
 

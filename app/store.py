@@ -5,12 +5,12 @@ so that of two writers one is refused. This module does not know which changes m
 `app.train.job`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, CursorResult, Result, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -18,7 +18,7 @@ from app.backup import Backup
 from app.engine import open_engine
 from app.reserve import Reserve
 from app.sqlite import Damaged, DiskFull
-from app.tables import Base, Event, Job, Lease, Trace, now
+from app.tables import Base, Event, Job, Lease, Member, Trace, now
 
 ResultT = TypeVar("ResultT")
 # Who holds the lease, and until when by that one's own clock.
@@ -63,24 +63,31 @@ class Store:
     def close(self) -> None:
         self.engine.dispose()
 
-    def add_job(self, job: Job, *rows: Event | Trace, most: int) -> Job | None:
-        """Keep a new job with its first rows; None where `most` jobs are in its state already.
+    def add_job(self, job: Job, *rows: Base, most: int) -> Job | None:
+        """Keep a new job with its first rows; None where `most` wait in its state already.
 
         Gives the job that has the same idempotency key, where there is one.
         """
-        same_state = select(func.count()).where(Job.status == job.status)
         try:
-            with self._alone.begin() as session:
-                if (session.scalar(same_state) or 0) >= most:
-                    return None
-                session.add(job)
-                session.flush()
-                session.add_all(rows)
-            return job
+            return job if self.add(job.status, [job], rows, most=most) else None
         except IntegrityError:
             if job.idempotency_key and (known := self.job_by_key(job.idempotency_key)):
                 return known
             raise
+
+    def add(self, status: str, new: Iterable[Base], rows: Iterable[Base], *, most: int) -> bool:
+        """Keep what is new, then the rows that belong to it; all of it, or none where `most` wait
+        in this state already. The jobs of a sweep wait as one.
+        """
+        turn = func.coalesce(Member.sweep_id, Job.id)
+        waiting = select(func.count(turn.distinct())).select_from(Job).where(Job.status == status)
+        with self._alone.begin() as session:
+            if (session.scalar(waiting.outerjoin(Member)) or 0) >= most:
+                return False
+            session.add_all(new)
+            session.flush()
+            session.add_all(rows)
+        return True
 
     def job(self, job_id: str) -> Job | None:
         if "\0" in job_id:  # PostgreSQL would not even be asked for it
@@ -159,7 +166,7 @@ class Store:
                 session.add(Event(job_id=job_id, at=now(), kind=kind, data=data))
             return changed
 
-        return self._write_once(work) if not vital else self._in_any_case(work)
+        return self.write(work, vital=vital)
 
     def events(
         self, job_id: str, after: int = 0, kind: str | None = None, limit: int = 1000
@@ -182,7 +189,7 @@ class Store:
             Event.number.in_(select(Event.number).where(*progress).limit(AT_ONCE))
         )
         removed = 0
-        while number := self._write_once(lambda session: _count(session.execute(some))):
+        while number := self.write(lambda session: _count(session.execute(some))):
             removed += number
         return removed
 
@@ -210,7 +217,7 @@ class Store:
                 session.add(Lease(id=1, holder=holder, expires_at=expires_at))
 
         try:
-            self._in_any_case(work)
+            self.write(work, vital=True)
         except IntegrityError:  # there is a row already, and it is another's
             return False
         return True
@@ -218,27 +225,22 @@ class Store:
     def end_lease(self, holder: str) -> None:
         """Give the lease up, where `holder` has it."""
         with self._write.begin() as session:
-            lease = session.get(Lease, 1)
-            if lease and lease.holder == holder:
-                session.delete(lease)
+            session.execute(delete(Lease).where(Lease.holder == holder))
 
     def _create_tables(self) -> None:
         with self._alone.begin() as session:
             Base.metadata.create_all(session.connection())
 
-    def _in_any_case(self, work: Callable[[Session], ResultT]) -> ResultT:
-        """Do it in a transaction, and again with the reserve's room where the disk is full."""
+    def write(self, work: Callable[[Session], ResultT], *, vital: bool = False) -> ResultT:
+        """Do it in a transaction; what is vital also where only the reserve has room."""
         try:
-            return self._write_once(work)
+            with self._write.begin() as session:
+                return work(session)
         except DiskFull:
-            if self.reserve is None or not self.reserve.give_up():
+            if not (vital and self.reserve and self.reserve.give_up()):
                 raise
-        return self._write_once(work)
-
-    def _write_once(self, work: Callable[[Session], ResultT]) -> ResultT:
-        with self._write.begin() as session:
-            return work(session)
+        return self.write(work)
 
 
-def _count(result: Result[Any]) -> int:
-    return cast(CursorResult[Any], result).rowcount
+def _count(result: Any) -> int:
+    return int(result.rowcount)

@@ -1,4 +1,4 @@
-"""The tables: jobs, their events and traces, the lease of the one supervisor, and keys.
+"""The tables: jobs, their events, traces and sweeps, the lease of the one supervisor, and keys.
 
 What enters and leaves are rows. This module does not know which database holds them, nor which
 changes make sense.
@@ -82,6 +82,37 @@ class Trace(Base):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     trail: Mapped[dict[str, Any]]
+
+
+class Sweep(Base):
+    """A named group of jobs. `result` holds only once it has ended; `over` is the version that was
+    live when `best` was about to go live.
+    """
+
+    __tablename__ = "sweeps"
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    status: Mapped[str]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None] = mapped_column(index=True)
+    wanted: Mapped[dict[str, Any]]
+    idempotency_key: Mapped[str | None] = mapped_column(unique=True)
+    deaths: Mapped[int] = mapped_column(default=0)
+    finishing: Mapped[bool] = mapped_column(default=False)
+    over: Mapped[int | None]
+    best: Mapped[str | None]
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+
+
+class Member(Base):
+    """Says which sweep a job belongs to, where it belongs to one."""
+
+    __tablename__ = "sweep_jobs"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    sweep_id: Mapped[str] = mapped_column(ForeignKey("sweeps.id"), index=True)
 
 
 class Lease(Base):

@@ -37,6 +37,7 @@ def test_every_route_is_in_the_readme(settings):
             path.replace("{job_id}", "JOB")
             .replace("{version}", "1")
             .replace("{correction_id}", "ID")
+            .replace("{sweep_id}", "SWEEP")
         )
         assert shown in README, path
 

@@ -50,14 +50,8 @@ def uses(package: str) -> set[str]:
         (
             "sqlalchemy",
             (
-                "store.py",
-                "engine.py",
-                "sqlite.py",
-                "postgres.py",
-                "tables.py",
-                "keys.py",
-                "start.py",
-                "train/job.py",
+                *("store.py", "engine.py", "sqlite.py", "postgres.py", "tables.py", "keys.py"),
+                *("sweeps.py", "start.py", "train/job.py", "train/sweep.py"),
             ),
         ),
         ("psycopg", ("postgres.py",)),

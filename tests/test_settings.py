@@ -132,3 +132,9 @@ def test_a_containers_quota_counts(tmp_path, content, cores):
     quota = tmp_path / "cpu.max"
     quota.write_text(content)
     assert available_cores(quota) == (cores or available_cores(tmp_path / "missing"))
+
+
+def test_jobs_that_train_at_once_share_the_cores(monkeypatch):
+    monkeypatch.setattr("app.settings.available_cores", lambda: 9)
+    threads = [Settings(train_jobs=jobs).effective_train_threads for jobs in (1, 2, 3, 64)]
+    assert threads == [4, 4, 2, 1]

@@ -10,17 +10,19 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from app.api import protocols, schemas
+from app.api import protocols, schemas, sweep_schemas
 from app.api.body import ImageBody
 from app.api.refusals import REQUEST_ID
 from app.card import Card, EpochRecord
 from app.errors import BlankImage
+from app.train.grid import Grid
 from app.train.hyperparameters import Hyperparameters
 from app.train.job import Status
 
 READ_BY_ROUTES: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (ImageBody, "validation"),
     (Hyperparameters, "validation"),
+    (Grid, "validation"),
     (schemas.Promotion, "validation"),
     (protocols.V1Instances, "validation"),
     (protocols.V2Inference, "validation"),
@@ -69,6 +71,35 @@ TRAINING: Final = schemas.Job(
     epochs=[EPOCH],
     result=RESULT,
     error=None,
+    sweep=None,
+)
+TRIED: Final = [
+    sweep_schemas.SweepJob(
+        id=JOB,
+        hyperparameters={"learning_rate": learning_rate},
+        status=Status.SUCCEEDED,
+        fraction=1.0,
+        test_accuracy=accuracy,
+        version=version,
+    )
+    for version, learning_rate, accuracy in ((3, 0.01, 0.9098), (4, 0.03, 0.9412))
+]
+SWEEP: Final = sweep_schemas.Sweep(
+    id="c04d1f6b7e2a9853",
+    name="how fast?",
+    status="succeeded",
+    created_at=BEGIN,
+    finished_at=BEGIN + timedelta(seconds=15),
+    hyperparameters={"name": "how fast?", "learning_rate": [0.01, 0.03], "epochs": 1, "seed": 1998},
+    jobs=TRIED,
+    best=TRIED[1],
+    result=schemas.Result(
+        version=4,
+        test_accuracy=0.9412,
+        promoted=False,
+        reason="94.12 % against 97.10 % of version 1, McNemar p < 0.001: 41 gained, 337 lost",
+    ),
+    error=None,
 )
 HAPPENED: Final[list[dict[str, Any]]] = [
     {"event": "status", "data": {"status": "running", "attempt": 1}},
@@ -115,6 +146,8 @@ MADE: Final[tuple[BaseModel, ...]] = (
     schemas.Predictions(predictions=[PREDICTION, schemas.Refused(error=REFUSED)], version=2),
     TRAINING,
     schemas.Jobs(data=[TRAINING], has_more=False),
+    SWEEP,
+    sweep_schemas.Sweeps(data=[SWEEP], has_more=False),
     EVENTS,
     CORRECTION,
     schemas.Corrections(data=[CORRECTION], has_more=False),
@@ -129,6 +162,7 @@ ASKED: Final[dict[str, list[Any]]] = {
         {"epochs": 3, "seed": 7, "promote": "always"},
         {"recipe": "robust", "note": "for real handwriting"},
     ],
+    "Grid": [{"learning_rate": [0.003, 0.01, 0.03], "seed": [1, 2]}, {"epochs": [5, 10]}],
     "Promotion": [{"version": 1}],
     "V1Instances": [{"instances": [SEVEN, {"b64": SEVEN.partition(",")[2]}]}],
     "V2Inference": [

@@ -110,6 +110,7 @@ class Job(BaseModel):
     epochs: list[EpochRecord]
     result: Result | None
     error: JobError | None
+    sweep: str | None = Field(None, description="id of the sweep that it belongs to")
 
 
 class Jobs(BaseModel):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-from fastapi import Depends, Query, Request, Security
+from fastapi import Depends, Header, Query, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Scope
@@ -39,6 +39,8 @@ HEADER: Final = APIKeyHeader(
 )
 # For answers that come bit by bit: a proxy that collects them would hold them back.
 UNBUFFERED: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+# Without NUL, which not every database keeps.
+IdempotencyKey = Annotated[str | None, Header(max_length=255, pattern=r"^[^\x00]*$")]
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,23 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from app.api import body, schemas
 from app.api.refusals import GUARD, Responses, bad, documented, headers
-from app.api.services import UNBUFFERED, Limit, MayTrain, Services, ServicesDep, note
+from app.api.services import (
+    UNBUFFERED,
+    IdempotencyKey,
+    Limit,
+    MayTrain,
+    Services,
+    ServicesDep,
+    note,
+)
 from app.errors import BodyTooLarge, Busy, Conflict, MalformedRequest, NotFound, NotReady
+from app.sweeps import Sweeps
+from app.tables import Job as Row
 from app.train import job as jobs
 from app.train import log
 from app.train.hyperparameters import Hyperparameters
@@ -39,7 +49,6 @@ LINES: Final = "==>>> epoch: 0, batch index: 100, train loss: 1.97\n"
 LOG: Final[Responses] = {200: {"content": {"text/plain": {"example": LINES}}}}
 NO_LIMIT: Final = bad("limit", "Input should be less than or equal to 1000")
 WANTED: Final = body.documented(Hyperparameters, required=False)
-NO_NUL: Final = r"^[^\x00]*$"  # which PostgreSQL would not keep
 TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -59,7 +68,7 @@ async def create(
     request: Request,
     response: Response,
     services: ServicesDep,
-    idempotency_key: Annotated[str | None, Header(max_length=255, pattern=NO_NUL)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> schemas.Job:
     """Every field is optional, and so is the body: without it, the documented loop runs."""
     wanted = await body.read_json(request, Hyperparameters)
@@ -86,14 +95,13 @@ def list_jobs(
     """`after` is the id of the last job on the page before."""
     before = jobs.get(services.store, after).number if after else None
     found = services.store.jobs(status, before, limit + 1)
-    data = [schemas.Job.model_validate(each) for each in found[:limit]]
-    return schemas.Jobs(data=data, has_more=len(found) > limit)
+    return schemas.Jobs(data=_shown(services, *found[:limit]), has_more=len(found) > limit)
 
 
 @router.get("/{job_id}", summary="Tell how a job is doing", responses=documented(NotFound))
 def get_job(job_id: str, services: ServicesDep) -> schemas.Job:
     """`progress.eta` is in seconds, `epochs` grows as the job goes on."""
-    return schemas.Job.model_validate(jobs.get(services.store, job_id))
+    return _shown(services, jobs.get(services.store, job_id))[0]
 
 
 @router.post(
@@ -105,7 +113,7 @@ def get_job(job_id: str, services: ServicesDep) -> schemas.Job:
 )
 def cancel(job_id: str, services: ServicesDep) -> schemas.Job:
     """A job that waits never starts; a running one ends without a version."""
-    return schemas.Job.model_validate(jobs.cancel(services.store, job_id))
+    return _shown(services, jobs.cancel(services.store, job_id))[0]
 
 
 @router.post(
@@ -117,7 +125,7 @@ def cancel(job_id: str, services: ServicesDep) -> schemas.Job:
 )
 def pause(job_id: str, services: ServicesDep) -> schemas.Job:
     """A running job stops with its state saved, and the next in the queue may start."""
-    return schemas.Job.model_validate(jobs.pause(services.store, job_id))
+    return _shown(services, jobs.pause(services.store, job_id))[0]
 
 
 @router.post(
@@ -129,7 +137,7 @@ def pause(job_id: str, services: ServicesDep) -> schemas.Job:
 )
 def resume(job_id: str, services: ServicesDep) -> schemas.Job:
     """A paused job queues again, and goes on where it was."""
-    return schemas.Job.model_validate(jobs.resume(services.store, job_id))
+    return _shown(services, jobs.resume(services.store, job_id))[0]
 
 
 @router.get(
@@ -146,6 +154,12 @@ async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> 
         return StreamingResponse(_follow(services, job_id), 200, UNBUFFERED, TEXT)
     lines = await asyncio.to_thread(lambda: [*log.whole(services.store, job_id)])
     return PlainTextResponse("".join(lines))
+
+
+def _shown(services: Services, *rows: Row) -> list[schemas.Job]:
+    sweeps = Sweeps(services.store).of_jobs([row.id for row in rows])
+    shown = (schemas.Job.model_validate(row) for row in rows)
+    return [job.model_copy(update={"sweep": sweeps.get(job.id)}) for job in shown]
 
 
 async def _follow(services: Services, job_id: str) -> AsyncIterator[str]:

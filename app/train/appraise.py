@@ -22,6 +22,7 @@ from app.card import Card
 from app.checkpoint import BadCheckpoint, ForeignWeights
 from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import MyNet
+from app.pruning import prune
 from app.registry import Registry
 from app.tables import now
 from app.train import data, evaluate
@@ -51,7 +52,7 @@ def _admit(candidate: Candidate) -> int:
     card = _card(candidate, weights, data.load(settings.data_dir))
     registry = Registry(settings.models_dir)
     version = registry.save(weights, card)
-    registry.prune(settings.keep_versions)
+    prune(settings, registry)
     return version
 
 

@@ -5,7 +5,6 @@ An earlier attempt may have done some of it and died: nothing is done twice. Thi
 know how the network was trained.
 """
 
-import logging
 from collections.abc import Sequence
 from importlib.metadata import version as version_of
 from typing import Any
@@ -14,15 +13,13 @@ import torch
 
 from app import checkpoint
 from app.card import Card, EpochRecord
-from app.errors import Conflict, NotFound
 from app.net import BadWeights, MyNet, check_weights
 from app.tables import now
-from app.train import evaluate, promote
+from app.train import evaluate
 from app.train.attempt import Attempt, Diverged
 from app.train.data import Dataset, Digits
-from app.train.promote import Rival, Verdict
-
-log = logging.getLogger(__name__)
+from app.train.gate import pass_gate
+from app.train.promote import Verdict
 
 
 def finish(
@@ -84,28 +81,9 @@ def _store(
 
 
 def _promote(attempt: Attempt, version: int, model: MyNet, dataset: Dataset) -> Verdict:
-    right = evaluate.right(model, dataset.test, attempt.device)
-    while True:
-        live = attempt.registry.current()
-        verdict = promote.judge(attempt.wanted.promote, right, _rival(attempt, version, dataset))
-        if not verdict.promoted:
-            return verdict
+    def begin(_live: int | None, _verdict: Verdict) -> None:
         attempt.begin_finish()
-        # Where another version went live meanwhile, it is that one that this one has to beat.
-        if attempt.registry.promote(version, over=live):
-            return verdict
 
-
-def _rival(attempt: Attempt, version: int, dataset: Dataset) -> Rival | None:
-    """Give what is live, or was before an earlier attempt promoted this version."""
-    for live in attempt.registry.history():
-        if live == version:
-            continue
-        try:
-            model = MyNet()
-            model.load_state_dict(attempt.registry.weights(live))
-        except (Conflict, NotFound) as error:
-            log.error("%s", error)
-            continue
-        return Rival(live, evaluate.right(model, dataset.test, torch.device("cpu")))
-    return None
+    right = evaluate.right(model, dataset.test, attempt.device)
+    rule = attempt.wanted.promote
+    return pass_gate(attempt.registry, version, right, rule, dataset.test, begin)

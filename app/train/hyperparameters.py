@@ -30,6 +30,12 @@ Whole = Annotated[int, BeforeValidator(_whole)]  # JSON knows no difference betw
 Seed = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_whole)]
 Device = Annotated[str, AfterValidator(device_name), Field(json_schema_extra=DEVICE)]
 PromoteRule = Literal["if_better", "always", "never"]
+Recipe = Literal["documented", "robust"]
+Epochs = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_whole)]
+BatchSize = Annotated[int, Field(ge=1, le=60_000), BeforeValidator(_whole)]
+LearningRate = Annotated[float, Field(gt=0, le=1e38)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+Note = Annotated[Text, Field(max_length=1000)]
 ROBUST: Final = {"epochs": 200, "batch_size": 200, "learning_rate": 0.1}
 
 
@@ -38,15 +44,15 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    recipe: Literal["documented", "robust"] = Field(
+    recipe: Recipe = Field(
         "documented", description="the tutorial's loop, or augmented, for real handwriting"
     )
-    epochs: Whole = Field(10, ge=1, le=1000, description=f"robust: {ROBUST['epochs']}")
-    batch_size: Whole = Field(100, ge=1, le=60_000, description=f"robust: {ROBUST['batch_size']}")
-    learning_rate: float = Field(
-        0.01, gt=0, le=1e38, description=f"a float32; robust: {ROBUST['learning_rate']}"
+    epochs: Epochs = Field(10, description=f"robust: {ROBUST['epochs']}")
+    batch_size: BatchSize = Field(100, description=f"robust: {ROBUST['batch_size']}")
+    learning_rate: LearningRate = Field(
+        0.01, description=f"a float32; robust: {ROBUST['learning_rate']}"
     )
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: Momentum = 0.9
     seed: Seed | None = Field(None, description="drawn where it is not given, and recorded")
     promote: PromoteRule = "if_better"
     device: Device | None = Field(
@@ -55,7 +61,7 @@ class Hyperparameters(BaseModel):
     include_feedback: bool = Field(
         False, description="train with the corrections of `/feedback` beside MNIST"
     )
-    note: Text | None = Field(None, max_length=1000, description="kept on the version's card")
+    note: Note | None = Field(None, description="kept on the version's card")
 
     @model_validator(mode="before")
     @classmethod

@@ -16,17 +16,15 @@ training process names its attempt, too, so that what an older attempt still wri
 """
 
 import secrets
-from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement
 
 from app.errors import Busy, Conflict, NotFound
 from app.store import LONGEST_WAIT, Store
-from app.tables import Event, Job, Trace, Trail, now
+from app.tables import Base, Event, Job, Trace, Trail, now
 from app.train.hyperparameters import Hyperparameters
 
 
@@ -68,6 +66,15 @@ def create(
     """Queue a job, or give the one that has this idempotency key. Raises Busy, Conflict."""
     if key is not None and (known := store.job_by_key(key)):
         return _same(known, wanted)
+    job, rows = queued(wanted, key, trail)
+    kept = store.add_job(job, *rows, most=most_queued)
+    if kept is None:
+        raise Busy(f"{most_queued} jobs are waiting already.", retry_after=RETRY_AFTER)
+    return _same(kept, wanted)
+
+
+def queued(wanted: Hyperparameters, key: str | None, trail: Trail) -> tuple[Job, list[Base]]:
+    """Give a new job, and its first rows."""
     seed = secrets.randbelow(2**32) if wanted.seed is None else wanted.seed
     job = Job(
         id=secrets.token_hex(8),
@@ -78,11 +85,7 @@ def create(
         idempotency_key=key,
     )
     first = Event(job_id=job.id, at=now(), kind="status", data={"status": Status.QUEUED})
-    traced = [Trace(job_id=job.id, trail=trail)] if trail else []
-    kept = store.add_job(job, first, *traced, most=most_queued)
-    if kept is None:
-        raise Busy(f"{most_queued} jobs are waiting already.", retry_after=RETRY_AFTER)
-    return _same(kept, wanted)
+    return job, [first, *([Trace(job_id=job.id, trail=trail)] if trail else [])]
 
 
 def get(store: Store, job_id: str) -> Job:
@@ -159,13 +162,12 @@ def release(store: Store, job: Job) -> bool:
 
 def bury(store: Store, job: Job, exit_code: int) -> None:
     """Queue a running job again since its process died, or fail it after too many deaths."""
-    deaths = job.deaths + 1
+    deaths, reason = job.deaths + 1, f"The training process died (exit code {exit_code})."
     if deaths < MOST_DEATHS:
-        reason = f"The training process died (exit code {exit_code})."
         _retry(store, job.id, job.attempt, deaths, {"deaths": deaths}, reason)
     else:
-        message = f"The training process died {deaths} times without getting any further"
-        fail(store, job.id, job.attempt, "process_died", f"{message} (exit code {exit_code}).")
+        message = f"{reason} It did so {deaths} times without getting any further."
+        fail(store, job.id, job.attempt, "process_died", message)
 
 
 def stumble(store: Store, job_id: str, attempt: int, code: str, message: str) -> None:
@@ -226,7 +228,7 @@ def _move(
     to: Status,
     values: dict[str, Any],
     *where: ColumnElement[bool],
-    told: Mapping[str, Any] = MappingProxyType({}),
+    told: dict[str, Any] | None = None,
 ) -> bool:
     sources = [status for status in Status if to in TRANSITIONS[status]]
     known: dict[str, Any] = {n: values[n] for n in ("attempt", "error") if n in values}
@@ -235,15 +237,13 @@ def _move(
         Job.status.in_(sources),
         *where,
         values={"status": to, **values},
-        told=[("status", {"status": to, **known, **told})],
+        told=[("status", {"status": to, **known, **(told or {})})],
         vital=True,
     )
 
 
 def _same(job: Job, wanted: Hyperparameters) -> Job:
-    asked = wanted.model_dump(mode="json")
-    if wanted.seed is None:
-        asked["seed"] = job.hyperparameters["seed"]
-    if asked != job.hyperparameters:
+    seed = job.hyperparameters["seed"] if wanted.seed is None else wanted.seed
+    if wanted.model_dump(mode="json") | {"seed": seed} != job.hyperparameters:
         raise Conflict("This Idempotency-Key was used before, for other hyperparameters.")
     return job

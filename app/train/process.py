@@ -52,14 +52,17 @@ def start(module: str, line: str, **environment: str) -> subprocess.Popen[str]:
     return process
 
 
-def end(process: subprocess.Popen[str]) -> int:
-    """End what `start` started, in order where it can, and give its exit code."""
-    _pipe(process).close()
-    try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    return process.wait()
+def end(*processes: subprocess.Popen[str]) -> list[int]:
+    """End what `start` started, in order where it can, all at once; give the exit codes."""
+    for process in processes:
+        _pipe(process).close()
+    until = time.monotonic() + PATIENCE
+    for process in processes:
+        try:
+            process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return [process.wait() for process in processes]
 
 
 def ends_in_order(stop: threading.Event) -> None:

@@ -17,6 +17,7 @@ import torch
 from app import logs, tracing
 from app.errors import NotReady
 from app.net import BadDevice
+from app.pruning import prune
 from app.registry import Registry
 from app.store import Store
 from app.tracing import Known, Tell, Tracing
@@ -109,7 +110,7 @@ def perform(attempt: Attempt, stop: threading.Event) -> None:
     model = training.run()
     held_out = training.setup.held_out
     attempt.succeed(finish(attempt, model, dataset, training.epochs, held_out))
-    attempt.registry.prune(attempt.settings.keep_versions)
+    prune(attempt.settings, attempt.registry)
 
 
 if __name__ == "__main__":

@@ -119,9 +119,12 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | No
     return position
 
 
-def sweep(folder: Path, is_needed: Callable[[str], bool]) -> None:
-    """Remove what was kept for jobs that need it no more, and what broken writes left."""
+def sweep(folder: Path, is_needed: Callable[[str], bool], *, writers: bool) -> None:
+    """Remove what was kept for jobs that need it no more; and where there are no `writers` at work,
+    what broken writes left.
+    """
     for path in chain.from_iterable(map(folder.glob, KEPT)):
         if not is_needed(path.stem):
             path.unlink(missing_ok=True)
-    durable.sweep(folder)
+    if not writers:
+        durable.sweep(folder)

@@ -1,15 +1,14 @@
 """Exactly one per database: takes jobs from the queue and watches over their processes.
 
-What enters: the queue. What leaves: one training process at a time, and the states of jobs whose
-process ended. This module does not know how a network is trained.
+What enters: the queue. What leaves: as many training processes at once as the settings say, and
+the states of jobs whose process ended. This module does not know how a network is trained.
 
-Whoever holds the lease supervises. The training process reads from a pipe that this process holds
+Whoever holds the lease supervises. A training process reads from a pipe that this process holds
 open, so that it ends when this process ends, however that happens; and whoever supervises next
-finds the job still running without a process, and queues it again.
+finds its job still running without a process, and queues it again.
 """
 
 import logging
-import os
 import subprocess
 import threading
 import time
@@ -17,27 +16,25 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from app import durable, logs
+from app import durable
 from app.errors import NotReady
 from app.settings import Settings
 from app.sqlite import Damaged, DiskFull
 from app.store import Store
-from app.tables import Job, now
+from app.tables import now
 from app.train import job as jobs
 from app.train import process, saved
 from app.train.assignment import Assignment
+from app.train.conclusions import Conclusions
 from app.train.job import Status
 from app.train.lease import Lease
+from app.train.running import Running, told_of
 from app.train.tracker import Tracker
 
 POLL: Final = 0.25
 RETRY: Final = 2.0
 NO_BACK_UP_FOR: Final = 30.0
-SWEEP_EVERY: Final = 3600.0
-UNWRITABLE: Final = (
-    "The training process could not write to the database or the state folder; "
-    "the service's log tells why."
-)
+TIDY_EVERY: Final = 3600.0
 log = logging.getLogger(__name__)
 
 
@@ -47,12 +44,11 @@ class Supervisor:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings, self.store = settings, store
         self.lease = Lease(settings.state_dir, store)
-        self.tracker = Tracker(settings)
+        self.tracker, self.conclusions = Tracker(settings), Conclusions(settings, store)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._stop = threading.Event()
-        self._process: subprocess.Popen[str] | None = None
-        self._job: Job | None = None
-        self._sweep_at = self._back_up_at = 0.0
+        self._running: list[Running] = []
+        self._tidy_at = self._back_up_at = 0.0
 
     def __enter__(self) -> "Supervisor":
         self._thread.start()
@@ -63,7 +59,7 @@ class Supervisor:
         self._thread.join()
 
     def stop(self) -> None:
-        """Start nothing any more, and queue the running job again. Does not wait."""
+        """Start nothing any more, and queue the running jobs again. Does not wait."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -81,8 +77,7 @@ class Supervisor:
             if isinstance(error, Damaged):
                 self._try_to_mend()
             if self.lease.may_have_lapsed():
-                self._end_process()
-                self.tracker.end()
+                self._end_processes()  # whoever supervises next finds their jobs
             self._stop.wait(RETRY)
 
     def _try_to_mend(self) -> None:
@@ -95,35 +90,30 @@ class Supervisor:
         if self.lease.hold():
             self._back_up()  # first, since the end of a process is waited for
             self._step()
-            self._sweep()
+            self._tidy()
             self.tracker.keep()
         else:
             self._let_go()
 
     def _step(self) -> None:
-        """Watch the process there is, or start the one that is due."""
-        if self._process is None:
+        """Watch the processes there are, and start the one that is due."""
+        self._take_leave()
+        if len(self._running) < self.settings.train_jobs:
             self._adopt_orphans()
             self._start_next()
-        elif self._process.poll() is not None or not self._runs():
-            self._take_leave()
+        self.conclusions.keep()
 
     def _let_go(self) -> None:
-        """Stop the process, and queue its job again."""
-        self._end_process()
-        self.tracker.end()
-        if self._job:
-            if jobs.release(self.store, self._job):
-                log.info("job %s: stopped, and queued again", self._job.id, extra=_of(self._job))
-            self._job = None
+        """Stop the processes, and queue their jobs again."""
+        for each in self._end_processes():
+            each.let_go()
 
-    def _sweep(self) -> None:
+    def _tidy(self) -> None:
         """Remove what nobody needs any more, and keep some room for bad days."""
-        if time.monotonic() >= self._sweep_at:
-            self._sweep_at = time.monotonic() + SWEEP_EVERY
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY_EVERY
             durable.sweep(self.settings.state_dir)
-            if self._process is None:
-                saved.sweep(self.settings.jobs_dir, self._is_unfinished)
+            self._tidy_saved()
             if self.store.reserve:
                 self.store.reserve.keep()
             self.store.forget_events(now() - timedelta(days=self.settings.keep_events_days))
@@ -139,64 +129,57 @@ class Supervisor:
 
     def _adopt_orphans(self) -> None:
         """Queue the jobs again whose supervisor died."""
+        ours = {each.job.id for each in self._running}
         for job in self.store.jobs(Status.RUNNING):
-            if jobs.release(self.store, job):
+            if job.id not in ours and jobs.release(self.store, job):
                 log.info(
-                    "job %s: found without a process, and queued again", job.id, extra=_of(job)
+                    "job %s: found without a process, and queued again", job.id, extra=told_of(job)
                 )
 
     def _start_next(self) -> None:
-        job = self.store.next_job(Status.QUEUED)
-        attempt = jobs.start(self.store, job) if job else None
-        if job is None or attempt is None:
+        due = self.store.next_job(Status.QUEUED)
+        attempt = jobs.start(self.store, due) if due else None
+        if due is None or attempt is None:
             return
-        self._job = jobs.get(self.store, job.id)
+        job = jobs.get(self.store, due.id)
+        assignment = Assignment(settings=self.settings, job_id=job.id, attempt=attempt)
+        begun = Running(self.store, job, None)
+        self._running.append(begun)
         try:
-            self._process = _launch(
-                Assignment(settings=self.settings, job_id=job.id, attempt=attempt)
+            begun.process = _launch(assignment)
+            pid = begun.process.pid
+            log.info(
+                "job %s: attempt %d runs as process %d", job.id, attempt, pid, extra=told_of(job)
             )
-            pid = self._process.pid
-            log.info("job %s: attempt %d runs as process %d", job.id, attempt, pid, extra=_of(job))
         except OSError:
-            log.exception("job %s: no process could be started", job.id, extra=_of(job))
-            self._take_leave()
-
-    def _runs(self) -> bool:
-        return bool(self._job and jobs.get(self.store, self._job.id).status == Status.RUNNING)
+            log.exception("job %s: no process could be started", job.id, extra=told_of(job))
 
     def _take_leave(self) -> None:
-        """End the process; a job that it left running has lost it, any other needs it no more."""
-        exit_code = self._end_process()
-        if self._job is None:
-            return
-        job = jobs.get(self.store, self._job.id)
-        if job.status == Status.RUNNING:
-            log.warning(
-                "job %s: its process died with exit code %d", job.id, exit_code, extra=_of(job)
-            )
-            if exit_code == os.EX_IOERR:
-                jobs.stumble(self.store, job.id, job.attempt, "storage_failed", UNWRITABLE)
-            else:
-                jobs.bury(self.store, job, exit_code)
-        self._job = None
-        saved.sweep(self.settings.jobs_dir, self._is_unfinished)
+        """End what is over, all of it at once, and see what becomes of the jobs."""
+        over = [each for each in self._running if each.is_over()]
+        process.end(*(each.process for each in over if each.process))
+        for each in over:
+            each.take_leave()
+            self._running.remove(each)
+        if over:
+            self._tidy_saved()
+
+    def _tidy_saved(self) -> None:
+        saved.sweep(self.settings.jobs_dir, self._is_unfinished, writers=bool(self._running))
 
     def _is_unfinished(self, job_id: str) -> bool:
         job = self.store.job(job_id)
         return job is not None and not Status(job.status).is_final
 
-    def _end_process(self) -> int:
-        """End the process if there is one, and give its exit code."""
-        if self._process is None:
-            return -1
-        exit_code = process.end(self._process)
-        self._process = None
-        return exit_code
+    def _end_processes(self) -> list[Running]:
+        """End every process, all at once, and give the attempts that ran."""
+        ended, self._running = self._running, []
+        processes = [each.process for each in ended]
+        process.end(*filter(None, [*processes, self.tracker.process, self.conclusions.process]))
+        self.tracker.end()
+        self.conclusions.end()
+        return ended
 
 
 def _launch(assignment: Assignment) -> subprocess.Popen[str]:
     return process.start("app.train.run", assignment.model_dump_json())
-
-
-def _of(job: Job) -> dict[str, logs.Known]:
-    return logs.known(job_id=job.id)

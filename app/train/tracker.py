@@ -40,23 +40,23 @@ class Tracker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | None = None
         self._start_at = 0.0
 
     def keep(self) -> None:
         """See to it that the process runs; one that died is started again after a while."""
-        if not is_wanted() or (self._process and self._process.poll() is None):
+        if not is_wanted() or (self.process and self.process.poll() is None):
             return
         if time.monotonic() >= self._start_at:
             self._start_at = time.monotonic() + RETRY
             self.end()
             line = self.settings.model_dump_json()
-            self._process = process.start("app.train.track", line, **DEFAULTS)
-            log.info("jobs are told to MLflow by process %d", self._process.pid)
+            self.process = process.start("app.train.track", line, **DEFAULTS)
+            log.info("jobs are told to MLflow by process %d", self.process.pid)
 
     def end(self) -> None:
         """End the process, where there is one."""
-        if self._process:
-            process.end(self._process)
-            self._process = None
+        if self.process:
+            process.end(self.process)
+            self.process = None
             self._start_at = 0.0

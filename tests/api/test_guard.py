@@ -56,6 +56,10 @@ RULES = {
     "POST /train/{job_id}/cancel": Scope.TRAIN,
     "POST /train/{job_id}/pause": Scope.TRAIN,
     "POST /train/{job_id}/resume": Scope.TRAIN,
+    "GET /sweeps": Scope.TRAIN,
+    "POST /sweeps": Scope.TRAIN,
+    "GET /sweeps/{sweep_id}": Scope.TRAIN,
+    "POST /sweeps/{sweep_id}/cancel": Scope.TRAIN,
     "GET /models": Scope.TRAIN,
     "GET /models/{version}": Scope.TRAIN,
     "GET /models/{version}/errors": Scope.TRAIN,
@@ -111,6 +115,7 @@ def ask(settings):
         def ask(route, key, **request):
             method, path = route.split(" ")
             path = path.replace("{version}", "1").replace("{job_id}", "x")
+            path = path.replace("{sweep_id}", "x")
             path = path.replace("{correction_id}", "x")
             request = {**BROKEN, **request} if method in ("POST", "PUT") else request
             sent = {"Authorization": f"Bearer {key}"} if key else {}

@@ -21,6 +21,9 @@ from mynet_client.answers import (
     Progress,
     Ready,
     Result,
+    Sweep,
+    SweepJob,
+    Sweeps,
 )
 from mynet_client.asynchronous import AsyncClient
 from mynet_client.client import Client
@@ -48,5 +51,8 @@ __all__ = [
     "Ready",
     "Refusal",
     "Result",
+    "Sweep",
+    "SweepJob",
+    "Sweeps",
     "Unreachable",
 ]

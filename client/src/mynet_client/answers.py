@@ -116,6 +116,7 @@ class Job(Answer):
     epochs: list[Epoch] = []
     result: Result | None = None
     error: JobError | None = None
+    sweep: str | None = None
 
     @property
     def is_final(self) -> bool:
@@ -126,6 +127,43 @@ class Jobs(Answer):
     """A page of jobs, newest first."""
 
     data: list[Job]
+    has_more: bool
+
+
+class SweepJob(Answer):
+    """A job of a sweep, in short; `hyperparameters` are those that differ between the jobs."""
+
+    id: str
+    hyperparameters: dict[str, Any]
+    status: str
+    fraction: float
+    test_accuracy: float | None = None
+    version: int | None = None
+
+
+class Sweep(Answer):
+    """A group of jobs: queued, running, succeeded, failed or cancelled; `best` is so far."""
+
+    id: str
+    name: str | None = None
+    status: str
+    created_at: datetime
+    finished_at: datetime | None = None
+    hyperparameters: dict[str, Any]
+    jobs: list[SweepJob]
+    best: SweepJob | None = None
+    result: Result | None = None
+    error: JobError | None = None
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+
+class Sweeps(Answer):
+    """A page of sweeps, newest first."""
+
+    data: list[Sweep]
     has_more: bool
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 from tenacity import AsyncRetrying
 
-from mynet_client import calls
+from mynet_client import calls, sweep_calls
 from mynet_client.answers import Event, Job
 from mynet_client.calls import Call
 from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
@@ -51,6 +51,10 @@ class AsyncClient:
     pause = async_method(calls.pause)
     resume = async_method(calls.resume)
     log = async_method(calls.log)
+    start_sweep = async_method(sweep_calls.start_sweep)
+    sweep = async_method(sweep_calls.sweep)
+    sweeps = async_method(sweep_calls.sweeps)
+    cancel_sweep = async_method(sweep_calls.cancel_sweep)
     feedback = async_method(calls.feedback)
     corrections = async_method(calls.corrections)
     corrected_image = async_method(calls.corrected_image)

@@ -90,14 +90,16 @@ def predict(image: File, *, version: int | None = None, explain: bool = False) -
     """
     params = {"version": version, "explain": True if explain else None}
     body = {"content": _bytes(image)}
-    return Call("POST", "/predict", _as(Prediction), params, BINARY, body, repeatable=True)
+    return Call("POST", "/predict", answer_of(Prediction), params, BINARY, body, repeatable=True)
 
 
 def predict_batch(images: Iterable[File], *, version: int | None = None) -> Call[Predictions]:
     """Read many digits with one version; each element is a Prediction or a Problem."""
     body = {"files": [("files", (str(at), _bytes(each))) for at, each in enumerate(images)]}
     params = {"version": version}
-    return Call("POST", "/predict/batch", _as(Predictions), params, body=body, repeatable=True)
+    return Call(
+        "POST", "/predict/batch", answer_of(Predictions), params, body=body, repeatable=True
+    )
 
 
 def train(
@@ -110,12 +112,12 @@ def train(
     given = {name: value for name, value in hyperparameters.items() if value is not None}
     headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
     body = {"json": given}
-    return Call("POST", "/train", _as(Job), headers=headers, body=body, repeatable=True)
+    return Call("POST", "/train", answer_of(Job), headers=headers, body=body, repeatable=True)
 
 
 def job(job: Job | str) -> Call[Job]:
     """Tell how a job is doing."""
-    return Call("GET", _path(job), _as(Job))
+    return Call("GET", _path(job), answer_of(Job))
 
 
 def jobs(
@@ -123,22 +125,22 @@ def jobs(
 ) -> Call[Jobs]:
     """List jobs, newest first; `after` is the last one of the page before."""
     params = {"status": status, "after": _id(after) if after else None, "limit": limit}
-    return Call("GET", "/train", _as(Jobs), params)
+    return Call("GET", "/train", answer_of(Jobs), params)
 
 
 def cancel(job: Job | str) -> Call[Job]:
     """End a job without a version."""
-    return Call("POST", _path(job, "/cancel"), _as(Job))
+    return Call("POST", _path(job, "/cancel"), answer_of(Job))
 
 
 def pause(job: Job | str) -> Call[Job]:
     """Stop a running job with its state saved."""
-    return Call("POST", _path(job, "/pause"), _as(Job))
+    return Call("POST", _path(job, "/pause"), answer_of(Job))
 
 
 def resume(job: Job | str) -> Call[Job]:
     """Queue a paused job again; it goes on where it was."""
-    return Call("POST", _path(job, "/resume"), _as(Job))
+    return Call("POST", _path(job, "/resume"), answer_of(Job))
 
 
 def log(job: Job | str) -> Call[list[str]]:
@@ -156,13 +158,13 @@ def feedback(
     data = {"label": str(label), "prediction_id": prediction_id or ""}
     body = {"files": {"file": ("image", _bytes(image))}, "data": data}
     params = {"replace": True if replace else None}
-    return Call("POST", "/feedback", _as(Correction), params, body=body, repeatable=True)
+    return Call("POST", "/feedback", answer_of(Correction), params, body=body, repeatable=True)
 
 
 def corrections(*, after: Correction | str | None = None, limit: int = 100) -> Call[Corrections]:
     """List corrections, newest first; `after` is the last one of the page before."""
     last = after.id if isinstance(after, Correction) else after
-    return Call("GET", "/feedback", _as(Corrections), {"after": last, "limit": limit})
+    return Call("GET", "/feedback", answer_of(Corrections), {"after": last, "limit": limit})
 
 
 def corrected_image(correction: Correction | str) -> Call[bytes]:
@@ -178,22 +180,22 @@ def delete_correction(correction: Correction | str) -> Call[None]:
 
 def models() -> Call[Models]:
     """List versions, oldest first, and say which one is live."""
-    return Call("GET", "/models", _as(Models))
+    return Call("GET", "/models", answer_of(Models))
 
 
 def model(version: int) -> Call[Card]:
     """Give a version's card."""
-    return Call("GET", f"/models/{version}", _as(Card))
+    return Call("GET", f"/models/{version}", answer_of(Card))
 
 
 def promote(version: int) -> Call[Card]:
     """Go live with a version."""
-    return Call("PUT", "/models/current", _as(Card), body={"json": {"version": version}})
+    return Call("PUT", "/models/current", answer_of(Card), body={"json": {"version": version}})
 
 
 def rollback() -> Call[Card]:
     """Go back to the version before; each call goes one step further."""
-    return Call("POST", "/models/rollback", _as(Card))
+    return Call("POST", "/models/rollback", answer_of(Card))
 
 
 def delete(version: int) -> Call[None]:
@@ -207,7 +209,7 @@ def upload(weights: File, *, note: str | None = None) -> Call[Card]:
     Raises OSError where `weights` is a path that cannot be read.
     """
     body = {"content": _bytes(weights)}
-    return Call("POST", "/models", _as(Card), {"note": note}, BINARY, body)
+    return Call("POST", "/models", answer_of(Card), {"note": note}, BINARY, body)
 
 
 def weights(version: int, *, format: Format = "safetensors") -> Call[bytes]:
@@ -218,7 +220,7 @@ def weights(version: int, *, format: Format = "safetensors") -> Call[bytes]:
 
 def ready() -> Call[Ready]:
     """Say that the service can be asked; where it still cannot after some attempts, Refusal."""
-    return Call("GET", "/health/ready", _as(Ready))
+    return Call("GET", "/health/ready", answer_of(Ready))
 
 
 def events(job: Job | str, after: int) -> Call[Response]:
@@ -227,7 +229,7 @@ def events(job: Job | str, after: int) -> Call[Response]:
     return Call("GET", _path(job, "/events"), lambda response: response, headers=headers)
 
 
-def _as(answer: type[AnswerT]) -> Callable[[Response], AnswerT]:
+def answer_of(answer: type[AnswerT]) -> Callable[[Response], AnswerT]:
     return lambda response: answer.model_validate_json(response.content)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 from tenacity import Retrying
 
-from mynet_client import calls
+from mynet_client import calls, sweep_calls
 from mynet_client.answers import Event, Job
 from mynet_client.calls import Call
 from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
@@ -51,6 +51,10 @@ class Client:
     pause = method(calls.pause)
     resume = method(calls.resume)
     log = method(calls.log)
+    start_sweep = method(sweep_calls.start_sweep)
+    sweep = method(sweep_calls.sweep)
+    sweeps = method(sweep_calls.sweeps)
+    cancel_sweep = method(sweep_calls.cancel_sweep)
     feedback = method(calls.feedback)
     corrections = method(calls.corrections)
     corrected_image = method(calls.corrected_image)

@@ -1,0 +1,148 @@
+"""`/sweeps`: groups of jobs that differ in their hyperparameters.
+
+What enters: hyperparameters, each one value or a list, and sweeps' ids. What leaves: sweeps. This
+module does not know how the best of a sweep is found and goes live.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.api import body, sweep_schemas
+from app.api.refusals import GUARD, Responses, bad, documented, headers
+from app.api.services import IdempotencyKey, MayTrain, ServicesDep, note
+from app.errors import BodyTooLarge, Busy, Conflict, MalformedRequest, NotFound, NotReady
+from app.sweeps import Sweeps
+from app.tables import Job as JobRow
+from app.tables import Sweep as SweepRow
+from app.train import sweep
+from app.train.grid import Grid
+from app.train.job import Status
+
+router = APIRouter(
+    prefix="/sweeps",
+    tags=["train"],
+    responses=documented(*GUARD, NotReady),
+    dependencies=[MayTrain],
+)
+
+MOST: Final = 100
+ID: Final = {"sweep_id": "$response.body#/id"}
+QUEUED: Final[Responses] = {
+    202: {
+        "headers": headers("Location"),
+        "links": {
+            name: {"operationId": name, "parameters": ID} for name in ("get_sweep", "cancel_sweep")
+        },
+    }
+}
+NO_LIMIT: Final = bad("limit", f"Input should be less than or equal to {MOST}")
+WANTED: Final = body.documented(Grid, required=False)
+Limit = Annotated[int, Query(ge=1, le=MOST, description="most to give at once")]
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Queue a sweep",
+    operation_id="create_sweep",
+    openapi_extra=WANTED,
+    responses=QUEUED
+    | documented(
+        *(MalformedRequest, Conflict, BodyTooLarge, Busy),
+        bad("seed", "has a value twice: each makes jobs of its own"),
+    ),
+)
+async def create(
+    request: Request,
+    response: Response,
+    services: ServicesDep,
+    idempotency_key: IdempotencyKey = None,
+) -> sweep_schemas.Sweep:
+    """Each hyperparameter is one value or a list; each combination makes a job, at most 64 of them.
+    In the queue a sweep counts as one. `promote` is for the best of the jobs.
+    """
+    wanted = await body.read_json(request, Grid)
+    sweeps = Sweeps(services.store)
+    created = await asyncio.to_thread(
+        sweep.create,
+        sweeps,
+        wanted,
+        most_queued=services.settings.train_queue,
+        key=idempotency_key or None,
+        trail=services.tracing.trail() if services.tracing else None,
+    )
+    note(request, services, sweep_id=created.id)
+    response.headers["Location"] = f"/sweeps/{created.id}"
+    return await asyncio.to_thread(_shown, sweeps, created)
+
+
+@router.get("", summary="List sweeps, newest first", responses=documented(NotFound, NO_LIMIT))
+def list_sweeps(
+    services: ServicesDep,
+    after: Annotated[str | None, Query(description="id of the last sweep seen")] = None,
+    limit: Limit = 20,
+) -> sweep_schemas.Sweeps:
+    """`after` is the id of the last sweep on the page before."""
+    sweeps = Sweeps(services.store)
+    before = sweep.get(sweeps, after).number if after else None
+    found = sweeps.all(before, limit + 1)
+    data = [_shown(sweeps, each) for each in found[:limit]]
+    return sweep_schemas.Sweeps(data=data, has_more=len(found) > limit)
+
+
+@router.get("/{sweep_id}", summary="Tell how a sweep is doing", responses=documented(NotFound))
+def get_sweep(sweep_id: str, services: ServicesDep) -> sweep_schemas.Sweep:
+    """`best` is the best job so far; `result` says what became of it when all had ended."""
+    sweeps = Sweeps(services.store)
+    return _shown(sweeps, sweep.get(sweeps, sweep_id))
+
+
+@router.post(
+    "/{sweep_id}/cancel",
+    status_code=202,
+    summary="Cancel a sweep",
+    operation_id="cancel_sweep",
+    responses=documented(NotFound, Conflict),
+)
+def cancel(sweep_id: str, services: ServicesDep) -> sweep_schemas.Sweep:
+    """Jobs that have not ended are cancelled; versions that were made stay, and none goes live."""
+    sweeps = Sweeps(services.store)
+    return _shown(sweeps, sweep.cancel(sweeps, sweep_id))
+
+
+def _shown(sweeps: Sweeps, row: SweepRow) -> sweep_schemas.Sweep:
+    wanted, members = sweep.wanted_of(row), sweeps.jobs(row.id)
+    jobs = {job.id: _job(job, wanted.varied) for job in members}
+    ranked = [row.best] if row.best else [job.id for job in sweep.ranked(sweeps, members)]
+    return sweep_schemas.Sweep(
+        id=row.id,
+        name=wanted.name,
+        status=_status(row, members),
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+        hyperparameters=row.wanted,
+        jobs=[*jobs.values()],
+        best=jobs[ranked[0]] if ranked else None,
+        result=row.result if row.status == sweep.Status.SUCCEEDED else None,
+        error=row.error,
+    )
+
+
+def _status(row: SweepRow, members: Sequence[JobRow]) -> Any:
+    waits = all(job.status == Status.QUEUED and job.progress is None for job in members)
+    return "queued" if waits and row.status == sweep.Status.RUNNING else row.status
+
+
+def _job(job: JobRow, varied: Sequence[str]) -> sweep_schemas.SweepJob:
+    result: dict[str, Any] = job.result or {}
+    return sweep_schemas.SweepJob(
+        id=job.id,
+        hyperparameters={name: job.hyperparameters[name] for name in varied},
+        status=Status(job.status),
+        fraction=(job.progress or {}).get("fraction", 0.0),
+        test_accuracy=result.get("test_accuracy"),
+        version=result.get("version"),
+    )

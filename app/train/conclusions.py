@@ -1,0 +1,91 @@
+"""The ends of sweeps, as the supervisor sees to them.
+
+What enters: sweeps whose jobs have ended. What leaves: one process at a time that lets the best of
+a sweep pass the gate, or not. This module does not know how it does that.
+"""
+
+import logging
+import subprocess
+import time
+from typing import Final
+
+from pydantic import BaseModel
+
+from app.settings import Settings
+from app.store import LONGEST_WAIT, Store
+from app.sweeps import Sweeps
+from app.tables import Sweep
+from app.train import process, sweep
+
+POLL: Final = 0.5
+log = logging.getLogger(__name__)
+
+
+class Conclusion(BaseModel):
+    """Which sweep to bring to its end, under which settings."""
+
+    settings: Settings
+    sweep_id: str
+
+
+class Conclusions:
+    """What ends sweeps; used by one thread."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings, self.sweeps = settings, Sweeps(store)
+        self.process: subprocess.Popen[str] | None = None
+        self._sweep_id = ""
+        self._look_at = 0.0
+        self._not_before: dict[str, float] = {}
+
+    def keep(self) -> None:
+        """See to it that sweeps end whose jobs have ended."""
+        if self.process and self.process.poll() is not None:
+            self._take_leave(self.process.returncode)
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + POLL
+            for each in self.sweeps.unfinished():
+                self._see_to(each)
+
+    def end(self) -> None:
+        """End the process, where there is one: another goes on with what it did."""
+        if self.process:
+            process.end(self.process)
+            self.process = None
+
+    def _see_to(self, each: Sweep) -> None:
+        if each.status == sweep.Status.CANCELLED:
+            sweep.finish_cancelling(self.sweeps, each)
+        elif not self.sweeps.has_ended(each.id):
+            return
+        elif not any(job.result for job in self.sweeps.jobs(each.id)):
+            sweep.end_without_best(self.sweeps, each)
+        elif self.process is None and time.monotonic() >= self._not_before.get(each.id, 0.0):
+            self._start(each.id)
+
+    def _start(self, sweep_id: str) -> None:
+        self._sweep_id = sweep_id
+        try:
+            self.process = _launch(Conclusion(settings=self.settings, sweep_id=sweep_id))
+            log.info("sweep %s: process %d looks at its best", sweep_id, self.process.pid)
+        except OSError:
+            log.exception("sweep %s: no process could be started", sweep_id)
+            self._bury(-1)
+
+    def _take_leave(self, exit_code: int) -> None:
+        """A sweep that the process left running has lost it: another process is started later."""
+        left = self.sweeps.sweep(self._sweep_id)
+        if left and left.status == sweep.Status.RUNNING:
+            self._bury(exit_code)
+        self.process = None
+
+    def _bury(self, exit_code: int) -> None:
+        sweep_id = self._sweep_id
+        log.warning("sweep %s: its process died with exit code %d", sweep_id, exit_code)
+        reason = f"The process that ends it died (exit code {exit_code}); the log may tell why."
+        deaths = sweep.bury(self.sweeps, sweep_id, reason)
+        self._not_before[sweep_id] = time.monotonic() + min(LONGEST_WAIT, 0.5 * 2**deaths)
+
+
+def _launch(conclusion: Conclusion) -> subprocess.Popen[str]:
+    return process.start("app.train.conclude", conclusion.model_dump_json())

@@ -1,0 +1,57 @@
+"""A version before the gate: compared with what is live, and live instead where it should be.
+
+What enters: a version, and the rule that was asked for. What leaves: the verdict, and the version
+live where that says so. An earlier process may have done this and died: then it is not done twice.
+This module does not know why a version is here.
+"""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from app.errors import Conflict, NotFound
+from app.net import MyNet
+from app.registry import Registry
+from app.train import evaluate, promote
+from app.train.data import Digits
+from app.train.hyperparameters import PromoteRule
+from app.train.promote import Rival, Verdict
+
+log = logging.getLogger(__name__)
+# Told what is live, and the verdict, before the version takes its place; may raise.
+Begin = Callable[[int | None, Verdict], None]
+
+
+def pass_gate(
+    registry: Registry, version: int, right: Tensor, rule: PromoteRule, test: Digits, begin: Begin
+) -> Verdict:
+    """Judge a version by the rule, and go live with it where it passes.
+
+    `right` says which of the test images it reads right, (N,) bool.
+    """
+    while True:
+        live = registry.current()
+        verdict = promote.judge(rule, right, _rival(registry, version, test))
+        if not verdict.promoted:
+            return verdict
+        begin(live, verdict)
+        # Where another version went live meanwhile, it is that one that this one has to beat.
+        if registry.promote(version, over=live):
+            return verdict
+
+
+def _rival(registry: Registry, version: int, test: Digits) -> Rival | None:
+    """Give what is live, or was before an earlier attempt promoted this version."""
+    for live in registry.history():
+        if live == version:
+            continue
+        try:
+            model = MyNet()
+            model.load_state_dict(registry.weights(live))
+        except (Conflict, NotFound) as error:
+            log.error("%s", error)
+            continue
+        return Rival(live, evaluate.right(model, test, torch.device("cpu")))
+    return None

@@ -1,0 +1,55 @@
+"""The calls about sweeps, as plain data.
+
+What enters: arguments. What leaves: a `Call`. This module does not know how calls travel; the
+docstrings are those of the clients' methods.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+from mynet_client.answers import Sweep, Sweeps
+from mynet_client.calls import Call, answer_of
+
+
+def start_sweep(
+    hyperparameters: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    promote: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Sweep]:
+    """Queue a job for each combination of the hyperparameters, each one value or a list of values.
+
+    The key is drawn where none is given, so that a call sent twice makes one sweep.
+    """
+    said = {"name": name, "promote": promote}
+    given = {key: value for key, value in said.items() if value is not None}
+    headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
+    body = {"json": {**hyperparameters, **given}}
+    return Call("POST", "/sweeps", answer_of(Sweep), headers=headers, body=body, repeatable=True)
+
+
+def sweep(sweep: Sweep | str) -> Call[Sweep]:
+    """Tell how a sweep is doing."""
+    return Call("GET", _path(sweep), answer_of(Sweep))
+
+
+def sweeps(*, after: Sweep | str | None = None, limit: int = 20) -> Call[Sweeps]:
+    """List sweeps, newest first; `after` is the last one of the page before."""
+    params = {"after": _id(after) if after else None, "limit": limit}
+    return Call("GET", "/sweeps", answer_of(Sweeps), params)
+
+
+def cancel_sweep(sweep: Sweep | str) -> Call[Sweep]:
+    """Cancel what of a sweep has not ended; nothing of it goes live."""
+    return Call("POST", _path(sweep, "/cancel"), answer_of(Sweep))
+
+
+def _id(sweep: Sweep | str) -> str:
+    return sweep.id if isinstance(sweep, Sweep) else sweep
+
+
+def _path(sweep: Sweep | str, action: str = "") -> str:
+    return f"/sweeps/{quote(_id(sweep), safe='')}{action}"

@@ -1,0 +1,38 @@
+"""Two jobs that train at once, in real processes: as if each were alone."""
+
+import json
+import os
+import signal
+
+from bench.witness import Witness
+from tests.service.running import serving
+
+WANTED = {"epochs": 2, "batch_size": 300, "promote": "never"}
+
+
+def test_two_at_once_end_as_if_alone_and_also_where_they_are_killed(tmp_path):
+    state = tmp_path / "var"
+    witness = Witness(state)
+    wanted = [json.dumps({**WANTED, "seed": seed}).encode() for seed in (1, 2)]
+    settings = {"train_jobs": 2, "train_threads": 1}
+    with serving(state, train_threads=1) as service:
+        alone = [witness.outcome(service, service.post("/train", each)["id"]) for each in wanted]
+        service.end()
+    with serving(state, **settings) as service:
+        jobs = [service.post("/train", each)["id"] for each in wanted]
+        for job in jobs:
+            service.job_until(job, lambda body: body["epochs"])
+        assert len(service.get("/train?status=running")["data"]) == 2
+        os.kill(service.trainings[0], signal.SIGKILL)
+        service.end(signal.SIGKILL)
+        assert service.training_is_gone()
+    with serving(state, **settings) as service:
+        assert [witness.outcome(service, job) for job in jobs] == alone
+        assert {service.get(f"/train/{job}")["attempt"] for job in jobs} <= {2, 3}
+        more = [service.post("/train", each)["id"] for each in wanted]
+        for job in more:
+            service.job_until(job, lambda body: body["progress"])
+        assert service.end() in (0, -signal.SIGTERM)
+        assert service.training_is_gone()
+    assert alone[0].weights != alone[1].weights
+    assert witness.taken_back == 0

@@ -1,0 +1,46 @@
+"""A sweep in a service of its own: it ends, and goes on wherever the service was killed."""
+
+import json
+import signal
+
+import pytest
+
+from tests.service.running import comes_true, serving
+
+WANTED = {
+    "name": "how fast?",
+    "learning_rate": [0.001, 0.05],
+    "seed": [1, 2],
+    "batch_size": 1000,
+    "epochs": 1,
+    "promote": "always",
+}
+FINAL = ("succeeded", "failed", "cancelled")
+
+
+def ended(service, sweep):
+    assert comes_true(lambda: service.get(f"/sweeps/{sweep}")["status"] in FINAL, 240)
+    return service.get(f"/sweeps/{sweep}")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_sweep_ends_also_where_the_service_is_killed(tmp_path, jobs):
+    state, settings = tmp_path / "var", {"train_jobs": jobs, "train_threads": 1}
+    with serving(state, **settings) as service:
+        sweep = service.post("/sweeps", json.dumps(WANTED).encode())["id"]
+        assert comes_true(lambda: service.get(f"/sweeps/{sweep}")["best"], 120)
+        service.end(signal.SIGKILL)
+    with serving(state, **settings) as service:
+        assert comes_true(lambda: "looks at its best" in service.log.read_text(), 240)
+        service.end(signal.SIGKILL)
+    with serving(state, **settings) as service:
+        body = ended(service, sweep)
+        assert body["status"] == "succeeded", body
+        assert [job["status"] for job in body["jobs"]] == ["succeeded"] * 4
+        best = max(body["jobs"], key=lambda job: job["test_accuracy"])
+        assert (body["best"], body["result"]["version"]) == (best, best["version"])
+        assert body["result"]["promoted"] is True
+        assert service.get("/models")["current"] == best["version"]
+        history = (state / "models" / "CURRENT").read_text().split()
+        assert history.count(str(best["version"])) == 1, "it went live once"
+        service.end()

@@ -1,0 +1,162 @@
+"""The end of a sweep, where its process died at any line; and which versions stay."""
+
+import pytest
+
+from app import checkpoint
+from app.errors import Conflict
+from app.net import MyNet
+from app.pruning import prune
+from app.registry import Registry
+from app.sweeps import Sweeps
+from app.train import job as jobs
+from app.train import sweep
+from app.train.conclude import conclude
+from app.train.conclusions import Conclusion
+from app.train.grid import Grid
+from app.train.supervisor import Supervisor
+from tests.train.test_supervisor import until
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing that follows is done."""
+
+
+@pytest.fixture
+def sweeps(store):
+    return Sweeps(store)
+
+
+def create(sweeps, **wanted):
+    grid = Grid(**{"seed": [1, 2], "promote": "always", **wanted})
+    return sweep.create(sweeps, grid, most_queued=9, key=None)
+
+
+@pytest.fixture
+def ended(sweeps, registry):
+    """A sweep whose jobs ended with these accuracies and losses, each with a version."""
+
+    def ended(*scores, **wanted):
+        row = create(sweeps, seed=[*range(len(scores))], **wanted)
+        for job, (accuracy, loss) in zip(sweeps.jobs(row.id), scores, strict=True):
+            attempt = jobs.start(sweeps.store, sweeps.store.job(job.id))
+            weights = MyNet().state_dict()
+            known = {"job": job.id, "weights_digest": checkpoint.digest(weights)}
+            version = registry.save(weights, registry.card(1).model_copy(update=known))
+            epochs = [{"epoch": 0, "test_loss": loss}]
+            jobs.record(sweeps.store, job.id, attempt, "epoch", {}, epochs=epochs)
+            result = {"version": version, "test_accuracy": accuracy, "promoted": False}
+            jobs.succeed(sweeps.store, job.id, attempt, {**result, "reason": "never"})
+        return row
+
+    return ended
+
+
+@pytest.fixture
+def end(settings, sweeps, registry, few):  # noqa: ARG001
+    def end(row):
+        conclude(Conclusion(settings=settings, sweep_id=row.id), sweeps, registry)
+        return sweep.get(sweeps, row.id)
+
+    return end
+
+
+def test_the_best_goes_live_by_accuracy_then_loss_then_age(ended, end, registry):
+    done = end(ended((0.5, 0.1), (0.9, 0.4), (0.9, 0.3), (0.9, 0.3)))
+    assert (done.status, done.result["version"], done.result["promoted"]) == ("succeeded", 4, True)
+    assert registry.history() == [4, 1]
+
+
+def test_never_is_kept(ended, end, registry):
+    done = end(ended((0.9, 0.1), promote="never"))
+    assert (done.status, done.result["promoted"], registry.current()) == ("succeeded", False, 1)
+
+
+@pytest.mark.parametrize("at", ["begin_finish", "promote before", "promote after", "succeed"])
+def test_wherever_it_is_killed_the_best_goes_live_once(ended, end, registry, monkeypatch, at):
+    row = ended((0.9, 0.1), (0.8, 0.1))
+    real = Registry.promote
+
+    def killed(self=None, *args, **kwargs):
+        if at == "promote after":
+            real(self, *args, **kwargs)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        if at.startswith("promote"):
+            patch.setattr(Registry, "promote", killed)
+        else:
+            patch.setattr(sweep, at, killed)
+        end(row)
+    done = end(row)
+    assert (done.status, done.result["version"], done.result["promoted"]) == ("succeeded", 2, True)
+    assert registry.history() == [2, 1]
+    assert end(row).finished_at == done.finished_at, "what has ended has ended"
+
+
+def test_a_newer_promotion_holds_after_a_kill(ended, end, registry, monkeypatch):
+    row = ended((0.9, 0.1), (0.8, 0.1))
+
+    def killed(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(sweep, "succeed", killed)
+        end(row)
+    registry.promote(3)
+    assert end(row).result["promoted"] is True
+    assert registry.history() == [3, 2, 1], "it was live, and is not put over the newer one"
+
+
+def test_a_best_that_was_deleted_gives_way_to_the_next(ended, end, registry):
+    row = ended((0.9, 0.1), (0.8, 0.1))
+    registry.delete(2)
+    assert end(row).result["version"] == 3
+    other = ended((0.9, 0.1))
+    registry.delete(4)
+    assert end(other).error["code"] == "no_version"
+
+
+def test_while_it_goes_live_it_is_not_cancelled(ended, sweeps):
+    row = ended((0.9, 0.1))
+    sweep.begin_finish(sweeps, row.id, 1, {})
+    with pytest.raises(Conflict, match="going live"):
+        sweep.cancel(sweeps, row.id)
+
+
+def test_what_is_cancelled_never_goes_live(ended, end, sweeps, registry):
+    row = ended((0.9, 0.1))
+    sweep.cancel(sweeps, row.id)
+    assert end(row).status == "cancelled"
+    with pytest.raises(sweep.Superseded):
+        sweep.begin_finish(sweeps, row.id, 1, {})
+    assert registry.current() == 1
+
+
+def test_too_many_deaths_fail_it(ended, sweeps):
+    row = ended((0.9, 0.1))
+    for _ in range(sweep.MOST_DEATHS):
+        assert sweep.get(sweeps, row.id).status == "running"
+        sweep.bury(sweeps, row.id, "It died.")
+    assert sweep.get(sweeps, row.id).error["code"] == "process_died"
+
+
+def test_versions_stay_until_the_end_and_the_best_beyond_it(ended, end, registry, settings):
+    few = settings.model_copy(update={"keep_versions": 1})
+    row = ended((0.9, 0.1), (0.8, 0.1), (0.7, 0.1), promote="never")
+    prune(few, registry)
+    assert registry.versions() == [1, 2, 3, 4]
+    end(row)
+    prune(few, registry)
+    assert registry.versions() == [1, 2, 4]
+
+
+def test_the_supervisor_ends_what_is_left(settings, sweeps, registry, monkeypatch):  # noqa: ARG001
+    monkeypatch.setattr(Supervisor, "_start_next", lambda _: None)
+    cancelled, half = create(sweeps), create(sweeps)
+    for job in sweeps.jobs(cancelled.id):
+        jobs.cancel(sweeps.store, job.id)
+    sweeps.change(half.id, values={"status": "cancelled"})  # and then its request was killed
+    with Supervisor(settings, sweeps.store):
+        until(lambda: all(sweep.get(sweeps, each.id).finished_at for each in (cancelled, half)))
+    assert sweep.get(sweeps, cancelled.id).status == "cancelled"
+    assert {job.status for job in sweeps.jobs(half.id)} == {"cancelled"}
