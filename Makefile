@@ -21,10 +21,10 @@ serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 
 test: $(VENV)/dev.stamp  ## set up, then run the tests (some five minutes)
 	$(VENV)/bin/python -m pytest --ignore tests/service --ignore tests/conformance \
-		--ignore tests/browser --ignore tests/manifests
+		--ignore tests/browser --ignore tests/manifests --ignore tests/buckets
 
 test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
-	$(VENV)/bin/python -m pytest tests/service tests/train/test_track.py
+	$(VENV)/bin/python -m pytest tests/service tests/buckets tests/train/test_track.py
 
 test-conformance: $(VENV)/serve.stamp $(CONFORMANCE)/stamp  ## let real clients of the protocols ask a service
 	SERVICE=$(CURDIR)/$(VENV)/bin/mynet $(CONFORMANCE)/bin/python -m pytest \
@@ -86,7 +86,7 @@ $(VENV)/dev.stamp: $(VENV)/serve.stamp
 	@touch $@
 
 $(VENV)/mlflow.stamp: $(VENV)/dev.stamp
-	$(PIP) install --quiet --editable '.[dev,mlflow]'
+	$(PIP) install --quiet --editable '.[dev,mlflow,buckets]'
 	@touch $@
 
 $(VENV)/browser.stamp: $(VENV)/dev.stamp

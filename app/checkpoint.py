@@ -43,16 +43,22 @@ class ForeignWeights(BadCheckpoint):
 
 
 def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
-    """Write weights and card as one file, atomically. Raises ForeignWeights, and writes nothing.
+    """Write weights and card as one file, atomically. Raises ForeignWeights, and writes nothing."""
+    # Through memory, so that a full disk is an OSError and not one of the library's own.
+    content = packed(path, weights, card)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def packed(path: Path, weights: Mapping[str, Tensor], card: Card) -> bytes:
+    """Give what a file with weights and card holds. Raises ForeignWeights, which names `path`.
 
     The card is told the weights' digest: what has another one is taken for damaged.
     """
     sound = _checked(weights, path)
     card = card.model_copy(update={"weights_digest": digest(sound)})
     metadata = {CARD: card.model_dump_json(exclude={"version"})}
-    with replacing(path) as temporary:
-        # Through memory, so that a full disk is an OSError and not one of the library's own.
-        temporary.write_bytes(safetensors.torch.save(_plain(sound), metadata))
+    return safetensors.torch.save(_plain(sound), metadata)
 
 
 def read_card(path: Path) -> Card:

@@ -162,6 +162,7 @@ async def _open(
         closing(store),
         closing(Predictor(settings, live, tally)) as predictor,
         closing(Look(settings)) as look,
+        registry.following(),
     ):
         services = Services(
             settings,

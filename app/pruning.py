@@ -20,13 +20,12 @@ def prune(settings: Settings, registry: Registry) -> None:
     """Remove the oldest versions, so that `MYNET_KEEP_VERSIONS` are left.
 
     Beside them stay those that `Registry.prune` leaves, those of the jobs of sweeps that have not
-    ended, and the best of as many sweeps. Where the database is away, all stay until the next time.
+    ended, and the best of as many sweeps. Where the database or the bucket is away, all stay until
+    the next time.
     """
     most = settings.keep_versions
     try:
         with closing(Store(settings.effective_database_url)) as store:
-            spared = Sweeps(store).spared(most)
+            registry.prune(most, spared=Sweeps(store).spared(most))
     except NotReady as error:
         log.error("no version gives way now: %s", error)
-        return
-    registry.prune(most, spared=spared)

@@ -11,6 +11,7 @@ the same, for the day on which `CURRENT` is lost, cut off or names nothing that 
 
 import logging
 from collections.abc import Container
+from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from pathlib import Path
 from types import EllipsisType
@@ -30,6 +31,13 @@ log = logging.getLogger(__name__)
 
 class Registry(Shelf):
     """The versions in one folder, one of them live."""
+
+    def catch_up(self) -> None:
+        """See what others changed: they share the folder, so that there is nothing to do."""
+
+    def following(self) -> AbstractContextManager[None]:
+        """Catch up again and again, until the context ends."""
+        return nullcontext()
 
     def current(self) -> int | None:
         """Give the live version, or None where nothing has gone live yet."""
@@ -72,7 +80,7 @@ class Registry(Shelf):
             if current != version:
                 if over not in (..., current):
                     return False
-                self._write([version, *self.history()][:HISTORY])
+                self._go_live([version, *self.history()][:HISTORY])
         return True
 
     def previous(self) -> int:
@@ -89,7 +97,7 @@ class Registry(Shelf):
             if to not in (..., before[0]):
                 raise Conflict("What is live was changed by another request meanwhile: try again.")
             self.check(before[0])
-            self._write(before)
+            self._go_live(before)
             return before[0]
 
     def delete(self, version: int) -> None:
@@ -139,6 +147,9 @@ class Registry(Shelf):
 
     def _here(self, name: str) -> list[int]:
         return [version for version in self.read_numbers(name) if self.file(version).exists()]
+
+    def _go_live(self, history: list[int]) -> None:
+        self._write(history)
 
     def _write(self, history: list[int]) -> None:
         # The copy first: of two that are whole and differ, CURRENT holds.

@@ -5,6 +5,7 @@ What enters: `MYNET_*` variables, from the environment or from `.env`. What leav
 """
 
 import difflib
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -20,11 +21,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from app import vertex
+from app import notation, vertex
+from app.logs import masked
 
 PREFIX: Final = "MYNET_"
 ROUTE: Final = r"^/[^{}?#\s]*$"
-ORIGIN: Final = r"https?://[^/\s*@]+"
 SECRETS: Final = ("admin_key",)
 # Options of the command line, which asks a service elsewhere, and no settings of a service.
 URL: Final = "MYNET_URL"
@@ -62,6 +63,11 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path("var"), description="versions, database, corrections, saved jobs")
     database_url: str | None = Field(
         None, description="SQLAlchemy URL; unset: `sqlite:///{STATE_DIR}/mynet.db`"
+    )
+    models_url: str | None = Field(
+        None,
+        description="where versions lie: a folder, `s3://bucket/path` or `gs://bucket/path`; "
+        "unset: `{STATE_DIR}/models`",
     )
     data_dir: Path = Field(Path("data"), description="holds `MNIST/raw`; downloaded where missing")
     checkpoint: Path | None = Field(
@@ -115,30 +121,10 @@ class Settings(BaseSettings):
     def _known_device(cls, value: str | None) -> str | None:
         return None if value is None else device_name(value)
 
-    @field_validator("admin_key")
-    @classmethod
-    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not re.fullmatch(r"[\x21-\x7e]{16,512}", value.get_secret_value()):
-            raise ValueError("must be 16 to 512 ASCII characters without spaces")
-        return value
-
-    @field_validator("rate_limit")
-    @classmethod
-    def _known_notation(cls, value: str | None) -> str | None:
-        if value is not None:
-            from limits import parse_many  # takes a fifth of a second
-
-            if any(limit.amount < 1 or limit.get_expiry() < 1 for limit in parse_many(value)):
-                raise ValueError("must let at least one request pass")
-        return value
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _known_origins(cls, value: str | None) -> str | None:
-        for origin in (value or "*").split(","):
-            if origin.strip() != "*" and not re.fullmatch(ORIGIN, origin.strip()):
-                raise ValueError("must be * or origins like https://a.org, with commas between")
-        return value
+    _models_url = field_validator("models_url")(notation.folder_or_bucket)
+    _admin_key = field_validator("admin_key")(notation.key)
+    _rate_limit = field_validator("rate_limit")(notation.rate_limit)
+    _cors_origins = field_validator("cors_origins")(notation.origins)
 
     @classmethod
     def settings_customise_sources(
@@ -162,8 +148,17 @@ class Settings(BaseSettings):
         return [origin.strip() for origin in (self.cors_origins or "").split(",") if origin]
 
     @property
+    def bucket_url(self) -> str | None:
+        """Where the versions lie, if that is no folder."""
+        return self.models_url if notation.is_bucket(self.models_url or "") else None
+
+    @property
     def models_dir(self) -> Path:
-        return self.state_dir / "models"
+        """The folder of the versions, or of what was seen of them in the bucket."""
+        if self.bucket_url:  # each has its own: numbers of one are not another's
+            name = hashlib.sha256(self.bucket_url.rstrip("/").encode()).hexdigest()[:8]
+            return self.state_dir / "mirror" / name
+        return notation.folder(self.models_url) if self.models_url else self.state_dir / "models"
 
     @property
     def jobs_dir(self) -> Path:
@@ -245,5 +240,5 @@ def _in_words(error: Mapping[str, object]) -> str:
     variable = vertex.VARIABLES.get(field, "")
     if error["input"] != os.environ.get(variable):
         variable = f"{PREFIX}{field.upper()}"
-    shown = "***" if field in SECRETS else error["input"]
+    shown = "***" if field in SECRETS else masked(str(error["input"]))
     return f"{variable}={shown!s}: {message}"

@@ -15,11 +15,13 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import checkpoint
+from app.bucket import BadBucket, BucketAway
 from app.checkpoint import BadCheckpoint
 from app.engine import advice
 from app.errors import Conflict, NotReady, Refusal
 from app.feedback import Feedback
 from app.keys import Keys
+from app.mirror import Mirror, registry_of
 from app.net import BadDevice
 from app.pruning import prune
 from app.registry import Registry
@@ -44,9 +46,15 @@ def open_registry(settings: Settings) -> Registry:
     Raises BadCheckpoint, CannotStart.
     """
     try:
-        registry = Registry(settings.models_dir)
+        registry = registry_of(settings)
+        if isinstance(registry, Mirror):
+            registry.bucket.check()
         registry.adopt_shipped()
         registry.mend()
+    except (BadBucket, BucketAway) as error:
+        problem = error.problem if isinstance(error, BucketAway) else error
+        said = f"MYNET_MODELS_URL={settings.models_url} cannot be used: {problem}"
+        raise CannotStart(said) from error
     except OSError as error:
         raise _unusable(settings, error) from error
     while True:

@@ -1,17 +1,20 @@
-"""Programs of the system that some tests run beside the service."""
+"""Programs that some tests run beside the service."""
 
 import os
 import shutil
+import sys
 from glob import glob
+from pathlib import Path
 
 import pytest
 
 
 def needed(name: str) -> str:
     """Find a program; without it a test is skipped on a person's machine, and fails in CI."""
-    # Debian keeps PostgreSQL's by their version.
+    # Some come as packages, and Debian keeps PostgreSQL's by their version.
     places = ["/usr/sbin", *sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)]
-    found = shutil.which(name, path=":".join([os.environ["PATH"], *places]))
+    here = str(Path(sys.executable).parent)
+    found = shutil.which(name, path=":".join([here, os.environ["PATH"], *places]))
     if found is None:
         assert "CI" not in os.environ, f"{name} is missing"
         pytest.skip(f"{name} is not installed")

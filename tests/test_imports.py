@@ -59,11 +59,13 @@ def uses(package: str) -> set[str]:
         ("cv2", ("image/", "train/drawn/")),
         ("uvicorn", ("server.py", "protocol.py", "patience.py")),
         ("typer", ("cli.py", "cli_keys.py", "terminal.py")),
-        ("limits", ("rates.py", "settings.py")),
+        ("limits", ("rates.py", "notation.py")),
         ("app.rates", ("api/guard.py",)),
         ("prometheus_client", ("api/",)),
         ("onnx", ("onnx_export.py",)),
         ("opentelemetry", ("spans.py",)),
+        ("fsspec", ("bucket.py",)),
+        ("app.bucket", ("numbered.py", "mirror.py", "start.py", "train/")),
         ("app.spans", ("tracing.py",)),
         ("mlflow", ("train/runs.py",)),
         ("app.train.runs", ("train/track.py",)),
@@ -99,7 +101,7 @@ def test_leaves_import_nothing_of_ours(leaf):
 
 
 def test_the_server_does_not_load_what_only_some_requests_need():
-    heavy = {"torchvision", "onnx", "limits", "psycopg"}
+    heavy = {"torchvision", "onnx", "limits", "psycopg", "s3fs", "gcsfs"}
     code = f"import sys, app.main, app.server; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -37,7 +37,7 @@ def list_versions(services: ServicesDep) -> Versions:
     dependencies=[MayAdminister],
 )
 async def promote(request: Request, services: ServicesDep) -> Card:
-    """It is live in this process when the answer comes, in all others within a second."""
+    """It is live in this process when the answer comes, in all others within two seconds."""
     wanted = await body.read_json(request, Promotion)
     await asyncio.to_thread(services.live.promote, wanted.version)
     return await asyncio.to_thread(services.registry.card, wanted.version)

@@ -80,6 +80,7 @@ class Live:
     def promote(self, version: int) -> None:
         """Go live with a version, or leave all as it is. Raises NotFound, Conflict with why."""
         with self._swapping:
+            self.registry.catch_up()
             model = self._load(version)
             self.registry.promote(version)
             self._swap(model)
@@ -87,6 +88,7 @@ class Live:
     def rollback(self) -> int:
         """Go back to the version that was live before. Raises Conflict, as `promote`."""
         with self._swapping:
+            self.registry.catch_up()
             model = self._load(self.registry.previous())
             self.registry.rollback(to=model.version)
             self._swap(model)

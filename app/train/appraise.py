@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from app import checkpoint, logs
+from app.bucket import BucketAway
 from app.card import Card
 from app.checkpoint import BadCheckpoint, ForeignWeights
 from app.errors import InvalidField, MalformedRequest, NotReady
+from app.mirror import registry_of
 from app.net import MyNet
 from app.pruning import prune
-from app.registry import Registry
 from app.tables import now
 from app.train import data, evaluate
 from app.train.admit import READING, Appraisal, Candidate
@@ -42,7 +43,7 @@ def appraise(candidate: Candidate) -> Appraisal:
         return Appraisal(code=InvalidField.code, detail=f"The file {error.problem}.")
     except BadCheckpoint as error:
         return Appraisal(code=MalformedRequest.code, detail=f"The file {error.problem}.")
-    except NoData as error:
+    except (NoData, BucketAway) as error:
         return Appraisal(code=NotReady.code, detail=str(error))
 
 
@@ -50,7 +51,7 @@ def _admit(candidate: Candidate) -> int:
     settings = candidate.settings
     weights = checkpoint.read_weights(candidate.path)
     card = _card(candidate, weights, data.load(settings.data_dir))
-    registry = Registry(settings.models_dir)
+    registry = registry_of(settings)
     version = registry.save(weights, card)
     prune(settings, registry)
     return version

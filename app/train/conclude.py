@@ -20,6 +20,7 @@ from filelock import FileLock
 from app import logs
 from app.card import Card
 from app.errors import Conflict, NotFound, NotReady
+from app.mirror import registry_of
 from app.net import MyNet
 from app.pruning import prune
 from app.registry import Registry
@@ -46,7 +47,7 @@ def main() -> None:
             FileLock(settings.state_dir / "sweeps.lock"),
             closing(Store(settings.effective_database_url)) as store,
         ):
-            conclude(conclusion, Sweeps(store), Registry(settings.models_dir))
+            conclude(conclusion, Sweeps(store), registry_of(settings))
     except (NotReady, OSError) as error:
         log.error("sweep %s: %s", conclusion.sweep_id, error)
         sys.exit(os.EX_IOERR)

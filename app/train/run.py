@@ -9,16 +9,19 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import torch
 
 from app import logs, tracing
+from app.bucket import BucketAway
 from app.errors import NotReady
+from app.mirror import registry_of
 from app.net import BadDevice
 from app.pruning import prune
-from app.registry import Registry
 from app.store import Store
 from app.tracing import Known, Tell, Tracing
 from app.train import corrections, data, saved
@@ -30,6 +33,8 @@ from app.train.process import ends_in_order
 from app.train.training import Training
 
 CANNOT_WRITE: Final = os.EX_IOERR
+# Seconds between two looks for a bucket that is away.
+RETRY: Final = 2.0
 REFUSALS: Final = {data.NoData: "no_data", Diverged: "diverged", BadDevice: "bad_device"}
 log = logging.getLogger("app.train.run")
 
@@ -66,7 +71,7 @@ def _run(
     """What goes wrong is told to the job, never swallowed."""
     settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
     try:
-        registry = Registry(settings.models_dir)
+        registry = registry_of(settings)
         # An older attempt may still be on its way out: two must never write.
         with (
             saved.alone(settings.jobs_dir, job_id),
@@ -109,8 +114,26 @@ def perform(attempt: Attempt, stop: threading.Event) -> None:
     training = Training(attempt, dataset, stop)
     model = training.run()
     held_out = training.setup.held_out
-    attempt.succeed(finish(attempt, model, dataset, training.epochs, held_out))
+    finishing = partial(finish, attempt, model, dataset, training.epochs, held_out)
+    attempt.succeed(_while_away(finishing, attempt, stop))
     prune(attempt.settings, attempt.registry)
+
+
+def _while_away(
+    finishing: Callable[[], dict[str, Any]], attempt: Attempt, stop: threading.Event
+) -> dict[str, Any]:
+    """Finish, however long the bucket of the versions is away: what was trained is not lost."""
+    told = False
+    while True:
+        try:
+            attempt.registry.catch_up()
+            return finishing()
+        except BucketAway as error:
+            if not told:
+                log.error("job %s waits to be stored: %s", attempt.job.id, error.problem)
+            told = True
+        if stop.wait(RETRY):
+            raise Stopped
 
 
 if __name__ == "__main__":

@@ -1,0 +1,61 @@
+"""How the settings are written that are more than a word or a number.
+
+What enters: a setting's value. What leaves: the same, or ValueError with what it must be. This
+module does not know what the settings steer.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from pydantic import SecretStr
+
+ORIGIN: Final = r"https?://[^/\s*@]+"
+SCHEME: Final = r"([A-Za-z][A-Za-z0-9+.-]+):/"
+BUCKET: Final = r"(s3a?|gs|gcs)://[^/\s@?#]+(/[^\s?#]*)?"
+
+
+def key(value: SecretStr | None) -> SecretStr | None:
+    """A key that a header can hold."""
+    if value and not re.fullmatch(r"[\x21-\x7e]{16,512}", value.get_secret_value()):
+        raise ValueError("must be 16 to 512 ASCII characters without spaces")
+    return value
+
+
+def rate_limit(value: str | None) -> str | None:
+    """Rates as `10/second;1000/hour`."""
+    if value is not None:
+        from limits import parse_many  # takes a fifth of a second
+
+        if any(limit.amount < 1 or limit.get_expiry() < 1 for limit in parse_many(value)):
+            raise ValueError("must let at least one request pass")
+    return value
+
+
+def origins(value: str | None) -> str | None:
+    """Origins with commas between, or `*`."""
+    for origin in (value or "*").split(","):
+        if origin.strip() != "*" and not re.fullmatch(ORIGIN, origin.strip()):
+            raise ValueError("must be * or origins like https://a.org, with commas between")
+    return value
+
+
+def folder_or_bucket(value: str | None) -> str | None:
+    """A path, or the address of a bucket, without keys: these have variables of their own."""
+    if value and not is_bucket(value):
+        scheme = re.match(SCHEME, value)
+        if scheme and not value.startswith("file:///"):
+            raise ValueError(
+                "must be a folder, s3://bucket/path or gs://bucket/path; keys and endpoint come "
+                "from the environment of the store's own library"
+            )
+    return value
+
+
+def is_bucket(url: str) -> bool:
+    return re.fullmatch(BUCKET, url) is not None
+
+
+def folder(url: str) -> Path:
+    """Give the path that is no bucket's address."""
+    return Path(url.removeprefix("file://"))

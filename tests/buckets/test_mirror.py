@@ -1,0 +1,236 @@
+"""Versions in a bucket of a real S3 server, whoever works on them at once."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.bucket import Bucket, BucketAway
+from app.errors import Conflict, NotFound
+from app.mirror import Mirror
+from app.net import MyNet
+from app.registry import SHIPPED
+from app.start import CannotStart, open_registry
+from tests.service.running import comes_true
+
+
+@pytest.fixture
+def mirror(url, tmp_path):
+    """Open another service's registry of the same bucket."""
+    return lambda name: Mirror(tmp_path / name, Bucket.at(url))
+
+
+@pytest.fixture
+def first(mirror):
+    registry = mirror("first")
+    registry.adopt_shipped()
+    registry.promote(1)
+    return registry
+
+
+@pytest.fixture
+def card(first):
+    return first.card(1)
+
+
+def save(registry, card, **changes):
+    return registry.save(MyNet().state_dict(), card.model_copy(update=changes))
+
+
+def test_what_one_service_changes_the_other_sees(first, mirror, card):
+    other = mirror("other")
+    with other.following():
+        version = save(first, card, note="mine")
+        first.promote(version)
+        assert comes_true(lambda: other.current() == version)
+        assert other.card(version).note == "mine"
+        assert other.content(version) == first.content(version)
+        assert other.rollback() == 1
+        assert comes_true(lambda: first.current() == version)
+        with first.following():
+            assert comes_true(lambda: first.current() == 1)
+
+
+def test_services_that_start_at_once_adopt_each_shipped_version_once(mirror):
+    registries = [mirror(f"service-{number}") for number in range(6)]
+
+    def start(registry):
+        registry.adopt_shipped(SHIPPED)
+        registry.promote(1, over=None)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(start, registries))
+    shipped = sorted(SHIPPED.glob("*.safetensors"))
+    for registry in registries:
+        registry.catch_up()
+        assert registry.versions() == list(range(1, len(shipped) + 1))
+        assert registry.history() == [1]
+
+
+def test_of_many_promotions_over_the_same_version_one_happens(first, mirror, card):
+    versions = [save(first, card) for _ in range(6)]
+    others = [mirror(f"other-{version}") for version in versions]
+    with ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(lambda other, each: other.promote(each, over=1), others, versions))
+    assert sum(done) == 1
+    first.catch_up()
+    assert first.history() == [versions[done.index(True)], 1]
+
+
+def test_no_number_is_given_twice(first, mirror, card):
+    second = save(first, card)
+    other = mirror("other")
+    other.delete(second)
+    first.catch_up()
+    with pytest.raises(NotFound):
+        first.card(second)
+    assert save(first, card) == second + 1
+
+
+def test_the_live_version_cannot_be_deleted_by_who_has_not_seen_it_go_live(first, mirror, card):
+    other, second = mirror("other"), save(first, card)
+    other.catch_up()
+    first.promote(second)
+    with pytest.raises(Conflict, match=f"Version {second} is live"):
+        other.delete(second)
+
+
+def test_a_removal_that_was_cut_off_is_completed_by_the_next_step(first, mirror, card, monkeypatch):
+    second, third = save(first, card), save(first, card)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Bucket, "empty", lambda *_: sys.exit())
+        first.delete(second)
+    other = mirror("other")
+    other.catch_up()
+    assert other.versions() == [1, third]
+    other.promote(third)
+    assert other.bucket.sizes()[f"{second}.safetensors"] == 0
+
+
+def test_who_slept_while_many_numbers_were_given_gets_none_of_them(first, card, monkeypatch):
+    monkeypatch.setattr("app.numbered.KEPT", 3)
+    for _ in range(6):
+        first.delete(save(first, card))
+    assert "2.safetensors" not in first.bucket.sizes(), "it was long ago"
+    assert len([name for name in first.bucket.sizes() if name.startswith("current/")]) <= 3 + 1
+    assert not first._saved.take(2, b"late")
+    assert "2.safetensors" not in first.bucket.sizes()
+
+
+def test_what_is_damaged_here_is_fetched_again(first):
+    first.file(1).write_bytes(b"damaged")
+    first.check(1)
+    first.file(1).write_bytes(b"damaged")
+    assert first.card(1).version == 1
+
+
+def test_what_is_damaged_in_the_bucket_neither_goes_live_nor_comes_back(first, mirror, card):
+    second = save(first, card)
+    name = f"{second}.safetensors"
+    whole = first.bucket.read(name)
+    first.bucket.filesystem.pipe_file(first.bucket._path(name), whole[:-9] + b"*" * 9)
+    other = mirror("other")
+    other.catch_up()
+    with pytest.raises(Conflict, match=f"Version {second} is damaged"):
+        other.promote(second)
+
+
+def test_a_bucket_that_was_emptied_takes_nothing_out_of_service(first):
+    first.bucket.remove(first.bucket.sizes())
+    with pytest.raises(BucketAway):
+        first.catch_up()
+    assert first.history() == [1]
+
+
+def test_settings_open_it(settings, url, tmp_path):
+    settings = settings.model_copy(update={"models_url": url})
+    registry = open_registry(settings)
+    assert isinstance(registry, Mirror)
+    assert registry.current() == 1
+    assert settings.models_dir.parent == tmp_path / "var" / "mirror"
+    assert sorted(registry.bucket.sizes()) == ["1.safetensors", "current/0000000001"]
+
+
+def test_a_bucket_that_cannot_be_used_stops_the_start_in_words(settings, server):  # noqa: ARG001
+    with pytest.raises(CannotStart, match=r"MYNET_MODELS_URL=s3://nowhere/x cannot be used: "):
+        open_registry(settings.model_copy(update={"models_url": "s3://nowhere/x"}))
+
+
+WORK = """
+import json, sys
+from pathlib import Path
+from app import checkpoint
+from app.bucket import Bucket
+from app.mirror import Mirror
+from app.net import MyNet
+from app.registry import SHIPPED
+
+registry = Mirror(Path(sys.argv[1]), Bucket.at(sys.argv[2]))
+card = checkpoint.read_card(SHIPPED / "documented.safetensors")
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(int(sys.argv[3])):
+    version = registry.save(MyNet().state_dict(), card)
+    print(json.dumps(["saved", version]), flush=True)
+    while True:
+        registry.catch_up()
+        over = registry.current()
+        if registry.promote(version, over=over):
+            break
+    print(json.dumps(["promoted", version, over]), flush=True)
+"""
+
+
+def working(folder, url, times):
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORK, str(folder), url, str(times)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def said(process):
+    with process:
+        out, _ = process.communicate("go\n")
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_eight_processes_that_save_and_promote_at_once(first, url, tmp_path):
+    processes = [working(tmp_path / f"p{number}", url, 3) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        told = [line for lines in pool.map(said, processes) for line in lines]
+    saved = [line[1] for line in told if line[0] == "saved"]
+    assert sorted(saved) == list(range(2, 2 + 8 * 3)), "each number once"
+    over = {line[2]: line[1] for line in told if line[0] == "promoted"}
+    assert len(over) == 24, "no two over the same version"
+    chain = [1]
+    while chain[-1] in over:
+        chain.append(over[chain[-1]])
+    first.catch_up()
+    assert first.history() == chain[::-1], "none was lost"
+
+
+def test_killed_at_any_moment_it_leaves_the_old_or_the_new(first, mirror, url, tmp_path):
+    for turn in range(4):
+        process = working(tmp_path / "killed", url, 100)
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        time.sleep(random.uniform(0, 0.4))
+        os.kill(process.pid, signal.SIGKILL)
+        with process:
+            process.stdin.close()
+        other = mirror(f"after-{turn}")
+        other.catch_up()
+        other.check(other.current())
+        assert all(other.content(version) for version in other.versions())
+    first.catch_up()
+    assert first.history() == other.history()
+    assert save(first, first.card(1)) == other.versions()[-1] + 1
