@@ -30,6 +30,7 @@ from app.train.job import Status
 from app.train.lease import Lease
 from app.train.tracker import Tracker
 
+TRAINER: Final = "app.train.run"
 POLL: Final = 0.25
 RETRY: Final = 2.0
 NO_BACK_UP_FOR: Final = 30.0
@@ -44,8 +45,8 @@ log = logging.getLogger(__name__)
 class Supervisor:
     """A thread that supervises for as long as it holds the lease. Use it as a context."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self.settings, self.store = settings, store
+    def __init__(self, settings: Settings, store: Store, trainer: str = TRAINER) -> None:
+        self.settings, self.store, self.trainer = settings, store, trainer
         self.lease = Lease(settings.state_dir, store)
         self.tracker = Tracker(settings)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -153,7 +154,7 @@ class Supervisor:
         self._job = jobs.get(self.store, job.id)
         try:
             self._process = _launch(
-                Assignment(settings=self.settings, job_id=job.id, attempt=attempt)
+                Assignment(settings=self.settings, job_id=job.id, attempt=attempt), self.trainer
             )
             pid = self._process.pid
             log.info("job %s: attempt %d runs as process %d", job.id, attempt, pid, extra=_of(job))
@@ -194,8 +195,8 @@ class Supervisor:
         return exit_code
 
 
-def _launch(assignment: Assignment) -> subprocess.Popen[str]:
-    return process.start("app.train.run", assignment.model_dump_json())
+def _launch(assignment: Assignment, trainer: str) -> subprocess.Popen[str]:
+    return process.start(trainer, assignment.model_dump_json())
 
 
 def _of(job: Job) -> dict[str, logs.Known]:

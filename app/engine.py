@@ -1,0 +1,29 @@
+"""What runs the app's processes, and what an app does differently for it.
+
+What enters: nothing. What leaves: how a process prepares for a service, where it finds what others
+counted, and which module trains. This module does not know of any engine but uvicorn.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from app import ledger
+from app.ledger import Ledger
+from app.registry import Registry
+from app.settings import Settings
+from app.start import prepare
+from app.train.supervisor import TRAINER
+
+
+@dataclass(frozen=True)
+class Engine:
+    """`trainer` is started as a process for each attempt at a job, as `TRAINER` is."""
+
+    prepare: Callable[[Settings], Registry]
+    ledger: Callable[[Path], Ledger | None]
+    trainer: str
+
+
+UVICORN: Final = Engine(prepare, ledger.of_worker, TRAINER)
