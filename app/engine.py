@@ -5,6 +5,7 @@ counted, and which module trains. This module does not know of any engine but uv
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,7 @@ from app import ledger
 from app.ledger import Ledger
 from app.registry import Registry
 from app.settings import Settings
-from app.start import prepare
+from app.start import check_keys, check_tracking, open_store, prepare
 from app.train.supervisor import TRAINER
 
 
@@ -27,3 +28,17 @@ class Engine:
 
 
 UVICORN: Final = Engine(prepare, ledger.of_worker, TRAINER)
+
+
+def begun(settings: Settings) -> Settings:
+    """Prepare for a service whose processes run in other folders, and give its settings to them.
+
+    Raises BadCheckpoint, CannotStart.
+    """
+    where = {name: getattr(settings, name).absolute() for name in ("state_dir", "data_dir")}
+    settings = settings.model_copy(update=where)
+    check_tracking()
+    with closing(open_store(settings)) as store:
+        check_keys(settings, store)
+    prepare(settings)
+    return settings

@@ -65,7 +65,6 @@ class Settings(BaseSettings):
     train_threads: int | None = Field(
         None, ge=1, description="threads of a training process; unset: chosen from the cores"
     )
-    train_workers: int = Field(1, ge=1, description="on Ray, processes that share a training")
     ray_storage: str | None = Field(
         None,
         description="on Ray, folder or URL that all machines share, for saved jobs; "

@@ -62,7 +62,7 @@ def uses(package: str) -> set[str]:
         ("app.spans", ("tracing.py",)),
         ("mlflow", ("train/runs.py",)),
         ("ray", ("on_ray.py",)),
-        ("app.on_ray", ("cli.py",)),
+        ("app.on_ray", ("cli.py", "on_ray.py")),
         ("app.train.runs", ("train/track.py",)),
         ("app.train.track", ()),
         ("mynet_client", ("remote.py", "cli.py")),

@@ -4,8 +4,10 @@ What enters: an app, and ASGI of a server that hands no state from the lifespan 
 leaves: the same, with what the app has open at hand. This module does not know which server it is.
 """
 
+import asyncio
+import time
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
@@ -14,6 +16,10 @@ from app.api import health
 from app.api.access import HEADER
 from app.api.services import Services
 
+# Seconds between two questions for its health, and without one until it drains.
+HEALTH_EVERY: Final = 1.0
+UNASKED: Final = 5.0
+
 
 class Hosted:
     """An app between `begin`, which tells what went wrong by raising it, and `end`."""
@@ -21,6 +27,7 @@ class Hosted:
     def __init__(self, app: FastAPI) -> None:
         self.app = app
         self.routes = app.routes  # the server's own metrics name them
+        self._asked = 0.0
         self._stack = AsyncExitStack()
         self._state: dict[str, Any] = {}
 
@@ -39,7 +46,18 @@ class Hosted:
 
     async def check(self) -> None:
         """Raises NotReady where it should get no requests."""
+        self._asked = time.monotonic()
+        self.services.draining.clear()
         await health.ready(self.services)
+
+    async def drain_unasked(self) -> None:
+        """Drain where nobody asks any more: Serve asks no replica that it takes down, and tells it
+        only once all requests are answered, which those that follow a job would put off.
+        """
+        while True:
+            await asyncio.sleep(HEALTH_EVERY)
+            if self._asked and time.monotonic() - self._asked > UNASKED:
+                self.services.draining.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

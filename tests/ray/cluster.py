@@ -109,9 +109,7 @@ def clustered(folder: Path, *cpus: int) -> Iterator[Cluster]:
     cluster = Cluster(folder)
     try:
         for each in cpus:
-            cluster.add(each)
-        for node in cluster.nodes:
-            node.wait()
+            cluster.add(each).wait()  # one after the other: they write the same token
         yield cluster
     finally:
         cluster.end()
