@@ -10,8 +10,9 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 CONFORMANCE := .venv-conformance
+RAY := .venv-ray
 TOOLS := .venv-tools
-.PHONY: help serve test test-service test-conformance test-browser manifests fuzz soak lint format bench lock sbom audit docker clean
+.PHONY: help serve test test-service test-conformance test-ray test-browser manifests fuzz soak lint format bench lock sbom audit docker clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -21,7 +22,7 @@ serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 
 test: $(VENV)/dev.stamp  ## set up, then run the tests (some five minutes)
 	$(VENV)/bin/python -m pytest --ignore tests/service --ignore tests/conformance \
-		--ignore tests/browser --ignore tests/manifests --ignore tests/buckets
+		--ignore tests/browser --ignore tests/buckets --ignore tests/manifests --ignore tests/ray
 
 test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
 	$(VENV)/bin/python -m pytest tests/service tests/buckets tests/train/test_track.py
@@ -29,6 +30,9 @@ test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
 test-conformance: $(VENV)/serve.stamp $(CONFORMANCE)/stamp  ## let real clients of the protocols ask a service
 	SERVICE=$(CURDIR)/$(VENV)/bin/mynet $(CONFORMANCE)/bin/python -m pytest \
 		--confcutdir tests/conformance tests/conformance
+
+test-ray: $(RAY)/stamp  ## serve and train on a Ray cluster, and kill its nodes
+	$(RAY)/bin/python -m pytest -rP tests/ray
 
 test-browser: $(VENV)/browser.stamp  ## open the page in Chromium, draw, train and look
 	$(VENV)/bin/python -m pytest -rP tests/browser
@@ -68,7 +72,7 @@ docker:  ## build the image and bring it up on http://127.0.0.1:8000
 	docker compose up --build --detach --wait
 
 clean:  ## remove what set-up made, but nothing that the service made
-	rm -rf $(VENV) $(CONFORMANCE) $(TOOLS) .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info sbom.cdx.json
+	rm -rf $(VENV) $(CONFORMANCE) $(RAY) $(TOOLS) .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info sbom.cdx.json
 
 # The stamps say that the environment has what pyproject.toml asks for; they are made last, so that
 # an interrupted set-up is taken up again. The client comes from here, too, for `mynet --url`.
@@ -101,6 +105,13 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp
 $(CONFORMANCE)/stamp: tests/conformance/requirements.txt
 	@$(PYTHON) -m venv $(CONFORMANCE)
 	$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<
+	@touch $@
+
+# On top of the other one, so that PyTorch is there once; and apart, since Ray brings much along.
+$(RAY)/stamp: $(VENV)/dev.stamp
+	@$(VENV)/bin/python -m venv $(RAY)
+	@$(RAY)/bin/python tests/ray/environment.py $(VENV) pyproject.toml > $(RAY)/wanted.txt
+	$(RAY)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $(RAY)/wanted.txt
 	@touch $@
 
 $(TOOLS)/stamp: deploy/tools.txt

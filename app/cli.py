@@ -9,7 +9,8 @@ so that `--help` is quick.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -39,18 +40,37 @@ def main() -> None:
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    on: Annotated[
+        Literal["ray"] | None,
+        typer.Option(help="Serve on this engine: the cluster at RAY_ADDRESS."),
+    ] = None,
+) -> None:
     """Serve predictions and training over HTTP; the settings are environment variables."""
     settings = terminal.settings()
     logs.configure(settings.log_level, settings.log_format)
 
-    from app import server
     from app.start import CANNOT_SERVE
 
     try:
-        server.run(settings)
+        if on == "ray":
+            _on_ray().run(settings)
+        else:
+            from app import server
+
+            server.run(settings)
     except CANNOT_SERVE as error:
         raise terminal.failure(str(error)) from None
+
+
+def _on_ray() -> ModuleType:
+    try:
+        from app import on_ray
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        raise terminal.failure("--on ray needs Ray: pip install '.[ray]'") from None
+    return on_ray
 
 
 @app.command()

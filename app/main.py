@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
-from app import ledger, logs, tracing
+from app import logs, tracing
 from app.api import (
     cors,
     document,
@@ -59,8 +59,9 @@ from app.predict.look import Look
 from app.predict.predictor import Predictor
 from app.predict.review import Review
 from app.registry import Registry
+from app.runtime import UVICORN, Runtime
 from app.settings import Settings, read_settings
-from app.start import CANNOT_SERVE, open_store, prepare
+from app.start import CANNOT_SERVE, open_store
 from app.store import Store
 from app.tally import Tally
 from app.tracing import Tracing
@@ -114,7 +115,9 @@ class App(FastAPI):
         return self.openapi_schema
 
 
-def create_app(settings: Settings | None = None, traces: Tracing | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, traces: Tracing | None = None, runtime: Runtime = UVICORN
+) -> FastAPI:
     """Build the app; without settings, from the environment. Raises SettingsError."""
     settings = settings or read_settings()
     logs.configure(settings.log_level, settings.log_format)
@@ -126,7 +129,7 @@ def create_app(settings: Settings | None = None, traces: Tracing | None = None) 
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        async with _open(settings, tally, traces) as services:
+        async with _open(settings, tally, traces, runtime) as services:
             state: State = {"services": services}
             # FastAPI makes the spans of requests, and the short way goes past it.
             if settings.predict_route != EXPRESS_PATH and not traces:
@@ -152,10 +155,10 @@ def create_app(settings: Settings | None = None, traces: Tracing | None = None) 
 
 @asynccontextmanager
 async def _open(
-    settings: Settings, tally: Tally, traces: Tracing | None
+    settings: Settings, tally: Tally, traces: Tracing | None, runtime: Runtime
 ) -> AsyncIterator[Services]:
     _prepare_process()
-    registry, store, keyring, others = await _patiently(partial(_begin, settings))
+    registry, store, keyring, others = await _patiently(partial(_begin, settings, runtime))
     live = Live(registry, pick_device(settings.device))
     live.begin()
     with (
@@ -179,7 +182,7 @@ async def _open(
             traces,
         )
         tasks = [asyncio.create_task(each) for each in _watches(services)]
-        supervisor = Supervisor(settings, store)
+        supervisor = Supervisor(settings, store, runtime.trainer)
         with supervisor, noticing(partial(_drain, services, supervisor)):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
             gc.freeze()
@@ -219,9 +222,9 @@ async def _patiently(begin: Callable[[], Begun]) -> Begun:
                 await asyncio.wait_for(ending.wait(), RETRY)
 
 
-def _begin(settings: Settings) -> Begun:
-    registry, store = prepare(settings), open_store(settings)
-    return registry, store, _keyring(settings, store), ledger.of_worker(settings.tallies_dir)
+def _begin(settings: Settings, runtime: Runtime) -> Begun:
+    registry, store = runtime.prepare(settings), open_store(settings)
+    return registry, store, _keyring(settings, store), runtime.ledger(settings.tallies_dir)
 
 
 def _watches(services: Services) -> Iterator[Coroutine[Any, Any, None]]:

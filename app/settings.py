@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from app import notation, vertex
+from app.cores import available_cores
 from app.logs import masked
 
 PREFIX: Final = "MYNET_"
@@ -53,13 +54,24 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
-    workers: int = Field(1, ge=1, le=64, description="serving processes")
+    workers: int = Field(1, ge=1, le=64, description="serving processes; on Ray, the fewest")
+    ray_max_replicas: int | None = Field(
+        None, ge=1, description="on Ray, the most serving processes; unset: as `WORKERS`"
+    )
+    ray_target_requests: float = Field(
+        32, gt=0, description="on Ray, requests under way for which there is one more"
+    )
     device: str = Field("auto", description="where predictions run: auto, cpu, cuda[:n], mps")
     train_device: str | None = Field(None, description="where jobs train; unset: as `DEVICE`")
     train_threads: int | None = Field(
         None, ge=1, description="threads of a training process; unset: its share of the cores"
     )
     train_jobs: int = Field(1, ge=1, le=64, description="jobs that train at once")
+    ray_storage: str | None = Field(
+        None,
+        description="on Ray, folder or URL that all machines share, for saved jobs; "
+        "unset: `{STATE_DIR}/jobs`",
+    )
     state_dir: Path = Field(Path("var"), description="versions, database, corrections, saved jobs")
     database_url: str | None = Field(
         None, description="SQLAlchemy URL; unset: `sqlite:///{STATE_DIR}/mynet.db`"
@@ -194,19 +206,6 @@ class Settings(BaseSettings):
         """
         share = (available_cores() - 1) // self.train_jobs
         return self.train_threads or min(4, max(1, share))
-
-
-def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Count the cores that this process may use: those it may run on, within a container's quota.
-
-    `quota` holds microseconds of CPU time and the period that they are for (cgroup v2).
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        most, period = quota.read_text().split()
-        return min(cores or 1, max(1, int(most) // int(period)))
-    except (OSError, ValueError):  # no cgroup, or "max": no quota
-        return cores or 1
 
 
 def read_settings() -> Settings:

@@ -68,12 +68,21 @@ def uses(package: str) -> set[str]:
         ("app.bucket", ("numbered.py", "mirror.py", "start.py", "train/")),
         ("app.spans", ("tracing.py",)),
         ("mlflow", ("train/runs.py",)),
+        ("ray", ("on_ray.py",)),
+        ("app.on_ray", ("cli.py", "on_ray.py")),
         ("app.train.runs", ("train/track.py",)),
         ("app.train.track", ()),
         ("mynet_client", ("remote.py", "cli.py")),
         ("app.remote", ("cli.py",)),
         ("app.onnx_export", ("export.py",)),
-        ("app.train", ("main.py", "cli.py", "follow.py", "start.py", "api/", "train/")),
+        (
+            "app.train",
+            (
+                *("main.py", "cli.py", "follow.py", "start.py", "api/", "train/"),
+                "runtime.py",
+                "on_ray.py",
+            ),
+        ),
         ("app.predict", ("main.py", "cli.py", "api/", "predict/")),
         (
             "app.image",
@@ -86,8 +95,8 @@ def uses(package: str) -> set[str]:
                 "train/corrections.py",
             ),
         ),
-        ("app.api", ("main.py", "api/")),
-        ("app.main", ()),
+        ("app.api", ("main.py", "api/", "on_ray.py")),
+        ("app.main", ("on_ray.py",)),
         ("app.cli", ()),
     ],
 )

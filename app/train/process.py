@@ -65,9 +65,9 @@ def end(*processes: subprocess.Popen[str]) -> list[int]:
     return [process.wait() for process in processes]
 
 
-def ends_in_order(stop: threading.Event) -> None:
-    """Let the pipe alone end this process: `stop` is set, and it has `GRACE` seconds from then."""
-    when_left_alone(partial(_end, stop))
+def ends_in_order(stop: threading.Event, grace: float = GRACE) -> None:
+    """Let the pipe alone end this process: `stop` is set, and it has `grace` seconds from then."""
+    when_left_alone(partial(_end, stop, grace))
     for number in (signal.SIGTERM, signal.SIGINT):
         # Sent to a whole group when the service is stopped: whoever started this process ends it.
         signal.signal(number, signal.SIG_IGN)
@@ -87,9 +87,9 @@ def when_left_alone(end: Callable[[], None]) -> None:
     threading.Thread(target=wait, name="pipe", daemon=True).start()
 
 
-def _end(stop: threading.Event) -> None:
+def _end(stop: threading.Event, grace: float) -> None:
     stop.set()
-    time.sleep(GRACE)
+    time.sleep(grace)
     os._exit(0)
 
 

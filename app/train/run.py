@@ -30,6 +30,7 @@ from app.train.assignment import Assignment
 from app.train.attempt import Attempt, Diverged, Stopped
 from app.train.finish import finish
 from app.train.process import ends_in_order
+from app.train.saved import Kept
 from app.train.training import Training
 
 CANNOT_WRITE: Final = os.EX_IOERR
@@ -43,6 +44,11 @@ def main() -> None:
     assignment = Assignment.model_validate_json(sys.stdin.readline())
     stop = threading.Event()
     ends_in_order(stop)  # what is lost by it is trained again, exactly
+    work(assignment, stop)
+
+
+def work(assignment: Assignment, stop: threading.Event, kept: Kept | None = None) -> None:
+    """Prepare this process for one attempt, and run it."""
     settings = assignment.settings
     logs.job_id.set(assignment.job_id)
     logs.configure(settings.log_level, settings.log_format)
@@ -52,21 +58,30 @@ def main() -> None:
         if traces:
             logs.configure(settings.log_level, settings.log_format, traces.ids)
             stack.enter_context(closing(traces))
-        run(assignment, stop, traces)
+        run(assignment, stop, traces, kept)
 
 
-def run(assignment: Assignment, stop: threading.Event, traces: Tracing | None = None) -> None:
+def run(
+    assignment: Assignment,
+    stop: threading.Event,
+    traces: Tracing | None = None,
+    kept: Kept | None = None,
+) -> None:
     """Run one attempt to its end, and exit with `CANNOT_WRITE` where that cannot be told."""
     try:
         with closing(Store(assignment.settings.effective_database_url)) as store:
-            _run(assignment, store, stop, traces)
+            _run(assignment, store, stop, traces, kept)
     except (NotReady, OSError) as error:
         log.error("job %s: %s", assignment.job_id, error)
         sys.exit(CANNOT_WRITE)
 
 
 def _run(
-    assignment: Assignment, store: Store, stop: threading.Event, traces: Tracing | None
+    assignment: Assignment,
+    store: Store,
+    stop: threading.Event,
+    traces: Tracing | None,
+    kept: Kept | None,
 ) -> None:
     """What goes wrong is told to the job, never swallowed."""
     settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
@@ -77,7 +92,7 @@ def _run(
             saved.alone(settings.jobs_dir, job_id),
             _traced(traces, store, job_id, attempt) as tell,
         ):
-            perform(Attempt.begin(settings, store, registry, job_id, attempt, tell), stop)
+            perform(Attempt.begin(settings, store, registry, job_id, attempt, tell), stop, kept)
         log.info("job %s: succeeded", job_id)
     except Stopped:
         log.info("job %s: attempt %d is stopped, its state is saved", job_id, attempt)
@@ -106,12 +121,12 @@ def _traced(
     return traces.attempt(store.trail(job_id), known, (Stopped, jobs.Superseded))
 
 
-def perform(attempt: Attempt, stop: threading.Event) -> None:
+def perform(attempt: Attempt, stop: threading.Event, kept: Kept | None = None) -> None:
     """The flow: loop → checkpoint → evaluate → promote."""
     dataset = data.load(attempt.settings.data_dir)
     if attempt.wanted.include_feedback:
         dataset = dataset.with_corrections(corrections.of_attempt(attempt, stop))
-    training = Training(attempt, dataset, stop)
+    training = Training(attempt, dataset, stop, kept)
     model = training.run()
     held_out = training.setup.held_out
     finishing = partial(finish, attempt, model, dataset, training.epochs, held_out)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 from filelock import FileLock
@@ -29,6 +29,16 @@ KEPT: Final = ("*.pt", "*.corrections", "*.lock")
 
 class Damaged(Exception):
     """A file that is not a saved state; the message names it."""
+
+
+class Kept(Protocol):
+    """Where a training's state is."""
+
+    def save(self, model: nn.Module, optimizer: Optimizer, position: "Position") -> None:
+        """Save the state, atomically. Raises OSError."""
+
+    def restore(self, model: nn.Module, optimizer: Optimizer) -> "Position | None":
+        """Put it back, as `restore` does. Raises Damaged."""
 
 
 @dataclass(slots=True)
@@ -117,6 +127,19 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | No
     ) as e:
         raise Damaged(f"{path} is not a saved state: {e}") from e
     return position
+
+
+@dataclass(frozen=True)
+class InFile:
+    """State that is kept in one file."""
+
+    path: Path
+
+    def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
+        save(self.path, model, optimizer, position)
+
+    def restore(self, model: nn.Module, optimizer: Optimizer) -> Position | None:
+        return restore(self.path, model, optimizer)
 
 
 def sweep(folder: Path, is_needed: Callable[[str], bool], *, writers: bool) -> None:

@@ -31,6 +31,7 @@ from app.train.lease import Lease
 from app.train.running import Running, told_of
 from app.train.tracker import Tracker
 
+TRAINER: Final = "app.train.run"
 POLL: Final = 0.25
 RETRY: Final = 2.0
 NO_BACK_UP_FOR: Final = 30.0
@@ -41,8 +42,8 @@ log = logging.getLogger(__name__)
 class Supervisor:
     """A thread that supervises for as long as it holds the lease. Use it as a context."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self.settings, self.store = settings, store
+    def __init__(self, settings: Settings, store: Store, trainer: str = TRAINER) -> None:
+        self.settings, self.store, self.trainer = settings, store, trainer
         self.lease = Lease(settings.state_dir, store)
         self.tracker, self.conclusions = Tracker(settings), Conclusions(settings, store)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -146,7 +147,7 @@ class Supervisor:
         begun = Running(self.store, job, None)
         self._running.append(begun)
         try:
-            begun.process = _launch(assignment)
+            begun.process = _launch(assignment, self.trainer)
             pid = begun.process.pid
             log.info(
                 "job %s: attempt %d runs as process %d", job.id, attempt, pid, extra=told_of(job)
@@ -181,5 +182,5 @@ class Supervisor:
         return ended
 
 
-def _launch(assignment: Assignment) -> subprocess.Popen[str]:
-    return process.start("app.train.run", assignment.model_dump_json())
+def _launch(assignment: Assignment, trainer: str) -> subprocess.Popen[str]:
+    return process.start(trainer, assignment.model_dump_json())

@@ -21,7 +21,7 @@ from app.train.data import Dataset
 from app.train.job import Superseded
 from app.train.loop import Step, fit
 from app.train.recipes import RECIPES, Setup
-from app.train.saved import Position
+from app.train.saved import InFile, Kept, Position
 
 SAVE_EVERY: Final = 5.0
 log = logging.getLogger(__name__)
@@ -30,8 +30,11 @@ log = logging.getLogger(__name__)
 class Training:
     """Where a training is, and what it has told already."""
 
-    def __init__(self, attempt: Attempt, dataset: Dataset, stop: threading.Event) -> None:
+    def __init__(
+        self, attempt: Attempt, dataset: Dataset, stop: threading.Event, kept: Kept | None = None
+    ) -> None:
         self.attempt, self.dataset, self.stop = attempt, dataset, stop
+        self.kept = kept or InFile(attempt.state)
         self.epochs = [EpochRecord(**epoch) for epoch in attempt.job.epochs]
         shown = attempt.job.progress or {"epoch": -1, "batch": 0}
         self.shown = (shown["epoch"], shown["batch"])
@@ -119,13 +122,13 @@ class Training:
 
     def _save(self) -> None:
         self.position.seconds += self.clock.lap()
-        saved.save(self.attempt.state, self.setup.model, self.setup.optimizer, self.position)
+        self.kept.save(self.setup.model, self.setup.optimizer, self.position)
         self.clock.saved()
 
     def _begin(self) -> tuple[Setup, Position]:
         setup, start = self._fresh(), Position()
         try:
-            restored = saved.restore(self.attempt.state, setup.model, setup.optimizer)
+            restored = self.kept.restore(setup.model, setup.optimizer)
         except saved.Damaged as error:
             log.error("job %s starts again from its seed: %s", self.attempt.job.id, error)
             return self._fresh(), Position()

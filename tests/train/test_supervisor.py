@@ -26,7 +26,7 @@ def launch(monkeypatch):
         monkeypatch.setattr(
             supervisor,
             "_launch",
-            lambda _: subprocess.Popen(
+            lambda *_: subprocess.Popen(
                 [sys.executable, "-c", code], stdin=subprocess.PIPE, text=True
             ),
         )
@@ -89,7 +89,7 @@ def test_a_process_that_could_not_write_fails_the_job_the_third_time(settings, s
 
 
 def test_a_process_that_cannot_be_started_counts_as_a_death(settings, store, monkeypatch):
-    def no_process(_):
+    def no_process(*_):
         raise OSError("no memory")
 
     monkeypatch.setattr(supervisor, "_launch", no_process)

@@ -1,0 +1,85 @@
+"""The app inside another server, which keeps its lifespan and its requests apart.
+
+What enters: an app, and ASGI of a server that hands no state from the lifespan to requests. What
+leaves: the same, with what the app has open at hand. This module does not know which server it is.
+"""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
+
+from app.api import health
+from app.api.access import HEADER
+from app.api.services import Services
+
+# Seconds between two questions for its health, and without one until it drains.
+HEALTH_EVERY: Final = 1.0
+UNASKED: Final = 5.0
+
+
+class Hosted:
+    """An app between `begin`, which tells what went wrong by raising it, and `end`."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
+        self.routes = app.routes  # the server's own metrics name them
+        self._asked = 0.0
+        self._stack = AsyncExitStack()
+        self._state: dict[str, Any] = {}
+
+    @property
+    def services(self) -> Services:
+        services: Services = self._state["services"]
+        return services
+
+    async def begin(self) -> None:
+        """Open what the app needs. Raises what keeps it from that."""
+        state = await self._stack.enter_async_context(self.app.router.lifespan_context(self.app))
+        self._state = {**(state or {})}
+
+    async def end(self) -> None:
+        await self._stack.aclose()
+
+    async def check(self) -> None:
+        """Raises NotReady where it should get no requests."""
+        self._asked = time.monotonic()
+        self.services.draining.clear()
+        await health.ready(self.services)
+
+    async def drain_unasked(self) -> None:
+        """Drain where nobody asks any more: Serve asks no replica that it takes down, and tells it
+        only once all requests are answered, which those that follow a job would put off.
+        """
+        while True:
+            await asyncio.sleep(HEALTH_EVERY)
+            if self._asked and time.monotonic() - self._asked > UNASKED:
+                self.services.draining.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        told = next((value for name, value in scope["headers"] if name == HEADER), None)
+
+        async def send_once(message: Message) -> None:
+            # A server that draws a request's id before the app does answers with it, too.
+            if told is not None and message["type"] == "http.response.start":
+                headers = message.get("headers", [])
+                message["headers"] = [each for each in headers if [*each] != [HEADER, told]]
+            await send(message)
+
+        await self.app({**scope, "state": {**self._state}}, receive, send_once)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """It has begun by then, and ends when it is told to."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await self.end()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+            await send({"type": "lifespan.startup.complete"})

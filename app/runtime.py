@@ -1,0 +1,45 @@
+"""What runs the app's processes, and what an app does differently for it.
+
+What enters: nothing. What leaves: how a process prepares for a service, where it finds what others
+counted, and which module trains. This module does not know of any
+runtime but uvicorn.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from app import ledger
+from app.ledger import Ledger
+from app.registry import Registry
+from app.settings import Settings
+from app.start import check_keys, check_tracking, open_store, prepare
+from app.train.supervisor import TRAINER
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """`trainer` is started as a process for each attempt at a job, as `TRAINER` is."""
+
+    prepare: Callable[[Settings], Registry]
+    ledger: Callable[[Path], Ledger | None]
+    trainer: str
+
+
+UVICORN: Final = Runtime(prepare, ledger.of_worker, TRAINER)
+
+
+def begun(settings: Settings) -> Settings:
+    """Prepare for a service whose processes run in other folders, and give its settings to them.
+
+    Raises BadCheckpoint, CannotStart.
+    """
+    where = {name: getattr(settings, name).absolute() for name in ("state_dir", "data_dir")}
+    settings = settings.model_copy(update=where)
+    check_tracking()
+    with closing(open_store(settings)) as store:
+        check_keys(settings, store)
+    prepare(settings)
+    return settings
