@@ -18,10 +18,11 @@ RUN sh /build/install-torch.sh /opt/mynet/bin/python "${TORCH_INDEX}" /build/def
 RUN lock=default; /opt/mynet/bin/python -c 'import torch' 2>/dev/null && lock=without-torch; \
     /opt/mynet/bin/pip install --quiet --no-deps --require-hashes --requirement "/build/$lock.txt" \
     && /opt/mynet/bin/pip check
-# Not empty: OpenTelemetry, MLflow and PostgreSQL's driver, too.
+# 1: OpenTelemetry, MLflow, PostgreSQL's driver and buckets, too; ray: these, and Ray.
 ARG EXTRAS=
-RUN [ -z "${EXTRAS}" ] || /opt/mynet/bin/pip install --quiet --no-deps --require-hashes \
-    --requirement /build/with-extras.txt
+RUN lock=with-extras; [ "${EXTRAS}" != ray ] || lock=with-ray; \
+    [ -z "${EXTRAS}" ] || /opt/mynet/bin/pip install --quiet --no-deps --require-hashes \
+    --requirement "/build/$lock.txt"
 
 FROM dependencies AS built
 WORKDIR /app

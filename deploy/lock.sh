@@ -2,7 +2,7 @@
 # lock.sh UV: writes the versions and hashes of what the image holds, for every platform at once.
 # `default.txt` has everything, with PyTorch's default build; `without-torch.txt` has what is
 # installed beside PyTorch's CPU wheels, which another index keeps; `with-extras.txt` has that and
-# what OpenTelemetry, MLflow and PostgreSQL want.
+# what OpenTelemetry, MLflow, PostgreSQL and buckets want, and `with-ray.txt` Ray beside that.
 set -eu
 
 uv=$1
@@ -18,6 +18,9 @@ left_out=$(sed -nE 's/^((torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9
     "$folder/default.txt" | sed 's/^/--no-emit-package /')
 # shellcheck disable=SC2086  # one word each
 compile $left_out --output-file "$folder/without-torch.txt"
+extras="--extra otel --extra mlflow --extra postgres --extra s3 --extra gs"
 # shellcheck disable=SC2086
-compile $left_out --constraint "$folder/default.txt" --extra otel --extra mlflow --extra postgres \
-    --output-file "$folder/with-extras.txt"
+compile $left_out --constraint "$folder/default.txt" $extras --output-file "$folder/with-extras.txt"
+# shellcheck disable=SC2086
+compile $left_out --constraint "$folder/with-extras.txt" $extras --extra ray \
+    --output-file "$folder/with-ray.txt"

@@ -8,7 +8,11 @@ from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
-LOCKS = ("default", "without-torch", "with-extras")
+LOCKS = ("default", "without-torch", "with-extras", "with-ray")
+EXTRAS = {
+    "with-extras": ("otel", "mlflow", "postgres", "s3", "gs"),
+    "with-ray": ("otel", "mlflow", "postgres", "s3", "gs", "ray"),
+}
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ; .*?)? \\$")
 OF_TORCH = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
 
@@ -32,7 +36,8 @@ def wanted():
 def extras():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = project["optional-dependencies"]
-    return [Requirement(each) for name in ("otel", "mlflow") for each in named[name]]
+    for lock, names in EXTRAS.items():
+        yield from ((lock, Requirement(each)) for name in names for each in named[name])
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -55,14 +60,15 @@ def test_what_is_asked_for_is_pinned(requirement):
             assert all(requirement.specifier.contains(each) for each in versions)
 
 
-@pytest.mark.parametrize("requirement", extras(), ids=str)
-def test_extras_are_pinned(requirement):
-    versions = pins("with-extras")[requirement.name]
+@pytest.mark.parametrize(("lock", "requirement"), [*extras()], ids=str)
+def test_extras_are_pinned(lock, requirement):
+    versions = pins(lock)[requirement.name]
     assert all(requirement.specifier.contains(each) for each in versions)
 
 
 def test_the_locks_agree():
-    whole, rest, extras = map(pins, LOCKS)
+    whole, rest, extras, on_ray = map(pins, LOCKS)
     assert {name for name in whole if not OF_TORCH.fullmatch(name)} == set(rest)
-    assert set(rest) < set(extras)
+    assert set(rest) < set(extras) < set(on_ray)
     assert all(whole[name] == extras[name] == versions for name, versions in rest.items())
+    assert all(on_ray[name] == versions for name, versions in extras.items())

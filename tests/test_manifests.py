@@ -1,5 +1,6 @@
 """What `deploy/k8s` says of MyNet is so; `make manifests` checks what Kubernetes thinks of it."""
 
+import ast
 import re
 
 import pytest
@@ -30,8 +31,6 @@ def objects(path):
         yield from within(document)
 
 
-# Settings that the object store and Ray bring along.
-AWAITED = {"MYNET_MODELS_URL", "MYNET_RAY_MAX_REPLICAS"}
 ALL = [(path, each) for path in FILES for each in objects(path)]
 WHOLE = [each for _, each in ALL if each.get("terminationGracePeriodSeconds")]
 CONTAINERS = [each for pod in WHOLE for each in pod["containers"]]
@@ -52,7 +51,7 @@ def test_every_variable_is_a_setting():
     named = {each["name"] for _, each in ALL if str(each.get("name", "")).startswith(PREFIX)}
     named |= {name for path in FILES for name, _ in literals(path)}
     assert {"MYNET_ADMIN_KEY", "MYNET_AUTH"} <= named
-    assert named - AWAITED <= {PREFIX + field.upper() for field in Settings.model_fields}
+    assert named <= {PREFIX + field.upper() for field in Settings.model_fields}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +59,7 @@ def test_every_variable_is_a_setting():
 )
 def test_every_value_is_one_that_the_setting_may_have(path, monkeypatch):
     given = dict(literals(path))
-    for name in given.keys() - AWAITED:
+    for name in given:
         monkeypatch.setenv(name, given[name])
     read_settings()
 
@@ -108,3 +107,11 @@ def test_policies_let_requests_through_to_the_services_port():
     ]
     (rule,) = policy["spec"]["ingress"]
     assert rule["ports"] == [{"port": Settings.model_fields["port"].default}]
+
+
+def test_ray_serves_what_is_there():
+    (service,) = [each for path in FILES for each in objects(path) if "serveConfigV2" in each]
+    (application,) = yaml.safe_load(service["serveConfigV2"])["applications"]
+    module, _, name = application["import_path"].partition(":")
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+    assert name in {each.name for each in tree.body if isinstance(each, ast.FunctionDef)}
