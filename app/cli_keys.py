@@ -7,6 +7,7 @@ error, with a line for the audit.
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -35,8 +36,8 @@ def create(
     """Make a key, and show it: only this once."""
     with _keys() as keys:
         key, whole = keys.create(name, scope, days)
-    typer.echo(whole)
-    _tell("create", key)
+        _tell("create", key)
+        _show(keys, key, whole)
 
 
 @app.command("list")
@@ -71,6 +72,26 @@ def _keys() -> "Iterator[Keys]":
             yield Keys(store)
     except CANNOT_SERVE as error:
         raise terminal.failure(str(error)) from None
+
+
+def _show(keys: "Keys", key: "Key", whole: str) -> None:
+    """Print a key that was made. Where nobody can have seen it, it opens nothing."""
+    try:
+        if sys.stdout is None:  # nothing would be printed, and nothing said
+            raise OSError("it is closed")
+        typer.echo(whole)
+    except OSError as error:
+        keys.revoke(key.id)
+        _tell("revoke", key)
+        _write_no_more()
+        said = f"Standard output cannot be written ({error}): key {key.id} is revoked."
+        raise terminal.failure(said) from None
+
+
+def _write_no_more() -> None:
+    """Let what waits to be printed go nowhere: to try again at the end would fail again."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _state(key: "Key") -> str:

@@ -3,6 +3,9 @@
 import json
 import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -90,6 +93,38 @@ def test_a_key_is_revoked_once(mynet):
     key_id = mynet("keys", "create", "ci", "--scope", "train").stdout.split("_")[1]
     assert mynet("keys", "revoke", key_id).exit_code == 0
     assert "revoked already" in mynet("keys", "revoke", key_id).stderr
+
+
+def wanting(redirection):
+    """Make a key in a process of its own, whose standard output is elsewhere."""
+    code = "from app.cli import main; main()"
+    keys = f'"$0" -c "{code}" keys create ci --scope train {redirection}'
+    return subprocess.run(["sh", "-c", keys, sys.executable], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "why"),
+    [
+        pytest.param(
+            "> /dev/full",
+            "No space left on device",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it"),
+        ),
+        (">&-", "it is closed"),
+    ],
+)
+def test_a_key_that_nobody_can_have_seen_opens_nothing(mynet, redirection, why):
+    done = wanting(redirection)
+    assert done.returncode == 2
+    assert "Standard output cannot be written (" in done.stderr
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    (listed,) = mynet("keys", "list").stdout.splitlines()
+    assert " revoked " in listed
+    key_id = listed.split()[0]
+    assert f"key {key_id} is revoked." in done.stderr.replace("\n", " ")
+    assert f"app.audit: revoke key {key_id} (ci; train)" in done.stderr
 
 
 def test_a_database_that_cannot_be_used_is_told(mynet, monkeypatch):
