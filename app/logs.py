@@ -49,8 +49,12 @@ def known(**fields: Any) -> dict[str, Known]:
 
 
 def masked(text: str) -> str:
-    """Leave out the passwords in addresses, before the host or in the query."""
-    text = re.sub(r"(//[^:/@\s]*:)[^@\s]*@", r"\1***@", text)
+    """Leave out the passwords in addresses, before the host or in the query.
+
+    Who has no password may be a key.
+    """
+    text = re.sub(r"(//[^:/@\s]*:)[^@\s]*@([^/\s]*@)?", r"\1***@", text)
+    text = re.sub(r"(://)[^:/\s]+@", r"\1***@", text)
     return re.sub(r"([?&]\w*password=)[^&\s]*", r"\1***", text)
 
 

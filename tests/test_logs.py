@@ -134,3 +134,20 @@ def test_requests_that_are_answered_together_keep_their_ids(capsys, form):
 def test_passwords_in_addresses_are_left_out():
     text = "postgresql://me:secret@there/db: no answer, http://there:5000/a is fine"
     assert logs.masked(text) == text.replace("secret", "***")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://user:pa@ss@host/db", "postgresql://user:***@host/db"),
+        ("postgresql://user:p/a@s@s@host/db a@b", "postgresql://user:***@host/db a@b"),
+        ("postgresql://:pa@ss@host", "postgresql://:***@host"),
+        ("s3://SECRET@bucket", "s3://***@bucket"),
+        ("s3://SEC@RET@bucket:9000/a: away", "s3://***@bucket:9000/a: away"),
+        ("s3://KEY:SECRET@bucket/a@b", "s3://KEY:***@bucket/a@b"),
+        ("s3://bucket/a@b is there, says me@here", "s3://bucket/a@b is there, says me@here"),
+        ("x://host?sslpassword=secret&a=1", "x://host?sslpassword=***&a=1"),
+    ],
+)
+def test_whatever_may_be_a_secret_in_an_address_is_left_out(text, shown):
+    assert logs.masked(text) == shown

@@ -89,6 +89,16 @@ def test_a_bad_admin_key_is_told_without_it(monkeypatch, key):
     assert "sesame" not in str(told.value)
 
 
+@pytest.mark.parametrize("user", ["sesame", "key:sesame", "key:ses@me"])
+def test_a_bad_address_is_told_without_its_user(monkeypatch, user):
+    monkeypatch.setenv("MYNET_MODELS_URL", f"s3://{user}@bucket/path")
+    with pytest.raises(
+        SettingsError, match=r"MYNET_MODELS_URL=s3://.*\*\*\*@bucket/path: "
+    ) as told:
+        read_settings()
+    assert "ses" not in str(told.value)
+
+
 def test_the_admin_key_is_neither_shown_nor_handed_on(monkeypatch):
     monkeypatch.setenv("MYNET_ADMIN_KEY", "open-sesame-open-sesame")
     settings = read_settings()
