@@ -53,10 +53,11 @@ def open_registry(settings: Settings) -> Registry:
         registry.mend()
     except (BadBucket, BucketAway) as error:
         problem = error.problem if isinstance(error, BucketAway) else error
-        said = f"MYNET_MODELS_URL={settings.models_url} cannot be used: {problem}"
-        raise CannotStart(said) from error
+        raise _unusable("MODELS_URL", settings.models_url, problem) from error
     except OSError as error:
-        raise _unusable(settings, error) from error
+        if settings.models_url and not settings.bucket_url:
+            raise _unusable("MODELS_URL", settings.models_url, error) from error
+        raise _unusable("STATE_DIR", settings.state_dir, error) from error
     while True:
         live = registry.current()
         version = _first_sound(registry)
@@ -74,7 +75,7 @@ def open_store(settings: Settings) -> Store:
         store.mend()
         return store
     except OSError as error:
-        raise _unusable(settings, error) from error
+        raise _unusable("STATE_DIR", settings.state_dir, error) from error
     except (SQLAlchemyError, ImportError, ValueError) as error:
         raise _no_database(error) from error
     except NotReady as error:
@@ -134,8 +135,8 @@ def _no_database(error: Exception) -> CannotStart:
     return CannotStart(words.rstrip())
 
 
-def _unusable(settings: Settings, error: OSError) -> CannotStart:
-    return CannotStart(f"MYNET_STATE_DIR={settings.state_dir} cannot be used: {error}")
+def _unusable(setting: str, value: object, problem: object) -> CannotStart:
+    return CannotStart(f"MYNET_{setting}={value} cannot be used: {problem}")
 
 
 def _first_sound(registry: Registry) -> int | None:

@@ -130,6 +130,17 @@ def test_what_a_killed_service_left_of_uploads_is_swept(settings):
     assert not list(settings.uploads_dir.glob(".*.tmp"))
 
 
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_folder_that_cannot_be_used_is_named_by_its_setting(settings, tmp_path, scheme):
+    in_the_way = tmp_path / "in-the-way"
+    in_the_way.write_text("")
+    folder = f"{scheme}{in_the_way}"
+    with pytest.raises(CannotStart, match=f"^MYNET_MODELS_URL={folder} cannot be used: "):
+        open_registry(settings.model_copy(update={"models_url": folder}))
+    with pytest.raises(CannotStart, match=f"^MYNET_STATE_DIR={in_the_way} cannot be used: "):
+        open_registry(settings.model_copy(update={"state_dir": in_the_way}))
+
+
 @pytest.mark.parametrize("url", ["nonsense", "nonsense://x", "mssql+nodriver://x/y"])
 def test_a_database_url_that_cannot_be_used_is_named(settings, url):
     with pytest.raises(CannotStart, match="MYNET_DATABASE_URL cannot be used"):
