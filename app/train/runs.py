@@ -1,7 +1,8 @@
 """A job as a run of MLflow: parameters, metrics per epoch, tags, artefacts.
 
-What enters: a job's row, and the version that it made. What leaves: one run a job, which has all of
-it once, however often it is told. This module does not know when it is told, nor by whom.
+What enters: a job's row, its sweep's id, and the version that it made. What leaves: one run a job,
+which has all of it once, however often it is told. This module does not know when it is told, nor
+by whom.
 """
 
 from collections.abc import Iterable, Iterator
@@ -52,7 +53,7 @@ class Runs:
             known.experiment_id if known else self._client.create_experiment(experiment)
         )
 
-    def tell(self, job: Job, made: Made | None) -> None:
+    def tell(self, job: Job, sweep_id: str | None, made: Made | None) -> None:
         """Log what the job's run does not have yet, and end it where the job has ended.
 
         A run that somebody ended or deleted stays as it is.
@@ -64,7 +65,7 @@ class Runs:
         has = set(self._points(run))
         metrics = [each for each in _metrics(job, made) if (each.key, each.step) not in has]
         params = [each for each in _params(job) if each.key not in run.data.params]
-        self._client.log_batch(run_id, params=params, tags=[*_tags(job)])
+        self._client.log_batch(run_id, params=params, tags=[*_tags(job, sweep_id)])
         for first in range(0, len(metrics), MOST):
             self._client.log_batch(run_id, metrics=metrics[first : first + MOST])
         if made:
@@ -120,9 +121,10 @@ def _finals(card: Card) -> Iterable[tuple[str, float]]:
             yield name, value
 
 
-def _tags(job: Job) -> Iterator[RunTag]:
+def _tags(job: Job, sweep_id: str | None) -> Iterator[RunTag]:
     told: dict[str, Any] = {"recipe": job.hyperparameters["recipe"], "attempt": job.attempt}
     told |= {name: (job.result or {}).get(name) for name in ("version", "promoted", "reason")}
+    told["sweep"] = sweep_id
     told |= {"error": job.error["message"] if job.error else None}
     for name, value in told.items():
         if value is not None:

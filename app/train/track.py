@@ -24,6 +24,7 @@ from app.errors import NotReady
 from app.logs import masked
 from app.settings import Settings
 from app.store import Store
+from app.sweeps import Sweeps
 from app.tables import Job
 from app.train.job import Status
 from app.train.process import ends_in_order
@@ -82,6 +83,7 @@ class Tracking:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.store, self.models_dir = store, settings.models_dir
+        self._sweeps = Sweeps(store)
         self._experiment = os.environ.get(EXPERIMENT) or "mynet"
         self._runs: Runs | None = None
         self._patience = Patience()
@@ -118,9 +120,10 @@ class Tracking:
             del self._followed[job_id]
             return
         now = (job.status, job.attempt, len(job.epochs))
+        sweep_id = self._sweeps.of_jobs([job_id]).get(job_id)
         try:
             if job.attempt and now != followed.told:
-                runs.tell(job, self._made(job))
+                runs.tell(job, sweep_id, self._made(job))
                 followed.told = now
         except Exception as error:  # as above
             followed.begin(f"job {job_id}: MLflow could not be told", error)

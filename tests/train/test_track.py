@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+from app.sweeps import Sweeps
 from app.train import job as jobs
+from app.train import sweep
+from app.train.grid import Grid
 from app.train.tracker import DEFAULTS
 from tests.train.test_resume import interrupt_after
 
@@ -76,6 +79,17 @@ def test_a_job_that_succeeded_is_there_whole(start, store, registry, tell, tmp_p
     assert (tmp_path / got / weights.name).read_bytes() == weights.read_bytes()
     card = json.loads((tmp_path / got / "card.json").read_text())
     assert (card["version"], card["job"]) == (version, job.id)
+
+
+def test_a_run_names_the_sweep_of_its_job(store, start, tell):
+    row = sweep.create(Sweeps(store), Grid(seed=[1, 2]), most_queued=9, key=None)
+    members = [job.id for job in Sweeps(store).jobs(row.id)]
+    for job_id in members:
+        start(job_id)
+    alone = start()
+    tell()
+    assert [told(job_id).data.tags["mynet.sweep"] for job_id in members] == [row.id] * 2
+    assert "mynet.sweep" not in told(alone.job.id).data.tags
 
 
 def test_a_job_of_several_attempts_is_one_run_without_doubled_points(
