@@ -17,7 +17,7 @@ from urllib.request import urlopen
 DATA = Path(__file__).parents[2] / "data"
 # Named where the tests run in another environment than the service.
 MYNET = Path(os.environ.get("SERVICE") or Path(sys.executable).with_name("mynet"))
-START = 60
+START = 180  # four workers on a machine that others load, too
 
 
 class Service:
