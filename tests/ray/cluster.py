@@ -109,7 +109,7 @@ def clustered(folder: Path, *cpus: int) -> Iterator[Cluster]:
     cluster = Cluster(folder)
     try:
         for each in cpus:
-            cluster.add(each).wait()  # one after the other: they write the same token
+            cluster.add(each).wait()  # at once, not all of them came up
         yield cluster
     finally:
         cluster.end()
