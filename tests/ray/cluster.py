@@ -15,7 +15,7 @@ from tests.service.running import Service, comes_true, free_port
 
 RAY = Path(sys.executable).with_name("ray")
 REPLICA = "ray::ServeReplica:mynet"
-STARTS = 120
+STARTS = 240
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": f"{ROOT}:{ROOT / 'client/src'}",
@@ -144,4 +144,4 @@ def serving(cluster: Cluster | None, state: Path, **settings: object) -> Iterato
         yield Service(process, port, log)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(120)
