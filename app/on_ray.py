@@ -115,8 +115,9 @@ def _cluster(settings: Settings) -> Iterator[None]:
         }
     try:
         ray.init(address or "local", **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise CannotStart(f"RAY_ADDRESS={address} cannot be reached: {error}") from error
+    except Exception as error:  # nothing more exact is raised for a node that does not start
+        where = f"RAY_ADDRESS={address} cannot be reached" if address else "Ray does not start"
+        raise CannotStart(f"{where}: {error}") from error
     try:
         yield
     finally:

@@ -20,6 +20,9 @@ from app.start import CannotStart, check_keys, check_tracking, open_store, prepa
 
 # Longer than predictions may take, shorter than the ten seconds that containers are given to end.
 GRACE: Final = 8
+# Seconds for which a worker may not answer its parent, since imports keep the interpreter: one that
+# is taken for dead meanwhile begins anew, and loads the machine again.
+IMPORTS: Final = 30
 log = logging.getLogger(__name__)
 
 
@@ -55,6 +58,7 @@ def _serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE,
+        timeout_worker_healthcheck=IMPORTS,
     )
 
 

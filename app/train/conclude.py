@@ -61,6 +61,7 @@ def conclude(conclusion: Conclusion, sweeps: Sweeps, registry: Registry) -> None
     row = sweep.get(sweeps, conclusion.sweep_id)
     if row.status != sweep.Status.RUNNING:
         return
+    registry.catch_up()  # another service may have trained the best
     try:
         best = _best(sweeps, registry, row)
         if best is None:

@@ -5,6 +5,7 @@ a sweep pass the gate, or not. This module does not know how it does that.
 """
 
 import logging
+import os
 import subprocess
 import time
 from typing import Final
@@ -18,6 +19,8 @@ from app.tables import Sweep
 from app.train import process, sweep
 
 POLL: Final = 0.5
+# Seconds until it is tried again where nothing can be read or written.
+AWAY: Final = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -76,7 +79,10 @@ class Conclusions:
         """A sweep that the process left running has lost it: another process is started later."""
         left = self.sweeps.sweep(self._sweep_id)
         if left and left.status == sweep.Status.RUNNING:
-            self._bury(exit_code)
+            if exit_code == os.EX_IOERR:  # the bucket, the disk or the database, which may pass
+                self._not_before[self._sweep_id] = time.monotonic() + AWAY
+            else:
+                self._bury(exit_code)
         self.process = None
 
     def _bury(self, exit_code: int) -> None:

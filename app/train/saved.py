@@ -1,4 +1,5 @@
-"""What a training needs to go on after its process ended: one file a job.
+"""What a training needs to go on after its process ended: one file a job, or a folder of
+checkpoints where an engine keeps them.
 
 What enters: the network, its optimiser, and how far the training is. What leaves: the same, put
 back. A training that goes on from here ends with the very weights of one that was never
@@ -8,6 +9,7 @@ ended.
 """
 
 import pickle
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -149,5 +151,9 @@ def sweep(folder: Path, is_needed: Callable[[str], bool], *, writers: bool) -> N
     for path in chain.from_iterable(map(folder.glob, KEPT)):
         if not is_needed(path.stem):
             path.unlink(missing_ok=True)
+    for checkpoints in folder.glob("*/"):
+        if not is_needed(checkpoints.name):
+            # Who ends late may still write there: the next sweep finds what this one leaves.
+            shutil.rmtree(checkpoints, ignore_errors=True)
     if not writers:
         durable.sweep(folder)

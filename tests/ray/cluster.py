@@ -15,7 +15,7 @@ from tests.service.running import Service, comes_true, free_port
 
 RAY = Path(sys.executable).with_name("ray")
 REPLICA = "ray::ServeReplica:mynet"
-STARTS = 120
+STARTS = 240
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": f"{ROOT}:{ROOT / 'client/src'}",
@@ -109,7 +109,7 @@ def clustered(folder: Path, *cpus: int) -> Iterator[Cluster]:
     cluster = Cluster(folder)
     try:
         for each in cpus:
-            cluster.add(each).wait()  # one after the other: they write the same token
+            cluster.add(each).wait()  # at once, not all of them came up
         yield cluster
     finally:
         cluster.end()
@@ -144,4 +144,4 @@ def serving(cluster: Cluster | None, state: Path, **settings: object) -> Iterato
         yield Service(process, port, log)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(120)

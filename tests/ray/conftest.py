@@ -11,8 +11,13 @@ def cluster(tmp_path_factory):
         yield cluster
 
 
-@pytest.fixture(scope="module")
-def service(cluster, tmp_path_factory):
+@pytest.fixture(scope="session")
+def state(tmp_path_factory):
+    return tmp_path_factory.mktemp("service") / "state"
+
+
+@pytest.fixture(scope="session")
+def service(cluster, state):
     """Two replicas, which tests share."""
-    with serving(cluster, tmp_path_factory.mktemp("service") / "state", workers=2) as service:
+    with serving(cluster, state, workers=2, train_threads=1) as service:
         yield service

@@ -82,5 +82,9 @@ def test_only_what_unfinished_jobs_need_is_kept(tmp_path):
     both = ("a.corrections", "b.corrections")
     for name in ("a.pt", "a.lock", "b.pt", "b.lock", ".b.pt.1234.tmp", *both):
         (tmp_path / name).write_text("")
+    for name in ("a", "b"):
+        (tmp_path / name / "checkpoint").mkdir(parents=True)
     saved.sweep(tmp_path, lambda job_id: job_id == "a", writers=False)
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.corrections", "a.lock", "a.pt"]
+    kept = ["a", "a.corrections", "a.lock", "a.pt"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == kept
+    assert (tmp_path / "a" / "checkpoint").exists()
