@@ -1,5 +1,8 @@
 """The end of a sweep, where its process died at any line; and which versions stay."""
 
+import os
+import subprocess
+
 import pytest
 
 from app import checkpoint
@@ -11,7 +14,7 @@ from app.sweeps import Sweeps
 from app.train import job as jobs
 from app.train import sweep
 from app.train.conclude import conclude
-from app.train.conclusions import Conclusion
+from app.train.conclusions import Conclusion, Conclusions
 from app.train.grid import Grid
 from app.train.supervisor import Supervisor
 from tests.train.test_supervisor import until
@@ -138,6 +141,18 @@ def test_too_many_deaths_fail_it(ended, sweeps):
         assert sweep.get(sweeps, row.id).status == "running"
         sweep.bury(sweeps, row.id, "It died.")
     assert sweep.get(sweeps, row.id).error["code"] == "process_died"
+
+
+@pytest.mark.parametrize(("exit_code", "deaths"), [(os.EX_IOERR, 0), (1, 1), (-9, 1)])
+def test_what_is_away_is_no_death(ended, sweeps, settings, store, exit_code, deaths):
+    row = ended((0.9, 0.1))
+    ending = subprocess.Popen(["sh", "-c", "kill -9 $$" if exit_code < 0 else f"exit {exit_code}"])
+    ending.wait()
+    conclusions = Conclusions(settings, store)
+    conclusions.process, conclusions._sweep_id = ending, row.id
+    conclusions.keep()
+    assert conclusions.process is None, "not at once again"
+    assert sweep.get(sweeps, row.id).deaths == deaths
 
 
 def test_versions_stay_until_the_end_and_the_best_beyond_it(ended, end, registry, settings):
