@@ -169,9 +169,9 @@ def test_the_ring_follows_the_database_and_outlives_it(made, ring, monkeypatch, 
     assert "(ci) is known no more" in caplog.text
 
 
-def test_finding_asks_no_database(made, ring, store):
+def test_finding_asks_no_database(made, ring, store, monkeypatch):
     _, whole = made.create("ci", [Scope.TRAIN])
     ring.refresh()
-    store.engine = create_engine("sqlite:////nowhere/at/all.db")
+    monkeypatch.setattr(store, "engine", create_engine("sqlite:////nowhere/at/all.db"))
     made._read = made._write = None
     assert ring.find(whole.encode())

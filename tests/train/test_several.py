@@ -27,7 +27,7 @@ def launched(monkeypatch):
     """Let processes run `code` instead of a training; give them by their jobs."""
     launched, code = {}, {}
 
-    def launch(assignment):
+    def launch(assignment, _trainer):
         command = [sys.executable, "-c", code.get(assignment.job_id, WAITS)]
         launched[assignment.job_id] = started = subprocess.Popen(
             command, stdin=subprocess.PIPE, text=True

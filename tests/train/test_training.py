@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from app.train import attempt as attempts
-from app.train import finish, job, saved
+from app.train import finish, gate, job, saved
 from app.train.attempt import Diverged
 from tests.train.conftest import events
 
@@ -52,7 +52,7 @@ def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
 @pytest.mark.parametrize("step", ["measure", "judge"])
 def test_an_older_attempt_stores_and_promotes_nothing(start, store, registry, monkeypatch, step):
     older = start(promote="always")
-    module = {"measure": finish.evaluate, "judge": finish.promote}[step]
+    module = {"measure": finish.evaluate, "judge": gate.promote}[step]
     real = getattr(module, step)
 
     def overtaken(*args):
