@@ -172,6 +172,7 @@ def test_the_ring_follows_the_database_and_outlives_it(made, ring, monkeypatch, 
 def test_finding_asks_no_database(made, ring, store, monkeypatch):
     _, whole = made.create("ci", [Scope.TRAIN])
     ring.refresh()
-    monkeypatch.setattr(store, "engine", create_engine("sqlite:////nowhere/at/all.db"))
-    made._read = made._write = None
-    assert ring.find(whole.encode())
+    with monkeypatch.context() as away:
+        away.setattr(store, "engine", create_engine("sqlite:////nowhere/at/all.db"))
+        made._read = made._write = None
+        assert ring.find(whole.encode())
