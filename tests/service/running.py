@@ -82,7 +82,7 @@ class Service:
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(120)
 
 
 def are_gone(pids):
@@ -96,7 +96,7 @@ def are_gone(pids):
     return comes_true(gone)
 
 
-def comes_true(condition, seconds=20):
+def comes_true(condition, seconds=120):
     """Wait for something to happen."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
