@@ -69,9 +69,17 @@ class Sweeps:
 
     def jobs(self, sweep_id: str) -> Sequence[Job]:
         """List a sweep's jobs, oldest first, without their epochs."""
-        query = select(Job).join(Member).where(Member.sweep_id == sweep_id).order_by(Job.number)
+        return self.jobs_of([sweep_id])[sweep_id]
+
+    def jobs_of(self, sweep_ids: Sequence[str]) -> dict[str, list[Job]]:
+        """List the jobs of each of these sweeps, oldest first, without their epochs."""
+        query = select(Member.sweep_id, Job).join(Job).where(Member.sweep_id.in_(sweep_ids))
+        found: dict[str, list[Job]] = {each: [] for each in sweep_ids}
         with self._read() as session:
-            return session.scalars(query.options(load_only(*TOLD, raiseload=True))).all()
+            told = query.order_by(Job.number).options(load_only(*TOLD, raiseload=True))
+            for sweep_id, job in session.execute(told):
+                found[sweep_id].append(job)
+        return found
 
     def has_ended(self, sweep_id: str) -> bool:
         """Say whether all of its jobs have."""

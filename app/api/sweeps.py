@@ -89,7 +89,7 @@ def list_sweeps(
     sweeps = Sweeps(services.store)
     before = sweep.get(sweeps, after).number if after else None
     found = sweeps.all(before, limit + 1)
-    data = [_shown(sweeps, each) for each in found[:limit]]
+    data = _all_shown(sweeps, found[:limit])
     return sweep_schemas.Sweeps(data=data, has_more=len(found) > limit)
 
 
@@ -114,7 +114,16 @@ def cancel(sweep_id: str, services: ServicesDep) -> sweep_schemas.Sweep:
 
 
 def _shown(sweeps: Sweeps, row: SweepRow) -> sweep_schemas.Sweep:
-    wanted, members = sweep.wanted_of(row), sweeps.jobs(row.id)
+    return _all_shown(sweeps, [row])[0]
+
+
+def _all_shown(sweeps: Sweeps, rows: Sequence[SweepRow]) -> list[sweep_schemas.Sweep]:
+    members = sweeps.jobs_of([row.id for row in rows])
+    return [_told(sweeps, row, members[row.id]) for row in rows]
+
+
+def _told(sweeps: Sweeps, row: SweepRow, members: Sequence[JobRow]) -> sweep_schemas.Sweep:
+    wanted = sweep.wanted_of(row)
     jobs = {job.id: _job(job, wanted.varied) for job in members}
     ranked = [row.best] if row.best else [job.id for job in sweep.ranked(sweeps, members)]
     return sweep_schemas.Sweep(

@@ -90,6 +90,8 @@ def test_sweeps_are_listed_newest_first_in_pages(asked):
     assert ([each["id"] for each in first["data"]], first["has_more"]) == (ids[:0:-1], True)
     rest = asked.get(f"/sweeps?after={ids[1]}").json()
     assert ([each["id"] for each in rest["data"]], rest["has_more"]) == (ids[:1], False)
+    singly = [asked.get(f"/sweeps/{each}").json() for each in reversed(ids)]
+    assert first["data"] + rest["data"] == singly
     assert asked.get("/sweeps?after=x").status_code == 404
     assert asked.get("/sweeps?limit=101").status_code == 422
 
