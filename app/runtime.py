@@ -1,12 +1,10 @@
 """What runs the app's processes, and what an app does differently for it.
 
 What enters: nothing. What leaves: how a process prepares for a service, where it finds what others
-counted, and which module trains. This module does not know of any
-runtime but uvicorn.
+counted, and which module trains. This module does not know of any runtime but uvicorn.
 """
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +13,7 @@ from app import ledger
 from app.ledger import Ledger
 from app.registry import Registry
 from app.settings import Settings
-from app.start import check_keys, check_tracking, open_store, prepare
+from app.start import prepare, prepare_service
 from app.train.supervisor import TRAINER
 
 
@@ -38,8 +36,5 @@ def begun(settings: Settings) -> Settings:
     """
     where = {name: getattr(settings, name).absolute() for name in ("state_dir", "data_dir")}
     settings = settings.model_copy(update=where)
-    check_tracking()
-    with closing(open_store(settings)) as store:
-        check_keys(settings, store)
-    prepare(settings)
+    prepare_service(settings)
     return settings

@@ -6,7 +6,7 @@ routes.
 
 import logging
 import socket
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from typing import Final
 
 import uvicorn
@@ -16,7 +16,7 @@ from app.logs import masked
 from app.net import BadDevice, pick_device
 from app.protocol import Protocol
 from app.settings import PREFIX, Settings
-from app.start import CannotStart, check_keys, check_tracking, open_store, prepare
+from app.start import CannotStart, prepare_service
 
 # Longer than predictions may take, shorter than the ten seconds that containers are given to end.
 GRACE: Final = 8
@@ -35,10 +35,7 @@ def run(settings: Settings) -> None:
     _check_port(settings)
     _check_device("DEVICE", settings.device)
     _check_device("TRAIN_DEVICE", settings.effective_train_device)
-    check_tracking()
-    with closing(open_store(settings)) as store:
-        check_keys(settings, store)
-    prepare(settings)
+    prepare_service(settings)
     several = settings.workers > 1
     with ledger.kept_for_workers(settings.tallies_dir) if several else nullcontext():
         _serve(settings)

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         None, ge=1, description="threads of a training process; unset: its share of the cores"
     )
     train_jobs: int = Field(1, ge=1, le=64, description="jobs that train at once")
+    ray_train_workers: int = Field(
+        1, ge=1, le=64, description="on Ray, workers of a job, which share each batch"
+    )
     ray_storage: str | None = Field(
         None,
         description="on Ray, folder or URL that all machines share, for saved jobs; "

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import multiprocessing
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -110,6 +111,17 @@ def check_keys(settings: Settings, store: Store) -> None:
             "is); or set MYNET_HOST=127.0.0.1"
         )
     log.warning("there is no key yet: set MYNET_ADMIN_KEY, or make one with `mynet keys create`")
+
+
+def prepare_service(settings: Settings) -> None:
+    """Prepare for all processes of a service, before the first of them is there.
+
+    Raises BadCheckpoint, CannotStart.
+    """
+    check_tracking()
+    with closing(open_store(settings)) as store:
+        check_keys(settings, store)
+    prepare(settings)
 
 
 def prepare(settings: Settings) -> Registry:

@@ -26,7 +26,7 @@ ALL = (
     "swaps",
     "scaling",
 )
-LONG = ("kills", "overload", "chaos", "database")
+LONG = ("kills", "overload", "chaos", "database", "ray")
 HEAD = """# Results
 
 Written by `make bench`. Ratios count: both sides were measured in one run, on a machine whose speed

@@ -27,7 +27,7 @@ from tests.service.running import Service, comes_true
 
 PAGE: Final = 1000
 AGAIN: Final = 5
-PATIENCE: Final = 60
+PATIENCE: Final = 180  # others may load the machine, too
 PLAIN: Final[Mapping[str, str]] = {}
 PAGES: Final = {"Accept": "application/json"}
 MOST_MORE_MEMORY: Final = 1.5
@@ -135,7 +135,7 @@ class Invariants:
 
     def nobody_is_left(self, service: Service) -> None:
         """A service that has ended, in whatever way, leaves no process."""
-        gone = comes_true(lambda: not _of_session(service.process.pid), 30)
+        gone = comes_true(lambda: not _of_session(service.process.pid), PATIENCE)
         assert gone, f"still there: {_of_session(service.process.pid)}"
 
     def steps_on_the_way(self) -> list[Path]:

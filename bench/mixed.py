@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from bench.invariants import ask
+from bench.invariants import PATIENCE, ask
 from bench.steps import Steps
 from tests.service.running import Service, comes_true, serving
 
@@ -48,10 +48,10 @@ class Mix(Steps):
         self.step = "end"
         with self.serving() as service:
             self.end_jobs(service)
-            assert comes_true(self.is_tidy), "files are left"
+            assert comes_true(self.is_tidy, PATIENCE), "files are left"
             self.stop(service, signal.SIGTERM)
         with self.serving() as service:
-            assert comes_true(self.is_tidy), "files are left"
+            assert comes_true(self.is_tidy, PATIENCE), "files are left"
             self.stop(service, signal.SIGTERM)
 
     def serving(self) -> AbstractContextManager[Service]:

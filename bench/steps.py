@@ -19,7 +19,7 @@ from typing import Final
 
 from app.train.data import load as load_mnist
 from bench.digits import KIND, NO_IMAGE, form_body
-from bench.invariants import Invariants, ask
+from bench.invariants import PATIENCE, Invariants, ask
 from bench.ways import ways
 from tests.conftest import DATA, png
 from tests.service.running import Service, comes_true
@@ -151,7 +151,7 @@ class Steps:
         with self.uploading(service):
             victims = self.invariants.workers(service)
             os.kill(self.draw.choice(victims), signal.SIGKILL)
-        assert comes_true(lambda: len(self.invariants.workers(service)) == len(victims))
+        assert comes_true(lambda: len(self.invariants.workers(service)) == len(victims), PATIENCE)
 
     def kill_all(self, service: Service) -> None:
         """Kill the parent: its workers and their processes end by themselves."""

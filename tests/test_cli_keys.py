@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from app.cli import app
 from app.keyring import Keyring
 from app.keys import Keys
 from app.store import Store
+
+CODE = "from app.cli import main; main()"
 
 
 @pytest.fixture
@@ -97,8 +100,7 @@ def test_a_key_is_revoked_once(mynet):
 
 def wanting(redirection):
     """Make a key in a process of its own, whose standard output is elsewhere."""
-    code = "from app.cli import main; main()"
-    keys = f'"$0" -c "{code}" keys create ci --scope train {redirection}'
+    keys = f'"$0" -c "{CODE}" keys create ci --scope train {redirection}'
     return subprocess.run(["sh", "-c", keys, sys.executable], capture_output=True, text=True)
 
 
@@ -132,3 +134,19 @@ def test_a_database_that_cannot_be_used_is_told(mynet, monkeypatch):
     done = mynet("keys", "list")
     assert done.exit_code == 2
     assert "MYNET_DATABASE_URL cannot be used" in done.stderr
+
+
+def test_a_key_that_cannot_be_kept_is_not_shown(mynet):
+    """As on a full disk: files may not grow."""
+    assert mynet("keys", "list").exit_code == 0  # the database is there by then
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, "keys", "create", "ci", "--scope", "train"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert mynet("keys", "list").stdout == ""

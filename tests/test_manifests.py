@@ -2,6 +2,7 @@
 
 import ast
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -112,6 +113,17 @@ def test_policies_let_requests_through_to_the_services_port():
 def test_ray_serves_what_is_there():
     (service,) = [each for path in FILES for each in objects(path) if "serveConfigV2" in each]
     (application,) = yaml.safe_load(service["serveConfigV2"])["applications"]
-    module, _, name = application["import_path"].partition(":")
-    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
-    assert name in {each.name for each in tree.body if isinstance(each, ast.FunctionDef)}
+    package, _, name = application["import_path"].partition(":")
+    where, offered = _imported(ROOT / package.replace(".", "/") / "__init__.py")[name]
+    tree = ast.parse((ROOT / f"{where.replace('.', '/')}.py").read_text())
+    assert offered in {each.name for each in tree.body if isinstance(each, ast.FunctionDef)}
+
+
+def _imported(file: Path) -> dict[str, tuple[str, str]]:
+    """What a file's imports name, without importing it: Ray is an extra. name -> (module, name)."""
+    return {
+        each.asname or each.name: (statement.module or "", each.name)
+        for statement in ast.parse(file.read_text()).body
+        if isinstance(statement, ast.ImportFrom)
+        for each in statement.names
+    }

@@ -12,7 +12,6 @@ import sys
 from contextlib import closing
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import torch
 from filelock import FileLock
@@ -71,7 +70,7 @@ def conclude(conclusion: Conclusion, sweeps: Sweeps, registry: Registry) -> None
         verdict = _given(row, card.version, registry) or _judge(
             conclusion, sweeps, registry, row, card.version
         )
-        sweep.succeed(sweeps, row.id, job.id, _result(card, verdict))
+        sweep.succeed(sweeps, row.id, job.id, gate.result_of(card, verdict))
         log.info("sweep %s: succeeded with version %d", row.id, card.version)
     except data.NoData as error:
         sweep.fail(sweeps, row.id, "no_data", str(error))
@@ -113,15 +112,11 @@ def _judge(
     card = registry.card(version)
 
     def begin(live: int | None, verdict: Verdict) -> None:
-        sweep.begin_finish(sweeps, row.id, live, _result(card, verdict))
+        sweep.begin_finish(sweeps, row.id, live, gate.result_of(card, verdict))
 
     right = evaluate.right(model, test, torch.device("cpu"))
     rule = sweep.wanted_of(row).promote
     return gate.pass_gate(registry, version, right, rule, test, begin)
-
-
-def _result(card: Card, verdict: Verdict) -> dict[str, Any]:
-    return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from app.tables import now
 from app.train import evaluate
 from app.train.attempt import Attempt, Diverged
 from app.train.data import Dataset, Digits
-from app.train.gate import pass_gate
+from app.train.gate import pass_gate, result_of
 from app.train.promote import Verdict
 
 
@@ -33,7 +33,7 @@ def finish(
     card = _stored(attempt) or _store(attempt, model, dataset, epochs, held_out)
     verdict = _promote(attempt, card.version, model, dataset)
     attempt.tell("promote", {"version": card.version, "promoted": verdict.promoted})
-    return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
+    return result_of(card, verdict)
 
 
 def _stored(attempt: Attempt) -> Card | None:

@@ -7,10 +7,12 @@ This module does not know why a version is here.
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from app.card import Card
 from app.errors import Conflict, NotFound
 from app.net import MyNet
 from app.registry import Registry
@@ -40,6 +42,11 @@ def pass_gate(
         # Where another version went live meanwhile, it is that one that this one has to beat.
         if registry.promote(version, over=live):
             return verdict
+
+
+def result_of(card: Card, verdict: Verdict) -> dict[str, Any]:
+    """Give what a job, or a sweep, tells of its version in the end."""
+    return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
 
 
 def _rival(registry: Registry, version: int, test: Digits) -> Rival | None:

@@ -30,7 +30,7 @@ from app.train.assignment import Assignment
 from app.train.attempt import Attempt, Diverged, Stopped
 from app.train.finish import finish
 from app.train.process import ends_in_order
-from app.train.saved import Kept
+from app.train.strategy import Broken, Strategy
 from app.train.training import Training
 
 CANNOT_WRITE: Final = os.EX_IOERR
@@ -47,7 +47,7 @@ def main() -> None:
     work(assignment, stop)
 
 
-def work(assignment: Assignment, stop: threading.Event, kept: Kept | None = None) -> None:
+def work(assignment: Assignment, stop: threading.Event, strategy: Strategy | None = None) -> None:
     """Prepare this process for one attempt, and run it."""
     settings = assignment.settings
     logs.job_id.set(assignment.job_id)
@@ -58,19 +58,19 @@ def work(assignment: Assignment, stop: threading.Event, kept: Kept | None = None
         if traces:
             logs.configure(settings.log_level, settings.log_format, traces.ids)
             stack.enter_context(closing(traces))
-        run(assignment, stop, traces, kept)
+        run(assignment, stop, traces, strategy)
 
 
 def run(
     assignment: Assignment,
     stop: threading.Event,
     traces: Tracing | None = None,
-    kept: Kept | None = None,
+    strategy: Strategy | None = None,
 ) -> None:
     """Run one attempt to its end, and exit with `CANNOT_WRITE` where that cannot be told."""
     try:
         with closing(Store(assignment.settings.effective_database_url)) as store:
-            _run(assignment, store, stop, traces, kept)
+            _run(assignment, store, stop, traces, strategy)
     except (NotReady, OSError) as error:
         log.error("job %s: %s", assignment.job_id, error)
         sys.exit(CANNOT_WRITE)
@@ -81,7 +81,7 @@ def _run(
     store: Store,
     stop: threading.Event,
     traces: Tracing | None,
-    kept: Kept | None,
+    strategy: Strategy | None,
 ) -> None:
     """What goes wrong is told to the job, never swallowed."""
     settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
@@ -92,7 +92,7 @@ def _run(
             saved.alone(settings.jobs_dir, job_id),
             _traced(traces, store, job_id, attempt) as tell,
         ):
-            perform(Attempt.begin(settings, store, registry, job_id, attempt, tell), stop, kept)
+            perform(Attempt.begin(settings, store, registry, job_id, attempt, tell), stop, strategy)
         log.info("job %s: succeeded", job_id)
     except Stopped:
         log.info("job %s: attempt %d is stopped, its state is saved", job_id, attempt)
@@ -101,8 +101,8 @@ def _run(
     except tuple(REFUSALS) as error:
         log.error("job %s: failed: %s", job_id, error)
         jobs.fail(store, job_id, attempt, REFUSALS[type(error)], str(error))
-    except NotReady:
-        raise  # the database is away: nothing can be told
+    except (NotReady, Broken):
+        raise  # the database is away: nothing can be told; or it is another's to start again
     except OSError as error:
         log.error("job %s: attempt %d cannot write: %s", job_id, attempt, error)
         message = f"The state folder {settings.state_dir} cannot be written: {error}"
@@ -121,12 +121,12 @@ def _traced(
     return traces.attempt(store.trail(job_id), known, (Stopped, jobs.Superseded))
 
 
-def perform(attempt: Attempt, stop: threading.Event, kept: Kept | None = None) -> None:
+def perform(attempt: Attempt, stop: threading.Event, strategy: Strategy | None = None) -> None:
     """The flow: loop → checkpoint → evaluate → promote."""
     dataset = data.load(attempt.settings.data_dir)
     if attempt.wanted.include_feedback:
         dataset = dataset.with_corrections(corrections.of_attempt(attempt, stop))
-    training = Training(attempt, dataset, stop, kept)
+    training = Training(attempt, dataset, stop, strategy)
     model = training.run()
     held_out = training.setup.held_out
     finishing = partial(finish, attempt, model, dataset, training.epochs, held_out)

@@ -5,7 +5,6 @@ state to go on from, at the end of each epoch and every few seconds. This module
 becomes of the network.
 """
 
-import logging
 import math
 import threading
 import time
@@ -15,37 +14,42 @@ import torch
 
 from app.card import EpochRecord
 from app.net import MyNet
-from app.train import evaluate, saved
+from app.train import evaluate
 from app.train.attempt import Attempt, Diverged, Stopped
 from app.train.data import Dataset
 from app.train.job import Superseded
-from app.train.loop import Step, fit
-from app.train.recipes import RECIPES, Setup
-from app.train.saved import InFile, Kept, Position
+from app.train.loop import Step
+from app.train.resume import resume
+from app.train.saved import Position
+from app.train.strategy import Alone, Strategy
 
 SAVE_EVERY: Final = 5.0
-log = logging.getLogger(__name__)
 
 
 class Training:
     """Where a training is, and what it has told already."""
 
     def __init__(
-        self, attempt: Attempt, dataset: Dataset, stop: threading.Event, kept: Kept | None = None
+        self,
+        attempt: Attempt,
+        dataset: Dataset,
+        stop: threading.Event,
+        strategy: Strategy | None = None,
     ) -> None:
         self.attempt, self.dataset, self.stop = attempt, dataset, stop
-        self.kept = kept or InFile(attempt.state)
+        self.strategy: Strategy = strategy or Alone(attempt.state)
         self.epochs = [EpochRecord(**epoch) for epoch in attempt.job.epochs]
         shown = attempt.job.progress or {"epoch": -1, "batch": 0}
         self.shown = (shown["epoch"], shown["batch"])
-        self.setup, self.position = self._begin()
+        self.strategy.begin(attempt.wanted, dataset.corrections)
+        self.setup, self.position = resume(attempt.wanted, dataset, attempt.device, self.strategy)
         self.clock = Clock(self.position, len(self.setup.batches), attempt.wanted.epochs)
 
     def run(self) -> MyNet:
-        """Train to the end. Raises Diverged, Stopped, Superseded."""
+        """Train to the end. Raises Broken, Diverged, Stopped, Superseded."""
         self._catch_up()
         try:
-            for step in fit(
+            for step in self.strategy.fit(
                 self.setup.model,
                 self.setup.optimizer,
                 self.setup.batches,
@@ -122,23 +126,8 @@ class Training:
 
     def _save(self) -> None:
         self.position.seconds += self.clock.lap()
-        self.kept.save(self.setup.model, self.setup.optimizer, self.position)
+        self.strategy.save(self.setup.model, self.setup.optimizer, self.position)
         self.clock.saved()
-
-    def _begin(self) -> tuple[Setup, Position]:
-        setup, start = self._fresh(), Position()
-        try:
-            restored = self.kept.restore(setup.model, setup.optimizer)
-        except saved.Damaged as error:
-            log.error("job %s starts again from its seed: %s", self.attempt.job.id, error)
-            return self._fresh(), Position()
-        return setup, restored or start
-
-    def _fresh(self) -> Setup:
-        torch.manual_seed(self.attempt.job.hyperparameters["seed"])
-        recipe = RECIPES[self.attempt.wanted.recipe]
-        train, corrections = self.dataset.train, self.dataset.corrections
-        return recipe(self.attempt.wanted, train, self.attempt.device, corrections)
 
 
 class Clock:

@@ -14,7 +14,10 @@ from tests.conftest import DATA, ROOT
 from tests.service.running import Service, comes_true, free_port
 
 RAY = Path(sys.executable).with_name("ray")
+# What processes are called: a replica, a training's worker, what starts a training.
 REPLICA = "ray::ServeReplica:mynet"
+TRAINS = "ray::RayTrainWorker"
+STARTS_JOBS = "-m app.on_ray.training"
 STARTS = 240
 ENVIRONMENT = {
     **os.environ,
@@ -33,10 +36,11 @@ class Node:
     """Ray's processes of one machine, were it one: all in a session of their own."""
 
     def __init__(self, log: Path, cpus: int, *options: str) -> None:
-        self.log = log
+        self.log, self.metrics = log, free_port()
+        there = f"--metrics-export-port={self.metrics}"
         with log.open("w") as file:
             self.process = subprocess.Popen(
-                [RAY, "start", "--block", f"--num-cpus={cpus}", *options, *self.small()],
+                [RAY, "start", "--block", f"--num-cpus={cpus}", there, *options, *self.small()],
                 **{"env": ENVIRONMENT, "stdout": file, "stderr": file},
                 start_new_session=True,
             )
@@ -54,7 +58,7 @@ class Node:
 
     def running(self, title):
         """The processes with such a title, by number."""
-        return [pid for pid, shown in self._processes() if shown.startswith(title)]
+        return [pid for pid, shown in self._processes() if title in shown]
 
     def kill(self):
         """Let the machine go dark."""
@@ -68,7 +72,7 @@ class Node:
         self.process.wait()
 
     def _processes(self):
-        command = ["ps", "-s", str(self.process.pid), "-o", "pid=,args="]
+        command = ["ps", "-ww", "-s", str(self.process.pid), "-o", "pid=,args="]
         told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         for line in told.splitlines():
             pid, _, shown = line.strip().partition(" ")
@@ -81,10 +85,8 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
         self.address = f"127.0.0.1:{self.port}"
-        self.metrics = free_port()
         options = ("--head", "--include-dashboard=false")
-        ports = (f"--port={self.port}", f"--metrics-export-port={self.metrics}")
-        self.head = Node(folder / "head.log", 0, *options, *ports)
+        self.head = Node(folder / "head.log", 0, *options, f"--port={self.port}")
         self.head.wait()
         self.nodes: list[Node] = []
 

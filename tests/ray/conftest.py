@@ -3,6 +3,7 @@
 import pytest
 
 from tests.ray.cluster import clustered, serving
+from tests.ray.jobs import trained_here
 
 
 @pytest.fixture(scope="session")
@@ -11,13 +12,19 @@ def cluster(tmp_path_factory):
         yield cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def state(tmp_path_factory):
     return tmp_path_factory.mktemp("service") / "state"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(cluster, state):
-    """Two replicas, which tests share."""
-    with serving(cluster, state, workers=2, train_threads=1) as service:
+    """Two replicas, which the tests of a file share: a cluster has one service at a time."""
+    with serving(cluster, state, workers=2, train_threads=1, train_jobs=2) as service:
         yield service
+
+
+@pytest.fixture
+def local(settings, store, registry):
+    """What comes of the same training without Ray: the digest of its weights, and its log."""
+    return trained_here(settings, store, registry)

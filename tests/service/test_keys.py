@@ -1,7 +1,9 @@
 """Keys of a running service: the first one, others made and revoked while two workers serve."""
 
 import os
+import sqlite3
 import subprocess
+from contextlib import closing
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -62,6 +64,39 @@ def test_keys_change_while_two_workers_serve(tmp_path, seven):
         for secret in (ADMIN_KEY, old.split("_")[2], new.split("_")[2]):
             assert secret not in log
         assert "MYNET_ADMIN_KEY=**********" in log
+
+
+def test_keys_outlive_a_damaged_database(tmp_path, seven):
+    state = tmp_path / "var"
+    with serving(state, auth="keys", admin_key=ADMIN_KEY) as service:
+        good, gone = (keys(state, "create", name, "--scope", "predict") for name in ("a", "b"))
+        keys(state, "revoke", gone.split("_")[1])
+        assert comes_true(lambda: status(service, "/predict", good, seven) == 200)
+        assert comes_true(lambda: is_kept(state / "mynet.db.backup", gone.split("_")[1]))
+        file = state / "mynet.db"
+        with file.open("r+b") as opened:
+            opened.write(bytes(file.stat().st_size))
+        told = []
+
+        def is_mended():
+            told.append([status(service, "/predict", key, seven) for key in (good, gone)])
+            return is_kept(file, gone.split("_")[1])
+
+        assert comes_true(is_mended, 60), service.log.read_text()
+        assert all(each == [200, 401] for each in told), "what was revoked stays revoked"
+        newer = keys(state, "create", "c", "--scope", "predict")
+        assert comes_true(lambda: status(service, "/predict", newer, seven) == 200)
+        assert status(service, "/predict", gone, seven) == 401
+
+
+def is_kept(file, key_id):
+    """Say whether a database knows that a key is revoked."""
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as opened:
+            revoked = opened.execute("SELECT revoked_at FROM keys WHERE id = ?", [key_id])
+            return revoked.fetchone()[0] is not None
+    except (sqlite3.Error, TypeError):
+        return False
 
 
 def test_the_client_and_the_command_line_send_their_key(tmp_path, seven):

@@ -6,6 +6,7 @@ import torch
 from app.train import attempt as attempts
 from app.train import job, training
 from app.train.attempt import Stopped
+from app.train.strategy import Alone
 from tests.train.conftest import events
 
 
@@ -55,13 +56,13 @@ def test_an_interrupted_job_ends_with_the_very_same_weights(
 
 def seen(monkeypatch):
     """Watch where the loop begins: the epochs, and the batches done of the first."""
-    trained, real = [], training.fit
+    trained, real = [], Alone.fit
 
     def fit(*args, **kw):
         trained.append((kw["epochs"], kw["done"]))
         return real(*args, **kw)
 
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(Alone, "fit", staticmethod(fit))
     return trained
 
 

@@ -1,0 +1,172 @@
+"""Trainings under Ray Train.
+
+What enters: an assignment. What leaves: a run of it on a cluster, whose checkpoints are the job's
+saved state. This module does not know how a network is trained.
+"""
+
+import logging
+import os
+import sys
+import threading
+from contextlib import closing, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import ray
+from pyarrow.fs import FileSelector, FileSystem, FileType
+from ray import train
+from ray.train.torch import TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from torch import nn
+from torch.optim import Optimizer
+
+from app.on_ray.leash import Leash
+from app.on_ray.told import told
+from app.store import Store
+from app.tables import Job
+from app.train import job as jobs
+from app.train import process, saved
+from app.train.assignment import Assignment
+from app.train.job import Status
+from app.train.member import help_out
+from app.train.run import work as run_attempt
+from app.train.saved import Position
+from app.train.strategy import Here, Strategy
+from app.train.team import Leader, Member, Word
+
+TRAIN_GRACE: Final = 4.0
+DEATHS: Final = 3
+STATE: Final = "state.pt"
+# How often Ray Train looks after its workers: by then what is saved counts.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
+log = logging.getLogger("app.on_ray")
+
+
+class InCheckpoints:
+    """A training's state, in Ray Train's checkpoints."""
+
+    def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
+        with TemporaryDirectory() as folder:
+            saved.save(Path(folder, STATE), model, optimizer, position)
+            checkpoint = train.Checkpoint.from_directory(folder)
+            train.report({"epoch": position.epoch}, checkpoint=checkpoint)
+
+    def restore(self, model: nn.Module, optimizer: Optimizer) -> Position | None:
+        checkpoint = train.get_checkpoint()
+        if checkpoint is None:
+            return None
+        with checkpoint.as_directory() as folder:
+            return saved.restore(Path(folder, STATE), model, optimizer)
+
+
+class OneWorker(Here, InCheckpoints):
+    """A worker that trains alone."""
+
+
+class FirstWorker(Leader, InCheckpoints):
+    """The worker that leads others: Ray Train waits with a checkpoint until all report."""
+
+    def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
+        self.say(Word.SAVE)
+        super().save(model, optimizer, position)
+
+
+def attempt() -> None:
+    """Run one attempt at a job under Ray Train; the supervisor starts and ends it as any other."""
+    assignment, stop = Assignment.model_validate_json(sys.stdin.readline()), threading.Event()
+    ray.init(os.environ["RAY_ADDRESS"], logging_level="warning")
+    process.ends_in_order(stop, TRAIN_GRACE)
+    device = _job(assignment).hyperparameters["device"]
+    on_gpu = (device or assignment.settings.effective_train_device).startswith("cuda")
+    if on_gpu and not ray.cluster_resources().get("GPU"):
+        return _fail(assignment, "No node of the Ray cluster has a GPU: train with device cpu.")
+    here = ray.get_runtime_context().get_node_id()
+    beside = NodeAffinitySchedulingStrategy(here, soft=False)
+    leash = ray.remote(Leash).options(num_cpus=0, scheduling_strategy=beside).remote()
+    threading.Thread(target=lambda: stop.wait() and leash.pull.remote(), daemon=True).start()
+    given = {"assignment": assignment.model_dump_json(), "told": told(), "leash": leash}
+    try:
+        run = _trainer(assignment, given, on_gpu=on_gpu).fit()
+    except train.TrainingFailedError as error:
+        log.error("job %s: the run failed: %s", assignment.job_id, error)
+        sys.exit(1)
+    _remove_checkpoints(assignment, run.filesystem, str(Path(run.path).parent))
+    sys.exit(ray.get(leash.end.remote()))
+
+
+def _remove_checkpoints(assignment: Assignment, storage: FileSystem, folder: str) -> None:
+    """Remove those of each job that has ended: one may have been cancelled while it was paused."""
+    with closing(Store(assignment.settings.effective_database_url)) as store:
+        for each in storage.get_file_info(FileSelector(folder)):
+            job = store.job(each.base_name) if each.type is FileType.Directory else None
+            if job and Status(job.status).is_final:
+                with suppress(FileNotFoundError):  # others remove them, too
+                    storage.delete_dir(each.path)
+
+
+def _job(assignment: Assignment) -> Job:
+    with closing(Store(assignment.settings.effective_database_url)) as store:
+        return jobs.get(store, assignment.job_id)
+
+
+def _fail(assignment: Assignment, message: str) -> None:
+    with closing(Store(assignment.settings.effective_database_url)) as store:
+        jobs.fail(store, assignment.job_id, assignment.attempt, "bad_device", message)
+
+
+def _trainer(assignment: Assignment, given: dict[str, Any], *, on_gpu: bool) -> TorchTrainer:
+    settings = assignment.settings
+    return TorchTrainer(
+        _work,
+        train_loop_config=given,
+        scaling_config=train.ScalingConfig(
+            num_workers=settings.ray_train_workers,
+            use_gpu=on_gpu,
+            resources_per_worker={"CPU": settings.effective_train_threads},
+        ),
+        run_config=train.RunConfig(
+            name=assignment.job_id,
+            storage_path=settings.ray_storage or str(settings.jobs_dir),
+            failure_config=train.FailureConfig(max_failures=DEATHS),
+            checkpoint_config=train.CheckpointConfig(num_to_keep=1),
+            worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},
+        ),
+    )
+
+
+def _work(given: dict[str, Any]) -> None:
+    """What each of Ray Train's workers does."""
+    os.environ.update(given["told"])
+    process.give_way(os.getpid())
+    assignment = Assignment.model_validate_json(given["assignment"])
+    context = train.get_context()
+    if context.get_world_size() == 1:
+        _lead(assignment, given["leash"], OneWorker())
+    elif context.get_world_rank() == 0:
+        with closing(FirstWorker()) as strategy:
+            _lead(assignment, given["leash"], strategy)
+    else:
+        help_out(assignment.settings, Member(), InCheckpoints(), lambda: train.report({}))
+
+
+def _lead(assignment: Assignment, leash: Any, strategy: Strategy) -> None:
+    """Run the attempt; what goes wrong is told to the job, as without Ray."""
+    stop = threading.Event()
+
+    def listen() -> None:
+        with suppress(ray.exceptions.RayActorError):  # who holds the leash is gone: that is a pull
+            ray.get(leash.until_pulled.remote())
+        stop.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        run_attempt(assignment, stop, strategy)
+    except SystemExit as ended:
+        ray.get(leash.end.remote(ended.code))
+
+
+if __name__ == "__main__":
+    from app.on_ray import training  # workers find nothing in a main module
+
+    training.attempt()

@@ -1,0 +1,27 @@
+"""Keys through Serve: what each replica opens, and to whom."""
+
+import httpx2
+import pytest
+
+from tests.conftest import ROOT
+from tests.ray.cluster import serving
+
+KEY = "the-first-key-of-all"
+SEVEN = (ROOT / "docs/images/seven.jpg").read_bytes()
+ASKED = 8  # so that each replica is asked
+
+
+@pytest.fixture(scope="module")
+def service(cluster, state):
+    with serving(cluster, state, workers=2, auth="keys", admin_key=KEY) as service:
+        yield service
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content"), [("POST", "/predict", SEVEN), ("GET", "/train", None)]
+)
+def test_a_key_opens(service, method, path, content):
+    url = f"http://127.0.0.1:{service.port}{path}"
+    for headers, status in (({}, 401), ({"Authorization": f"Bearer {KEY}"}, 200)):
+        told = [httpx2.request(method, url, content=content, headers=headers) for _ in range(ASKED)]
+        assert [each.status_code for each in told] == [status] * ASKED

@@ -1,0 +1,28 @@
+"""What each replica counts, at Ray's own endpoint of the node that it is on."""
+
+from tests.conftest import ROOT
+from tests.ray.scraped import by_replica
+from tests.service.running import comes_true
+
+SEVEN = (ROOT / "docs/images/seven.jpg").read_bytes()
+SENT = 12
+SOON = 60  # Ray collects every ten seconds
+IMAGES = "ray_mynet_images_total"
+
+
+def test_rays_endpoint_has_what_replicas_count(service, cluster):
+    def counted(name, **labels):
+        return list(by_replica(cluster, name, **labels).values())
+
+    assert comes_true(lambda: counted(IMAGES, outcome="answered") == [0, 0], SOON)
+    for _ in range(SENT):
+        assert service.post("/predict", SEVEN)["digit"] == 7
+    bucket = "ray_mynet_http_request_duration_seconds_bucket"
+    for name, labels in (
+        (IMAGES, {"outcome": "answered"}),
+        ("ray_mynet_answers_total", {"digit": "7"}),
+        (bucket, {"le": "+Inf", "method": "POST", "route": "/predict"}),
+    ):
+        assert comes_true(lambda: sum(counted(name, **labels)) == SENT, SOON), name  # noqa: B023
+    live = str(service.get("/models")["current"])
+    assert counted("ray_mynet_model_info", version=live) == [1, 1]

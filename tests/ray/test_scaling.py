@@ -1,0 +1,128 @@
+"""Replicas that come with the load, and go without a lost request."""
+
+import asyncio
+import json
+import subprocess
+import threading
+
+import httpx2
+import pytest
+
+from bench import lookalikes
+from bench.load import run
+from tests.conftest import DATA
+from tests.ray.cluster import ENVIRONMENT, RAY, serving
+from tests.ray.insisting import insist
+from tests.ray.jobs import WANTED
+from tests.service.running import comes_true, free_port
+
+SOON = 240
+CONNECTIONS = 8
+FOLLOWERS = 6
+
+
+class Declared:
+    """A service by a Serve config, as `serve deploy` and `serve run` take it."""
+
+    def __init__(self, cluster, folder, state):
+        self.cluster, self.folder, self.port = cluster, folder, free_port()
+        self.settings = {"state_dir": state, "data_dir": DATA, "auth": "none"}
+
+    def deploy(self, replicas):
+        variables = {f"MYNET_{name.upper()}": str(each) for name, each in self.settings.items()}
+        autoscaling = {"min_replicas": replicas, "max_replicas": replicas}
+        application = {
+            "name": "mynet",
+            "import_path": "app.on_ray:app",
+            "runtime_env": {"env_vars": variables},
+            "deployments": [{"name": "mynet", "autoscaling_config": autoscaling}],
+        }
+        file = self.folder / "serve.json"  # which is YAML, too
+        http = {"host": "127.0.0.1", "port": self.port}
+        file.write_text(json.dumps({"http_options": http, "applications": [application]}))
+        self._serve("run", "--non-blocking", "--address", self.cluster.address, str(file))
+
+    def is_ready(self):
+        try:
+            return httpx2.get(f"http://127.0.0.1:{self.port}/health/ready").status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def _serve(self, *arguments):
+        command = [RAY.with_name("serve"), *arguments]
+        subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, timeout=SOON)
+
+    def end(self):
+        program = "import ray; from ray import serve; ray.init(); serve.shutdown()"
+        there = ENVIRONMENT | {"RAY_ADDRESS": self.cluster.address}
+        subprocess.run([RAY.with_name("python"), "-c", program], env=there, check=True)
+
+
+class Follower(threading.Thread):
+    """Follows a job until it is told to go."""
+
+    def __init__(self, url):
+        super().__init__(daemon=True)
+        self.url, self.heard = url, ""
+        self.start()
+
+    def run(self):
+        with httpx2.stream("GET", self.url, timeout=None) as answer:
+            for part in answer.iter_text():
+                self.heard += part
+
+
+@pytest.fixture
+def known(tmp_path):
+    return lookalikes.make(tmp_path / "state")
+
+
+@pytest.fixture
+def service(cluster, tmp_path):
+    service = Declared(cluster, tmp_path, tmp_path / "state")
+    service.deploy(2)
+    try:
+        assert comes_true(lambda: service.is_ready() and len(cluster.replicas()) == 2, SOON)
+        yield service
+    finally:
+        service.end()
+
+
+async def replicas(cluster, number):
+    """Wait for so many."""
+    there = await asyncio.to_thread(comes_true, lambda: len(cluster.replicas()) == number, SOON)
+    assert there, cluster.replicas()
+
+
+def test_another_replica_comes_with_the_load(known, cluster, tmp_path):
+    settings = {"workers": 1, "ray_max_replicas": 2, "ray_target_requests": 2}
+    with serving(cluster, tmp_path / "state", **settings) as service:
+        assert len(cluster.replicas()) == 1
+        told = run(insist(service.port, known, CONNECTIONS, replicas(cluster, 2)))
+    assert (told.repeated, told.mistaken(known)) == ([], 0)
+
+
+def test_one_goes_without_a_lost_request(known, service, cluster):
+    both = cluster.replicas()
+    job = httpx2.post(f"http://127.0.0.1:{service.port}/train", json=WANTED).json()["id"]
+    train = f"http://127.0.0.1:{service.port}/train/{job}"
+    assert comes_true(lambda: httpx2.post(f"{train}/pause").is_success, SOON), "it has begun"
+    followers = [Follower(f"{train}/events") for _ in range(FOLLOWERS)]
+    assert comes_true(lambda: all("event: status" in each.heard for each in followers))
+
+    async def shrink():
+        await asyncio.sleep(1)
+        await asyncio.to_thread(service.deploy, 1)
+        await replicas(cluster, 1)
+        await asyncio.sleep(1)
+
+    told = run(insist(service.port, known, CONNECTIONS, shrink()))
+    assert (told.repeated, told.mistaken(known)) == ([], 0)
+    assert set(cluster.replicas()) < set(both), "the one that stays is no new one"
+    ended = [each for each in followers if not each.is_alive()]
+    assert 0 < len(ended) < FOLLOWERS, "those of the one that went"
+    assert all(each.heard.rstrip().endswith("retry: 2000") for each in ended), ended[0].heard
+    httpx2.post(f"{train}/cancel").raise_for_status()
+    for each in followers:
+        each.join(SOON)
+        assert not each.is_alive()

@@ -1,0 +1,27 @@
+"""A start that fails ends the command, and says why."""
+
+import pytest
+
+from tests.ray.cluster import STARTS, begin
+from tests.service.running import free_port
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"checkpoint": "missing.pt"}, "MYNET_CHECKPOINT: missing.pt cannot be read"),
+        # Each replica finds that out.
+        (
+            {"device": "mps"},
+            "no replica starts: app.net.BadDevice: There is no device 'mps' on this machine",
+        ),
+    ],
+)
+def test_a_start_that_fails_ends_in_words(tmp_path, settings, said):
+    log = tmp_path / "log"
+    process = begin(None, tmp_path / "var", free_port(), log, **settings)
+    try:
+        assert process.wait(STARTS) == 2, log.read_text()
+    finally:
+        process.kill()
+    assert said in " ".join(log.read_text().split())

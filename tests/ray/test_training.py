@@ -1,0 +1,64 @@
+"""Jobs as runs of Ray Train: they end as they do without Ray, whoever is killed meanwhile."""
+
+import json
+import os
+import signal
+from itertools import pairwise
+
+from tests.ray.jobs import ENDLESS, SOON, WANTED, begin, ended, is_left, outcome, saved, workers
+from tests.service.running import comes_true
+
+
+def test_a_worker_that_is_killed_changes_nothing(service, cluster, state, local):
+    job = begin(service, WANTED)
+    assert comes_true(lambda: saved(state / "jobs", job) >= (2, 0), SOON)
+    (worker,) = workers(cluster)
+    os.kill(worker, signal.SIGKILL)
+    seen = []
+
+    def is_over():
+        seen.append(saved(state / "jobs", job))
+        return service.get(f"/train/{job}")["status"] == "succeeded"
+
+    assert comes_true(is_over, SOON), service.get(f"/train/{job}")
+    assert outcome(service, job) == local
+    there = [each for each in seen if each != (0, 0)]
+    assert all(before <= after for before, after in pairwise(there)), "it never starts again"
+    body = service.get(f"/train/{job}")
+    assert body["attempt"] == 1, "Ray Train went on"
+    assert [each["epoch"] for each in body["epochs"]] == [0, 1, 2, 3]
+    checkpoints = state / "jobs" / job
+    assert comes_true(lambda: not checkpoints.exists()), "an ended job needs them no more"
+
+
+def test_pause_resume_and_cancel(service, cluster):
+    job = begin(service, ENDLESS)
+    service.job_until(job, lambda body: body["epochs"])
+    service.post(f"/train/{job}/pause")
+    paused = service.job_until(job, lambda body: body["status"] == "paused")
+    assert is_left(cluster)
+    service.post(f"/train/{job}/resume")
+    further = service.job_until(job, lambda body: len(body["epochs"]) > len(paused["epochs"]))
+    assert further["epochs"][: len(paused["epochs"])] == paused["epochs"]
+    service.post(f"/train/{job}/cancel")
+    assert service.get(f"/train/{job}")["status"] == "cancelled"
+    assert is_left(cluster)
+
+
+def test_a_gpu_that_no_node_has_is_told_of(service):
+    job = begin(service, {**WANTED, "device": "cuda"})
+    error = ended(service, job, "failed")["error"]
+    assert error["code"] == "bad_device"
+    assert error["message"].startswith("No node of the Ray cluster has a GPU")
+
+
+def test_a_sweep_trains_its_jobs_at_once(service, cluster):
+    """The best of them goes through the gate, as without Ray."""
+    wanted = {**WANTED, "promote": "always", "learning_rate": [0.001, 0.03], "seed": 5}
+    sweep = service.post("/sweeps", json.dumps(wanted).encode())["id"]
+    assert comes_true(lambda: len(workers(cluster)) == 2, SOON), service.get(f"/sweeps/{sweep}")
+    assert comes_true(lambda: service.get(f"/sweeps/{sweep}")["finished_at"], SOON)
+    ended = service.get(f"/sweeps/{sweep}")
+    assert ended["status"] == "succeeded", ended
+    assert ended["best"]["hyperparameters"] == {"learning_rate": 0.03}
+    assert service.get("/health/ready")["version"] == ended["result"]["version"]
