@@ -8,13 +8,12 @@ import logging
 import os
 import sys
 import threading
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import ray
-from pyarrow.fs import FileSelector, FileSystem, FileType
 from ray import train
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -91,18 +90,9 @@ def attempt() -> None:
     except train.TrainingFailedError as error:
         log.error("job %s: the run failed: %s", assignment.job_id, error)
         sys.exit(1)
-    _remove_checkpoints(assignment, run.filesystem, str(Path(run.path).parent))
+    if Status(_job(assignment).status).is_final:
+        run.filesystem.delete_dir(run.path)
     sys.exit(ray.get(leash.end.remote()))
-
-
-def _remove_checkpoints(assignment: Assignment, storage: FileSystem, folder: str) -> None:
-    """Remove those of each job that has ended: one may have been cancelled while it was paused."""
-    with closing(Store(assignment.settings.effective_database_url)) as store:
-        for each in storage.get_file_info(FileSelector(folder)):
-            job = store.job(each.base_name) if each.type is FileType.Directory else None
-            if job and Status(job.status).is_final:
-                with suppress(FileNotFoundError):  # others remove them, too
-                    storage.delete_dir(each.path)
 
 
 def _job(assignment: Assignment) -> Job:
