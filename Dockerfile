@@ -59,7 +59,7 @@ ENV PATH=/opt/mynet/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MYNET_HOST=0.0.0.0 \
     MYNET_AUTH=predict
-RUN python -c 'import pathlib, app.cli, app.main, app.onnx_export, app.remote; \
+RUN python -c 'import pathlib, app.cli, app.main, app.versions.onnx_export, app.command.remote; \
     import app.train.appraise, app.train.run, app.train.data as data; \
     data.load(pathlib.Path("data"))'
 

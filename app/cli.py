@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app import cli_keys, logs, terminal
+from app.command import keys, terminal
 from app.settings import API_KEY, URL
+from app.telemetry import logs
 
 if TYPE_CHECKING:
-    from app.shown import Reader
+    from app.command.shown import Reader
     from mynet_client import Client
 
 ATTEMPTS = 5  # some seconds for who waits at a terminal
@@ -32,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
     help="Read handwritten digits, and train the network that reads them.",
 )
-app.add_typer(cli_keys.app, name="keys")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:
@@ -56,7 +57,7 @@ def serve(
         if on == "ray":
             _on_ray().run(settings)
         else:
-            from app import server
+            from app.serving import server
 
             server.run(settings)
     except CANNOT_SERVE as error:
@@ -84,11 +85,11 @@ def predict(
     """Read the digit in each image file."""
     if url:
         with _asking(url, api_key) as client:
-            from app import remote
+            from app.command import remote
 
             all_read = remote.predict(client, files, version, as_json=as_json)
     else:
-        from app import shown
+        from app.command import shown
         from app.errors import Refusal
 
         all_read = shown.predictions(files, _reader(version), (Refusal, OSError), as_json=as_json)
@@ -117,7 +118,7 @@ def train(
     asked = _asked(locals())
     if url:
         with _asking(url, api_key) as client:
-            from app import remote
+            from app.command import remote
 
             succeeded = remote.train(client, asked, terminal.console(), follow=follow)
     else:
@@ -130,11 +131,11 @@ def models(url: Url = None, api_key: Key = None) -> None:
     """List the versions; the live one is marked."""
     if url:
         with _asking(url, api_key) as client:
-            from app import remote
+            from app.command import remote
 
             remote.models(client)
         return
-    from app import shown
+    from app.command import shown
     from app.start import CANNOT_SERVE, open_registry
 
     try:
@@ -181,7 +182,7 @@ def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _train(asked: Mapping[str, Any], *, follow: bool) -> bool:
-    from app import follow as following
+    from app.command import follow as following
     from app.start import CANNOT_SERVE, open_registry
     from app.train.hyperparameters import Hyperparameters
 

@@ -20,7 +20,6 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
-from app import logs, tracing
 from app.api import (
     cors,
     document,
@@ -48,25 +47,26 @@ from app.api.guard import Guard
 from app.api.middleware import BodyLimit, HeadAsGet, RequestId
 from app.api.scrape import Scrape
 from app.api.services import Services
-from app.ending import end_with_parent, noticing
+from app.database.store import Store
 from app.feedback import Feedback
-from app.keyring import Keyring
-from app.keys import Keys
-from app.ledger import Ledger
+from app.keys.issued import Keys
+from app.keys.keyring import Keyring
 from app.net import pick_device
 from app.predict.live import Live
 from app.predict.look import Look
 from app.predict.predictor import Predictor
 from app.predict.review import Review
-from app.registry import Registry
-from app.runtime import UVICORN, Runtime
+from app.serving.ending import end_with_parent, noticing
+from app.serving.runtime import UVICORN, Runtime
 from app.settings import Settings, read_settings
 from app.start import CANNOT_SERVE, open_store
-from app.store import Store
-from app.tally import Tally
-from app.tracing import Tracing
+from app.telemetry import logs, tracing
+from app.telemetry.ledger import Ledger
+from app.telemetry.tally import Tally
+from app.telemetry.trace import Tracing
 from app.train.feed import Feed
 from app.train.supervisor import Supervisor
+from app.versions.registry import Registry
 
 RESOURCES: Final = (
     *(predict, feedback, train, events, sweeps, models, weights, review, health, metrics, pages),

@@ -23,7 +23,7 @@ from pydantic_settings import (
 
 from app import notation, vertex
 from app.cores import available_cores
-from app.logs import masked
+from app.telemetry.logs import masked
 
 PREFIX: Final = "MYNET_"
 ROUTE: Final = r"^/[^{}?#\s]*$"

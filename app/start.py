@@ -15,21 +15,21 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import checkpoint
-from app.bucket import BadBucket, BucketAway
-from app.checkpoint import BadCheckpoint
-from app.engine import advice
+from app.database.engine import advice
+from app.database.store import Store
 from app.errors import Conflict, NotReady, Refusal
 from app.feedback import Feedback
-from app.keys import Keys
-from app.mirror import Mirror, registry_of
+from app.keys.issued import Keys
 from app.net import BadDevice
-from app.pruning import prune
-from app.registry import Registry
 from app.settings import Settings
-from app.store import Store
 from app.train import tracker
 from app.train.admit import Candidate, admit, sweep_uploads
+from app.versions import checkpoint
+from app.versions.bucket import BadBucket, BucketAway
+from app.versions.checkpoint import BadCheckpoint
+from app.versions.mirror import Mirror, registry_of
+from app.versions.pruning import prune
+from app.versions.registry import Registry
 
 log = logging.getLogger(__name__)
 

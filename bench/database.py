@@ -13,7 +13,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from app.store import Store
+from app.database.store import Store
 from app.train import job as jobs
 from app.train.hyperparameters import Hyperparameters
 from tests.postgres import running

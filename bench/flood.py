@@ -14,7 +14,7 @@ from math import ceil
 from multiprocessing import get_context
 from typing import Final, NamedTuple
 
-from app.patience import most_connections
+from app.serving.patience import most_connections
 from bench.press import DIGIT, NO_ANSWER, Connection, Request
 
 PATIENCE: Final = 10.0

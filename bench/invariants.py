@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from app import checkpoint
 from app.durable import TEMPORARY
 from app.predict.live import Live
-from app.registry import Registry
+from app.versions import checkpoint
+from app.versions.registry import Registry
 from bench.lookalikes import TOLERANCE
 from bench.memory import resident
 from bench.witness import FINAL, Witness

@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from app import checkpoint
 from app.net import MyNet
 from app.predict.model import Model
-from app.registry import SHIPPED, Registry
 from app.train.data import load as load_mnist
+from app.versions import checkpoint
+from app.versions.registry import SHIPPED, Registry
 from bench.load import Exchange
 from tests.conftest import DATA, png
 

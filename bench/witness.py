@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from app.registry import Registry
-from app.store import Store
-from app.tables import Job
+from app.database.store import Store
+from app.database.tables import Job
 from app.train.job import Status
+from app.versions.registry import Registry
 from tests.service.running import Service
 
 FINAL: Final = ("succeeded", "failed", "cancelled")

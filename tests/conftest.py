@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
+from app.database.store import Store
 from app.main import create_app
-from app.registry import SHIPPED, Registry
 from app.settings import Settings
 from app.start import open_registry
-from app.store import Store
 from app.train.data import Dataset, Digits, load
+from app.versions.registry import SHIPPED, Registry
 from tests.postgres import QUICK, Postgres, running
 
 ROOT = Path(__file__).parents[1]
@@ -55,13 +55,13 @@ def documented_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def one_shipped(documented_alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let version 1 be live, whatever else is shipped."""
-    monkeypatch.setattr("app.registry.SHIPPED", documented_alone)
+    monkeypatch.setattr("app.versions.registry.SHIPPED", documented_alone)
 
 
 @pytest.fixture
 def all_shipped(one_shipped: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     """Let all be there that is shipped."""
-    monkeypatch.setattr("app.registry.SHIPPED", SHIPPED)
+    monkeypatch.setattr("app.versions.registry.SHIPPED", SHIPPED)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -9,7 +9,7 @@ import httpx2
 import uvicorn
 from fastapi import FastAPI
 
-from app.protocol import Protocol
+from app.serving.protocol import Protocol
 
 
 @contextmanager

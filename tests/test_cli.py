@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.registry import Registry
+from app.database.store import Store
 from app.settings import Settings
-from app.store import Store
+from app.versions.registry import Registry
 from tests.conftest import DATA, png
 
 

@@ -13,11 +13,12 @@ LEAVES = [
     "errors.py",
     "net.py",
     "durable.py",
-    "card.py",
-    "logs.py",
-    "tally.py",
-    "ledger.py",
-    "scope.py",
+    "versions/card.py",
+    "telemetry/logs.py",
+    "telemetry/trace.py",
+    "telemetry/tally.py",
+    "telemetry/ledger.py",
+    "keys/scope.py",
 ]
 FILES = sorted((ROOT / "app").rglob("*.py"))
 
@@ -50,37 +51,36 @@ def uses(package: str) -> set[str]:
         (
             "sqlalchemy",
             (
-                *("store.py", "engine.py", "sqlite.py", "postgres.py", "tables.py", "keys.py"),
-                *("sweeps.py", "start.py", "train/job.py", "train/sweep.py"),
+                *("database/", "keys/issued.py", "start.py"),
+                *("train/job.py", "train/sweep.py"),
             ),
         ),
-        ("psycopg", ("postgres.py",)),
-        ("app.postgres", ("engine.py",)),
+        ("psycopg", ("database/postgres.py",)),
+        ("app.database.postgres", ("database/engine.py",)),
         ("cv2", ("image/", "train/drawn/")),
-        ("uvicorn", ("server.py", "protocol.py", "patience.py")),
-        ("typer", ("cli.py", "cli_keys.py", "terminal.py")),
-        ("limits", ("rates.py", "notation.py")),
-        ("app.rates", ("api/guard.py",)),
+        ("uvicorn", ("serving/",)),
+        ("typer", ("cli.py", "command/keys.py", "command/terminal.py")),
+        ("limits", ("api/rates.py", "notation.py")),
+        ("app.api.rates", ("api/guard.py",)),
         ("prometheus_client", ("api/",)),
-        ("onnx", ("onnx_export.py",)),
-        ("opentelemetry", ("spans.py",)),
-        ("fsspec", ("bucket.py",)),
-        ("app.bucket", ("numbered.py", "mirror.py", "start.py", "train/")),
-        ("app.spans", ("tracing.py",)),
+        ("onnx", ("versions/onnx_export.py",)),
+        ("opentelemetry", ("telemetry/spans.py",)),
+        ("fsspec", ("versions/bucket.py",)),
+        ("app.versions.bucket", ("versions/", "start.py", "train/")),
+        ("app.telemetry.spans", ("telemetry/tracing.py",)),
         ("mlflow", ("train/runs.py",)),
         ("ray", ("on_ray/",)),
         ("app.on_ray", ("cli.py", "on_ray/")),
         ("app.train.runs", ("train/track.py",)),
         ("app.train.track", ()),
-        ("mynet_client", ("remote.py", "cli.py")),
-        ("app.remote", ("cli.py",)),
-        ("app.onnx_export", ("export.py",)),
+        ("mynet_client", ("command/remote.py", "cli.py")),
+        ("app.command", ("cli.py", "command/")),
+        ("app.versions.onnx_export", ("versions/export.py",)),
         (
             "app.train",
             (
-                *("main.py", "cli.py", "follow.py", "start.py", "api/", "train/"),
-                "runtime.py",
-                "on_ray/",
+                *("main.py", "cli.py", "command/follow.py", "start.py", "api/", "train/"),
+                *("serving/runtime.py", "on_ray/"),
             ),
         ),
         ("app.predict", ("main.py", "cli.py", "api/", "predict/")),
@@ -96,6 +96,7 @@ def uses(package: str) -> set[str]:
             ),
         ),
         ("app.api", ("main.py", "api/", "on_ray/")),
+        ("app.serving", ("main.py", "cli.py", "api/", "serving/", "on_ray/")),
         ("app.main", ("on_ray/",)),
         ("app.cli", ()),
     ],
@@ -111,7 +112,7 @@ def test_leaves_import_nothing_of_ours(leaf):
 
 def test_the_server_does_not_load_what_only_some_requests_need():
     heavy = {"torchvision", "onnx", "limits", "psycopg", "s3fs", "gcsfs"}
-    code = f"import sys, app.main, app.server; print({heavy} & {{*sys.modules}})"
+    code = f"import sys, app.main, app.serving.server; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

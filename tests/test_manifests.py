@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.ending import NOTICE
 from app.main import create_app
-from app.server import GRACE
+from app.serving.ending import NOTICE
+from app.serving.server import GRACE
 from app.settings import PREFIX, Settings, read_settings
 from tests.conftest import ROOT
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app import server
+from app.serving import server
 from app.settings import Settings, SettingsError, available_cores, read_settings
 from app.train.assignment import Assignment
 

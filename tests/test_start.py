@@ -7,13 +7,14 @@ from pydantic import SecretStr
 from rich.console import Console
 from starlette.testclient import TestClient
 
-from app import checkpoint, follow, main, server
+from app import main
+from app.command import follow
 from app.errors import NotReady
-from app.keys import Keys
+from app.keys.issued import Keys
+from app.keys.scope import Scope
 from app.main import create_app
 from app.net import MyNet
-from app.registry import CURRENT, SHIPPED, Registry
-from app.scope import Scope
+from app.serving import server
 from app.start import (
     CannotStart,
     check_keys,
@@ -24,6 +25,8 @@ from app.start import (
 )
 from app.train import admit
 from app.train.hyperparameters import Hyperparameters
+from app.versions import checkpoint
+from app.versions.registry import CURRENT, SHIPPED, Registry
 
 
 @pytest.fixture

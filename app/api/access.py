@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from contextvars import Context
 from typing import Final
 
-from app import logs
-from app.tally import Route, Tally
+from app.telemetry import logs
+from app.telemetry.tally import Route, Tally
 
 HEADER: Final = b"x-request-id"
 # Of the scope: what the route came to know of the request, for its line.

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from starlette.types import Scope
 
-from app import logs
-from app.tables import Key
+from app.database.tables import Key
+from app.telemetry import logs
 
 NOTED: Final = "audit_who"
 ANONYMOUS: Final = "anonymous"

@@ -17,8 +17,8 @@ from app.api import schemas
 from app.api.examples import HAPPENED
 from app.api.refusals import GUARD, Responses, bad, documented
 from app.api.services import UNBUFFERED, Limit, MayTrain, Services, ServicesDep
+from app.database.tables import Event
 from app.errors import NotFound, NotReady
-from app.tables import Event
 from app.train import job as jobs
 
 router = APIRouter(

@@ -13,11 +13,11 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from app.api import protocols, schemas, sweep_schemas
 from app.api.body import ImageBody
 from app.api.refusals import REQUEST_ID
-from app.card import Card, EpochRecord
 from app.errors import BlankImage
 from app.train.grid import Grid
 from app.train.hyperparameters import Hyperparameters
 from app.train.job import Status
+from app.versions.card import Card, EpochRecord
 
 READ_BY_ROUTES: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (ImageBody, "validation"),

@@ -15,7 +15,6 @@ from typing import Final
 
 from pydantic_core import to_json
 
-from app import logs
 from app.api import problems
 from app.api.access import HEADER, NOTHING, AccessLog, id_of
 from app.api.form import only_file
@@ -23,10 +22,11 @@ from app.api.guard import FORWARDED
 from app.api.predict import fields
 from app.api.services import Services
 from app.errors import Busy, MalformedRequest, Refusal
+from app.keys.scope import Scope
 from app.predict.batcher import Outcome, Predicted
-from app.protocol import Exchange, Headers, Taken
-from app.scope import Scope
-from app.tally import Route
+from app.serving.protocol import Exchange, Headers, Taken
+from app.telemetry import logs
+from app.telemetry.tally import Route
 
 PATH: Final = "/predict"
 TARGET: Final = PATH.encode()

@@ -9,12 +9,12 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
-from app import keys
+from app.database.tables import Key
 from app.errors import Forbidden, Unauthenticated
-from app.keyring import Keyring
-from app.scope import Scope
+from app.keys import issued
+from app.keys.keyring import Keyring
+from app.keys.scope import Scope
 from app.settings import Settings
-from app.tables import Key
 
 HEADER: Final = b"x-api-key"
 FORWARDED: Final = b"x-forwarded-for"
@@ -30,7 +30,7 @@ class Guard:
         self.auth, self.keyring = settings.effective_auth, keyring
         self.rates = None
         if settings.rate_limit:
-            from app.rates import Rates
+            from app.api.rates import Rates
 
             self.rates = Rates(settings.rate_limit)
 
@@ -55,7 +55,7 @@ class Guard:
         what = f"a key with the scope {needed}" if needed else "a key"
         if key is None:
             raise Unauthenticated(f"This needs {what}, and none that is valid was sent. {HOW}")
-        if not keys.allows(key, needed):
+        if not issued.allows(key, needed):
             has = ", ".join(key.scopes)
             raise Forbidden(f"This needs {what}; key {key.id} ({key.name}) has {has}.")
 

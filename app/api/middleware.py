@@ -10,12 +10,12 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import logs
 from app.api import audit
 from app.api.access import HEADER, KNOWN, AccessLog, id_of
 from app.errors import BodyTooLarge
-from app.tally import Route
-from app.tracing import Tracing
+from app.telemetry import logs
+from app.telemetry.tally import Route
+from app.telemetry.trace import Tracing
 
 DIGITS: Final = 20  # of a length that can be meant
 METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}

@@ -13,8 +13,8 @@ from app.api import body
 from app.api.refusals import GUARD, bad, documented
 from app.api.schemas import Promotion, Versions
 from app.api.services import MayAdminister, MayTrain, ServicesDep
-from app.card import Card
 from app.errors import BodyTooLarge, Conflict, MalformedRequest, NotFound, NotReady
+from app.versions.card import Card
 
 router = APIRouter(prefix="/models", tags=["models"], responses=documented(*GUARD, NotReady))
 

@@ -8,13 +8,13 @@ from typing import Final
 
 from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
 
-from app.card import Card
+from app.database.store import Store
+from app.database.tables import Job
 from app.errors import NotReady, Refusal
 from app.predict.live import Live
-from app.registry import Registry
-from app.store import Store
-from app.tables import Job
 from app.train.job import Status
+from app.versions.card import Card
+from app.versions.registry import Registry
 
 UP: Final = "Whether the database answers."
 LOST: Final = "Whether the CPU answers in place of a device that raises errors."

@@ -18,7 +18,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match
 
-from app import logs
 from app.api.schemas import FieldProblem, Problem
 from app.errors import (
     ClientGone,
@@ -29,6 +28,7 @@ from app.errors import (
     NotReady,
     Refusal,
 )
+from app.telemetry import logs
 
 MEDIA_TYPE: Final = "application/problem+json"
 # Paths of protocols whose clients look for `error` in whatever is not a success.

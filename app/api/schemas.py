@@ -14,9 +14,9 @@ from typing import (
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from app.card import Card, EpochRecord
 from app.train.hyperparameters import Hyperparameters, Whole
 from app.train.job import Status
+from app.versions.card import Card, EpochRecord
 
 
 class Normalisation(BaseModel):

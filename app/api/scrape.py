@@ -13,10 +13,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.api import families, observed
-from app.ledger import Ledger, Samples
+from app.database.store import Store
 from app.predict.predictor import Predictor
-from app.registry import Registry
-from app.store import Store
+from app.telemetry.ledger import Ledger, Samples
+from app.versions.registry import Registry
 
 # Seconds by which what other workers counted may be out of date. It must be less than the time
 # between two scrapes: counted by one worker and by another, a sum would seem to shrink.

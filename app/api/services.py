@@ -18,18 +18,18 @@ from app.api import audit
 from app.api.access import KNOWN
 from app.api.guard import Guard
 from app.api.scrape import Scrape
+from app.database.store import Store
 from app.feedback import Feedback
+from app.keys.scope import Scope as KeyScope
 from app.predict.live import Live
 from app.predict.look import Look
 from app.predict.predictor import Predictor, never
 from app.predict.review import Review
-from app.protocol import CLIENT
-from app.registry import Registry
-from app.scope import Scope as KeyScope
+from app.serving.protocol import CLIENT
 from app.settings import Settings
-from app.store import Store
-from app.tracing import Tracing
+from app.telemetry.trace import Tracing
 from app.train.feed import Feed
+from app.versions.registry import Registry
 
 SAFE: Final = {"GET", "HEAD", "OPTIONS"}
 # These only tell the documentation how a key is sent: `Guard` reads it, for the short way, too.

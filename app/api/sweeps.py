@@ -13,10 +13,10 @@ from fastapi import APIRouter, Query, Request, Response
 from app.api import body, sweep_schemas
 from app.api.refusals import GUARD, Responses, bad, documented, headers
 from app.api.services import IdempotencyKey, MayTrain, ServicesDep, note
+from app.database.sweeps import Sweeps
+from app.database.tables import Job as JobRow
+from app.database.tables import Sweep as SweepRow
 from app.errors import BodyTooLarge, Busy, Conflict, MalformedRequest, NotFound, NotReady
-from app.sweeps import Sweeps
-from app.tables import Job as JobRow
-from app.tables import Sweep as SweepRow
 from app.train import sweep
 from app.train.grid import Grid
 from app.train.job import Status

@@ -22,9 +22,9 @@ from app.api.services import (
     ServicesDep,
     note,
 )
+from app.database.sweeps import Sweeps
+from app.database.tables import Job as Row
 from app.errors import BodyTooLarge, Busy, Conflict, MalformedRequest, NotFound, NotReady
-from app.sweeps import Sweeps
-from app.tables import Job as Row
 from app.train import job as jobs
 from app.train import log
 from app.train.hyperparameters import Hyperparameters

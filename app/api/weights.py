@@ -9,11 +9,9 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from app import export
 from app.api import body
 from app.api.refusals import GUARD, Responses, bad, documented, headers
 from app.api.services import MayAdminister, MayTrain, ServicesDep
-from app.card import Card
 from app.errors import (
     BodyTooLarge,
     Busy,
@@ -23,6 +21,8 @@ from app.errors import (
     NotReady,
 )
 from app.train.admit import admit_upload
+from app.versions import export
+from app.versions.card import Card
 
 router = APIRouter(prefix="/models", tags=["models"], responses=documented(*GUARD, NotReady))
 

@@ -25,7 +25,7 @@ from app.api.hosted import HEALTH_EVERY, Hosted
 from app.main import create_app
 from app.on_ray.metrics import Mirror
 from app.on_ray.told import told
-from app.runtime import Runtime, begun
+from app.serving.runtime import Runtime, begun
 from app.settings import Settings, read_settings
 from app.start import CannotStart, open_registry
 

@@ -20,10 +20,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 from torch.optim import Optimizer
 
+from app.database.store import Store
+from app.database.tables import Job
 from app.on_ray.leash import Leash
 from app.on_ray.told import told
-from app.store import Store
-from app.tables import Job
 from app.train import job as jobs
 from app.train import process, saved
 from app.train.assignment import Assignment

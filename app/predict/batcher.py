@@ -25,8 +25,8 @@ from app.errors import ClientGone, Refusal
 from app.predict.live import Live
 from app.predict.model import Answer
 from app.predict.seen import Seen, see_small
-from app.tally import Tally
-from app.tracing import Past
+from app.telemetry.tally import Tally
+from app.telemetry.trace import Past
 
 LARGEST: Final = 256
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import torch
 from app.errors import Conflict, NotFound, NotReady
 from app.net import SIDE, MyNet
 from app.predict.model import Answer, Model
-from app.registry import Registry
+from app.versions.registry import Registry
 
 POLL: Final = 0.25
 RETRY: Final = 10.0

@@ -17,20 +17,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from app import checkpoint, logs
-from app.bucket import BucketAway
-from app.card import Card
-from app.checkpoint import BadCheckpoint, ForeignWeights
+from app.database.tables import now
 from app.errors import InvalidField, MalformedRequest, NotReady
-from app.mirror import registry_of
 from app.net import MyNet
-from app.pruning import prune
-from app.tables import now
+from app.telemetry import logs
 from app.train import data, evaluate
 from app.train.admit import READING, Appraisal, Candidate
 from app.train.bounds import bound
 from app.train.data import Dataset, NoData
 from app.train.process import when_left_alone
+from app.versions import checkpoint
+from app.versions.bucket import BucketAway
+from app.versions.card import Card
+from app.versions.checkpoint import BadCheckpoint, ForeignWeights
+from app.versions.mirror import registry_of
+from app.versions.pruning import prune
 
 log = logging.getLogger("app.train.appraise")
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
+from app.database.store import Store
+from app.database.tables import Job
 from app.net import pick_device
-from app.registry import Registry
 from app.settings import Settings
-from app.store import Store
-from app.tables import Job
-from app.tracing import Tell, untold
+from app.telemetry.trace import Tell, untold
 from app.train import job as jobs
 from app.train import saved
 from app.train.hyperparameters import Hyperparameters
+from app.versions.registry import Registry
 
 
 class Diverged(Exception):

@@ -16,20 +16,20 @@ from itertools import pairwise
 import torch
 from filelock import FileLock
 
-from app import logs
-from app.card import Card
+from app.database.store import Store
+from app.database.sweeps import Sweeps
+from app.database.tables import Job, Sweep
 from app.errors import Conflict, NotFound, NotReady
-from app.mirror import registry_of
 from app.net import MyNet
-from app.pruning import prune
-from app.registry import Registry
-from app.store import Store
-from app.sweeps import Sweeps
-from app.tables import Job, Sweep
+from app.telemetry import logs
 from app.train import data, evaluate, gate, sweep
 from app.train.conclusions import Conclusion
 from app.train.process import when_left_alone
 from app.train.promote import Verdict
+from app.versions.card import Card
+from app.versions.mirror import registry_of
+from app.versions.pruning import prune
+from app.versions.registry import Registry
 
 log = logging.getLogger("app.train.conclude")
 

@@ -12,10 +12,10 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from app.database.store import LONGEST_WAIT, Store
+from app.database.sweeps import Sweeps
+from app.database.tables import Sweep
 from app.settings import Settings
-from app.store import LONGEST_WAIT, Store
-from app.sweeps import Sweeps
-from app.tables import Sweep
 from app.train import process, sweep
 
 POLL: Final = 0.5

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.card import Metrics
 from app.net import DIGITS, MyNet, to_input
 from app.train.calibrate import fit_temperature
 from app.train.data import Dataset, Digits
+from app.versions.card import Metrics
 
 CHUNK: Final = 2000
 CALIBRATION_IMAGES: Final = 10_000

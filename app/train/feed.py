@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from app import logs
+from app.database.store import Store
+from app.database.tables import Event
 from app.errors import NotReady
-from app.store import Store
-from app.tables import Event
+from app.telemetry import logs
 from app.train import job as jobs
 from app.train.job import Status
 

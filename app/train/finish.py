@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from app import checkpoint
-from app.card import Card, EpochRecord
+from app.database.tables import now
 from app.net import BadWeights, MyNet, check_weights
-from app.tables import now
 from app.train import evaluate
 from app.train.attempt import Attempt, Diverged
 from app.train.data import Dataset, Digits
 from app.train.gate import pass_gate, result_of
 from app.train.promote import Verdict
+from app.versions import checkpoint
+from app.versions.card import Card, EpochRecord
 
 
 def finish(

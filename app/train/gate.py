@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.card import Card
 from app.errors import Conflict, NotFound
 from app.net import MyNet
-from app.registry import Registry
 from app.train import evaluate, promote
 from app.train.data import Digits
 from app.train.hyperparameters import PromoteRule
 from app.train.promote import Rival, Verdict
+from app.versions.card import Card
+from app.versions.registry import Registry
 
 log = logging.getLogger(__name__)
 # Told what is live, and the verdict, before the version takes its place; may raise.

@@ -22,9 +22,9 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement
 
+from app.database.store import LONGEST_WAIT, Store
+from app.database.tables import Base, Event, Job, Trace, Trail, now
 from app.errors import Busy, Conflict, NotFound
-from app.store import LONGEST_WAIT, Store
-from app.tables import Base, Event, Job, Trace, Trail, now
 from app.train.hyperparameters import Hyperparameters
 
 

@@ -17,8 +17,8 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
+from app.database.store import Held, Store
 from app.durable import replacing
-from app.store import Held, Store
 
 SECONDS: Final = 30.0
 RENEW: Final = 5.0

@@ -6,8 +6,8 @@ who reads them.
 
 from collections.abc import Iterable, Iterator
 
-from app.store import Store
-from app.tables import Event
+from app.database.store import Store
+from app.database.tables import Event
 
 
 def whole(store: Store, job_id: str) -> Iterator[str]:

@@ -16,14 +16,11 @@ from typing import Any, Final
 
 import torch
 
-from app import logs, tracing
-from app.bucket import BucketAway
+from app.database.store import Store
 from app.errors import NotReady
-from app.mirror import registry_of
 from app.net import BadDevice
-from app.pruning import prune
-from app.store import Store
-from app.tracing import Known, Tell, Tracing
+from app.telemetry import logs, tracing
+from app.telemetry.trace import Known, Tell, Tracing, no_attempt
 from app.train import corrections, data, saved
 from app.train import job as jobs
 from app.train.assignment import Assignment
@@ -32,6 +29,9 @@ from app.train.finish import finish
 from app.train.process import ends_in_order
 from app.train.strategy import Broken, Strategy
 from app.train.training import Training
+from app.versions.bucket import BucketAway
+from app.versions.mirror import registry_of
+from app.versions.pruning import prune
 
 CANNOT_WRITE: Final = os.EX_IOERR
 # Seconds between two looks for a bucket that is away.
@@ -116,7 +116,7 @@ def _traced(
     traces: Tracing | None, store: Store, job_id: str, attempt: int
 ) -> AbstractContextManager[Tell]:
     if traces is None:
-        return tracing.no_attempt()
+        return no_attempt()
     known: Known = {"job_id": job_id, "attempt": attempt}
     return traces.attempt(store.trail(job_id), known, (Stopped, jobs.Superseded))
 

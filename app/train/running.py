@@ -10,9 +10,9 @@ import os
 import subprocess
 from typing import Final
 
-from app import logs
-from app.store import Store
-from app.tables import Job
+from app.database.store import Store
+from app.database.tables import Job
+from app.telemetry import logs
 from app.train import job as jobs
 from app.train.job import Status
 

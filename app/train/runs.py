@@ -14,9 +14,9 @@ from typing import Any, Final
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
 
-from app.card import Card, EpochRecord
-from app.tables import Job
+from app.database.tables import Job
 from app.train.job import Status
+from app.versions.card import Card, EpochRecord
 
 JOB: Final = "mynet.job"
 DESCRIPTION: Final = "mlflow.note.content"

@@ -17,11 +17,11 @@ from datetime import timedelta
 from typing import Final
 
 from app import durable
+from app.database.sqlite import Damaged, DiskFull
+from app.database.store import Store
+from app.database.tables import now
 from app.errors import NotReady
 from app.settings import Settings
-from app.sqlite import Damaged, DiskFull
-from app.store import Store
-from app.tables import now
 from app.train import job as jobs
 from app.train import process, saved
 from app.train.assignment import Assignment

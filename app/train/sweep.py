@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement
 
+from app.database.sweeps import Sweeps
+from app.database.tables import Job, Sweep, Trail, now
 from app.errors import Busy, Conflict, NotFound
-from app.sweeps import Sweeps
-from app.tables import Job, Sweep, Trail, now
 from app.train import job as jobs
 from app.train.grid import Grid
 from app.train.job import RETRY_AFTER

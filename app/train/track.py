@@ -18,17 +18,17 @@ from typing import Final
 from filelock import FileLock
 from safetensors import safe_open
 
-from app import logs
-from app.card import Card
+from app.database.store import Store
+from app.database.sweeps import Sweeps
+from app.database.tables import Job
 from app.errors import NotReady
-from app.logs import masked
 from app.settings import Settings
-from app.store import Store
-from app.sweeps import Sweeps
-from app.tables import Job
+from app.telemetry import logs
+from app.telemetry.logs import masked
 from app.train.job import Status
 from app.train.process import ends_in_order
 from app.train.runs import Made, Runs
+from app.versions.card import Card
 
 EXPERIMENT: Final = "MLFLOW_EXPERIMENT_NAME"
 POLL: Final = 0.5

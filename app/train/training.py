@@ -12,7 +12,6 @@ from typing import Final
 
 import torch
 
-from app.card import EpochRecord
 from app.net import MyNet
 from app.train import evaluate
 from app.train.attempt import Attempt, Diverged, Stopped
@@ -22,6 +21,7 @@ from app.train.loop import Step
 from app.train.resume import resume
 from app.train.saved import Position
 from app.train.strategy import Alone, Strategy
+from app.versions.card import EpochRecord
 
 SAVE_EVERY: Final = 5.0
 

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from app import checkpoint
 from app.net import SIDE, MyNet, to_input
-from app.registry import SHIPPED
+from app.versions import checkpoint
+from app.versions.registry import SHIPPED
 
 
 def shipped() -> MyNet:

@@ -7,11 +7,11 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from app import logs
-from app.keys import Keys
+from app.database.store import Store
+from app.keys.issued import Keys
+from app.keys.scope import Scope
 from app.main import create_app
-from app.scope import Scope
-from app.store import Store
+from app.telemetry import logs
 
 ADMIN_KEY = "the-first-key-of-all"
 CURRENT = {"content": b'{"version": 1}'}

@@ -2,10 +2,10 @@
 
 import pytest
 
-from app.keys import Keys
+from app.database.store import Store
+from app.keys.issued import Keys
+from app.keys.scope import Scope
 from app.main import create_app
-from app.scope import Scope
-from app.store import Store
 from tests.api.test_express import FORM, THE_ROUTE, form
 from tests.served import served
 

@@ -11,7 +11,7 @@ import pytest
 from app.api.schemas import Prediction
 from app.main import create_app
 from app.predict import batcher
-from app.protocol import Exchange
+from app.serving.protocol import Exchange
 from tests.conftest import png
 from tests.served import served
 from tests.service.running import comes_true

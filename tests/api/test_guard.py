@@ -7,10 +7,10 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from app.api import vertex
-from app.keys import Keys
+from app.database.store import Store
+from app.keys.issued import Keys
+from app.keys.scope import Scope
 from app.main import RESOURCES, create_app
-from app.scope import Scope
-from app.store import Store
 from tests.conftest import png
 
 ADMIN_KEY = "the-first-key-of-all"

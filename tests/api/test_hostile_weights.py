@@ -10,11 +10,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from app import checkpoint
-from app.checkpoint import BadCheckpoint, ForeignWeights
 from app.durable import TEMPORARY
 from app.net import MyNet
 from app.train import admit
+from app.versions import checkpoint
+from app.versions.checkpoint import BadCheckpoint, ForeignWeights
 
 SHAPES = {name: tuple(tensor.shape) for name, tensor in MyNet().state_dict().items()}
 KEY = b"}%bK\x01s."  # a dict with that key

@@ -8,12 +8,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from starlette.testclient import TestClient
 
 from app.api import families
+from app.database.store import Store
+from app.database.tables import Event, Job, now
 from app.errors import NotReady
-from app.ledger import Entry
 from app.main import create_app
-from app.store import Store
-from app.tables import Event, Job, now
-from app.tally import Route, Tally
+from app.telemetry.ledger import Entry
+from app.telemetry.tally import Route, Tally
 from tests.api.test_express import served
 from tests.programs import needed
 

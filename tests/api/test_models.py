@@ -2,7 +2,7 @@ import pytest
 
 from app.net import MyNet
 from app.predict.model import Model
-from app.registry import Registry
+from app.versions.registry import Registry
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_the_box_is_in_the_uploads_own_pixels(client, mnist):
 
 
 def test_a_version_can_be_asked(client, seven, settings):
-    from app.registry import Registry
+    from app.versions.registry import Registry
 
     registry = Registry(settings.models_dir)
     other = registry.save(MyNet().state_dict(), registry.card(1))

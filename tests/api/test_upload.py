@@ -8,9 +8,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from app import checkpoint
 from app.net import MyNet
 from app.train import admit
+from app.versions import checkpoint
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 

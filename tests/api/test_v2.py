@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.net import MyNet
-from app.registry import Registry
+from app.versions.registry import Registry
 
 INFER = "/v2/models/mynet/infer"
 HEADER = "Inference-Header-Content-Length"

@@ -4,8 +4,8 @@ import onnx
 import pytest
 import torch
 
-from app import checkpoint
-from app.registry import SHIPPED
+from app.versions import checkpoint
+from app.versions.registry import SHIPPED
 
 DOCUMENTED = SHIPPED / "documented.safetensors"
 

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.bucket import Bucket, BucketAway
 from app.errors import Conflict, NotFound
-from app.mirror import Mirror
 from app.net import MyNet
-from app.registry import SHIPPED
 from app.start import CannotStart, open_registry
+from app.versions.bucket import Bucket, BucketAway
+from app.versions.mirror import Mirror
+from app.versions.registry import SHIPPED
 from tests.service.running import comes_true
 
 
@@ -114,7 +114,7 @@ def test_a_removal_that_was_cut_off_is_completed_by_the_next_step(first, mirror,
 
 
 def test_who_slept_while_many_numbers_were_given_gets_none_of_them(first, card, monkeypatch):
-    monkeypatch.setattr("app.numbered.KEPT", 3)
+    monkeypatch.setattr("app.versions.numbered.KEPT", 3)
     for _ in range(6):
         first.delete(save(first, card))
     assert "2.safetensors" not in first.bucket.sizes(), "it was long ago"
@@ -165,11 +165,11 @@ def test_a_bucket_that_cannot_be_used_stops_the_start_in_words(settings, server)
 WORK = """
 import json, sys
 from pathlib import Path
-from app import checkpoint
-from app.bucket import Bucket
-from app.mirror import Mirror
+from app.versions import checkpoint
+from app.versions.bucket import Bucket
+from app.versions.mirror import Mirror
 from app.net import MyNet
-from app.registry import SHIPPED
+from app.versions.registry import SHIPPED
 
 registry = Mirror(Path(sys.argv[1]), Bucket.at(sys.argv[2]))
 card = checkpoint.read_card(SHIPPED / "documented.safetensors")

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from app.registry import SHIPPED
+from app.versions.registry import SHIPPED
 from bench.load import Connection, load, run
 from tests.conftest import png
 from tests.service.running import comes_true, serving

@@ -18,17 +18,17 @@ import numpy as np
 import uvicorn
 from uvicorn.server import ServerState
 
-from app import checkpoint
 from app.api.form import only_file, read_form
-from app.checkpoint import BadCheckpoint
 from app.errors import MalformedRequest, Refusal
 from app.main import create_app
 from app.net import check_weights
 from app.predict.seen import see
-from app.protocol import Protocol
+from app.serving.protocol import Protocol
 from app.settings import Settings
 from app.train import admit
 from app.train.supervisor import Supervisor
+from app.versions import checkpoint
+from app.versions.checkpoint import BadCheckpoint
 from tests.fuzz import seeds
 
 MAX_PIXELS = 2**20

@@ -8,7 +8,7 @@ from app.errors import Conflict, NotFound, NotReady
 from app.net import BadWeights, MyNet
 from app.predict.live import Live
 from app.predict.model import Model
-from app.registry import Registry
+from app.versions.registry import Registry
 
 CPU = torch.device("cpu")
 

@@ -11,9 +11,9 @@ from urllib.request import urlopen
 import pytest
 import torch
 
-from app import checkpoint
-from app.registry import SHIPPED, Registry
-from app.store import Store
+from app.database.store import Store
+from app.versions import checkpoint
+from app.versions.registry import SHIPPED, Registry
 from tests.service.running import MYNET, serving
 
 NEXT = len(list(SHIPPED.glob("*.safetensors"))) + 1

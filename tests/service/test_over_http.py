@@ -12,8 +12,8 @@ import httpx2
 import pytest
 import torch
 
-from app import checkpoint
-from app.registry import SHIPPED
+from app.versions import checkpoint
+from app.versions.registry import SHIPPED
 from tests.conftest import png
 from tests.service.running import serving
 

@@ -8,12 +8,12 @@ import pytest
 import safetensors.torch
 import torch
 
-from app import checkpoint
 from app.net import MyNet
-from app.registry import SHIPPED
 from app.train.admit import Appraisal, Candidate
 from app.train.appraise import appraise
 from app.train.evaluate import measure
+from app.versions import checkpoint
+from app.versions.registry import SHIPPED
 
 DOCUMENTED = SHIPPED / "documented.safetensors"
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from app.image.normalise import normalise
-from app.registry import Registry
 from app.train.drawn import negatives
 from app.train.drawn.negatives import ALIKE, SIGNS, draw_negatives
 from app.train.drawn.signs import draw_sign
 from app.train.drawn.uploads import draw_uploads
 from app.train.evaluate import logits_of
+from app.versions.registry import Registry
 
 
 def chance():

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
+from app.database.store import Store
 from app.errors import NotReady
-from app.store import Store
 from app.train import feed as feeds
 from app.train import job as jobs
 from app.train.feed import Feed

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from app import tables
+from app.database import tables
 from app.train import lease
 from app.train.lease import Lease
 from tests.postgres import BOTH
@@ -49,7 +49,7 @@ def test_a_lease_that_is_not_renewed_lapses(settings, store, elsewhere, monkeypa
 def test_the_time_of_day_decides_nothing(settings, store, elsewhere, monkeypatch, hours):
     here = Lease(settings.state_dir, store)
     assert here.hold()
-    monkeypatch.setattr("app.store.now", lambda: tables.now() + timedelta(hours=hours))
+    monkeypatch.setattr("app.database.store.now", lambda: tables.now() + timedelta(hours=hours))
     assert not elsewhere.hold(), "the holder lives"
     monkeypatch.setattr(lease, "RENEW", 0.0)
     assert here.hold()

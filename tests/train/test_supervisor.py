@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from app.database.store import Store
 from app.errors import NotReady
-from app.store import Store
 from app.train import job as jobs
 from app.train import supervisor
 from app.train.hyperparameters import Hyperparameters

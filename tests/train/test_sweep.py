@@ -5,18 +5,18 @@ import subprocess
 
 import pytest
 
-from app import checkpoint
+from app.database.sweeps import Sweeps
 from app.errors import Conflict
 from app.net import MyNet
-from app.pruning import prune
-from app.registry import Registry
-from app.sweeps import Sweeps
 from app.train import job as jobs
 from app.train import sweep
 from app.train.conclude import conclude
 from app.train.conclusions import Conclusion, Conclusions
 from app.train.grid import Grid
 from app.train.supervisor import Supervisor
+from app.versions import checkpoint
+from app.versions.pruning import prune
+from app.versions.registry import Registry
 from tests.train.test_supervisor import until
 
 

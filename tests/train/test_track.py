@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.sweeps import Sweeps
+from app.database.sweeps import Sweeps
 from app.train import job as jobs
 from app.train import sweep
 from app.train.grid import Grid

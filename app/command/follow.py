@@ -1,0 +1,70 @@
+"""A training followed on the terminal.
+
+What enters: hyperparameters. What leaves: a job, and its progress as a bar with loss and ETA. Where
+no service supervises the state folder, the job is supervised from here. This module does not know
+how a network is trained.
+"""
+
+import time
+from contextlib import ExitStack, closing
+from typing import Final
+
+from rich.console import Console
+
+from app.command import shown
+from app.database.store import Store
+from app.database.tables import Job
+from app.settings import Settings
+from app.start import check_tracking, open_store
+from app.train import job as jobs
+from app.train.hyperparameters import Hyperparameters
+from app.train.job import Status
+from app.train.supervisor import Supervisor
+
+POLL: Final = 0.2
+
+
+def train(settings: Settings, wanted: Hyperparameters, console: Console, *, follow: bool) -> bool:
+    """Queue a job, and stay with it where `follow` says so. Says whether all went well.
+
+    Raises Busy, CannotStart.
+    """
+    if follow:
+        check_tracking()
+    with closing(open_store(settings)) as store:
+        return _train(settings, store, wanted, console, follow=follow)
+
+
+def _train(
+    settings: Settings, store: Store, wanted: Hyperparameters, console: Console, *, follow: bool
+) -> bool:
+    job = jobs.create(store, wanted, most_queued=settings.train_queue, key=None)
+    console.print(f"job {job.id}, seed {job.hyperparameters['seed']}")
+    if not follow:
+        if store.lease_holder() is None:
+            console.print("It starts with the next `mynet serve`, or now with --follow.")
+        return True
+    with ExitStack() as stack:
+        # It only supervises where nobody else does; with Ctrl-C the job is queued again.
+        quiet = settings.model_copy(update={"log_level": "error"})
+        stack.enter_context(Supervisor(quiet, store))
+        try:
+            bar = shown.Bar(stack.enter_context(shown.progress(console)))
+            ended = _show(store, job, bar)
+        except KeyboardInterrupt:
+            console.print("The job is kept: it goes on with a service, or the next --follow.")
+            raise
+    return shown.ended(console, ended.status, ended.result, ended.error)
+
+
+def _show(store: Store, job: Job, bar: shown.Bar) -> Job:
+    after = 0
+    while True:
+        current = jobs.get(store, job.id)
+        for event in store.events(job.id, after):
+            after = event.number
+            bar.take(event.kind, event.data)
+        bar.advance(current.status, current.progress)
+        if Status(current.status).is_final:
+            return current
+        time.sleep(POLL)

@@ -1,0 +1,51 @@
+"""The command line's verbs, asked of a service elsewhere.
+
+What enters: a service's address, and what the verbs want. What leaves: what the terminal shows.
+This module does not know the state folder.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from app.command import shown
+from mynet_client import Client, MyNetError
+
+REFUSALS = (MyNetError, OSError)
+
+
+def predict(client: Client, files: list[Path], version: int | None, *, as_json: bool) -> bool:
+    """Show the digit in each file. Says whether all were read."""
+
+    def read(file: Path) -> dict[str, Any]:
+        return client.predict(file, version=version).model_dump(exclude_none=True)
+
+    return shown.predictions(files, read, REFUSALS, as_json=as_json)
+
+
+def train(client: Client, asked: Mapping[str, Any], console: Console, *, follow: bool) -> bool:
+    """Queue a job, and stay with it where `follow` says so. Says whether all went well.
+
+    Raises MyNetError.
+    """
+    job = client.train(**asked)
+    console.print(f"job {job.id}, seed {job.hyperparameters['seed']}")
+    if not follow:
+        return True
+    with shown.progress(console) as progress:
+        bar = shown.Bar(progress)
+        for event in client.events(job):
+            bar.take(event.event, event.data)
+            if event.event in ("status", "batch"):
+                told = client.job(job).model_dump()
+                bar.advance(told["status"], told["progress"])
+    told = client.job(job).model_dump()
+    return shown.ended(console, told["status"], told["result"], told["error"])
+
+
+def models(client: Client) -> None:
+    """Show the versions. Raises MyNetError."""
+    versions = client.models()
+    shown.versions(versions.data, versions.current)

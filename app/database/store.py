@@ -1,0 +1,246 @@
+"""Jobs, their events, and the lease of the one supervisor: a database.
+
+What enters: values to keep. What leaves: rows. A change of a job names the state that it expects,
+so that of two writers one is refused. This module does not know which changes make sense: that is
+`app.train.job`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.database.backup import Backup
+from app.database.engine import open_engine
+from app.database.reserve import Reserve
+from app.database.sqlite import Damaged, DiskFull
+from app.database.tables import Base, Event, Job, Lease, Member, Trace, now
+
+ResultT = TypeVar("ResultT")
+# Who holds the lease, and until when by that one's own clock.
+Held = tuple[str, datetime]
+# Seconds that a job waits at most before it is tried again.
+LONGEST_WAIT: Final = 60.0
+# Events that are removed in one transaction, so that none is long.
+AT_ONCE: Final = 10_000
+
+
+class Store:
+    """The database behind a URL. Tables are made where they are missing.
+
+    Every call raises NotReady where the database cannot be reached, or stays locked. Where the disk
+    of an SQLite file is full, nothing new is taken, but what becomes of jobs is still written: the
+    reserve is given up for it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine, file = open_engine(url)
+        self.reserve = Reserve(Path(f"{file}.reserve")) if file else None
+        self.backup = Backup(file) if file else None
+        writing = self.engine.execution_options(immediate=True)
+        self._read = sessionmaker(self.engine, expire_on_commit=False)
+        self._write = sessionmaker(writing, expire_on_commit=False)
+        self._alone = sessionmaker(writing.execution_options(alone=True), expire_on_commit=False)
+        try:
+            self._create_tables()
+        except Damaged:  # it may be the first start, too
+            self.mend()
+        except Exception:
+            self.close()
+            raise
+
+    def mend(self) -> None:
+        """Mend an SQLite file by its backup. Raises NotReady, OSError."""
+        if self.backup:
+            self.backup.settle()
+            self._create_tables()
+            self.backup.bring_in()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def add_job(self, job: Job, *rows: Base, most: int) -> Job | None:
+        """Keep a new job with its first rows; None where `most` wait in its state already.
+
+        Gives the job that has the same idempotency key, where there is one.
+        """
+        try:
+            return job if self.add(job.status, [job], rows, most=most) else None
+        except IntegrityError:
+            if job.idempotency_key and (known := self.job_by_key(job.idempotency_key)):
+                return known
+            raise
+
+    def add(self, status: str, new: Iterable[Base], rows: Iterable[Base], *, most: int) -> bool:
+        """Keep what is new, then the rows that belong to it; all of it, or none where `most` wait
+        in this state already. The jobs of a sweep wait as one.
+        """
+        turn = func.coalesce(Member.sweep_id, Job.id)
+        waiting = select(func.count(turn.distinct())).select_from(Job).where(Job.status == status)
+        with self._alone.begin() as session:
+            if (session.scalar(waiting.outerjoin(Member)) or 0) >= most:
+                return False
+            session.add_all(new)
+            session.flush()
+            session.add_all(rows)
+        return True
+
+    def job(self, job_id: str) -> Job | None:
+        if "\0" in job_id:  # PostgreSQL would not even be asked for it
+            return None
+        with self._read() as session:
+            return session.scalar(select(Job).where(Job.id == job_id))
+
+    def trail(self, job_id: str) -> dict[str, str]:
+        """Give what goes on with a job's trace; nothing where it was queued without one."""
+        with self._read() as session:
+            trace = session.get(Trace, job_id)
+        return trace.trail if trace else {}
+
+    def job_by_key(self, key: str) -> Job | None:
+        with self._read() as session:
+            return session.scalar(select(Job).where(Job.idempotency_key == key))
+
+    def jobs(
+        self, status: str | None = None, before: int | None = None, limit: int = 100
+    ) -> Sequence[Job]:
+        """List jobs, newest first; `before` is the number of the last one seen."""
+        query = select(Job).order_by(Job.number.desc()).limit(limit)
+        if status is not None:
+            query = query.where(Job.status == status)
+        if before is not None:
+            query = query.where(Job.number < before)
+        with self._read() as session:
+            return session.scalars(query).all()
+
+    def jobs_after(self, number: int, limit: int = 100) -> Sequence[Job]:
+        """List the jobs that came after this one, oldest first."""
+        later = select(Job).where(Job.number > number).order_by(Job.number).limit(limit)
+        with self._read() as session:
+            return session.scalars(later).all()
+
+    def count_jobs(self) -> dict[str, int]:
+        """Count jobs by their state."""
+        query = select(Job.status, func.count()).group_by(Job.status)
+        with self._read() as session:
+            return {status: number for status, number in session.execute(query)}
+
+    def last_started_job(self) -> Job | None:
+        """Give the job that was started last; it may still run."""
+        started = select(Job).where(Job.started_at.is_not(None))
+        with self._read() as session:
+            return session.scalar(started.order_by(Job.started_at.desc()).limit(1))
+
+    def next_job(self, status: str) -> Job | None:
+        """Give the oldest job in this state that need not wait any longer.
+
+        Where one seems to wait for longer than any does, the clock has been put back.
+        """
+        ahead = now() + timedelta(seconds=LONGEST_WAIT)
+        is_due = or_(Job.not_before <= now(), Job.not_before > ahead)
+        due = select(Job).where(Job.status == status, is_due)
+        with self._read() as session:
+            return session.scalar(due.order_by(Job.number).limit(1))
+
+    def change_job(
+        self,
+        job_id: str,
+        *where: ColumnElement[bool],
+        values: dict[str, Any],
+        told: Sequence[tuple[str, dict[str, Any]]] = (),
+        vital: bool = False,
+    ) -> bool:
+        """Change a job if it is as `where` says, and tell it in events: their kind, their data.
+
+        What is vital may use the reserve. Says whether the job was changed.
+        """
+        change = update(Job).where(Job.id == job_id, *where).values(**values)
+
+        def work(session: Session) -> bool:
+            changed = _count(session.execute(change)) == 1
+            for kind, data in told if changed else ():
+                session.add(Event(job_id=job_id, at=now(), kind=kind, data=data))
+            return changed
+
+        return self.write(work, vital=vital)
+
+    def events(
+        self, job_id: str, after: int = 0, kind: str | None = None, limit: int = 1000
+    ) -> Sequence[Event]:
+        """List a job's events, oldest first."""
+        query = select(Event).where(Event.job_id == job_id, Event.number > after)
+        if kind is not None:
+            query = query.where(Event.kind == kind)
+        with self._read() as session:
+            return session.scalars(query.order_by(Event.number).limit(limit)).all()
+
+    def forget_events(self, before: datetime) -> int:
+        """Remove what jobs told of their progress that ended before then; says how many events.
+
+        What became of a job stays.
+        """
+        ended = select(Job.id).where(Job.finished_at < before)
+        progress = Event.kind.in_(("batch", "epoch")), Event.job_id.in_(ended)
+        some = delete(Event).where(
+            Event.number.in_(select(Event.number).where(*progress).limit(AT_ONCE))
+        )
+        removed = 0
+        while number := self.write(lambda session: _count(session.execute(some))):
+            removed += number
+        return removed
+
+    def lease_holder(self) -> str | None:
+        """Say who supervises, or None where nobody does."""
+        held = self.lease()
+        return held[0] if held and held[1] > now() else None
+
+    def lease(self) -> Held | None:
+        """Give the lease as it was last renewed."""
+        with self._read() as session:
+            lease = session.get(Lease, 1)
+        return (lease.holder, lease.expires_at) if lease else None
+
+    def take_lease(self, holder: str, seconds: float, lapsed: Held | None = None) -> bool:
+        """Take or renew the lease; False where another holds it that is not `lapsed`."""
+        expires_at = now() + timedelta(seconds=seconds)
+        free = [(holder, Lease.expires_at), *([lapsed] if lapsed else [])]
+        same = (and_(Lease.holder == who, Lease.expires_at == until) for who, until in free)
+        renewal = update(Lease).where(Lease.id == 1, or_(*same))
+
+        def work(session: Session) -> None:
+            renewed = session.execute(renewal.values(holder=holder, expires_at=expires_at))
+            if _count(renewed) == 0:
+                session.add(Lease(id=1, holder=holder, expires_at=expires_at))
+
+        try:
+            self.write(work, vital=True)
+        except IntegrityError:  # there is a row already, and it is another's
+            return False
+        return True
+
+    def end_lease(self, holder: str) -> None:
+        """Give the lease up, where `holder` has it."""
+        with self._write.begin() as session:
+            session.execute(delete(Lease).where(Lease.holder == holder))
+
+    def _create_tables(self) -> None:
+        with self._alone.begin() as session:
+            Base.metadata.create_all(session.connection())
+
+    def write(self, work: Callable[[Session], ResultT], *, vital: bool = False) -> ResultT:
+        """Do it in a transaction; what is vital also where only the reserve has room."""
+        try:
+            with self._write.begin() as session:
+                return work(session)
+        except DiskFull:
+            if not (vital and self.reserve and self.reserve.give_up()):
+                raise
+        return self.write(work)
+
+
+def _count(result: Any) -> int:
+    return int(result.rowcount)

@@ -1,0 +1,100 @@
+"""Keys in the database: made, listed, revoked.
+
+What enters: names, scopes, days. What leaves: rows, and once, as a key is made, the key itself:
+`mynet_<id>_<secret>`. This module does not know who sends one.
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import sessionmaker
+
+from app.database.store import Store
+from app.database.tables import Key, now
+from app.errors import Conflict, InvalidField, NotFound
+from app.keys.scope import Scope
+
+BRAND: Final = "mynet"
+ID_BYTES: Final = 6
+SECRET_BYTES: Final = 24
+# Without spaces, so that a name in a line of the log cannot be taken for more than a name.
+NAME: Final = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
+
+
+class Keys:
+    """The keys in a store. Every call raises NotReady as the store's do."""
+
+    def __init__(self, store: Store) -> None:
+        self._read = sessionmaker(store.engine, expire_on_commit=False)
+        writing = store.engine.execution_options(immediate=True)
+        self._write = sessionmaker(writing, expire_on_commit=False)
+
+    def create(
+        self, name: str, scopes: Iterable[Scope], days: int | None = None
+    ) -> tuple[Key, str]:
+        """Make a key; gives its row, and the key, which is not kept. Raises InvalidField."""
+        if not NAME.fullmatch(name):
+            raise InvalidField("A name is up to 64 letters, digits and any of . _ - @ +")
+        key_id = secrets.token_hex(ID_BYTES)
+        whole = f"{BRAND}_{key_id}_{secrets.token_hex(SECRET_BYTES)}"
+        created_at = now()
+        key = Key(
+            id=key_id,
+            name=name,
+            digest=digest(whole.encode()),
+            scopes=sorted(set(scopes)),
+            created_at=created_at,
+            expires_at=None if days is None else created_at + timedelta(days=days),
+        )
+        with self._write.begin() as session:
+            session.add(key)
+        return key, whole
+
+    def all(self) -> Sequence[Key]:
+        """List every key there ever was, oldest first."""
+        with self._read() as session:
+            return session.scalars(select(Key).order_by(Key.created_at)).all()
+
+    def valid(self) -> list[Key]:
+        """List the keys that open something."""
+        with self._read() as session:
+            found = session.scalars(select(Key).where(Key.revoked_at.is_(None)))
+            return [key for key in found if is_valid(key)]
+
+    def revoke(self, key_id: str) -> Key:
+        """Let a key open nothing any more. Raises NotFound, Conflict."""
+        with self._write.begin() as session:
+            key = session.get(Key, key_id)
+            if key is None:
+                raise NotFound(f"There is no key {key_id}.")
+            if key.revoked_at is not None:
+                raise Conflict(f"Key {key_id} is revoked already.")
+            key.revoked_at = now()
+            return key
+
+
+def digest(key: bytes) -> str:
+    """Give what is kept of a key. A password would want a slow digest, since people choose few;
+    192 random bits cannot be guessed, however fast it is.
+    """
+    return hashlib.sha256(key).hexdigest()
+
+
+def id_of(key: bytes) -> str:
+    """Give the id in a key; nothing where it has another form."""
+    brand, _, rest = key.partition(b"_")
+    return rest.partition(b"_")[0].decode("latin-1") if brand == BRAND.encode() else ""
+
+
+def is_valid(key: Key) -> bool:
+    return key.revoked_at is None and (key.expires_at is None or key.expires_at > now())
+
+
+def allows(key: Key, needed: Scope | None) -> bool:
+    """Say whether a key is good for this; any key is for None."""
+    return needed is None or needed in key.scopes or Scope.ADMIN in key.scopes

@@ -1,0 +1,194 @@
+"""HTTP/1.1 on a connection: uvicorn's protocol on httptools, with what it lacks.
+
+What enters: bytes of a client. What leaves: ASGI, with `CLIENT` among the scope's extensions: its
+`is_gone()` says whether the client has hung up; or, where the app's state has an `express` that
+takes the request, an `Exchange`. This module does not know of routes.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+import typing
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from app.serving.patience import Patient
+
+CLIENT: Final = "mynet.client"
+LARGEST_HEAD: Final = 64 * 1024
+log = logging.getLogger(__name__)
+Headers = list[tuple[bytes, bytes]]
+
+
+class Taken(NamedTuple):
+    """What begins to answer a request that is here whole, and whether it is told the body; where it
+    says False, the request goes to the app.
+    """
+
+    begin: Callable[["Exchange"], bool]
+    wants_body: bool
+
+
+class Express(typing.Protocol):
+    """Answers some requests without ASGI."""
+
+    def takes(self, method: bytes, target: bytes, headers: Headers) -> Taken | None:
+        """Say whether it may answer, by what came before the body, and how."""
+
+
+class Exchange:
+    """A request that is here whole, and its answer, given by one call of `respond`.
+
+    It stands where uvicorn has the cycle of a request under way, and has what is looked at there.
+    """
+
+    disconnected = response_started = response_complete = False
+    keep_alive = True
+    message_event = asyncio.Event()  # nobody waits for it
+
+    def __init__(self, connection: "Protocol", headers: Headers, taken: Taken) -> None:
+        self.connection, self.headers, self.taken = connection, headers, taken
+        self.body = b""
+        self.started = time.perf_counter()
+
+    @property
+    def address(self) -> str:
+        """Say where the client is."""
+        client = self.connection.client
+        return client[0] if client else ""
+
+    def is_gone(self) -> bool:
+        """Say whether the client has hung up."""
+        return self.connection.transport.is_closing()
+
+    def respond(self, status: int, headers: Headers, content: bytes) -> None:
+        """Send the answer, unless nobody is there."""
+        connection = self.connection
+        self.response_complete = True
+        if not self.is_gone():
+            lines = [STATUS_LINE[status]]
+            for name, value in (*connection.server_state.default_headers, *headers):
+                lines += name, b": ", value, b"\r\n"
+            if not self.keep_alive:
+                lines.append(b"connection: close\r\n")
+            connection.transport.write(b"".join((*lines, b"\r\n", content)))
+            if not self.keep_alive:
+                connection.transport.close()
+        connection.on_response_complete()
+
+
+class Protocol(Patient):
+    """Bounds headers, and passes over offers to upgrade, as RFC 9110 (7.8) allows.
+
+    httptools stops at the end of the headers of such a request, which Java's HttpClient sends by
+    default: its body would be lost, and a training start with defaults.
+    """
+
+    parser: Any
+    head_size = 0
+    exchange: Exchange | None = None  # whose body is coming
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            # Not set where several workers listen on one socket: the second half of an answer would
+            # wait 40 ms for the client to acknowledge the first.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self.received += len(data)
+        while data:
+            received, data = data, b""
+            try:
+                self.parser.feed_data(received)
+            except httptools.HttpParserUpgrade as stopped:
+                data = self._without_offer(received[stopped.args[0] :])
+            except httptools.HttpParserError:
+                self._refuse("Invalid HTTP request received.")
+                return
+            self.head_size = self.head_size + len(received) if self.in_head else 0
+        if self.head_size > LARGEST_HEAD:
+            self._refuse(f"The headers are larger than {LARGEST_HEAD} bytes.")
+        elif self.is_coming:
+            self.expect_more()
+
+    def on_headers_complete(self) -> None:
+        self.in_head = False
+        if self.parser.should_upgrade():
+            return
+        if taken := self._taken():
+            self.cycle = self.exchange = Exchange(self, self.headers, taken)
+        else:
+            self._begin()
+
+    def _taken(self) -> Taken | None:
+        """Only for who waits for nothing yet, reads what is answered, and asks for no more."""
+        express: Express | None = self.app_state.get("express")
+        if (
+            express is not None
+            and (self.cycle is None or self.cycle.response_complete)
+            and not (self.flow.write_paused or self.expect_100_continue)
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+        ):
+            return express.takes(self.parser.get_method(), self.url, self.headers)
+        return None
+
+    def _begin(self) -> None:
+        super().on_headers_complete()
+        self.scope["extensions"] = {CLIENT: {"is_gone": self.transport.is_closing}}
+
+    def on_body(self, body: bytes) -> None:
+        if self.exchange is None:
+            super().on_body(body)
+        elif self.exchange.taken.wants_body:
+            self.exchange.body += body
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
+        self.expect_no_more()
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            if exchange.taken.begin(exchange):
+                return
+            self._hand_over(exchange)
+        super().on_message_complete()
+        # Reading was paused where the body is large, and who does not read sees nobody hang up.
+        self.flow.resume_reading()
+
+    def _hand_over(self, exchange: Exchange) -> None:
+        """Let the app answer what was collected."""
+        self.cycle = None
+        self._begin()
+        super().on_body(exchange.body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:  # it broke off: the app tells of that as of any other
+            self._hand_over(exchange)
+        super().connection_lost(exc)
+        if isinstance(self.cycle, Exchange):
+            self.cycle = None  # each holds the other, which only the garbage collector would see
+
+    def _without_offer(self, rest: bytes) -> bytes:
+        """Give the request to be parsed again, without the offer, and what came after it."""
+        method: bytes = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse("This is no proxy.")
+            return b""
+        kept = [b"%s: %s\r\n" % each for each in self.headers if each[0] != b"upgrade"]
+        version = self.parser.get_http_version().encode()
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(kept)) + rest
+
+    def _refuse(self, message: str) -> None:
+        log.info("%s is answered 400: %s", self.client, message)
+        self.send_400_response(message)

@@ -1,0 +1,40 @@
+"""What runs the app's processes, and what an app does differently for it.
+
+What enters: nothing. What leaves: how a process prepares for a service, where it finds what others
+counted, and which module trains. This module does not know of any runtime but uvicorn.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from app.settings import Settings
+from app.start import prepare, prepare_service
+from app.telemetry import ledger
+from app.telemetry.ledger import Ledger
+from app.train.supervisor import TRAINER
+from app.versions.registry import Registry
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """`trainer` is started as a process for each attempt at a job, as `TRAINER` is."""
+
+    prepare: Callable[[Settings], Registry]
+    ledger: Callable[[Path], Ledger | None]
+    trainer: str
+
+
+UVICORN: Final = Runtime(prepare, ledger.of_worker, TRAINER)
+
+
+def begun(settings: Settings) -> Settings:
+    """Prepare for a service whose processes run in other folders, and give its settings to them.
+
+    Raises BadCheckpoint, CannotStart.
+    """
+    where = {name: getattr(settings, name).absolute() for name in ("state_dir", "data_dir")}
+    settings = settings.model_copy(update=where)
+    prepare_service(settings)
+    return settings

@@ -1,0 +1,84 @@
+"""uvicorn around the app.
+
+What enters: settings. What leaves: a server, until a signal ends it. This module does not know of
+routes.
+"""
+
+import logging
+import socket
+from contextlib import nullcontext
+from typing import Final
+
+import uvicorn
+
+from app.net import BadDevice, pick_device
+from app.serving.protocol import Protocol
+from app.settings import PREFIX, Settings
+from app.start import CannotStart, prepare_service
+from app.telemetry import ledger
+from app.telemetry.logs import masked
+
+# Longer than predictions may take, shorter than the ten seconds that containers are given to end.
+GRACE: Final = 8
+# Seconds for which a worker may not answer its parent, since imports keep the interpreter: one that
+# is taken for dead meanwhile begins anew, and loads the machine again.
+IMPORTS: Final = 30
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; what is under way is answered first.
+
+    Raises what is in `app.start.CANNOT_SERVE`, before anything is changed where that is possible.
+    """
+    log.info("settings: %s", _shown(settings))
+    _check_port(settings)
+    _check_device("DEVICE", settings.device)
+    _check_device("TRAIN_DEVICE", settings.effective_train_device)
+    prepare_service(settings)
+    several = settings.workers > 1
+    with ledger.kept_for_workers(settings.tallies_dir) if several else nullcontext():
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
+    uvicorn.run(
+        "app.main:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        http=Protocol,
+        loop="asyncio",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+        timeout_worker_healthcheck=IMPORTS,
+    )
+
+
+def _check_port(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            address = f"{PREFIX}HOST={settings.host}, {PREFIX}PORT={settings.port}"
+            raise CannotStart(f"{address} cannot be listened on: {error}") from error
+
+
+def _check_device(name: str, device: str) -> None:
+    try:
+        pick_device(device)
+    except BadDevice as error:
+        raise CannotStart(f"{PREFIX}{name}: {error}") from error
+
+
+def _shown(settings: Settings) -> str:
+    values = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings}
+    url = f"{PREFIX}DATABASE_URL"
+    shown = values | {url: masked("%20".join(values[url].split()))}
+    return " ".join(f"{name}={value}" for name, value in shown.items())

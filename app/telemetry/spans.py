@@ -1,0 +1,163 @@
+"""OpenTelemetry: spans, and where they go. The only module that imports it.
+
+What enters: `OTEL_*` variables, and what was when. What leaves: spans, sent in batches by a thread
+of the library. This module does not know what there is to trace.
+"""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from importlib.metadata import version as version_of
+from typing import Any, Final
+
+from opentelemetry import propagate, trace
+from opentelemetry.sdk.resources import (
+    SERVICE_NAME,
+    SERVICE_VERSION,
+    OTELResourceDetector,
+    Resource,
+)
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from app.telemetry.trace import Known, Past, Tell
+
+SERVICE: Final = "mynet"
+# Who stops a service or a training process waits for it, and not for a collector that is away.
+PATIENCE: Final = 1.5
+EXPORTERS: Final = "opentelemetry_traces_exporter"
+OTLP: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+
+
+class NoExporter(Exception):
+    """Spans cannot be sent as the environment wants it."""
+
+
+class Spans:
+    """The spans of one process; see `app.telemetry.trace.Tracing`."""
+
+    def __init__(self, exporters: Sequence[SpanExporter]) -> None:
+        self.provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
+        for exporter in exporters:
+            self.provider.add_span_processor(BatchSpanProcessor(exporter))
+        self.tracer = self.provider.get_tracer(SERVICE, version_of(SERVICE))
+
+    def of_requests(self) -> dict[str, Any]:
+        return {
+            "tracer_provider": self.provider,
+            "operation_spans": False,
+            "auto_configure": False,
+            "exclude": _excluded(),
+        }
+
+    def ids(self) -> dict[str, str]:
+        context = trace.get_current_span().get_span_context()
+        if not context.is_valid:
+            return {}
+        return {
+            "trace_id": trace.format_trace_id(context.trace_id),
+            "span_id": trace.format_span_id(context.span_id),
+        }
+
+    def know(self, known: Known) -> None:
+        trace.get_current_span().set_attributes(_attributes(known))
+
+    def tell(self, stages: Iterable[Past]) -> None:
+        zero = time.time_ns() - time.perf_counter_ns()
+        for name, began, seconds, known in stages:
+            start = zero + int(began * 1e9)
+            span = self.tracer.start_span(name, start_time=start, attributes=_attributes(known))
+            span.end(start + int(seconds * 1e9))
+
+    def trail(self) -> dict[str, str]:
+        trail: dict[str, str] = {}
+        propagate.inject(trail)
+        return trail
+
+    @contextmanager
+    def attempt(
+        self, trail: Mapping[str, str], known: Known, harmless: tuple[type[Exception], ...]
+    ) -> Iterator[Tell]:
+        last = time.perf_counter()
+
+        def tell(name: str, known: Known) -> None:
+            nonlocal last
+            began, last = last, time.perf_counter()
+            self.tell([Past(name, began, last - began, known)])
+
+        with self.tracer.start_as_current_span(
+            "train",
+            propagate.extract(trail),
+            SpanKind.CONSUMER,
+            _attributes(known),
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                yield tell
+            except Exception as error:
+                span.set_attribute("error.type", type(error).__qualname__)
+                if not isinstance(error, harmless):
+                    span.set_status(StatusCode.ERROR, str(error))
+                raise
+
+    def close(self) -> None:
+        # The library would wait for half a minute.
+        end = threading.Thread(target=self.provider.shutdown, name="last spans", daemon=True)
+        end.start()
+        end.join(PATIENCE)
+
+
+def begin_spans() -> Spans:
+    """Send spans to where the environment says. Raises NoExporter."""
+    names = os.environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
+    return Spans([_exporter(name.strip()) for name in names.split(",")])
+
+
+def _exporter(name: str) -> SpanExporter:
+    if name == "otlp":
+        protocol = (
+            os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+            or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+            or "http/protobuf"
+        )
+        name = OTLP.get(protocol.strip(), protocol)
+    found = [*entry_points(group=EXPORTERS, name=name)]
+    if not found:
+        known = ", ".join(sorted({"otlp", *entry_points(group=EXPORTERS).names}))
+        raise NoExporter(f"there is no exporter {name!r}; OTEL_TRACES_EXPORTER may be {known}.")
+    exporter: SpanExporter = found[0].load()()
+    return exporter
+
+
+def _resource() -> Resource:
+    """What the environment says of the service goes first."""
+    own = {SERVICE_NAME: SERVICE, SERVICE_VERSION: version_of(SERVICE)}
+    return Resource.create({**own, **OTELResourceDetector().detect().attributes})
+
+
+def _excluded() -> Callable[[MutableMapping[str, Any]], bool] | None:
+    """Requests whose address the variable's expressions find have no span."""
+    patterns = os.environ.get("OTEL_PYTHON_FASTAPI_EXCLUDED_URLS") or os.environ.get(
+        "OTEL_PYTHON_EXCLUDED_URLS", ""
+    )
+    wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
+    if not wanted:
+        return None
+    found = re.compile("|".join(wanted)).search
+
+    def is_excluded(scope: MutableMapping[str, Any]) -> bool:
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        return found(f"{scope.get('scheme', 'http')}://{host}{scope['path']}") is not None
+
+    return is_excluded
+
+
+def _attributes(known: Known) -> Known:
+    """OpenTelemetry has names of its own; those of an application bear its name."""
+    return {f"{SERVICE}.{name}": value for name, value in known.items()}

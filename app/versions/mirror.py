@@ -1,0 +1,227 @@
+"""The versions in a bucket, and a folder that mirrors it.
+
+What enters: a bucket that several services share, and a folder of this one. What leaves: a registry
+like any other. Whatever is read is read from the folder, so that it can be while the bucket is
+away; whatever is changed is changed in the bucket first. This module does not know what the
+versions are for.
+
+In the bucket a version is `N.safetensors`, and one that was removed is empty there. The numbered
+steps below `current/` each hold what `CURRENT` would, and the last one is what holds. Whoever makes
+the next step has changed what is live; who comes second looks again. A step that removes versions
+names them (`-N`) before they go, so that nobody goes live with one of them meanwhile.
+"""
+
+import logging
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import EllipsisType
+from typing import Final, NamedTuple, TypeVar
+
+from torch import Tensor
+
+from app import durable
+from app.errors import Conflict
+from app.settings import Settings
+from app.telemetry.logs import masked
+from app.versions import checkpoint
+from app.versions.bucket import Bucket, BucketAway
+from app.versions.card import Card
+from app.versions.numbered import Numbered
+from app.versions.registry import CURRENT, Registry
+
+STEPS: Final = "current/"
+LOOKED: Final = ".looked"
+# Seconds between two looks at the bucket, of all processes that share the folder.
+POLL: Final = 0.75
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+def registry_of(settings: Settings) -> Registry:
+    """Give the registry of the settings' versions; a bucket is not asked yet. Raises BadBucket."""
+    if settings.bucket_url is None:
+        return Registry(settings.models_dir)
+    return Mirror(settings.models_dir, Bucket.at(settings.bucket_url))
+
+
+class Overtaken(Exception):
+    """Somebody else changed the bucket first."""
+
+
+class Step(NamedTuple):
+    """What was live, newest first, from one step on, and which versions went with it."""
+
+    number: int = 0
+    history: Sequence[int] = ()
+    gone: Sequence[int] = ()
+
+
+class Mirror(Registry):
+    """A registry whose folder follows a bucket. Changes raise BucketAway while that is away."""
+
+    def __init__(self, folder: Path, bucket: Bucket) -> None:
+        super().__init__(folder)
+        self.bucket = bucket
+        self._saved = Numbered(bucket, "", checkpoint.SUFFIX)
+        self._steps = Numbered(bucket, STEPS, "", digits=10, fleeting=True)
+        self._step = Step()
+        self._highest = 0
+        self._going: list[int] = []
+
+    def catch_up(self) -> None:
+        with self.lock:
+            self._catch_up()
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        stop = threading.Event()
+        threading.Thread(target=self._follow, args=[stop], name="mirror", daemon=True).start()
+        try:
+            yield
+        finally:
+            stop.set()
+
+    def card(self, version: int) -> Card:
+        return self._or_again(super().card, version)
+
+    def weights(self, version: int) -> dict[str, Tensor]:
+        return self._or_again(super().weights, version)
+
+    def save(self, weights: Mapping[str, Tensor], card: Card) -> int:
+        content = checkpoint.packed(self.folder, weights, card)
+        return self._change(partial(self._save, content))
+
+    def promote(self, version: int, *, over: int | EllipsisType | None = ...) -> bool:
+        return self._change(partial(super().promote, version, over=over))
+
+    def rollback(self, *, to: int | EllipsisType = ...) -> int:
+        return self._change(partial(super().rollback, to=to))
+
+    def delete(self, version: int) -> None:
+        self._change(partial(super().delete, version))
+
+    def prune(
+        self, keep: int, shipped: Path | None = None, *, spared: Container[str | None] = ()
+    ) -> None:
+        self._change(partial(super().prune, keep, shipped, spared=spared))
+
+    def adopt_shipped(self, shipped: Path | None = None) -> None:
+        # Where two do it at once, they want the same numbers for the same contents.
+        self._change(partial(super().adopt_shipped, shipped))
+
+    def remove(self, versions: Sequence[int]) -> None:
+        if versions:
+            left = [version for version in self.history() if version not in versions]
+            self._make_step(left, versions)
+        super().remove(versions)
+
+    def _go_live(self, history: list[int]) -> None:
+        self._make_step(history)
+        super()._go_live(history)
+
+    def _change(self, change: Callable[[], T]) -> T:
+        """Change what was just looked at; where somebody else was quicker, look again."""
+        if self.lock.lock_counter:
+            return change()  # this is a part of another change, which begins anew as a whole
+        while True:
+            with self.lock, suppress(Overtaken):
+                self._catch_up()
+                return change()
+
+    def _save(self, content: bytes) -> int:
+        version = self._highest + 1
+        if not self._saved.take(version, content):
+            raise Overtaken
+        self._highest = version
+        self._put(version, content)
+        return version
+
+    def _make_step(self, history: Sequence[int], gone: Sequence[int] = ()) -> None:
+        going = sorted({*self._going, *gone})  # some may be of one who died before they went
+        lines = [*history, *(-version for version in going), f"# {secrets.token_hex(8)}"]
+        number = self._step.number + 1
+        if not self._steps.take(number, "".join(f"{line}\n" for line in lines).encode()):
+            raise Overtaken
+        self._step = Step(number, history, going)
+        for version in going:
+            self.bucket.empty(self._saved.name(version))
+        self._going = []
+
+    def _catch_up(self) -> None:
+        """Let the folder be as the bucket is; what is live comes when its file is there."""
+        (self.folder / LOOKED).touch()
+        sizes = self.bucket.sizes()
+        self._step = self._last_step(self._steps.among(sizes))
+        saved = self._saved.among(sizes)
+        self._highest = max(saved, default=0)
+        self._going = [version for version in self._step.gone if saved.get(version)]
+        there = {version for version, size in saved.items() if size} - {*self._step.gone}
+        for version in sorted(there.difference(self.versions())):
+            self._fetch(version)
+        history = [*self._step.history]
+        if history and self.read_numbers(CURRENT) != history:
+            self._write(history)
+        for version in set(self.versions()) - there:
+            durable.remove(self.file(version))
+
+    def _last_step(self, steps: Mapping[int, int]) -> Step:
+        number = max(steps, default=0)
+        if number == self._step.number:
+            return self._step
+        if number < self._step.number:
+            raise BucketAway(LookupError(f"it was at step {self._step.number}, and is at {number}"))
+        text = (self.bucket.read(self._steps.name(number)) or b"").decode("ascii", "replace")
+        numbers = [int(line) for line in text.splitlines() if re.fullmatch(r"-?[1-9]\d{0,9}", line)]
+        gone = [-number for number in numbers if number < 0]
+        return Step(number, [number for number in numbers if number > 0], gone)
+
+    def _fetch(self, version: int) -> None:
+        """Bring a version here, sound or not: its digest is looked at whenever it is read."""
+        content = self.bucket.read(self._saved.name(version))
+        if content:
+            self._put(version, content)
+
+    def _put(self, version: int, content: bytes) -> None:
+        with durable.replacing(self.file(version)) as temporary:
+            temporary.write_bytes(content)
+
+    def _or_again(self, read: Callable[[int], T], version: int) -> T:
+        """Read a version; where it is damaged here, fetch it once more."""
+        try:
+            return read(version)
+        except Conflict as error:
+            log.error("%s It is fetched again.", error)
+            with self.lock, suppress(BucketAway):
+                self._fetch(version)
+            return read(version)
+
+    def _follow(self, stop: threading.Event) -> None:
+        """Look at the bucket again and again; that it is away, or here again, is told once."""
+        problem = ""
+        while not stop.wait(POLL / 5):
+            before = problem
+            try:
+                with self.lock:
+                    if not self._is_due():
+                        continue
+                    self._catch_up()
+                problem = ""
+            except Exception as error:  # whatever it is, what is here stays, and it may pass
+                problem = masked(f"{error} {getattr(error, 'problem', '')}")
+            if problem and not before:
+                log.error("what is live elsewhere is not seen: %s", problem)
+            elif before and not problem:
+                log.warning("the bucket of the versions answers again")
+
+    def _is_due(self) -> bool:
+        try:
+            age = time.time() - (self.folder / LOOKED).stat().st_mtime
+        except FileNotFoundError:
+            return True
+        return not 0 <= age < POLL

@@ -1,0 +1,55 @@
+"""Objects with numbers for names, of which none is ever given twice.
+
+What enters: a bucket, and what each object holds. What leaves: a number that is taken, or not. Who
+is first to make the object has the number. This module does not know what the numbers count.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from app.versions.bucket import Bucket
+
+# So many of the last numbers keep their objects, so that whoever looked before that many were
+# taken, and slept, is found out.
+KEPT: Final = 400
+
+
+class Numbered:
+    """Those objects of a bucket whose names are a number between `before` and `after`.
+
+    Of those that have long been followed by others, the empty ones go, or all where `fleeting`.
+    """
+
+    def __init__(
+        self, bucket: Bucket, before: str, after: str, *, digits: int = 1, fleeting: bool = False
+    ) -> None:
+        self.bucket = bucket
+        self.before, self.after, self.digits = before, after, digits
+        self.fleeting = fleeting
+        self._pattern = re.compile(rf"{re.escape(before)}0*([1-9]\d{{0,9}}){re.escape(after)}")
+
+    def name(self, number: int) -> str:
+        return f"{self.before}{number:0{self.digits}}{self.after}"
+
+    def among(self, sizes: Mapping[str, int]) -> dict[int, int]:
+        """Give the numbers that were taken, with the sizes of what they hold."""
+        found = ((self._pattern.fullmatch(name), size) for name, size in sizes.items())
+        numbers = {int(match[1]): size for match, size in found if match}
+        return {number: size for number, size in numbers.items() if self.name(number) in sizes}
+
+    def take(self, number: int, content: bytes) -> bool:
+        """Take a number; False where it is, or was, another's. Raises BucketAway."""
+        if not self.bucket.create(self.name(number), content):
+            return False
+        numbers = self.among(self.bucket.sizes())
+        # What had this number before may be gone; but no late number's object ever goes.
+        if number <= max(numbers) - KEPT:
+            self.bucket.remove([self.name(number)])
+            return False
+        self._tidy(numbers)
+        return True
+
+    def _tidy(self, numbers: Mapping[int, int]) -> None:
+        old = (n for n in sorted(numbers) if n <= max(numbers) - KEPT)
+        self.bucket.remove(self.name(n) for n in old if self.fleeting or not numbers[n])

@@ -1,0 +1,69 @@
+"""One version as an ONNX model, for runtimes that know nothing of PyTorch.
+
+What enters: weights and their card. What leaves: the model's bytes. This module does not know where
+versions are kept. It loads `onnx`, which nothing else needs: import it where it is used.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+from torch import Tensor
+
+from app.net import DIGITS, MEAN, PIXELS, STD
+from app.versions.card import Card
+
+# Of 2022, so that runtimes which are some years old read it.
+OPSET: Final = 17
+IR_VERSION: Final = 8
+LAYERS: Final = ("fc1", "fc2", "fc3", "fc4")
+NORMALISATION: Final = (
+    "28 by 28 grey pixels in MNIST's own form, ink light on dark, row by row from the top left; "
+    f"each value from 0 to 255 becomes (value / 255 - {MEAN}) / {STD}"
+)
+
+
+def to_onnx(weights: Mapping[str, Tensor], card: Card) -> bytes:
+    """Build the model: `image`, float32 [batch, 784], to `probabilities`, float32 [batch, 10]."""
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", PIXELS])
+    probabilities = helper.make_tensor_value_info(
+        "probabilities", TensorProto.FLOAT, ["batch", DIGITS]
+    )
+    temperature = np.array(card.temperature, np.float32)
+    tensors = [numpy_helper.from_array(each.numpy(), name) for name, each in weights.items()]
+    tensors.append(numpy_helper.from_array(temperature, "temperature"))
+    graph = helper.make_graph(_nodes(), "mynet", [image], [probabilities], tensors)
+    model = helper.make_model(
+        graph,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="mynet",
+        producer_version=card.code_version,
+        model_version=card.version,
+    )
+    helper.set_model_props(model, _told(card))
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _nodes() -> list[NodeProto]:
+    nodes, flow = [], "image"
+    for layer in LAYERS:
+        taken = [flow, f"{layer}.weight", f"{layer}.bias"]
+        nodes.append(helper.make_node("Gemm", taken, [layer], layer, transB=1))
+        flow = f"{layer}.relu"
+        nodes.append(helper.make_node("Relu", [layer], [flow], flow))
+    # The last layer has no ReLU: its logits become probabilities.
+    logits = LAYERS[-1]
+    nodes[-1] = helper.make_node("Div", [logits, "temperature"], ["calibrated"], "calibrated")
+    nodes.append(helper.make_node("Softmax", ["calibrated"], ["probabilities"], "softmax", axis=1))
+    return nodes
+
+
+def _told(card: Card) -> dict[str, str]:
+    return {
+        "version": str(card.version),
+        "weights_digest": card.weights_digest,
+        "normalisation": NORMALISATION,
+    }

@@ -1,0 +1,152 @@
+"""`mynet keys`, as people type it."""
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.database.store import Store
+from app.keys.issued import Keys
+from app.keys.keyring import Keyring
+
+CODE = "from app.cli import main; main()"
+
+
+@pytest.fixture
+def mynet(tmp_path, monkeypatch):
+    monkeypatch.setenv("MYNET_STATE_DIR", str(tmp_path / "var"))
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+@pytest.fixture
+def ring(tmp_path):
+    """What a service on this state folder knows."""
+    store = Store(f"sqlite:///{tmp_path / 'var' / 'mynet.db'}")
+    yield Keyring(Keys(store), None)
+    store.close()
+
+
+def test_a_key_is_shown_once_and_works(mynet, ring):
+    done = mynet("keys", "create", "ci", "--scope", "predict", "--scope", "train")
+    assert done.exit_code == 0, done.output
+    whole = done.stdout.strip()
+    assert re.fullmatch("mynet_[0-9a-f]{12}_[0-9a-f]{48}", whole), "alone on standard output"
+    ring.refresh()
+    assert ring.find(whole.encode()).scopes == ["predict", "train"]
+    listed = mynet("keys", "list").stdout
+    assert whole.rpartition("_")[2] not in listed
+    assert re.fullmatch(r"[0-9a-f]{12}  ci  predict,train  [\d-]+ [\d:]+  valid\n", listed)
+
+
+def test_makers_and_revokers_are_told_of(mynet):
+    done = mynet("keys", "create", "ci", "--scope", "train")
+    key_id = done.stdout.split("_")[1]
+    who = f"by user {os.getuid()} on the command line"
+    assert f"app.audit: create key {key_id} (ci; train) {who}" in done.stderr
+    assert done.stdout.strip().rpartition("_")[2] not in done.stderr
+    done = mynet("keys", "revoke", key_id)
+    assert f"app.audit: revoke key {key_id} (ci; train) {who}" in done.stderr
+
+
+def test_as_json_too(mynet, monkeypatch):
+    monkeypatch.setenv("MYNET_LOG_FORMAT", "json")
+    line = json.loads(mynet("keys", "create", "ci", "--scope", "admin").stderr)
+    assert (line["logger"], line["what"], line["name"], line["scopes"]) == (
+        "app.audit", "create", "ci", "admin"
+    )  # fmt: skip
+
+
+def test_a_key_may_end_by_itself_or_be_revoked(mynet, ring):
+    mynet("keys", "create", "guest", "--scope", "predict", "--days", 90)
+    whole = mynet("keys", "create", "old", "--scope", "predict").stdout.strip()
+    assert mynet("keys", "revoke", whole.split("_")[1]).exit_code == 0
+    guest, old = mynet("keys", "list").stdout.splitlines()
+    assert re.search(r"guest .* valid until \d{4}-", guest)
+    assert re.search(r"old .* revoked \d{4}-", old)
+    ring.refresh()
+    assert ring.find(whole.encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["create", "ci"], "--scope"),
+        (["create", "ci", "--scope", "all"], "'predict', 'train', 'admin'"),
+        (["create", "ci", "--scope", "train", "--days", "0"], "--days"),
+        (["create", "two words", "--scope", "train"], "A name is up to 64"),
+        (["revoke", "zzz"], "There is no key zzz."),
+    ],
+)
+def test_what_is_wrong_is_said(mynet, arguments, said):
+    done = mynet("keys", *arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+    assert mynet("keys", "list").stdout == ""
+
+
+def test_a_key_is_revoked_once(mynet):
+    key_id = mynet("keys", "create", "ci", "--scope", "train").stdout.split("_")[1]
+    assert mynet("keys", "revoke", key_id).exit_code == 0
+    assert "revoked already" in mynet("keys", "revoke", key_id).stderr
+
+
+def wanting(redirection):
+    """Make a key in a process of its own, whose standard output is elsewhere."""
+    keys = f'"$0" -c "{CODE}" keys create ci --scope train {redirection}'
+    return subprocess.run(["sh", "-c", keys, sys.executable], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "why"),
+    [
+        pytest.param(
+            "> /dev/full",
+            "No space left on device",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it"),
+        ),
+        (">&-", "it is closed"),
+    ],
+)
+def test_a_key_that_nobody_can_have_seen_opens_nothing(mynet, redirection, why):
+    done = wanting(redirection)
+    assert done.returncode == 2
+    assert "Standard output cannot be written (" in done.stderr
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    (listed,) = mynet("keys", "list").stdout.splitlines()
+    assert " revoked " in listed
+    key_id = listed.split()[0]
+    assert f"key {key_id} is revoked." in done.stderr.replace("\n", " ")
+    assert f"app.audit: revoke key {key_id} (ci; train)" in done.stderr
+
+
+def test_a_database_that_cannot_be_used_is_told(mynet, monkeypatch):
+    monkeypatch.setenv("MYNET_DATABASE_URL", "nonsense")
+    done = mynet("keys", "list")
+    assert done.exit_code == 2
+    assert "MYNET_DATABASE_URL cannot be used" in done.stderr
+
+
+def test_a_key_that_cannot_be_kept_is_not_shown(mynet):
+    """As on a full disk: files may not grow."""
+    assert mynet("keys", "list").exit_code == 0  # the database is there by then
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, "keys", "create", "ci", "--scope", "train"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert mynet("keys", "list").stdout == ""

@@ -1,0 +1,135 @@
+"""A database that is damaged, gone or older than its backup, and what is left of it then."""
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.database.sqlite import Damaged
+from app.database.store import Store
+from app.database.tables import now
+from app.keys.issued import Keys
+from app.keys.scope import Scope
+from app.start import open_store
+from tests.database.test_store import add
+
+
+@pytest.fixture
+def file(settings):
+    return settings.state_dir / "mynet.db"
+
+
+@pytest.fixture
+def store(settings):
+    """A database with an ended job and a revoked key, backed up."""
+    store = Store(settings.effective_database_url)
+    add(store, "ended", status="succeeded", finished_at=now())
+    store.backup.keep()
+    yield store
+    store.close()
+
+
+def garbage(file):
+    file.write_bytes(os.urandom(8192))
+
+
+def no_content(file):
+    file.write_bytes(b"")
+
+
+def cut_off(file):
+    file.write_bytes(file.read_bytes()[:5000])
+
+
+@pytest.mark.parametrize("harm", [garbage, no_content, cut_off, Path.unlink])
+def test_a_damaged_database_gives_way_to_its_backup(store, file, harm):
+    store.close()
+    harm(file)
+    left = file.read_bytes() if file.exists() else None
+    with pytest.raises(Damaged, match=r"The database is damaged: .* predictions go on"):
+        store.jobs()
+    store.mend()
+    assert [job.id for job in store.jobs()] == ["ended"]
+    assert [event.kind for event in store.events("ended")] == ["x"]
+    aside = [path.read_bytes() for path in file.parent.glob("mynet.db.broken-*") if path.suffix]
+    assert left is None or left in aside, "what was damaged is set aside, not removed"
+
+
+def test_what_is_sound_is_left_alone(store, file):
+    add(store, "new")
+    before = file.stat().st_ino
+    store.mend()
+    assert [job.id for job in store.jobs()] == ["new", "ended"]
+    assert file.stat().st_ino == before
+
+
+def test_a_damaged_backup_is_not_taken(store, file):
+    store.close()
+    garbage(file)
+    garbage(store.backup.copy)
+    store.mend()
+    assert store.jobs() == []
+
+
+def test_what_an_older_database_lacks_is_brought_in(store, file, tmp_path):
+    keys = Keys(store)
+    revoked, _ = keys.create("revoked", [Scope.PREDICT])
+    add(store, "ends")
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("VACUUM INTO ?", [str(tmp_path / "older.db")])
+    store.change_job("ends", values={"status": "failed", "finished_at": now()})
+    add(store, "later", status="succeeded", finished_at=now())
+    created, _ = keys.create("created", [Scope.ADMIN])
+    keys.revoke(revoked.id)
+    store.backup.keep()
+    shutil.move(tmp_path / "older.db", file)
+    store.backup.keep()
+    assert [(job.id, job.status) for job in store.jobs()] == [
+        ("later", "succeeded"),
+        ("ends", "failed"),
+        ("ended", "succeeded"),
+    ]
+    assert [key.id for key in keys.valid()] == [created.id], "what was revoked stays revoked"
+
+
+def test_a_backup_is_made_anew_only_where_something_matters(store):
+    def made():
+        store.backup.keep()
+        return store.backup.copy.stat().st_ino
+
+    first = made()
+    store.change_job("ended", values={"attempt": 2}, told=[("batch", {})])
+    assert made() == first
+    store.change_job("ended", values={"status": "failed"})
+    second = made()
+    assert second != first
+    Keys(store).create("new", [Scope.TRAIN])
+    assert made() != second
+
+
+def test_an_older_backup_takes_nothing_back(store):
+    store.change_job("ended", values={"attempt": 7})
+    store.mend()
+    assert store.job("ended").attempt == 7
+
+
+def test_connections_are_of_the_file_that_lies_there(store, file, tmp_path):
+    other = Store(f"sqlite:///{tmp_path / 'other.db'}")
+    add(other, "other")
+    other.close()
+    assert store.job("ended")
+    for part in ("-wal", "-shm"):
+        Path(f"{file}{part}").unlink(missing_ok=True)
+    os.replace(tmp_path / "other.db", file)
+    assert [job.id for job in store.jobs()] == ["other"]
+
+
+@pytest.mark.parametrize("harm", [garbage, no_content, cut_off, Path.unlink])
+def test_a_start_mends_what_is_damaged(settings, store, file, harm):
+    store.close()
+    harm(file)
+    with closing(open_store(settings)) as opened:
+        assert [job.id for job in opened.jobs()] == ["ended"]

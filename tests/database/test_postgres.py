@@ -1,0 +1,218 @@
+"""PostgreSQL's own ways: who comes first, what hangs or is away, and what is said of it."""
+
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from sqlalchemy import func, insert, select, text, update
+
+from app.database.store import Store
+from app.database.tables import Base, Event, Job, now
+from app.errors import NotReady
+from app.keys.issued import Keys
+from app.keys.keyring import Keyring
+from app.keys.scope import Scope
+from app.serving import server
+from app.start import CannotStart, open_store
+from app.train import lease, process
+from tests.database.test_store import add, job
+from tests.postgres import ALONE, PASSWORD, QUICK, running
+
+DATABASES = ALONE
+# What one wait for the database may take, by the margin of the lease.
+MOST = lease.MARGIN - process.PATIENCE
+
+
+@pytest.fixture
+def own():
+    """A server that may be stopped."""
+    with running(*QUICK) as server:
+        yield server
+
+
+@pytest.fixture
+def owned(own):
+    with closing(Store(own.fresh())) as store:
+        yield store
+
+
+def test_first_starts_at_the_same_time_are_no_race(postgres):
+    url = postgres.fresh()
+    with ThreadPoolExecutor(8) as pool:
+        stores = list(pool.map(lambda _: Store(url), range(8)))
+    assert stores[0].jobs() == []
+    for store in stores:
+        store.close()
+
+
+def beside(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.5)
+    assert thread.is_alive(), "it waits its turn"
+    return thread
+
+
+def test_no_event_comes_with_a_smaller_number_than_one_that_was_seen(store):
+    add(store, "a")
+    seen = store.events("a")[-1].number
+    with store.engine.begin() as slow:
+        slow.execute(update(Job).where(Job.id == "a").values(attempt=1))
+        slow.execute(insert(Event).values(job_id="a", at=now(), kind="batch", data={}))
+        other = beside(lambda: store.change_job("a", values={"attempt": 2}, told=[("status", {})]))
+        assert store.events("a", after=seen) == []
+    other.join()
+    assert [event.kind for event in store.events("a", after=seen)] == ["batch", "status"]
+
+
+def test_no_job_comes_with_a_smaller_number_than_one_that_was_seen(store):
+    with store._alone.begin() as slow:
+        slow.add(job("first"))
+        slow.flush()
+        other = beside(lambda: add(store, "second"))
+        assert store.jobs_after(0) == []
+    other.join()
+    assert [each.id for each in store.jobs_after(0)] == ["first", "second"]
+
+
+def test_numbers_do_not_end_at_two_billion(store):
+    add(store, "a")
+    with store.engine.begin() as connection:
+        connection.execute(text("ALTER SEQUENCE events_number_seq RESTART WITH 3000000000"))
+    store.change_job("a", values={"attempt": 1}, told=[("batch", {})])
+    assert store.events("a")[-1].number == 3_000_000_000
+    assert store.events("a", after=2**63 - 1) == []
+
+
+def test_a_server_that_crashed_and_came_back_is_not_noticed(own, owned):
+    add(owned, "a")
+    own.restart()
+    assert owned.job("a").id == "a"
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(lambda n: add(owned, f"b{n}"), range(8)))) == 8
+
+
+def refused_in_time(call):
+    asked = time.monotonic()
+    with pytest.raises(NotReady) as refused:
+        call()
+    assert time.monotonic() - asked < MOST
+    assert PASSWORD not in str(refused.value)
+    return str(refused.value)
+
+
+def test_a_server_that_is_away_or_hangs_is_told_in_time(own, owned):
+    held = owned.engine.connect()
+    with own.hanging():
+        assert "does not answer" in refused_in_time(owned.jobs)
+        assert "took too long" in refused_in_time(lambda: held.execute(text("SELECT 1")))
+    held.close()
+    assert owned.jobs() == []
+    own.stop()
+    said = refused_in_time(lambda: add(owned, "a"))
+    assert "Connection refused" in said
+    assert str(own.port) not in said, "where it is, is no matter of whoever asks"
+    own.start()
+    assert owned.jobs() == []
+
+
+def test_a_lock_that_another_holds_is_told_in_time(store):
+    add(store, "a")
+    with store.engine.begin() as other:
+        other.execute(update(Job).values(attempt=7))
+        said = refused_in_time(lambda: store.change_job("a", values={"attempt": 1}))
+    assert "lock timeout" in said
+    assert store.change_job("a", values={"attempt": 1})
+
+
+def test_more_threads_than_connections_are_told(store, monkeypatch):
+    monkeypatch.setattr(store.engine.pool, "_timeout", 0.1)
+    taken = [store.engine.connect() for _ in range(15)]
+    assert "too many" in refused_in_time(store.jobs)
+    for each in taken:
+        each.close()
+    assert store.jobs() == []
+
+
+def test_tables_that_are_being_restored_are_told(store):
+    with store.engine.begin() as connection:
+        Base.metadata.drop_all(connection)
+    assert "does not exist" in refused_in_time(store.jobs)
+
+
+def test_keys_that_are_known_open_while_the_database_is_away(own, owned):
+    keys = Keys(owned)
+    ring = Keyring(keys, None)
+    key, whole = keys.create("ci", [Scope.TRAIN])
+    ring.refresh()
+    with own.hanging():
+        refused_in_time(ring.refresh)
+        assert ring.find(whole.encode()).id == key.id
+        assert ring.find(whole[:-1].encode()) is None
+        refused_in_time(lambda: keys.create("new", [Scope.ADMIN]))
+    assert [each.id for each in keys.all()] == [key.id], "no half key"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda url: url.replace(PASSWORD, "wrong"), "Check user and password"),
+        (lambda url: url[:-1] + "none", "Create it first"),
+        (lambda url: url.replace("+psycopg", "+asyncpg"), "through psycopg"),
+        (lambda url: url.replace("@127.0.0.1:", "@127.0.0.1:x"), "it is no URL"),
+        (lambda url: url.replace("@127.0.0.1", "@nowhere.invalid"), "Check the host"),
+        (lambda url: url.replace("@127.0.0.1", "@127.0.0.2"), "Is PostgreSQL running"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_what_to_do(settings, change, said):
+    wrong = settings.model_copy(update={"database_url": change(settings.database_url)})
+    with pytest.raises(CannotStart, match="MYNET_DATABASE_URL cannot be used") as refused:
+        open_store(wrong)
+    assert said in str(refused.value)
+    assert PASSWORD not in str(refused.value)
+
+
+def test_without_the_driver_the_start_is_refused_in_words(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.delitem(sys.modules, "app.database.postgres")
+    monkeypatch.delattr("app.database.postgres")
+    with pytest.raises(CannotStart, match=r"pip install '\.\[postgres\]'"):
+        open_store(settings)
+
+
+def test_who_may_not_create_tables_is_told(settings, postgres):
+    name = settings.database_url.rpartition("/")[2]
+    postgres.sql(f"DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'")
+    url = settings.database_url.replace("//mynet:", "//guest:")
+    guest = settings.model_copy(update={"database_url": url})
+    postgres.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC", name)
+    with pytest.raises(CannotStart, match=r"permission denied for schema public.*GRANT CREATE"):
+        open_store(guest)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_it_is_spoken_to_through_psycopg_however_it_is_written(settings, scheme):
+    url = settings.database_url.replace("postgresql+psycopg", scheme)
+    with closing(open_store(settings.model_copy(update={"database_url": url}))) as store:
+        assert store.jobs() == []
+
+
+def test_what_the_url_asks_of_the_server_holds(settings):
+    url = f"{settings.database_url}?options=-c%20statement_timeout%3D1234"
+    with closing(Store(url)) as store, store.engine.connect() as connection:
+        shown = [
+            connection.scalar(select(func.current_setting(name)))
+            for name in ("statement_timeout", "lock_timeout")
+        ]
+    assert shown == ["1234ms", "5s"]
+
+
+@pytest.mark.parametrize("form", ["//me:{}@h/n", "//h/n?user=me&password={}", "//me:{}%20x y@h/n"])
+def test_the_settings_line_tells_no_password(settings, form):
+    url = f"postgresql+psycopg:{form.format(PASSWORD)}"
+    shown = server._shown(settings.model_copy(update={"database_url": url}))
+    assert "MYNET_DATABASE_URL=postgresql+psycopg://" in shown
+    assert PASSWORD not in shown

@@ -1,0 +1,98 @@
+"""Room for bad days: kept where there is some, given up once, and used to tell what went wrong."""
+
+import errno
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from app.database.reserve import SIZE, Reserve
+from app.database.store import DiskFull, Store
+from tests.database.test_store import add
+
+
+@pytest.fixture
+def reserve(tmp_path):
+    return Reserve(tmp_path / "mynet.db.reserve")
+
+
+def test_it_is_kept_and_given_up_once(reserve):
+    reserve.keep()
+    reserve.keep()
+    assert reserve.path.stat().st_size == SIZE
+    assert (reserve.give_up(), reserve.give_up()) == (True, False)
+    reserve.keep()
+    assert reserve.give_up()
+
+
+def test_where_there_is_no_room_there_is_none(reserve, monkeypatch, caplog):
+    def full(self, _):
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    reserve.keep()
+    assert list(reserve.path.parent.iterdir()) == []
+    assert "No space left on device" in caplog.text
+
+
+@pytest.fixture
+def full(settings, monkeypatch):
+    """A database that may not grow until the reserve is given up."""
+    first = Store(settings.effective_database_url)
+    add(first, "job")
+    with first.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    first.close()
+    store, room = Store(settings.effective_database_url), {"pages": pages}
+    store.reserve.keep()
+
+    @event.listens_for(store.engine, "begin")
+    def limit(connection):
+        connection.exec_driver_sql(f"PRAGMA max_page_count={room['pages']}")
+
+    real = Reserve.give_up
+
+    def give_up(self):
+        room["pages"] = 2**30
+        return real(self)
+
+    monkeypatch.setattr(Reserve, "give_up", give_up)
+    yield store
+    store.close()
+
+
+MUCH = [("batch", {"text": "x" * 100_000})]
+
+
+def test_what_becomes_of_a_job_is_told_though_the_disk_is_full(full):
+    assert full.change_job("job", values={"status": "failed"}, told=MUCH, vital=True)
+    assert full.job("job").status == "failed"
+    assert full.events("job")[-1].data == MUCH[0][1]
+    assert not full.reserve.path.exists()
+
+
+def test_without_a_reserve_it_is_refused_and_nothing_is_half_done(full):
+    full.reserve = None
+    with pytest.raises(DiskFull, match="database or disk is full"):
+        full.change_job("job", values={"status": "failed"}, told=MUCH, vital=True)
+    assert full.job("job").status == "queued"
+
+
+def test_progress_does_not_use_it(full):
+    with pytest.raises(DiskFull):
+        full.change_job("job", values={"attempt": 2}, told=MUCH)
+    assert full.reserve.path.exists()
+    assert full.job("job").attempt == 0
+
+
+def test_a_new_job_does_not_use_it(full):
+    with pytest.raises(DiskFull):
+        add(full, "new", hyperparameters={"note": "x" * 100_000})
+    assert full.reserve.path.exists()
+    assert full.job("new") is None
+
+
+def test_the_lease_is_renewed_though_the_disk_is_full(full):
+    assert full.take_lease("holder " + "x" * 100_000, 30)
+    assert full.lease_holder().startswith("holder")

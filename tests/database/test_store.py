@@ -1,0 +1,127 @@
+"""Jobs, events and the lease, in either database."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from app.database.store import Store
+from app.database.tables import Event, Job, now
+from tests.postgres import BOTH
+
+DATABASES = BOTH
+
+
+def job(name, **fields):
+    values = {"status": "queued", "created_at": now(), "not_before": now(), "hyperparameters": {}}
+    return Job(id=name, **(values | fields))
+
+
+def add(store, name, most=100, **fields):
+    return store.add_job(
+        job(name, **fields), Event(job_id=name, at=now(), kind="x", data={}), most=most
+    )
+
+
+def test_a_job_comes_back_as_it_was_kept(store, settings):
+    kept = add(store, "a", hyperparameters={"epochs": 3})
+    other = Store(settings.effective_database_url)
+    found = other.job("a")
+    other.close()
+    assert (found.hyperparameters, found.created_at, found.epochs) == (
+        {"epochs": 3},
+        kept.created_at,
+        [],
+    )
+    assert found.created_at.utcoffset() == timedelta(0)
+
+
+def test_an_idempotency_key_is_kept_once(store):
+    first, again = add(store, "a", idempotency_key="k"), add(store, "b", idempotency_key="k")
+    assert (first.id, again.id, store.job("b")) == ("a", "a", None)
+
+
+def test_the_queue_is_bounded_also_for_many_at_once(store):
+    with ThreadPoolExecutor(8) as pool:
+        kept = list(pool.map(lambda n: add(store, f"j{n}", most=3), range(20)))
+    assert len([each for each in kept if each]) == 3
+
+
+def test_jobs_come_newest_first_and_in_pages(store):
+    for name in "abcd":
+        add(store, name)
+    assert [each.id for each in store.jobs(limit=3)] == ["d", "c", "b"]
+    assert [each.id for each in store.jobs(before=store.job("b").number)] == ["a"]
+    assert [each.id for each in store.jobs("running")] == []
+
+
+def test_the_next_job_is_the_oldest_that_is_due(store):
+    add(store, "later", not_before=now() + timedelta(seconds=50))
+    add(store, "first")
+    add(store, "second")
+    assert store.next_job("queued").id == "first"
+
+
+def test_a_change_needs_the_state_it_expects(store):
+    add(store, "a")
+    queued = Job.status == "queued"
+    assert store.change_job("a", queued, values={"status": "running"}, told=[("status", {"n": 1})])
+    assert not store.change_job("a", queued, values={"status": "x"}, told=[("status", {"n": 2})])
+    assert store.job("a").status == "running"
+    assert [each.data for each in store.events("a", kind="status")][1:] == []
+
+
+def test_of_many_writers_one_wins(store):
+    add(store, "a")
+    with ThreadPoolExecutor(8) as pool:
+        wins = list(
+            pool.map(
+                lambda n: store.change_job(
+                    "a", Job.status == "queued", values={"status": "running", "attempt": n}
+                ),
+                range(16),
+            )
+        )
+    assert wins.count(True) == 1
+
+
+def test_events_come_in_pages(store):
+    add(store, "a")
+    for number in range(5):
+        store.change_job("a", values={"attempt": number}, told=[("batch", {"n": number})])
+    first = store.events("a", kind="batch", limit=3)
+    rest = store.events("a", after=first[-1].number, kind="batch")
+    assert [each.data["n"] for each in [*first, *rest]] == [0, 1, 2, 3, 4]
+
+
+def test_the_lease_has_one_holder_until_it_lapses_or_ends(store):
+    assert store.lease_holder() is None
+    assert store.take_lease("a", 60)
+    assert not store.take_lease("b", 60)
+    seen = store.lease()
+    assert store.take_lease("a", 60)
+    assert not store.take_lease("b", 60, seen), "it was renewed meanwhile"
+    assert store.take_lease("b", 60, store.lease())
+    store.end_lease("a")
+    assert store.lease_holder() == "b"
+    store.end_lease("b")
+    assert store.lease_holder() is None
+
+
+def test_the_progress_of_jobs_that_ended_long_ago_is_forgotten(store):
+    long_ago, lately = now() - timedelta(days=40), now() - timedelta(days=20)
+    add(store, "old", finished_at=long_ago, status="succeeded")
+    add(store, "new", finished_at=lately, status="succeeded")
+    add(store, "running", created_at=long_ago, status="running")
+    told = [(kind, {}) for kind in ("status", "batch", "epoch", "result")]
+    for name in ("old", "new", "running"):
+        store.change_job(name, values={"attempt": 1}, told=told)
+    assert store.forget_events(now() - timedelta(days=30)) == 2
+    kinds = {
+        name: [event.kind for event in store.events(name)] for name in ("old", "new", "running")
+    }
+    assert kinds["old"] == ["x", "status", "result"]
+    assert kinds["new"] == kinds["running"] == ["x", "status", "batch", "epoch", "result"]
+
+
+def test_a_job_does_not_wait_for_a_clock_that_was_put_back(store):
+    add(store, "queued before", not_before=now() + timedelta(hours=5))
+    assert store.next_job("queued").id == "queued before"

@@ -1,0 +1,140 @@
+"""Who is too slow is let go, and nobody else notices."""
+
+import os
+import resource
+import socket
+import stat
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+
+import numpy as np
+import pytest
+
+from app.main import create_app
+from app.serving import patience
+from tests.conftest import png
+from tests.served import served
+from tests.service.running import comes_true
+
+BODY = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+WAYS = ("/predict", "/predict?explain=false", "/train")
+
+
+@pytest.fixture
+def client(settings, monkeypatch):
+    monkeypatch.setattr(patience, "PATIENCE", 0.3)
+    monkeypatch.setattr(patience, "LEAST", 100)
+    with served(create_app(settings)) as client:
+        yield client
+
+
+def connected(client):
+    return closing(socket.create_connection((client.base_url.host, client.base_url.port), 20))
+
+
+def heard(connection):
+    """Read until the other side ends it."""
+    came = b""
+    while part := connection.recv(65536):
+        came += part
+    return came
+
+
+def sockets():
+    """Count the sockets of this process, at both ends."""
+    return sum(is_socket(int(number)) for number in os.listdir("/dev/fd"))
+
+
+def is_socket(number):
+    try:
+        return stat.S_ISSOCK(os.fstat(number).st_mode)
+    except OSError:  # closed meanwhile
+        return False
+
+
+def test_who_says_nothing_is_let_go_without_a_word(client):
+    with connected(client) as connection:
+        assert heard(connection) == b""
+
+
+@pytest.mark.parametrize("sent", [b"P", b"GET /health/live HTTP/1.1\r\nHost:"])
+def test_a_head_that_does_not_come_is_a_408(client, sent):
+    with connected(client) as connection:
+        connection.sendall(sent)
+        assert heard(connection).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("path", WAYS)
+def test_a_body_that_does_not_come_is_a_408_and_costs_no_work(client, path):
+    with connected(client) as connection:
+        connection.sendall(BODY % path.encode() + b"x" * 10)
+        assert heard(connection).startswith(b"HTTP/1.1 408 ")
+    assert client.get("/train").json()["data"] == []
+    assert client.get("/health/ready").json()["images"].get("answered", 0) == 0
+
+
+def test_a_second_request_is_waited_for_as_long(client):
+    live = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connected(client) as connection:
+        connection.sendall(live + live[:20])
+        answers = heard(connection)
+    assert answers.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 408 " in answers
+
+
+@pytest.mark.parametrize("path", WAYS[:2])
+def test_who_is_slow_but_not_too_slow_is_answered(client, path, mnist):
+    noise = np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)
+    image = png(np.maximum(mnist.test.pixels[0].numpy(), noise // 8))
+    with connected(client) as connection:
+        connection.sendall(BODY.replace(b"1000", b"%d" % len(image)) % path.encode())
+        for at in range(0, len(image), 100):
+            connection.sendall(image[at : at + 100])
+            assert not comes_true(lambda: connection.fileno() < 0, seconds=0.2)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_does_not_read_is_let_go(client):
+    weights = b"GET /models/1/weights HTTP/1.1\r\nHost: x\r\n\r\n"
+    before = sockets()
+    with closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((client.base_url.host, client.base_url.port))
+        connection.sendall(weights * 8)
+        assert comes_true(lambda: sockets() > before + 1)
+        assert comes_true(lambda: sockets() == before + 1)
+
+
+def test_nobody_notices_and_no_socket_stays_open(client, seven):
+    client.get("/health/live")
+    before = sockets()
+    with ExitStack() as slow:
+        for number in range(100):
+            connection = slow.enter_context(connected(client))
+            connection.sendall((b"", b"POST", BODY % b"/predict", BODY % b"/train")[number % 4])
+        assert client.post("/predict", content=seven).json()["digit"] == 7
+        assert comes_true(lambda: sockets() <= before + 100)
+        assert client.post("/predict", content=seven).json()["digit"] == 7
+    assert comes_true(lambda: sockets() <= before)
+
+
+def test_over_the_number_of_files_there_is_a_503(client, monkeypatch):
+    monkeypatch.setattr(patience, "most_connections", lambda: 3)
+    with ExitStack() as crowd:
+        for _ in range(3):
+            crowd.enter_context(connected(client))
+        with connected(client) as one_more:
+            assert heard(one_more).startswith(b"HTTP/1.1 503 ")
+    assert comes_true(lambda: client.get("/health/live").status_code == 200)
+
+
+def test_as_many_files_as_possible_may_be_open():
+    code = (
+        "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (600, 2000));"
+        "from app.serving.patience import most_connections as most;"
+        "print(most(), *r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 2000
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1744", "2000", "2000"]

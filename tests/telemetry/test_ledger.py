@@ -1,0 +1,46 @@
+import os
+import subprocess
+import sys
+
+from filelock import FileLock
+
+from app.telemetry.ledger import Ledger, kept_for_workers
+
+TOLD = {"mynet_images": [("mynet_images_total", {"outcome": "answered"}, 2.0)]}
+AS_READ = {"mynet_images": [["mynet_images_total", {"outcome": "answered"}, 2.0]]}
+
+
+def test_what_one_writes_the_others_read(tmp_path):
+    one, other = Ledger(tmp_path), Ledger(tmp_path)
+    assert one.others() == []
+    one.write(TOLD)
+    assert other.others() == [(True, AS_READ)]
+    assert one.others() == [], "one's own is counted already"
+
+
+def test_what_an_ended_process_counted_still_counts(tmp_path):
+    code = (
+        "import pathlib; from app.telemetry.ledger import Ledger; "
+        f"Ledger(pathlib.Path({str(tmp_path)!r})).write({TOLD})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert Ledger(tmp_path).others() == [(False, AS_READ)]
+
+
+def test_a_service_begins_empty_and_leaves_nothing(tmp_path):
+    with kept_for_workers(tmp_path):
+        (lock,) = tmp_path.glob(f"*-{os.getpid()}.lock")
+        place = lock.with_suffix("")
+        Ledger(place).write(TOLD)
+    assert not place.exists()
+    assert not lock.exists()
+
+
+def test_places_of_services_that_are_gone_are_swept_and_others_stay(tmp_path):
+    gone, there = tmp_path / "a-1", tmp_path / "b-2"
+    for place in (gone, there):
+        Ledger(place).write(TOLD)
+        place.with_suffix(".lock").touch()
+    with FileLock(there.with_suffix(".lock")), kept_for_workers(tmp_path):
+        assert not gone.exists()
+        assert len(list(there.glob("*.json"))) == 1

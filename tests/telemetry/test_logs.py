@@ -1,0 +1,153 @@
+import asyncio
+import json
+import logging
+
+import pytest
+
+from app.api.access import AccessLog
+from app.api.middleware import RequestId
+from app.telemetry import logs
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    yield
+    logging.getLogger().handlers[:], logging.getLogger().level = before
+    logging.captureWarnings(False)
+
+
+def lines(capsys, form):
+    logs.configure("info", form)
+    logs.request_id.set("abc")
+    log = logging.getLogger("app.test")
+    log.debug("not shown")
+    log.info("first\nsecond %s\x1b\u2028", 3)
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        log.exception("failed")
+    return capsys.readouterr().err.splitlines()
+
+
+def test_text_is_one_line_an_event_with_the_request_id(capsys):
+    first, failed = lines(capsys, "text")
+    assert first.endswith("INFO abc app.test: first | second 3\\x1b\\u2028")
+    assert "ERROR abc app.test: failed | Traceback" in failed
+    assert failed.endswith("ValueError: broken")
+
+
+def test_json_is_one_object_an_event(capsys):
+    first, failed = (json.loads(line) for line in lines(capsys, "json"))
+    assert (first["message"], first["request_id"], first["level"]) == (
+        "first\nsecond 3\x1b\u2028",
+        "abc",
+        "INFO",
+    )
+    assert "ValueError: broken" in failed["trace"]
+
+
+def test_json_tells_what_is_known_of_a_line(capsys):
+    logs.configure("info", "json", lambda: {"trace_id": "t", "span_id": "s"})
+    log = logging.getLogger("app.test")
+    log.info("plain")
+    job = logs.job_id.set("j-1")
+    log.info("of this job")
+    log.info("of a span of its own", extra=logs.known(version=3, span_id="other"))
+    logs.job_id.reset(job)
+    log.info("of another", extra=logs.known(job_id="j-2"))
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    names = ("job_id", "version", "trace_id", "span_id")
+    assert [tuple(line.get(name) for name in names) for line in told] == [
+        (None, None, "t", "s"),
+        ("j-1", None, "t", "s"),
+        ("j-1", 3, "t", "other"),
+        ("j-2", None, "t", "s"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("level", "least"), [("debug", "info"), ("info", "info"), ("warning", "warning")]
+)
+def test_no_level_lets_libraries_quote_uploads(level, least):
+    logs.configure(level, "text")
+    for name in ("PIL.TiffImagePlugin", "python_multipart.multipart"):
+        effective = logging.getLogger(name).getEffectiveLevel()
+        assert effective == logging.getLevelNamesMapping()[least.upper()]
+
+
+class Broken:
+    def write(self, _):
+        raise OSError(28, "No space left on device")
+
+    def flush(self):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("logger", ["app.test", logs.ACCESS])
+def test_a_log_that_cannot_be_written_stops_nothing(logger):
+    logs.configure("info", "text")
+    logging.getLogger().handlers[0].setStream(Broken())
+    unhandled = []
+
+    async def go():
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: unhandled.append(told))
+        logging.getLogger(logger).info("not shown")
+        await asyncio.sleep(0.01)
+        return "went on"
+
+    assert asyncio.run(go()) == "went on"
+    assert unhandled == []
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_requests_that_are_answered_together_keep_their_ids(capsys, form):
+    logs.configure("info", form)
+
+    async def app(_scope, _receive, send):
+        await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def ask(request_id):
+        headers = [(b"x-request-id", request_id.encode())]
+        scope = {"type": "http", "method": "GET", "path": f"/{request_id}", "headers": headers}
+        await around(scope, None, answered)
+
+    async def answered(_message):
+        pass
+
+    async def go():
+        await asyncio.gather(*(ask(f"id-{number}") for number in range(5)))
+        await asyncio.sleep(0.01)
+
+    around = RequestId(app, AccessLog())
+    asyncio.run(go())
+    lines = capsys.readouterr().err.splitlines()
+    if form == "json":
+        told = [json.loads(line) for line in lines]
+        ids = [(line["request_id"], line["message"].split()[1]) for line in told]
+    else:
+        ids = [(line.split()[2], line.split()[5]) for line in lines]
+    assert ids == [(f"id-{number}", f"/id-{number}") for number in range(5)]
+
+
+def test_passwords_in_addresses_are_left_out():
+    text = "postgresql://me:secret@there/db: no answer, http://there:5000/a is fine"
+    assert logs.masked(text) == text.replace("secret", "***")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://user:pa@ss@host/db", "postgresql://user:***@host/db"),
+        ("postgresql://user:p/a@s@s@host/db a@b", "postgresql://user:***@host/db a@b"),
+        ("postgresql://:pa@ss@host", "postgresql://:***@host"),
+        ("s3://SECRET@bucket", "s3://***@bucket"),
+        ("s3://SEC@RET@bucket:9000/a: away", "s3://***@bucket:9000/a: away"),
+        ("s3://KEY:SECRET@bucket/a@b", "s3://KEY:***@bucket/a@b"),
+        ("s3://bucket/a@b is there, says me@here", "s3://bucket/a@b is there, says me@here"),
+        ("x://host?sslpassword=secret&a=1", "x://host?sslpassword=***&a=1"),
+    ],
+)
+def test_whatever_may_be_a_secret_in_an_address_is_left_out(text, shown):
+    assert logs.masked(text) == shown

@@ -1,0 +1,130 @@
+import pickle
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import pytest
+import safetensors.torch
+import torch
+
+from app.net import MyNet
+from app.versions import checkpoint
+from app.versions.checkpoint import BadCheckpoint, ForeignWeights
+from app.versions.registry import SHIPPED
+
+DOCUMENTED = SHIPPED / "documented.safetensors"
+
+
+def test_weights_and_card_travel_together(tmp_path):
+    weights, card = MyNet().state_dict(), checkpoint.read_card(DOCUMENTED)
+    path = tmp_path / "1.safetensors"
+    checkpoint.write(path, weights, card)
+    digest = checkpoint.digest(weights)
+    assert checkpoint.read_card(path) == card.model_copy(update={"weights_digest": digest})
+    for name, tensor in checkpoint.read_weights(path).items():
+        assert torch.equal(tensor, weights[name])
+
+
+def test_the_digest_is_of_the_weights_alone(tmp_path):
+    weights, card = checkpoint.read_weights(DOCUMENTED), checkpoint.read_card(DOCUMENTED)
+    assert checkpoint.digest(weights) == card.weights_digest
+    noted = card.model_copy(update={"note": "another card"})
+    checkpoint.write(tmp_path / "1.safetensors", weights, noted)
+    assert checkpoint.digest(checkpoint.read_weights(tmp_path / "1.safetensors")) == (
+        card.weights_digest
+    )
+    weights["fc4.bias"][0] += 1
+    assert checkpoint.digest(weights) != card.weights_digest
+
+
+@pytest.mark.parametrize("name", ["mynet.pt", "mynet.safetensors", "mynet"])
+@pytest.mark.parametrize("form", ["zip", "legacy", "safetensors"])
+def test_a_state_dict_is_read_whatever_its_name(tmp_path, form, name):
+    weights, path = MyNet().state_dict(), tmp_path / name
+    if form == "safetensors":
+        safetensors.torch.save_file(weights, path)
+    else:
+        torch.save(weights, path, _use_new_zipfile_serialization=form == "zip")
+    assert torch.equal(checkpoint.read_weights(path)["fc1.weight"], weights["fc1.weight"])
+
+
+def test_a_safetensors_file_that_begins_like_a_pickle_is_read(tmp_path):
+    weights, path = MyNet().state_dict(), tmp_path / "mynet"
+    for padding in range(0, 256, 8):
+        content = safetensors.torch.save(weights, {"note": "x" * padding})
+        if content[:1] == b"\x80":
+            path.write_bytes(content)
+            break
+    assert torch.equal(checkpoint.read_weights(path)["fc1.weight"], weights["fc1.weight"])
+
+
+def test_a_state_dict_whose_tensors_share_memory_is_stored(tmp_path):
+    weights, card = MyNet().state_dict(), checkpoint.read_card(DOCUMENTED)
+    weights["fc4.bias"] = weights["fc3.bias"][:10]
+    weights["fc3.weight"] = weights["fc3.weight"][:1, :1].expand(128, 256)
+    torch.save(weights, tmp_path / "shared.pt")
+    checkpoint.write(tmp_path / "1", checkpoint.read_weights(tmp_path / "shared.pt"), card)
+    for name, tensor in checkpoint.read_weights(tmp_path / "1").items():
+        assert torch.equal(tensor, weights[name])
+
+
+def test_weights_that_are_not_mynets_are_not_written(tmp_path):
+    weights = MyNet().state_dict() | {"fc1.bias": torch.full((300,), torch.nan)}
+    with pytest.raises(ForeignWeights, match="not finite"):
+        checkpoint.write(tmp_path / "1", weights, checkpoint.read_card(DOCUMENTED))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_archive_that_unpacks_to_more_than_memory_is_refused(tmp_path):
+    torch.save({"x": torch.zeros(20_000_000)}, tmp_path / "large.pt")
+    small = tmp_path / "small.pt"
+    with ZipFile(tmp_path / "large.pt") as large, ZipFile(small, "w", ZIP_DEFLATED) as packed:
+        for name in large.namelist():
+            packed.writestr(name, large.read(name))
+    assert small.stat().st_size < 200_000
+    with pytest.raises(BadCheckpoint, match="neither"):
+        checkpoint.read_weights(small)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (print, ("a pickle ran code",))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.safetensors", b"", "neither"),
+        ("a.safetensors", b"\xff" * 100, "neither"),
+        ("a.pt", b"no checkpoint", "neither"),
+        ("a.pt", b"", "neither"),
+        ("a.pt", pickle.dumps(Bomb(), protocol=2), "neither"),
+        ("a.safetensors", pickle.dumps(Bomb(), protocol=4), "neither"),
+        ("a.pt", b"PK\x03\x04 and no more", "neither"),
+        ("a.pt", None, "cannot be read"),
+        ("a.safetensors", None, "cannot be read"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused_in_words(tmp_path, capsys, name, content, said):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BadCheckpoint, match=said):
+        checkpoint.read_weights(path)
+    assert "ran code" not in capsys.readouterr().out
+
+
+def test_a_whole_pickled_module_is_refused(tmp_path):
+    torch.save(MyNet(), tmp_path / "model.pt")
+    with pytest.raises(BadCheckpoint, match="neither"):
+        checkpoint.read_weights(tmp_path / "model.pt")
+
+
+def test_another_networks_weights_are_refused(tmp_path):
+    torch.save({"fc1.weight": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(BadCheckpoint, match="does not hold MyNet's weights: its names"):
+        checkpoint.read_weights(tmp_path / "other.pt")
+
+
+def test_a_file_without_a_card_is_refused_as_a_version(tmp_path):
+    safetensors.torch.save_file(MyNet().state_dict(), tmp_path / "bare.safetensors")
+    with pytest.raises(BadCheckpoint, match="no readable card"):
+        checkpoint.read_card(tmp_path / "bare.safetensors")

@@ -1,0 +1,71 @@
+"""Each form of a version says the same as the version."""
+
+from io import BytesIO
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from app.errors import Conflict, NotFound
+from app.net import MyNet, to_input
+from app.predict.live import Live
+from app.versions.export import export
+
+FORMS = ("safetensors", "pt", "onnx")
+
+
+@pytest.fixture
+def other(registry):
+    """Another version than the shipped one."""
+    return registry.save(MyNet().state_dict(), registry.card(1))
+
+
+def test_safetensors_is_the_file_itself(registry, other):
+    assert export(registry, other, "safetensors") == registry.path(other).read_bytes()
+
+
+def test_pt_is_a_state_dict_that_a_plain_mynet_loads(registry, other):
+    weights = torch.load(BytesIO(export(registry, other, "pt")), weights_only=True)
+    MyNet().load_state_dict(weights)
+    for name, tensor in registry.weights(other).items():
+        assert torch.equal(weights[name], tensor)
+
+
+def test_onnx_is_valid_and_says_what_it_wants(registry, other):
+    model = onnx.load_model_from_string(export(registry, other, "onnx"))
+    onnx.checker.check_model(model, full_check=True)
+    assert [each.version for each in model.opset_import] == [17]
+    assert (model.ir_version, model.model_version) == (8, other)
+    told = {each.key: each.value for each in model.metadata_props}
+    assert (told["version"], told["weights_digest"]) == (
+        str(other),
+        registry.card(other).weights_digest,
+    )
+    assert "(value / 255 - 0.5) / 1.0" in told["normalisation"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.usefixtures("other")
+def test_onnx_answers_as_the_model_does(registry, mnist, version):
+    pixels = mnist.test.pixels[:1000]
+    session = onnxruntime.InferenceSession(export(registry, version, "onnx"))
+    (image,) = session.get_inputs()
+    assert (image.name, image.type, image.shape) == ("image", "tensor(float)", ["batch", 784])
+    assert session.get_outputs()[0].name == "probabilities"
+    assert session.get_outputs()[0].shape == ["batch", 10]
+    (probabilities,) = session.run(None, {"image": to_input(pixels).numpy()})
+    model = Live(registry, torch.device("cpu")).of(version)
+    expected = [answer.probabilities for answer in model.answer(pixels.numpy())]
+    np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_not_there_or_damaged_is_refused(registry, other, form):
+    with pytest.raises(NotFound):
+        export(registry, 77, form)
+    if form != "safetensors":
+        registry.path(other).write_bytes(b"damaged")
+        with pytest.raises(Conflict, match="is damaged"):
+            export(registry, other, form)
