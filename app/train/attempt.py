@@ -5,7 +5,6 @@ another attempt runs, or none. This module does not know what there is to do.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +15,9 @@ from app.net import pick_device
 from app.settings import Settings
 from app.telemetry.trace import Tell, untold
 from app.train import job as jobs
-from app.train import saved
+from app.train.copies import files_of
 from app.train.hyperparameters import Hyperparameters
+from app.train.saved import Files
 from app.versions.registry import Registry
 
 
@@ -40,6 +40,7 @@ class Attempt:
     number: int
     wanted: Hyperparameters
     device: torch.device
+    files: Files
     tell: Tell = untold
 
     @classmethod
@@ -52,21 +53,15 @@ class Attempt:
         number: int,
         tell: Tell = untold,
     ) -> "Attempt":
-        """Look up what was asked for, and where to train. Raises NotFound, BadDevice."""
+        """Look up what was asked for, and where to train.
+
+        Raises NotFound, BadBucket, BadDevice.
+        """
         job = jobs.get(store, job_id)
         wanted = Hyperparameters(**job.hyperparameters)
         device = pick_device(wanted.device or settings.effective_train_device)
-        return cls(settings, store, registry, job, number, wanted, device, tell)
-
-    @property
-    def state(self) -> Path:
-        """The file of the saved state."""
-        return saved.path_of(self.settings.jobs_dir, self.job.id)
-
-    @property
-    def corrections(self) -> Path:
-        """The file of the corrections that it trains with."""
-        return saved.corrections_of(self.settings.jobs_dir, self.job.id)
+        files = files_of(settings, job_id, number)
+        return cls(settings, store, registry, job, number, wanted, device, files, tell)
 
     def record(self, kind: str, told: dict[str, Any], **values: Any) -> None:
         """Tell of progress. Raises Superseded."""

@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from app.durable import replacing
 from app.errors import NotFound, Refusal
 from app.feedback import Feedback
 from app.image.decode import open_image, to_grey
@@ -30,12 +29,15 @@ log = logging.getLogger(__name__)
 
 
 def of_attempt(attempt: Attempt, stop: threading.Event) -> Digits:
-    """Give a job's corrections, as its first attempt found them. Raises Damaged, Stopped."""
-    path = attempt.corrections
+    """Give a job's corrections, as its first attempt found them.
+
+    Raises BucketAway, Damaged, Stopped.
+    """
+    path = attempt.files.corrections
     if not path.exists():
         settings = attempt.settings
         feedback = Feedback(settings.feedback_dir, settings.max_feedback)
-        _save(path, gather(feedback, settings.max_pixels, stop))
+        attempt.files.keep_corrections(_packed(gather(feedback, settings.max_pixels, stop)))
         log.info("job %s: trains with %d corrections", attempt.job.id, len(_load(path)))
     return _load(path)
 
@@ -61,13 +63,11 @@ def gather(feedback: Feedback, max_pixels: int, stop: threading.Event) -> Digits
     return Digits(read, torch.tensor(labels, dtype=torch.int64))
 
 
-def _save(path: Path, digits: Digits) -> None:
-    # Through memory, so that a full disk is an OSError and not one of torch's own.
+def _packed(digits: Digits) -> bytes:
+    # In memory, so that a full disk is an OSError and not one of torch's own.
     buffer = BytesIO()
     torch.save({"pixels": digits.pixels, "labels": digits.labels}, buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    return buffer.getvalue()
 
 
 def _load(path: Path) -> Digits:

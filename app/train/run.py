@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 
@@ -25,7 +25,10 @@ from app.train import corrections, data, saved
 from app.train import job as jobs
 from app.train.assignment import Assignment
 from app.train.attempt import Attempt, Diverged, Stopped
+from app.train.copies import files_of
+from app.train.data import Dataset
 from app.train.finish import finish
+from app.train.job import Status
 from app.train.process import ends_in_order
 from app.train.strategy import Broken, Strategy
 from app.train.training import Training
@@ -37,6 +40,7 @@ CANNOT_WRITE: Final = os.EX_IOERR
 # Seconds between two looks for a bucket that is away.
 RETRY: Final = 2.0
 REFUSALS: Final = {data.NoData: "no_data", Diverged: "diverged", BadDevice: "bad_device"}
+T = TypeVar("T")
 log = logging.getLogger("app.train.run")
 
 
@@ -71,6 +75,8 @@ def run(
     try:
         with closing(Store(assignment.settings.effective_database_url)) as store:
             _run(assignment, store, stop, traces, strategy)
+            files = files_of(assignment.settings, assignment.job_id, assignment.attempt)
+            files.tidy(partial(_has_ended, store))
     except (NotReady, OSError) as error:
         log.error("job %s: %s", assignment.job_id, error)
         sys.exit(CANNOT_WRITE)
@@ -112,6 +118,11 @@ def _run(
         jobs.stumble(store, job_id, attempt, "exception", f"{type(error).__name__}: {error}")
 
 
+def _has_ended(store: Store, job_id: str) -> bool:
+    job = store.job(job_id)
+    return job is not None and Status(job.status).is_final
+
+
 def _traced(
     traces: Tracing | None, store: Store, job_id: str, attempt: int
 ) -> AbstractContextManager[Tell]:
@@ -124,28 +135,40 @@ def _traced(
 def perform(attempt: Attempt, stop: threading.Event, strategy: Strategy | None = None) -> None:
     """The flow: loop → checkpoint → evaluate → promote."""
     dataset = data.load(attempt.settings.data_dir)
-    if attempt.wanted.include_feedback:
-        dataset = dataset.with_corrections(corrections.of_attempt(attempt, stop))
-    training = Training(attempt, dataset, stop, strategy)
-    model = training.run()
+    taking_up = partial(_take_up, attempt, dataset, stop)
+    dataset = _while_away(taking_up, f"job {attempt.job.id} waits to go on", stop)
+    with attempt.files.following():
+        training = Training(attempt, dataset, stop, strategy)
+        model = training.run()
     held_out = training.setup.held_out
-    finishing = partial(finish, attempt, model, dataset, training.epochs, held_out)
-    attempt.succeed(_while_away(finishing, attempt, stop))
+    finishing = partial(_finish, attempt, model, dataset, training.epochs, held_out)
+    result = _while_away(finishing, f"job {attempt.job.id} waits to be stored", stop)
+    attempt.succeed(result)
     prune(attempt.settings, attempt.registry)
 
 
-def _while_away(
-    finishing: Callable[[], dict[str, Any]], attempt: Attempt, stop: threading.Event
-) -> dict[str, Any]:
-    """Finish, however long the bucket of the versions is away: what was trained is not lost."""
+def _take_up(attempt: Attempt, dataset: Dataset, stop: threading.Event) -> Dataset:
+    """Take up what an earlier attempt left, here or elsewhere; give what the job trains with."""
+    attempt.files.catch_up()
+    if attempt.wanted.include_feedback:
+        return dataset.with_corrections(corrections.of_attempt(attempt, stop))
+    return dataset
+
+
+def _finish(attempt: Attempt, *trained: Any) -> dict[str, Any]:
+    attempt.registry.catch_up()
+    return finish(attempt, *trained)
+
+
+def _while_away(step: Callable[[], T], waiting: str, stop: threading.Event) -> T:
+    """Take a step, however long the bucket of the versions is away: nothing trained is lost."""
     told = False
     while True:
         try:
-            attempt.registry.catch_up()
-            return finishing()
+            return step()
         except BucketAway as error:
             if not told:
-                log.error("job %s waits to be stored: %s", attempt.job.id, error.problem)
+                log.error("%s: %s", waiting, error.problem)
             told = True
         if stop.wait(RETRY):
             raise Stopped

@@ -11,7 +11,7 @@ ended.
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import chain
@@ -27,6 +27,15 @@ from app import durable
 from app.durable import replacing
 
 KEPT: Final = ("*.pt", "*.corrections", "*.lock")
+# What torch and what is in a file raise where it is not a saved state.
+DAMAGE: Final = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 
 
 class Damaged(Exception):
@@ -65,14 +74,35 @@ class Position:
         return Position(self.epoch + 1)
 
 
-def path_of(folder: Path, job_id: str) -> Path:
-    """Say where a job's state is saved."""
-    return folder / f"{job_id}.pt"
+class Files:
+    """What one job keeps in a folder, for its next attempt."""
 
+    def __init__(self, folder: Path, job_id: str) -> None:
+        self.folder, self.job_id = folder, job_id
 
-def corrections_of(folder: Path, job_id: str) -> Path:
-    """Say where the corrections are kept that a job trains with."""
-    return folder / f"{job_id}.corrections"
+    @property
+    def state(self) -> Path:
+        """The saved state."""
+        return self.folder / f"{self.job_id}.pt"
+
+    @property
+    def corrections(self) -> Path:
+        """The corrections that the job trains with."""
+        return self.folder / f"{self.job_id}.corrections"
+
+    def catch_up(self) -> None:
+        """See what other services kept: none does, where nothing is shared."""
+
+    def keep_corrections(self, content: bytes) -> None:
+        """Keep the corrections for every attempt. Raises OSError."""
+        write(self.corrections, content)
+
+    def following(self) -> AbstractContextManager[None]:
+        """Let others have what is kept, again and again, until the context ends."""
+        return nullcontext()
+
+    def tidy(self, has_ended: Callable[[str], bool]) -> None:
+        """Remove what others have of jobs that ended."""
 
 
 @contextmanager
@@ -99,9 +129,7 @@ def save(path: Path, model: nn.Module, optimizer: Optimizer, position: Position)
     # Through memory, so that a full disk is an OSError and not one of torch's own.
     buffer = BytesIO()
     torch.save(state, buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    write(path, buffer.getbuffer())
 
 
 def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | None:
@@ -119,16 +147,20 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | No
         position = Position(**{**state["position"], "losses": losses})
         torch.set_num_threads(state["threads"])
         torch.set_rng_state(position.random)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as e:
+    except DAMAGE as e:
         raise Damaged(f"{path} is not a saved state: {e}") from e
     return position
+
+
+def reach(content: bytes) -> tuple[int, int] | None:
+    """Say how far a saved state is: its epoch, and the batches of it that are done; None where it
+    is none.
+    """
+    try:
+        position = torch.load(BytesIO(content), map_location="cpu", weights_only=True)["position"]
+        return int(position["epoch"]), len(position["losses"])
+    except DAMAGE:
+        return None
 
 
 @dataclass(frozen=True)
@@ -157,3 +189,10 @@ def sweep(folder: Path, is_needed: Callable[[str], bool], *, writers: bool) -> N
             shutil.rmtree(checkpoints, ignore_errors=True)
     if not writers:
         durable.sweep(folder)
+
+
+def write(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, atomically. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)

@@ -37,7 +37,7 @@ class Training:
         strategy: Strategy | None = None,
     ) -> None:
         self.attempt, self.dataset, self.stop = attempt, dataset, stop
-        self.strategy: Strategy = strategy or Alone(attempt.state)
+        self.strategy: Strategy = strategy or Alone(attempt.files.state)
         self.epochs = [EpochRecord(**epoch) for epoch in attempt.job.epochs]
         shown = attempt.job.progress or {"epoch": -1, "batch": 0}
         self.shown = (shown["epoch"], shown["batch"])

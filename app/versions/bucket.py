@@ -58,9 +58,9 @@ class Bucket:
         except Exception as error:  # whatever the library makes of its environment
             raise BadBucket(BucketAway(error).problem) from error
 
-    def sizes(self) -> dict[str, int]:
-        """List all names, with the sizes of what they hold."""
-        found = self._ask(self.filesystem.find, self.root, detail=True)
+    def sizes(self, below: str = "") -> dict[str, int]:
+        """List all names that begin with `below/`, with the sizes of what they hold."""
+        found = self._ask(self.filesystem.find, self._path(below).rstrip("/"), detail=True)
         start = len(self.root) + 1
         sizes = {name.lstrip("/")[start:]: int(about["size"]) for name, about in found.items()}
         sizes.pop("", None)  # some servers list the path itself, once something was below it

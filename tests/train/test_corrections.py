@@ -147,7 +147,7 @@ def test_a_job_that_dies_while_it_gathers_gathers_again(
         patch.setattr(corrections, "replacing", killed)
         with pytest.raises(KeyboardInterrupt):
             broken.run()
-    assert not broken.attempt.corrections.exists()
+    assert not broken.attempt.files.corrections.exists()
     assert go_on(start, store, registry, broken.job.id).feedback == 1
 
 
@@ -161,8 +161,8 @@ def test_who_is_told_to_end_gathers_no_more(feedback, digits):
 
 def test_a_damaged_file_is_told(start):
     run = start(include_feedback=True)
-    run.attempt.corrections.parent.mkdir(parents=True, exist_ok=True)
-    run.attempt.corrections.write_bytes(b"damaged")
+    run.attempt.files.corrections.parent.mkdir(parents=True, exist_ok=True)
+    run.attempt.files.corrections.write_bytes(b"damaged")
     with pytest.raises(Damaged, match=r"\.corrections holds no corrections"):
         run.run()
 
@@ -195,4 +195,4 @@ def test_an_attempt_without_them_looks_for_none(start, monkeypatch):
     monkeypatch.setattr(corrections, "Feedback", lambda *_: pytest.fail("it was looked for"))
     run = start(epochs=1)
     run.run()
-    assert not run.attempt.corrections.exists()
+    assert not run.attempt.files.corrections.exists()

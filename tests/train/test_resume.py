@@ -159,8 +159,8 @@ def test_a_damaged_saved_state_starts_the_job_again(start, store, registry, capl
     whole = start(epochs=1)
     whole.run()
     broken = start(epochs=1)
-    broken.attempt.state.parent.mkdir(parents=True, exist_ok=True)
-    broken.attempt.state.write_bytes(b"damaged")
+    broken.attempt.files.state.parent.mkdir(parents=True, exist_ok=True)
+    broken.attempt.files.state.write_bytes(b"damaged")
     broken.run()
     digests = [
         registry.card(store.job(each.job.id).result["version"]).weights_digest

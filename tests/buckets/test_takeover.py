@@ -1,0 +1,56 @@
+"""Two services with one database and one bucket between them, and nothing else: one is killed."""
+
+import json
+import re
+import signal
+from contextlib import ExitStack
+
+import pytest
+
+from app.versions.bucket import Bucket
+from tests.postgres import QUICK, running
+from tests.service.running import are_gone, comes_true, serving
+
+WANTED = {"epochs": 6, "seed": 4, "promote": "never"}
+
+
+@pytest.fixture
+def services(url, tmp_path):
+    with running(*QUICK) as server, ExitStack() as stack:
+        shared = {"database_url": server.fresh(), "models_url": url, "train_threads": 1}
+        yield [stack.enter_context(serving(tmp_path / name, **shared)) for name in ("one", "other")]
+
+
+def succeeded(body):
+    return body["status"] == "succeeded"
+
+
+def digest(service, job):
+    version = service.get(f"/train/{job}")["result"]["version"]
+    return service.get(f"/models/{version}")["weights_digest"]
+
+
+def test_who_takes_a_job_over_goes_on_from_the_copy_of_its_state(services, url):
+    def copied():
+        return bucket.sizes(f"jobs/{job}/")
+
+    bucket, body = Bucket.at(url), json.dumps(WANTED).encode()
+    job = services[0].post("/train", body)["id"]
+    services[0].job_until(job, lambda body: body["epochs"])
+    first, second = services if services[0].trainings else reversed(services)
+    assert comes_true(copied)
+    first.end(signal.SIGKILL)
+    assert are_gone(first.trainings)
+    again = second.post("/train", body)["id"]
+    second.job_until(job, lambda body: len(body["epochs"]) > 3)
+    assert second.job_until(job, succeeded)["attempt"] == 2
+    epoch, batch = re.search(
+        rf"job {job}: goes on from jobs/{job}/1-\d+\.pt, epoch (\d+), batch (\d+)",
+        second.log.read_text(),
+    ).groups()
+    assert (int(epoch), int(batch)) > (0, 0), "not from its seed"
+    second.job_until(again, lambda body: len(body["epochs"]) > 3)
+    second.job_until(again, succeeded)
+    assert digest(second, job) == digest(second, again)
+    assert comes_true(lambda: not copied()), "what nobody needs is removed"
+    second.end()

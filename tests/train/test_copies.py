@@ -1,0 +1,232 @@
+"""Copies of saved state in a bucket: what another service goes on from."""
+
+import logging
+import secrets
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from app.feedback import Feedback
+from app.image.decode import open_image, to_grey
+from app.train import copies, job, run, training
+from app.train.attempt import Attempt, Stopped
+from app.train.copies import Copied
+from app.train.hyperparameters import Hyperparameters
+from app.versions.bucket import Bucket, BucketAway
+from tests.conftest import png
+from tests.train.conftest import Run, events
+from tests.train.test_resume import interrupt_after
+
+SHARED = "s3://bucket/mynet"
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    bucket = Bucket(MemoryFileSystem(), f"{secrets.token_hex(4)}/mynet")
+    monkeypatch.setattr(Bucket, "at", lambda _: bucket)
+    return bucket
+
+
+@pytest.fixture
+def away(monkeypatch):
+    """Take the bucket away."""
+
+    def away():
+        def fail(*_, **__):
+            raise BucketAway(TimeoutError())
+
+        monkeypatch.setattr(Bucket, "_ask", fail)
+
+    return away
+
+
+@pytest.fixture
+def service(settings, store, registry, few, bucket, tmp_path):  # noqa: ARG001
+    """Begin attempts as a service with a folder of its own does."""
+
+    def service(name, job_id=None, **wanted):
+        own = {"state_dir": tmp_path / name, "models_url": SHARED}
+        if job_id is None:
+            wanted = Hyperparameters(**{"epochs": 3, "batch_size": 10, "seed": 11, **wanted})
+            job_id = job.create(store, wanted, most_queued=9, key=None).id
+        else:
+            job.release(store, store.job(job_id))
+        number = job.start(store, store.job(job_id))
+        own = settings.model_copy(update=own)
+        return Run(Attempt.begin(own, store, registry, job_id, number))
+
+    return service
+
+
+@pytest.fixture
+def interrupted(service, monkeypatch):
+    """A job that a service left after its second epoch."""
+
+    def interrupted(name, **wanted):
+        begun = service(name, **wanted)
+        with monkeypatch.context() as patch:
+            interrupt_after(patch, "got_further", 2)
+            with pytest.raises(KeyboardInterrupt):
+                begun.run()
+        return begun.job.id
+
+    return interrupted
+
+
+@pytest.fixture
+def first_epochs(monkeypatch):
+    """See with which epoch each training begins."""
+    seen, real = [], training.resume
+
+    def resume(*given):
+        setup, position = real(*given)
+        seen.append(position.epoch)
+        return setup, position
+
+    monkeypatch.setattr(training, "resume", resume)
+    return seen
+
+
+def digest(store, registry, job_id):
+    return registry.card(store.job(job_id).result["version"]).weights_digest
+
+
+def correct(settings, grey, label):
+    feedback = Feedback(settings.feedback_dir, settings.max_feedback)
+    feedback.keep(to_grey(open_image(png(grey), 10_000)).pixels, label)
+
+
+def test_another_service_goes_on_to_the_very_same_weights(
+    service, interrupted, store, registry, first_epochs
+):
+    whole = service("one")
+    whole.run()
+    left = interrupted("one")
+    service("other", left).run()
+    assert first_epochs == [0, 0, 2]
+    assert digest(store, registry, left) == digest(store, registry, whole.job.id)
+    assert events(store, left, "batch") == events(store, whole.job.id, "batch")
+
+
+def test_a_copy_that_is_damaged_gives_way_to_the_one_before(
+    service, interrupted, bucket, caplog, first_epochs
+):
+    left = interrupted("one")
+    assert bucket.create(f"jobs/{left}/1-900.pt", b"damaged")
+    service("other", left).run()
+    assert first_epochs == [0, 2]
+    assert f"jobs/{left}/1-900.pt is no saved state" in caplog.text
+
+
+def test_what_is_further_here_is_not_replaced(service, interrupted, first_epochs, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Copied, "_copy", lambda _: None)
+        left = interrupted("one")
+    again = service("one", left)
+    assert again.attempt.files.catch_up() is None
+    again.run()
+    assert first_epochs == [0, 2]
+
+
+def test_an_older_attempt_takes_no_newer_copy_away(service, interrupted, bucket):
+    left = interrupted("one")
+    old, new = (Copied(service("one", left).attempt.files.folder, left, n, bucket) for n in (1, 2))
+    for files in (new, old):
+        files._number = 500
+        files._copy()
+    assert {name.split("/")[-1] for name in bucket.sizes()} == {"1-500.pt", "2-500.pt"}
+    new._copied = b""
+    new._copy()
+    assert [*bucket.sizes()] == [f"jobs/{left}/2-501.pt"], "the newest alone"
+
+
+def test_corrections_are_those_of_the_first_attempt(
+    service, interrupted, few_digits, store, registry, monkeypatch
+):
+    monkeypatch.setattr(Copied, "_copy", lambda _: None)  # but for these, nothing is copied
+    one = service("one", include_feedback=True, epochs=1)
+    correct(one.attempt.settings, few_digits.pixels[0].numpy(), 7)
+    one.run()
+    left = interrupted("one", include_feedback=True)
+    other = service("other", left)
+    for each in (1, 2):
+        correct(other.attempt.settings, few_digits.pixels[each].numpy(), 3)
+    other.run()
+    assert registry.card(store.job(left).result["version"]).feedback == 1
+
+
+def test_a_state_that_learnt_from_other_corrections_is_given_up(service, few_digits, bucket):
+    begun = service("one", include_feedback=True)
+    files = begun.attempt.files
+    correct(begun.attempt.settings, few_digits.pixels[0].numpy(), 7)
+    bucket.create(f"jobs/{begun.job.id}/corrections", b"those of another")
+    files.keep_corrections(b"its own")
+    assert files.corrections.read_bytes() == b"those of another", "who was first decides"
+    files.corrections.write_bytes(b"its own")
+    files.state.write_bytes(b"learnt from its own")
+    again = service("one", begun.job.id).attempt.files
+    again.catch_up()
+    assert again.corrections.read_bytes() == b"those of another"
+    assert not again.state.exists()
+
+
+def test_while_the_bucket_is_away_a_job_goes_on_from_what_is_here(
+    service, interrupted, away, caplog, monkeypatch, first_epochs
+):
+    left = interrupted("one")
+    here = service("one", left)
+    away()
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "prune", lambda *_: None)
+        here.run()
+    assert first_epochs == [0, 2]
+    assert caplog.text.count("goes on from what is here") == 1
+    assert caplog.text.count("is not copied for now") == 1
+
+
+def test_where_nothing_is_here_it_waits_for_the_bucket(service, interrupted, away, caplog):
+    left = interrupted("one")
+    elsewhere = service("other", left)
+    away()
+    elsewhere.stop.set()
+    with pytest.raises(Stopped):
+        elsewhere.run()
+    assert "waits to go on" in caplog.text
+
+
+def test_copies_go_with_their_jobs(service, interrupted, store, bucket, away, caplog):
+    caplog.set_level(logging.INFO)
+    left = interrupted("one")
+    bucket.create("jobs/unknown/1-0.pt", b"of a service with another database")
+    bucket.create("jobs/elsewhere", b"no copy at all")
+    files = service("one", left).attempt.files
+
+    def has_ended(job_id):
+        return run._has_ended(store, job_id)
+
+    files.tidy(has_ended)
+    assert any(left in name for name in bucket.sizes())
+    job.cancel(store, left)
+    files.tidy(has_ended)
+    assert {*bucket.sizes()} == {"jobs/unknown/1-0.pt", "jobs/elsewhere"}
+    away()
+    files.tidy(has_ended)
+    assert "copies of ended jobs stay for now" in caplog.text
+
+
+def test_a_copy_is_made_while_it_trains(service, bucket, monkeypatch):
+    monkeypatch.setattr(copies, "EVERY", 0.001)
+    seen, real = [], training.Training._get_further
+
+    def look(self):
+        real(self)
+        until_copied = self.attempt.files.state.read_bytes()
+        while self.attempt.files._copied != until_copied:
+            pass
+        seen.append([*bucket.sizes()])
+
+    monkeypatch.setattr(training.Training, "_get_further", look)
+    begun = service("one")
+    begun.run()
+    assert [len(names) for names in seen] == [1, 1, 1]
+    assert len({name for names in seen for name in names}) == 3
