@@ -94,9 +94,13 @@ class Bucket:
         self._ask(self.filesystem.pipe_file, self._path(name), b"")
 
     def remove(self, names: Iterable[str]) -> None:
-        """Take away objects with their names."""
+        """Take away objects with their names; another may have been quicker."""
         for name in names:
-            self._ask(self.filesystem.rm_file, self._path(name))
+            try:
+                self._ask(self.filesystem.rm_file, self._path(name))
+            except BucketAway as error:
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    raise
 
     def check(self) -> None:
         """See that it can be written, and that nothing is made twice. Raises BadBucket."""

@@ -1,4 +1,4 @@
-"""SeaweedFS's S3 server, a process of its own, and a new bucket in it for each test."""
+"""An S3 server, and one for Google Cloud Storage's protocol; each test has a new bucket on one."""
 
 import json
 import secrets
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.buckets.google import google_storage
 from tests.programs import needed
 from tests.service.running import free_port
 
@@ -82,11 +83,40 @@ def server(tmp_path_factory):
     server.end()
 
 
+@pytest.fixture(scope="session")
+def google(tmp_path_factory):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        google_storage(tmp_path_factory.mktemp("gs") / "log") as address,
+    ):
+        patch.setenv("STORAGE_EMULATOR_HOST", address)
+        # Nothing is asked of Google itself: for credentials, and of what kind each bucket is.
+        patch.setenv("NO_GCE_CHECK", "true")
+        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        yield
+
+
 @pytest.fixture
-def url(server):  # noqa: ARG001
-    """The address of a new, empty bucket."""
+def s3_url(server):  # noqa: ARG001
+    """The address of a new, empty bucket on S3."""
     import s3fs
 
     name = f"b{secrets.token_hex(6)}"
     s3fs.S3FileSystem(skip_instance_cache=True).mkdir(name)
     return f"s3://{name}/mynet"
+
+
+@pytest.fixture
+def gs_url(google):  # noqa: ARG001
+    """The address of a new, empty bucket on Google Cloud Storage, or what stands for it."""
+    import gcsfs
+
+    name = f"b{secrets.token_hex(6)}"
+    gcsfs.GCSFileSystem(skip_instance_cache=True).mkdir(name)
+    return f"gs://{name}/mynet"
+
+
+@pytest.fixture(params=["s3", "gs"])
+def url(request):
+    """The address of a new, empty bucket, on each kind of store."""
+    return request.getfixturevalue(f"{request.param}_url")

@@ -1,4 +1,4 @@
-"""Objects on a real S3 server."""
+"""Objects on real servers of each kind."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -58,8 +58,8 @@ def test_a_bucket_that_is_not_there_is_told(server):  # noqa: ARG001
         Bucket.at("s3://nowhere/mynet").create("1", b"")
 
 
-def test_wrong_keys_are_told_without_the_keys(url, monkeypatch):
+def test_wrong_keys_are_told_without_the_keys(s3_url, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-wrong-secret")
     with pytest.raises(BadBucket, match="PermissionError") as told:
-        Bucket.at(url).check()
+        Bucket.at(s3_url).check()
     assert "a-wrong-secret" not in str(told.value)

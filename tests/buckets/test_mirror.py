@@ -1,4 +1,4 @@
-"""Versions in a bucket of a real S3 server, whoever works on them at once."""
+"""Versions in a bucket of a real server, whoever works on them at once."""
 
 import json
 import os

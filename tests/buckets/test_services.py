@@ -18,8 +18,8 @@ RATE = 20
 
 
 @pytest.fixture
-def services(url, tmp_path):
-    shared = {"models_url": url, "train_threads": 1}
+def services(s3_url, tmp_path):
+    shared = {"models_url": s3_url, "train_threads": 1}
     with (
         serving(tmp_path / "first", **shared) as first,
         serving(tmp_path / "other", **shared) as other,

@@ -15,9 +15,9 @@ WANTED = {"epochs": 6, "seed": 4, "promote": "never"}
 
 
 @pytest.fixture
-def services(url, tmp_path):
+def services(s3_url, tmp_path):
     with running(*QUICK) as server, ExitStack() as stack:
-        shared = {"database_url": server.fresh(), "models_url": url, "train_threads": 1}
+        shared = {"database_url": server.fresh(), "models_url": s3_url, "train_threads": 1}
         yield [stack.enter_context(serving(tmp_path / name, **shared)) for name in ("one", "other")]
 
 
@@ -30,11 +30,11 @@ def digest(service, job):
     return service.get(f"/models/{version}")["weights_digest"]
 
 
-def test_who_takes_a_job_over_goes_on_from_the_copy_of_its_state(services, url):
+def test_who_takes_a_job_over_goes_on_from_the_copy_of_its_state(services, s3_url):
     def copied():
         return bucket.sizes(f"jobs/{job}/")
 
-    bucket, body = Bucket.at(url), json.dumps(WANTED).encode()
+    bucket, body = Bucket.at(s3_url), json.dumps(WANTED).encode()
     job = services[0].post("/train", body)["id"]
     services[0].job_until(job, lambda body: body["epochs"])
     first, second = services if services[0].trainings else reversed(services)
