@@ -73,6 +73,7 @@ class Mirror(Registry):
         self._step = Step()
         self._highest = 0
         self._going: list[int] = []
+        self._failed: set[int] = set()
 
     def catch_up(self) -> None:
         with self.lock:
@@ -162,9 +163,8 @@ class Mirror(Registry):
         self._highest = max(saved, default=0)
         self._going = [version for version in self._step.gone if saved.get(version)]
         there = {version for version, size in saved.items() if size} - {*self._step.gone}
-        for version in sorted(there.difference(self.versions())):
-            self._fetch(version)
         history = [*self._step.history]
+        self._fetch_missing(sorted(there.difference(self.versions())), history[:1])
         if history and self.read_numbers(CURRENT) != history:
             self._write(history)
         for version in set(self.versions()) - there:
@@ -180,6 +180,20 @@ class Mirror(Registry):
         numbers = [int(line) for line in text.splitlines() if re.fullmatch(r"-?[1-9]\d{0,9}", line)]
         gone = [-number for number in numbers if number < 0]
         return Step(number, [number for number in numbers if number > 0], gone)
+
+    def _fetch_missing(self, missing: Sequence[int], live: Sequence[int]) -> None:
+        """Bring versions here. Without the live one nothing can be said; any other may follow."""
+        failed = set()
+        for version in missing:
+            try:
+                self._fetch(version)
+            except BucketAway as error:
+                if version in live:
+                    raise
+                failed.add(version)
+                if version not in self._failed:
+                    log.error("version %d cannot be fetched: %s", version, error.problem)
+        self._failed = failed
 
     def _fetch(self, version: int) -> None:
         """Bring a version here, sound or not: its digest is looked at whenever it is read."""

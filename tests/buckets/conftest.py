@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from app.versions.bucket import Bucket
+from app.versions.mirror import Mirror
 from tests.buckets.google import google_storage
 from tests.programs import needed
 from tests.service.running import free_port
@@ -120,3 +122,22 @@ def gs_url(google):  # noqa: ARG001
 def url(request):
     """The address of a new, empty bucket, on each kind of store."""
     return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def mirror(url, tmp_path):
+    """Open another service's registry of the same bucket."""
+    return lambda name: Mirror(tmp_path / name, Bucket.at(url))
+
+
+@pytest.fixture
+def first(mirror):
+    registry = mirror("first")
+    registry.adopt_shipped()
+    registry.promote(1)
+    return registry
+
+
+@pytest.fixture
+def card(first):
+    return first.card(1)

@@ -20,25 +20,6 @@ from app.versions.registry import SHIPPED
 from tests.service.running import comes_true
 
 
-@pytest.fixture
-def mirror(url, tmp_path):
-    """Open another service's registry of the same bucket."""
-    return lambda name: Mirror(tmp_path / name, Bucket.at(url))
-
-
-@pytest.fixture
-def first(mirror):
-    registry = mirror("first")
-    registry.adopt_shipped()
-    registry.promote(1)
-    return registry
-
-
-@pytest.fixture
-def card(first):
-    return first.card(1)
-
-
 def save(registry, card, **changes):
     return registry.save(MyNet().state_dict(), card.model_copy(update=changes))
 
@@ -166,7 +147,7 @@ WORK = """
 import json, sys
 from pathlib import Path
 from app.versions import checkpoint
-from app.versions.bucket import Bucket
+from app.versions.bucket import Bucket, BucketAway
 from app.versions.mirror import Mirror
 from app.net import MyNet
 from app.versions.registry import SHIPPED

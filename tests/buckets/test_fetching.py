@@ -1,0 +1,35 @@
+"""What a mirror brings from a bucket, where not all of it can be read."""
+
+import pytest
+
+from app.net import MyNet
+from app.versions.bucket import Bucket, BucketAway
+
+
+def save(registry, card):
+    return registry.save(MyNet().state_dict(), card)
+
+
+def test_a_version_that_cannot_be_fetched_holds_up_no_other(
+    first, mirror, card, monkeypatch, caplog
+):
+    def read(bucket, name):
+        if name == f"{lost}.safetensors":
+            raise BucketAway(PermissionError())
+        return real(bucket, name)
+
+    lost, live, real = save(first, card), save(first, card), Bucket.read
+    first.promote(live)
+    other = mirror("other")
+    with monkeypatch.context() as patch:
+        patch.setattr(Bucket, "read", read)
+        for _ in range(2):
+            other.catch_up()
+        assert (other.current(), lost in other.versions()) == (live, False)
+        assert caplog.text.count(f"version {lost} cannot be fetched: PermissionError") == 1
+        first.promote(lost)
+        with pytest.raises(BucketAway):
+            other.catch_up()
+        assert other.current() == live, "nothing is said of what is live"
+    other.catch_up()
+    assert other.current() == lost
