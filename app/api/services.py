@@ -14,7 +14,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Scope
 
-from app.api import audit
+from app.api import audit, origin
 from app.api.access import KNOWN
 from app.api.guard import Guard
 from app.api.scrape import Scrape
@@ -74,11 +74,14 @@ async def _admit(
     _header: Annotated[object, Security(HEADER)],
 ) -> None:
     """Look at who asks, before the body is read."""
-    guard = _services(request).guard
+    services = _services(request)
+    guard = services.guard
     needed = KeyScope(scopes.scopes[0]) if scopes.scopes else None
     key = guard.who(request.scope["headers"])
     if request.method not in SAFE and needed is not KeyScope.PREDICT:
         audit.note(request.state, key)
+        if guard.auth == "none":
+            origin.check(request.headers, services.settings.origins)
     guard.admit(key, request.client.host if request.client else "", needed)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from app.database import sqlite
 from app.errors import NotReady
+from app.telemetry.logs import masked
 
 # Seconds that a thread waits for its turn where many use an SQLite file.
 PATIENCE: Final = 10.0
@@ -47,6 +48,17 @@ class Pool(QueuePool):
             return super().connect()
         except PoolTimeout as error:
             raise NotReady("The database is asked by too many at once.", retry_after=5) from error
+
+
+def shown(url: str) -> str:
+    """Give a URL without its password; nothing of it, where that may be anywhere."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return "***"
+    if "@" in f"{parsed.host}{parsed.database}":  # the password has one, and ended before its end
+        return "***"
+    return masked(parsed.render_as_string(hide_password=True))
 
 
 def open_engine(url: str) -> tuple[Engine, Path | None]:

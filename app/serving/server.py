@@ -11,6 +11,7 @@ from typing import Final
 
 import uvicorn
 
+from app.database.engine import shown
 from app.net import BadDevice, pick_device
 from app.serving.protocol import Protocol
 from app.settings import PREFIX, Settings
@@ -78,7 +79,7 @@ def _check_device(name: str, device: str) -> None:
 
 
 def _shown(settings: Settings) -> str:
-    values = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings}
-    url = f"{PREFIX}DATABASE_URL"
-    shown = values | {url: masked("%20".join(values[url].split()))}
-    return " ".join(f"{name}={value}" for name, value in shown.items())
+    values = {f"{PREFIX}{name.upper()}": masked(str(value)) for name, value in settings}
+    if settings.database_url:
+        values[f"{PREFIX}DATABASE_URL"] = shown(settings.database_url)
+    return " ".join(f"{name}={value}" for name, value in values.items())
