@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from dotenv.parser import parse_stream
 from pydantic import SecretStr
 
 ORIGIN: Final = r"https?://[^/\s*@]+"
@@ -59,3 +60,18 @@ def is_bucket(url: str) -> bool:
 def folder(url: str) -> Path:
     """Give the path that is no bucket's address."""
     return Path(url.removeprefix("file://"))
+
+
+def check_lines(path: Path, prefix: str) -> None:
+    """See that each line of an environment file that has the prefix is one that can be read.
+
+    Raises ValueError with its number, since what stands there may be a secret.
+    """
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as stream:
+        for binding in parse_stream(stream):
+            text = binding.original.string
+            if prefix in text.upper() and (binding.error or binding.value is None):
+                line = binding.original.line + len(text) - len(text.lstrip("\n"))
+                raise ValueError(f"{path}, line {line}: must be {prefix}NAME=value")

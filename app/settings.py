@@ -214,6 +214,7 @@ class Settings(BaseSettings):
 def read_settings() -> Settings:
     """Read and check the environment. Raises SettingsError naming each bad or unknown variable."""
     try:
+        notation.check_lines(Path(".env"), PREFIX)
         mine = {name: given for name, given in os.environ.items() if name not in (URL, API_KEY)}
         _refuse_unknown({**dotenv_values(".env"), **mine})
         return Settings()

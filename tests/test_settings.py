@@ -52,6 +52,15 @@ def test_an_unknown_variable_in_env_file_is_named(tmp_path):
         read_settings()
 
 
+@pytest.mark.parametrize(
+    "line", ["MYNET_AUTH keys", "MYNET_AUTH", 'MYNET_ADMIN_KEY="keys', "mynet_auth: keys"]
+)
+def test_a_line_of_env_file_that_cannot_be_read_is_numbered(tmp_path, line):
+    (tmp_path / ".env").write_text(f"OTHER thing\nMYNET_PORT=1\n\n\n{line}\n")
+    with pytest.raises(SettingsError, match=r"^\.env, line 5: must be MYNET_NAME=value$"):
+        read_settings()
+
+
 def test_where_the_command_line_asks_does_not_stop_a_service(monkeypatch):
     monkeypatch.setenv("MYNET_URL", "http://elsewhere:8000")
     monkeypatch.setenv("MYNET_API_KEY", "secret")

@@ -51,3 +51,10 @@ def test_the_containers_health_check_finds_it(service, name):
         given = {"PATH": os.environ["PATH"], **nowhere, name: str(port)}
         done = subprocess.run([ROOT / "deploy/healthcheck"], env=given, check=False)
         assert done.returncode == status
+
+
+@pytest.mark.parametrize(("host", "status"), [("0.0.0.0", 0), ("127.0.0.1", 0), ("127.0.0.2", 1)])
+def test_the_containers_health_check_asks_where_it_listens(service, host, status):
+    given = {"PATH": os.environ["PATH"], "MYNET_PORT": str(service.port), "MYNET_HOST": host}
+    done = subprocess.run([ROOT / "deploy/healthcheck"], env=given, check=False)
+    assert done.returncode == status
