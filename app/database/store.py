@@ -178,20 +178,17 @@ class Store:
         with self._read() as session:
             return session.scalars(query.order_by(Event.number).limit(limit)).all()
 
-    def forget_events(self, before: datetime) -> int:
-        """Remove what jobs told of their progress that ended before then; says how many events.
+    def forget_events(self, before: datetime) -> bool:
+        """Remove some of what jobs told of their progress that ended before then.
 
-        What became of a job stays.
+        Says whether there may be more. What became of a job stays.
         """
         ended = select(Job.id).where(Job.finished_at < before)
         progress = Event.kind.in_(("batch", "epoch")), Event.job_id.in_(ended)
         some = delete(Event).where(
             Event.number.in_(select(Event.number).where(*progress).limit(AT_ONCE))
         )
-        removed = 0
-        while number := self.write(lambda session: _count(session.execute(some))):
-            removed += number
-        return removed
+        return self.write(lambda session: _count(session.execute(some))) == AT_ONCE
 
     def lease_holder(self) -> str | None:
         """Say who supervises, or None where nobody does."""
@@ -211,16 +208,18 @@ class Store:
         same = (and_(Lease.holder == who, Lease.expires_at == until) for who, until in free)
         renewal = update(Lease).where(Lease.id == 1, or_(*same))
 
-        def work(session: Session) -> None:
+        def work(session: Session) -> bool:
             renewed = session.execute(renewal.values(holder=holder, expires_at=expires_at))
             if _count(renewed) == 0:
+                if session.get(Lease, 1):  # it is another's
+                    return False
                 session.add(Lease(id=1, holder=holder, expires_at=expires_at))
+            return True
 
         try:
-            self.write(work, vital=True)
-        except IntegrityError:  # there is a row already, and it is another's
+            return self.write(work, vital=True)
+        except IntegrityError:  # another was quicker to make the row
             return False
-        return True
 
     def end_lease(self, holder: str) -> None:
         """Give the lease up, where `holder` has it."""

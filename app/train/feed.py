@@ -57,7 +57,7 @@ class Feed:
                 self._looks.pop((job_id, after), None)
             page = await self._patiently(job_id, after)
             quiet = not page and clock() - told >= HEARTBEAT
-            if quiet and await self.is_over(job_id, after):
+            if quiet and await self._has_ended(job_id, after):
                 return
             if page or quiet:
                 yield page
@@ -79,6 +79,11 @@ class Feed:
         if not Status(job.status).is_final:
             return False
         return not await asyncio.to_thread(self.store.events, job_id, after, limit=1)
+
+    async def _has_ended(self, job_id: str, after: int) -> bool:
+        with suppress(NotReady):  # where nobody can tell, it goes on
+            return await self.is_over(job_id, after)
+        return False
 
     async def _patiently(self, job_id: str, after: int) -> Sequence[Event]:
         try:

@@ -86,4 +86,5 @@ def _promote(attempt: Attempt, version: int, model: MyNet, dataset: Dataset) -> 
 
     right = evaluate.right(model, dataset.test, attempt.device)
     rule = attempt.wanted.promote
-    return pass_gate(attempt.registry, version, right, rule, dataset.test, begin)
+    begun = attempt.job.finishing
+    return pass_gate(attempt.registry, version, right, rule, dataset.test, begin, begun=begun)

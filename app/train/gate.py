@@ -27,16 +27,24 @@ Begin = Callable[[int | None, Verdict], None]
 
 
 def pass_gate(
-    registry: Registry, version: int, right: Tensor, rule: PromoteRule, test: Digits, begin: Begin
+    registry: Registry,
+    version: int,
+    right: Tensor,
+    rule: PromoteRule,
+    test: Digits,
+    begin: Begin,
+    *,
+    begun: bool = False,
 ) -> Verdict:
     """Judge a version by the rule, and go live with it where it passes.
 
-    `right` says which of the test images it reads right, (N,) bool.
+    `right` says which of the test images it reads right, (N,) bool. Where an earlier attempt had
+    `begun`, and went live with the version, what came after it holds.
     """
     while True:
         live = registry.current()
         verdict = promote.judge(rule, right, _rival(registry, version, test))
-        if not verdict.promoted:
+        if not verdict.promoted or (begun and version in registry.history()):
             return verdict
         begin(live, verdict)
         # Where another version went live meanwhile, it is that one that this one has to beat.
@@ -51,9 +59,9 @@ def result_of(card: Card, verdict: Verdict) -> dict[str, Any]:
 
 def _rival(registry: Registry, version: int, test: Digits) -> Rival | None:
     """Give what is live, or was before an earlier attempt promoted this version."""
-    for live in registry.history():
-        if live == version:
-            continue
+    history = registry.history()
+    before = history[history.index(version) + 1 :] if version in history else history
+    for live in before:
         try:
             model = MyNet()
             model.load_state_dict(registry.weights(live))

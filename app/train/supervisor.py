@@ -36,6 +36,8 @@ POLL: Final = 0.25
 RETRY: Final = 2.0
 NO_BACK_UP_FOR: Final = 30.0
 TIDY_EVERY: Final = 3600.0
+# Seconds for the end of all jobs' processes, and for the database to be told.
+END: Final = 7.0
 log = logging.getLogger(__name__)
 
 
@@ -50,6 +52,8 @@ class Supervisor:
         self._stop = threading.Event()
         self._running: list[Running] = []
         self._tidy_at = self._back_up_at = 0.0
+        self._forgets = False
+        self._end_by = float("inf")
 
     def __enter__(self) -> "Supervisor":
         self._thread.start()
@@ -57,10 +61,14 @@ class Supervisor:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._thread.join()
+        self._thread.join(max(0.0, self._end_by - time.monotonic()))
+        if self._thread.is_alive():  # processes end with this one; their jobs are found later
+            log.error("the database does not answer: its jobs are left to who supervises next")
 
     def stop(self) -> None:
         """Start nothing any more, and queue the running jobs again. Does not wait."""
+        if not self._stop.is_set():
+            self._end_by = time.monotonic() + END
         self._stop.set()
 
     def _run(self) -> None:
@@ -117,7 +125,10 @@ class Supervisor:
             self._tidy_saved()
             if self.store.reserve:
                 self.store.reserve.keep()
-            self.store.forget_events(now() - timedelta(days=self.settings.keep_events_days))
+            self._forgets = True
+        if self._forgets:  # a part in each turn, since there may be millions
+            days = timedelta(days=self.settings.keep_events_days)
+            self._forgets = self.store.forget_events(now() - days)
 
     def _back_up(self) -> None:
         """Keep a copy of what matters, where there is room for it."""

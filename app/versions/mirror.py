@@ -167,11 +167,13 @@ class Mirror(Registry):
         self._fetch_missing(sorted(there.difference(self.versions())), history[:1])
         if history and self.read_numbers(CURRENT) != history:
             self._write(history)
-        for version in set(self.versions()) - there:
+        for version in {*self.versions()} - there - {*history[:1]}:
             durable.remove(self.file(version))
 
     def _last_step(self, steps: Mapping[int, int]) -> Step:
         number = max(steps, default=0)
+        if not number and self.read_text(CURRENT):  # which was a step's, of this process or another
+            raise BucketAway(LookupError("it is empty, and was not"))
         if number == self._step.number:
             return self._step
         if number < self._step.number:

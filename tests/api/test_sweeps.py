@@ -73,9 +73,9 @@ def test_an_idempotency_key_makes_a_retry_the_same_sweep(asked):
 
 
 def test_in_the_queue_a_sweep_counts_as_one_and_is_refused_whole(asked, settings):
+    assert asked.post("/sweeps", json=GRID).status_code == 202
     for _ in range(settings.train_queue - 1):
         assert asked.post("/train").status_code == 202
-    assert asked.post("/sweeps", json=GRID).status_code == 202
     before = len(asked.get("/train").json()["data"])
     for path in ("/sweeps", "/train"):
         answer = asked.post(path)

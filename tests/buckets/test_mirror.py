@@ -124,9 +124,21 @@ def test_what_is_damaged_in_the_bucket_neither_goes_live_nor_comes_back(first, m
 
 def test_a_bucket_that_was_emptied_takes_nothing_out_of_service(first):
     first.bucket.remove(first.bucket.sizes())
-    with pytest.raises(BucketAway):
-        first.catch_up()
+    anew = Mirror(first.folder, first.bucket)  # as a training opens it, or a worker that starts
+    for registry in (first, anew):
+        with pytest.raises(BucketAway):
+            registry.catch_up()
+        with pytest.raises(BucketAway):
+            save(registry, first.card(1))
     assert first.history() == [1]
+
+
+def test_a_live_version_that_was_taken_out_of_the_bucket_stays_here(first, card):
+    old, live = save(first, card), save(first, card)
+    first.promote(live)
+    first.bucket.remove([f"{old}.safetensors", f"{live}.safetensors"])
+    first.catch_up()
+    assert (first.versions(), first.current()) == ([1, live], live)
 
 
 def test_settings_open_it(settings, url, tmp_path):

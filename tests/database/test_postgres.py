@@ -61,8 +61,9 @@ def test_no_event_comes_with_a_smaller_number_than_one_that_was_seen(store):
     seen = store.events("a")[-1].number
     with store.engine.begin() as slow:
         slow.execute(update(Job).where(Job.id == "a").values(attempt=1))
-        slow.execute(insert(Event).values(job_id="a", at=now(), kind="batch", data={}))
         other = beside(lambda: store.change_job("a", values={"attempt": 2}, told=[("status", {})]))
+        # Now that the other waits: a number that it had taken already would be the smaller one.
+        slow.execute(insert(Event).values(job_id="a", at=now(), kind="batch", data={}))
         assert store.events("a", after=seen) == []
     other.join()
     assert [event.kind for event in store.events("a", after=seen)] == ["batch", "status"]
@@ -198,6 +199,15 @@ def test_it_is_spoken_to_through_psycopg_however_it_is_written(settings, scheme)
     url = settings.database_url.replace("postgresql+psycopg", scheme)
     with closing(open_store(settings.model_copy(update={"database_url": url}))) as store:
         assert store.jobs() == []
+
+
+def test_the_server_gives_up_what_takes_too_long_or_is_left_alone(store):
+    with store.engine.connect() as connection:
+        shown = [
+            connection.scalar(select(func.current_setting(name)))
+            for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+        ]
+    assert shown == ["5s", "7s", "10s"]
 
 
 def test_what_the_url_asks_of_the_server_holds(settings):

@@ -56,6 +56,26 @@ def test_a_listener_gets_all_until_the_job_ends(store, running):
     assert [event.number for event in events] == sorted({event.number for event in events})
 
 
+def test_a_database_that_is_away_at_a_heartbeat_ends_no_listener(store, running, monkeypatch):
+    def away(*_, **__):
+        raise NotReady("The database does not answer.")
+
+    async def scenario():
+        pages = Feed(store).follow(running[0], 0, asyncio.Event())
+        first = await anext(pages)
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "events", away)
+            patch.setattr(Store, "job", away)
+            quiet = await anext(pages)
+        jobs.cancel(store, running[0])
+        return [told(page) for page in (first, quiet)], [told(page) async for page in pages]
+
+    monkeypatch.setattr(feeds, "HEARTBEAT", 0.1)
+    begun, ended = asyncio.run(scenario())
+    assert begun == [["queued", "running"], []]
+    assert ended[-1] == ["cancelled"]
+
+
 def test_it_goes_on_after_the_last_one_seen(store, running):
     tell(store, running, 1)
     last = store.events(running[0])[-1].number

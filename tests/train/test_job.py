@@ -150,3 +150,20 @@ def test_the_third_exception_at_the_same_place_fails_a_job(store):
 def test_of_two_who_start_a_job_one_does(store):
     job = create(store)
     assert (jobs.start(store, job), jobs.start(store, job)) == (1, None)
+
+
+def test_who_saw_an_earlier_attempt_starts_nothing(store):
+    job = create(store)
+    jobs.start(store, job)
+    jobs.release(store, store.job(job.id))
+    assert jobs.start(store, job) is None
+    assert (store.job(job.id).status, store.job(job.id).attempt) == ("queued", 1)
+
+
+def test_newly_saved_state_forgives_exceptions(store):
+    job_id, attempt = running(store)
+    for _ in range(MOST_STUMBLES + 1):
+        jobs.got_further(store, job_id, attempt)
+        jobs.stumble(store, job_id, attempt, "exception", "a reason")
+        attempt = jobs.start(store, store.job(job_id))
+    assert store.job(job_id).status == "running"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from app.errors import NotReady
 from app.train import job as jobs
 from app.train import supervisor
 from app.train.hyperparameters import Hyperparameters
+from app.train.lease import SECONDS
 from app.train.supervisor import Supervisor
 
 WAITS = "import sys; sys.stdin.read()"
@@ -178,3 +180,47 @@ def test_a_database_that_is_gone_is_mended(settings, store, monkeypatch):
         (settings.state_dir / "mynet.db").unlink()
         until(lambda: (settings.state_dir / "mynet.db").exists())
         until(lambda: store.job(job).status == "running")
+
+
+def test_where_the_lease_may_have_lapsed_the_processes_end(settings, store, monkeypatch):
+    supervisor, ended = Supervisor(settings, store), []
+    monkeypatch.setattr(supervisor, "_end_processes", lambda: ended.append(True))
+
+    def away():
+        raise NotReady("The database does not answer.")
+
+    supervisor.stop()
+    assert supervisor.lease.hold()
+    supervisor._try(away)
+    assert not ended, "it was renewed just now"
+    monkeypatch.setattr("app.train.lease.MARGIN", SECONDS)
+    supervisor._try(away)
+    assert ended
+    supervisor.lease.end()
+
+
+def test_the_end_does_not_wait_for_a_database_that_hangs(settings, store, monkeypatch, caplog):
+    monkeypatch.setattr(supervisor, "END", 0.1)
+    asked, answers = threading.Event(), threading.Event()
+
+    def hang(_):
+        asked.set()
+        answers.wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(supervisor.Lease, "hold", hang)
+        with Supervisor(settings, store) as ending:
+            assert asked.wait(30)
+        assert ending._thread.is_alive()
+        assert "its jobs are left to who supervises next" in caplog.text
+    answers.set()
+    ending._thread.join()
+
+
+def test_many_old_events_are_forgotten_bit_by_bit(settings, store, monkeypatch):
+    asked, more = [], iter([True, True, False])
+    monkeypatch.setattr(store, "forget_events", lambda _: asked.append(True) or next(more))
+    supervisor = Supervisor(settings, store)
+    for turn in range(1, 5):
+        supervisor._tidy()
+        assert len(asked) == min(turn, 3), "one bit in each turn, until all are gone"

@@ -63,6 +63,15 @@ def end(settings, sweeps, registry, few):  # noqa: ARG001
     return end
 
 
+def test_of_two_requests_with_one_key_the_second_gets_the_sweep_of_the_first(sweeps, monkeypatch):
+    grid = Grid(seed=[1, 2])
+    first = sweep.create(sweeps, grid, most_queued=9, key="k")
+    known = [None, first]  # the second looked before the first was kept
+    monkeypatch.setattr(sweeps, "by_key", lambda _: known.pop(0))
+    assert sweep.create(sweeps, grid, most_queued=9, key="k").id == first.id
+    assert len(sweeps.all()) == 1
+
+
 def test_the_best_goes_live_by_accuracy_then_loss_then_age(ended, end, registry):
     done = end(ended((0.5, 0.1), (0.9, 0.4), (0.9, 0.3), (0.9, 0.3)))
     assert (done.status, done.result["version"], done.result["promoted"]) == ("succeeded", 4, True)
