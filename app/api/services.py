@@ -7,6 +7,7 @@ ask. This module does not know what routes do with them.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Final
 
 from fastapi import Depends, Header, Query, Request, Security
@@ -19,6 +20,7 @@ from app.api.access import KNOWN
 from app.api.guard import Guard
 from app.api.scrape import Scrape
 from app.database.store import Store
+from app.database.sweeps import Sweeps
 from app.feedback import Feedback
 from app.keys.scope import Scope as KeyScope
 from app.predict.live import Live
@@ -60,6 +62,10 @@ class Services:
     look: Look
     tracing: Tracing | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @cached_property
+    def sweeps(self) -> Sweeps:
+        return Sweeps(self.store)
 
 
 def _services(request: Request) -> Services:

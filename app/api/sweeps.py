@@ -65,10 +65,9 @@ async def create(
     In the queue a sweep counts as one. `promote` is for the best of the jobs.
     """
     wanted = await body.read_json(request, Grid)
-    sweeps = Sweeps(services.store)
     created = await asyncio.to_thread(
         sweep.create,
-        sweeps,
+        services.sweeps,
         wanted,
         most_queued=services.settings.train_queue,
         key=idempotency_key or None,
@@ -76,7 +75,7 @@ async def create(
     )
     note(request, services, sweep_id=created.id)
     response.headers["Location"] = f"/sweeps/{created.id}"
-    return await asyncio.to_thread(_shown, sweeps, created)
+    return await asyncio.to_thread(_shown, services.sweeps, created)
 
 
 @router.get("", summary="List sweeps, newest first", responses=documented(NotFound, NO_LIMIT))
@@ -86,7 +85,7 @@ def list_sweeps(
     limit: Limit = 20,
 ) -> sweep_schemas.Sweeps:
     """`after` is the id of the last sweep on the page before."""
-    sweeps = Sweeps(services.store)
+    sweeps = services.sweeps
     before = sweep.get(sweeps, after).number if after else None
     found = sweeps.all(before, limit + 1)
     data = _all_shown(sweeps, found[:limit])
@@ -96,8 +95,7 @@ def list_sweeps(
 @router.get("/{sweep_id}", summary="Tell how a sweep is doing", responses=documented(NotFound))
 def get_sweep(sweep_id: str, services: ServicesDep) -> sweep_schemas.Sweep:
     """`best` is the best job so far; `result` says what became of it when all had ended."""
-    sweeps = Sweeps(services.store)
-    return _shown(sweeps, sweep.get(sweeps, sweep_id))
+    return _shown(services.sweeps, sweep.get(services.sweeps, sweep_id))
 
 
 @router.post(
@@ -109,8 +107,7 @@ def get_sweep(sweep_id: str, services: ServicesDep) -> sweep_schemas.Sweep:
 )
 def cancel(sweep_id: str, services: ServicesDep) -> sweep_schemas.Sweep:
     """Jobs that have not ended are cancelled; versions that were made stay, and none goes live."""
-    sweeps = Sweeps(services.store)
-    return _shown(sweeps, sweep.cancel(sweeps, sweep_id))
+    return _shown(services.sweeps, sweep.cancel(services.sweeps, sweep_id))
 
 
 def _shown(sweeps: Sweeps, row: SweepRow) -> sweep_schemas.Sweep:

@@ -22,7 +22,6 @@ from app.api.services import (
     ServicesDep,
     note,
 )
-from app.database.sweeps import Sweeps
 from app.database.tables import Job as Row
 from app.errors import BodyTooLarge, Busy, Conflict, MalformedRequest, NotFound, NotReady
 from app.train import job as jobs
@@ -157,7 +156,7 @@ async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> 
 
 
 def _shown(services: Services, *rows: Row) -> list[schemas.Job]:
-    sweeps = Sweeps(services.store).of_jobs([row.id for row in rows])
+    sweeps = services.sweeps.of_jobs([row.id for row in rows])
     shown = (schemas.Job.model_validate(row) for row in rows)
     return [job.model_copy(update={"sweep": sweeps.get(job.id)}) for job in shown]
 
