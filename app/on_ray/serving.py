@@ -24,6 +24,7 @@ from ray.serve.config import AutoscalingConfig
 from app.api.hosted import HEALTH_EVERY, Hosted
 from app.main import create_app
 from app.on_ray.metrics import Mirror
+from app.on_ray.storage import sweep
 from app.on_ray.told import told
 from app.runtime import Runtime, begun
 from app.settings import Settings, read_settings
@@ -34,7 +35,7 @@ NAME: Final = "mynet"
 GRACE: Final = 20.0
 WATCH: Final = 2.0
 START_TRIES: Final = 3
-ON_RAY: Final = Runtime(open_registry, lambda _: None, "app.on_ray.training")
+ON_RAY: Final = Runtime(open_registry, lambda _: None, "app.on_ray.training", sweep)
 log = logging.getLogger(__name__)
 
 

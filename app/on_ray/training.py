@@ -27,7 +27,6 @@ from app.tables import Job
 from app.train import job as jobs
 from app.train import process, saved
 from app.train.assignment import Assignment
-from app.train.job import Status
 from app.train.member import help_out
 from app.train.run import work as run_attempt
 from app.train.saved import Position
@@ -86,12 +85,10 @@ def attempt() -> None:
     threading.Thread(target=lambda: stop.wait() and leash.pull.remote(), daemon=True).start()
     given = {"assignment": assignment.model_dump_json(), "told": told(), "leash": leash}
     try:
-        run = _trainer(assignment, given, on_gpu=on_gpu).fit()
+        _trainer(assignment, given, on_gpu=on_gpu).fit()
     except train.TrainingFailedError as error:
         log.error("job %s: the run failed: %s", assignment.job_id, error)
         sys.exit(1)
-    if Status(_job(assignment).status).is_final:
-        run.filesystem.delete_dir(run.path)
     sys.exit(ray.get(leash.end.remote()))
 
 
