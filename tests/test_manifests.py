@@ -127,6 +127,15 @@ def test_ray_serves_what_is_there():
     where, offered = _imported(ROOT / package.replace(".", "/") / "__init__.py")[name]
     tree = ast.parse((ROOT / f"{where.replace('.', '/')}.py").read_text())
     assert offered in {each.name for each in tree.body if isinstance(each, ast.FunctionDef)}
+    # Serve replaces all replicas where this is named in a later deploy alone.
+    (deployment,) = application["deployments"]
+    (name,) = [
+        ast.literal_eval(each.value)
+        for each in tree.body
+        if isinstance(each, ast.AnnAssign) and ast.unparse(each.target) == "NAME"
+    ]
+    assert deployment["name"] == name
+    assert set(deployment["autoscaling_config"]) >= {"target_ongoing_requests", "max_replicas"}
 
 
 def _imported(file: Path) -> dict[str, tuple[str, str]]:
