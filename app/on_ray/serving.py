@@ -11,7 +11,8 @@ import asyncio
 import logging
 import os
 import signal
-import threading
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -35,6 +36,7 @@ NAME: Final = "mynet"
 GRACE: Final = 20.0
 WATCH: Final = 2.0
 START_TRIES: Final = 3
+ENDS: Final = (signal.SIGTERM, signal.SIGINT)
 ON_RAY: Final = Runtime(open_registry, lambda _: None, "app.on_ray.training", sweep)
 log = logging.getLogger(__name__)
 
@@ -74,10 +76,9 @@ def app(_: dict[str, str]) -> Application:
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; what is under way is answered first. Raises CannotStart."""
-    ended = threading.Event()
     with _cluster(settings):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ended.set())
+        for number in ENDS:
+            signal.signal(number, _end)
         application = _application(settings)
         with _listening(settings):
             try:
@@ -85,8 +86,16 @@ def run(settings: Settings) -> None:
             except RuntimeError as error:
                 raise CannotStart(f"no replica starts: {_why() or error}") from error
             log.info("serving on http://%s:%d", settings.host, settings.port)
-            while not ended.wait(WATCH):
+            while True:
+                time.sleep(WATCH)
                 serve.status()  # raises where the cluster is gone
+
+
+def _end(*_: object) -> None:
+    """End by way of the contexts, once; replicas that no node has room for are waited for, too."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit()
 
 
 @contextmanager
