@@ -24,8 +24,8 @@ from ray.serve.config import AutoscalingConfig
 
 from app.api.hosted import HEALTH_EVERY, Hosted
 from app.main import create_app
+from app.on_ray import storage
 from app.on_ray.metrics import Mirror
-from app.on_ray.storage import sweep
 from app.on_ray.told import told
 from app.runtime import Runtime, begun
 from app.settings import Settings, read_settings
@@ -37,7 +37,7 @@ GRACE: Final = 20.0
 WATCH: Final = 2.0
 START_TRIES: Final = 3
 ENDS: Final = (signal.SIGTERM, signal.SIGINT)
-ON_RAY: Final = Runtime(open_registry, lambda _: None, "app.on_ray.training", sweep)
+ON_RAY: Final = Runtime(open_registry, lambda _: None, "app.on_ray.training", storage.sweep)
 log = logging.getLogger(__name__)
 
 
@@ -142,6 +142,7 @@ def _why() -> str:
 
 def _application(settings: Settings) -> Application:
     """Prepare for a service, once, and say what its replicas are. Raises CannotStart."""
+    storage.check(settings)
     settings = begun(settings)
     fewest = settings.workers
     return (

@@ -11,11 +11,22 @@ from contextlib import closing, suppress
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from app.errors import NotReady
+from app.logs import masked
 from app.settings import Settings
+from app.start import CannotStart
 from app.store import Store
 from app.train.job import Status
 
 log = logging.getLogger(__name__)
+
+
+def check(settings: Settings) -> None:
+    """Raises CannotStart where Ray Train could not use it: each job would fail by that."""
+    try:
+        if settings.ray_storage:
+            FileSystem.from_uri(settings.ray_storage)
+    except (ValueError, OSError) as error:
+        raise CannotStart(masked(f"MYNET_RAY_STORAGE cannot be used: {error}")) from error
 
 
 def sweep(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from tests.service.running import comes_true, free_port
     ("settings", "said"),
     [
         ({"checkpoint": "missing.pt"}, "MYNET_CHECKPOINT: missing.pt cannot be read"),
+        ({"ray_storage": "runs"}, "MYNET_RAY_STORAGE cannot be used: URI has empty scheme: 'runs'"),
         # Each replica finds that out.
         (
             {"device": "mps"},
