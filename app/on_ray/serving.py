@@ -26,7 +26,7 @@ from app.api.hosted import HEALTH_EVERY, Hosted
 from app.main import create_app
 from app.on_ray import storage
 from app.on_ray.metrics import Mirror
-from app.on_ray.told import told
+from app.on_ray.told import NO_GPU_UNASKED, told
 from app.runtime import Runtime, begun
 from app.settings import Settings, read_settings
 from app.start import CannotStart, open_registry
@@ -163,7 +163,7 @@ def _application(settings: Settings) -> Application:
             ray_actor_options={
                 "num_gpus": int(settings.device.startswith("cuda")),
                 # uvloop starts no process that lies in a group of its own.
-                "runtime_env": {"env_vars": {"RAY_USE_UVLOOP": "0"}},
+                "runtime_env": {"env_vars": {"RAY_USE_UVLOOP": "0", **NO_GPU_UNASKED}},
             },
         )
         .bind(settings, told())

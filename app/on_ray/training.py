@@ -21,7 +21,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from app.on_ray.leash import Leash
-from app.on_ray.told import told
+from app.on_ray.told import NO_GPU_UNASKED, told
 from app.store import Store
 from app.tables import Job
 from app.train import job as jobs
@@ -117,7 +117,7 @@ def _trainer(assignment: Assignment, given: dict[str, Any], *, on_gpu: bool) -> 
             storage_path=settings.ray_storage or str(settings.jobs_dir),
             failure_config=train.FailureConfig(max_failures=DEATHS),
             checkpoint_config=train.CheckpointConfig(num_to_keep=1),
-            worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},
+            worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE", **NO_GPU_UNASKED}},
         ),
     )
 
