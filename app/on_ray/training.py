@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import ray
+from pyarrow.fs import FileSystem
 from ray import train
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -22,6 +23,7 @@ from torch.optim import Optimizer
 
 from app.on_ray.leash import Leash
 from app.on_ray.told import NO_GPU_UNASKED, told
+from app.settings import Settings
 from app.store import Store
 from app.tables import Job
 from app.train import job as jobs
@@ -84,6 +86,7 @@ def attempt() -> None:
     leash = ray.remote(Leash).options(num_cpus=0, scheduling_strategy=beside).remote()
     threading.Thread(target=lambda: stop.wait() and leash.pull.remote(), daemon=True).start()
     given = {"assignment": assignment.model_dump_json(), "told": told(), "leash": leash}
+    _forget_damaged(assignment)
     try:
         _trainer(assignment, given, on_gpu=on_gpu).fit()
     except train.TrainingFailedError as error:
@@ -102,6 +105,25 @@ def _fail(assignment: Assignment, message: str) -> None:
         jobs.fail(store, assignment.job_id, assignment.attempt, "bad_device", message)
 
 
+def _forget_damaged(assignment: Assignment) -> None:
+    """Remove what Ray Train could not go on from, as a node leaves it that went dark: it would not
+    even begin.
+    """
+    files, folder = FileSystem.from_uri(_storage(assignment.settings))
+    run = f"{folder}/{assignment.job_id}"
+    try:
+        train.Result.from_path(run, files)
+    except (RuntimeError, OSError):  # there is nothing yet; or it is away, as the run will find
+        return
+    except Exception as error:  # Ray Train's own, which has no public name
+        log.error("job %s: starts again from its seed: %s", assignment.job_id, error)
+        files.delete_dir(run)
+
+
+def _storage(settings: Settings) -> str:
+    return settings.ray_storage or str(settings.jobs_dir)
+
+
 def _trainer(assignment: Assignment, given: dict[str, Any], *, on_gpu: bool) -> TorchTrainer:
     settings = assignment.settings
     return TorchTrainer(
@@ -114,7 +136,7 @@ def _trainer(assignment: Assignment, given: dict[str, Any], *, on_gpu: bool) -> 
         ),
         run_config=train.RunConfig(
             name=assignment.job_id,
-            storage_path=settings.ray_storage or str(settings.jobs_dir),
+            storage_path=_storage(settings),
             failure_config=train.FailureConfig(max_failures=DEATHS),
             checkpoint_config=train.CheckpointConfig(num_to_keep=1),
             worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE", **NO_GPU_UNASKED}},

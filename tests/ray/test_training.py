@@ -58,6 +58,20 @@ def test_pause_resume_and_cancel(service, cluster):
     assert is_left(cluster)
 
 
+def test_one_whose_checkpoints_are_damaged_starts_again(service, cluster, state):
+    job = begin(service, ENDLESS)
+    service.job_until(job, lambda body: body["epochs"])
+    service.post(f"/train/{job}/pause")
+    paused = service.job_until(job, lambda body: body["status"] == "paused")
+    assert is_left(cluster)
+    (state / "jobs" / job / "checkpoint_manager_snapshot.json").write_text("")
+    service.post(f"/train/{job}/resume")
+    further = service.job_until(job, lambda body: len(body["epochs"]) > len(paused["epochs"]))
+    assert further["attempt"] == paused["attempt"] + 1
+    service.post(f"/train/{job}/cancel")
+    assert is_left(cluster)
+
+
 def sees_no_gpu(cluster):
     """Neither the replica, as what it started shows, nor the worker, whom Ray gave none."""
     (started,) = [pid for node in cluster.nodes for pid in node.running(STARTS_JOBS)]
