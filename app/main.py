@@ -182,7 +182,7 @@ async def _open(
             traces,
         )
         tasks = [asyncio.create_task(each) for each in _watches(services)]
-        supervisor = Supervisor(settings, store, runtime.trainer)
+        supervisor = Supervisor(settings, store, runtime.trainer, runtime.sweep)
         with supervisor, noticing(partial(_drain, services, supervisor)):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
             gc.freeze()

@@ -70,6 +70,7 @@ def uses(package: str) -> set[str]:
         ("app.telemetry.spans", ("telemetry/tracing.py",)),
         ("mlflow", ("train/runs.py",)),
         ("ray", ("on_ray/",)),
+        ("pyarrow", ("on_ray/",)),
         ("app.on_ray", ("cli.py", "on_ray/")),
         ("app.train.runs", ("train/track.py",)),
         ("app.train.track", ()),

@@ -35,6 +35,7 @@ def objects(path):
 ALL = [(path, each) for path in FILES for each in objects(path)]
 WHOLE = [each for _, each in ALL if each.get("terminationGracePeriodSeconds")]
 CONTAINERS = [each for pod in WHOLE for each in pod["containers"]]
+RAYS = [pod for pod in WHOLE if pod["containers"][0]["name"].startswith("ray-")]
 SERVING = [each for each in CONTAINERS if not each["name"].startswith("ray-")]
 
 
@@ -102,6 +103,15 @@ def test_a_pod_is_given_the_time_that_the_service_takes_to_end(pod):
         assert pod["terminationGracePeriodSeconds"] > needed
 
 
+@pytest.mark.parametrize("pod", RAYS, ids=lambda pod: pod["containers"][0]["name"])
+def test_a_node_of_ray_is_given_the_time_to_drain(pod):
+    (container,) = pod["containers"]
+    variables = {each["name"]: each.get("value") for each in container["env"]}
+    drain = int(variables["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
+    before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {})
+    assert pod["terminationGracePeriodSeconds"] > before.get("seconds", 0) + drain
+
+
 def test_policies_let_requests_through_to_the_services_port():
     (policy,) = [
         each for path, each in ALL if path == FOLDER / "base/network.yaml" and "spec" in each
@@ -117,6 +127,15 @@ def test_ray_serves_what_is_there():
     where, offered = _imported(ROOT / package.replace(".", "/") / "__init__.py")[name]
     tree = ast.parse((ROOT / f"{where.replace('.', '/')}.py").read_text())
     assert offered in {each.name for each in tree.body if isinstance(each, ast.FunctionDef)}
+    # Serve replaces all replicas where this is named in a later deploy alone.
+    (deployment,) = application["deployments"]
+    (name,) = [
+        ast.literal_eval(each.value)
+        for each in tree.body
+        if isinstance(each, ast.AnnAssign) and ast.unparse(each.target) == "NAME"
+    ]
+    assert deployment["name"] == name
+    assert set(deployment["autoscaling_config"]) >= {"target_ongoing_requests", "max_replicas"}
 
 
 def _imported(file: Path) -> dict[str, tuple[str, str]]:

@@ -11,7 +11,8 @@ import asyncio
 import logging
 import os
 import signal
-import threading
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -23,8 +24,9 @@ from ray.serve.config import AutoscalingConfig
 
 from app.api.hosted import HEALTH_EVERY, Hosted
 from app.main import create_app
+from app.on_ray import storage
 from app.on_ray.metrics import Mirror
-from app.on_ray.told import told
+from app.on_ray.told import NO_GPU_UNASKED, told
 from app.serving.runtime import Runtime, begun
 from app.settings import Settings, read_settings
 from app.start import CannotStart, open_registry
@@ -34,7 +36,8 @@ NAME: Final = "mynet"
 GRACE: Final = 20.0
 WATCH: Final = 2.0
 START_TRIES: Final = 3
-ON_RAY: Final = Runtime(open_registry, lambda _: None, "app.on_ray.training")
+ENDS: Final = (signal.SIGTERM, signal.SIGINT)
+ON_RAY: Final = Runtime(open_registry, lambda _: None, "app.on_ray.training", storage.sweep)
 log = logging.getLogger(__name__)
 
 
@@ -73,10 +76,9 @@ def app(_: dict[str, str]) -> Application:
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; what is under way is answered first. Raises CannotStart."""
-    ended = threading.Event()
     with _cluster(settings):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ended.set())
+        for number in ENDS:
+            signal.signal(number, _end)
         application = _application(settings)
         with _listening(settings):
             try:
@@ -84,8 +86,16 @@ def run(settings: Settings) -> None:
             except RuntimeError as error:
                 raise CannotStart(f"no replica starts: {_why() or error}") from error
             log.info("serving on http://%s:%d", settings.host, settings.port)
-            while not ended.wait(WATCH):
+            while True:
+                time.sleep(WATCH)
                 serve.status()  # raises where the cluster is gone
+
+
+def _end(*_: object) -> None:
+    """End by way of the contexts, once; replicas that no node has room for are waited for, too."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit()
 
 
 @contextmanager
@@ -132,6 +142,7 @@ def _why() -> str:
 
 def _application(settings: Settings) -> Application:
     """Prepare for a service, once, and say what its replicas are. Raises CannotStart."""
+    storage.check(settings)
     settings = begun(settings)
     fewest = settings.workers
     return (
@@ -152,7 +163,7 @@ def _application(settings: Settings) -> Application:
             ray_actor_options={
                 "num_gpus": int(settings.device.startswith("cuda")),
                 # uvloop starts no process that lies in a group of its own.
-                "runtime_env": {"env_vars": {"RAY_USE_UVLOOP": "0"}},
+                "runtime_env": {"env_vars": {"RAY_USE_UVLOOP": "0", **NO_GPU_UNASKED}},
             },
         )
         .bind(settings, told())

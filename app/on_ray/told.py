@@ -1,4 +1,5 @@
-"""What replicas and trainings have to be told, wherever they are: where traces and trackers are.
+"""What replicas and trainings have to be told, wherever they are: where traces and trackers are,
+and that no GPU is theirs but what Ray gives them.
 
 What enters: this process's environment. What leaves: its part of theirs.
 """
@@ -7,6 +8,8 @@ import os
 from typing import Final
 
 TOLD: Final = ("OTEL_", "MLFLOW_")
+# Else whom Ray gave no GPU would see all of them, and `auto` take one that is another's.
+NO_GPU_UNASKED: Final = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 
 
 def told() -> dict[str, str]:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import ray
+from pyarrow.fs import FileSystem
 from ray import train
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -23,11 +24,11 @@ from torch.optim import Optimizer
 from app.database.store import Store
 from app.database.tables import Job
 from app.on_ray.leash import Leash
-from app.on_ray.told import told
+from app.on_ray.told import NO_GPU_UNASKED, told
+from app.settings import Settings
 from app.train import job as jobs
 from app.train import process, saved
 from app.train.assignment import Assignment
-from app.train.job import Status
 from app.train.member import help_out
 from app.train.run import work as run_attempt
 from app.train.saved import Position
@@ -85,13 +86,12 @@ def attempt() -> None:
     leash = ray.remote(Leash).options(num_cpus=0, scheduling_strategy=beside).remote()
     threading.Thread(target=lambda: stop.wait() and leash.pull.remote(), daemon=True).start()
     given = {"assignment": assignment.model_dump_json(), "told": told(), "leash": leash}
+    _forget_damaged(assignment)
     try:
-        run = _trainer(assignment, given, on_gpu=on_gpu).fit()
+        _trainer(assignment, given, on_gpu=on_gpu).fit()
     except train.TrainingFailedError as error:
         log.error("job %s: the run failed: %s", assignment.job_id, error)
         sys.exit(1)
-    if Status(_job(assignment).status).is_final:
-        run.filesystem.delete_dir(run.path)
     sys.exit(ray.get(leash.end.remote()))
 
 
@@ -103,6 +103,25 @@ def _job(assignment: Assignment) -> Job:
 def _fail(assignment: Assignment, message: str) -> None:
     with closing(Store(assignment.settings.effective_database_url)) as store:
         jobs.fail(store, assignment.job_id, assignment.attempt, "bad_device", message)
+
+
+def _forget_damaged(assignment: Assignment) -> None:
+    """Remove what Ray Train could not go on from, as a node leaves it that went dark: it would not
+    even begin.
+    """
+    files, folder = FileSystem.from_uri(_storage(assignment.settings))
+    run = f"{folder}/{assignment.job_id}"
+    try:
+        train.Result.from_path(run, files)
+    except (RuntimeError, OSError):  # there is nothing yet; or it is away, as the run will find
+        return
+    except Exception as error:  # Ray Train's own, which has no public name
+        log.error("job %s: starts again from its seed: %s", assignment.job_id, error)
+        files.delete_dir(run)
+
+
+def _storage(settings: Settings) -> str:
+    return settings.ray_storage or str(settings.jobs_dir)
 
 
 def _trainer(assignment: Assignment, given: dict[str, Any], *, on_gpu: bool) -> TorchTrainer:
@@ -117,10 +136,10 @@ def _trainer(assignment: Assignment, given: dict[str, Any], *, on_gpu: bool) -> 
         ),
         run_config=train.RunConfig(
             name=assignment.job_id,
-            storage_path=settings.ray_storage or str(settings.jobs_dir),
+            storage_path=_storage(settings),
             failure_config=train.FailureConfig(max_failures=DEATHS),
             checkpoint_config=train.CheckpointConfig(num_to_keep=1),
-            worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},
+            worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE", **NO_GPU_UNASKED}},
         ),
     )
 

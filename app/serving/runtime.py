@@ -19,14 +19,17 @@ from app.versions.registry import Registry
 
 @dataclass(frozen=True)
 class Runtime:
-    """`trainer` is started as a process for each attempt at a job, as `TRAINER` is."""
+    """`trainer` is started as a process for each attempt at a job, as `TRAINER` is; `sweep` removes
+    what attempts left where this process does not look.
+    """
 
     prepare: Callable[[Settings], Registry]
     ledger: Callable[[Path], Ledger | None]
     trainer: str
+    sweep: Callable[[Settings], None]
 
 
-UVICORN: Final = Runtime(prepare, ledger.of_worker, TRAINER)
+UVICORN: Final = Runtime(prepare, ledger.of_worker, TRAINER, lambda _: None)
 
 
 def begun(settings: Settings) -> Settings:

@@ -44,8 +44,14 @@ log = logging.getLogger(__name__)
 class Supervisor:
     """A thread that supervises for as long as it holds the lease. Use it as a context."""
 
-    def __init__(self, settings: Settings, store: Store, trainer: str = TRAINER) -> None:
-        self.settings, self.store, self.trainer = settings, store, trainer
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        trainer: str = TRAINER,
+        sweep: Callable[[Settings], None] = lambda _: None,
+    ) -> None:
+        self.settings, self.store, self.trainer, self.sweep = settings, store, trainer, sweep
         self.lease = Lease(settings.state_dir, store)
         self.tracker, self.conclusions = Tracker(settings), Conclusions(settings, store)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -178,6 +184,7 @@ class Supervisor:
 
     def _tidy_saved(self) -> None:
         saved.sweep(self.settings.jobs_dir, self._is_unfinished, writers=bool(self._running))
+        self.sweep(self.settings)
 
     def _is_unfinished(self, job_id: str) -> bool:
         job = self.store.job(job_id)

@@ -29,6 +29,8 @@ ENVIRONMENT = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "5",
+    # For as long as a replica may take to start elsewhere.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "240",
 }
 
 

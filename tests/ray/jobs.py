@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 
 import torch
 
@@ -62,6 +63,12 @@ def saved(folder, job):
 
 def workers(cluster):
     return [pid for node in cluster.nodes for pid in node.running(TRAINS)]
+
+
+def environment(pid):
+    """What the process was started with."""
+    variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(each.split("=", 1) for each in variables if each)
 
 
 def is_left(cluster):

@@ -1,4 +1,4 @@
-"""A node that goes dark while it serves."""
+"""A node that goes dark while it serves, or is told to end."""
 
 import asyncio
 import logging
@@ -48,3 +48,30 @@ def test_who_asks_again_is_answered(tmp_path):
         assert told.mistaken(known) == 0
         assert len(told.repeated) <= CONNECTIONS, told.repeated
         assert len(set(cluster.replicas()) - there) == 1, "one took the place of the lost one"
+
+
+def test_a_node_that_is_told_to_end_is_replaced_first(tmp_path):
+    """As Kubernetes ends a pod. Connections to its own proxy end with it."""
+    state = tmp_path / "state"
+    known = lookalikes.make(state)
+    with (
+        clustered(tmp_path, 3, 3) as cluster,
+        serving(cluster, state, workers=2, train_threads=1) as service,
+    ):
+        node = next(node for node in cluster.nodes if node.running(REPLICA))
+        (other,) = (each for each in cluster.nodes if each is not node)
+        there = []
+
+        async def end():
+            await asyncio.sleep(2)
+            node.process.terminate()
+            ended = asyncio.to_thread(comes_true, lambda: node.process.poll() is not None, SOON)
+            assert await ended, "it ends by itself"
+            there.extend(other.running(REPLICA))
+            await asyncio.sleep(5)
+
+        told = run(insist(service.port, known, CONNECTIONS, end()))
+    assert told.lost == []
+    assert told.mistaken(known) == 0
+    assert len(told.repeated) <= CONNECTIONS, told.repeated
+    assert len(there) == 2, "another one ran by then"

@@ -5,7 +5,19 @@ import os
 import signal
 from itertools import pairwise
 
-from tests.ray.jobs import ENDLESS, SOON, WANTED, begin, ended, is_left, outcome, saved, workers
+from tests.ray.cluster import STARTS_JOBS
+from tests.ray.jobs import (
+    ENDLESS,
+    SOON,
+    WANTED,
+    begin,
+    ended,
+    environment,
+    is_left,
+    outcome,
+    saved,
+    workers,
+)
 from tests.service.running import comes_true
 
 
@@ -34,6 +46,7 @@ def test_a_worker_that_is_killed_changes_nothing(service, cluster, state, local)
 def test_pause_resume_and_cancel(service, cluster):
     job = begin(service, ENDLESS)
     service.job_until(job, lambda body: body["epochs"])
+    sees_no_gpu(cluster)
     service.post(f"/train/{job}/pause")
     paused = service.job_until(job, lambda body: body["status"] == "paused")
     assert is_left(cluster)
@@ -43,6 +56,28 @@ def test_pause_resume_and_cancel(service, cluster):
     service.post(f"/train/{job}/cancel")
     assert service.get(f"/train/{job}")["status"] == "cancelled"
     assert is_left(cluster)
+
+
+def test_one_whose_checkpoints_are_damaged_starts_again(service, cluster, state):
+    job = begin(service, ENDLESS)
+    service.job_until(job, lambda body: body["epochs"])
+    service.post(f"/train/{job}/pause")
+    paused = service.job_until(job, lambda body: body["status"] == "paused")
+    assert is_left(cluster)
+    (state / "jobs" / job / "checkpoint_manager_snapshot.json").write_text("")
+    service.post(f"/train/{job}/resume")
+    further = service.job_until(job, lambda body: len(body["epochs"]) > len(paused["epochs"]))
+    assert further["attempt"] == paused["attempt"] + 1
+    service.post(f"/train/{job}/cancel")
+    assert is_left(cluster)
+
+
+def sees_no_gpu(cluster):
+    """Neither the replica, as what it started shows, nor the worker, whom Ray gave none."""
+    (started,) = [pid for node in cluster.nodes for pid in node.running(STARTS_JOBS)]
+    assert environment(started)["CUDA_VISIBLE_DEVICES"] == ""
+    (worker,) = workers(cluster)
+    assert environment(worker)["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] == "1"
 
 
 def test_a_gpu_that_no_node_has_is_told_of(service):

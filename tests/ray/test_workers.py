@@ -44,7 +44,10 @@ def test_two_workers_learn_what_one_does(service, cluster, storage, local):
     assert comes_true(lambda: not (storage / job).exists()), "an ended job needs it no more"
 
 
-def test_both_end_with_a_job(service, cluster):
+def test_both_end_with_a_job(service, cluster, storage):
+    """What was saved of one that is cancelled while it is paused goes when the next one ends."""
+    others = storage / "others"
+    others.mkdir()
     job = begin(service, ENDLESS)
     service.job_until(job, lambda body: body["epochs"])
     service.post(f"/train/{job}/pause")
@@ -52,8 +55,13 @@ def test_both_end_with_a_job(service, cluster):
     assert is_left(cluster)
     service.post(f"/train/{job}/resume")
     service.job_until(job, lambda body: len(body["epochs"]) > len(paused["epochs"]))
-    service.post(f"/train/{job}/cancel")
+    service.post(f"/train/{job}/pause")
     assert is_left(cluster)
+    assert saved(storage, job) > (0, 0)
+    service.post(f"/train/{job}/cancel")
+    failed = begin(service, {**WANTED, "device": "mps"})
+    ended(service, failed, "failed")
+    assert comes_true(lambda: [*storage.iterdir()] == [others], SOON)
 
 
 def test_both_end_where_nothing_can_be_trained(service, cluster):

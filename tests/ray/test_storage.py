@@ -1,0 +1,40 @@
+"""What jobs keep in a storage of its own, which nothing but Ray Train knows."""
+
+import warnings
+
+import pytest
+
+from app.train import job as jobs
+from app.train.hyperparameters import Hyperparameters
+from tests.service.running import comes_true
+
+
+@pytest.fixture(scope="module")
+def storage():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own
+        from app.on_ray import storage
+    return storage
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def test_only_jobs_that_ended_lose_what_they_kept(storage, settings, store, runs):
+    waits, ended = (
+        jobs.create(store, Hyperparameters(), most_queued=2, key=None).id for _ in range(2)
+    )
+    jobs.cancel(store, ended)
+    for name in (waits, ended, "others"):
+        (runs / name / "checkpoint").mkdir(parents=True)
+    storage.sweep(settings.model_copy(update={"ray_storage": runs.as_uri()}))
+    assert comes_true(lambda: not (runs / ended).exists())
+    assert {each.name for each in runs.iterdir()} == {waits, "others"}
+
+
+def test_what_cannot_be_reached_is_left_for_the_next_time(storage, settings, runs, caplog):
+    runs.write_text("a file")
+    storage.sweep(settings.model_copy(update={"ray_storage": runs.as_uri()}))
+    assert comes_true(lambda: "stays for now" in caplog.text)
