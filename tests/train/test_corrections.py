@@ -8,7 +8,7 @@ import torch
 
 from app.feedback import Feedback
 from app.predict.seen import see
-from app.train import corrections, recipes
+from app.train import corrections, recipes, saved
 from app.train.attempt import Stopped
 from app.train.data import Dataset, Digits
 from app.train.hyperparameters import Hyperparameters
@@ -144,7 +144,7 @@ def test_a_job_that_dies_while_it_gathers_gathers_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(corrections, "replacing", killed)
+        patch.setattr(saved, "replacing", killed)
         with pytest.raises(KeyboardInterrupt):
             broken.run()
     assert not broken.attempt.files.corrections.exists()
