@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.body import decode_base64, parse_or_400
 from app.api.pixels import Pixels, from_unit, numbers, shape_of, tones
@@ -31,7 +31,7 @@ class Tensor(BaseModel):
     model_config = ConfigDict(strict=True)
 
     name: str
-    shape: list[int]
+    shape: list[int] = Field(fail_fast=True)
     datatype: str
     parameters: dict[str, Any] = {}
     data: list[Any] | None = None
@@ -47,14 +47,17 @@ class Wanted(BaseModel):
 
 
 class Inference(BaseModel):
-    """A request; other fields and parameters are passed over, as the protocol allows."""
+    """A request; other fields and parameters are passed over, as the protocol allows.
+
+    Of a list the first element that is wrong is told: there may be ten million.
+    """
 
     model_config = ConfigDict(strict=True)
 
     id: str | None = None
     parameters: dict[str, Any] = {}
-    inputs: list[Tensor]
-    outputs: list[Wanted] | None = None
+    inputs: list[Tensor] = Field(fail_fast=True)
+    outputs: list[Wanted] | None = Field(None, fail_fast=True)
 
 
 def read(body: bytes, header: str | None) -> tuple[Inference, bytes]:
