@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 MOST_PARTS: Final = 1000
+MOST_PARAMETERS: Final = 16
 DISPOSITION: Final = b"content-disposition"
 LONGEST: Final = 256
 # Up to three headers, of a name, a colon, a space, and a value without control characters.
@@ -72,7 +73,7 @@ def _boundary(content_type: bytes) -> bytes:
 
 @lru_cache(256)
 def _known_boundary(content_type: bytes) -> bytes:
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    boundary = _parameters(content_type).get(b"boundary")
     if not boundary:
         raise MalformedRequest("The header Content-Type names no boundary of the multipart body.")
     return boundary
@@ -92,10 +93,22 @@ def _is_file(head: bytes, name: str) -> bool:
 
 
 def _described(disposition: bytes, content: bytes) -> Part:
-    options = parse_options_header(disposition)[1]
-    if b"name" not in options:
+    parameters = _parameters(disposition)
+    if b"name" not in parameters:
         raise MalformedRequest("A part of the multipart body names no field.")
-    return Part(options[b"name"].decode(errors="replace"), b"filename" in options, content)
+    return Part(parameters[b"name"].decode(errors="replace"), b"filename" in parameters, content)
+
+
+def _parameters(header: bytes) -> dict[bytes, bytes]:
+    """Give a header's parameters, whose parser takes the square of their number.
+
+    Raises MalformedRequest.
+    """
+    if header.count(b";") > MOST_PARAMETERS:
+        raise MalformedRequest(
+            f"A header of the multipart body has more than {MOST_PARAMETERS} parameters."
+        )
+    return parse_options_header(header)[1]
 
 
 class _Reader:

@@ -61,10 +61,13 @@ class Guard:
 
 
 def _given(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Give what was sent as a key. A proxy may want `Authorization` for itself: ours goes first."""
+    """Give what was sent as a key. A proxy may want `Authorization` for itself: ours goes first.
+
+    An empty one is none: whoever fills in a variable that is not set sends that.
+    """
     bearer = b""
     for name, value in headers:
-        if name == HEADER:
+        if name == HEADER and value:
             return value
         if name == b"authorization" and value[: len(BEARER)].lower() == BEARER:
             bearer = value[len(BEARER) :].strip()

@@ -5,11 +5,13 @@ module does not know what they tell.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from app.api.refusals import GUARD, Responses, documented
 from app.api.services import MayAsk, ServicesDep
@@ -46,7 +48,15 @@ async def metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") 
 
     With several workers, all of them are counted together.
     """
-    encode, content_type = choose_encoder(accept)
+    encode, content_type = _encoder(accept)
     told = await services.scrape.families()
     content = await asyncio.to_thread(encode, told)
     return Response(content, headers={"content-type": content_type})
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    """Choose a format; the text format where a version is asked for that is no number."""
+    try:
+        return choose_encoder(accept)
+    except TypeError:
+        return choose_encoder("")

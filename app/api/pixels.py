@@ -4,8 +4,8 @@ What enters: numbers, from JSON or from a tensor. What leaves: uint8 pixels, 0 f
 and 255 for ink, as MNIST has them. This module does not know of protocols, nor of shapes.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,35 @@ from numpy.typing import NDArray
 from app.errors import MalformedRequest
 
 Pixels = NDArray[np.uint8]
+NOT_NUMBERS: Final = "Pixels must be numbers, in rows of one length."
 
 
-def numbers(data: Sequence[Any]) -> NDArray[Any]:
-    """Read numbers, nested or flat, in the shape that they have. Raises MalformedRequest."""
+def shape_of(data: Any) -> list[int]:
+    """Say what shape nested lists have if each is like the first, at which alone it looks."""
+    shape = []
+    while isinstance(data, list):
+        shape.append(len(data))
+        data = data[0] if data else None
+    return shape
+
+
+def numbers(data: list[Any]) -> NDArray[Any]:
+    """Read numbers, nested or flat, one row after another. Raises MalformedRequest.
+
+    numpy is given nothing but numbers: beside one long text it would make each as long.
+    """
+    for length in shape_of(data)[1:]:
+        if set(map(type, data)) != {list} or set(map(len, data)) != {length}:
+            raise MalformedRequest(NOT_NUMBERS)
+        data = list(chain.from_iterable(data))
+    if not set(map(type, data)) <= {int, float, bool}:
+        raise MalformedRequest(NOT_NUMBERS)
     try:
         values = np.array(data)
-    except (ValueError, OverflowError):  # rows of different lengths, or far too large
+    except OverflowError:  # far too large
         values = np.array(None)
     if values.dtype.kind not in "iuf":
-        raise MalformedRequest("Pixels must be numbers, in rows of one length.")
+        raise MalformedRequest(NOT_NUMBERS)
     return values
 
 

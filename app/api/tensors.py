@@ -5,14 +5,15 @@ what answers. In the binary tensor data extension, a body is a JSON document, wh
 tells, and then the tensor's bytes: little-endian, rows first, BYTES with their lengths before them.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.body import decode_base64, parse_or_400
-from app.api.pixels import Pixels, from_unit, numbers, tones
+from app.api.pixels import Pixels, from_unit, numbers, shape_of, tones
 from app.errors import MalformedRequest
 from app.net import PIXELS, SIDE
 
@@ -30,7 +31,7 @@ class Tensor(BaseModel):
     model_config = ConfigDict(strict=True)
 
     name: str
-    shape: list[int]
+    shape: list[int] = Field(fail_fast=True)
     datatype: str
     parameters: dict[str, Any] = {}
     data: list[Any] | None = None
@@ -46,14 +47,17 @@ class Wanted(BaseModel):
 
 
 class Inference(BaseModel):
-    """A request; other fields and parameters are passed over, as the protocol allows."""
+    """A request; other fields and parameters are passed over, as the protocol allows.
+
+    Of a list the first element that is wrong is told: there may be ten million.
+    """
 
     model_config = ConfigDict(strict=True)
 
     id: str | None = None
     parameters: dict[str, Any] = {}
-    inputs: list[Tensor]
-    outputs: list[Wanted] | None = None
+    inputs: list[Tensor] = Field(fail_fast=True)
+    outputs: list[Wanted] | None = Field(None, fail_fast=True)
 
 
 def read(body: bytes, header: str | None) -> tuple[Inference, bytes]:
@@ -112,38 +116,41 @@ def _binary(tensor: Tensor, binary: bytes) -> bytes | None:
 
 
 def _elements(tensor: Tensor, content: bytes | None) -> list[bytes]:
+    (number,) = tensor.shape
     if content is not None:
-        elements = list(_split(content))
-    elif all(isinstance(each, str) for each in tensor.data or []):
-        texts = enumerate(tensor.data or [])
-        elements = [decode_base64(text, f"data.{n}") for n, text in texts]
-    else:
+        return list(_split(content, number))
+    texts = tensor.data or []
+    _check_count(tensor, len(texts), number, "elements")
+    if not all(isinstance(each, str) for each in texts):
         raise MalformedRequest("data of BYTES in JSON is a list of base64 strings.")
-    if len(elements) != tensor.shape[0]:
-        raise MalformedRequest(f"shape is {tensor.shape}, but {len(elements)} elements were sent.")
-    return elements
+    return [decode_base64(text, f"data.{n}") for n, text in enumerate(texts)]
 
 
-def _split(content: bytes) -> Iterator[bytes]:
+def _split(content: bytes, number: int) -> Iterator[bytes]:
     at = 0
-    while at < len(content):
+    for n in range(number):
         start = at + LENGTH
         at = start + int.from_bytes(content[at:start], "little")
         if at > len(content):
-            raise MalformedRequest("The last element of the BYTES tensor is cut off.")
+            raise MalformedRequest(f"Element {n} of {number} of the BYTES tensor is cut off.")
         yield content[start:at]
+    if at < len(content):
+        raise MalformedRequest(f"More than {number} elements of the BYTES tensor were sent.")
+
+
+def _check_count(tensor: Tensor, sent: int, right: int, what: str) -> None:
+    if sent != right:
+        raise MalformedRequest(f"shape {tensor.shape} is {right} {what}, but {sent} were sent.")
 
 
 def _pixels(tensor: Tensor, content: bytes | None) -> Pixels:
     dtype, count = DTYPES[tensor.datatype], tensor.shape[0] * PIXELS
     if content is None:
+        sent = math.prod(shape_of(tensor.data))
+        _check_count(tensor, sent, count, "numbers, in rows of one length")
         values = numbers(tensor.data or [])
-    elif len(content) == count * dtype.itemsize:
-        values = np.frombuffer(content, dtype)
     else:
-        size = count * dtype.itemsize
-        raise MalformedRequest(f"{tensor.shape} is {size} bytes, but {len(content)} were sent.")
-    if values.size != count:
-        raise MalformedRequest(f"{tensor.shape} is {count} numbers, but {values.size} were sent.")
+        _check_count(tensor, len(content), count * dtype.itemsize, "bytes")
+        values = np.frombuffer(content, dtype)
     values = values.reshape(-1, SIDE, SIDE)
     return tones(values) if tensor.datatype == "UINT8" else from_unit(values)

@@ -6,7 +6,6 @@ not know how images are read.
 
 from typing import Any, Final
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -14,7 +13,7 @@ from pydantic_core import to_json
 from app.api import body, health
 from app.api.many import answer_all
 from app.api.outputs import MODEL
-from app.api.pixels import numbers, tones
+from app.api.pixels import numbers, shape_of, tones
 from app.api.predict import OF_IMAGES, OF_UPLOADS, fields
 from app.api.protocols import ModelReady, V1Instances, V1Models, V1Predictions
 from app.api.refusals import GUARD, documented_plainly
@@ -23,7 +22,7 @@ from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import PIXELS, SIDE
 from app.predict.seen import Seen, as_seen
 
-SHAPES: Final = ((SIDE, SIDE), (PIXELS,))
+SHAPES: Final = ([SIDE, SIDE], [PIXELS])
 router = APIRouter(prefix="/v1", tags=["KServe V1"])
 
 
@@ -91,10 +90,10 @@ def _image(instance: Any, name: str) -> bytes | Seen:
         return body.decode_base64(instance, name)
     if not isinstance(instance, list):
         raise MalformedRequest(f'{name} must be base64, {{"b64": base64}}, or rows of pixels.')
-    pixels = numbers(instance)
-    if pixels.shape not in SHAPES:
+    shape = shape_of(instance)
+    if shape not in SHAPES:
         raise MalformedRequest(
-            f"{name} has shape {list(pixels.shape)}, and may have {SIDE} rows of {SIDE} pixels, "
-            f"or {PIXELS} pixels."
+            f"{name} has shape {shape!s:.60}, and may have {SIDE} rows of {SIDE} numbers, or "
+            f"{PIXELS} numbers."
         )
-    return as_seen(tones(np.reshape(pixels, (SIDE, SIDE))))
+    return as_seen(tones(numbers(instance).reshape(SIDE, SIDE)))

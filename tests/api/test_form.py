@@ -1,8 +1,9 @@
 """Forms: the whole parser, and the short way for those that are one file."""
 
 import pytest
+from python_multipart.multipart import parse_options_header
 
-from app.api.form import MOST_PARTS, Part, only_file, read_form
+from app.api.form import MOST_PARAMETERS, MOST_PARTS, Part, only_file, read_form
 from app.errors import MalformedRequest
 
 KIND = b"multipart/form-data; boundary=xyz"
@@ -81,3 +82,25 @@ def test_parts_keep_their_order_and_fields_are_no_files():
 def test_what_cannot_be_read_is_refused_in_words(body, kind, said):
     with pytest.raises(MalformedRequest, match=said):
         read_form(body, kind)
+
+
+@pytest.mark.parametrize("more", [b";", b";a=b", b';a=";"', b';a="'])
+def test_headers_of_many_parameters_are_refused_before_they_are_parsed(monkeypatch, more):
+    parsed = []
+
+    def parse(header):
+        parsed.append(header.count(b";"))
+        return parse_options_header(header)
+
+    monkeypatch.setattr("app.api.form.parse_options_header", parse)
+    disposition = HEAD.partition(b"\r\n")[0]
+    few, many = (more * number for number in (4, MOST_PARAMETERS))
+    assert read_form(form((disposition + few, b"a")), KIND + few) == [Part("file", True, b"a")]
+    for body, kind in (
+        (form((disposition + many, b"a")), KIND),
+        (form((HEAD, b"a")), KIND + many),
+    ):
+        for read in (read_form, lambda *form: only_file(*form, "file")):
+            with pytest.raises(MalformedRequest, match="more than 16 parameters"):
+                read(body, kind)
+    assert parsed and max(parsed) <= MOST_PARAMETERS

@@ -172,6 +172,8 @@ def test_a_key_may_come_in_either_header(ask, keys):
     assert asked("GET /train", None, headers=right).status_code == 200
     assert asked("GET /train", "the-platforms-own", headers=right).status_code == 200
     assert asked("GET /train", keys["train"], headers=wrong).status_code == 401
+    assert asked("GET /train", keys["train"], headers={"X-API-Key": ""}).status_code == 200
+    assert asked("GET /train", None, headers={"X-API-Key": ""}).status_code == 401
     for value in ("", "Bearer", "Bearer ", keys["train"], f"Basic {keys['train']}"):
         assert asked("GET /train", None, headers={"Authorization": value}).status_code == 401
     for value in (f"bearer {keys['train']}", f"Bearer  {keys['train']} "):

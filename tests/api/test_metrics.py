@@ -175,3 +175,21 @@ def test_of_a_worker_that_ended_only_what_it_counted_counts():
         assert sums["mynet_batch_images_bucket", "4.0"] == 1
         assert sums["mynet_batch_images_bucket", "+Inf"] == 2
         assert sums["mynet_batch_images_sum",] == 203
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text", "application/openmetrics-text"),
+        ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text"),
+        ("application/openmetrics-text; version=abc", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text; version=1.x", "text/plain; version=0.0.4"),
+        ("text/plain; version=" + "9" * 5000, "text/plain; version=0.0.4"),
+    ],
+)
+def test_whatever_format_is_asked_for_one_is_given(client, accept, kind):
+    answer = client.get("/metrics", headers={"accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith(kind)
+    assert "mynet_model_info" in answer.text

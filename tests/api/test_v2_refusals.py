@@ -43,7 +43,7 @@ ROW = {"name": "image", "shape": [1, 784], "datatype": "UINT8", "data": [0] * 78
         ({"shape": [1, "784"]}, "inputs.0.shape.1"),
         ({"shape": [1, 1], "datatype": "BYTES"}, "[n] for BYTES"),
         ({"shape": [1], "datatype": "BYTES", "data": [7]}, "base64 strings"),
-        ({"shape": [2], "datatype": "BYTES", "data": ["aGk="]}, "1 elements"),
+        ({"shape": [2], "datatype": "BYTES", "data": ["aGk="]}, "1 were sent"),
         ({"data": None}, "binary_data_size"),
         ({"data": [0] * 783}, "783"),
         ({"data": [256] + [0] * 783}, "0 (background) to 255"),
@@ -51,7 +51,12 @@ ROW = {"name": "image", "shape": [1, 784], "datatype": "UINT8", "data": [0] * 78
         ({"data": [0.5] + [0] * 783}, "whole numbers"),
         ({"data": ["x"] * 784}, "numbers"),
         ({"data": [True] * 784}, "numbers"),
+        ({"data": ["x" * 1000] + [0] * 783}, "numbers"),
+        ({"data": [{}] * 784}, "numbers"),
+        ({"data": [[0] * 392, [0] * 391]}, "one length"),
+        ({"data": [[0] * 392, 0]}, "one length"),
         ({"data": [[0], [0, 0]]}, "one length"),
+        ({"data": []}, "0 were sent"),
         ({"data": [10**400] + [0] * 783}, "numbers"),
         ({"datatype": "FP32", "data": [1.01] + [0] * 783}, "to 1 (ink)"),
         ({"datatype": "FP32", "data": [255] * 784}, "to 1 (ink)"),
@@ -106,11 +111,20 @@ def test_wrong_sizes_are_refused(client, size, sent, length, word):
     refused(send_bytes(client, head, bytes(sent), length), 400, word)
 
 
-@pytest.mark.parametrize("content", [b"\x01", b"\x02\0\0\0x", b"\xff\xff\xff\xffx"])
-def test_elements_that_are_cut_off_are_refused(client, content):
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "cut off"),
+        (b"\x01", "cut off"),
+        (b"\x02\0\0\0x", "cut off"),
+        (b"\xff\xff\xff\xffx", "cut off"),
+        (bytes(8), "More than 1 elements"),
+    ],
+)
+def test_elements_that_are_cut_off_or_too_many_are_refused(client, content, word):
     size = {"binary_data_size": len(content)}
     head = {"inputs": [tensor([0], "BYTES", parameters=size)]}
-    refused(send_bytes(client, head, content), 400, "cut off")
+    refused(send_bytes(client, head, content), 400, word)
 
 
 def test_what_is_no_image_is_refused_with_its_number(client, seven):

@@ -1,0 +1,73 @@
+"""JSON bodies within ten megabytes that would be the work of seconds: they are refused first."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from app.api.body import MOST_NESTED, ImageBody, parse, parse_or_400
+from app.api.tensors import Inference
+from app.api.v1 import Instances
+from app.errors import MalformedRequest
+from app.net import SIDE
+from app.settings import Settings
+
+MANY = MOST_NESTED + 1
+INPUT = {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": [0] * 784}
+LONG = {
+    "lists": (Instances, {"instances": [[]] * MANY}),
+    "nested_lists": (Instances, {"instances": [[[]] * MANY]}),
+    "objects": (Instances, {"instances": [[{}] * MANY]}),
+    "fields": (ImageBody, {str(n): 0 for n in range(MANY)}),
+    "parameters": (Inference, {"parameters": {str(n): 0 for n in range(MANY)}, "inputs": []}),
+    "inputs": (Inference, {"inputs": [INPUT | {"data": []}] * (MANY // 6)}),
+}
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Let whatever is read fail."""
+
+    def fail(*_):
+        raise AssertionError("it was read")
+
+    for model in (Instances, ImageBody, Inference):
+        monkeypatch.setattr(model, "model_validate_json", fail)
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize(("model", "sent"), LONG.values(), ids=LONG)
+@pytest.mark.parametrize("read", [parse, parse_or_400])
+def test_what_python_makes_slowly_is_counted_before_it_is_made(read, model, sent):
+    with pytest.raises(MalformedRequest, match="lists, objects and fields"):
+        read(model, json.dumps(sent).encode())
+
+
+def test_as_many_images_as_can_be_set_are_within_the_bound():
+    (bound,) = (each.le for each in Settings.model_fields["max_batch_files"].metadata[1:])
+    rows = [[[0] * SIDE] * SIDE] * bound
+    assert parse(Instances, json.dumps({"instances": rows}).encode()).instances == rows
+    sent = {"inputs": [INPUT | {"shape": [bound, SIDE, SIDE], "data": rows}]}
+    assert parse(Inference, json.dumps(sent).encode()).inputs[0].data == rows
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"inputs": [1] * 1000},
+        {"inputs": [INPUT | {"shape": [""] * 1000}] * 2},
+        {"inputs": [INPUT], "outputs": [1] * 1000},
+    ],
+)
+def test_of_wrong_elements_one_is_told(sent):
+    with pytest.raises(ValidationError) as error:
+        Inference.model_validate_json(json.dumps(sent))
+    assert error.value.error_count() == 1
+
+
+def test_what_was_sent_is_not_brought_along_with_what_is_wrong(monkeypatch):
+    told = []
+    monkeypatch.setattr("app.api.body.invalid", lambda errors: told.extend(errors) or KeyError())
+    with pytest.raises(KeyError):
+        parse(ImageBody, json.dumps({"image": [0] * 1000}).encode())
+    assert [sorted(each) for each in told] == [["loc", "msg", "type"]]
