@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import audit
-from app.api.access import HEADER, KNOWN, AccessLog, id_of
+from app.api.access import HEADER, KNOWN, AccessLog, id_of, path_of
 from app.errors import BodyTooLarge
 from app.telemetry import logs
 from app.telemetry.tally import Route
@@ -50,7 +50,7 @@ class RequestId:
             await self.app(scope, receive, send_with_id)
         finally:
             audit.tell(scope, status)
-            asked = scope["method"], scope["path"]
+            asked = scope["method"], path_of(scope)
             known = self._known(scope)
             self.access_log.add(request_id.decode(), _route(scope), *asked, status, started, known)
 
