@@ -143,6 +143,8 @@ def create_app(
         **document.about(),
         docs_url=None,
         redoc_url=None,
+        # A redirect would name the Host that was sent, and http:// behind a proxy that speaks TLS.
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.include_router(vertex.router(settings))  # first: its paths may be some of ours
