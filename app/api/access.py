@@ -6,7 +6,6 @@ know what routes do.
 
 import asyncio
 import logging
-import random
 import re
 import time
 from collections.abc import Iterable
@@ -32,7 +31,7 @@ def id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     for name, value in headers:
         if name == HEADER and ACCEPTABLE.fullmatch(value):
             return bytes(value)
-    return b"%016x" % random.getrandbits(64)
+    return logs.draw_id()
 
 
 def path_of(scope: Scope) -> str:

@@ -6,7 +6,6 @@ takes the request, an `Exchange`. This module does not know of routes.
 """
 
 import asyncio
-import logging
 import socket
 import time
 import typing
@@ -14,13 +13,13 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from app.errors import MalformedRequest
+from app.serving.answer import written
 from app.serving.patience import Patient
 
 CLIENT: Final = "mynet.client"
 LARGEST_HEAD: Final = 64 * 1024
-log = logging.getLogger(__name__)
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -70,12 +69,9 @@ class Exchange:
         connection = self.connection
         self.response_complete = True
         if not self.is_gone():
-            lines = [STATUS_LINE[status]]
-            for name, value in (*connection.server_state.default_headers, *headers):
-                lines += name, b": ", value, b"\r\n"
-            if not self.keep_alive:
-                lines.append(b"connection: close\r\n")
-            connection.transport.write(b"".join((*lines, b"\r\n", content)))
+            told = (*connection.server_state.default_headers, *headers)
+            answer = written(status, told, content, is_last=not self.keep_alive)
+            connection.transport.write(answer)
             if not self.keep_alive:
                 connection.transport.close()
         connection.on_response_complete()
@@ -110,7 +106,7 @@ class Protocol(Patient):
             except httptools.HttpParserUpgrade as stopped:
                 data = self._without_offer(received[stopped.args[0] :])
             except httptools.HttpParserError:
-                self._refuse("Invalid HTTP request received.")
+                self._refuse("This is no HTTP/1.1 request.")
                 return
             self.head_size = self.head_size + len(received) if self.in_head else 0
         if self.head_size > LARGEST_HEAD:
@@ -190,5 +186,4 @@ class Protocol(Patient):
         return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(kept)) + rest
 
     def _refuse(self, message: str) -> None:
-        log.info("%s is answered 400: %s", self.client, message)
-        self.send_400_response(message)
+        self.turn_away(MalformedRequest(message))
