@@ -16,6 +16,7 @@ import httptools
 
 from app.errors import MalformedRequest
 from app.serving.answer import written
+from app.serving.flow import Flow
 from app.serving.patience import Patient
 
 CLIENT: Final = "mynet.client"
@@ -85,11 +86,13 @@ class Protocol(Patient):
     """
 
     parser: Any
+    flow: Flow
     head_size = 0
     exchange: Exchange | None = None  # whose body is coming
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = Flow(transport, self.pipeline)
         connection = transport.get_extra_info("socket")
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             # Not set where several workers listen on one socket: the second half of an answer would
@@ -97,8 +100,30 @@ class Protocol(Patient):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         self.received += len(data)
+        self.flow.unread += data
+        self._read()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.flow.unread:
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._read()
+        self.flow.resume_reading()
+
+    def _read(self) -> None:
+        for piece in self.flow.pieces():
+            if self.transport.is_closing():
+                self.flow.unread = b""
+                return
+            self._unset_keepalive_if_required()
+            self._parse(piece)
+        if self.is_coming:
+            self.expect_more()
+
+    def _parse(self, data: bytes) -> None:
         while data:
             received, data = data, b""
             try:
@@ -111,8 +136,10 @@ class Protocol(Patient):
             self.head_size = self.head_size + len(received) if self.in_head else 0
         if self.head_size > LARGEST_HEAD:
             self._refuse(f"The headers are larger than {LARGEST_HEAD} bytes.")
-        elif self.is_coming:
-            self.expect_more()
+
+    def on_message_begin(self) -> None:
+        self.head_size = 0
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self.in_head = False
@@ -170,6 +197,8 @@ class Protocol(Patient):
         if exchange is not None:  # it broke off: the app tells of that as of any other
             self._hand_over(exchange)
         super().connection_lost(exc)
+        self.pipeline.clear()
+        self.flow.unread = b""
         if isinstance(self.cycle, Exchange):
             self.cycle = None  # each holds the other, which only the garbage collector would see
 
