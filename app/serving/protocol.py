@@ -79,7 +79,8 @@ class Exchange:
 
 
 class Protocol(Patient):
-    """Bounds headers, and passes over offers to upgrade, as RFC 9110 (7.8) allows.
+    """Bounds headers, leaves out trailers, and passes over offers to upgrade, as RFC 9110 (6.5.1,
+    7.8) allows.
 
     httptools stops at the end of the headers of such a request, which Java's HttpClient sends by
     default: its body would be lost, and a training start with defaults.
@@ -87,7 +88,7 @@ class Protocol(Patient):
 
     parser: Any
     flow: Flow
-    head_size = 0
+    head_size = 0  # or of what came since the last of the body
     exchange: Exchange | None = None  # whose body is coming
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -133,13 +134,17 @@ class Protocol(Patient):
             except httptools.HttpParserError:
                 self._refuse("This is no HTTP/1.1 request.")
                 return
-            self.head_size = self.head_size + len(received) if self.in_head else 0
+            self.head_size = self.head_size + len(received) if self.is_coming else 0
         if self.head_size > LARGEST_HEAD:
-            self._refuse(f"The headers are larger than {LARGEST_HEAD} bytes.")
+            self._refuse(f"The headers are larger than {LARGEST_HEAD} bytes, or the trailers are.")
 
     def on_message_begin(self) -> None:
         self.head_size = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self.in_head = False
@@ -168,6 +173,7 @@ class Protocol(Patient):
         self.scope["extensions"] = {CLIENT: {"is_gone": self.transport.is_closing}}
 
     def on_body(self, body: bytes) -> None:
+        self.head_size = 0
         if self.exchange is None:
             super().on_body(body)
         elif self.exchange.taken.wants_body:
