@@ -198,6 +198,15 @@ class Protocol(Patient):
         self._begin()
         super().on_body(exchange.body)
 
+    def shutdown(self) -> None:
+        """Let the app, which knows how long it has, answer for an upload that is still coming."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None and exchange.taken.wants_body:
+            self._hand_over(exchange)
+        super().shutdown()
+        if exchange is not None and not exchange.taken.wants_body:
+            exchange.taken.begin(exchange)
+
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self.exchange = self.exchange, None
         if exchange is not None:  # it broke off: the app tells of that as of any other
