@@ -21,6 +21,7 @@ and of a training job or a version::
 
 and of whoever asks::
 
+    connection  MalformedRequest  RequestTimeout  NotReady
     key         Unauthenticated  Forbidden
     rate        RateLimited
 """
@@ -61,9 +62,9 @@ class Refusal(Exception):
 
 
 class MalformedRequest(Refusal):
-    """The body cannot be read: it is no JSON object, or its form was cut off."""
+    """The request cannot be read: its body is no JSON object, or its form was cut off."""
 
-    status, code, title = 400, "malformed_request", "The body cannot be read"
+    status, code, title = 400, "malformed_request", "The request cannot be read"
 
 
 class Unauthenticated(Refusal):
@@ -82,6 +83,12 @@ class NotFound(Refusal):
     """There is no such job, sweep, version or correction."""
 
     status, code, title = 404, "not_found", "There is no such thing"
+
+
+class RequestTimeout(Refusal):
+    """The rest of the request did not come in time."""
+
+    status, code, title = 408, "request_timeout", "The request did not come in time"
 
 
 class Conflict(Refusal):

@@ -44,7 +44,7 @@ from app.api.access import AccessLog
 from app.api.express import PATH as EXPRESS_PATH
 from app.api.express import Express
 from app.api.guard import Guard
-from app.api.middleware import BodyLimit, HeadAsGet, RequestId
+from app.api.middleware import BodyLimit, HeadAsGet, InTime, RequestId
 from app.api.scrape import Scrape
 from app.api.services import Services
 from app.database.store import Store
@@ -56,7 +56,7 @@ from app.predict.live import Live
 from app.predict.look import Look
 from app.predict.predictor import Predictor
 from app.predict.review import Review
-from app.serving.ending import end_with_parent, noticing
+from app.serving.ending import Ending, end_with_parent, noticing
 from app.serving.runtime import UVICORN, Runtime
 from app.settings import Settings, read_settings
 from app.start import CANNOT_SERVE, open_store
@@ -125,11 +125,11 @@ def create_app(
     if traces:
         logs.configure(settings.log_level, settings.log_format, traces.ids)
     tally = Tally()
-    access_log = AccessLog(tally)
+    access_log, ending = AccessLog(tally), Ending()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        async with _open(settings, tally, traces, runtime) as services:
+        async with _open(settings, tally, traces, runtime, ending) as services:
             state: State = {"services": services}
             # FastAPI makes the spans of requests, and the short way goes past it.
             if settings.predict_route != EXPRESS_PATH and not traces:
@@ -143,19 +143,22 @@ def create_app(
         **document.about(),
         docs_url=None,
         redoc_url=None,
+        # A redirect would name the Host that was sent, and http:// behind a proxy that speaks TLS.
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.include_router(vertex.router(settings))  # first: its paths may be some of ours
     for each in RESOURCES:
         app.include_router(each.router)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
+    app.add_middleware(InTime, ending=ending)
     problems.install(app)
     return app
 
 
 @asynccontextmanager
 async def _open(
-    settings: Settings, tally: Tally, traces: Tracing | None, runtime: Runtime
+    settings: Settings, tally: Tally, traces: Tracing | None, runtime: Runtime, ending: Ending
 ) -> AsyncIterator[Services]:
     _prepare_process()
     registry, store, keyring, others = await _patiently(partial(_begin, settings, runtime))
@@ -183,7 +186,7 @@ async def _open(
         )
         tasks = [asyncio.create_task(each) for each in _watches(services)]
         supervisor = Supervisor(settings, store, runtime.trainer, runtime.sweep)
-        with supervisor, noticing(partial(_drain, services, supervisor)):
+        with supervisor, noticing(partial(_drain, services, supervisor, ending)):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
             gc.freeze()
             yield services
@@ -234,8 +237,9 @@ def _watches(services: Services) -> Iterator[Coroutine[Any, Any, None]]:
         yield services.guard.keyring.watch()
 
 
-def _drain(services: Services, supervisor: Supervisor) -> None:
+def _drain(services: Services, supervisor: Supervisor, ending: Ending) -> None:
     services.draining.set()
+    ending.begin()
     supervisor.stop()
 
 

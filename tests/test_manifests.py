@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from app.main import create_app
-from app.serving.ending import NOTICE
-from app.serving.server import GRACE
+from app.serving.ending import GRACE, NOTICE
 from app.settings import PREFIX, Settings, read_settings
 from tests.conftest import ROOT
 

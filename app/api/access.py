@@ -6,12 +6,13 @@ know what routes do.
 
 import asyncio
 import logging
-import random
 import re
 import time
 from collections.abc import Iterable
 from contextvars import Context
 from typing import Final
+
+from starlette.types import Scope
 
 from app.telemetry import logs
 from app.telemetry.tally import Route, Tally
@@ -20,6 +21,7 @@ HEADER: Final = b"x-request-id"
 # Of the scope: what the route came to know of the request, for its line.
 KNOWN: Final = "mynet.known"
 NOTHING: Final[logs.Known] = {}
+LONGEST_PATH: Final = 256
 ACCEPTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 log = logging.getLogger(logs.ACCESS)
 
@@ -29,7 +31,15 @@ def id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     for name, value in headers:
         if name == HEADER and ACCEPTABLE.fullmatch(value):
             return bytes(value)
-    return b"%016x" % random.getrandbits(64)
+    return logs.draw_id()
+
+
+def path_of(scope: Scope) -> str:
+    """Give the path as it was sent: decoded, its blanks and line breaks could pass for more of the
+    line. Of a long one, the beginning.
+    """
+    path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+    return path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]}…"
 
 
 class AccessLog:

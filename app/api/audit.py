@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from starlette.types import Scope
 
+from app.api.access import path_of
 from app.database.tables import Key
 from app.telemetry import logs
 
@@ -27,7 +28,7 @@ def tell(scope: Scope, status: int) -> None:
     who = scope.get("state", {}).get(NOTED)
     if who is None:
         return
-    method, path = scope["method"], scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+    method, path = scope["method"], path_of(scope)
     address = scope["client"][0] if scope.get("client") else "-"
     told = {"who": who, "method": method, "path": path, "status": status, "from": address}
     words = "%s %s %d by %s from %s"

@@ -23,6 +23,10 @@ Every answer has the header `{REQUEST_ID}`: the request's own, or one that was d
 be asked by HEAD. Times are RFC 3339 in UTC, durations seconds, sizes bytes. What goes wrong is told
 as `application/problem+json` (RFC 9457); programs can rely on its `code`, and more codes may come.
 Paths under `/v1` and `/v2` have the errors of those protocols.
+
+Before there is a route, a connection may be told: 400 `malformed_request` where it speaks no
+HTTP/1.1 or has headers over 64 KiB, 408 `request_timeout` where too little comes, 503 `not_ready`
+where there are too many connections. Each is the connection's last answer.
 """
 TAGS: Final = [
     {"name": "predict", "description": "Digits read from images."},

@@ -1,4 +1,5 @@
-"""What happens to every request: it gets an id, a line in the log, and a limit on its body.
+"""What happens to every request: it gets an id, a line in the log, a limit on its body, and an
+answer before the service is gone.
 
 What enters and leaves: ASGI. This module does not know of routes.
 """
@@ -10,9 +11,10 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import audit
-from app.api.access import HEADER, KNOWN, AccessLog, id_of
-from app.errors import BodyTooLarge
+from app.api import audit, problems
+from app.api.access import HEADER, KNOWN, AccessLog, id_of, path_of
+from app.errors import BodyTooLarge, NotReady
+from app.serving.ending import Ending
 from app.telemetry import logs
 from app.telemetry.tally import Route
 from app.telemetry.trace import Tracing
@@ -20,6 +22,8 @@ from app.telemetry.trace import Tracing
 DIGITS: Final = 20  # of a length that can be meant
 METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OTHER: Final = "other"
+# Seconds: by then the process that ends has let go of its port, and another may have it.
+COME_AGAIN: Final = 2
 
 
 class RequestId:
@@ -50,7 +54,7 @@ class RequestId:
             await self.app(scope, receive, send_with_id)
         finally:
             audit.tell(scope, status)
-            asked = scope["method"], scope["path"]
+            asked = scope["method"], path_of(scope)
             known = self._known(scope)
             self.access_log.add(request_id.decode(), _route(scope), *asked, status, started, known)
 
@@ -95,6 +99,31 @@ class HeadAsGet:
             scope.update(asked, method="HEAD")  # with the route, for the log and the tally
         if not answering.cancelled():
             answering.result()
+
+
+class InTime:
+    """Answers who would get no answer any more, since the service ends: whose body is still coming,
+    or whose file is being appraised. An answer that has begun is left to end.
+    """
+
+    def __init__(self, app: ASGIApp, ending: Ending) -> None:
+        self.app, self.ending = app, ending
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            async with self.ending.in_time() as limit:
+
+                async def send_in_time(message: Message) -> None:
+                    self.ending.spare(limit)
+                    await send(message)
+
+                await self.app(scope, receive, send_in_time)
+        except TimeoutError:
+            late = NotReady("The service ends before this is answered.", retry_after=COME_AGAIN)
+            await problems.response(scope["path"], late)(scope, receive, send)
 
 
 class BodyLimit:

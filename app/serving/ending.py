@@ -1,7 +1,8 @@
 """How a serving process ends: when it is told to, or when the process that started it is gone.
 
-What enters: signals. What leaves: word of it, and a moment later the signal itself, for the server.
-This module does not know what is under way.
+What enters: signals. What leaves: word of it, and a moment later the signal itself, for the server;
+and an end of what would still be under way when the process is gone. This module does not know what
+that is.
 """
 
 import asyncio
@@ -9,14 +10,49 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Final
 
 # Seconds for which a process that is to end still takes requests, while it says that it is not
 # ready: so that whoever spreads requests over several can look elsewhere first.
 NOTICE: Final = 1.0
+# Seconds for what is under way from then on: longer than predictions may take, and together with
+# the notice shorter than the ten seconds that containers are given to end.
+GRACE: Final = 8
+# Seconds from the notice on after which there is time for an answer still, and for no more.
+LAST: Final = GRACE - 1.0
+
+
+class Ending:
+    """Lets nothing take longer than this process has."""
+
+    def __init__(self) -> None:
+        self._until: float | None = None
+        self._under_way: set[asyncio.Timeout] = set()
+
+    def begin(self) -> None:
+        """Let what is under way end in time."""
+        self._until = asyncio.get_running_loop().time() + LAST
+        for each in self._under_way:
+            each.reschedule(self._until)
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[asyncio.Timeout]:
+        """Raise TimeoutError where it takes too long, and is not spared by then."""
+        async with asyncio.timeout_at(self._until) as limit:
+            self._under_way.add(limit)
+            try:
+                yield limit
+            finally:
+                self._under_way.discard(limit)
+
+    def spare(self, limit: asyncio.Timeout) -> None:
+        """Let it take as long as it does."""
+        if limit in self._under_way and not limit.expired():
+            self._under_way.remove(limit)
+            limit.reschedule(None)
 
 
 def end_with_parent() -> None:

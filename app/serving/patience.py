@@ -15,7 +15,11 @@ import sys
 from functools import lru_cache
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.errors import NotReady, Refusal, RequestTimeout
+from app.serving.answer import refused
+from app.telemetry import logs
 
 # Seconds; and bytes that have to come, or go, in each of them.
 PATIENCE: Final = 20.0
@@ -62,7 +66,7 @@ class Patient(HttpToolsProtocol):
         super().connection_made(transport)
         if len(self.connections) > most_connections():
             log.warning("%s is turned away: %d connections", self.client, len(self.connections))
-            self.turn_away(503, "There are too many connections.")
+            self.turn_away(NotReady("There are too many connections.", retry_after=1))
         else:
             self.expect_more()
 
@@ -99,13 +103,23 @@ class Patient(HttpToolsProtocol):
             self.coming.cancel()
             self.coming = None
 
-    def turn_away(self, status: int, message: str) -> None:
-        """Answer in plain text, and end the connection."""
-        content = message.encode("ascii")
-        head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(content)
-        end = b"connection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[status] + head + end + content)
+    def turn_away(self, refusal: Refusal) -> None:
+        """Answer, unless an answer is on its way already, and end the connection."""
+        request_id = logs.draw_id()
+        token = logs.request_id.set(request_id.decode())
+        log.info("%s is answered %d: %s", self.client, refusal.status, refusal.detail)
+        logs.request_id.reset(token)
+        if not self._is_answered():
+            headers = self.server_state.default_headers
+            self.transport.write(refused(refusal, request_id, headers))
         self.transport.close()
+
+    def _is_answered(self) -> bool:
+        """Say whether an answer to what comes, or to what came before it, has begun."""
+        if self.cycle is None or not self.cycle.response_started:
+            return False
+        is_of_this_request = self.is_coming and not self.in_head
+        return is_of_this_request or not self.cycle.response_complete
 
     def _look_for_more(self, before: int) -> None:
         """Go on waiting where enough came, or where it is the app that takes its time."""
@@ -114,10 +128,10 @@ class Patient(HttpToolsProtocol):
         if came >= LEAST or self.flow.read_paused or answers_another:
             self.expect_more()
             return
-        log.info("%s is too slow: %d bytes in %g s", self.client, came, PATIENCE)
-        if self.in_head or (self.cycle and not self.cycle.response_started):
-            self.turn_away(408, f"Less than {LEAST:g} bytes came in {PATIENCE:g} s.")
+        if self.in_head or self.cycle:
+            self.turn_away(RequestTimeout(f"Less than {LEAST:g} bytes came in {PATIENCE:g} s."))
         else:
+            log.info("%s says nothing", self.client)
             self.transport.close()
 
     def _wait_for_reader(self) -> None:

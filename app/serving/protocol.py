@@ -6,7 +6,6 @@ takes the request, an `Exchange`. This module does not know of routes.
 """
 
 import asyncio
-import logging
 import socket
 import time
 import typing
@@ -14,13 +13,14 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from app.errors import MalformedRequest
+from app.serving.answer import written
+from app.serving.flow import Flow
 from app.serving.patience import Patient
 
 CLIENT: Final = "mynet.client"
 LARGEST_HEAD: Final = 64 * 1024
-log = logging.getLogger(__name__)
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -70,30 +70,30 @@ class Exchange:
         connection = self.connection
         self.response_complete = True
         if not self.is_gone():
-            lines = [STATUS_LINE[status]]
-            for name, value in (*connection.server_state.default_headers, *headers):
-                lines += name, b": ", value, b"\r\n"
-            if not self.keep_alive:
-                lines.append(b"connection: close\r\n")
-            connection.transport.write(b"".join((*lines, b"\r\n", content)))
+            told = (*connection.server_state.default_headers, *headers)
+            answer = written(status, told, content, is_last=not self.keep_alive)
+            connection.transport.write(answer)
             if not self.keep_alive:
                 connection.transport.close()
         connection.on_response_complete()
 
 
 class Protocol(Patient):
-    """Bounds headers, and passes over offers to upgrade, as RFC 9110 (7.8) allows.
+    """Bounds headers, leaves out trailers, and passes over offers to upgrade, as RFC 9110 (6.5.1,
+    7.8) allows.
 
     httptools stops at the end of the headers of such a request, which Java's HttpClient sends by
     default: its body would be lost, and a training start with defaults.
     """
 
     parser: Any
-    head_size = 0
+    flow: Flow
+    head_size = 0  # or of what came since the last of the body
     exchange: Exchange | None = None  # whose body is coming
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = Flow(transport, self.pipeline)
         connection = transport.get_extra_info("socket")
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             # Not set where several workers listen on one socket: the second half of an answer would
@@ -101,8 +101,30 @@ class Protocol(Patient):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         self.received += len(data)
+        self.flow.unread += data
+        self._read()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.flow.unread:
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._read()
+        self.flow.resume_reading()
+
+    def _read(self) -> None:
+        for piece in self.flow.pieces():
+            if self.transport.is_closing():
+                self.flow.unread = b""
+                return
+            self._unset_keepalive_if_required()
+            self._parse(piece)
+        if self.is_coming:
+            self.expect_more()
+
+    def _parse(self, data: bytes) -> None:
         while data:
             received, data = data, b""
             try:
@@ -110,13 +132,19 @@ class Protocol(Patient):
             except httptools.HttpParserUpgrade as stopped:
                 data = self._without_offer(received[stopped.args[0] :])
             except httptools.HttpParserError:
-                self._refuse("Invalid HTTP request received.")
+                self._refuse("This is no HTTP/1.1 request.")
                 return
-            self.head_size = self.head_size + len(received) if self.in_head else 0
+            self.head_size = self.head_size + len(received) if self.is_coming else 0
         if self.head_size > LARGEST_HEAD:
-            self._refuse(f"The headers are larger than {LARGEST_HEAD} bytes.")
-        elif self.is_coming:
-            self.expect_more()
+            self._refuse(f"The headers are larger than {LARGEST_HEAD} bytes, or the trailers are.")
+
+    def on_message_begin(self) -> None:
+        self.head_size = 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self.in_head = False
@@ -145,6 +173,7 @@ class Protocol(Patient):
         self.scope["extensions"] = {CLIENT: {"is_gone": self.transport.is_closing}}
 
     def on_body(self, body: bytes) -> None:
+        self.head_size = 0
         if self.exchange is None:
             super().on_body(body)
         elif self.exchange.taken.wants_body:
@@ -169,11 +198,22 @@ class Protocol(Patient):
         self._begin()
         super().on_body(exchange.body)
 
+    def shutdown(self) -> None:
+        """Let the app, which knows how long it has, answer for an upload that is still coming."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None and exchange.taken.wants_body:
+            self._hand_over(exchange)
+        super().shutdown()
+        if exchange is not None and not exchange.taken.wants_body:
+            exchange.taken.begin(exchange)
+
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self.exchange = self.exchange, None
         if exchange is not None:  # it broke off: the app tells of that as of any other
             self._hand_over(exchange)
         super().connection_lost(exc)
+        self.pipeline.clear()
+        self.flow.unread = b""
         if isinstance(self.cycle, Exchange):
             self.cycle = None  # each holds the other, which only the garbage collector would see
 
@@ -190,5 +230,4 @@ class Protocol(Patient):
         return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(kept)) + rest
 
     def _refuse(self, message: str) -> None:
-        log.info("%s is answered 400: %s", self.client, message)
-        self.send_400_response(message)
+        self.turn_away(MalformedRequest(message))

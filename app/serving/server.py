@@ -13,14 +13,13 @@ import uvicorn
 
 from app.database.engine import shown
 from app.net import BadDevice, pick_device
+from app.serving.ending import GRACE
 from app.serving.protocol import Protocol
 from app.settings import PREFIX, Settings
 from app.start import CannotStart, prepare_service
 from app.telemetry import ledger
 from app.telemetry.logs import masked
 
-# Longer than predictions may take, shorter than the ten seconds that containers are given to end.
-GRACE: Final = 8
 # Seconds for which a worker may not answer its parent, since imports keep the interpreter: one that
 # is taken for dead meanwhile begins anew, and loads the machine again.
 IMPORTS: Final = 30

@@ -7,6 +7,7 @@ logged.
 import asyncio
 import json
 import logging
+import random
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +26,11 @@ AUDIT: Final = "app.audit"
 NO_NEWS: Final = "Exception in ASGI application"
 # When they tell all, they quote what clients send.
 TALKATIVE: Final = ("PIL", "python_multipart")
+
+
+def draw_id() -> bytes:
+    """Draw the id of a request that brought none."""
+    return b"%016x" % random.getrandbits(64)
 
 
 def configure(level: str, form: str, known: Callable[[], Known] = dict) -> None:

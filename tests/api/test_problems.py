@@ -73,10 +73,13 @@ def test_a_defect_is_a_500_without_internals_and_logged(raising, caplog):
         ("DELETE", "/predict", 405, "method_not_allowed"),
         ("GET", "/web/nothing.js", 404, "not_found"),
         ("GET", "/web/../main.py", 404, "not_found"),
+        ("GET", "/train/", 404, "not_found"),
+        ("POST", "/predict/", 404, "not_found"),
+        ("GET", "/models/1/", 404, "not_found"),
     ],
 )
 def test_what_is_not_there_is_a_problem(client, method, path, status, code):
-    answer = client.request(method, path)
+    answer = client.request(method, path, follow_redirects=False)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     if status == 405:
         assert answer.headers["allow"] == "POST"

@@ -27,6 +27,20 @@ def test_every_request_is_one_line(client, caplog):
     assert lines[1].startswith("GET /nothing 404 ")
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("/%0a%1b%5b31mFAKE%20200%201.0%20ms", "/%0a%1b%5b31mFAKE%20200%201.0%20ms"),
+        ("/" + "x" * 1000, "/" + "x" * 255 + "…"),
+    ],
+)
+def test_no_path_forges_a_line_or_fills_the_log(client, caplog, asked, told):
+    with caplog.at_level(logging.INFO, "app.access"):
+        client.get(asked)
+    (line,) = (each.getMessage() for each in caplog.records if each.name == "app.access")
+    assert re.fullmatch(rf"GET {re.escape(told)} 404 \d+\.\d ms", line)
+
+
 def test_health(client):
     assert client.get("/health/live").json() == {"status": "live"}
     ready = {"status": "ready", "version": 1, "device": "cpu", "lost": None, "images": {}}

@@ -59,6 +59,13 @@ def test_refusals_are_exceptions(mynet, call, status, code):
     assert refused.value.request_id
 
 
+def test_what_no_route_is_reached_with_is_told_alike(connect, url):
+    with pytest.raises(Refusal) as refused:
+        connect(url, api_key="x" * 500_000).models()
+    assert (refused.value.status, refused.value.code) == (400, "malformed_request")
+    assert refused.value.request_id
+
+
 def test_wrong_fields_are_named(mynet):
     with pytest.raises(Refusal) as refused:
         mynet.train(epochs=0, momentum=2.0)

@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from filelock import FileLock
 
 from tests.service.running import comes_true, serving
 
@@ -78,3 +81,49 @@ def test_a_worker_that_cannot_start_keeps_nobody_waiting(tmp_path):
         os.kill(service.workers[0], signal.SIGKILL)
         assert comes_true(lambda: "cannot start yet" in service.log.read_text())
         service.end()
+
+
+@contextmanager
+def slowly(service, path, told):
+    """Send the head of a request, and then its body slower than the service ends."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {told}\r\n\r\n"
+    with closing(socket.create_connection(("127.0.0.1", service.port), 60)) as connection:
+        connection.sendall(head.encode() + b"x")
+        answer, ended = [], threading.Event()
+
+        def drip():
+            with suppress(OSError):  # it has been answered
+                while not ended.wait(0.5):
+                    connection.sendall(b"x")
+
+        def listen():
+            answer.append(connection.recv(65536))
+            ended.set()
+
+        threads = [threading.Thread(target=each) for each in (drip, listen)]
+        for each in threads:
+            each.start()
+        yield answer
+        for each in threads:
+            each.join()
+
+
+def test_who_would_get_no_answer_any_more_is_told_to_come_again(service, tmp_path):
+    """A long upload, short ones on either way, and a file that waits for its turn."""
+    uploads = [("/predict", 10**6), ("/predict", 1000), ("/predict?explain=1", 1000)]
+    with ExitStack() as stack:
+        stack.enter_context(FileLock(tmp_path / "var/uploads/.lock"))
+        told = [stack.enter_context(slowly(service, *each)) for each in uploads]
+        waiting = stack.enter_context(closing(HTTPConnection("127.0.0.1", service.port)))
+        waiting.request("POST", "/models", b"weights")
+        assert service.get("/health/ready")
+        service.end()
+        answer = waiting.getresponse()
+        assert (answer.status, json.load(answer)["code"]) == (503, "not_ready")
+        assert answer.headers["retry-after"]
+    for (came,) in told:
+        assert came.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: " in came.lower()
+    log = service.log.read_text()
+    assert len(re.findall(r"app\.access: POST .* 503 ", log)) == 4
+    assert not re.findall(r"app\.access: .* 500 ", log)

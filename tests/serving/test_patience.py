@@ -1,6 +1,8 @@
 """Who is too slow is let go, and nobody else notices."""
 
+import json
 import os
+import re
 import resource
 import socket
 import stat
@@ -41,6 +43,25 @@ def heard(connection):
     return came
 
 
+def is_problem(came, status, code):
+    """Say whether this is an answer as routes give, and the last one."""
+    head, _, body = came.partition(b"\r\n\r\n")
+    first, *lines = head.decode().lower().split("\r\n")
+    headers = dict(line.split(": ") for line in lines)
+    problem = json.loads(body)
+    names = {"type", "title", "status", "detail", "code", "request_id"}
+    return (
+        first.startswith(f"http/1.1 {status} ")
+        and headers["content-type"] == "application/problem+json"
+        and headers["connection"] == "close"
+        and headers["content-length"] == str(len(body))
+        and re.fullmatch("[0-9a-f]{16}", problem["request_id"])
+        and headers["x-request-id"] == problem["request_id"]
+        and ("retry-after" in headers) == (status == 503)
+        and (problem["status"], problem["code"], set(problem)) == (status, code, names)
+    )
+
+
 def sockets():
     """Count the sockets of this process, at both ends."""
     return sum(is_socket(int(number)) for number in os.listdir("/dev/fd"))
@@ -62,14 +83,42 @@ def test_who_says_nothing_is_let_go_without_a_word(client):
 def test_a_head_that_does_not_come_is_a_408(client, sent):
     with connected(client) as connection:
         connection.sendall(sent)
-        assert heard(connection).startswith(b"HTTP/1.1 408 ")
+        assert is_problem(heard(connection), 408, "request_timeout")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"no request\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000,
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /train HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno chunk",
+    ],
+    ids=["garbage", "large", "proxy", "chunk"],
+)
+def test_what_is_no_request_is_a_400_and_found_in_the_log(client, caplog, sent):
+    with connected(client) as connection, caplog.at_level("INFO", "app.serving"):
+        connection.sendall(sent)
+        came = heard(connection)
+    assert is_problem(came, 400, "malformed_request")
+    assert "is answered 400" in caplog.text
+
+
+def test_who_is_answered_already_is_told_nothing_more(client):
+    """What is no chunk comes after the route's refusal, which waits for no body."""
+    chunked = b"POST /feedback HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connected(client) as connection:
+        connection.sendall(chunked + b"5\r\nhello\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 400"
+        connection.sendall(b"no chunk")
+        assert b"HTTP/1.1" not in heard(connection)
 
 
 @pytest.mark.parametrize("path", WAYS)
 def test_a_body_that_does_not_come_is_a_408_and_costs_no_work(client, path):
     with connected(client) as connection:
         connection.sendall(BODY % path.encode() + b"x" * 10)
-        assert heard(connection).startswith(b"HTTP/1.1 408 ")
+        assert is_problem(heard(connection), 408, "request_timeout")
     assert client.get("/train").json()["data"] == []
     assert client.get("/health/ready").json()["images"].get("answered", 0) == 0
 
@@ -125,7 +174,7 @@ def test_over_the_number_of_files_there_is_a_503(client, monkeypatch):
         for _ in range(3):
             crowd.enter_context(connected(client))
         with connected(client) as one_more:
-            assert heard(one_more).startswith(b"HTTP/1.1 503 ")
+            assert is_problem(heard(one_more), 503, "not_ready")
     assert comes_true(lambda: client.get("/health/live").status_code == 200)
 
 

@@ -1,0 +1,44 @@
+"""Answers as bytes, for what is answered on a connection and not by the app.
+
+What enters: a status, headers and a content, or a refusal. What leaves: HTTP/1.1. This module does
+not know of connections, nor of routes: protocols with errors of their own are theirs.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from app.errors import Refusal
+
+PROBLEM: Final = (b"content-type", b"application/problem+json")
+Header = tuple[bytes, bytes]
+
+
+def written(status: int, headers: Iterable[Header], content: bytes, *, is_last: bool) -> bytes:
+    """Write an answer; after the last one the connection ends."""
+    lines = [STATUS_LINE[status]]
+    for name, value in headers:
+        lines += name, b": ", value, b"\r\n"
+    if is_last:
+        lines.append(b"connection: close\r\n")
+    return b"".join((*lines, b"\r\n", content))
+
+
+def refused(refusal: Refusal, request_id: bytes, headers: Iterable[Header]) -> bytes:
+    """Write a refusal as routes do (RFC 9457), as the last answer."""
+    problem = {
+        "type": "about:blank",
+        "title": refusal.title,
+        "status": refusal.status,
+        "detail": refusal.detail,
+        "code": refusal.code,
+        "request_id": request_id.decode(),
+    }
+    content = json.dumps(problem).encode()
+    told = [*headers, PROBLEM, (b"x-request-id", request_id)]
+    told.append((b"content-length", b"%d" % len(content)))
+    if refusal.retry_after is not None:
+        told.append((b"retry-after", b"%d" % refusal.retry_after))
+    return written(refusal.status, told, content, is_last=True)

@@ -1,0 +1,111 @@
+"""Requests in a row: each is answered, and no more are read than that."""
+
+import socket
+import threading
+from contextlib import closing
+
+import pytest
+
+from app.main import create_app
+from app.serving.flow import PIECE
+from app.serving.protocol import Protocol
+from tests.served import served
+from tests.service.running import comes_true
+
+LARGE = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+SMALL = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.fixture
+def connections(monkeypatch):
+    """What the service knows of each connection."""
+    made, before = [], Protocol.connection_made
+
+    def noted(connection, transport):
+        before(connection, transport)
+        made.append(connection)
+
+    monkeypatch.setattr(Protocol, "connection_made", noted)
+    return made
+
+
+@pytest.fixture
+def client(settings):
+    with served(create_app(settings)) as client:
+        yield client
+
+
+def connected(client, *, receives=0):
+    connection = socket.socket()
+    if receives:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
+    connection.connect((client.base_url.host, client.base_url.port))
+    connection.settimeout(60)
+    return closing(connection)
+
+
+def sending(connection, sent):
+    thread = threading.Thread(target=connection.sendall, args=(sent,), daemon=True)
+    thread.start()
+    return thread
+
+
+def answers(connection, marks):
+    """Read what has each mark once, in this order."""
+    came = b""
+    for mark in marks:
+        while mark not in came:
+            part = connection.recv(2**20)
+            assert part, came[-300:]
+            came += part
+        came = came.partition(mark)[2]
+
+
+def test_what_waits_for_an_answer_is_not_read_on_and_yet_answered(client, connections, seven):
+    predict = POST % len(seven) + seven
+    small, live, digit = 4000, b'{"status":"live"}', b'"digit":7'
+    with connected(client, receives=4096) as connection:
+        sender = sending(connection, LARGE * 150 + (SMALL * 20 + predict) * (small // 20))
+        assert comes_true(lambda: connections and connections[0].flow.write_paused)
+        sender.join(1)
+        (server,) = connections
+        assert server.flow.read_paused
+        assert 0 < len(server.pipeline) <= PIECE // len(SMALL) + 1
+        answers(connection, [b'"openapi"'] * 150 + ([live] * 20 + [digit]) * (small // 20))
+        sender.join()
+        connection.sendall(predict + SMALL)
+        answers(connection, [digit, live])
+        assert comes_true(lambda: not (server.flow.read_paused or server.flow.unread))
+
+
+@pytest.mark.parametrize("first", [SMALL, b""])
+def test_a_row_of_uploads_is_answered_whatever_their_size(client, first, seven, monkeypatch):
+    """The short way takes small ones, the other is paused for large ones."""
+    monkeypatch.setattr("app.api.express.LARGEST", 1000)
+    uploads = [seven, seven + b"x" * 2000, seven + b"x" * 300_000, seven] * 10
+    with connected(client) as connection:
+        sending(connection, b"".join(first + POST % len(each) + each for each in uploads))
+        answers(connection, ([b'"live"'] * bool(first) + [b'"digit":7']) * 40)
+
+
+def test_a_row_that_ends_within_a_request_is_waited_for(client):
+    sent = SMALL * 1000
+    with connected(client) as connection:
+        for start in range(0, len(sent), 30_001):
+            connection.sendall(sent[start : start + 30_001])
+        answers(connection, [b'"live"'] * 1000)
+        connection.sendall(SMALL[:10])
+        connection.sendall(SMALL[10:])
+        answers(connection, [b'"live"'])
+
+
+def test_who_leaves_with_requests_in_a_row_leaves_nothing(client, connections):
+    with connected(client, receives=4096) as connection:
+        sender = sending(connection, LARGE * 150 + SMALL * 4000)
+        assert comes_true(lambda: connections and connections[0].flow.write_paused)
+        sender.join(1)
+        connection.shutdown(socket.SHUT_RDWR)
+        sender.join()
+    assert comes_true(lambda: not connections[0].pipeline and not connections[0].flow.unread)
+    assert client.get("/health/live").status_code == 200
