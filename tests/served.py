@@ -1,5 +1,6 @@
 """The app over a socket, in the process of the test."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -28,3 +29,8 @@ def served(app: FastAPI) -> Iterator[httpx2.Client]:
         yield client
     server.should_exit = True
     thread.join()
+
+
+def connected(client: httpx2.Client) -> socket.socket:
+    """Connect to who is served, for what no client would send. The socket closes as a context."""
+    return socket.create_connection((client.base_url.host, client.base_url.port or 80), 20)

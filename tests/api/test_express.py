@@ -2,7 +2,6 @@
 
 import logging
 import re
-import socket
 
 import httpx2
 import numpy as np
@@ -13,7 +12,7 @@ from app.main import create_app
 from app.predict import batcher
 from app.serving.protocol import Exchange
 from tests.conftest import png
-from tests.served import served
+from tests.served import connected, served
 from tests.service.running import comes_true
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
@@ -153,7 +152,7 @@ def test_a_defect_of_the_route_is_told_once(client, monkeypatch, caplog):
 
 def test_a_length_of_many_digits_is_no_defect(client, seven):
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %s%d\r\n\r\n"
-    with socket.create_connection((client.base_url.host, client.base_url.port), 20) as connection:
+    with connected(client) as connection:
         connection.sendall(head % (b"0" * 5000, len(seven)) + seven)
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
 

@@ -16,7 +16,7 @@ import pytest
 from app.main import create_app
 from app.serving import patience
 from tests.conftest import png
-from tests.served import served
+from tests.served import connected, served
 from tests.service.running import comes_true
 
 BODY = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
@@ -29,10 +29,6 @@ def client(settings, monkeypatch):
     monkeypatch.setattr(patience, "LEAST", 100)
     with served(create_app(settings)) as client:
         yield client
-
-
-def connected(client):
-    return closing(socket.create_connection((client.base_url.host, client.base_url.port), 20))
 
 
 def heard(connection):

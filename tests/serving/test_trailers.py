@@ -1,12 +1,11 @@
 """What comes after a chunked body is left out, and not without end."""
 
-import socket
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import pytest
 
 from app.main import create_app
-from tests.served import served
+from tests.served import connected, served
 
 HEAD = b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 LAST = b"0\r\n"
@@ -17,10 +16,6 @@ WAYS = ("/predict", "/train")
 def client(settings):
     with served(create_app(settings)) as client:
         yield client
-
-
-def connected(client):
-    return closing(socket.create_connection((client.base_url.host, client.base_url.port), 20))
 
 
 def heard(connection):
