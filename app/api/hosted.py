@@ -18,7 +18,7 @@ from app.api.services import Services
 
 # Seconds between two questions for its health, and without one until it drains.
 HEALTH_EVERY: Final = 1.0
-UNASKED: Final = 5.0
+UNASKED: Final = 8.0
 
 
 class Hosted:
