@@ -14,6 +14,7 @@ from app.train.copies import Copied
 from app.train.hyperparameters import Hyperparameters
 from app.versions.bucket import Bucket, BucketAway
 from tests.conftest import png
+from tests.service.running import comes_true
 from tests.train.conftest import Run, events
 from tests.train.test_resume import interrupt_after
 
@@ -220,13 +221,12 @@ def test_a_copy_is_made_while_it_trains(service, bucket, monkeypatch):
 
     def look(self):
         real(self)
-        until_copied = self.attempt.files.state.read_bytes()
-        while self.attempt.files._copied != until_copied:
-            pass
-        seen.append([*bucket.sizes()])
+        files = self.attempt.files
+        content = files.state.read_bytes()
+        assert comes_true(lambda: files._copied == content and len(bucket.sizes()) == 1)
+        seen.extend(bucket.sizes())
 
     monkeypatch.setattr(training.Training, "_get_further", look)
     begun = service("one")
     begun.run()
-    assert [len(names) for names in seen] == [1, 1, 1]
-    assert len({name for names in seen for name in names}) == 3
+    assert len({*seen}) == 3, "the one before goes once the next is there"
