@@ -63,7 +63,8 @@ class Bucket:
         found = self._ask(self.filesystem.find, self._path(below).rstrip("/"), detail=True)
         start = len(self.root) + 1
         sizes = {name.lstrip("/")[start:]: int(about["size"]) for name, about in found.items()}
-        sizes.pop("", None)  # some servers list the path itself, once something was below it
+        for itself in ("", below.rstrip("/")):
+            sizes.pop(itself, None)  # which some servers list, once something was below it
         return sizes
 
     def read(self, name: str) -> bytes | None:

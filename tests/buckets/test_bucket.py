@@ -46,6 +46,16 @@ def test_neighbours_are_not_listed(url):
     assert Bucket.at(f"{url}/").read("1") == b"mine"
 
 
+def test_what_lies_below_a_path_is_listed_alone(url):
+    bucket = Bucket.at(url)
+    for name in ("1", "jobs/a/1", "jobs/ab/1"):
+        bucket.create(name, b"mine")
+    assert bucket.sizes("jobs/a/") == {"jobs/a/1": 4}
+    bucket.remove(["jobs/a/1"])
+    assert bucket.sizes("jobs/a/") == {}
+    assert bucket.sizes("jobs/") == {"jobs/ab/1": 4}
+
+
 def test_a_bucket_that_can_be_used_is_left_as_it_was(url):
     Bucket.at(url).check()
     assert Bucket.at(url).sizes() == {}

@@ -9,7 +9,7 @@ import time
 from http.client import HTTPConnection
 from itertools import pairwise
 
-from tests.service.running import serving
+from tests.service.running import comes_true, serving
 
 
 def follow(service, job, after=None, until=None):
@@ -82,6 +82,7 @@ def test_the_lease_passes_on_when_its_holder_is_killed(tmp_path):
         assert holder != service.process.pid, "a worker supervises"
         os.kill(holder, signal.SIGKILL)
         service.job_until(job, lambda body: body["attempt"] == 2)
+        assert comes_true(lambda: len(service.trainings) == 2)
         assert parent(service.trainings[1]) != holder
         done = service.job_until(job, lambda body: body["status"] == "succeeded")
         assert done["attempt"] == 2
