@@ -29,8 +29,9 @@ ENVIRONMENT = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "5",
-    # For as long as a replica may take to start elsewhere.
-    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "240",
+    # For as long as a replica may take to start elsewhere: a node whose proxy is still asked over
+    # kept connections ends no sooner.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "120",
 }
 
 
