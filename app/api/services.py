@@ -68,7 +68,8 @@ class Services:
         return Sweeps(self.store)
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
+    # FastAPI would hand what is no coroutine to a thread, for which predictions need not wait.
     services: Services = request.state.services
     return services
 
@@ -80,7 +81,7 @@ async def _admit(
     _header: Annotated[object, Security(HEADER)],
 ) -> None:
     """Look at who asks, before the body is read."""
-    services = _services(request)
+    services = await _services(request)
     guard = services.guard
     needed = KeyScope(scopes.scopes[0]) if scopes.scopes else None
     key = guard.who(request.scope["headers"])

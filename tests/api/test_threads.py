@@ -1,0 +1,60 @@
+"""Every thread for routes waits for a disk: who needs none is answered."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from app.main import create_app
+from tests.api.test_predict import data_url
+from tests.served import served
+
+THREADS = 40  # of AnyIO's, which FastAPI runs plain functions in
+
+
+@pytest.fixture
+def hung(settings, monkeypatch):
+    """Give a client of a service in which no listing of versions comes to an end."""
+    reached, ended = threading.Semaphore(0), threading.Event()
+
+    def cards(_):
+        reached.release()
+        ended.wait(60)
+        return []
+
+    with served(create_app(settings)) as client, ThreadPoolExecutor(THREADS + 1) as pool:
+        monkeypatch.setattr("app.versions.registry.Registry.cards", cards)
+        for _ in range(THREADS + 1):
+            pool.submit(client.get, "/models", timeout=60)
+        assert all(reached.acquire(timeout=20) for _ in range(THREADS))
+        assert not reached.acquire(timeout=0.1), "one waits for a thread"
+        yield client
+        ended.set()
+
+
+@pytest.fixture
+def bmp(seven):
+    """A form that is read on the way which all uploads may take."""
+    file = BytesIO()
+    Image.open(BytesIO(seven)).save(file, "BMP")
+    return file.getvalue()
+
+
+def test_predictions_of_all_kinds_are_answered(hung, bmp):
+    text = {"image": data_url(bmp)}
+    assert hung.post("/predict", content=bmp).json()["digit"] == 7
+    assert hung.post("/predict", json=text).json()["digit"] == 7
+    assert hung.post("/predict?explain=true", content=bmp).json()["digit"] == 7
+    assert hung.post("/predict?version=1", files={"file": bmp}).json()["digit"] == 7
+    several = hung.post("/predict/batch", files=[("files", bmp), ("files", bmp)])
+    assert [each["digit"] for each in several.json()["predictions"]] == [7, 7]
+    assert hung.post("/invocations", content=bmp).json()["digit"] == 7
+    text = {"instances": [data_url(bmp)]}
+    assert hung.post("/v1/models/mynet:predict", json=text).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/ping", "/v2/health/ready"])
+def test_probes_are_answered(hung, path):
+    assert hung.get(path).status_code == 200
