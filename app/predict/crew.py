@@ -24,8 +24,10 @@ from app.errors import Busy, ClientGone
 NICENESS: Final = 10
 # Of its time: how much may pass before work is begun. The rest is for itself, and for bad luck.
 WAITS: Final = 0.7
-# How much a piece of work counts in the moving mean of what they take.
-NEWEST: Final = 0.1
+# How much a piece of work counts in the moving mean of what they take: more where it took longer.
+# Who is taken shall be answered in time in a slow second, too, and none can be foreseen.
+LONGER: Final = 0.1
+SHORTER: Final = 0.03
 T = TypeVar("T")
 
 
@@ -78,8 +80,8 @@ class Crew:
         try:
             return work(turn.is_given_up)
         finally:
-            took = (time.perf_counter() - started) / turn.images
-            self.seconds += NEWEST * (took - self.seconds)
+            longer = (time.perf_counter() - started) / turn.images - self.seconds
+            self.seconds += longer * (LONGER if longer > 0 else SHORTER)
 
     def busy(self, left: float) -> Busy | None:
         """Give the refusal of work that has to be done in so many seconds, if there is one; there

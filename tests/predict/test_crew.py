@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -47,6 +48,16 @@ def test_work_is_done_in_its_turn(crew, gate):
     others = [(lambda _, n=n: done.append(n) or n, SOON, never) for n in range(5)]
     assert run(crew, gate, *others) == done == [0, 1, 2, 3, 4]
     assert crew.images == 0
+
+
+def test_a_slow_piece_of_work_counts_more_than_a_quick_one(crew, gate):
+    """Whoever is taken is answered in time where work is as slow for a while as it was just now."""
+    crew.seconds = 0.2
+    run(crew, gate, *[(lambda _: time.sleep(0.5), SOON, never)] * 2)
+    slow = crew.seconds
+    assert slow > 0.2
+    run(crew, gate, *[(lambda _: None, SOON, never)] * 2)
+    assert 0.2 < crew.seconds < slow
 
 
 def test_who_would_wait_too_long_is_refused_at_once(crew, gate):
