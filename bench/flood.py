@@ -7,12 +7,13 @@ runs in a process of its own, on raw sockets, each request over a connection tha
 
 import selectors
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import cycle
 from math import ceil
 from multiprocessing import get_context
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from app.serving.patience import most_connections
 from bench.press import DIGIT, NO_ANSWER, Connection, Request
@@ -20,14 +21,18 @@ from bench.press import DIGIT, NO_ANSWER, Connection, Request
 PATIENCE: Final = 10.0
 # To accept a connection takes the service longer than to refuse a request.
 CONNECTIONS: Final = 500
+T = TypeVar("T")
 
 
 class Came(NamedTuple):
-    """What came back: a status, 0 for nothing; seconds since it was due; was the digit right?"""
+    """What came back: a status, 0 for nothing; seconds since it was due; was the digit right? And
+    when, in seconds since the flood began.
+    """
 
     status: int
     took: float
     right: bool
+    at: float
 
 
 class Flooded(NamedTuple):
@@ -39,6 +44,11 @@ class Flooded(NamedTuple):
     def of(self, status: int) -> list[float]:
         """List how long the answers of one status took, shortest first."""
         return sorted(each.took for each in self.answers if each.status == status)
+
+    def each_second(self, status: int) -> list[int]:
+        """Count the answers of one status in each whole second, but for the first and the last."""
+        counts = Counter(int(each.at) for each in self.answers if each.status == status)
+        return [counts[second] for second in range(1, max(counts, default=0))]
 
     @property
     def wrong(self) -> int:
@@ -61,10 +71,10 @@ def flood(port: int, requests: Sequence[Request], rate: float, seconds: float) -
     return _Flood(port).run(requests, rate, seconds)
 
 
-def begin(port: int, requests: Sequence[Request], rate: float, seconds: float) -> Future[Flooded]:
-    """Flood from a process of its own."""
+def begin(work: Callable[..., T], *given: Any) -> Future[T]:
+    """Flood, or flood and more, from a process of its own."""
     with_one = ProcessPoolExecutor(1, get_context("spawn"))
-    coming = with_one.submit(flood, port, requests, rate, seconds)
+    coming = with_one.submit(work, *given)
     with_one.shutdown(wait=False)
     return coming
 
@@ -76,11 +86,11 @@ class _Flood:
         self.due: dict[Connection, float] = {}
         self.selector = selectors.DefaultSelector()
         self.answers: list[Came] = []
+        self.began = time.perf_counter()
 
     def run(self, requests: Sequence[Request], rate: float, seconds: float) -> Flooded:
-        started = time.perf_counter()
         for number, request in zip(range(ceil(rate * seconds)), cycle(requests), strict=False):
-            due = started + number / rate
+            due = self.began + number / rate
             self._receive_until(due)
             self._send(request, due)
         ended = time.perf_counter()
@@ -133,7 +143,8 @@ class _Flood:
             self.idle.remove(connection)
 
     def _judge(self, connection: Connection, status: int) -> None:
-        took = time.perf_counter() - self.due.pop(connection)
+        now = time.perf_counter()
+        took = now - self.due.pop(connection)
         digit = DIGIT.search(connection.came) if status == 200 else None
         right = digit is not None and int(digit[1]) == connection.request.digit
-        self.answers.append(Came(status, took, right))
+        self.answers.append(Came(status, took, right, now - self.began))
