@@ -2,13 +2,12 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 
 import pytest
-from PIL import Image
 
 from app.main import create_app
 from tests.api.test_predict import data_url
+from tests.conftest import png
 from tests.served import served
 
 THREADS = 40  # of AnyIO's, which FastAPI runs plain functions in
@@ -35,11 +34,8 @@ def hung(settings, monkeypatch):
 
 
 @pytest.fixture
-def bmp(seven):
-    """A form that is read on the way which all uploads may take."""
-    file = BytesIO()
-    Image.open(BytesIO(seven)).save(file, "BMP")
-    return file.getvalue()
+def bmp(mnist):
+    return png(mnist.test.pixels[0].numpy(), "BMP")
 
 
 def test_predictions_of_all_kinds_are_answered(hung, bmp):
