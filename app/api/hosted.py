@@ -5,7 +5,7 @@ leaves: the same, with what the app has open at hand. This module does not know 
 """
 
 import asyncio
-import time
+import math
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ class Hosted:
     def __init__(self, app: FastAPI) -> None:
         self.app = app
         self.routes = app.routes  # the server's own metrics name them
-        self._asked = 0.0
+        self._unasked = -math.inf  # until it is asked for the first time
         self._stack = AsyncExitStack()
         self._state: dict[str, Any] = {}
 
@@ -46,17 +46,19 @@ class Hosted:
 
     async def check(self) -> None:
         """Raises NotReady where it should get no requests."""
-        self._asked = time.monotonic()
+        self._unasked = 0.0
         self.services.draining.clear()
         await health.ready(self.services)
 
     async def drain_unasked(self) -> None:
         """Drain where nobody asks any more: Serve asks no replica that it takes down, and tells it
-        only once all requests are answered, which those that follow a job would put off.
+        only once all requests are answered, which those that follow a job would put off. Time in
+        which this process stood still is not counted: it could hear of no question.
         """
         while True:
             await asyncio.sleep(HEALTH_EVERY)
-            if self._asked and time.monotonic() - self._asked > UNASKED:
+            self._unasked += HEALTH_EVERY
+            if self._unasked > UNASKED:
                 self.services.draining.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
