@@ -43,8 +43,15 @@ def outcome(service, job):
 
 
 def ended(service, job, status):
-    over = ("succeeded", "failed", "cancelled")
-    assert comes_true(lambda: service.get(f"/train/{job}")["status"] in over, SOON)
+    """Wait for its end; a node that goes dark takes the connections to its proxy along."""
+
+    def is_over():
+        try:
+            return service.get(f"/train/{job}")["status"] in ("succeeded", "failed", "cancelled")
+        except OSError:
+            return False
+
+    assert comes_true(is_over, SOON)
     body = service.get(f"/train/{job}")
     assert body["status"] == status, body
     return body

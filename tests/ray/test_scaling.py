@@ -18,7 +18,7 @@ from tests.service.running import comes_true, free_port
 
 SOON = 240
 CONNECTIONS = 8
-FOLLOWERS = 6
+FOLLOWERS = 24  # which replica each of them is given is drawn by chance
 
 
 class Declared:
