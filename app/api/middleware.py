@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import audit, problems
 from app.api.access import HEADER, KNOWN, AccessLog, id_of, path_of
-from app.errors import BodyTooLarge, NotReady
+from app.errors import BodyTooLarge, Busy, NotReady
 from app.serving.ending import Ending
 from app.telemetry import logs
 from app.telemetry.tally import Route
@@ -22,6 +22,9 @@ from app.telemetry.trace import Tracing
 DIGITS: Final = 20  # of a length that can be meant
 METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OTHER: Final = "other"
+# Bytes of each body, so that small images are read whatever else comes.
+UNCOUNTED: Final = 64 * 1024
+TOGETHER: Final = 25
 # Seconds: by then the process that ends has let go of its port, and another may have it.
 COME_AGAIN: Final = 2
 
@@ -127,10 +130,15 @@ class InTime:
 
 
 class BodyLimit:
-    """Refuses a body over `most` bytes: at once where its length is told, else where it passes."""
+    """Refuses a body over `most` bytes: at once where its length is told, else where it passes.
+
+    Bodies under way are in memory, also of those who take hours to send them: what goes beyond
+    `UNCOUNTED` of each is refused while it is as much as `TOGETHER` of the largest.
+    """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self.app, self.most = app, most
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -138,19 +146,27 @@ class BodyLimit:
             return
         told = Headers(scope=scope).get("content-length", "")
         expected = int(told) if told.isdecimal() and len(told) < DIGITS else 0
-        received = 0
+        received = held = 0
 
         async def receive_limited() -> Message:
-            nonlocal received
+            nonlocal received, held
             if expected > self.most:
                 raise self._refusal()
             message = await receive()
             received += len(message.get("body", b""))
             if received > self.most:
                 raise self._refusal()
+            more = max(0, received - UNCOUNTED) - held
+            if more and self._held + more > TOGETHER * self.most:
+                raise Busy("Too much is being uploaded at once.", retry_after=1)
+            held += more
+            self._held += more
             return message
 
-        await self.app(scope, receive_limited, send)
+        try:
+            await self.app(scope, receive_limited, send)
+        finally:
+            self._held -= held
 
     def _refusal(self) -> BodyTooLarge:
         return BodyTooLarge(
