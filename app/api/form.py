@@ -33,10 +33,15 @@ class Part(NamedTuple):
 
 
 def read_form(body: bytes, content_type: bytes) -> list[Part]:
-    """Give all parts, in their order. Raises MalformedRequest."""
-    reader = _Reader()
+    """Give all parts, in their order. Raises MalformedRequest.
+
+    The parser stops at whatever begins as a delimiter does, which no content may (RFC 2046, 5.1.1).
+    """
+    reader, boundary = _Reader(), _boundary(content_type)
+    if body.count(b"\r\n--" + boundary) > MOST_PARTS + 1:
+        raise _too_many()
     try:
-        MultipartParser(_boundary(content_type), reader.callbacks).write(body)
+        MultipartParser(boundary, reader.callbacks).write(body)
     except FormParserError as error:
         raise MalformedRequest(f"The multipart body cannot be read: {error}.") from error
     if not reader.has_ended:
@@ -63,6 +68,10 @@ def only_file(body: bytes, content_type: bytes, name: str) -> bytes | None:
     if not (whole and separator and _is_file(head, name)):
         return None
     return content
+
+
+def _too_many() -> MalformedRequest:
+    return MalformedRequest(f"The multipart body has more than {MOST_PARTS} parts.")
 
 
 def _boundary(content_type: bytes) -> bytes:
@@ -131,7 +140,7 @@ class _Reader:
 
     def _begin(self) -> None:
         if len(self.parts) == MOST_PARTS:
-            raise MalformedRequest(f"The multipart body has more than {MOST_PARTS} parts.")
+            raise _too_many()
         self._disposition, self._content = b"", []
 
     def _add_to_field(self, data: bytes, start: int, end: int) -> None:

@@ -76,6 +76,8 @@ def test_parts_keep_their_order_and_fields_are_no_files():
         (form((b'Content-Disposition: form-data; filename="a"', b"a")), KIND, "names no field"),
         (form((b"X: " + b"y" * 10_000, b"a")), KIND, "cannot be read"),
         (form(*[(HEAD, b"")] * (MOST_PARTS + 1)), KIND, f"more than {MOST_PARTS} parts"),
+        # Each takes the parser as long as a part.
+        (form((HEAD, b"\r\n--xyz+" * (MOST_PARTS + 1))), KIND, f"more than {MOST_PARTS} parts"),
         (form((HEAD, b"a")), b"multipart/form-data; boundary=" + b"x" * 500, "cannot be read"),
     ],
 )
