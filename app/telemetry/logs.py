@@ -43,6 +43,7 @@ def configure(level: str, form: str, known: Callable[[], Known] = dict) -> None:
     handler.setFormatter(JsonLines(known) if form == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    logging.getLogger(AUDIT).setLevel(logging.INFO)  # who did what is to be known at any level
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
     # A defect is logged where it is answered: uvicorn would tell of it once more.

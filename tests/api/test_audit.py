@@ -32,7 +32,7 @@ def start(settings):
     before = root.handlers[:], root.level
 
     def start(auth):
-        first = {"admin_key": SecretStr(ADMIN_KEY), "log_level": "info"}
+        first = {"admin_key": SecretStr(ADMIN_KEY), "log_level": "error"}
         changed = settings.model_copy(update={"auth": auth, **first})
         app = create_app(changed)
         client = TestClient(app, raise_server_exceptions=False, client=("192.0.2.7", 5))
