@@ -35,7 +35,7 @@ def create(
     ] = None,
 ) -> None:
     """Make a key, and show it: only this once."""
-    with _keys() as keys:
+    with _keys(kept=True) as keys:
         key, whole = keys.create(name, scope, days)
         _tell("create", key)
         _show(keys, key, whole)
@@ -56,13 +56,16 @@ def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")],
 ) -> None:
     """Let a key open nothing any more; a running service knows within a second."""
-    with _keys() as keys:
+    with _keys(kept=True) as keys:
         key = keys.revoke(key_id)
-    _tell("revoke", key)
+        _tell("revoke", key)
 
 
 @contextmanager
-def _keys() -> "Iterator[Keys]":
+def _keys(*, kept: bool = False) -> "Iterator[Keys]":
+    """Open the keys. What is to be kept is in the database's backup, too, by the end: perhaps no
+    service runs that would see to it.
+    """
     from app.keys.issued import Keys
     from app.start import CANNOT_SERVE, open_store
 
@@ -71,6 +74,8 @@ def _keys() -> "Iterator[Keys]":
     try:
         with closing(open_store(settings)) as store:
             yield Keys(store)
+            if kept and store.backup:
+                store.backup.keep()
     except CANNOT_SERVE as error:
         raise terminal.failure(str(error)) from None
 

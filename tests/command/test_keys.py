@@ -92,6 +92,15 @@ def test_what_is_wrong_is_said(mynet, arguments, said):
     assert mynet("keys", "list").stdout == ""
 
 
+def test_what_is_revoked_while_nothing_runs_outlives_a_damaged_database(mynet, tmp_path):
+    keys = [mynet("keys", "create", name, "--scope", "train").stdout for name in ("a", "b")]
+    mynet("keys", "revoke", keys[0].split("_")[1])
+    (tmp_path / "var" / "mynet.db").write_bytes(bytes(8192))
+    listed = mynet("keys", "list")
+    states = [line.split()[5] for line in listed.stdout.splitlines()]
+    assert states == ["revoked", "valid"], listed.output
+
+
 def test_a_key_is_revoked_once(mynet):
     key_id = mynet("keys", "create", "ci", "--scope", "train").stdout.split("_")[1]
     assert mynet("keys", "revoke", key_id).exit_code == 0
