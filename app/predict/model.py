@@ -132,12 +132,12 @@ class Model:
         Gradient × input, with a blank image as the reference (Shrikumar et al. 2016, "Not Just a
         Black Box"): (28, 28) uint8, 255 where it spoke the most, 0 where it did not or against it.
         """
-        if self.spare and self.lost:
+        if self.spare:  # one image is little work, and no device can be lost by it
             return self.spare.saliency(pixels, digit)
-        x = to_input(torch.tensor(pixels)[None]).to(self.device).requires_grad_()
+        x = to_input(torch.tensor(pixels)[None]).requires_grad_()
         (gradient,) = torch.autograd.grad(self.net(x)[0, digit], x)  # (1, 784) float32
         ink = torch.tensor(pixels).reshape(-1) / 255
-        spoke = (gradient.cpu()[0] * ink).clamp(min=0)
+        spoke = (gradient[0] * ink).clamp(min=0)
         scaled = spoke / spoke.max().clamp(min=1e-12) * 255
         return np.asarray(scaled.round().to(torch.uint8).view(SIDE, SIDE))
 

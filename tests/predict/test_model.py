@@ -101,6 +101,8 @@ def test_a_device_that_raises_while_it_serves(digits, monkeypatch):
     before = model.answer(digits)
     assert not model.lost
     raising.append(True)
+    assert model.saliency(digits[0], 7).any()
+    assert not model.lost, "what explains an answer takes no device"
     assert model.answer(digits) == before
     assert model.lost == "meta: CUDA error: device-side assert triggered"
     raising.clear()
