@@ -44,6 +44,12 @@ def test_a_stream_that_ends_before_the_job_is_opened_again(connect):
         assert [each.id for each in connect(stub.url).events("j")] == [1, 2, 3]
 
 
+def test_a_service_that_restarts_says_when_to_come_again(connect):
+    ends = b": the service restarts\nretry: 2000\n\n"
+    with answering(stream(ends), stream(QUEUED + ends), stream(ENDED)) as stub:
+        assert [each.id for each in connect(stub.url).events("j")] == [1, 3]
+
+
 def test_after_the_last_event_there_is_nothing(connect):
     with answering((204, {}, b"")) as stub:
         assert [*connect(stub.url).events("j", after=3)] == []

@@ -81,7 +81,8 @@ class AsyncClient:
                 async with aclosing(response):
                     with following.connection(response) as source:
                         async for told in source:
-                            yield following.take(told)
+                            if told.data:
+                                yield following.take(told)
                 await asyncio.sleep(following.pause)
 
     async def close(self) -> None:

@@ -79,7 +79,8 @@ class Client:
                 response = self._answer(following.call, stream=True)
                 with closing(response), following.connection(response) as source:
                     for told in source:
-                        yield following.take(told)
+                        if told.data:
+                            yield following.take(told)
                 time.sleep(following.pause)
 
     def close(self) -> None:

@@ -71,7 +71,10 @@ class Following:
             raise Unreachable(f"The stream of events brings nothing: {reason}")
 
     def take(self, told: ServerSentEvent) -> Event:
-        """Give the event that was told, and note that it was seen. Raises MyNetError."""
+        """Give the event that was told, and note that it was seen. Raises MyNetError.
+
+        Without data it is none: a service that ends says but when to come again.
+        """
         with readable():
             event = Event(id=int(told.id), event=told.event, data=json.loads(told.data))
         self._last, self.is_over = event.id, event.is_final
