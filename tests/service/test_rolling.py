@@ -3,13 +3,15 @@
 import re
 import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import cycle, takewhile
+from itertools import count, cycle, takewhile
 
 from bench import digits
 from bench.press import press_all
+from mynet_client import Client
 from tests.conftest import ROOT
 from tests.programs import needed
 from tests.service.running import comes_true, free_port, serving
@@ -55,8 +57,25 @@ def answers(service):
     return service.get("/health/ready")["images"].get("answered", 0) > 0
 
 
+def look(url, job, rolled):
+    """Ask for what else there is, each time once."""
+    with Client(url, attempts=1) as mynet:
+        for number in count():
+            assert mynet.models().current
+            assert mynet.job(job).id == job.id
+            if rolled.is_set():
+                return number
+            time.sleep(0.05)
+
+
+def follow(url, job):
+    with Client(url) as mynet:
+        return [event.id for event in mynet.events(job)]
+
+
 def test_a_rolling_restart_loses_nothing(tmp_path):
     front, *ports = [free_port() for _ in range(3)]
+    url = f"http://127.0.0.1:{front}"
     requests, rolled = digits.requests(), threading.Event()
 
     def until_rolled():
@@ -67,12 +86,19 @@ def test_a_rolling_restart_loses_nothing(tmp_path):
         services = [stack.enter_context(serving(tmp_path / "var", port=port)) for port in ports]
         stack.enter_context(nginx(tmp_path / "nginx", front, ports))
         load = threads.submit(press_all, front, until_rolled(), 16)
+        mynet = stack.enter_context(Client(url))
+        job = mynet.train(epochs=1000, promote="never")
+        looks = threads.submit(look, url, job, rolled)
+        followed = threads.submit(follow, url, job)
         for service in services:
             assert comes_true(partial(answers, service))
             service.end()
             again = stack.enter_context(serving(tmp_path / "var", port=service.port))
             assert comes_true(partial(answers, again))
         rolled.set()
-        pressed = load.result()
+        pressed, looked = load.result(), looks.result()
+        mynet.cancel(job)
+        assert followed.result() == follow(url, job)
     assert (pressed.wrong, dict(pressed.refused)) == (0, {})
     assert len(pressed.latencies) > len(requests)
+    assert looked > 10
