@@ -92,6 +92,24 @@ def test_what_selects_pods_finds_some(overlay):
         assert all(wanted.items() <= each for each in labels), "a pod without a network policy"
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_drain_always_ends(overlay):
+    """A budget lets one pod go even where there are as few as there may be."""
+    (budget,) = found(overlay, "PodDisruptionBudget")
+    kept = budget["spec"].get("minAvailable", 0)
+    assert kept < fewest(overlay) and budget["spec"].get("maxUnavailable", 1) >= 1
+
+
+def fewest(overlay):
+    """Count the pods that serve, where autoscalers have taken all that they may."""
+    scaled = [each["spec"] for each in found(overlay, "HorizontalPodAutoscaler")]
+    scaled += [each["spec"]["predictor"] for each in found(overlay, "InferenceService")]
+    for each in found(overlay, "RayService"):
+        scaled += each["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    fixed = sum(each["spec"].get("replicas", 0) for each in found(overlay, "Deployment"))
+    return fixed + sum(each["minReplicas"] for each in scaled)
+
+
 def selecting(overlay):
     return [*found(overlay, "Deployment"), *found(overlay, "PodDisruptionBudget")]
 
