@@ -1,6 +1,7 @@
 """What one object says of another is so, and every pod is as confined as it should be."""
 
 import pytest
+import yaml
 
 from tests.manifests.rendered import FOREIGN, OVERLAYS, found, pods, render
 
@@ -108,6 +109,19 @@ def fewest(overlay):
         scaled += each["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     fixed = sum(each["spec"].get("replicas", 0) for each in found(overlay, "Deployment"))
     return fixed + sum(each["minReplicas"] for each in scaled)
+
+
+def test_jobs_on_ray_train_at_once_beside_the_replicas():
+    """Also where there are as few workers as there may be: none waits for another, nor for Ray."""
+    (service,) = found("ray", "RayService")
+    (settings,) = found("ray", "ConfigMap")
+    (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    (application,) = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"]
+    (deployment,) = application["deployments"]
+    jobs, threads = (int(settings["data"][f"MYNET_TRAIN_{name}"]) for name in ("JOBS", "THREADS"))
+    cores = group["minReplicas"] * int(group["rayStartParams"]["num-cpus"])
+    replicas = deployment["autoscaling_config"]["min_replicas"]
+    assert 1 < jobs * threads <= cores - replicas
 
 
 def selecting(overlay):
