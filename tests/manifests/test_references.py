@@ -1,11 +1,20 @@
 """What one object says of another is so, and every pod is as confined as it should be."""
 
+import ipaddress
+
 import pytest
 import yaml
 
 from tests.manifests.rendered import FOREIGN, OVERLAYS, found, pods, render
 
 SECRET = "mynet"  # made by whoever deploys, and named in deploy/k8s/README.md
+# Where the service account's keys are given out: GKE with and without Dataplane V2, and EKS.
+IDENTITIES = {
+    ("169.254.169.254/32", 80),
+    ("169.254.169.252/32", 987),
+    ("169.254.169.252/32", 988),
+    ("169.254.170.23/32", 80),
+}
 
 
 def containers(overlay):
@@ -175,6 +184,25 @@ def test_several_replicas_share_a_database_a_store_of_versions_and_a_volume(over
     for _, container in containers(overlay):
         (database,) = [each for each in container["env"] if each["name"] == "MYNET_DATABASE_URL"]
         assert not database["valueFrom"]["secretKeyRef"].get("optional"), "else each has its own"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_keys_of_an_object_store_are_asked_for_where_there_may_be_one(overlay):
+    """By the service account's identity on GKE and EKS; else nothing of the node's is reached."""
+    blocks = [
+        (ipaddress.ip_network(peer["ipBlock"]["cidr"]), peer["ipBlock"].get("except", []), port)
+        for policy in policies(overlay)
+        for rule in policy["spec"].get("egress", [])
+        for peer in rule.get("to", [])
+        for port in (each["port"] for each in rule.get("ports", []))
+        if "ipBlock" in peer
+    ]
+    local = ipaddress.ip_network("169.254.0.0/16")
+    near = {(str(block), port) for block, _, port in blocks if block.subnet_of(local)}
+    wide = [excepted for block, excepted, _ in blocks if not block.subnet_of(local)]
+    assert all(excepted == [str(local)] for excepted in wide)
+    (settings,) = found(overlay, "ConfigMap")
+    assert near == (IDENTITIES if "MYNET_MODELS_URL" in settings["data"] else set())
 
 
 def test_a_gpu_is_asked_for_by_whoever_uses_one():
