@@ -1,0 +1,91 @@
+"""The audit passes where nothing is known, and where nobody can be asked; all else it shows."""
+
+import subprocess
+
+import pytest
+
+from tests.conftest import ROOT
+
+SENTENCE = "No advisory source answers"
+FOUND = "Found 1 known vulnerability in 1 package\nName Version ID\npillow 1.0 PYSEC-1"
+REFUSED = (
+    "Traceback (most recent call last):\n"
+    "  raise ConnectionError(e, request=request)\nrequests.exceptions.ConnectionError: no host"
+)
+TIMED_OUT = (
+    "ERROR:pip_audit._cli:Could not connect to OSV's vulnerability feed\n"
+    "ERROR:pip_audit._cli:Tip: your network may be blocking this service. Try another service"
+)
+CRASHED = "Traceback (most recent call last):\nKeyError: 'vulns'"
+BROKE = "requests.exceptions.ConnectionError: again\nOSError: No space left on device"
+BAD = "ERROR:pip_audit._cli:requirement file lock.txt contains invalid specifier at line 3"
+UNKNOWN = "ERROR:pip_audit._cli:x: Dependency not found on PyPI and could not be audited: x (1.0)"
+
+
+@pytest.fixture
+def audit(tmp_path):
+    """Run the script with a pip-audit that says as given of the lock to each source, and of pip."""
+
+    def run(osv, pypi="", of_pip="No known vulnerabilities found"):
+        for name, text in (("osv", osv), ("pypi", pypi), ("pip", of_pip)):
+            (tmp_path / name).write_text(text and f"{text}\n")
+        program = tmp_path / "pip-audit"
+        program.write_text(
+            "#!/bin/sh\n"
+            f'cd "{tmp_path}"\n'
+            'asked=$2; case " $* " in *" --no-deps "*) asked=pip ;; esac\n'
+            'cat "$asked" >&2\n'
+            'grep -q "^No known" "$asked"\n'
+        )
+        program.chmod(0o755)
+        command = ["sh", ROOT / "deploy" / "audit.sh", program, "lock.txt"]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    return run
+
+
+def test_where_nothing_is_known_it_passes(audit):
+    done = audit("No known vulnerabilities found")
+    assert done.returncode == 0
+    assert done.stdout == "No known vulnerability, says osv.\n"
+
+
+def test_what_is_found_is_shown_and_fails(audit):
+    done = audit(FOUND)
+    assert done.returncode == 1
+    assert FOUND in done.stderr
+
+
+@pytest.mark.parametrize("said", [REFUSED, TIMED_OUT])
+def test_where_no_source_can_be_reached_it_says_so(audit, said):
+    done = audit(said, said)
+    assert done.returncode == 0
+    assert SENTENCE in done.stderr
+    assert said.splitlines()[-1] in done.stderr
+
+
+def test_where_one_source_cannot_be_reached_the_other_is_asked(audit):
+    assert audit(REFUSED, "No known vulnerabilities found").stdout.endswith("says pypi.\n")
+    assert audit(REFUSED, FOUND).returncode == 1
+
+
+def test_a_mirror_without_advisories_is_no_source(audit):
+    done = audit(REFUSED, UNKNOWN, of_pip=UNKNOWN)
+    assert done.returncode == 0
+    assert SENTENCE in done.stderr
+
+
+@pytest.mark.parametrize("said", [CRASHED, BROKE, BAD, UNKNOWN, ""])
+@pytest.mark.parametrize("of_osv", [None, REFUSED])
+def test_any_other_failure_is_shown_and_fails(audit, said, of_osv):
+    done = audit(said) if of_osv is None else audit(of_osv, said)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert SENTENCE not in done.stderr
+
+
+def test_without_the_program_it_fails(tmp_path):
+    command = ["sh", ROOT / "deploy" / "audit.sh", tmp_path / "none", "lock.txt"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "none" in done.stderr
