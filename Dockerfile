@@ -10,12 +10,14 @@ RUN gunzip /data/MNIST/raw/*.gz && chmod --recursive a+rX /data
 FROM ${BASE} AS dependencies
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/mynet
-# Empty takes the package registry's default build, which uses NVIDIA GPUs and is some 4.5 GB larger.
+# Empty takes the registry's default build, which uses NVIDIA GPUs and is some 4.8 GB larger.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY deploy/install-torch.sh deploy/lock/*.txt /build/
 RUN sh /build/install-torch.sh /opt/mynet/bin/python "${TORCH_INDEX}" /build/default.txt
-# What `make lock` pinned, by hash. The wheels of PyTorch's own index are pinned by version alone.
-RUN lock=default; /opt/mynet/bin/python -c 'import torch' 2>/dev/null && lock=without-torch; \
+# What `make lock` pinned, by hash. The two wheels of PyTorch's index are pinned by version alone:
+# they are other files than the registry's, and nothing is checked of them but where they come from.
+# Asked of pip, since torch cannot be imported before what it needs is there.
+RUN lock=default; /opt/mynet/bin/pip show --quiet torch 2>/dev/null && lock=without-torch; \
     /opt/mynet/bin/pip install --quiet --no-deps --require-hashes --requirement "/build/$lock.txt" \
     && /opt/mynet/bin/pip check
 # 1: OpenTelemetry, MLflow, PostgreSQL's driver and buckets, too; ray: these, and Ray.

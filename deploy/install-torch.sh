@@ -1,6 +1,7 @@
 #!/bin/sh
 # install-torch.sh PYTHON [INDEX [LOCK]]: installs torch and torchvision from INDEX, PyTorch's CPU
-# wheels where nothing else is named, into the environment of PYTHON; in the versions of LOCK. Where there is an NVIDIA GPU, where
+# wheels where nothing else is named, into the environment of PYTHON; with LOCK in its versions, and
+# without what they need, which its hashes are to bring. Where there is an NVIDIA GPU, where
 # INDEX is empty or does not answer, it does nothing, and what is installed next takes the package
 # registry's default build.
 set -eu
@@ -10,6 +11,10 @@ index=${2-https://download.pytorch.org/whl/cpu}
 wanted="torch torchvision"
 if [ -n "${3-}" ]; then
     wanted=$(sed -nE 's/^(torch(vision)?==[^ ]+).*/\1/p' "$3")
+    case $index in
+        */cu[0-9]*) ;;  # NVIDIA's libraries for another CUDA are in no lock
+        *) wanted="--no-deps $wanted" ;;
+    esac
 fi
 
 answers() {
@@ -31,8 +36,9 @@ if nvidia-smi >/dev/null 2>&1; then
     echo "There is an NVIDIA GPU: PyTorch's default build is installed."
 elif answers; then
     echo "PyTorch is installed from $index."
-    # shellcheck disable=SC2086  # two words
-    "$python" -m pip --disable-pip-version-check install --quiet --index-url "$index" $wanted || echo "It could not be: the default build is installed instead."
+    # shellcheck disable=SC2086  # one word each
+    "$python" -m pip --disable-pip-version-check install --quiet --index-url "$index" $wanted \
+        || echo "It could not be: the default build is installed instead."
 else
     echo "$index does not answer: PyTorch's default build (some 5.5 GB) is installed."
 fi
