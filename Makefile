@@ -59,8 +59,9 @@ lock: $(TOOLS)/stamp  ## pin what the image holds: versions and hashes, in deplo
 	sh deploy/lock.sh $(TOOLS)/bin/uv
 
 sbom: $(TOOLS)/stamp  ## list what the image holds, as CycloneDX: sbom.cdx.json
+	$(TOOLS)/bin/python deploy/held.py "$(TORCH_INDEX)" "$(EXTRAS)" > $(TOOLS)/held.txt
 	$(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
-		--output-file sbom.cdx.json deploy/lock/default.txt
+		--output-file sbom.cdx.json $(TOOLS)/held.txt
 
 audit: $(TOOLS)/stamp  ## look for known vulnerabilities in it, where an advisory source answers
 	sh deploy/audit.sh $(TOOLS)/bin/pip-audit deploy/lock/default.txt

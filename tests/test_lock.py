@@ -1,6 +1,8 @@
 """What the image holds is what `pyproject.toml` asks for, pinned by version and hash."""
 
 import re
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -72,3 +74,40 @@ def test_the_locks_agree():
     assert set(rest) < set(extras) < set(on_ray)
     assert all(whole[name] == extras[name] == versions for name, versions in rest.items())
     assert all(on_ray[name] == versions for name, versions in extras.items())
+
+
+def held(*arguments):
+    """Give the version of what `make sbom` lists for an image, by its build arguments."""
+    command = [sys.executable, ROOT / "deploy" / "held.py", *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
+    found = dict(line.split()[0].split("==") for line in lines)
+    assert len(found) == len(lines), "one version of each"
+    return found, done.stdout
+
+
+def test_the_default_image_holds_no_cuda():
+    found, text = held("https://index.example/whl/cpu", "")
+    assert {name for name in found if OF_TORCH.fullmatch(name)} == {"torch", "torchvision"}
+    assert set(found) - {"torch", "torchvision"} < set(pins("without-torch"))
+    # The hashes in the lock are those of other files than the index has.
+    assert re.search(r"^torch==\S+\ntorchvision==\S+\n", text, re.MULTILINE)
+    # What other systems and other Pythons want, and what is removed when the image is built.
+    assert not {"colorama", "setuptools"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("index", "extras", "more"),
+    [("", "", "triton"), ("cpu", "1", "psycopg"), ("cpu", "ray", "ray"), ("", "ray", "ray")],
+)
+def test_other_images_hold_more(index, extras, more):
+    plain, _ = held("cpu", "")
+    found, _ = held(index, extras)
+    assert more in found and more not in plain
+    assert found.items() > plain.items()
+    assert ("triton" in found) == (not index)
+
+
+def test_what_no_lock_has_is_not_listed():
+    with pytest.raises(subprocess.CalledProcessError):
+        held("https://index.example/whl/cu130", "")
