@@ -20,7 +20,7 @@ help:  ## list the verbs
 serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 	$(VENV)/bin/mynet serve
 
-test: $(VENV)/dev.stamp  ## set up, then run the tests (some five minutes)
+test: $(VENV)/dev.stamp  ## set up, then run the tests (some eight minutes on two cores)
 	$(VENV)/bin/python -m pytest --ignore tests/service --ignore tests/conformance \
 		--ignore tests/browser --ignore tests/buckets --ignore tests/manifests --ignore tests/ray
 
