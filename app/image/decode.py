@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from app.errors import ClientGone, ImageTooLarge, NotAnImage
+from app.image.avif import pictures
 from app.image.flatten import flatten, to_tones
 from app.image.source import Source
 
@@ -38,6 +39,11 @@ LARGEST: Final = 1e30  # of a deep pixel, so that the difference of two is a num
 
 # A decoder is handed so much at a time: few bytes can be the work of seconds.
 BLOCK: Final = 4096
+
+# All pictures of an AVIF, with its alpha, a thumbnail and what of cells is outside of their grid.
+MOST_OVER: Final = 3  # times the limit of one
+MOST_BESIDE: Final = 16  # times the image itself, of which a cell is 64 pixels wide or more
+CELL: Final = 64
 
 ORIENTATION: Final = 0x0112
 SIDEWAYS: Final = (5, 6, 7, 8)
@@ -66,6 +72,9 @@ def open_image(
     """
     if not data:
         raise NotAnImage(f"The upload is empty: {WANTED}")
+    frames = 0
+    if data[4:8] == b"ftyp":
+        frames, data = _still(data, max_pixels)
     try:
         source = Source(data, is_unwanted) if is_unwanted else BytesIO(data)
         image = Image.open(source, formats=FORMATS)
@@ -76,12 +85,10 @@ def open_image(
         raise ImageTooLarge(f"The limit is {max_pixels:,} pixels: {error}") from error
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         raise NotAnImage(f"The upload is not an image that can be read: {WANTED}") from error
-    for width, height in (image.size, tile):
-        if width * height > max_pixels:
-            raise ImageTooLarge(
-                f"The image is {width} x {height} = {width * height:,} pixels and the limit is "
-                f"{max_pixels:,}: send a smaller one"
-            )
+    _hold(image.size, max_pixels)
+    _hold(tile, max_pixels)
+    if frames > MOST_BESIDE * max(CELL, image.width) * max(CELL, image.height):
+        raise NotAnImage(f"The AVIF holds far more pixels than its image has: {WANTED}")
     if is_unwanted and isinstance(image, ImageFile.ImageFile):
         image.decodermaxblock = BLOCK
     return image
@@ -98,6 +105,40 @@ def to_grey(image: Image.Image) -> Grey:
         raise NotAnImage(
             f"The {kind} is truncated or corrupt ({error}): {WANTED}, complete"
         ) from error
+
+
+def _hold(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise ImageTooLarge(
+            f"The image is {width} x {height} = {width * height:,} pixels and the limit is "
+            f"{max_pixels:,}: send a smaller one"
+        )
+
+
+def _still(data: bytes, max_pixels: int) -> tuple[int, bytes]:
+    """Hold an AVIF to the size of its frames, and an animated one to the still that is in it.
+
+    libavif asks the brand which of both to decode, and it is the still that was measured.
+    The pixels of all frames are told, too.
+    """
+    try:
+        found = pictures(data)
+    except ValueError as error:
+        raise NotAnImage(f"The upload is no AVIF that can be read, {error}: {WANTED}") from error
+    for size, told in found:
+        _hold(size, max_pixels)
+        if told != {size}:
+            raise NotAnImage(
+                f"The AVIF does not say that it is {size[0]} x {size[1]}, as its frame is: {WANTED}"
+            )
+    total = sum(width * height for (width, height), _ in found)
+    if total > MOST_OVER * max_pixels:
+        raise ImageTooLarge(
+            f"The image is made of {len(found)} frames with {total:,} pixels and their limit is "
+            f"{MOST_OVER * max_pixels:,}: send a smaller one"
+        )
+    return total, data[:8] + b"avif" + data[12:]
 
 
 def _tile_size(image: Image.Image) -> tuple[int, int]:

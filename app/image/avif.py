@@ -1,0 +1,159 @@
+"""The pictures that an AVIF holds, and how large they are when they are decoded.
+
+What enters: an upload that begins as an AVIF does. What leaves: the size of each picture's frame,
+beside what the container says of it. This module does not know which sizes are too large.
+
+libavif makes a frame of the size that is in the frame, whatever the container says, and scales it
+afterwards; Pillow hands on no limit of its. So the bytes of the frames are found here as there,
+and what is ambiguous is refused. Boxes are those of ISO/IEC 14496-12 (4.2, 8.11), their contents
+those of ISO/IEC 23008-12 (6.5.3, 6.6.2.3, 9.3).
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple, TypeAlias
+
+from app.image.av1 import Bits, Size, frame_size
+
+MOST: Final = 1000  # boxes in a box, and items: a grid has up to 256 cells, each with its alpha
+MOST_EXTENTS: Final = 100  # of an item; encoders write one
+
+Box: TypeAlias = tuple[bytes, memoryview]
+Extent: TypeAlias = tuple[int, int, int]  # in which source, from where on, how many bytes
+
+
+class Picture(NamedTuple):
+    """What is made of an item, and all that the container says that it is."""
+
+    size: Size
+    told: set[Size]
+
+
+def pictures(data: bytes) -> list[Picture]:
+    """Measure all that may be decoded; raises ValueError where that cannot be told."""
+    whole = memoryview(data)
+    meta = list(_boxes(_only(list(_boxes(whole)), b"meta")[4:]))
+    told, extents = _told(_only(meta, b"iprp")), _extents(_only(meta, b"iloc"))
+    sources = [whole, *(body for kind, body in meta if kind == b"idat")]
+    found, left = [], len(data)
+    for item, kind in _items(_only(meta, b"iinf")).items():
+        if kind not in (b"av01", b"grid"):
+            continue
+        content = _content(extents.get(item, []), sources, left)
+        left -= len(content)
+        size = frame_size(content) if kind == b"av01" else _canvas(Bits(content))
+        found.append(Picture(size, told.get(item, set())))
+    if not found:
+        raise ValueError("there is no AV1 in it")
+    return found
+
+
+def _boxes(data: memoryview) -> Iterator[Box]:
+    at = 0
+    for _ in range(MOST):
+        if at == len(data):
+            return
+        bits = Bits(data[at : at + 16])
+        size, kind, head = bits.take(32), bits.take(32).to_bytes(4), 8
+        if size == 1:
+            size, head = bits.take(64), 16
+        elif size == 0:
+            size = len(data) - at
+        if not head <= size <= len(data) - at:
+            raise ValueError("it is cut off")
+        yield kind, data[at + head : at + size]
+        at += size
+    raise ValueError(f"it has more than {MOST} boxes in a row")
+
+
+def _only(boxes: list[Box], wanted: bytes) -> memoryview:
+    found = [body for kind, body in boxes if kind == wanted]
+    if len(found) != 1:
+        raise ValueError(f"it has {len(found)} boxes of type {wanted.decode()}, where one belongs")
+    return found[0]
+
+
+def _number(bits: Bits, size: int, most: int, name: str) -> int:
+    number = bits.take(size)
+    if number > most:
+        raise ValueError(f"it has {number:,} {name}, and {most:,} would be many")
+    return number
+
+
+def _items(iinf: memoryview) -> dict[int, bytes]:
+    """Give the type of each item."""
+    items: dict[int, bytes] = {}
+    for _, infe in _boxes(iinf[8 if Bits(iinf).take(8) else 6 :]):
+        bits = Bits(infe)
+        version, _flags = bits.take(8), bits.take(24)
+        if version not in (2, 3):
+            raise ValueError("its items are listed in a form that is not for images")
+        item, _protection = bits.take(16 if version == 2 else 32), bits.take(16)
+        if item in items:
+            raise ValueError("two of its items have one number")
+        items[item] = bits.take(32).to_bytes(4)
+    return items
+
+
+def _told(iprp: memoryview) -> dict[int, set[Size]]:
+    """Give the sizes that each item is said to have."""
+    parts = list(_boxes(iprp))
+    properties = [set[Size](), *(_said(*box) for box in _boxes(_only(parts, b"ipco")))]
+    told: dict[int, set[Size]] = {}
+    for bits in (Bits(body) for kind, body in parts if kind == b"ipma"):
+        version, flags = bits.take(8), bits.take(24)
+        for _ in range(_number(bits, 32, MOST, "items")):
+            item = bits.take(32 if version else 16)
+            for _ in range(bits.take(8)):
+                _essential, index = bits.take(1), bits.take(15 if flags & 1 else 7)
+                if index >= len(properties):
+                    raise ValueError("an item has a property that is not there")
+                told[item] = told.get(item, set()) | properties[index]
+    return told
+
+
+def _said(kind: bytes, content: memoryview) -> set[Size]:
+    bits = Bits(content[4:])
+    return {(bits.take(32), bits.take(32))} if kind == b"ispe" else set()
+
+
+def _extents(iloc: memoryview) -> dict[int, list[Extent]]:
+    """Give the places of each item's bytes, as they follow on each other."""
+    bits = Bits(iloc)
+    version, _flags = bits.take(8), bits.take(24)
+    if version > 2:
+        raise ValueError("it says in an unknown form where its items are")
+    of_offset, of_length, of_base, of_index = (8 * bits.take(4) for _ in range(4))
+    of_item = 32 if version == 2 else 16
+    items: dict[int, list[Extent]] = {}
+    for _ in range(_number(bits, of_item, MOST, "items")):
+        item = bits.take(of_item)
+        if item in items:
+            raise ValueError("an item is in two places")
+        source = bits.take(16) & 15 if version else 0
+        _file, base = bits.take(16), bits.take(of_base)
+        items[item] = []
+        for _ in range(_number(bits, 16, MOST_EXTENTS, "parts of an item")):
+            bits.take(of_index if version else 0)
+            start = base + bits.take(of_offset)
+            items[item].append((source, start, bits.take(of_length)))
+    return items
+
+
+def _content(extents: list[Extent], sources: list[memoryview], left: int) -> memoryview:
+    """Put an item together, which takes no more of the file than others have left."""
+    parts = []
+    for source, start, size in extents:
+        left -= size
+        if source >= len(sources) or len(sources) > 2:
+            raise ValueError("an item is in no place that is known")
+        if start + size > len(sources[source]) or left < 0:
+            raise ValueError("it is cut off")
+        parts.append(sources[source][start : start + size])
+    return memoryview(b"".join(parts))
+
+
+def _canvas(bits: Bits) -> Size:
+    """Read what a grid's cells are copied to (6.6.2.3.2)."""
+    _version, flags, _rows, _columns = (bits.take(8) for _ in range(4))
+    size = 32 if flags & 1 else 16
+    return bits.take(size), bits.take(size)
