@@ -1,0 +1,76 @@
+"""What images take while they are read: lies nothing, and honest ones so much for each pixel."""
+
+import sys
+from contextlib import suppress
+from io import BytesIO
+from multiprocessing import Pipe, get_context
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.errors import Refusal
+from app.predict.seen import see
+from tests.image.test_bombs import LIES, MOST, TOO_LARGE
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="the peak can be reset on Linux alone"
+)
+SIDE = 3000
+A_PIXEL = 20  # bytes: WebP's decoder alone takes 16 of them
+SPARE = 16 * 2**20
+FORMS = [
+    *[(mode, "PNG") for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")],
+    *[(mode, "TIFF") for mode in ("F", "I", "LAB", "CMYK", "YCbCr")],
+    *[("CMYK", "JPEG"), ("P", "GIF"), ("RGBA", "WEBP"), ("RGB", "AVIF")],
+]
+
+
+def peak():
+    """The most memory that was resident, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def see_all(uploads, told):
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    before, seen = peak(), 0
+    for upload in uploads:
+        with suppress(Refusal):
+            see(upload, MOST)
+            seen += 1
+    told.send((seen, peak() - before))
+
+
+def taken(*uploads):
+    """See them in a process of its own; give how many were read, and the bytes that it took."""
+    here, there = Pipe()
+    process = get_context("fork").Process(target=see_all, args=(uploads, there))
+    process.start()
+    there.close()
+    told = here.recv()
+    process.join()
+    here.close()
+    return told
+
+
+def test_lies_take_no_memory():
+    """None of them has a pixel; what they say that they have is up to an exabyte."""
+    seen, most = taken(*TOO_LARGE.values(), *LIES.values())
+    assert seen == 0
+    assert most < 64 * 2**20
+
+
+@pytest.mark.parametrize(("mode", "form"), FORMS)
+def test_honest_images_take_so_much_for_each_pixel(mode, form):
+    image = Image.new(mode, (SIDE, SIDE))
+    stroke = (1300, 400, 1500, 2600)
+    if mode == "I;16":
+        image.paste(Image.new(mode, (200, 2200), 65535), stroke)
+    else:
+        image.paste(Image.new(mode, (200, 2200), "white" if mode != "P" else 1), stroke)
+    buffer, more = BytesIO(), {"transparency": 0} if mode == "P" else {}
+    image.save(buffer, form, **more)
+    seen, most = taken(buffer.getvalue())
+    assert seen == 1
+    assert most < A_PIXEL * SIDE**2 + SPARE
