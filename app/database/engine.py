@@ -61,6 +61,19 @@ def shown(url: str) -> str:
     return masked(parsed.render_as_string(hide_password=True))
 
 
+def from_anywhere(url: str) -> str:
+    """Give a URL that leads to the same file from any working directory, where it is a path's."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # who opens it says so
+        return url
+    file = parsed.database
+    if parsed.get_backend_name() != "sqlite" or not file or file.startswith((":", "file:")):
+        return url
+    absolute = parsed.set(database=str(Path(file).absolute()))
+    return absolute.render_as_string(hide_password=False)
+
+
 def open_engine(url: str) -> tuple[Engine, Path | None]:
     """Give the engine, and the file behind it where it is SQLite's.
 

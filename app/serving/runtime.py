@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from app import notation
+from app.database.engine import from_anywhere
 from app.settings import Settings
 from app.start import prepare, prepare_service
 from app.telemetry import ledger
@@ -37,7 +39,12 @@ def begun(settings: Settings) -> Settings:
 
     Raises BadCheckpoint, CannotStart.
     """
-    where = {name: getattr(settings, name).absolute() for name in ("state_dir", "data_dir")}
+    where: dict[str, object] = {
+        "state_dir": settings.state_dir.absolute(),
+        "data_dir": settings.data_dir.absolute(),
+        "models_url": settings.models_url and notation.from_anywhere(settings.models_url),
+        "database_url": settings.database_url and from_anywhere(settings.database_url),
+    }
     settings = settings.model_copy(update=where)
     prepare_service(settings)
     return settings
