@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.request import urlopen
@@ -17,6 +18,9 @@ from urllib.request import urlopen
 DATA = Path(__file__).parents[2] / "data"
 # Named where the tests run in another environment than the service.
 MYNET = Path(os.environ.get("SERVICE") or Path(sys.executable).with_name("mynet"))
+# Ray's workers listen below, and a port above may become one of a connection to elsewhere before it
+# is listened on.
+PORTS = range(20_000, 32_768)
 START = 180  # four workers on a machine that others load, too
 
 
@@ -108,9 +112,10 @@ def comes_true(condition, seconds=120):
 
 def free_port() -> int:
     """Give a port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port := random.choice(PORTS)))
+            return port
 
 
 @contextmanager
