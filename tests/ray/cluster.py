@@ -18,7 +18,7 @@ RAY = Path(sys.executable).with_name("ray")
 REPLICA = "ray::ServeReplica:mynet"
 TRAINS = "ray::RayTrainWorker"
 STARTS_JOBS = "-m app.on_ray.training"
-STARTS = 240
+STARTS, ENDS = 240, 120
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": f"{ROOT}:{ROOT / 'client/src'}",
@@ -57,7 +57,7 @@ class Node:
 
     @staticmethod
     def small():
-        return ("--object-store-memory=80000000", "--disable-usage-stats")
+        return ("--num-gpus=0", "--object-store-memory=80000000", "--disable-usage-stats")
 
     def running(self, title):
         """The processes with such a title, by number."""
@@ -102,6 +102,15 @@ class Cluster:
     def replicas(self):
         """The replicas that run, by number."""
         return [pid for node in (self.head, *self.nodes) for pid in node.running(REPLICA)]
+
+    def having(self, title):
+        """The nodes on which a process with such a title runs, but for the head."""
+        return [node for node in self.nodes if node.running(title)]
+
+    def end_serve(self):
+        program = "import ray; from ray import serve; ray.init(); serve.shutdown()"
+        python, there = RAY.with_name("python"), ENVIRONMENT | {"RAY_ADDRESS": self.address}
+        subprocess.run([python, "-c", program], env=there, check=True, timeout=STARTS)
 
     def end(self):
         for node in (*self.nodes, self.head):
@@ -149,4 +158,10 @@ def serving(cluster: Cluster | None, state: Path, **settings: object) -> Iterato
         yield Service(process, port, log)
     finally:
         process.terminate()
-        process.wait(120)
+        try:
+            process.wait(ENDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            if cluster:
+                cluster.end_serve()  # else no other service could follow
+            raise
