@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -14,7 +15,8 @@ from app.train.log import lines
 from tests.ray.cluster import TRAINS
 from tests.service.running import comes_true
 
-WANTED = {"epochs": 4, "batch_size": 1000, "seed": 5, "promote": "never"}
+# Long enough for a kill on the way, also by who looks late.
+WANTED = {"epochs": 8, "batch_size": 1000, "seed": 5, "promote": "never"}
 ENDLESS = {**WANTED, "epochs": 1000}
 SOON = 240
 
@@ -42,30 +44,38 @@ def outcome(service, job):
     return digest, service.text(f"/train/{job}/log")
 
 
+def until(service, job, condition):
+    """Wait for a job to be as `condition` says; a node that goes dark takes the connections to its
+    proxy along.
+    """
+    told = {}
+
+    def is_so():
+        with suppress(OSError):
+            told.update(service.get(f"/train/{job}"))
+            return condition(told)
+
+    assert comes_true(is_so, SOON), told
+    return told
+
+
 def ended(service, job, status):
-    """Wait for its end; a node that goes dark takes the connections to its proxy along."""
-
-    def is_over():
-        try:
-            return service.get(f"/train/{job}")["status"] in ("succeeded", "failed", "cancelled")
-        except OSError:
-            return False
-
-    assert comes_true(is_over, SOON)
-    body = service.get(f"/train/{job}")
+    """Wait for its end."""
+    body = until(service, job, lambda body: body["finished_at"])
     assert body["status"] == status, body
     return body
 
 
 def saved(folder, job):
-    """Where the newest checkpoint is: epochs and batches done."""
-    for file in sorted((folder / job).rglob("state.pt"), reverse=True):
-        try:
-            position = torch.load(file, weights_only=True)["position"]
-        except (OSError, RuntimeError, EOFError):  # it is being removed, or written
-            continue
-        return position["epoch"], len(position["losses"])
-    return 0, 0
+    """Where the checkpoint is that Ray Train would go on from: epochs and batches done."""
+    run = folder / job
+    try:
+        snapshot = json.loads((run / "checkpoint_manager_snapshot.json").read_text())
+        newest = run / snapshot["latest_checkpoint_result"]["checkpoint_dir_name"]
+        position = torch.load(newest / "state.pt", weights_only=True)["position"]
+    except (OSError, ValueError, RuntimeError, EOFError):  # none yet, or a newer one
+        return 0, 0
+    return position["epoch"], len(position["losses"])
 
 
 def workers(cluster):

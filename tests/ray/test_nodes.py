@@ -14,7 +14,8 @@ def test_a_job_outlives_the_nodes_it_runs_on(tmp_path, local):
         job = begin(service, WANTED)
         for done, dark in ((1, TRAINS), (2, STARTS_JOBS)):
             assert comes_true(lambda done=done: saved(state / "jobs", job) >= (done, 0), SOON)
-            (node,) = [node for node in cluster.nodes if node.running(dark)]
+            assert comes_true(lambda dark=dark: cluster.having(dark), SOON)
+            (node,) = cluster.having(dark)
             cluster.nodes.remove(node)
             node.kill()
         assert outcome(service, job) == local
