@@ -6,11 +6,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 def by_replica(cluster, name, **labels):
-    """Give the sums of such samples by replica, from all nodes that are there."""
+    """Give the sums of such samples by replica, from all nodes that answer."""
     sums = {}
     for node in cluster.nodes:
-        with urlopen(f"http://127.0.0.1:{node.metrics}/metrics", timeout=30) as answer:
-            text = answer.read().decode()
+        try:
+            with urlopen(f"http://127.0.0.1:{node.metrics}/metrics", timeout=30) as answer:
+                text = answer.read().decode()
+        except OSError:
+            continue
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name == name and labels.items() <= sample.labels.items():

@@ -8,12 +8,13 @@ from tests.ray.cluster import serving
 
 KEY = "the-first-key-of-all"
 SEVEN = (ROOT / "docs/images/seven.jpg").read_bytes()
-ASKED = 8  # so that each replica is asked
+ASKED = 24  # so that each replica is asked
 
 
 @pytest.fixture(scope="module")
 def service(cluster, state):
-    with serving(cluster, state, workers=2, auth="keys", admin_key=KEY) as service:
+    settings = {"workers": 2, "auth": "keys", "admin_key": KEY, "predict_timeout": 30}
+    with serving(cluster, state, **settings) as service:
         yield service
 
 
@@ -23,5 +24,6 @@ def service(cluster, state):
 def test_a_key_opens(service, method, path, content):
     url = f"http://127.0.0.1:{service.port}{path}"
     for headers, status in (({}, 401), ({"Authorization": f"Bearer {KEY}"}, 200)):
-        told = [httpx2.request(method, url, content=content, headers=headers) for _ in range(ASKED)]
+        asked = {"content": content, "headers": headers, "timeout": 30}
+        told = [httpx2.request(method, url, **asked) for _ in range(ASKED)]
         assert [each.status_code for each in told] == [status] * ASKED

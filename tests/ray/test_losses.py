@@ -20,7 +20,7 @@ def test_who_asks_again_is_answered(tmp_path):
     known = lookalikes.make(state)
     with (
         clustered(tmp_path, 3, 3) as cluster,
-        serving(cluster, state, workers=2, train_threads=1) as service,
+        serving(cluster, state, workers=2, train_threads=1, predict_timeout=30) as service,
     ):
         there = set(cluster.replicas())
         node = next(node for node in cluster.nodes if node.running(REPLICA))
@@ -56,7 +56,7 @@ def test_a_node_that_is_told_to_end_is_replaced_first(tmp_path):
     known = lookalikes.make(state)
     with (
         clustered(tmp_path, 3, 3) as cluster,
-        serving(cluster, state, workers=2, train_threads=1) as service,
+        serving(cluster, state, workers=2, train_threads=1, predict_timeout=30) as service,
     ):
         node = next(node for node in cluster.nodes if node.running(REPLICA))
         (other,) = (each for each in cluster.nodes if each is not node)

@@ -11,14 +11,14 @@ from tests.ray.scraped import by_replica
 from tests.service.running import comes_true
 
 CHANGES = 5
-SOON = 60
+SOON = 240
 log = logging.getLogger(__name__)
 
 
 def test_all_replicas_follow(cluster, tmp_path):
     state = tmp_path / "state"
     known = lookalikes.make(state)
-    with serving(cluster, state, workers=2) as service:
+    with serving(cluster, state, workers=2, predict_timeout=30) as service:
         phase = run(press(service.port, known, 8, swap(service.port, CHANGES, 3.0), kept=False))
         settled = run(press(service.port, known, 4, asyncio.sleep(2), kept=False))
         log.warning("an older version's last answer came %.2f s after a promotion's", phase.slowest)

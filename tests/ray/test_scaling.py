@@ -13,7 +13,8 @@ from bench.load import run
 from tests.conftest import DATA
 from tests.ray.cluster import ENVIRONMENT, RAY, serving
 from tests.ray.insisting import insist
-from tests.ray.jobs import WANTED
+from tests.ray.jobs import ENDLESS
+from tests.ray.scraped import by_replica
 from tests.service.running import comes_true, free_port
 
 SOON = 240
@@ -27,6 +28,7 @@ class Declared:
     def __init__(self, cluster, folder, state):
         self.cluster, self.folder, self.port = cluster, folder, free_port()
         self.settings = {"state_dir": state, "data_dir": DATA, "auth": "none"}
+        self.settings |= {"predict_timeout": 30}
 
     def deploy(self, replicas):
         variables = {f"MYNET_{name.upper()}": str(each) for name, each in self.settings.items()}
@@ -42,20 +44,26 @@ class Declared:
         file.write_text(json.dumps({"http_options": http, "applications": [application]}))
         self._serve("run", "--non-blocking", "--address", self.cluster.address, str(file))
 
+    def ask(self, method, path, **given):
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return httpx2.request(method, url, timeout=30, **given)
+
     def is_ready(self):
+        return self.succeeds("GET", "/health/ready")
+
+    def succeeds(self, method, path):
         try:
-            return httpx2.get(f"http://127.0.0.1:{self.port}/health/ready").status_code == 200
+            return self.ask(method, path).is_success
         except httpx2.TransportError:
             return False
+
+    def answered(self):
+        """How often each replica was asked whether it is ready, as of a few seconds ago."""
+        return by_replica(self.cluster, "ray_mynet_http_requests_total", route="/health/ready")
 
     def _serve(self, *arguments):
         command = [RAY.with_name("serve"), *arguments]
         subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, timeout=SOON)
-
-    def end(self):
-        program = "import ray; from ray import serve; ray.init(); serve.shutdown()"
-        there = ENVIRONMENT | {"RAY_ADDRESS": self.cluster.address}
-        subprocess.run([RAY.with_name("python"), "-c", program], env=there, check=True)
 
 
 class Follower(threading.Thread):
@@ -80,12 +88,19 @@ def known(tmp_path):
 @pytest.fixture
 def service(cluster, tmp_path):
     service = Declared(cluster, tmp_path, tmp_path / "state")
+    others = service.answered()
     service.deploy(2)
+
+    def both_answer():
+        """Serve may know of one alone, and give it all that comes."""
+        counts = [count for name, count in service.answered().items() if name not in others]
+        return service.is_ready() and len(counts) == 2 and all(counts)
+
     try:
-        assert comes_true(lambda: service.is_ready() and len(cluster.replicas()) == 2, SOON)
+        assert comes_true(both_answer, SOON)
         yield service
     finally:
-        service.end()
+        cluster.end_serve()
 
 
 async def replicas(cluster, number):
@@ -96,7 +111,7 @@ async def replicas(cluster, number):
 
 def test_another_replica_comes_with_the_load(known, cluster, tmp_path):
     settings = {"workers": 1, "ray_max_replicas": 2, "ray_target_requests": 2}
-    with serving(cluster, tmp_path / "state", **settings) as service:
+    with serving(cluster, tmp_path / "state", predict_timeout=30, **settings) as service:
         assert len(cluster.replicas()) == 1
         told = run(insist(service.port, known, CONNECTIONS, replicas(cluster, 2)))
     assert (told.repeated, told.mistaken(known)) == ([], 0)
@@ -104,10 +119,10 @@ def test_another_replica_comes_with_the_load(known, cluster, tmp_path):
 
 def test_one_goes_without_a_lost_request(known, service, cluster):
     both = cluster.replicas()
-    job = httpx2.post(f"http://127.0.0.1:{service.port}/train", json=WANTED).json()["id"]
-    train = f"http://127.0.0.1:{service.port}/train/{job}"
-    assert comes_true(lambda: httpx2.post(f"{train}/pause").is_success, SOON), "it has begun"
-    followers = [Follower(f"{train}/events") for _ in range(FOLLOWERS)]
+    train = f"/train/{service.ask('POST', '/train', json=ENDLESS).json()['id']}"
+    assert comes_true(lambda: service.succeeds("POST", f"{train}/pause"), SOON), "it has begun"
+    url = f"http://127.0.0.1:{service.port}{train}/events"
+    followers = [Follower(url) for _ in range(FOLLOWERS)]
     assert comes_true(lambda: all("event: status" in each.heard for each in followers))
 
     async def shrink():
@@ -122,7 +137,7 @@ def test_one_goes_without_a_lost_request(known, service, cluster):
     ended = [each for each in followers if not each.is_alive()]
     assert 0 < len(ended) < FOLLOWERS, "those of the one that went"
     assert all(each.heard.rstrip().endswith("retry: 2000") for each in ended), ended[0].heard
-    httpx2.post(f"{train}/cancel").raise_for_status()
+    service.ask("POST", f"{train}/cancel").raise_for_status()
     for each in followers:
         each.join(SOON)
         assert not each.is_alive()
