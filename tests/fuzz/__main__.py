@@ -68,6 +68,8 @@ def _fuzz(target: str, seed: int, seconds: float, inputs: int, first: int) -> in
     number, warm, most = COUNT.unpack(shared[:])
     spent = time.monotonic() - started
     memory = f"{warm / 2**20:.0f} MiB warm, {most / 2**20:.0f} MiB at most"
+    if not warm:
+        memory = f"its memory is judged from {WARM} inputs on"
     done = number - first
     print(f"{target}: {done} inputs, {done / spent:.0f} a second, {memory}", flush=True)
     if process.exitcode == 0:

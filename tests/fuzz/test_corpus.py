@@ -10,13 +10,17 @@ from tests.fuzz.mutate import LARGEST, mutated
 from tests.fuzz.targets import TARGETS
 
 LARGEST_CORPUS = 10**6
+BENT = 300
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_seeds_and_all_that_was_found_keep_the_promises(target):
+    """As they are, and bent: the first inputs of a run of `make fuzz`."""
     opened, seeds = TARGETS[target]
+    whole = seeds() + fuzz.known(target)
+    bent = [mutated(whole, random.Random(f"1 {target} {number}")) for number in range(BENT)]
     with opened() as check:
-        for data in seeds() + fuzz.known(target):
+        for data in whole + bent:
             check(data)
 
 
