@@ -22,6 +22,7 @@ ALL = (
     "fair",
     "train",
     "start",
+    "end",
     "under_training",
     "swaps",
     "scaling",

@@ -69,7 +69,8 @@ class Crowd:
     def _vanish(self) -> None:
         """Each goes after some of its request."""
         parts = cycle((0.1, 0.5, 0.9))
-        while not self._end.wait(EACH):
-            with closing(socket.create_connection(("127.0.0.1", self.port), 20)) as connection:
-                connection.sendall(self.sent[: int(next(parts) * len(self.sent))])
-            self.vanished += 1
+        with suppress(ConnectionRefusedError):  # the service is gone
+            while not self._end.wait(EACH):
+                with closing(socket.create_connection(("127.0.0.1", self.port), 20)) as connection:
+                    connection.sendall(self.sent[: int(next(parts) * len(self.sent))])
+                self.vanished += 1
