@@ -6,7 +6,7 @@ This module does not know why a version is here.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -39,12 +39,17 @@ def pass_gate(
     """Judge a version by the rule, and go live with it where it passes.
 
     `right` says which of the test images it reads right, (N,) bool. Where an earlier attempt had
-    `begun`, and went live with the version, what came after it holds.
+    `begun`, and went live with the version, what came after it holds. A version that is live is
+    compared with what was live before it.
     """
     while True:
-        live = registry.current()
-        verdict = promote.judge(rule, right, _rival(registry, version, test))
-        if not verdict.promoted or (begun and version in registry.history()):
+        history = registry.history()
+        live = next(iter(history), None)
+        is_done = version == live or (begun and version in history)
+        # Else it is not live, whatever it was once, and has what is live now to beat.
+        rivals = history[history.index(version) + 1 :] if is_done else history
+        verdict = promote.judge(rule, right, _rival(registry, rivals, test))
+        if is_done or not verdict.promoted:
             return verdict
         begin(live, verdict)
         # Where another version went live meanwhile, it is that one that this one has to beat.
@@ -57,11 +62,9 @@ def result_of(card: Card, verdict: Verdict) -> dict[str, Any]:
     return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
 
 
-def _rival(registry: Registry, version: int, test: Digits) -> Rival | None:
-    """Give what is live, or was before an earlier attempt promoted this version."""
-    history = registry.history()
-    before = history[history.index(version) + 1 :] if version in history else history
-    for live in before:
+def _rival(registry: Registry, history: Sequence[int], test: Digits) -> Rival | None:
+    """Give the first of these versions that can be read."""
+    for live in history:
         try:
             model = MyNet()
             model.load_state_dict(registry.weights(live))
