@@ -3,6 +3,9 @@
 import pytest
 
 from tests.api.test_train import idle  # noqa: F401
+from tests.postgres import BOTH
+
+DATABASES = BOTH
 
 GRID = {"name": "both", "learning_rate": [0.01, 0.1], "seed": [1, 2], "epochs": 1}
 

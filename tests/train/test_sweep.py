@@ -17,7 +17,10 @@ from app.train.supervisor import Supervisor
 from app.versions import checkpoint
 from app.versions.pruning import prune
 from app.versions.registry import Registry
+from tests.postgres import BOTH
 from tests.train.test_supervisor import until
+
+DATABASES = BOTH
 
 
 class Killed(BaseException):
