@@ -75,6 +75,10 @@ class Attempt:
         """Make sure that this attempt may store and promote. Raises Superseded."""
         jobs.begin_finish(self.store, self.job.id, self.number)
 
+    def is_finishing(self) -> bool:
+        """Say whether an attempt began to store and promote: an earlier one, or this one."""
+        return jobs.get(self.store, self.job.id).finishing
+
     def succeed(self, result: dict[str, Any]) -> None:
         """End the job. Raises Superseded."""
         jobs.succeed(self.store, self.job.id, self.number, result)

@@ -29,17 +29,24 @@ def finish(
     epochs: Sequence[EpochRecord],
     held_out: Digits | None = None,
 ) -> dict[str, Any]:
-    """Store the version, and promote it by the job's rule. Raises Diverged, Superseded."""
-    card = _stored(attempt) or _store(attempt, model, dataset, epochs, held_out)
-    verdict = _promote(attempt, card.version, model, dataset)
+    """Store the version, and promote it by the job's rule. Raises Diverged, Superseded, NotReady.
+
+    Where it raises NotReady it may be called again, and goes on with what it did.
+    """
+    begun = attempt.is_finishing()
+    card = _stored(attempt, begun) or _store(attempt, model, dataset, epochs, held_out)
+    verdict = _promote(attempt, card.version, model, dataset, begun)
     attempt.tell("promote", {"version": card.version, "promoted": verdict.promoted})
     return result_of(card, verdict)
 
 
-def _stored(attempt: Attempt) -> Card | None:
+def _stored(attempt: Attempt, begun: bool) -> Card | None:
     """Find the version where an earlier attempt stored it, and died then."""
     cards = attempt.registry.cards()
-    return next((card for card in cards if card.job == attempt.job.id), None)
+    known = next((card for card in cards if card.job == attempt.job.id), None)
+    if begun and known is None:
+        attempt.registry.check_all_here()  # it may be among those that could not be fetched
+    return known
 
 
 def _store(
@@ -80,11 +87,12 @@ def _store(
     return attempt.registry.card(version)
 
 
-def _promote(attempt: Attempt, version: int, model: MyNet, dataset: Dataset) -> Verdict:
+def _promote(
+    attempt: Attempt, version: int, model: MyNet, dataset: Dataset, begun: bool
+) -> Verdict:
     def begin(_live: int | None, _verdict: Verdict) -> None:
         attempt.begin_finish()
 
     right = evaluate.right(model, dataset.test, attempt.device)
     rule = attempt.wanted.promote
-    begun = attempt.job.finishing
     return pass_gate(attempt.registry, version, right, rule, dataset.test, begin, begun=begun)

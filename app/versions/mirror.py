@@ -8,12 +8,10 @@ versions are for.
 In the bucket a version is `N.safetensors`, and one that was removed is empty there. The numbered
 steps below `current/` each hold what `CURRENT` would, and the last one is what holds. Whoever makes
 the next step has changed what is live; who comes second looks again. A step that removes versions
-names them (`-N`) before they go, so that nobody goes live with one of them meanwhile.
+names them before they go, so that nobody goes live with one of them meanwhile.
 """
 
 import logging
-import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -21,7 +19,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import EllipsisType
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from torch import Tensor
 
@@ -34,6 +32,7 @@ from app.versions.bucket import Bucket, BucketAway
 from app.versions.card import Card
 from app.versions.numbered import Numbered
 from app.versions.registry import CURRENT, Registry
+from app.versions.step import Step
 
 STEPS: Final = "current/"
 LOOKED: Final = ".looked"
@@ -52,14 +51,6 @@ def registry_of(settings: Settings) -> Registry:
 
 class Overtaken(Exception):
     """Somebody else changed the bucket first."""
-
-
-class Step(NamedTuple):
-    """What was live, newest first, from one step on, and which versions went with it."""
-
-    number: int = 0
-    history: Sequence[int] = ()
-    gone: Sequence[int] = ()
 
 
 class Mirror(Registry):
@@ -87,6 +78,16 @@ class Mirror(Registry):
             yield
         finally:
             stop.set()
+
+    def path(self, version: int) -> Path:
+        """Raises NotFound; BucketAway where the bucket has it, and it could not be fetched."""
+        if version in self._failed and not self.file(version).exists():
+            raise BucketAway(LookupError(f"version {version} could not be fetched"))
+        return super().path(version)
+
+    def check_all_here(self) -> None:
+        for version in self._failed:
+            self.path(version)
 
     def card(self, version: int) -> Card:
         return self._or_again(super().card, version)
@@ -145,11 +146,10 @@ class Mirror(Registry):
 
     def _make_step(self, history: Sequence[int], gone: Sequence[int] = ()) -> None:
         going = sorted({*self._going, *gone})  # some may be of one who died before they went
-        lines = [*history, *(-version for version in going), f"# {secrets.token_hex(8)}"]
-        number = self._step.number + 1
-        if not self._steps.take(number, "".join(f"{line}\n" for line in lines).encode()):
+        step = Step(self._step.number + 1, history, going)
+        if not self._steps.take(step.number, step.packed()):
             raise Overtaken
-        self._step = Step(number, history, going)
+        self._step = step
         for version in going:
             self.bucket.empty(self._saved.name(version))
         self._going = []
@@ -178,10 +178,8 @@ class Mirror(Registry):
             return self._step
         if number < self._step.number:
             raise BucketAway(LookupError(f"it was at step {self._step.number}, and is at {number}"))
-        text = (self.bucket.read(self._steps.name(number)) or b"").decode("ascii", "replace")
-        numbers = [int(line) for line in text.splitlines() if re.fullmatch(r"-?[1-9]\d{0,9}", line)]
-        gone = [-number for number in numbers if number < 0]
-        return Step(number, [number for number in numbers if number > 0], gone)
+        content = self.bucket.read(self._steps.name(number))
+        return Step.read(number, content or b"")
 
     def _fetch_missing(self, missing: Sequence[int], live: Sequence[int]) -> None:
         """Bring versions here. Without the live one nothing can be said; any other may follow."""
@@ -200,7 +198,9 @@ class Mirror(Registry):
     def _fetch(self, version: int) -> None:
         """Bring a version here, sound or not: its digest is looked at whenever it is read."""
         content = self.bucket.read(self._saved.name(version))
-        if content:
+        if content is None:
+            raise BucketAway(LookupError(f"version {version} is listed, and not there"))
+        if content:  # else it was removed meanwhile
             self._put(version, content)
 
     def _put(self, version: int, content: bytes) -> None:

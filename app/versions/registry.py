@@ -36,6 +36,9 @@ class Registry(Shelf):
     def catch_up(self) -> None:
         """See what others changed: they share the folder, so that there is nothing to do."""
 
+    def check_all_here(self) -> None:
+        """See that no version is missing here: where all share the folder, none is."""
+
     def following(self) -> AbstractContextManager[None]:
         """Catch up again and again, until the context ends."""
         return nullcontext()

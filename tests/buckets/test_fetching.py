@@ -1,13 +1,25 @@
 """What a mirror brings from a bucket, where not all of it can be read."""
 
+from contextlib import contextmanager
+
 import pytest
 
+from app.errors import NotFound
 from app.net import MyNet
 from app.versions.bucket import Bucket, BucketAway
 
 
 def save(registry, card):
     return registry.save(MyNet().state_dict(), card)
+
+
+@contextmanager
+def lacking(name):
+    """Let buckets list an object, and not give it."""
+    real = Bucket.read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bucket, "read", lambda self, each: None if each == name else real(self, each))
+        yield
 
 
 def test_a_version_that_cannot_be_fetched_holds_up_no_other(
@@ -33,3 +45,19 @@ def test_a_version_that_cannot_be_fetched_holds_up_no_other(
         assert other.current() == live, "nothing is said of what is live"
     other.catch_up()
     assert other.current() == lost
+
+
+def test_a_version_that_cannot_be_fetched_is_not_said_to_be_none(first, mirror, card):
+    lost, other = save(first, card), mirror("other")
+    with lacking(f"{lost}.safetensors"):
+        other.catch_up()
+        for call in (other.card, other.weights, other.check, other.promote):
+            with pytest.raises(BucketAway):
+                call(lost)
+        with pytest.raises(BucketAway):
+            other.check_all_here()
+        with pytest.raises(NotFound):
+            other.card(lost + 1)
+    other.catch_up()
+    other.check_all_here()
+    assert other.card(lost).version == lost
