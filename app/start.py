@@ -152,12 +152,14 @@ def _unusable(setting: str, value: object, problem: object) -> CannotStart:
 
 
 def _first_sound(registry: Registry) -> int | None:
-    """Give what is live, or was before; else the best there is. Damaged files are passed over."""
+    """Give what is live, or was before; else the best there is. What is damaged, or cannot be
+    fetched, is passed over.
+    """
     for version in chain(registry.history(), _best_first(registry)):
         try:
             registry.check(version)
             return version
-        except Conflict as error:
+        except (Conflict, BucketAway) as error:
             log.error("%s", error)
     return None
 

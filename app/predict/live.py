@@ -63,7 +63,7 @@ class Live:
             try:
                 self._swap(self._load(version))
                 return
-            except (Conflict, NotFound) as error:
+            except (Conflict, NotFound, NotReady) as error:
                 log.error("%s", error)
         self.refresh()
 

@@ -123,6 +123,10 @@ class Mirror(Registry):
             self._make_step(left, versions)
         super().remove(versions)
 
+    def _is_here(self, version: int) -> bool:
+        """What could not be fetched keeps its place in the history, which is everybody's."""
+        return super()._is_here(version) or version in self._failed
+
     def _go_live(self, history: list[int]) -> None:
         self._make_step(history)
         super()._go_live(history)
@@ -179,7 +183,9 @@ class Mirror(Registry):
         if number < self._step.number:
             raise BucketAway(LookupError(f"it was at step {self._step.number}, and is at {number}"))
         content = self.bucket.read(self._steps.name(number))
-        return Step.read(number, content or b"")
+        if not content:
+            raise BucketAway(LookupError(f"step {number} is listed, and not there"))
+        return Step.read(number, content)
 
     def _fetch_missing(self, missing: Sequence[int], live: Sequence[int]) -> None:
         """Bring versions here. Without the live one nothing can be said; any other may follow."""

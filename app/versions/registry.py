@@ -150,7 +150,10 @@ class Registry(Shelf):
         return [] if is_cut_off else self._here(CURRENT)
 
     def _here(self, name: str) -> list[int]:
-        return [version for version in self.read_numbers(name) if self.file(version).exists()]
+        return [version for version in self.read_numbers(name) if self._is_here(version)]
+
+    def _is_here(self, version: int) -> bool:
+        return self.file(version).exists()
 
     def _go_live(self, history: list[int]) -> None:
         self._write(history)

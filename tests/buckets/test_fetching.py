@@ -3,9 +3,12 @@
 from contextlib import contextmanager
 
 import pytest
+import torch
 
 from app.errors import NotFound
 from app.net import MyNet
+from app.predict.live import Live
+from app.start import _first_sound
 from app.versions.bucket import Bucket, BucketAway
 
 
@@ -61,3 +64,47 @@ def test_a_version_that_cannot_be_fetched_is_not_said_to_be_none(first, mirror, 
     other.catch_up()
     other.check_all_here()
     assert other.card(lost).version == lost
+
+
+def test_a_version_that_cannot_be_fetched_keeps_its_place_in_the_history(first, mirror, card):
+    lost, live, newer, going = (save(first, card) for _ in range(4))
+    for version in (lost, live):
+        first.promote(version)
+    other = mirror("other")
+    with lacking(f"{lost}.safetensors"):
+        other.promote(newer)
+        other.delete(going)
+        first.catch_up()
+        assert first.history() == [newer, live, lost, 1]
+        assert other.rollback() == live
+        with pytest.raises(BucketAway):
+            other.rollback()
+    assert other.rollback() == lost
+
+
+def test_where_the_last_step_cannot_be_read_nothing_is_promoted_over_what_was_live(
+    first, mirror, card
+):
+    second, third, other = save(first, card), save(first, card), mirror("other")
+    other.catch_up()
+    first.promote(second)
+    with lacking("current/0000000002"), pytest.raises(BucketAway):
+        other.promote(third, over=1)
+    assert not other.promote(third, over=1)
+    first.catch_up()
+    assert first.history() == other.history() == [second, 1]
+
+
+def test_a_start_passes_over_what_cannot_be_fetched(first, mirror, card):
+    lost, live = save(first, card), save(first, card)
+    for version in (lost, live):
+        first.promote(version)
+    damaged = first.bucket.read(f"{live}.safetensors")[:-9] + b"*" * 9
+    first.bucket.filesystem.pipe_file(first.bucket._path(f"{live}.safetensors"), damaged)
+    other = mirror("other")
+    with lacking(f"{lost}.safetensors"):
+        other.catch_up()
+        assert _first_sound(other) == 1
+        served = Live(other, torch.device("cpu"))
+        served.begin()
+    assert served.model.version == 1
