@@ -86,13 +86,12 @@ Begun = tuple[Registry, Store, Keyring, Ledger | None]
 
 class State(TypedDict):
     services: Services
+    ending: Ending
     express: NotRequired[Express]
 
 
 class App(FastAPI):
-    """FastAPI, with what browsers ask for, a request's id and its line in the log around all of its
-    layers.
-    """
+    """FastAPI, with what browsers ask for, a request's id and its line in the log around it."""
 
     def __init__(
         self,
@@ -130,7 +129,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         async with _open(settings, tally, traces, runtime, ending) as services:
-            state: State = {"services": services}
+            state: State = {"services": services, "ending": ending}
             # FastAPI makes the spans of requests, and the short way goes past it.
             if settings.predict_route != EXPRESS_PATH and not traces:
                 state["express"] = Express(services, access_log)

@@ -20,7 +20,7 @@ from typing import Final
 NOTICE: Final = 1.0
 # Seconds for what is under way from then on: longer than predictions may take, and together with
 # the notice shorter than the ten seconds that containers are given to end.
-GRACE: Final = 8
+GRACE: Final = 6
 # Seconds from the notice on after which there is time for an answer still, and for no more.
 LAST: Final = GRACE - 1.0
 
@@ -31,6 +31,13 @@ class Ending:
     def __init__(self) -> None:
         self._until: float | None = None
         self._under_way: set[asyncio.Timeout] = set()
+
+    @property
+    def listens_no_more(self) -> bool:
+        """Say whether the server has been told: it closes the connections that it knows then."""
+        if self._until is None:
+            return False
+        return asyncio.get_running_loop().time() > self._until - LAST + NOTICE
 
     def begin(self) -> None:
         """Let what is under way end in time."""

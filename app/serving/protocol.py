@@ -16,6 +16,7 @@ import httptools
 
 from app.errors import MalformedRequest
 from app.serving.answer import written
+from app.serving.ending import Ending
 from app.serving.flow import Flow
 from app.serving.patience import Patient
 
@@ -107,7 +108,10 @@ class Protocol(Patient):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.flow.unread:
+        ending: Ending | None = self.app_state.get("ending")
+        if ending is not None and ending.listens_no_more:
+            self.transport.close()  # one that was just made when the others were told
+        elif self.flow.unread:
             self.loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:

@@ -1,12 +1,15 @@
 """What is under way ends before the process does."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from app.api.middleware import InTime
+from app.main import create_app
 from app.serving import ending
 from app.serving.ending import Ending
+from tests.served import connected, served
 
 SCOPE = {"type": "http", "path": "/"}
 START = {"type": "http.response.start", "status": 200, "headers": []}
@@ -71,3 +74,34 @@ def test_who_is_answered_in_time_is_answered():
         await send(END)
 
     assert asked(app, early=True) == [START, END]
+
+
+def test_the_server_is_told_a_notice_later(monkeypatch):
+    monkeypatch.setattr(ending, "NOTICE", 0.05)
+
+    async def told():
+        until = Ending()
+        yield until.listens_no_more
+        until.begin()
+        yield until.listens_no_more
+        await asyncio.sleep(0.1)
+        yield until.listens_no_more
+
+    async def all_told():
+        return [each async for each in told()]
+
+    assert asyncio.run(all_told()) == [False, False, True]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict?explain=true", "/nope"])
+def test_who_came_too_late_to_be_let_go_is_let_go_with_the_answer(
+    settings, monkeypatch, seven, path
+):
+    """A connection that is made while the server goes through those that it has."""
+    with served(create_app(settings)) as client, connected(client) as connection:
+        monkeypatch.setattr(Ending, "listens_no_more", True)
+        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(seven)}\r\n\r\n"
+        connection.sendall(head.encode() + seven)
+        answer = b"".join(iter(partial(connection.recv, 65536), b""))
+    assert answer.startswith(b"HTTP/1.1 404 " if path == "/nope" else b"HTTP/1.1 200 ")
+    assert answer.endswith(b"}")
