@@ -19,7 +19,8 @@ from typing import Final
 # ready: so that whoever spreads requests over several can look elsewhere first.
 NOTICE: Final = 1.0
 # Seconds for what is under way from then on: longer than predictions may take, and together with
-# the notice shorter than the ten seconds that containers are given to end.
+# the notice, and the two or three that processes take to hear and to go, shorter than the ten
+# seconds that containers are given to end.
 GRACE: Final = 6
 # Seconds from the notice on after which there is time for an answer still, and for no more.
 LAST: Final = GRACE - 1.0

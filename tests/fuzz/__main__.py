@@ -99,7 +99,7 @@ def _run(
         while time.monotonic() < until and number < first + inputs:
             shared[:] = COUNT.pack(number + 1, warm, most)
             faulthandler.dump_traceback_later(LONGEST, exit=True, file=sys.stderr)
-            check(mutated(seeds, random.Random(f"{seed} {target} {number}")))
+            check(bent(seeds, target, seed, number))
             number += 1
             if (number - first) % OFTEN == 0 and number - first >= WARM:
                 resident = _resident()
@@ -113,6 +113,11 @@ def _run(
 
 def _input(target: str, seed: int, number: int) -> bytes:
     seeds = TARGETS[target][1]() + known(target)
+    return bent(seeds, target, seed, number)
+
+
+def bent(seeds: list[bytes], target: str, seed: int, number: int) -> bytes:
+    """Draw an input from the seed, the target and its number alone."""
     return mutated(seeds, random.Random(f"{seed} {target} {number}"))
 
 

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from app.errors import NotReady
 from app.train import data, job
 from app.train.attempt import Attempt
 from app.train.data import Dataset, Digits
@@ -37,6 +38,26 @@ def start(settings, store, registry, few):  # noqa: ARG001
         return Run(Attempt.begin(settings, store, registry, job_id, number))
 
     return start
+
+
+@pytest.fixture
+def untold(start, store, monkeypatch):
+    """Give a job that is queued again, though its version is stored, and live where it should be:
+    its last attempt could not tell so.
+    """
+
+    def away(*_):
+        raise NotReady("The database does not answer.")
+
+    def untold(promote):
+        run = start(promote=promote, epochs=1)
+        with monkeypatch.context() as patch, pytest.raises(NotReady):
+            patch.setattr(Attempt, "succeed", away)
+            run.run()
+        job.release(store, store.job(run.job.id))
+        return run.job.id
+
+    return untold
 
 
 def events(store, job_id, kind):

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from app.errors import NotReady
 from app.net import MyNet
 from app.train import job as jobs
 from app.train import run, sweep
@@ -80,21 +79,14 @@ def test_a_best_that_cannot_be_fetched_does_not_give_way(
 
 
 def test_a_version_that_cannot_be_fetched_is_not_stored_again(
-    start, settings, store, mirror, monkeypatch, unread
+    untold, settings, store, mirror, monkeypatch, unread
 ):
-    def away(*_):
-        raise NotReady("The database does not answer.")
-
-    first = start(promote="never", epochs=1)
-    with monkeypatch.context() as patch, pytest.raises(NotReady):
-        patch.setattr(Attempt, "succeed", away)
-        first.run()
-    jobs.release(store, store.job(first.job.id))
-    number, other = jobs.start(store, store.job(first.job.id)), mirror("other")
+    job_id = untold("never")
+    number, other = jobs.start(store, store.job(job_id)), mirror("other")
     monkeypatch.setattr(run, "RETRY", 0.0)
     with unread(2, times=3):
-        Run(Attempt.begin(settings, store, other, first.job.id, number)).run()
-    assert store.job(first.job.id).result["version"] == 2
+        Run(Attempt.begin(settings, store, other, job_id, number)).run()
+    assert store.job(job_id).result["version"] == 2
     assert other.versions() == [1, 2]
 
 
