@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever happens in between.
+"""Files that are whole or absent, and folders that stay, whatever happens in between.
 
 What enters: a path and what to write there. What leaves: the file, safe on disk. This module does
 not know what is in it.
@@ -29,6 +29,18 @@ def replacing(path: Path) -> Iterator[Path]:
         _fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its missing parents, so that they are still there after a crash.
+
+    Syncing a file does not make the folders durable that lead to it: each name is in its parent.
+    """
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)  # another process may be as far
+    _fsync(path.parent)
 
 
 def remove(path: Path) -> None:

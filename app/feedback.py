@@ -61,7 +61,7 @@ class Feedback:
     """The corrections in one folder, `most` of them. The folder is made where it is missing."""
 
     def __init__(self, folder: Path, most: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(folder)
         self.folder, self.most = folder, most
         self.lock = FileLock(folder / ".lock", poll_interval=0.005)
 

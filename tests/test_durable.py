@@ -1,6 +1,18 @@
-import pytest
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
 
-from app.durable import remove, replacing, sweep
+import pytest
+import torch
+from sqlalchemy import create_engine
+
+from app.database import sqlite
+from app.durable import make_folder, remove, replacing, sweep
+from app.feedback import Feedback
+from app.train import saved
+from app.train.admit import sweep_uploads
+from app.versions.shelf import Shelf
+from tests.durability import assert_durable_file, assert_durable_folders, recorded
 
 
 def test_the_new_file_replaces_the_old_one(tmp_path):
@@ -36,3 +48,88 @@ def test_what_is_removed_is_gone_and_may_have_been_before(tmp_path):
     remove(path)
     remove(path)
     assert not path.exists()
+
+
+def test_replacing_syncs_the_file_before_the_rename_and_its_folder_after(tmp_path):
+    with recorded() as calls, replacing(tmp_path / "file") as temporary:
+        temporary.write_text("new")
+    assert_durable_file(calls, tmp_path / "file")
+
+
+def test_make_folder_that_exists_leaves_it_alone(tmp_path):
+    (tmp_path / "file").write_text("")
+    with recorded() as calls:
+        make_folder(tmp_path)
+    assert calls == []
+    assert (tmp_path / "file").exists()
+
+
+def test_make_folder_relative_path_syncs_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with recorded() as calls:
+        make_folder(Path("state/jobs"))
+    assert_durable_folders(calls, tmp_path / "state", tmp_path / "state" / "jobs")
+
+
+def test_make_folder_where_a_file_lies_raises(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(FileExistsError, match="file'"):
+            make_folder(path)
+
+
+def test_make_folder_at_once_in_many_threads_makes_it_once(tmp_path):
+    count = 8
+    barrier = Barrier(count)
+
+    def make(path):
+        barrier.wait()
+        make_folder(path)
+        return path.is_dir()
+
+    with ThreadPoolExecutor(count) as pool:
+        for round_ in range(20):
+            paths = [tmp_path / str(round_) / "a" / "b"] * count
+            assert all(pool.map(make, paths))
+
+
+def test_make_folder_that_another_process_makes_first_is_synced_all_the_same(tmp_path, monkeypatch):
+    mkdir = Path.mkdir
+
+    def late(path, *args, **kwargs):
+        mkdir(path)  # the other process, between the look and the call
+        mkdir(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    with recorded() as calls:
+        make_folder(tmp_path / "a")
+    assert calls == [("mkdir", tmp_path / "a"), ("fsync", tmp_path)]
+
+
+def _save_state(folder: Path) -> None:
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters())
+    saved.save(folder / "job.pt", model, optimizer, saved.Position())
+
+
+def _lock_job(folder: Path) -> None:
+    with saved.alone(folder, "job"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: sqlite.prepare(create_engine("sqlite://"), folder / "mynet.db"),
+        Shelf,
+        lambda folder: Feedback(folder, 10),
+        _save_state,
+        _lock_job,
+        sweep_uploads,
+    ],
+    ids=["database", "versions", "corrections", "saved-state", "job-lock", "uploads"],
+)
+def test_a_new_folder_of_the_state_is_durable(tmp_path, make):
+    with recorded() as calls:
+        make(tmp_path / "state" / "folder")
+    assert_durable_folders(calls, tmp_path / "state", tmp_path / "state" / "folder")

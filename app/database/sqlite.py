@@ -12,6 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.exc import DisconnectionError, OperationalError
 
+from app.durable import make_folder
 from app.errors import NotReady
 
 PRAGMAS: Final = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
@@ -36,7 +37,7 @@ class Damaged(NotReady):
 
 def prepare(engine: Engine, file: Path) -> None:
     """Let the engine's connections be of this file, which must be there, and safe to write to."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
 
     @event.listens_for(engine, "do_connect")
     def open_only(_dialect: object, _record: object, cargs: list[Any], cparams: Any) -> None:

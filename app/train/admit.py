@@ -20,7 +20,7 @@ from typing import IO, Final, Literal, cast
 from filelock import AsyncFileLock, FileLock, Timeout
 from pydantic import BaseModel
 
-from app.durable import TEMPORARY, sweep
+from app.durable import TEMPORARY, make_folder, sweep
 from app.errors import Busy, FieldError, InvalidField, MalformedRequest, NotReady, Refusal
 from app.settings import Settings
 from app.train.process import beside_the_server, give_way
@@ -83,14 +83,14 @@ async def admit(candidate: Candidate) -> int:
 
 def sweep_uploads(folder: Path) -> None:
     """Remove what uploads left whose server was killed, unless one is under way elsewhere."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with suppress(Timeout), FileLock(folder / LOCK, timeout=0):
         sweep(folder)
 
 
 @asynccontextmanager
 async def _turn(folder: Path) -> AsyncIterator[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     lock = AsyncFileLock(folder / LOCK, timeout=PATIENCE)
     try:
         await lock.acquire()

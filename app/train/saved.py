@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from app import durable
-from app.durable import replacing
+from app.durable import make_folder, replacing
 
 KEPT: Final = ("*.pt", "*.corrections", "*.lock")
 # What torch and what is in a file raise where it is not a saved state.
@@ -108,7 +108,7 @@ class Files:
 @contextmanager
 def alone(folder: Path, job_id: str) -> Iterator[None]:
     """Wait until no other process works on this job, and keep others waiting."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with FileLock(folder / f"{job_id}.lock"):
         yield
 
@@ -193,6 +193,6 @@ def sweep(folder: Path, is_needed: Callable[[str], bool], *, writers: bool) -> N
 
 def write(path: Path, content: bytes | memoryview) -> None:
     """Write a file, atomically. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with replacing(path) as temporary:
         temporary.write_bytes(content)

@@ -30,7 +30,7 @@ class Shelf:
     """The versions in one folder, which is made where it is missing."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(folder)
         self.folder = folder
         self.lock = FileLock(folder / ".lock")
 

@@ -11,6 +11,7 @@ from filelock import FileLock
 from app.errors import Busy, InvalidField, MalformedRequest, NotReady
 from app.train import admit
 from app.train.admit import admit_upload, sweep_uploads
+from tests.durability import assert_durable_folders, recorded
 
 READ = "import json, os, sys, time; told = json.loads(sys.stdin.readline()); "
 
@@ -125,6 +126,14 @@ def test_who_waits_too_long_is_told_to_come_back(settings, monkeypatch):
 def test_an_empty_upload_is_refused_without_a_process(settings):
     with pytest.raises(MalformedRequest, match=r"body is empty: send a \.safetensors file"):
         upload(settings, b"")
+
+
+def test_an_upload_makes_its_folder_durable(settings, played):
+    played("print(json.dumps({'version': 1}))")
+    settings.state_dir.mkdir(exist_ok=True)
+    with recorded() as calls:
+        upload(settings)
+    assert_durable_folders(calls, settings.uploads_dir)
 
 
 def test_what_a_killed_server_left_is_swept(settings):
