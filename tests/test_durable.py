@@ -1,3 +1,4 @@
+import ast
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -12,6 +13,7 @@ from app.feedback import Feedback
 from app.train import saved
 from app.train.admit import sweep_uploads
 from app.versions.shelf import Shelf
+from tests.conftest import ROOT
 from tests.durability import assert_durable_file, assert_durable_folders, recorded
 
 
@@ -133,3 +135,15 @@ def test_a_new_folder_of_the_state_is_durable(tmp_path, make):
     with recorded() as calls:
         make(tmp_path / "state" / "folder")
     assert_durable_folders(calls, tmp_path / "state", tmp_path / "state" / "folder")
+
+
+def test_only_folders_of_one_run_are_made_without_a_sync():
+    """Only tallies, which end with the service, lie in folders that `make_folder` does not make."""
+    makers = {"mkdir", "makedirs", "copytree"}
+    modules = {
+        path.relative_to(ROOT / "app").as_posix()
+        for path in (ROOT / "app").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in makers
+    }
+    assert modules == {"durable.py", "telemetry/ledger.py"}

@@ -41,21 +41,45 @@ def test_where_they_are_missing_it_says_when_they_come(tmp_path):
         read(tmp_path)
 
 
+UNPACKED_DAMAGE = [
+    (IMAGES, b""),
+    (IMAGES, b"\x00\x00\x08"),
+    (IMAGES, b"\x00\x00\x08\x03\x00\x00"),
+    (IMAGES, b"\x00\x00\x0d\x01\x00\x00\x00\x00"),
+    (IMAGES, b"\x00\x00\x08\x01\x00\x00\x00\x00"),
+    (LABELS, b"\x00\x00\x08\x01\x00\x00\x00\x02ab"),
+    (LABELS, bytes(10_008)),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), UNPACKED_DAMAGE)
+def test_a_damaged_file_without_its_archive_is_told(tmp_path, raw, name, content):
+    (raw / name).write_bytes(content)
+    (raw / f"{name}.gz").unlink()
+    with pytest.raises(NotReady, match=r"cannot be read: (t10k-|there are)"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "content"), UNPACKED_DAMAGE)
+def test_a_damaged_file_beside_its_archive_is_read_from_that(tmp_path, raw, mnist, name, content):
+    (raw / name).write_bytes(content)
+    images = read(tmp_path)
+    assert np.array_equal(images.pixels, mnist.test.pixels.numpy())
+    assert np.array_equal(images.labels, mnist.test.labels.numpy())
+    assert (raw / name).read_bytes() == content, "a reader writes nothing"
+
+
 @pytest.mark.parametrize(
-    ("name", "spoil"),
+    "spoil",
     [
-        (f"{IMAGES}.gz", lambda content: content[:1000]),
-        (f"{IMAGES}.gz", lambda _: b"no archive"),
-        (f"{IMAGES}.gz", lambda content: content[:200] + b"x" * 50 + content[250:]),
-        (IMAGES, lambda _: b""),
-        (IMAGES, lambda _: b"\x00\x00\x08"),
-        (IMAGES, lambda _: b"\x00\x00\x08\x03\x00\x00"),
-        (IMAGES, lambda _: b"\x00\x00\x0d\x01\x00\x00\x00\x00"),
-        (LABELS, lambda _: b"\x00\x00\x08\x01\x00\x00\x00\x02ab"),
+        lambda content: content[:1000],
+        lambda _: b"no archive",
+        lambda content: content[:200] + b"x" * 50 + content[250:],
+        lambda _: gzip.compress(b"no IDX file"),
     ],
 )
-def test_what_cannot_be_read_is_told(tmp_path, raw, name, spoil):
-    path = raw / name
-    path.write_bytes(spoil(path.read_bytes() if path.exists() else b""))
-    with pytest.raises(NotReady, match=r"cannot be read|have the shapes"):
+def test_a_damaged_archive_is_told(tmp_path, raw, spoil):
+    path = raw / f"{IMAGES}.gz"
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(NotReady, match=r"cannot be read: t10k-images-idx3-ubyte\.gz"):
         read(tmp_path)

@@ -6,17 +6,28 @@ a batch.
 """
 
 import hashlib
-import shutil
+import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
+from typing import Final
 
+import numpy as np
 import torch
 from filelock import FileLock
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.datasets import MNIST
+from torchvision.datasets.utils import download_url
 
+from app import mnist
+from app.durable import make_folder, replacing, sweep
 from app.net import to_input
+
+RAW: Final = Path("MNIST/raw")
+log = logging.getLogger(__name__)
 
 
 class NoData(Exception):
@@ -69,37 +80,67 @@ class Dataset:
 
 
 def load(root: Path) -> Dataset:
-    """Read MNIST through torchvision, which unpacks the archives or downloads what is missing.
+    """Read MNIST. Files that are missing or damaged are unpacked, or downloaded, first.
 
     Raises NoData.
     """
     try:
-        _unpack(root)
-        train, test = (MNIST(root, train=each) for each in (True, False))
-    except (OSError, RuntimeError, AssertionError, ValueError) as error:
-        raise NoData(f"MNIST could not be read from {root / 'MNIST' / 'raw'}: {error}") from error
+        train, test = (_read_digits(root, part) for part in ("train", "t10k"))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise NoData(f"MNIST could not be read from {root / RAW}: {error}") from error
     digest = hashlib.sha256()
-    for array in (train.data, train.targets, test.data, test.targets):
-        digest.update(array.numpy())
-    return Dataset(
-        Digits(train.data, train.targets), Digits(test.data, test.targets), digest.hexdigest()
-    )
+    for array in (train.pixels, train.labels, test.pixels, test.labels):
+        digest.update(array.numpy().data)
+    return Dataset(train, test, digest.hexdigest())
 
 
-def _unpack(root: Path) -> None:
-    """Unpack the archives beside themselves, each file whole or not at all."""
-    raw, scratch = root / "MNIST" / "raw", root / ".unpacking"
-    names = [Path(archive).stem for archive, _ in MNIST.resources]
-    if all((raw / name).exists() for name in names):
-        return
-    raw.mkdir(parents=True, exist_ok=True)
+def _read_digits(root: Path, part: str) -> Digits:
+    names = (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
+    pixels, labels = mnist.pair(*(_read(root, name) for name in names))
+    return Digits(torch.from_numpy(pixels), torch.from_numpy(labels).long())
+
+
+def _read(root: Path, name: str) -> NDArray[np.uint8]:
+    """Read a file, and restore it first if it is missing or damaged; only then write anything."""
+    path = root / RAW / name
+    with suppress(FileNotFoundError, ValueError):
+        return mnist.read_unpacked(path)
+    make_folder(path.parent)
     with FileLock(root / ".lock"):
-        shutil.rmtree(scratch, ignore_errors=True)
-        shutil.copytree(raw, scratch / "MNIST" / "raw", ignore=shutil.ignore_patterns(*names))
-        MNIST(scratch, download=True)
-        for name in names:
-            (scratch / "MNIST" / "raw" / name).replace(raw / name)
-        shutil.rmtree(scratch)
+        sweep(path.parent)
+        try:
+            return mnist.read_unpacked(path)  # another process has restored it
+        except FileNotFoundError:
+            pass
+        except ValueError as error:
+            log.warning("%s; it is unpacked again", error)
+        _restore(path)
+    return mnist.read_unpacked(path)
+
+
+def _restore(path: Path) -> None:
+    """Unpack a file, whose archive is downloaded first if it is missing or damaged."""
+    try:
+        content = mnist.unpack(path)
+    except (FileNotFoundError, ValueError):
+        _download(mnist.archive_of(path))
+        content = mnist.unpack(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _download(archive: Path) -> None:
+    """Download an archive through torchvision. Raises RuntimeError."""
+    md5 = dict(MNIST.resources)[archive.name]
+    failures = []
+    for mirror in MNIST.mirrors:
+        try:
+            with replacing(archive) as temporary:
+                download_url(f"{mirror}{archive.name}", temporary.parent, temporary.name, md5)
+            return
+        except (OSError, RuntimeError, HTTPException) as error:
+            failures.append(f"; {mirror} failed: {error}")
+    raise RuntimeError(f"{archive.name} is missing or damaged{''.join(failures)}. Put it there.")
 
 
 class Batches:
