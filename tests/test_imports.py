@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import DATA, ROOT
 
 LEAVES = [
     "errors.py",
@@ -116,6 +116,16 @@ def test_the_server_does_not_load_what_only_some_requests_need():
     code = f"import sys, app.main, app.serving.server; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_training_on_data_that_exists_does_not_load_torchvision():
+    code = (
+        "import sys, app.train.run, app.train.appraise, app.train.conclude, pathlib; "
+        f"app.train.data.load(pathlib.Path({str(DATA)!r})); "
+        "print('torchvision' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_who_tells_mlflow_does_not_load_torch():

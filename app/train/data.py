@@ -19,8 +19,6 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.datasets import MNIST
-from torchvision.datasets.utils import download_url
 
 from app import mnist
 from app.durable import make_folder, replacing, sweep
@@ -131,6 +129,10 @@ def _restore(path: Path) -> None:
 
 def _download(archive: Path) -> None:
     """Download an archive through torchvision. Raises RuntimeError."""
+    # The import takes over two seconds of a core: only a missing archive pays for it.
+    from torchvision.datasets import MNIST
+    from torchvision.datasets.utils import download_url
+
     md5 = dict(MNIST.resources)[archive.name]
     failures = []
     for mirror in MNIST.mirrors:

@@ -77,7 +77,7 @@ def downloads(monkeypatch):
         archives.append(archive)
 
     monkeypatch.setattr(MNIST, "mirrors", ["https://mirror/"])
-    monkeypatch.setattr(data, "download_url", download_url)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", download_url)
     return archives
 
 
@@ -86,7 +86,7 @@ def no_network(monkeypatch):
     def download_url(*_args):
         raise URLError("no network")
 
-    monkeypatch.setattr(data, "download_url", download_url)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", download_url)
 
 
 def pixels_of(name):
@@ -221,7 +221,7 @@ def test_missing_data_that_cannot_be_had_is_told(tmp_path, monkeypatch, error):
         (Path(folder) / filename).write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(data, "download_url", fail)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fail)
     with pytest.raises(
         data.NoData, match=r"damaged; https?://\S+ failed: .*; https?://\S+ failed: "
     ):
