@@ -4,31 +4,51 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx2
 import uvicorn
 from fastapi import FastAPI
 
+from app.serving.ending import GRACE
 from app.serving.protocol import Protocol
+
+# Far more than requests that a failed test left behind may take to end: else the run would hang.
+END = GRACE + 60
 
 
 @contextmanager
 def served(app: FastAPI) -> Iterator[httpx2.Client]:
     """Serve `app` over a socket, in this process."""
     config = uvicorn.Config(
-        app, port=0, http=Protocol, loop="asyncio", ws="none", log_config=None, access_log=False
+        app,
+        port=0,
+        http=Protocol,
+        loop="asyncio",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE,
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=_run, args=[server], daemon=True)
     thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
-    (listening,) = server.servers[0].sockets
-    with httpx2.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
-        yield client
-    server.should_exit = True
-    thread.join()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start; its log tells why"
+            time.sleep(0.01)
+        (listening,) = server.servers[0].sockets
+        with httpx2.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(END)
+    assert not thread.is_alive(), f"the server did not end within {END} s"
+
+
+def _run(server: uvicorn.Server) -> None:
+    with suppress(SystemExit):  # how uvicorn ends where the app does not start
+        server.run()
 
 
 def connected(client: httpx2.Client) -> socket.socket:
