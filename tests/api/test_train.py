@@ -18,6 +18,14 @@ def idle(settings, monkeypatch):
         yield client
 
 
+@pytest.fixture
+def trainer(settings, small_data_dir):
+    """The app, with data that an epoch takes a moment to learn from."""
+    small = settings.model_copy(update={"data_dir": small_data_dir})
+    with TestClient(create_app(small), raise_server_exceptions=False) as client:
+        yield client
+
+
 def wait(client, job, seconds=120):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -58,6 +66,7 @@ def test_the_content_type_does_not_matter(idle, content_type):
     assert answer.json()["hyperparameters"]["epochs"] == 2
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -78,26 +87,28 @@ def test_the_content_type_does_not_matter(idle, content_type):
         ('{"lr": 0.1}', "lr"),
     ],
 )
-def test_every_bad_field_is_named(idle, body, field):
-    answer = idle.post("/train", content=body)
+def test_every_bad_field_is_named(client, body, field):
+    answer = client.post("/train", content=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
     assert [each["field"] for each in answer.json()["errors"]] == [field]
-    assert idle.get("/train").json()["data"] == []
+    assert client.get("/train").json()["data"] == []
 
 
-def test_a_body_full_of_unknown_fields_gets_a_small_answer(idle):
+@pytest.mark.read_only
+def test_a_body_full_of_unknown_fields_gets_a_small_answer(client):
     many = {f"field{number}": 1 for number in range(3000)}
-    answer = idle.post("/train", json=many)
+    answer = client.post("/train", json=many)
     assert (answer.status_code, len(answer.json()["errors"])) == (422, 10)
-    named = idle.post("/train", json={"x" * 50_000: 1})
+    named = client.post("/train", json={"x" * 50_000: 1})
     assert (named.status_code, len(named.content) < 1000) == (422, True)
-    large = idle.post("/train", json={"note": "x" * 70_000})
+    large = client.post("/train", json={"note": "x" * 70_000})
     assert (large.status_code, large.json()["code"]) == (413, "body_too_large")
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize("body", ["{", "[]", "7", '"epochs"', "\x00"])
-def test_what_is_no_json_object_is_malformed(idle, body):
-    answer = idle.post("/train", content=body)
+def test_what_is_no_json_object_is_malformed(client, body):
+    answer = client.post("/train", content=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
 
 
@@ -148,70 +159,42 @@ def test_a_full_queue_is_a_429_with_a_time(idle, settings):
     assert int(answer.headers["retry-after"]) > 0
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize("wish", ["cancel", "pause", "resume"])
-def test_a_wish_for_an_unknown_job_is_a_404(idle, wish):
-    assert idle.post(f"/train/x/{wish}").json()["code"] == "not_found"
+def test_a_wish_for_an_unknown_job_is_a_404(client, wish):
+    assert client.post(f"/train/x/{wish}").json()["code"] == "not_found"
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize("path", ["/train/x", "/train/x/log", "/train/x/log?follow=true"])
-def test_an_unknown_job_is_a_404(idle, path):
-    assert idle.get(path).json()["code"] == "not_found"
+def test_an_unknown_job_is_a_404(client, path):
+    assert client.get(path).json()["code"] == "not_found"
 
 
-def test_a_job_trains_goes_live_and_is_answered_for_all_the_while(client, seven):
-    job = client.post("/train", json={"epochs": 1, "seed": 3, "promote": "always"}).json()["id"]
+def test_a_job_trains_goes_live_and_is_answered_for_all_the_while(trainer, seven):
+    wishes = {"epochs": 4, "batch_size": 10, "seed": 3, "promote": "always"}
+    job = trainer.post("/train", json=wishes).json()["id"]
     versions = set()
-    while client.get(f"/train/{job}").json()["status"] in ("queued", "running"):
-        answer = client.post("/predict", content=seven)
+    while trainer.get(f"/train/{job}").json()["status"] in ("queued", "running"):
+        answer = trainer.post("/predict", content=seven)
         assert answer.status_code == 200
         assert answer.json()["digit"] == 7
         versions.add(answer.json()["version"])
-    done = wait(client, job)
+        time.sleep(0.02)  # else the cores are busy with this, and the training waits
+    done = wait(trainer, job)
     assert done["status"] == "succeeded", done
     assert done["result"]["version"] == 2
-    assert 0.88 < done["result"]["test_accuracy"] < 0.94
+    assert 0.7 < done["result"]["test_accuracy"] < 0.94
     assert done["progress"]["fraction"] == 1.0
     assert 1 in versions
     until = time.monotonic() + 10
-    while client.post("/predict", content=seven).json()["version"] != 2:
+    while trainer.post("/predict", content=seven).json()["version"] != 2:
         assert time.monotonic() < until
-    log = client.get(f"/train/{job}/log")
+    log = trainer.get(f"/train/{job}/log")
     assert log.headers["content-type"] == "text/plain; charset=utf-8"
     lines = log.text.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 8
     assert lines[0].startswith("==>>> epoch: 0, batch index: 100, train loss: ")
-    assert client.get(f"/train/{job}/log?follow=true").text == log.text
-    card = client.get("/models/2").json()
+    assert trainer.get(f"/train/{job}/log?follow=true").text == log.text
+    card = trainer.get("/models/2").json()
     assert (card["job"], card["parent"], card["origin"]) == (job, 1, "trained")
-
-
-def test_a_running_job_is_cancelled_and_leaves_nothing(client, settings):
-    job = client.post("/train", json={"epochs": 1000}).json()["id"]
-    until = time.monotonic() + 120
-    while not client.get(f"/train/{job}").json()["epochs"]:
-        assert time.monotonic() < until
-        time.sleep(0.1)
-    assert client.post(f"/train/{job}/cancel").json()["status"] == "cancelled"
-    other = client.post("/train", json={"epochs": 1, "learning_rate": 1e30}).json()["id"]
-    failed = wait(client, other)
-    assert (failed["status"], failed["error"]["code"]) == ("failed", "diverged")
-    assert client.get(f"/train/{job}").json()["status"] == "cancelled"
-    assert [card["version"] for card in client.get("/models").json()["data"]] == [1]
-    while any(settings.jobs_dir.iterdir()):
-        assert time.monotonic() < until
-
-
-def test_a_paused_job_goes_on_where_it_was(client, settings):
-    job = client.post("/train", json={"epochs": 2, "promote": "never"}).json()["id"]
-    until = time.monotonic() + 120
-    while not client.get(f"/train/{job}").json()["epochs"]:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    assert client.post(f"/train/{job}/pause").json()["status"] == "paused"
-    before = client.get(f"/train/{job}").json()
-    assert (settings.jobs_dir / f"{job}.pt").exists()
-    assert client.post(f"/train/{job}/resume").json()["status"] == "queued"
-    done = wait(client, job)
-    assert (done["status"], done["attempt"]) == ("succeeded", 2)
-    assert done["epochs"][: len(before["epochs"])] == before["epochs"]
-    assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1]
