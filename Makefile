@@ -38,7 +38,8 @@ test: $(VENV)/dev.stamp  ## set up, then run the tests (under four minutes on tw
 test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
 	$(PYTEST) tests/service tests/buckets tests/train/test_track.py
 
-test-conformance: $(VENV)/serve.stamp $(CONFORMANCE)/stamp  ## let real clients of the protocols ask a service
+test-conformance: $(VENV)/dev.stamp $(CONFORMANCE)/stamp  ## let real clients of the protocols ask a service
+	$(PYTEST) tests/conformance/test_contract.py
 	SERVICE=$(CURDIR)/$(VENV)/bin/mynet $(CONFORMANCE)/bin/python -m pytest $(SLOWEST) \
 		--confcutdir tests/conformance tests/conformance
 
