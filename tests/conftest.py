@@ -69,16 +69,26 @@ def documented_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def one_shipped(documented_alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def one_shipped(documented_alone: Path) -> Iterator[None]:
     """Let version 1 be live, whatever else is shipped."""
-    monkeypatch.setattr("app.versions.registry.SHIPPED", documented_alone)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("app.versions.registry.SHIPPED", documented_alone)
+        yield
 
 
 @pytest.fixture
 def all_shipped(one_shipped: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     """Let all be there that is shipped."""
     monkeypatch.setattr("app.versions.registry.SHIPPED", SHIPPED)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "read_only: `client` is the app of the module, which the test leaves as it was; "
+        "read_only(False): `client` is an app of the test's own, whatever the module says",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -104,15 +114,20 @@ def database(request: pytest.FixtureRequest) -> str | None:
     return server.fresh()
 
 
-@pytest.fixture
-def settings(tmp_path: Path, database: str | None) -> Settings:
+def settings_in(folder: Path, database: str | None = None) -> Settings:
+    """Return the settings of a service that keeps its state below `folder`."""
     return Settings(
-        state_dir=tmp_path / "var",
+        state_dir=folder / "var",
         data_dir=DATA,
         device="cpu",
         log_level="warning",
         database_url=database,
     )
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database: str | None) -> Settings:
+    return settings_in(tmp_path, database)
 
 
 @pytest.fixture
@@ -129,10 +144,43 @@ def store(settings: Settings) -> Iterator[Store]:
 
 
 @pytest.fixture
-def client(settings: Settings) -> Iterator[TestClient]:
-    """The app with its lifespan; what it raises becomes a response, as it does for a client."""
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+def client(request: pytest.FixtureRequest, settings: Settings) -> Iterator[TestClient]:
+    """The app with its lifespan; what it raises becomes a response, as it does for a client.
+
+    A test marked `read_only` gets the app of its module, and must leave that app as it was.
+    """
+    marker = request.node.get_closest_marker("read_only")
+    if marker and marker.args != (False,):
+        assert settings.database_url is None, "the app of a module has SQLite"
+        shared: TestClient = request.getfixturevalue("shared_client")
+        before = changeable_state(shared)
+        yield shared
+        assert changeable_state(shared) == before, "a test marked read_only changed the service"
+    else:
+        with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+            yield client
+
+
+@pytest.fixture(scope="module")
+def shared_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The app that the tests of a module share that only read; `client` hands it to them."""
+    app = create_app(settings_in(tmp_path_factory.mktemp("shared")))
+    with TestClient(app, raise_server_exceptions=False) as client:
         yield client
+
+
+def changeable_state(client: TestClient) -> dict[str, object]:
+    """Return what requests and tests can change in a service, but for its counters."""
+    services = client.app_state["services"]
+    return {
+        "jobs": services.store.count_jobs(),
+        "versions": sorted(path.name for path in services.settings.models_dir.iterdir()),
+        "live": services.live.model.version,
+        "corrections": sorted(path.name for path in services.settings.feedback_dir.glob("*.png")),
+        "draining": services.draining.is_set(),
+        "under_way": services.predictor.under_way,
+        "headers": dict(client.headers),
+    }
 
 
 @pytest.fixture(scope="session")

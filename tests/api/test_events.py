@@ -13,16 +13,18 @@ JSON = {"Accept": "application/json"}
 STREAM = {"Accept": "text/event-stream"}
 
 
-@pytest.fixture
-def idle(monkeypatch, client):
+@pytest.fixture(scope="module")
+def idle(shared_client):
     """The app with a supervisor that starts nothing."""
-    monkeypatch.setattr(supervisor.Supervisor, "_step", lambda _: None)
-    return client
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(supervisor.Supervisor, "_step", lambda _: None)
+        yield shared_client
 
 
-@pytest.fixture
-def ended(idle, store):  # noqa: ARG001, no process shall start
+@pytest.fixture(scope="module")
+def ended(idle):
     """A job that told of three batches and an epoch, and was cancelled."""
+    store = idle.app_state["services"].store
     job = jobs.create(store, Hyperparameters(), most_queued=9, key=None)
     attempt = jobs.start(store, job)
     for batch in (100, 200, 300):

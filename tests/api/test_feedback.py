@@ -136,11 +136,13 @@ def test_only_what_could_be_predicted_is_kept(client, send, settings, image, sta
     assert [path.name for path in settings.feedback_dir.iterdir()] in ([".lock"], [])
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize("label", ["10", "-1", "seven", "", "7.5", "null"])
 def test_a_label_is_a_digit(send, seven, label):
     assert refused(send(seven, label), 422, "invalid_field").startswith("label: Input should be")
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize("prediction_id", ["x" * 65, "a b", "../x", "é", "a/b"])
 def test_a_prediction_id_is_a_name(send, seven, prediction_id):
     said = refused(send(seven, 7, prediction_id=prediction_id), 422, "invalid_field")
@@ -156,6 +158,7 @@ def test_the_id_of_a_prediction_is_one(client, send, seven):
     assert send(seven, 7, prediction_id=answered).json()["prediction_id"] == answered
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize(
     ("form", "status", "said"),
     [

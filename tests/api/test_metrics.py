@@ -140,6 +140,7 @@ def test_a_database_that_does_not_answer_is_told(client, monkeypatch):
     assert value(client, "mynet_images_total", outcome="answered") == 0
 
 
+@pytest.mark.read_only
 def test_the_client_chooses_the_format(client):
     plain = client.get("/metrics")
     assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -149,6 +150,7 @@ def test_the_client_chooses_the_format(client):
     assert openmetrics.text.endswith("# EOF\n")
 
 
+@pytest.mark.read_only
 def test_promtool_has_no_complaint(client, seven):
     client.post("/predict", content=seven)
     command = [needed("promtool"), "check", "metrics"]
@@ -177,6 +179,7 @@ def test_of_a_worker_that_ended_only_what_it_counted_counts():
         assert sums["mynet_batch_images_sum",] == 203
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize(
     ("accept", "kind"),
     [

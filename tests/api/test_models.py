@@ -30,6 +30,7 @@ def test_a_version_goes_live_and_back(client, second, seven):
     assert client.post("/predict", content=seven).json()["version"] == 1
 
 
+@pytest.mark.read_only
 def test_there_may_be_nothing_to_go_back_to(client):
     answer = client.post("/models/rollback")
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
@@ -42,6 +43,7 @@ def test_a_broken_version_cannot_go_live(client, settings, second, seven):
     assert client.post("/predict", content=seven).json()["version"] == 1
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize(
     ("version", "status"), [("9", 404), ("9" * 300, 404), ("x", 404), ("9" * 5000, 404)]
 )
@@ -50,6 +52,7 @@ def test_an_unknown_version_is_refused(client, version, status):
     assert client.delete(f"/models/{version}").status_code == status
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize(
     ("body", "status"),
     [('{"version": 9}', 404), ('{"version": "1"}', 422), ("{}", 422), ("", 422), ("x", 400)],
@@ -78,6 +81,7 @@ def test_what_another_process_deletes_answers_no_more(client, settings, second, 
     assert client.post("/models/rollback").status_code == 409
 
 
+@pytest.mark.read_only
 def test_the_live_version_cannot_be_deleted(client, seven):
     answer = client.delete("/models/1")
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")

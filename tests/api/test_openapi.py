@@ -10,6 +10,8 @@ from app import errors
 from app.api.examples import SEVEN
 from app.main import create_app
 
+pytestmark = pytest.mark.read_only
+
 GENERIC = ("HTTPValidationError", "ValidationError")
 # The one nobody reads, and the other comes before there is a route.
 OF_NO_ROUTE = {errors.ClientGone.code, errors.RequestTimeout.code}
@@ -125,6 +127,7 @@ def test_head_is_get_without_the_body(client, path):
     assert head.headers["content-type"] == get.headers["content-type"]
 
 
+@pytest.mark.read_only(False)
 @pytest.mark.parametrize("path", ["events", "log?follow=true"])
 def test_head_of_a_stream_ends_at_once(client, monkeypatch, path):
     monkeypatch.setattr("app.train.supervisor.Supervisor._step", lambda _: None)

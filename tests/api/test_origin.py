@@ -5,6 +5,8 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 
+pytestmark = pytest.mark.read_only
+
 FOREIGN = "https://evil.example"
 CHANGES = [
     ("POST", "/train"),

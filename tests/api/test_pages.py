@@ -8,6 +8,8 @@ import pytest
 from app.api.pages import FILES, WEB
 from app.train.hyperparameters import ROBUST, Hyperparameters
 
+pytestmark = pytest.mark.read_only
+
 PAGE = WEB / "page"
 HTML = (PAGE / "index.html").read_text()
 PAGES = ["/", "/docs"]

@@ -16,12 +16,14 @@ from tests.conftest import ROOT
 SERVE = ROOT / "deploy/serve"
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize("kind", ["image/png", "application/x-image", "application/octet-stream"])
 def test_sagemaker_sends_images(client, seven, kind):
     answer = client.post("/invocations", content=seven, headers={"content-type": kind})
     assert (answer.json()["digit"], set(answer.json())) == (7, PREDICTION)
 
 
+@pytest.mark.read_only
 def test_sagemaker_sends_json(client, seven):
     assert client.post("/invocations", json={"image": data_url(seven)}).json()["digit"] == 7
     assert client.post("/invocations", json={"image": "%"}).status_code == 422

@@ -9,6 +9,8 @@ from PIL import Image
 from app.net import MyNet
 from tests.conftest import png
 
+pytestmark = pytest.mark.read_only
+
 PNG = "image/png"
 PREDICTION = {"id", "digit", "confidence", "probabilities", "is_digit", "version"}
 
@@ -87,6 +89,7 @@ def test_the_box_is_in_the_uploads_own_pixels(client, mnist):
     assert bottom <= 2800
 
 
+@pytest.mark.read_only(False)
 def test_a_version_can_be_asked(client, seven, settings):
     from app.versions.registry import Registry
 

@@ -9,6 +9,8 @@ from app import errors
 from app.errors import Refusal
 from app.main import create_app
 
+pytestmark = pytest.mark.read_only
+
 REFUSALS = [each for each in vars(errors).values() if isinstance(each, type)]
 REFUSALS = [each for each in REFUSALS if issubclass(each, Refusal) and each is not Refusal]
 

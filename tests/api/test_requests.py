@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+pytestmark = pytest.mark.read_only
+
 
 def test_the_id_of_the_request_comes_back(client):
     assert client.get("/health/live", headers={"X-Request-ID": "a-1"}).headers["x-request-id"] == (
@@ -41,12 +43,14 @@ def test_no_path_forges_a_line_or_fills_the_log(client, caplog, asked, told):
     assert re.fullmatch(rf"GET {re.escape(told)} 404 \d+\.\d ms", line)
 
 
+@pytest.mark.read_only(False)
 def test_health(client):
     assert client.get("/health/live").json() == {"status": "live"}
     ready = {"status": "ready", "version": 1, "device": "cpu", "lost": None, "images": {}}
     assert client.get("/health/ready").json() == ready
 
 
+@pytest.mark.read_only(False)
 def test_images_are_counted_by_what_became_of_them(client, seven):
     for upload in (seven, seven, b"no image"):
         client.post("/predict", content=upload)
@@ -59,6 +63,7 @@ def test_health_answers_head(client, path):
     assert client.head(path).status_code == 200
 
 
+@pytest.mark.read_only(False)
 def test_a_draining_service_is_not_ready(client):
     client.app_state["services"].draining.set()
     answer = client.get("/health/ready")

@@ -8,6 +8,8 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 
+pytestmark = pytest.mark.read_only
+
 
 def test_the_images_behind_a_cell_are_shown(client, mnist):
     body = client.get("/models/1/errors?digit=4&answer=9").json()

@@ -58,6 +58,7 @@ def test_a_file_in_a_form_that_is_not_mynets_is_told_what_would_be_right(client,
     assert [path.name for path in settings.uploads_dir.glob(".*.tmp")] == []
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize(
     "body",
     [
@@ -75,6 +76,7 @@ def test_the_body_may_be_sent_in_any_form(client, appraised, capfd, body):
     assert capfd.readouterr().err == "weights"
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize(
     ("body", "status", "code", "said"),
     [
@@ -90,6 +92,7 @@ def test_a_request_that_holds_no_file_is_refused(client, body, status, code, sai
     assert said in answer.json()["detail"]
 
 
+@pytest.mark.read_only
 @pytest.mark.parametrize(
     ("code", "status"), [("malformed_request", 400), ("invalid_field", 422), ("not_ready", 503)]
 )
@@ -100,6 +103,7 @@ def test_what_is_refused_there_is_refused_here(client, appraised, code, status):
     assert answer.json()["detail"] == "MNIST could not be read"
 
 
+@pytest.mark.read_only
 def test_a_process_that_dies_is_a_503_with_a_time(client, monkeypatch):
     monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", "import os; os.abort()"))
     answer = client.post("/models", content=b"weights")

@@ -4,6 +4,8 @@ import base64
 
 import pytest
 
+pytestmark = pytest.mark.read_only
+
 PREDICT = "/v1/models/mynet:predict"
 
 
@@ -81,6 +83,7 @@ def test_too_many_instances_are_refused(client, settings):
     refused(client.post(PREDICT, json=sent), 400, "257 instances")
 
 
+@pytest.mark.read_only(False)
 def test_what_is_not_there_is_refused_in_this_form(client):
     refused(client.get("/v1/models/other"), 404, "/v1/models/other")
     refused(client.get(PREDICT), 405, "not possible")

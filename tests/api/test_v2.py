@@ -10,6 +10,8 @@ import pytest
 from app.net import MyNet
 from app.versions.registry import Registry
 
+pytestmark = pytest.mark.read_only
+
 INFER = "/v2/models/mynet/infer"
 HEADER = "Inference-Header-Content-Length"
 
@@ -145,6 +147,7 @@ def test_outputs_are_chosen(client, digits, asked, names, binary):
     assert answer.headers["content-type"] == kind
 
 
+@pytest.mark.read_only(False)
 def test_a_version_is_asked(client, digits, settings):
     registry = Registry(settings.models_dir)
     other = registry.save(MyNet().state_dict(), registry.card(1))
@@ -153,6 +156,7 @@ def test_a_version_is_asked(client, digits, settings):
     assert body["model_version"] == str(other)
 
 
+@pytest.mark.read_only(False)
 def test_images_are_counted(client, digits):
     client.post(INFER, json={"inputs": [as_json(digits)]})
     assert client.get("/health/ready").json()["images"] == {"answered": 4}

@@ -8,6 +8,8 @@ import pytest
 
 from tests.api.test_v2 import HEADER, INFER, as_json, send_bytes, tensor
 
+pytestmark = pytest.mark.read_only
+
 
 def refused(answer, status, *words):
     assert answer.status_code == status, answer.text
@@ -152,6 +154,7 @@ def test_a_body_that_is_too_large_is_refused_in_this_form(client, settings):
     refused(client.post(INFER, content=bytes(settings.max_body_bytes + 1)), 413)
 
 
+@pytest.mark.read_only(False)
 def test_a_full_queue_and_a_defect_are_told_in_this_form(client, digits, monkeypatch):
     predictor = client.app_state["services"].predictor
     sent = {"inputs": [as_json(digits)]}
@@ -164,6 +167,7 @@ def test_a_full_queue_and_a_defect_are_told_in_this_form(client, digits, monkeyp
     refused(client.post(INFER, json=sent), 500, "defect")
 
 
+@pytest.mark.read_only(False)
 def test_a_draining_service_is_not_ready(client):
     client.app_state["services"].draining.set()
     for path in ("/v2/health/ready", "/v2/models/mynet/ready"):

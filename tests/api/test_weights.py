@@ -7,6 +7,8 @@ import torch
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
 
+pytestmark = pytest.mark.read_only
+
 DOCUMENTED = SHIPPED / "documented.safetensors"
 
 
@@ -80,6 +82,7 @@ def test_what_is_not_there_is_refused(client, path, status, code):
         assert "onnx" in answer.json()["detail"]
 
 
+@pytest.mark.read_only(False)
 def test_a_damaged_version_is_told(client, settings):
     (settings.models_dir / "1.safetensors").write_bytes(b"damaged")
     answer = client.get("/models/1/weights")
