@@ -9,6 +9,7 @@ from openapi_spec_validator import validate
 from app import errors
 from app.api.examples import SEVEN
 from app.main import create_app
+from tests.conftest import settings_in
 
 pytestmark = pytest.mark.read_only
 
@@ -17,8 +18,9 @@ GENERIC = ("HTTPValidationError", "ValidationError")
 OF_NO_ROUTE = {errors.ClientGone.code, errors.RequestTimeout.code}
 
 
-@pytest.fixture
-def document(settings):
+@pytest.fixture(scope="module")
+def document(tmp_path_factory):
+    settings = settings_in(tmp_path_factory.mktemp("document"))
     return json.loads(json.dumps(create_app(settings).openapi()))
 
 

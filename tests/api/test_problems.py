@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 from app import errors
 from app.errors import Refusal
 from app.main import create_app
+from tests.conftest import settings_in
 
 pytestmark = pytest.mark.read_only
 
@@ -15,9 +16,9 @@ REFUSALS = [each for each in vars(errors).values() if isinstance(each, type)]
 REFUSALS = [each for each in REFUSALS if issubclass(each, Refusal) and each is not Refusal]
 
 
-@pytest.fixture
-def raising(settings):
-    app = create_app(settings)
+@pytest.fixture(scope="module")
+def raising(tmp_path_factory):
+    app = create_app(settings_in(tmp_path_factory.mktemp("raising")))
 
     @app.get("/raise/{name}")
     async def raise_it(name: str) -> None:
