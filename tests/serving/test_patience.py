@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, closing
 
 import numpy as np
@@ -128,16 +129,22 @@ def test_a_second_request_is_waited_for_as_long(client):
     assert b"HTTP/1.1 408 " in answers
 
 
-@pytest.mark.parametrize("path", WAYS[:2])
-def test_who_is_slow_but_not_too_slow_is_answered(client, path, mnist):
+def test_who_is_slow_but_not_too_slow_is_answered(client, mnist):
+    """Both ways at once, since they are waited for."""
     noise = np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)
     image = png(np.maximum(mnist.test.pixels[0].numpy(), noise // 8))
-    with connected(client) as connection:
-        connection.sendall(BODY.replace(b"1000", b"%d" % len(image)) % path.encode())
-        for at in range(0, len(image), 100):
-            connection.sendall(image[at : at + 100])
-            assert not comes_true(lambda: connection.fileno() < 0, seconds=0.2)
-        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    pieces = [image[at : at + len(image) // 4] for at in range(0, len(image), len(image) // 4)]
+    assert all(len(piece) >= patience.LEAST for piece in pieces[:4])
+    with connected(client) as one, connected(client) as other:
+        slow = dict(zip(WAYS[:2], (one, other), strict=True))
+        for path, connection in slow.items():
+            connection.sendall(BODY.replace(b"1000", b"%d" % len(image)) % path.encode())
+        for piece in pieces:
+            for connection in slow.values():
+                connection.sendall(piece)
+            time.sleep(patience.PATIENCE * 2 / 3)
+        for connection in slow.values():
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_who_does_not_read_is_let_go(client):
