@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from typing import Final
 
 from pydantic import BaseModel
@@ -16,7 +17,7 @@ from app.database.store import LONGEST_WAIT, Store
 from app.database.sweeps import Sweeps
 from app.database.tables import Sweep
 from app.settings import Settings
-from app.train import process, sweep
+from app.train import job, process, sweep
 
 POLL: Final = 0.5
 # Seconds until it is tried again where nothing can be read or written.
@@ -34,8 +35,16 @@ class Conclusion(BaseModel):
 class Conclusions:
     """What ends sweeps; used by one thread."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        start: Callable[[str, str], subprocess.Popen[str]] = process.start,
+        back_off: float = job.BACK_OFF,
+    ) -> None:
         self.settings, self.sweeps = settings, Sweeps(store)
+        self.start, self.back_off = start, back_off
         self.process: subprocess.Popen[str] | None = None
         self._sweep_id = ""
         self._look_at = 0.0
@@ -61,7 +70,7 @@ class Conclusions:
             sweep.finish_cancelling(self.sweeps, each)
         elif not self.sweeps.has_ended(each.id):
             return
-        elif not any(job.result for job in self.sweeps.jobs(each.id)):
+        elif not any(member.result for member in self.sweeps.jobs(each.id)):
             sweep.end_without_best(self.sweeps, each)
         elif self.process is None and time.monotonic() >= self._not_before.get(each.id, 0.0):
             self._start(each.id)
@@ -69,7 +78,8 @@ class Conclusions:
     def _start(self, sweep_id: str) -> None:
         self._sweep_id = sweep_id
         try:
-            self.process = _launch(Conclusion(settings=self.settings, sweep_id=sweep_id))
+            conclusion = Conclusion(settings=self.settings, sweep_id=sweep_id)
+            self.process = self.start("app.train.conclude", conclusion.model_dump_json())
             log.info("sweep %s: process %d looks at its best", sweep_id, self.process.pid)
         except OSError:
             log.exception("sweep %s: no process could be started", sweep_id)
@@ -90,8 +100,4 @@ class Conclusions:
         log.warning("sweep %s: its process died with exit code %d", sweep_id, exit_code)
         reason = f"The process that ends it died (exit code {exit_code}); the log may tell why."
         deaths = sweep.bury(self.sweeps, sweep_id, reason)
-        self._not_before[sweep_id] = time.monotonic() + min(LONGEST_WAIT, 0.5 * 2**deaths)
-
-
-def _launch(conclusion: Conclusion) -> subprocess.Popen[str]:
-    return process.start("app.train.conclude", conclusion.model_dump_json())
+        self._not_before[sweep_id] = time.monotonic() + min(LONGEST_WAIT, self.back_off * 2**deaths)

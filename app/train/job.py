@@ -54,6 +54,8 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
 MOST_DEATHS: Final = 10
 MOST_STUMBLES: Final = 3
 RETRY_AFTER: Final = 30
+# Seconds before a failed job is started again, times 2 to the power of its failures.
+BACK_OFF: Final = 0.5
 
 
 class Superseded(Exception):
@@ -160,30 +162,38 @@ def release(store: Store, job: Job) -> bool:
     return _move(store, job.id, Status.QUEUED, {"not_before": now()}, *_runs(job.attempt))
 
 
-def bury(store: Store, job: Job, exit_code: int) -> None:
+def bury(store: Store, job: Job, exit_code: int, back_off: float = BACK_OFF) -> None:
     """Queue a running job again since its process died, or fail it after too many deaths."""
     deaths, reason = job.deaths + 1, f"The training process died (exit code {exit_code})."
     if deaths < MOST_DEATHS:
-        _retry(store, job.id, job.attempt, deaths, {"deaths": deaths}, reason)
+        _retry(store, job.id, job.attempt, back_off * 2**deaths, {"deaths": deaths}, reason)
     else:
         message = f"{reason} It did so {deaths} times without getting any further."
         fail(store, job.id, job.attempt, "process_died", message)
 
 
-def stumble(store: Store, job_id: str, attempt: int, code: str, message: str) -> None:
+def stumble(
+    store: Store,
+    job_id: str,
+    attempt: int,
+    code: str,
+    message: str,
+    back_off: float = BACK_OFF,
+) -> None:
     """Queue a running job again since it raised an exception, or fail it the third time."""
     stumbles = get(store, job_id).stumbles + 1
     if stumbles < MOST_STUMBLES:
-        _retry(store, job_id, attempt, stumbles, {"stumbles": stumbles}, message)
+        wait = back_off * 2**stumbles
+        _retry(store, job_id, attempt, wait, {"stumbles": stumbles}, message)
     else:
         fail(store, job_id, attempt, code, message)
 
 
 def _retry(
-    store: Store, job_id: str, attempt: int, times: int, values: dict[str, Any], reason: str
+    store: Store, job_id: str, attempt: int, wait: float, values: dict[str, Any], reason: str
 ) -> None:
-    back_off = timedelta(seconds=min(LONGEST_WAIT, 0.5 * 2**times))
-    values = {"not_before": now() + back_off, **values}
+    not_before = now() + timedelta(seconds=min(LONGEST_WAIT, wait))
+    values = {"not_before": not_before, **values}
     _move(store, job_id, Status.QUEUED, values, *_runs(attempt), told={"reason": reason})
 
 

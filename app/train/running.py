@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 class Running:
     """An attempt that began; `process` is None where none could be started."""
 
-    def __init__(self, store: Store, job: Job, process: subprocess.Popen[str] | None) -> None:
-        self.store, self.job, self.process = store, job, process
+    def __init__(
+        self, store: Store, job: Job, process: subprocess.Popen[str] | None, back_off: float
+    ) -> None:
+        self.store, self.job, self.process, self.back_off = store, job, process, back_off
 
     def is_over(self) -> bool:
         """Whether the process has ended, or has no job to run any more."""
@@ -45,9 +47,11 @@ class Running:
             "job %s: its process died with exit code %d", job.id, exit_code, extra=told_of(job)
         )
         if exit_code == os.EX_IOERR:
-            jobs.stumble(self.store, job.id, job.attempt, "storage_failed", UNWRITABLE)
+            jobs.stumble(
+                self.store, job.id, job.attempt, "storage_failed", UNWRITABLE, self.back_off
+            )
         else:
-            jobs.bury(self.store, job, exit_code)
+            jobs.bury(self.store, job, exit_code, self.back_off)
 
     def let_go(self) -> None:
         """Queue the job again, whose process was stopped with the service."""

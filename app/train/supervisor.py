@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -32,13 +33,26 @@ from app.train.running import Running, told_of
 from app.train.tracker import Tracker
 
 TRAINER: Final = "app.train.run"
-POLL: Final = 0.25
-RETRY: Final = 2.0
 NO_BACK_UP_FOR: Final = 30.0
 TIDY_EVERY: Final = 3600.0
-# Seconds for the end of all jobs' processes, and for the database to be told.
-END: Final = 7.0
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long supervision waits for what, in seconds."""
+
+    # Between two looks at the queue and at the processes.
+    poll: float = 0.25
+    # Until a step is tried again that the database or the disk refused.
+    retry: float = 2.0
+    # Before a failed job is started again, times 2 to the power of its failures.
+    back_off: float = jobs.BACK_OFF
+    # For the end of all jobs' processes, and for the database to be told.
+    end: float = 7.0
+
+
+TIMING: Final = Timing()
 
 
 class Supervisor:
@@ -50,10 +64,14 @@ class Supervisor:
         store: Store,
         trainer: str = TRAINER,
         sweep: Callable[[Settings], None] = lambda _: None,
+        *,
+        start: Callable[[str, str], subprocess.Popen[str]] = process.start,
+        timing: Timing = TIMING,
     ) -> None:
         self.settings, self.store, self.trainer, self.sweep = settings, store, trainer, sweep
-        self.lease = Lease(settings.state_dir, store)
-        self.tracker, self.conclusions = Tracker(settings), Conclusions(settings, store)
+        self.start, self.timing = start, timing
+        self.lease, self.tracker = Lease(settings.state_dir, store), Tracker(settings)
+        self.conclusions = Conclusions(settings, store, start=start, back_off=timing.back_off)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._stop = threading.Event()
         self._running: list[Running] = []
@@ -74,11 +92,11 @@ class Supervisor:
     def stop(self) -> None:
         """Start nothing any more, and queue the running jobs again. Does not wait."""
         if not self._stop.is_set():
-            self._end_by = time.monotonic() + END
+            self._end_by = time.monotonic() + self.timing.end
         self._stop.set()
 
     def _run(self) -> None:
-        while not self._stop.wait(POLL):
+        while not self._stop.wait(self.timing.poll):
             self._try(self._turn)
         self._try(self._let_go)
         self._try(self.lease.end)
@@ -93,7 +111,7 @@ class Supervisor:
                 self._try_to_mend()
             if self.lease.may_have_lapsed():
                 self._end_processes()  # whoever supervises next finds their jobs
-            self._stop.wait(RETRY)
+            self._stop.wait(self.timing.retry)
 
     def _try_to_mend(self) -> None:
         try:
@@ -161,10 +179,10 @@ class Supervisor:
             return
         job = jobs.get(self.store, due.id)
         assignment = Assignment(settings=self.settings, job_id=job.id, attempt=attempt)
-        begun = Running(self.store, job, None)
+        begun = Running(self.store, job, None, self.timing.back_off)
         self._running.append(begun)
         try:
-            begun.process = _launch(assignment, self.trainer)
+            begun.process = self.start(self.trainer, assignment.model_dump_json())
             pid = begun.process.pid
             log.info(
                 "job %s: attempt %d runs as process %d", job.id, attempt, pid, extra=told_of(job)
@@ -198,7 +216,3 @@ class Supervisor:
         self.tracker.end()
         self.conclusions.end()
         return ended
-
-
-def _launch(assignment: Assignment, trainer: str) -> subprocess.Popen[str]:
-    return process.start(trainer, assignment.model_dump_json())

@@ -1,15 +1,53 @@
 """Attempts at jobs in this process, on few images so that they are quick."""
 
+import subprocess
 import threading
+from dataclasses import replace
 
 import pytest
 
 from app.errors import NotReady
 from app.train import data, job
+from app.train.assignment import Assignment
 from app.train.attempt import Attempt
 from app.train.data import Dataset, Digits
 from app.train.hyperparameters import Hyperparameters
 from app.train.run import perform
+from app.train.supervisor import Supervisor, Timing
+
+# Shell code of processes that stand in for a training.
+WAITS = "exec cat"
+DIES = "exit 3"
+# No test waits for a poll or a back-off of production.
+QUICK = Timing(poll=0.01, retry=0.05, back_off=0.01)
+
+
+class StandIn:
+    """Starts shell code in place of training processes."""
+
+    def __init__(self):
+        self.code, self.code_of, self.started = WAITS, {}, {}
+
+    def __call__(self, _module, line):
+        job_id = Assignment.model_validate_json(line).job_id
+        command = ["sh", "-c", self.code_of.get(job_id, self.code)]
+        self.started[job_id] = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
+        return self.started[job_id]
+
+
+@pytest.fixture
+def stand_in():
+    return StandIn()
+
+
+@pytest.fixture
+def supervise(settings, store, stand_in):
+    """Make a supervisor whose processes run the code of `stand_in`."""
+
+    def supervise(start=stand_in, **timing):
+        return Supervisor(settings, store, start=start, timing=replace(QUICK, **timing))
+
+    return supervise
 
 
 class Run:

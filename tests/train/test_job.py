@@ -1,9 +1,11 @@
 """The life of a job: every allowed and every refused step, and who may write when."""
 
-from itertools import product
+from datetime import timedelta
+from itertools import product, repeat
 
 import pytest
 
+from app.database.tables import now
 from app.errors import Busy, Conflict
 from app.train import job as jobs
 from app.train.hyperparameters import Hyperparameters
@@ -116,6 +118,22 @@ def test_why_a_job_is_tried_again_is_told(store):
     told = [event.data.get("reason") for event in store.events(job_id, kind="status")]
     reasons = ["The training process died (exit code -9).", "a reason"]
     assert told == [None, None, reasons[0], None, reasons[1]]
+
+
+@pytest.mark.parametrize(
+    ("fail", "seconds"),
+    [
+        (lambda store, job: jobs.bury(store, job, -9), [1, 2, 4, 8, 16, 32, 60, 60, 60]),
+        (lambda store, job: jobs.stumble(store, job.id, job.attempt, "code", "why"), [1, 2]),
+    ],
+)
+def test_each_failure_doubles_the_wait_up_to_a_minute(store, fail, seconds):
+    job_id, _ = running(store)
+    for wait in map(timedelta, repeat(0), seconds):
+        before = now()
+        fail(store, store.job(job_id))
+        assert before + wait <= store.job(job_id).not_before <= now() + wait
+        jobs.start(store, store.job(job_id))
 
 
 def test_ten_deaths_without_progress_fail_a_job(store):

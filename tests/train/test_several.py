@@ -3,18 +3,16 @@
 import os
 import signal
 import subprocess
-import sys
-import time
 
 import pytest
 
+from app.database.tables import now
 from app.train import job as jobs
-from app.train import process, supervisor
-from app.train.supervisor import Supervisor
-from tests.train.test_supervisor import WAITS, create, until
+from app.train import process
+from tests.train.test_supervisor import create, until, wait_for_turns
 
-FAILS = f"import sys; sys.exit({os.EX_IOERR})"
-STUBBORN = "import time; time.sleep(600)"
+FAILS = f"exit {os.EX_IOERR}"
+STUBBORN = "exec sleep 600"
 
 
 @pytest.fixture
@@ -22,32 +20,21 @@ def settings(settings):
     return settings.model_copy(update={"train_jobs": 2})
 
 
-@pytest.fixture(autouse=True)
-def launched(monkeypatch):
-    """Let processes run `code` instead of a training; give them by their jobs."""
-    launched, code = {}, {}
-
-    def launch(assignment, _trainer):
-        command = [sys.executable, "-c", code.get(assignment.job_id, WAITS)]
-        launched[assignment.job_id] = started = subprocess.Popen(
-            command, stdin=subprocess.PIPE, text=True
-        )
-        return started
-
-    monkeypatch.setattr(supervisor, "_launch", launch)
-    launched["code"] = code
-    return launched
+@pytest.fixture
+def launched(stand_in):
+    """The latest process of each job."""
+    return stand_in.started
 
 
 def states(store, *ids):
     return [store.job(job).status for job in ids]
 
 
-def test_as_many_run_as_may_and_the_next_follows(settings, store):
+def test_as_many_run_as_may_and_the_next_follows(store, supervise):
     first, second, third = (create(store) for _ in range(3))
-    with Supervisor(settings, store):
+    with supervise() as supervisor:
         until(lambda: states(store, first, second) == ["running", "running"])
-        time.sleep(2 * supervisor.POLL)
+        wait_for_turns(supervisor)
         assert states(store, third) == ["queued"]
         jobs.cancel(store, first)
         until(lambda: states(store, second, third) == ["running", "running"])
@@ -57,9 +44,9 @@ def test_as_many_run_as_may_and_the_next_follows(settings, store):
 
 
 @pytest.mark.parametrize("wish", [jobs.cancel, jobs.pause])
-def test_a_wish_for_one_is_none_for_the_other(settings, store, launched, wish):
+def test_a_wish_for_one_is_none_for_the_other(store, supervise, launched, wish):
     first, second = create(store), create(store)
-    with Supervisor(settings, store):
+    with supervise():
         until(lambda: states(store, first, second) == ["running", "running"])
         wish(store, first)
         until(lambda: launched[first].poll() is not None)
@@ -67,9 +54,9 @@ def test_a_wish_for_one_is_none_for_the_other(settings, store, launched, wish):
         assert (store.job(second).status, store.job(second).attempt) == ("running", 1)
 
 
-def test_the_death_of_one_is_its_own(settings, store, launched):
+def test_the_death_of_one_is_its_own(store, supervise, launched):
     first, second = create(store), create(store)
-    with Supervisor(settings, store):
+    with supervise():
         until(lambda: states(store, first, second) == ["running", "running"])
         launched[first].kill()
         until(lambda: store.job(first).attempt == 2 and states(store, first) == ["running"])
@@ -77,64 +64,72 @@ def test_the_death_of_one_is_its_own(settings, store, launched):
         assert [store.job(job).deaths for job in (first, second)] == [1, 0]
 
 
-def test_who_waits_for_another_try_holds_up_nobody(settings, store, launched):
+def test_who_waits_for_another_try_holds_up_nobody(store, supervise, stand_in):
+    def all_failed():
+        for job in failing:  # their time has come
+            store.change_job(job, values={"not_before": now()})
+        return states(store, *failing) == ["failed", "failed"]
+
     failing = [create(store), create(store)]
-    launched["code"].update(dict.fromkeys(failing, FAILS))
+    stand_in.code_of.update(dict.fromkeys(failing, FAILS))
     later = create(store)
-    with Supervisor(settings, store):
+    with supervise(back_off=60.0):
         until(lambda: states(store, later) == ["running"])
-        assert all(store.job(job).status != "failed" for job in failing)
-        until(lambda: states(store, *failing) == ["failed", "failed"])
+        until(lambda: states(store, *failing) == ["queued", "queued"])
+        assert [store.job(job).attempt for job in failing] == [1, 1]
+        until(all_failed)
     assert store.job(later).attempt == 1
 
 
-def test_a_job_that_is_resumed_at_once_runs_once(settings, store, launched):
+def test_a_job_that_is_resumed_at_once_runs_once(store, supervise, launched):
     job = create(store)
-    with Supervisor(settings, store):
+    with supervise() as supervisor:
         until(lambda: states(store, job) == ["running"] and job in launched)
         before = launched[job]
         jobs.pause(store, job)
         jobs.resume(store, job)
         until(lambda: store.job(job).attempt == 2 and before.poll() is not None)
         until(lambda: states(store, job) == ["running"] and launched[job].poll() is None)
-        time.sleep(2 * supervisor.POLL)
+        wait_for_turns(supervisor)
         assert (store.job(job).attempt, store.job(job).deaths) == (2, 0)
 
 
-def test_all_are_ended_side_by_side(settings, store, launched, monkeypatch):
+def test_all_are_ended_side_by_side(store, supervise, stand_in, launched, monkeypatch):
     """Each that does not end by itself costs all of the patience there is, but only once."""
-    monkeypatch.setattr(process, "PATIENCE", 1.0)
+    monkeypatch.setattr(process, "PATIENCE", 0.2)
+    wait, time_outs = subprocess.Popen.wait, []
+
+    def waiting(self, timeout=None):
+        if timeout is not None:
+            time_outs.append(timeout)
+        return wait(self, timeout)
+
     both = [create(store), create(store)]
-    launched["code"].update(dict.fromkeys(both, STUBBORN))
-    with Supervisor(settings, store):
+    stand_in.code = STUBBORN
+    with supervise():
         until(lambda: states(store, *both) == ["running", "running"])
         until(lambda: all(job in launched for job in both))
-        begun, waited = time.monotonic(), []
-        monkeypatch.setattr(
-            subprocess.Popen,
-            "kill",
-            lambda self: (waited.append(time.monotonic() - begun), os.kill(self.pid, 9)),
-        )
-    assert len(waited) == 2
-    assert waited[1] - waited[0] < process.PATIENCE, "the second waited no patience of its own"
+        monkeypatch.setattr(subprocess.Popen, "wait", waiting)
+    assert len(time_outs) == 2
+    assert sum(time_outs) <= process.PATIENCE, "the second waited no patience of its own"
     assert [launched[job].returncode for job in both] == [-signal.SIGKILL] * 2
     assert states(store, *both) == ["queued", "queued"]
 
 
-def test_orphans_are_adopted_beside_what_runs(settings, store):
+def test_orphans_are_adopted_beside_what_runs(store, supervise):
     first, orphan = create(store), create(store)
-    with Supervisor(settings, store):
+    with supervise():
         until(lambda: states(store, first, orphan) == ["running", "running"])
     jobs.start(store, store.job(orphan))
-    with Supervisor(settings, store):
+    with supervise():
         until(lambda: store.job(orphan).attempt == 3 and store.job(first).attempt == 2)
     assert [store.job(job).deaths for job in (first, orphan)] == [0, 0]
 
 
-def test_what_one_is_writing_stays_while_another_ends(settings, store):
+def test_what_one_is_writing_stays_while_another_ends(settings, store, supervise):
     first, second = create(store), create(store)
     settings.jobs_dir.mkdir(parents=True)
-    with Supervisor(settings, store):
+    with supervise():
         until(lambda: states(store, first, second) == ["running", "running"])
         written = settings.jobs_dir / f".{second}.pt.0000.tmp"
         (settings.jobs_dir / f"{first}.pt").write_text("")

@@ -177,13 +177,13 @@ def test_versions_stay_until_the_end_and_the_best_beyond_it(ended, end, registry
     assert registry.versions() == [1, 2, 4]
 
 
-def test_the_supervisor_ends_what_is_left(settings, sweeps, registry, monkeypatch):  # noqa: ARG001
+def test_the_supervisor_ends_what_is_left(supervise, sweeps, registry, monkeypatch):  # noqa: ARG001
     monkeypatch.setattr(Supervisor, "_start_next", lambda _: None)
     cancelled, half = create(sweeps), create(sweeps)
     for job in sweeps.jobs(cancelled.id):
         jobs.cancel(sweeps.store, job.id)
     sweeps.change(half.id, values={"status": "cancelled"})  # and then its request was killed
-    with Supervisor(settings, sweeps.store):
+    with supervise():
         until(lambda: all(sweep.get(sweeps, each.id).finished_at for each in (cancelled, half)))
     assert sweep.get(sweeps, cancelled.id).status == "cancelled"
     assert {job.status for job in sweeps.jobs(half.id)} == {"cancelled"}
