@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from app.database import sqlite
+from app.database.time_outs import TIME_OUTS, TimeOuts
 from app.errors import NotReady
 from app.telemetry.logs import masked
 
@@ -74,7 +75,7 @@ def from_anywhere(url: str) -> str:
     return absolute.render_as_string(hide_password=False)
 
 
-def open_engine(url: str) -> tuple[Engine, Path | None]:
+def open_engine(url: str, time_outs: TimeOuts = TIME_OUTS) -> tuple[Engine, Path | None]:
     """Give the engine, and the file behind it where it is SQLite's.
 
     Raises ValueError, ImportError, SQLAlchemyError where the URL cannot be used.
@@ -84,7 +85,7 @@ def open_engine(url: str) -> tuple[Engine, Path | None]:
     except (ArgumentError, ValueError):  # which quotes it, and a password may be in it
         raise ValueError(f"it is no URL, as {EXAMPLE} is.") from None
     if parsed.drivername in POSTGRESQL:
-        return _postgresql(parsed), None
+        return _postgresql(parsed, time_outs), None
     if parsed.get_backend_name() in POSTGRESQL:
         raise ValueError(f"MyNet speaks to PostgreSQL through psycopg: {EXAMPLE}.")
     is_file = parsed.get_backend_name() == "sqlite" and parsed.database
@@ -105,7 +106,7 @@ def advice(problem: object) -> str:
     return next((words for said, words in ADVICE.items() if said in str(problem)), "")
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql(url: URL, time_outs: TimeOuts) -> Engine:
     from app.database import postgres  # an extra
 
-    return postgres.open_engine(url.set(drivername="postgresql+psycopg"), Pool)
+    return postgres.open_engine(url.set(drivername="postgresql+psycopg"), Pool, time_outs)

@@ -6,6 +6,7 @@ also where the server hangs, and says nothing at all. This module does not know 
 """
 
 import time
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -14,21 +15,9 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, Connection, ExceptionContext
 from sqlalchemy.pool import Pool
 
+from app.database.time_outs import TIME_OUTS, TimeOuts
 from app.errors import NotReady
 
-# Seconds: for one of the connections; to connect to one address; for an answer beside transactions;
-# for a whole transaction. Whoever waits in vain has waited for less than the lease's margin allows
-# (`app.train.lease`).
-IN_LINE: Final = 3.0
-TO_CONNECT: Final = 3
-TO_ANSWER: Final = 2.0
-TO_FINISH: Final = 8.0
-# Milliseconds. A service that stops in the middle of a transaction must not hold its locks.
-LIMITS: Final = {
-    "lock_timeout": 5000,
-    "statement_timeout": 7000,
-    "idle_in_transaction_session_timeout": 10_000,
-}
 # A server has 100 connections unless it is told otherwise, and several processes share them.
 KEPT: Final = 5
 BESIDE: Final = 10
@@ -42,10 +31,13 @@ UNUSABLE: Final = (psycopg.OperationalError, psycopg.InternalError, *PASSING)
 class Bounded(psycopg.Connection[Any]):
     """A connection that waits for no answer longer than it may, and is closed instead."""
 
+    time_outs: TimeOuts = TIME_OUTS
     until: float | None = None
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:  # noqa: ARG002
-        left = TO_ANSWER if self.until is None else max(0.01, self.until - time.monotonic())
+        left = self.time_outs.answer
+        if self.until is not None:
+            left = max(0.01, self.until - time.monotonic())
         try:
             return super().wait(gen, interval, left)
         except psycopg.errors._WaitTimeout:
@@ -53,17 +45,17 @@ class Bounded(psycopg.Connection[Any]):
             raise psycopg.OperationalError("it took too long") from None
 
 
-def open_engine(url: URL, pool: type[Pool]) -> Engine:
+def open_engine(url: URL, pool: type[Pool], time_outs: TimeOuts = TIME_OUTS) -> Engine:
     """Give an engine for PostgreSQL."""
     engine = create_engine(
         url,
         poolclass=pool,
         pool_size=KEPT,
         max_overflow=BESIDE,
-        pool_timeout=IN_LINE,
+        pool_timeout=time_outs.pool,
         pool_pre_ping=True,
     )
-    event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "do_connect", partial(_connect, time_outs))
     event.listen(engine, "checkout", _take)
     event.listen(engine, "checkin", _give_back)
     event.listen(engine, "begin", _begin)
@@ -71,15 +63,28 @@ def open_engine(url: URL, pool: type[Pool]) -> Engine:
     return engine
 
 
-def _connect(_dialect: object, _record: object, cargs: Any, cparams: dict[str, Any]) -> Bounded:
-    limits = " ".join(f"-c {name}={value}" for name, value in LIMITS.items())
+def _connect(
+    time_outs: TimeOuts, _dialect: object, _record: object, cargs: Any, cparams: dict[str, Any]
+) -> Bounded:
+    limits = " ".join(f"-c {name}={1000 * value:.0f}" for name, value in _limits(time_outs).items())
     # What the URL says comes last, and holds.
     cparams["options"] = f"{limits} {cparams.get('options', '')}"
-    return Bounded.connect(*cargs, **{"connect_timeout": TO_CONNECT} | cparams)
+    connection = Bounded.connect(*cargs, **{"connect_timeout": time_outs.connect} | cparams)
+    connection.time_outs = time_outs
+    return connection
+
+
+def _limits(time_outs: TimeOuts) -> dict[str, float]:
+    """Give the server's own time-outs by their names there, in seconds."""
+    return {
+        "lock_timeout": time_outs.lock,
+        "statement_timeout": time_outs.statement,
+        "idle_in_transaction_session_timeout": time_outs.idle_in_transaction,
+    }
 
 
 def _take(connection: Bounded, _record: object, _proxy: object) -> None:
-    connection.until = time.monotonic() + TO_FINISH
+    connection.until = time.monotonic() + connection.time_outs.transaction
 
 
 def _give_back(connection: Bounded | None, _record: object) -> None:

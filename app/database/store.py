@@ -19,6 +19,7 @@ from app.database.engine import open_engine
 from app.database.reserve import Reserve
 from app.database.sqlite import Damaged, DiskFull
 from app.database.tables import Base, Event, Job, Lease, Member, Trace, now
+from app.database.time_outs import TIME_OUTS, TimeOuts
 
 ResultT = TypeVar("ResultT")
 # Who holds the lease, and until when by that one's own clock.
@@ -37,8 +38,8 @@ class Store:
     reserve is given up for it.
     """
 
-    def __init__(self, url: str) -> None:
-        self.engine, file = open_engine(url)
+    def __init__(self, url: str, time_outs: TimeOuts = TIME_OUTS) -> None:
+        self.engine, file = open_engine(url, time_outs)
         self.reserve = Reserve(Path(f"{file}.reserve")) if file else None
         self.backup = Backup(file) if file else None
         writing = self.engine.execution_options(immediate=True)
