@@ -9,13 +9,13 @@ from app.cli import app
 from app.database.store import Store
 from app.settings import Settings
 from app.versions.registry import Registry
-from tests.conftest import DATA, png
+from tests.conftest import png
 
 
 @pytest.fixture
-def mynet(tmp_path, monkeypatch):
+def mynet(tmp_path, monkeypatch, small_data_dir):
     monkeypatch.setenv("MYNET_STATE_DIR", str(tmp_path / "var"))
-    monkeypatch.setenv("MYNET_DATA_DIR", str(DATA))
+    monkeypatch.setenv("MYNET_DATA_DIR", str(small_data_dir))
     monkeypatch.setenv("COLUMNS", "200")
     return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments])
 

@@ -54,8 +54,9 @@ def connect(request):
 
 
 @pytest.fixture(scope="package")
-def service(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("client") / "var") as service:
+def service(tmp_path_factory, small_data_dir):
+    state = tmp_path_factory.mktemp("client") / "var"
+    with serving(state, data_dir=small_data_dir) as service:
         yield service
 
 

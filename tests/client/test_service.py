@@ -6,8 +6,10 @@ from uuid import uuid4
 import pytest
 
 from mynet_client import AsyncClient, Client, Prediction, Problem, Refusal
+from tests.client.stub import asks_the_service
 from tests.conftest import ROOT, png
 
+pytestmark = asks_the_service
 SEVEN = ROOT / "docs/images/seven.jpg"
 
 
@@ -78,7 +80,7 @@ def test_a_file_that_is_not_there(mynet):
 
 
 def test_jobs_are_listed_paused_resumed_and_cancelled(mynet):
-    job = mynet.train(epochs=100, promote="never", seed=1, idempotency_key=None)
+    job = mynet.train(epochs=100, batch_size=10, promote="never", seed=1, idempotency_key=None)
     key = uuid4().hex
     waiting, same = (mynet.train(promote="never", seed=1, idempotency_key=key) for _ in range(2))
     assert mynet.cancel(waiting).id == same.id
