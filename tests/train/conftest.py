@@ -1,19 +1,21 @@
 """Attempts at jobs in this process, on few images so that they are quick."""
 
+import math
 import subprocess
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from app.errors import NotReady
-from app.train import data, job
+from app.train import data, job, training
 from app.train.assignment import Assignment
 from app.train.attempt import Attempt
 from app.train.data import Dataset, Digits
 from app.train.hyperparameters import Hyperparameters
 from app.train.run import perform
 from app.train.supervisor import Supervisor, Timing
+from app.versions.card import Card
 
 # Shell code of processes that stand in for a training.
 WAITS = "exec cat"
@@ -62,20 +64,56 @@ class Run:
 
 @pytest.fixture
 def few(mnist, few_digits, monkeypatch):
+    """Train on few images, and save at the end of each epoch alone, however long it takes."""
     test = Digits(mnist.test.pixels[:500], mnist.test.labels[:500])
     monkeypatch.setattr(data, "load", lambda _: Dataset(few_digits, test, mnist.digest))
+    monkeypatch.setattr(training, "SAVE_EVERY", math.inf)
 
 
 @pytest.fixture
 def start(settings, store, registry, few):  # noqa: ARG001
     def start(job_id=None, **wanted):
         if job_id is None:
-            wanted = Hyperparameters(**{"epochs": 3, "batch_size": 10, "seed": 11, **wanted})
+            wanted = Hyperparameters(**{"epochs": 3, "seed": 11, **wanted})
             job_id = job.create(store, wanted, most_queued=9, key=None).id
         number = job.start(store, store.job(job_id))
         return Run(Attempt.begin(settings, store, registry, job_id, number))
 
     return start
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves that was not interrupted."""
+
+    card: Card
+    batches: list
+    epochs: list
+
+
+@pytest.fixture(scope="session")
+def trainings():
+    """What trainings left, by their hyperparameters: the same ones leave the same, to the bit."""
+    return {}
+
+
+@pytest.fixture
+def uninterrupted(start, store, registry, trainings):
+    """Train without an interruption, unless another test has done so."""
+
+    def uninterrupted(**wanted):
+        key = tuple(sorted(wanted.items()))
+        if key not in trainings:
+            run = start(**wanted)
+            run.run()
+            trainings[key] = Trained(
+                registry.card(store.job(run.job.id).result["version"]),
+                events(store, run.job.id, "batch"),
+                events(store, run.job.id, "epoch"),
+            )
+        return trainings[key]
+
+    return uninterrupted
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import threading
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -23,6 +24,8 @@ SHARED = "s3://bucket/mynet"
 
 @pytest.fixture
 def bucket(monkeypatch):
+    """A bucket into which copies are made at the end of attempts, however long they take."""
+    monkeypatch.setattr(copies, "EVERY", threading.TIMEOUT_MAX)
     bucket = Bucket(MemoryFileSystem(), f"{secrets.token_hex(4)}/mynet")
     monkeypatch.setattr(Bucket, "at", lambda _: bucket)
     return bucket
@@ -48,7 +51,7 @@ def service(settings, store, registry, few, bucket, tmp_path):  # noqa: ARG001
     def service(name, job_id=None, **wanted):
         own = {"state_dir": tmp_path / name, "models_url": SHARED}
         if job_id is None:
-            wanted = Hyperparameters(**{"epochs": 3, "batch_size": 10, "seed": 11, **wanted})
+            wanted = Hyperparameters(**{"epochs": 3, "seed": 11, **wanted})
             job_id = job.create(store, wanted, most_queued=9, key=None).id
         else:
             job.release(store, store.job(job_id))
@@ -88,25 +91,22 @@ def first_epochs(monkeypatch):
     return seen
 
 
-def digest(store, registry, job_id):
-    return registry.card(store.job(job_id).result["version"]).weights_digest
-
-
 def correct(settings, grey, label):
     feedback = Feedback(settings.feedback_dir, settings.max_feedback)
     feedback.keep(to_grey(open_image(png(grey), 10_000)).pixels, label)
 
 
 def test_another_service_goes_on_to_the_very_same_weights(
-    service, interrupted, store, registry, first_epochs
+    service, interrupted, store, registry, uninterrupted, first_epochs
 ):
-    whole = service("one")
-    whole.run()
+    whole = uninterrupted()
+    first_epochs.clear()
     left = interrupted("one")
     service("other", left).run()
-    assert first_epochs == [0, 0, 2]
-    assert digest(store, registry, left) == digest(store, registry, whole.job.id)
-    assert events(store, left, "batch") == events(store, whole.job.id, "batch")
+    assert first_epochs == [0, 2]
+    result = registry.card(store.job(left).result["version"])
+    assert result.weights_digest == whole.card.weights_digest
+    assert events(store, left, "batch") == whole.batches
 
 
 def test_a_copy_that_is_damaged_gives_way_to_the_one_before(

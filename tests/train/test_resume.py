@@ -9,6 +9,9 @@ from app.train.attempt import Stopped
 from app.train.strategy import Alone
 from tests.train.conftest import events
 
+# Epochs of 200 batches, of which every hundredth is recorded.
+LONG = {"batch_size": 10}
+
 
 def interrupt_after(monkeypatch, function, calls):
     """Let the process 'die' right after a step has been done some times."""
@@ -36,22 +39,19 @@ def go_on(start, store, registry, job_id):
     [("got_further", 1), ("got_further", 2), ("record", 4), ("begin_finish", 1)],
 )
 def test_an_interrupted_job_ends_with_the_very_same_weights(
-    start, store, registry, monkeypatch, function, calls
+    start, store, registry, uninterrupted, monkeypatch, function, calls
 ):
-    whole = start()
-    whole.run()
-    expected = registry.card(store.job(whole.job.id).result["version"])
-
-    broken = start()
+    whole = uninterrupted(**LONG)
+    broken = start(**LONG)
     with monkeypatch.context() as patch:
         interrupt_after(patch, function, calls)
         with pytest.raises(KeyboardInterrupt):
             broken.run()
     result = go_on(start, store, registry, broken.job.id)
-    assert result.weights_digest == expected.weights_digest
-    losses = [[e.train_loss for e in card.epochs] for card in (result, expected)]
+    assert result.weights_digest == whole.card.weights_digest
+    losses = [[e.train_loss for e in card.epochs] for card in (result, whole.card)]
     assert losses[0] == losses[1]
-    assert events(store, broken.job.id, "batch") == events(store, whole.job.id, "batch")
+    assert events(store, broken.job.id, "batch") == whole.batches
 
 
 def seen(monkeypatch):
@@ -81,11 +81,11 @@ def interrupt_batch(monkeypatch, number):
 
 
 @pytest.mark.parametrize("number", [1, 57, 199, 200, 201, 350])
-def test_it_goes_on_in_the_middle_of_an_epoch(start, store, registry, monkeypatch, number):
-    whole = start(epochs=2)
-    whole.run()
-    expected = registry.card(store.job(whole.job.id).result["version"])
-    broken = start(epochs=2)
+def test_it_goes_on_in_the_middle_of_an_epoch(
+    start, store, registry, uninterrupted, monkeypatch, number
+):
+    whole = uninterrupted(epochs=2, **LONG)
+    broken = start(epochs=2, **LONG)
     with monkeypatch.context() as patch:
         interrupt_batch(patch, number)
         with pytest.raises(KeyboardInterrupt):
@@ -96,9 +96,9 @@ def test_it_goes_on_in_the_middle_of_an_epoch(start, store, registry, monkeypatc
     start(broken.job.id).run()
     assert trained == [(range(number // 200, 2), number % 200)]
     result = registry.card(store.job(broken.job.id).result["version"])
-    assert result.weights_digest == expected.weights_digest
-    assert [e.train_loss for e in result.epochs] == [e.train_loss for e in expected.epochs]
-    assert events(store, broken.job.id, "batch") == events(store, whole.job.id, "batch")
+    assert result.weights_digest == whole.card.weights_digest
+    assert [e.train_loss for e in result.epochs] == [e.train_loss for e in whole.card.epochs]
+    assert events(store, broken.job.id, "batch") == whole.batches
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,10 @@ def test_it_goes_on_in_the_middle_of_an_epoch(start, store, registry, monkeypatc
     [(0, 30, 0, 100), (0, 200, 0, 0), (1, 30, 1, 100), (1, 100, 1, 100), (1, 200, 1, 0)],
 )
 def test_a_paused_job_ends_with_the_very_same_weights(
-    start, store, registry, monkeypatch, epoch, batch, from_epoch, from_batch
+    start, store, registry, uninterrupted, monkeypatch, epoch, batch, from_epoch, from_batch
 ):
-    whole = start(epochs=2)
-    whole.run()
-    expected = registry.card(store.job(whole.job.id).result["version"])
-    paused = start(epochs=2)
+    whole = uninterrupted(epochs=2, **LONG)
+    paused = start(epochs=2, **LONG)
     real = training.Training._follow
 
     def pausing(self, step):
@@ -128,17 +126,15 @@ def test_a_paused_job_ends_with_the_very_same_weights(
     start(paused.job.id).run()
     assert trained == [(range(from_epoch, 2), from_batch)]
     result = registry.card(store.job(paused.job.id).result["version"])
-    assert result.weights_digest == expected.weights_digest
-    for kind in ("batch", "epoch"):
-        told = [
-            [{**each, "seconds": None} for each in events(store, run.job.id, kind)]
-            for run in (paused, whole)
-        ]
-        assert told[0] == told[1]
+    assert result.weights_digest == whole.card.weights_digest
+    assert events(store, paused.job.id, "batch") == whole.batches
+    epochs = events(store, paused.job.id, "epoch"), whole.epochs
+    told = [[{**each, "seconds": None} for each in run] for run in epochs]
+    assert told[0] == told[1]
 
 
 def test_a_stopped_attempt_saves_its_state_first(start, store, monkeypatch):
-    stopped, real = start(), training.Training._follow
+    stopped, real = start(epochs=1, **LONG), training.Training._follow
 
     def stopping(self, step):
         if step.batch == 33:
@@ -152,21 +148,17 @@ def test_a_stopped_attempt_saves_its_state_first(start, store, monkeypatch):
     job.release(store, store.job(stopped.job.id))
     trained = seen(monkeypatch)
     start(stopped.job.id).run()
-    assert trained == [(range(3), 33)]
+    assert trained == [(range(1), 33)]
 
 
-def test_a_damaged_saved_state_starts_the_job_again(start, store, registry, caplog):
-    whole = start(epochs=1)
-    whole.run()
+def test_a_damaged_saved_state_starts_the_job_again(start, store, registry, uninterrupted, caplog):
+    whole = uninterrupted(epochs=1)
     broken = start(epochs=1)
     broken.attempt.files.state.parent.mkdir(parents=True, exist_ok=True)
     broken.attempt.files.state.write_bytes(b"damaged")
     broken.run()
-    digests = [
-        registry.card(store.job(each.job.id).result["version"]).weights_digest
-        for each in (whole, broken)
-    ]
-    assert digests[0] == digests[1]
+    result = registry.card(store.job(broken.job.id).result["version"])
+    assert result.weights_digest == whole.card.weights_digest
     assert "starts again from its seed" in caplog.text
 
 
