@@ -7,20 +7,17 @@ import signal
 import socket
 import threading
 from contextlib import ExitStack, closing, contextmanager, suppress
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
+from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 from filelock import FileLock
 
+from app.database.store import Store
+from app.database.tables import Job
 from tests.service.running import comes_true, serving
-
-
-@pytest.fixture(params=["1", "2"], ids=["alone", "two workers"])
-def service(request, tmp_path):
-    with serving(tmp_path / "var", workers=request.param) as service:
-        yield service
 
 
 def refusal(service):
@@ -30,13 +27,6 @@ def refusal(service):
     except HTTPError as error:
         return json.load(error)["detail"]
     return ""
-
-
-def test_it_is_not_ready_at_once_and_still_answers(service, seven):
-    service.process.send_signal(signal.SIGTERM)
-    assert comes_true(lambda: "draining" in refusal(service))
-    assert service.post("/predict", seven)["digit"] == 7
-    assert service.process.wait(30) in (0, -signal.SIGTERM)
 
 
 def test_a_second_signal_ends_it_without_notice(tmp_path, seven):
@@ -49,28 +39,6 @@ def test_a_second_signal_ends_it_without_notice(tmp_path, seven):
         service.process.send_signal(signal.SIGTERM)
         assert comes_true(lambda: "draining" in refusal(service))
         assert service.end() == -signal.SIGTERM
-
-
-def test_who_follows_a_job_is_told_to_come_again(service):
-    job = service.post("/train", b'{"epochs": 1000, "promote": "never"}')["id"]
-    stream = Request(
-        f"http://127.0.0.1:{service.port}/train/{job}/events",
-        headers={"Accept": "text/event-stream"},
-    )
-    lines = []
-
-    def follow():
-        with urlopen(stream, timeout=30) as events:
-            lines.extend(events)
-
-    follower = threading.Thread(target=follow)
-    follower.start()
-    service.job_until(job, lambda body: body["progress"])
-    service.end()
-    follower.join(10)
-    assert not follower.is_alive()
-    assert b"retry: 2000\n" in lines[-4:]
-    assert lines[0].startswith(b"event: status")
 
 
 def test_a_worker_that_cannot_start_keeps_nobody_waiting(tmp_path):
@@ -108,22 +76,102 @@ def slowly(service, path, told):
             each.join()
 
 
-def test_who_would_get_no_answer_any_more_is_told_to_come_again(service, tmp_path):
-    """A long upload, short ones on either way, and a file that waits for its turn."""
+class Ended(NamedTuple):
+    """What came of a service that was told to end while there was much under way."""
+
+    refused: bool
+    digit: int
+    code: int
+    codes: tuple[int, ...]
+    job: Job
+    training_is_gone: bool
+    events: list[bytes]
+    lines: list[bytes]
+    answers: list[bytes]
+    waiting: HTTPResponse
+    problem: dict[str, Any]
+    log: str
+
+
+def follow(service, path, came):
+    """Read what comes of a stream, in a thread, until it ends."""
+    address = f"http://127.0.0.1:{service.port}{path}"
+    stream = Request(address, headers={"Accept": "text/event-stream"})
+
+    def read():
+        with urlopen(stream, timeout=60) as opened:
+            came.extend(opened)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    return thread
+
+
+@pytest.fixture(scope="module", params=["1", "2"], ids=["alone", "two workers"])
+def ended(request, tmp_path_factory, seven):
+    """A training, which two clients follow, a long upload, short ones on either way, and a file
+    that waits for its turn are under way when the service is told to end.
+    """
+    state = tmp_path_factory.mktemp("ended") / "var"
     uploads = [("/predict", 10**6), ("/predict", 1000), ("/predict?explain=1", 1000)]
-    with ExitStack() as stack:
-        stack.enter_context(FileLock(tmp_path / "var/uploads/.lock"))
-        told = [stack.enter_context(slowly(service, *each)) for each in uploads]
+    events, lines = [], []
+    with serving(state, workers=request.param) as service, ExitStack() as stack:
+        job = service.post("/train", b'{"epochs": 1000, "promote": "never"}')["id"]
+        followers = [
+            follow(service, f"/train/{job}/events", events),
+            follow(service, f"/train/{job}/log?follow=true", lines),
+        ]
+        service.job_until(job, lambda body: body["progress"])
+        stack.enter_context(FileLock(state / "uploads/.lock"))
+        answers = [stack.enter_context(slowly(service, *upload)) for upload in uploads]
         waiting = stack.enter_context(closing(HTTPConnection("127.0.0.1", service.port)))
         waiting.request("POST", "/models", b"weights")
         assert service.get("/health/ready")
-        service.end()
+        service.process.send_signal(signal.SIGTERM)
+        refused = comes_true(lambda: "draining" in refusal(service))
+        digit = service.post("/predict", seven)["digit"]
+        code = service.process.wait(60)
         answer = waiting.getresponse()
-        assert (answer.status, json.load(answer)["code"]) == (503, "not_ready")
-        assert answer.headers["retry-after"]
-    for (came,) in told:
+        problem = json.load(answer)
+        stack.close()
+        for follower in followers:
+            follower.join(10)
+            assert not follower.is_alive(), "what is followed ends when the service ends"
+        gone = service.training_is_gone()
+    with closing(Store(f"sqlite:///{state / 'mynet.db'}")) as store:
+        row = store.job(job)
+    whole = [came for (came,) in answers]
+    log = service.log.read_text()
+    codes = (-signal.SIGTERM,) if request.param == "1" else (0, -signal.SIGTERM)
+    return Ended(refused, digit, code, codes, row, gone, events, lines, whole, answer, problem, log)
+
+
+def test_it_is_not_ready_at_once_and_still_answers(ended):
+    assert ended.refused
+    assert ended.digit == 7
+    assert ended.code in ended.codes
+    assert "Application shutdown complete" in ended.log
+
+
+def test_who_follows_a_job_is_told_to_come_again(ended):
+    assert b"retry: 2000\n" in ended.events[-4:]
+    assert ended.events[0].startswith(b"event: status")
+
+
+def test_a_followed_log_ends_with_the_service(ended):
+    assert ended.lines[0].startswith(b"==>>> epoch: 0, batch index: 100, train loss: ")
+
+
+def test_the_running_job_is_queued_again(ended):
+    assert ended.training_is_gone
+    assert (ended.job.status, ended.job.deaths) == ("queued", 0)
+
+
+def test_who_would_get_no_answer_any_more_is_told_to_come_again(ended):
+    assert (ended.waiting.status, ended.problem["code"]) == (503, "not_ready")
+    assert ended.waiting.headers["retry-after"]
+    for came in ended.answers:
         assert came.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: " in came.lower()
-    log = service.log.read_text()
-    assert len(re.findall(r"app\.access: POST .* 503 ", log)) == 4
-    assert not re.findall(r"app\.access: .* 500 ", log)
+    assert len(re.findall(r"app\.access: POST .* 503 ", ended.log)) == 4
+    assert not re.findall(r"app\.access: .* 500 ", ended.log)
