@@ -9,7 +9,19 @@ import time
 from http.client import HTTPConnection
 from itertools import pairwise
 
+import pytest
+
+from app.versions.registry import SHIPPED, Registry
 from tests.service.running import comes_true, serving
+
+NEXT = len(list(SHIPPED.glob("*.safetensors"))) + 1
+# With the small data folder, an epoch has 500 batches, which take a fraction of a second.
+FOUR_A_BATCH = {"batch_size": 4, "seed": 4}
+
+
+def epochs_of_batches(number):
+    """List the batches of so many epochs that are told of: every hundredth, by epoch."""
+    return [(epoch, batch) for epoch in range(number) for batch in range(100, 501, 100)]
 
 
 def follow(service, job, after=None, until=None):
@@ -39,13 +51,17 @@ def ended(events):
     return events[-1][1] == "status" and events[-1][2]["status"] == "succeeded"
 
 
-def test_events_are_followed_by_many_also_across_kill_9(tmp_path):
-    with serving(tmp_path / "var") as service:
-        job = service.post("/train", b'{"epochs": 3, "seed": 4, "promote": "never"}')["id"]
+def test_a_job_and_its_events_go_on_across_kill_9(tmp_path, small_data_dir):
+    """Many clients follow, the job goes on where it was, and what it shows stays."""
+    state, epochs = tmp_path / "var", 10
+    with serving(state, data_dir=small_data_dir) as service:
+        wanted = {**FOUR_A_BATCH, "epochs": epochs, "promote": "always"}
+        job = service.post("/train", json.dumps(wanted).encode())["id"]
         seen = follow(service, job, until=lambda events: events[-1][1] == "epoch")
+        before = service.get(f"/train/{job}")["epochs"]
         service.end(signal.SIGKILL)
-    assert service.training_is_gone()
-    with serving(tmp_path / "var") as service:
+    assert service.training_is_gone(), "the training process ends with its supervisor"
+    with serving(state, data_dir=small_data_dir) as service:
         heard = []
         listeners = [
             threading.Thread(target=lambda: heard.append(follow(service, job, seen[-1][0])))
@@ -63,10 +79,16 @@ def test_events_are_followed_by_many_also_across_kill_9(tmp_path):
         every = [*seen, *heard[0]]
         assert [number for number, _, _ in every] == sorted({number for number, _, _ in every})
         batches = [(data["epoch"], data["batch"]) for _, kind, data in every if kind == "batch"]
-        assert batches == [(epoch, batch) for epoch in range(3) for batch in range(100, 601, 100)]
-        assert [data["epoch"] for _, kind, data in every if kind == "epoch"] == [0, 1, 2]
+        assert batches == epochs_of_batches(epochs)
+        assert [data["epoch"] for _, kind, data in every if kind == "epoch"] == [*range(epochs)]
         assert follow(service, job) == every, "the whole story is told again to whoever comes late"
         slow.close()
+        done = service.get(f"/train/{job}")
+        assert done["attempt"] == 2
+        assert done["epochs"][: len(before)] == before, "what was shown stays"
+        assert [epoch["epoch"] for epoch in done["epochs"]] == [*range(epochs)]
+        assert service.get("/models")["current"] == done["result"]["version"] == NEXT
+    assert Registry(state / "models").current() == NEXT
 
 
 def parent(pid):
@@ -74,36 +96,45 @@ def parent(pid):
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def test_the_lease_passes_on_when_its_holder_is_killed(tmp_path):
-    with serving(tmp_path / "var", workers=4) as service:
-        job = service.post("/train", b'{"epochs": 5, "seed": 4, "promote": "never"}')["id"]
-        service.job_until(job, lambda body: body["epochs"])
-        holder = parent(service.trainings[0])
-        assert holder != service.process.pid, "a worker supervises"
-        os.kill(holder, signal.SIGKILL)
-        service.job_until(job, lambda body: body["attempt"] == 2)
-        assert comes_true(lambda: len(service.trainings) == 2)
-        assert parent(service.trainings[1]) != holder
-        done = service.job_until(job, lambda body: body["status"] == "succeeded")
-        assert done["attempt"] == 2
-        assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1, 2, 3, 4]
-        service.end()
+@pytest.fixture(scope="module")
+def four_workers(tmp_path_factory, small_data_dir):
+    """A service of four workers. The last test that uses it kills one of them."""
+    state = tmp_path_factory.mktemp("four") / "var"
+    with serving(state, workers=4, data_dir=small_data_dir) as service:
+        yield service
+
+
+def test_a_queue_is_worked_off_one_by_one_whatever_the_number_of_workers(four_workers):
+    service, wanted = four_workers, b'{"epochs": 1, "promote": "never"}'
+    queued = [service.post("/train", wanted)["id"] for _ in range(3)]
+    most = 0
+    until = time.monotonic() + 180
+    while any(service.get(f"/train/{job}")["status"] != "succeeded" for job in queued):
+        running = service.get("/train?status=running")["data"]
+        most = max(most, len(running))
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert most == 1
+    jobs = [service.get(f"/train/{job}") for job in queued]
+    assert [job["attempt"] for job in jobs] == [1, 1, 1]
+    spans = [(job["started_at"], job["finished_at"]) for job in jobs]
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+def test_the_lease_passes_on_when_its_holder_is_killed(four_workers):
+    service, epochs = four_workers, 12
+    started = len(service.trainings)
+    wanted = json.dumps({**FOUR_A_BATCH, "epochs": epochs, "promote": "never"}).encode()
+    job = service.post("/train", wanted)["id"]
+    service.job_until(job, lambda body: body["epochs"])
+    holder = parent(service.trainings[-1])
+    assert holder != service.process.pid, "a worker supervises"
+    os.kill(holder, signal.SIGKILL)
+    service.job_until(job, lambda body: body["attempt"] == 2)
+    assert comes_true(lambda: len(service.trainings) == started + 2)
+    assert parent(service.trainings[-1]) != holder
+    done = service.job_until(job, lambda body: body["status"] == "succeeded")
+    assert done["attempt"] == 2
+    assert [epoch["epoch"] for epoch in done["epochs"]] == [*range(epochs)]
+    service.end()
     assert service.training_is_gone()
-
-
-def test_a_queue_is_worked_off_one_by_one_whatever_the_number_of_workers(tmp_path):
-    with serving(tmp_path / "var", workers=4) as service:
-        wanted = b'{"epochs": 1, "promote": "never"}'
-        queued = [service.post("/train", wanted)["id"] for _ in range(3)]
-        most = 0
-        until = time.monotonic() + 180
-        while any(service.get(f"/train/{job}")["status"] != "succeeded" for job in queued):
-            running = service.get("/train?status=running")["data"]
-            most = max(most, len(running))
-            assert time.monotonic() < until
-            time.sleep(0.1)
-        assert most == 1
-        jobs = [service.get(f"/train/{job}") for job in queued]
-        assert [job["attempt"] for job in jobs] == [1, 1, 1]
-        spans = [(job["started_at"], job["finished_at"]) for job in jobs]
-        assert all(before[1] <= after[0] for before, after in pairwise(spans))

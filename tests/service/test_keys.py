@@ -13,6 +13,15 @@ from mynet_client import Client, Refusal
 from tests.service.running import MYNET, comes_true, serving
 
 ADMIN_KEY = "the-first-key-of-all"
+# What the refusal of an address beyond loopback names.
+BEYOND_LOOPBACK = (
+    "MYNET_HOST=0.0.0.0",
+    "MYNET_ADMIN_KEY",
+    "mynet keys create",
+    "MYNET_AUTH=predict",
+    "MYNET_AUTH=none",
+    "MYNET_HOST=127.0.0.1",
+)
 
 
 def keys(state, *arguments):
@@ -66,27 +75,66 @@ def test_keys_change_while_two_workers_serve(tmp_path, seven):
         assert "MYNET_ADMIN_KEY=**********" in log
 
 
-def test_keys_outlive_a_damaged_database(tmp_path, seven):
-    state = tmp_path / "var"
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    return tmp_path_factory.mktemp("keys") / "var"
+
+
+@pytest.fixture(scope="module")
+def service(state):
+    """A service that wants keys. The last test that uses it damages its database."""
     with serving(state, auth="keys", admin_key=ADMIN_KEY) as service:
-        good, gone = (keys(state, "create", name, "--scope", "predict") for name in ("a", "b"))
-        keys(state, "revoke", gone.split("_")[1])
-        assert comes_true(lambda: status(service, "/predict", good, seven) == 200)
-        assert comes_true(lambda: is_kept(state / "mynet.db.backup", gone.split("_")[1]))
-        file = state / "mynet.db"
-        with file.open("r+b") as opened:
-            opened.write(bytes(file.stat().st_size))
-        told = []
+        yield service
 
-        def is_mended():
-            told.append([status(service, "/predict", key, seven) for key in (good, gone)])
-            return is_kept(file, gone.split("_")[1])
 
-        assert comes_true(is_mended, 60), service.log.read_text()
-        assert all(each == [200, 401] for each in told), "what was revoked stays revoked"
-        newer = keys(state, "create", "c", "--scope", "predict")
-        assert comes_true(lambda: status(service, "/predict", newer, seven) == 200)
-        assert status(service, "/predict", gone, seven) == 401
+def test_the_client_and_the_command_line_send_their_key(state, service, seven):
+    url = f"http://127.0.0.1:{service.port}"
+    key = keys(state, "create", "ci", "--scope", "predict", "--scope", "train")
+    assert comes_true(lambda: status(service, "/train", key) == 200)
+    with Client(url, api_key=key) as mynet:
+        assert mynet.predict(seven).digit == 7
+        assert mynet.models().current
+        job = mynet.train(epochs=1)
+        assert mynet.cancel(job).id == job.id
+        with pytest.raises(Refusal, match="scope admin") as refused:
+            mynet.rollback()
+        assert (refused.value.status, refused.value.code) == (403, "forbidden")
+    with Client(url) as nobody, pytest.raises(Refusal) as refused:
+        nobody.predict(seven)
+    assert refused.value.code == "unauthenticated"
+    command = [MYNET, "models", "--url", url]
+    done = subprocess.run([*command, "--api-key", key], capture_output=True, check=True)
+    assert b"live" in done.stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "scope train" in done.stderr
+    audited = [line for line in service.log.read_text().splitlines() if "app.audit" in line]
+    assert [line.split("app.audit: ")[1].split(" ")[:3] for line in audited] == [
+        ["POST", "/train", "202"],
+        ["POST", f"/train/{job.id}/cancel", "202"],
+        ["POST", "/models/rollback", "403"],
+    ]
+
+
+def test_keys_outlive_a_damaged_database(state, service, seven):
+    good, gone = (keys(state, "create", name, "--scope", "predict") for name in ("a", "b"))
+    keys(state, "revoke", gone.split("_")[1])
+    assert comes_true(lambda: status(service, "/predict", good, seven) == 200)
+    assert comes_true(lambda: is_kept(state / "mynet.db.backup", gone.split("_")[1]))
+    file = state / "mynet.db"
+    with file.open("r+b") as opened:
+        opened.write(bytes(file.stat().st_size))
+    told = []
+
+    def is_mended():
+        told.append([status(service, "/predict", key, seven) for key in (good, gone)])
+        return is_kept(file, gone.split("_")[1])
+
+    assert comes_true(is_mended, 60), service.log.read_text()
+    assert all(each == [200, 401] for each in told), "what was revoked stays revoked"
+    newer = keys(state, "create", "c", "--scope", "predict")
+    assert comes_true(lambda: status(service, "/predict", newer, seven) == 200)
+    assert status(service, "/predict", gone, seven) == 401
 
 
 def is_kept(file, key_id):
@@ -99,37 +147,6 @@ def is_kept(file, key_id):
         return False
 
 
-def test_the_client_and_the_command_line_send_their_key(tmp_path, seven):
-    state = tmp_path / "var"
-    with serving(state, auth="keys", admin_key=ADMIN_KEY) as service:
-        url = f"http://127.0.0.1:{service.port}"
-        key = keys(state, "create", "ci", "--scope", "predict", "--scope", "train")
-        assert comes_true(lambda: status(service, "/train", key) == 200)
-        with Client(url, api_key=key) as mynet:
-            assert mynet.predict(seven).digit == 7
-            assert mynet.models().current
-            job = mynet.train(epochs=1)
-            assert mynet.cancel(job).id == job.id
-            with pytest.raises(Refusal, match="scope admin") as refused:
-                mynet.rollback()
-            assert (refused.value.status, refused.value.code) == (403, "forbidden")
-        with Client(url) as nobody, pytest.raises(Refusal) as refused:
-            nobody.predict(seven)
-        assert refused.value.code == "unauthenticated"
-        command = [MYNET, "models", "--url", url]
-        done = subprocess.run([*command, "--api-key", key], capture_output=True, check=True)
-        assert b"live" in done.stdout
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert "scope train" in done.stderr
-        audited = [line for line in service.log.read_text().splitlines() if "app.audit" in line]
-        assert [line.split("app.audit: ")[1].split(" ")[:3] for line in audited] == [
-            ["POST", "/train", "202"],
-            ["POST", f"/train/{job.id}/cancel", "202"],
-            ["POST", "/models/rollback", "403"],
-        ]
-
-
 def test_beyond_loopback_a_key_is_enough_to_start(tmp_path, seven):
     state = tmp_path / "var"
     key = keys(state, "create", "app", "--scope", "predict")
@@ -138,11 +155,10 @@ def test_beyond_loopback_a_key_is_enough_to_start(tmp_path, seven):
         assert status(service, "/predict", key, seven) == 200
 
 
-@pytest.mark.parametrize("how", ["revoked", "none"])
-def test_beyond_loopback_without_a_key_the_start_is_refused(tmp_path, how):
+def test_beyond_loopback_a_revoked_key_is_not_enough_to_start(tmp_path):
+    """Where there never was a key, see tests/service/test_life.py."""
     state = tmp_path / "var"
-    if how == "revoked":
-        keys(state, "revoke", keys(state, "create", "app", "--scope", "admin").split("_")[1])
+    keys(state, "revoke", keys(state, "create", "app", "--scope", "admin").split("_")[1])
     given = {"MYNET_STATE_DIR": str(state), "MYNET_PORT": "0", "MYNET_HOST": "0.0.0.0"}
     done = subprocess.run(
         [MYNET, "serve"],
@@ -152,12 +168,4 @@ def test_beyond_loopback_without_a_key_the_start_is_refused(tmp_path, how):
         check=False,
     )
     assert done.returncode == 2
-    for said in (
-        "MYNET_HOST=0.0.0.0",
-        "MYNET_ADMIN_KEY",
-        "mynet keys create",
-        "MYNET_AUTH=predict",
-        "MYNET_AUTH=none",
-        "MYNET_HOST=127.0.0.1",
-    ):
-        assert said in done.stderr
+    assert [part for part in BEYOND_LOOPBACK if part not in done.stderr] == []
