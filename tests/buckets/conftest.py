@@ -70,6 +70,20 @@ class Server:
                 assert time.monotonic() < until, (self.folder / "log").read_text()
                 time.sleep(0.2)
 
+    def new_bucket(self) -> str:
+        """Make a bucket, and return the address of a folder in it."""
+        import s3fs
+
+        name = f"b{secrets.token_hex(6)}"
+        s3fs.S3FileSystem(skip_instance_cache=True).mkdir(name)
+        return f"s3://{name}/mynet"
+
+
+@pytest.fixture(autouse=True)
+def time_to_answer(monkeypatch):
+    """Registries in the process of the tests wait longer: other tests may load the machine."""
+    monkeypatch.setattr("app.versions.bucket.LIMIT", 60.0)
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
@@ -80,9 +94,11 @@ def server(tmp_path_factory):
         patch.setenv("AWS_ENDPOINT_URL", server.url)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        server.until_up()
-        yield server
-    server.end()
+        try:
+            server.until_up()
+            yield server
+        finally:
+            server.end()
 
 
 @pytest.fixture(scope="session")
@@ -99,13 +115,9 @@ def google(tmp_path_factory):
 
 
 @pytest.fixture
-def s3_url(server):  # noqa: ARG001
+def s3_url(server):
     """The address of a new, empty bucket on S3."""
-    import s3fs
-
-    name = f"b{secrets.token_hex(6)}"
-    s3fs.S3FileSystem(skip_instance_cache=True).mkdir(name)
-    return f"s3://{name}/mynet"
+    return server.new_bucket()
 
 
 @pytest.fixture
