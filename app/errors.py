@@ -26,7 +26,9 @@ and of whoever asks::
     rate        RateLimited
 """
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
+
+R = TypeVar("R", bound="Refusal")
 
 
 class FieldError(NamedTuple):
@@ -59,6 +61,17 @@ class Refusal(Exception):
     def summary(cls) -> str:
         """Say when it comes."""
         return (cls.__doc__ or cls.title).partition("\n")[0]
+
+
+def without_trace(refusal: R) -> R:
+    """Return the refusal without its traceback, its cause and its context.
+
+    Their frames hold uploads and decoded images for as long as the refusal lives. If one of them,
+    or of the frames that called them, holds the refusal in turn, all of it stays in memory until
+    the garbage collector comes. No log prints the traceback: a refusal is answered in its words.
+    """
+    refusal.__cause__ = refusal.__context__ = None
+    return refusal.with_traceback(None)
 
 
 class MalformedRequest(Refusal):

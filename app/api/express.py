@@ -139,11 +139,13 @@ class Express:
         self.access_log.add(shown_id, ROUTE, *ROUTE, status, exchange.started, known)
 
     async def _predict(self, exchange: Exchange, request_id: bytes, upload: bytes) -> None:
+        tell = partial(self._tell, exchange, request_id, upload)
         try:
-            outcome: Outcome = await self.predictor.predict(upload, is_gone=exchange.is_gone)
-        except Exception as error:
-            outcome = error
-        self._tell(exchange, request_id, upload, outcome)
+            predicted = await self.predictor.predict(upload, is_gone=exchange.is_gone)
+        except Exception as error:  # no variable keeps it: its traceback holds this frame
+            tell(error)
+        else:
+            tell(predicted)
 
 
 def _upload(exchange: Exchange) -> bytes | None:

@@ -27,6 +27,7 @@ from app.errors import (
     MalformedRequest,
     NotReady,
     Refusal,
+    without_trace,
 )
 from app.telemetry import logs
 
@@ -73,7 +74,8 @@ def of(refusal: Refusal) -> Problem:
 
 
 def response(path: str, refusal: Refusal) -> JSONResponse:
-    """Answer with a refusal, in the form of the path's protocol."""
+    """Answer with a refusal, in the form of the path's protocol, and let go of its traceback."""
+    without_trace(refusal)
     headers = {}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import ClientGone, Refusal
+from app.errors import ClientGone, Refusal, without_trace
 from app.predict.live import Live
 from app.predict.model import Answer
 from app.predict.seen import Seen, see_small
@@ -143,7 +143,7 @@ class Batcher:
         try:
             return see_small(waiting.upload, self.max_pixels)
         except Refusal as refusal:
-            return _without_trace(refusal)
+            return without_trace(refusal)  # its frames, and those that called them, hold it
         except Exception as error:
             return error
 
@@ -161,14 +161,6 @@ class Batcher:
         forward = Forward(started, time.perf_counter() - started, len(seen))
         self.tally.batch(forward.images, forward.seconds)
         return map(Predicted, seen, answers, repeat(None), repeat(forward))
-
-
-def _without_trace(refusal: Refusal) -> Refusal:
-    """Its frames hold the batch, whose futures hold the refusal: a ring that only the garbage
-    collector would open, with all uploads in it.
-    """
-    refusal.__cause__ = refusal.__context__ = None
-    return refusal.with_traceback(None)
 
 
 def _tell(waiting: Waiting, outcome: Outcome) -> None:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import Final, TypeVar
 
-from app.errors import Busy, ClientGone
+from app.errors import Busy, ClientGone, Refusal, without_trace
 
 # After the event loop, on which small images wait.
 NICENESS: Final = 10
@@ -79,6 +79,8 @@ class Crew:
         started = time.perf_counter()
         try:
             return work(turn.is_given_up)
+        except Refusal as refusal:
+            raise without_trace(refusal) from None  # its frames hold the image
         finally:
             longer = (time.perf_counter() - started) / turn.images - self.seconds
             self.seconds += longer * (LONGER if longer > 0 else SHORTER)

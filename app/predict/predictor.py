@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from app.errors import Busy, DeadlineExceeded, Refusal
+from app.errors import Busy, DeadlineExceeded, Refusal, without_trace
 from app.predict.batcher import Batcher, Forward, Outcome, Predicted, Waiting
 from app.predict.crew import Crew, go_on_unless
 from app.predict.live import Live
@@ -202,7 +202,7 @@ class Predictor:
             try:
                 seen.append(_see(upload, self.settings.max_pixels, is_given_up))
             except Refusal as refusal:
-                seen.append(refusal)
+                seen.append(without_trace(refusal))  # its frames hold `seen`, and the image
         readable = [each.normalised.pixels for each in seen if isinstance(each, Seen)]
         started = time.perf_counter()
         answers = iter(model.answer(np.stack(readable)) if readable else [])

@@ -1,0 +1,216 @@
+"""What a refused request leaves in memory while the garbage collector does not run: nothing.
+
+The collector comes late to what has lived for long. What only it would free, such as an exception
+that a frame of its own traceback holds, is memory that a service lacks meanwhile.
+"""
+
+import base64
+import gc
+import json
+import logging
+import struct
+import sys
+import weakref
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import Busy, Refusal
+from app.main import create_app
+from app.predict.crew import Crew
+from app.settings import Settings
+from tests.api.test_express import FORM, form
+from tests.api.test_v2 import HEADER, INFER
+from tests.conftest import DATA, png
+from tests.served import served
+from tests.service.running import comes_true
+
+LARGE_SIDE = 1200
+OF_LARGE = 16 * LARGE_SIDE**2  # bytes that WebP's decoder takes of it
+
+
+def blank(side, form="WEBP"):
+    return png(np.zeros((side, side), np.uint8), form)
+
+
+BLANK, LARGE = blank(400), blank(LARGE_SIDE)
+REFUSED = ((BLANK, 422), (blank(400, "PNG")[:-100], 415))
+TIMES, IN_A_BATCH, SOON = 2, 4, 20
+
+
+def raw(path):
+    return lambda client, upload: client.post(path, content=upload)
+
+
+def multipart(client, upload):
+    return client.post("/predict", content=form(upload), headers=FORM)
+
+
+def as_json(client, upload):
+    return client.post("/predict", json={"image": base64.b64encode(upload).decode()})
+
+
+def batch(client, upload):
+    return client.post("/predict/batch", files=[("files", upload)] * IN_A_BATCH)
+
+
+def v1(images):
+    def post(client, upload):
+        instances = [base64.b64encode(upload).decode()] * images
+        return client.post("/v1/models/mynet:predict", json={"instances": instances})
+
+    return post
+
+
+def v2(images, path=INFER):
+    def post(client, upload):
+        data = [base64.b64encode(upload).decode()] * images
+        tensor = {"name": "image", "shape": [images], "datatype": "BYTES", "data": data}
+        return client.post(path, json={"inputs": [tensor]})
+
+    return post
+
+
+def v2_binary(client, upload):
+    content = struct.pack("<I", len(upload)) + upload
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES"}
+    tensor["parameters"] = {"binary_data_size": len(content)}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    return client.post(INFER, content=head + content, headers={HEADER: str(len(head))})
+
+
+def feedback(client, upload):
+    return client.post("/feedback", files={"file": upload}, data={"label": "7"})
+
+
+WAYS = {
+    "short_way": raw("/predict"),
+    "short_way_multipart": multipart,
+    "json": as_json,
+    "route": raw("/predict?explain=false"),
+    "explain": raw("/predict?explain=true"),
+    "version": raw("/predict?version=1"),
+    "batch": batch,
+    "v1": v1(1),
+    "v1_batch": v1(IN_A_BATCH),
+    "v2": v2(1),
+    "v2_batch": v2(IN_A_BATCH),
+    "v2_version": v2(1, "/v2/models/mynet/versions/1/infer"),
+    "v2_binary": v2_binary,
+    "invocations": raw("/invocations"),
+    "feedback": feedback,
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    settings = Settings(
+        state_dir=tmp_path_factory.mktemp("released") / "var",
+        data_dir=DATA,
+        device="cpu",
+        log_level="error",
+        predict_timeout=120,
+    )
+    with served(create_app(settings)) as client:
+        client.timeout = 120
+        yield client
+
+
+@contextmanager
+def no_collector():
+    """Run without the garbage collector, and without pytest's records of what was logged."""
+    gc.collect()
+    gc.disable()
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        gc.enable()
+
+
+class Living:
+    """The images that were opened and the refusals that were made, for as long as they live."""
+
+    def __init__(self):
+        self.images, self.refusals, self.most_images = [], [], 0
+
+    def image(self, image):
+        self.images = [*filter(lambda reference: reference(), self.images), weakref.ref(image)]
+        self.most_images = max(self.most_images, len(self.images))
+
+    def count(self):
+        return sum(reference() is not None for reference in (*self.images, *self.refusals))
+
+
+@pytest.fixture
+def living(monkeypatch):
+    living = Living()
+    open_image, refuse = Image.open, Refusal.__init__
+
+    def opened(*arguments, **options):
+        image = open_image(*arguments, **options)
+        living.image(image)
+        return image
+
+    def refused(refusal, *arguments, **options):
+        refuse(refusal, *arguments, **options)
+        living.refusals.append(weakref.ref(refusal))
+
+    monkeypatch.setattr(Image, "open", opened)
+    monkeypatch.setattr(Refusal, "__init__", refused)
+    return living
+
+
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+
+
+def status(answer):
+    """The status of an answer, or of the errors in that for a batch."""
+    told = answer.json()
+    if answer.status_code != 200:
+        return answer.status_code
+    (code,) = {each["error"]["status"] for each in told["predictions"]}
+    return code
+
+
+def busy(_crew, _left):
+    return Busy("No thread is free.", retry_after=1)
+
+
+def fail(_pixels):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_refused_image_is_released_without_the_collector(service, living, monkeypatch, way):
+    with no_collector():
+        for upload, expected in REFUSED * TIMES:
+            assert status(way(service, upload)) == expected
+        assert comes_true(lambda: not living.count(), SOON), "unreadable images"
+        assert living.most_images == 1, "a request has one image in memory at a time"
+        with monkeypatch.context() as patch:
+            patch.setattr(Crew, "busy", busy)
+            assert status(way(service, BLANK)) == 429
+            service.get("/health/live")  # a connection keeps its last request
+            assert comes_true(lambda: not living.count(), SOON), "images for which nobody is free"
+        for module in ("seen", "look"):
+            monkeypatch.setattr(f"app.predict.{module}.normalise", fail)
+        assert status(way(service, BLANK)) == 500
+        assert comes_true(lambda: not living.count(), SOON), "images that show a defect"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux alone")
+def test_refused_images_by_every_way_leave_resident_memory_where_it_was(service):
+    for way in WAYS.values():
+        way(service, LARGE)
+    with no_collector():
+        before = resident()
+        for way in WAYS.values():
+            assert status(way(service, LARGE)) == 422
+        assert resident() - before < 2 * OF_LARGE
