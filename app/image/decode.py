@@ -5,6 +5,7 @@ leaves: `Grey`, upright, opaque, 8 bits deep, its longer side at most `LONG_SIDE
 not know what a digit is, nor which of its tones is the ink.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from app.errors import ClientGone, ImageTooLarge, NotAnImage
+from app.errors import ClientGone, ImageTooLarge, NotAnImage, Refusal
 from app.image.avif import pictures
 from app.image.flatten import flatten, to_tones
 from app.image.source import Source
+from app.image.tiff import check_header, tile_size
 
 LONG_SIDE: Final = 1024
 
@@ -78,20 +80,30 @@ def open_image(
     try:
         source = Source(data, is_unwanted) if is_unwanted else BytesIO(data)
         image = Image.open(source, formats=FORMATS)
-        tile = _tile_size(image)
-    except ClientGone:
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            check_header(image, data)
+        allocated = allocated_size(image)
+    except Refusal:
         raise
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"The limit is {max_pixels:,} pixels: {error}") from error
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         raise NotAnImage(f"The upload is not an image that can be read: {WANTED}") from error
-    _hold(image.size, max_pixels)
-    _hold(tile, max_pixels)
+    _hold(allocated, max_pixels)
     if frames > MOST_BESIDE * max(CELL, image.width) * max(CELL, image.height):
         raise NotAnImage(f"The AVIF holds far more pixels than its image has: {WANTED}")
     if is_unwanted and isinstance(image, ImageFile.ImageFile):
         image.decodermaxblock = BLOCK
     return image
+
+
+def allocated_size(image: Image.Image) -> tuple[int, int]:
+    """Return the larger (width, height) of the image and, in a TIFF, of a tile.
+
+    A tile is allocated and decoded whole, however small the image in it.
+    """
+    tile = tile_size(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else (0, 0)
+    return max(image.size, tile, key=math.prod)
 
 
 def to_grey(image: Image.Image) -> Grey:
@@ -139,13 +151,6 @@ def _still(data: bytes, max_pixels: int) -> tuple[int, bytes]:
             f"{MOST_OVER * max_pixels:,}: send a smaller one"
         )
     return total, data[:8] + b"avif" + data[12:]
-
-
-def _tile_size(image: Image.Image) -> tuple[int, int]:
-    """A TIFF's tile is allocated whole, however small the image in it."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return 0, 0
-    return int(image.tag_v2.get(322, 0)), int(image.tag_v2.get(323, 0))
 
 
 def _decode(image: Image.Image) -> Grey:

@@ -4,6 +4,7 @@ What enters: an image's bytes. What leaves: `Seen`. This module does not know wh
 in, nor what the network answers.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.image.decode import open_image, to_grey
+from app.image.decode import allocated_size, open_image, to_grey
 from app.image.normalise import Normalised, normalise
 from app.image.plain_png import read_plain_png
 from app.net import SIDE
@@ -57,7 +58,7 @@ def see_small(upload: bytes, max_pixels: int) -> Seen | None:
     if pixels is not None:
         return _normalised(pixels, 1.0, started)
     image = open_image(upload, max_pixels)
-    return _see(image, started) if image.width * image.height <= SMALL_PIXELS else None
+    return _see(image, started) if math.prod(allocated_size(image)) <= SMALL_PIXELS else None
 
 
 def _see(image: Image.Image, started: float) -> Seen:
