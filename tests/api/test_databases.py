@@ -21,25 +21,25 @@ def idle(settings, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["", "/events", "/log", "/cancel", "/pause", "/resume"])
-def test_no_job_has_a_nul_in_its_id(idle, path):
+def test_no_job_has_a_nul_in_its_id(refusing, path):
     method = "POST" if path in ("/cancel", "/pause", "/resume") else "GET"
-    answer = idle.request(method, f"/train/a%00b{path}")
+    answer = refusing.request(method, f"/train/a%00b{path}")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    assert idle.get("/train?after=%00").status_code == 404
+    assert refusing.get("/train?after=%00").status_code == 404
 
 
 @pytest.mark.parametrize("note", ["a\0b", "\0", "\ud800", "a\udfffb"])
-def test_a_note_is_text(idle, note):
-    answer = idle.post("/train", content=json.dumps({"note": note}))
+def test_a_note_is_text(refusing, note):
+    answer = refusing.post("/train", content=json.dumps({"note": note}))
     assert (answer.status_code, answer.json()["code"]) in (
         (422, "invalid_field"),
         (400, "malformed_request"),
     )
-    assert idle.get("/train").json()["data"] == []
+    assert refusing.get("/train").json()["data"] == []
 
 
-def test_an_idempotency_key_has_no_nul(idle):
-    answer = idle.post("/train", headers={"Idempotency-Key": b"a\0b"})
+def test_an_idempotency_key_has_no_nul(refusing):
+    answer = refusing.post("/train", headers={"Idempotency-Key": b"a\0b"})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
     assert answer.json()["errors"][0]["field"] == "idempotency-key"
 

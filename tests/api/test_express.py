@@ -11,7 +11,7 @@ from app.api.schemas import Prediction
 from app.main import create_app
 from app.predict import batcher
 from app.serving.protocol import Exchange
-from tests.conftest import png
+from tests.conftest import png, settings_in
 from tests.served import connected, served
 from tests.service.running import comes_true
 
@@ -20,9 +20,9 @@ HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\
 THE_ROUTE = "/predict?explain=false"
 
 
-@pytest.fixture
-def client(settings):
-    with served(create_app(settings)) as client:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with served(create_app(settings_in(tmp_path_factory.mktemp("express")))) as client:
         yield client
 
 

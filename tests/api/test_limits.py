@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.predict import seen
-from tests.conftest import png
+from tests.conftest import png, settings_in
 
 
 @pytest.fixture
@@ -93,6 +93,13 @@ def test_a_missed_deadline_is_a_504(limited, monkeypatch, seven):
     assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
 
 
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory):
+    settings = settings_in(tmp_path_factory.mktemp("closed")).model_copy(update={"auth": "predict"})
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield client
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -111,14 +118,13 @@ def test_a_missed_deadline_is_a_504(limited, monkeypatch, seven):
         ("POST", "/models/rollback"),
     ],
 )
-def test_with_auth_predict_nothing_else_is_open(limited, method, path):
-    answer = limited(auth="predict").request(method, path, content=b"{broken")
+def test_with_auth_predict_nothing_else_is_open(closed, method, path):
+    answer = closed.request(method, path, content=b"{broken")
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_with_auth_predict_predictions_and_health_are_open(limited, seven):
-    client = limited(auth="predict")
-    assert client.post("/predict", content=seven).json()["digit"] == 7
-    assert client.get("/health/live").status_code == 200
-    assert client.get("/health/ready").status_code == 200
+def test_with_auth_predict_predictions_and_health_are_open(closed, seven):
+    assert closed.post("/predict", content=seven).json()["digit"] == 7
+    assert closed.get("/health/live").status_code == 200
+    assert closed.get("/health/ready").status_code == 200

@@ -53,15 +53,15 @@ def test_one_seed_is_drawn_for_all(asked):
         ({"seed": [*range(33)], "epochs": [1, 2]}, "epochs"),
     ],
 )
-def test_every_bad_field_is_named(asked, body, field):
-    answer = asked.post("/sweeps", json=body)
+def test_every_bad_field_is_named(refusing, body, field):
+    answer = refusing.post("/sweeps", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
     assert [each["field"] for each in answer.json()["errors"]] == [field]
-    assert asked.get("/train").json()["data"] == asked.get("/sweeps").json()["data"] == []
+    assert refusing.get("/train").json()["data"] == refusing.get("/sweeps").json()["data"] == []
 
 
-def test_what_is_no_object_is_malformed(asked):
-    assert asked.post("/sweeps", content="[").json()["code"] == "malformed_request"
+def test_what_is_no_object_is_malformed(refusing):
+    assert refusing.post("/sweeps", content="[").json()["code"] == "malformed_request"
 
 
 def test_an_idempotency_key_makes_a_retry_the_same_sweep(asked):
@@ -110,6 +110,6 @@ def test_a_sweep_is_cancelled_once_and_with_it_its_jobs(asked):
     assert (again.status_code, again.json()["code"]) == (409, "conflict")
 
 
-def test_an_unknown_sweep_is_a_404(asked):
-    assert asked.get("/sweeps/x").json()["code"] == "not_found"
-    assert asked.post("/sweeps/x/cancel").json()["code"] == "not_found"
+def test_an_unknown_sweep_is_a_404(refusing):
+    assert refusing.get("/sweeps/x").json()["code"] == "not_found"
+    assert refusing.post("/sweeps/x/cancel").json()["code"] == "not_found"

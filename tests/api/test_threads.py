@@ -7,30 +7,37 @@ import pytest
 
 from app.main import create_app
 from tests.api.test_predict import data_url
-from tests.conftest import png
+from tests.conftest import png, settings_in
 from tests.served import served
 
 THREADS = 40  # of AnyIO's, which FastAPI runs plain functions in
 
 
-@pytest.fixture
-def hung(settings, monkeypatch):
+@pytest.fixture(scope="module")
+def hung(tmp_path_factory):
     """Give a client of a service in which no listing of versions comes to an end."""
     reached, ended = threading.Semaphore(0), threading.Event()
+    app = create_app(settings_in(tmp_path_factory.mktemp("hung")))
 
     def cards(_):
         reached.release()
         ended.wait(60)
         return []
 
-    with served(create_app(settings)) as client, ThreadPoolExecutor(THREADS + 1) as pool:
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        served(app) as client,
+        ThreadPoolExecutor(THREADS + 1) as pool,
+    ):
         monkeypatch.setattr("app.versions.registry.Registry.cards", cards)
-        for _ in range(THREADS + 1):
-            pool.submit(client.get, "/models", timeout=60)
-        assert all(reached.acquire(timeout=20) for _ in range(THREADS))
-        assert not reached.acquire(timeout=0.1), "one waits for a thread"
-        yield client
-        ended.set()
+        try:
+            for _ in range(THREADS + 1):
+                pool.submit(client.get, "/models", timeout=60)
+            assert all(reached.acquire(timeout=20) for _ in range(THREADS))
+            assert not reached.acquire(timeout=0.1), "one waits for a thread"
+            yield client
+        finally:
+            ended.set()
 
 
 @pytest.fixture

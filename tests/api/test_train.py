@@ -180,7 +180,7 @@ def test_a_job_trains_goes_live_and_is_answered_for_all_the_while(trainer, seven
         assert answer.status_code == 200
         assert answer.json()["digit"] == 7
         versions.add(answer.json()["version"])
-        time.sleep(0.02)  # else the cores are busy with this, and the training waits
+        time.sleep(0.05)  # else the cores are busy with this, and the training waits
     done = wait(trainer, job)
     assert done["status"] == "succeeded", done
     assert done["result"]["version"] == 2

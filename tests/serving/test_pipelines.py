@@ -9,6 +9,7 @@ import pytest
 from app.main import create_app
 from app.serving.flow import PIECE
 from app.serving.protocol import Protocol
+from tests.conftest import settings_in
 from tests.served import served
 from tests.service.running import comes_true
 
@@ -30,9 +31,9 @@ def connections(monkeypatch):
     return made
 
 
-@pytest.fixture
-def client(settings):
-    with served(create_app(settings)) as client:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with served(create_app(settings_in(tmp_path_factory.mktemp("pipelines")))) as client:
         yield client
 
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 import pytest
 
 from app.main import create_app
+from tests.conftest import settings_in
 from tests.served import connected, served
 
 HEAD = b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -12,9 +13,9 @@ LAST = b"0\r\n"
 WAYS = ("/predict", "/train")
 
 
-@pytest.fixture
-def client(settings):
-    with served(create_app(settings)) as client:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with served(create_app(settings_in(tmp_path_factory.mktemp("trailers")))) as client:
         yield client
 
 
