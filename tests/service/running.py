@@ -1,5 +1,6 @@
 """A service in a process of its own, as people run it, for the tests that need one."""
 
+import fcntl
 import json
 import os
 import random
@@ -8,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.request import urlopen
@@ -21,6 +24,7 @@ MYNET = Path(os.environ.get("SERVICE") or Path(sys.executable).with_name("mynet"
 # Ray's workers listen below, and a port above may become one of a connection to elsewhere before it
 # is listened on.
 PORTS = range(20_000, 32_768)
+_reserved: set[int] = set()
 START = 180  # four workers on a machine that others load, too
 
 
@@ -111,11 +115,29 @@ def comes_true(condition, seconds=120):
 
 
 def free_port() -> int:
-    """Give a port of this machine that nobody listens on."""
+    """Return a port that nothing listens on, and reserve it for this process until it ends.
+
+    Other processes that run tests at the same time get other ports. The reservation is a lock on
+    one byte of a file: the kernel drops it when the process ends, and a child does not inherit it.
+    """
+    reservations = _reservations()
     while True:
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind(("", port := random.choice(PORTS)))
-            return port
+        port = random.choice(PORTS)
+        if port in _reserved:  # a lock keeps out other processes alone
+            continue
+        with suppress(OSError):
+            fcntl.lockf(reservations, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            _reserved.add(port)
+            with socket.socket() as probe:
+                probe.bind(("", port))
+                return port
+
+
+@cache
+def _reservations() -> int:
+    """Open the file of reservations. It stays open: to close it would drop every lock on it."""
+    file = Path(tempfile.gettempdir()) / f"mynet-test-ports-{os.getuid()}"
+    return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 @contextmanager
