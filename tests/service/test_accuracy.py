@@ -8,7 +8,6 @@ from PIL import Image
 
 from bench import accuracy
 from tests.conftest import png
-from tests.service.running import serving
 
 
 @pytest.fixture
@@ -27,11 +26,9 @@ def manifest(tmp_path, mnist):
     return file
 
 
-def test_it_counts_by_source_and_shows_what_was_wrong(tmp_path, manifest):
-    with serving(tmp_path / "var") as service:
-        read = list(
-            accuracy.ask(f"http://127.0.0.1:{service.port}", list(accuracy.read_manifest(manifest)))
-        )
+def test_it_counts_by_source_and_shows_what_was_wrong(service, manifest):
+    url = f"http://127.0.0.1:{service.port}"
+    read = list(accuracy.ask(url, list(accuracy.read_manifest(manifest))))
     mnist, others, mean = list(accuracy.table(read))[2:]
     assert mnist.startswith("| mnist | 10 | 90.00 % | 100.0 % | – | 1→0 1 × |")
     assert others.startswith("| others | 1 | 0.00 % | 0.0 % | 1 not_an_image |")

@@ -15,7 +15,6 @@ import torch
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
 from tests.conftest import png
-from tests.service.running import serving
 
 
 def one_by_one(port, uploads):
@@ -45,12 +44,6 @@ def in_batches(port, uploads):
         answer = httpx2.post(f"http://127.0.0.1:{port}/predict/batch", files=files, timeout=60)
         digits += [each["digit"] for each in answer.json()["predictions"]]
     return digits
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("service") / "var") as service:
-        yield service
 
 
 @pytest.mark.parametrize("inverted", [False, True])

@@ -8,20 +8,9 @@ import subprocess
 import pytest
 
 from tests.conftest import ROOT
-from tests.service.running import serving
 
 DOCUMENT = (ROOT / "docs/protocols.md").read_text()
 BLOCKS = re.findall(r"^```console\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    state = tmp_path_factory.mktemp("protocols") / "var"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIP_HEALTH_ROUTE", "/health")
-        patch.setenv("AIP_PREDICT_ROUTE", "/read")
-        with serving(state) as service:
-            yield service
 
 
 def commands():

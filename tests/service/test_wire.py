@@ -19,12 +19,6 @@ from tests.service.running import comes_true, serving
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("service") / "var") as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
 def requests():
     return digits.requests()
 

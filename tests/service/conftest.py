@@ -1,0 +1,21 @@
+"""The service that tests share if they only send requests: none kills it, trains or promotes."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.service.running import Service, serving
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with the settings of a fresh clone, and with the two routes that Vertex AI names.
+
+    Each process of pytest-xdist has one, so that no other test sends it anything meanwhile.
+    """
+    state = tmp_path_factory.mktemp("shared") / "var"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIP_HEALTH_ROUTE", "/health")
+        patch.setenv("AIP_PREDICT_ROUTE", "/read")
+        with serving(state) as service:
+            yield service
