@@ -54,7 +54,7 @@ class Service:
 
     def job_until(self, job, condition):
         """Wait for a job to be as `condition` says; it must not fail meanwhile."""
-        until = time.monotonic() + 120
+        until = time.monotonic() + 240
         while not condition(body := self.get(f"/train/{job}")):
             assert body["status"] not in ("failed", "cancelled"), body
             assert time.monotonic() < until, body
