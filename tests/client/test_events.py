@@ -1,9 +1,12 @@
 """Events, over connections that break."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from tenacity import wait_none
 
-from mynet_client import MyNetError, Refusal, Unreachable, following, retries
+from mynet_client import AsyncClient, Client, MyNetError, Refusal, Unreachable, following, retries
 from tests.client.stub import HANG_UP, Relay, answer, answering, asks_the_service, problem
 
 STREAM = {"Content_Type": "text/event-stream"}
@@ -81,25 +84,54 @@ def test_a_job_that_is_not_there_is_refused(mynet):
     assert refused.value.code == "not_found"
 
 
+def breaks_at(event, received):
+    """Whether to break the connection here: at the first event, and once in each epoch."""
+    return not received or (event.event == "batch" and event.data["batch"] == 100)
+
+
+def follow(relay, job_id):
+    received = []
+    with Client(relay.url) as client:
+        for event in client.events(job_id):
+            if breaks_at(event, received):
+                relay.cut()
+            received.append(event)
+    return received
+
+
+async def follow_asynchronously(relay, job_id):
+    received = []
+    async with AsyncClient(relay.url) as client:
+        async for event in client.events(job_id):
+            if breaks_at(event, received):
+                relay.cut()
+            received.append(event)
+    return received
+
+
 @asks_the_service
-def test_training_is_followed_to_its_end_though_the_connection_breaks(connect, service, url):
-    relay = Relay(service.port)
-    client = connect(relay.url)
+def test_both_clients_follow_a_training_to_its_end_though_connections_break(service, url):
     wanted = {"epochs": 3, "batch_size": 10, "seed": 5, "promote": "never"}
-    job = client.train(**wanted, idempotency_key=None)
-    events = []
-    for event in client.events(job):
-        if not events or (event.event == "batch" and event.data["batch"] == 100):
-            relay.cut()
-        events.append(event)
-    relay.close()
-    assert relay.connections >= 2
-    direct = [*connect(url).events(job.id)]
-    assert events == direct
-    batches = [each.data["batch"] for each in events if each.event == "batch"]
-    assert batches == [100, 200] * 3
-    assert events[-1].data == {"status": "succeeded"}
-    assert [*connect(url).events(job, after=events[-2].id)] == events[-1:]
-    ended = connect(url).job(job)
-    assert ended.is_final
-    assert ended.result.promoted is False
+    relays = Relay(service.port), Relay(service.port)
+    with Client(url) as client, ThreadPoolExecutor(1) as pool:
+        job = client.train(**wanted, idempotency_key=None)
+        following = pool.submit(follow, relays[0], job.id)
+        events = asyncio.run(follow_asynchronously(relays[1], job.id))
+        assert following.result() == events == [*client.events(job.id)]
+        batches = [each.data["batch"] for each in events if each.event == "batch"]
+        assert batches == [100, 200] * 3
+        assert events[-1].data == {"status": "succeeded"}
+        ended = client.job(job)
+        assert ended.is_final
+        assert ended.result.promoted is False
+    for relay in relays:
+        relay.close()
+        assert relay.connections >= 2
+
+
+@asks_the_service
+def test_what_came_after_an_event_can_be_asked_for(mynet):
+    job = mynet.cancel(mynet.train(idempotency_key=None))
+    events = [*mynet.events(job)]
+    assert events[-1].data == {"status": "cancelled"}
+    assert [*mynet.events(job, after=events[-2].id)] == events[-1:]
