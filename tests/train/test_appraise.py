@@ -11,11 +11,18 @@ import torch
 from app.net import MyNet
 from app.train.admit import Appraisal, Candidate
 from app.train.appraise import appraise
+from app.train.data import load
 from app.train.evaluate import measure
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
+from tests.conftest import DATA
 
 DOCUMENTED = SHIPPED / "documented.safetensors"
+
+
+@pytest.fixture
+def settings(settings, small_data_dir):
+    return settings.model_copy(update={"data_dir": small_data_dir})
 
 
 @pytest.fixture
@@ -33,21 +40,23 @@ def candidate(settings, tmp_path):
     return candidate
 
 
-def test_a_state_dict_becomes_a_version_that_is_measured_here(registry, candidate, mnist):
+def test_a_state_dict_becomes_a_version_that_is_measured_here(settings, registry, candidate):
     model = MyNet()
     appraisal = appraise(candidate(model.state_dict(), note="mine"))
     assert appraisal == Appraisal(version=2)
     card = registry.card(2)
     assert (card.origin, card.note, card.recipe, card.job) == ("uploaded", "mine", None, None)
-    expected = measure(model, mnist, torch.device("cpu"))
+    dataset = load(settings.data_dir)
+    expected = measure(model, dataset, torch.device("cpu"))
     assert (card.test_accuracy, card.confusion) == (expected.test_accuracy, expected.confusion)
-    assert card.data_digest == mnist.digest
+    assert card.data_digest == dataset.digest
     assert card.weights_digest == checkpoint.digest(model.state_dict())
     assert registry.current() == 1, "it does not go live by itself"
 
 
-def test_known_weights_are_a_new_version_without_their_old_card(registry, candidate):
-    assert appraise(candidate(DOCUMENTED.read_bytes())).version == 2
+def test_known_weights_are_a_new_version_without_their_old_card(settings, registry, candidate):
+    whole = settings.model_copy(update={"data_dir": DATA})
+    assert appraise(candidate(DOCUMENTED.read_bytes(), settings=whole)).version == 2
     card = registry.card(2)
     assert (card.origin, card.recipe, card.epochs) == ("uploaded", None, [])
     assert card.weights_digest == registry.card(1).weights_digest
