@@ -15,15 +15,14 @@ def test_two_at_once_end_as_if_alone_and_also_where_they_are_killed(tmp_path):
     witness = Witness(state)
     wanted = [json.dumps({**WANTED, "seed": seed}).encode() for seed in (1, 2)]
     settings = {"train_jobs": 2, "train_threads": 1}
-    with serving(state, train_threads=1) as service:
-        alone = [witness.outcome(service, service.post("/train", each)["id"]) for each in wanted]
-        service.end()
     with serving(state, **settings) as service:
+        # One after the other: each is alone.
+        alone = [witness.outcome(service, service.post("/train", each)["id"]) for each in wanted]
         jobs = [service.post("/train", each)["id"] for each in wanted]
         for job in jobs:
             service.job_until(job, lambda body: body["epochs"])
         assert len(service.get("/train?status=running")["data"]) == 2
-        os.kill(service.trainings[0], signal.SIGKILL)
+        os.kill(service.trainings[-2], signal.SIGKILL)
         service.end(signal.SIGKILL)
         assert service.training_is_gone()
     with serving(state, **settings) as service:
