@@ -1,10 +1,6 @@
 """Versions in a bucket of a real server, whoever works on them at once."""
 
-import json
-import os
 import random
-import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +13,7 @@ from app.start import CannotStart, open_registry
 from app.versions.bucket import Bucket, BucketAway
 from app.versions.mirror import Mirror
 from app.versions.registry import SHIPPED
+from tests.buckets.worker import Worker
 from tests.service.running import comes_true
 
 
@@ -155,53 +152,13 @@ def test_a_bucket_that_cannot_be_used_stops_the_start_in_words(settings, server)
         open_registry(settings.model_copy(update={"models_url": "s3://nowhere/x"}))
 
 
-WORK = """
-import json, sys
-from pathlib import Path
-from app.versions import checkpoint
-from app.versions.bucket import Bucket, BucketAway
-from app.versions.mirror import Mirror
-from app.net import MyNet
-from app.versions.registry import SHIPPED
-
-registry = Mirror(Path(sys.argv[1]), Bucket.at(sys.argv[2]))
-card = checkpoint.read_card(SHIPPED / "documented.safetensors")
-print("ready", flush=True)
-sys.stdin.readline()
-for _ in range(int(sys.argv[3])):
-    version = registry.save(MyNet().state_dict(), card)
-    print(json.dumps(["saved", version]), flush=True)
-    while True:
-        registry.catch_up()
-        over = registry.current()
-        if registry.promote(version, over=over):
-            break
-    print(json.dumps(["promoted", version, over]), flush=True)
-"""
-
-
-def working(folder, url, times):
-    process = subprocess.Popen(
-        [sys.executable, "-c", WORK, str(folder), url, str(times)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def said(process):
-    with process:
-        out, _ = process.communicate("go\n")
-    return [json.loads(line) for line in out.splitlines()]
-
-
 def test_eight_processes_that_save_and_promote_at_once(first, url, tmp_path):
-    processes = [working(tmp_path / f"p{number}", url, 3) for number in range(8)]
+    workers = [Worker(tmp_path / f"p{number}", url, 3) for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        told = [line for lines in pool.map(said, processes) for line in lines]
-    saved = [line[1] for line in told if line[0] == "saved"]
+        reports = [report for part in pool.map(Worker.reports, workers) for report in part]
+    saved = [report[1] for report in reports if report[0] == "saved"]
     assert sorted(saved) == list(range(2, 2 + 8 * 3)), "each number once"
-    over = {line[2]: line[1] for line in told if line[0] == "promoted"}
+    over = {report[2]: report[1] for report in reports if report[0] == "promoted"}
     assert len(over) == 24, "no two over the same version"
     chain = [1]
     while chain[-1] in over:
@@ -212,14 +169,11 @@ def test_eight_processes_that_save_and_promote_at_once(first, url, tmp_path):
 
 def test_killed_at_any_moment_it_leaves_the_old_or_the_new(first, mirror, url, tmp_path):
     for turn in range(4):
-        process = working(tmp_path / "killed", url, 100)
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        process.stdout.readline()
+        worker = Worker(tmp_path / "killed", url, 100)
+        worker.begin()
+        worker.connection.recv()
         time.sleep(random.uniform(0, 0.4))
-        os.kill(process.pid, signal.SIGKILL)
-        with process:
-            process.stdin.close()
+        worker.kill()
         other = mirror(f"after-{turn}")
         other.catch_up()
         other.check(other.current())

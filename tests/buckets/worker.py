@@ -1,0 +1,67 @@
+"""Processes that save and promote versions in a bucket, forked from one that has loaded torch."""
+
+import multiprocessing
+import os
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from app.net import MyNet
+from app.versions import checkpoint
+from app.versions.bucket import Bucket
+from app.versions.mirror import Mirror
+from app.versions.registry import SHIPPED
+
+
+class Worker:
+    """A process that works once it is told to, and reports each step."""
+
+    def __init__(self, folder: Path, url: str, times: int) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        self.connection, theirs = context.Pipe()
+        arguments = (theirs, dict(os.environ), folder, url, times)
+        self.process = context.Process(target=_work, args=arguments)
+        self.process.start()
+        theirs.close()
+        assert self.connection.recv() == "ready"
+
+    def begin(self) -> None:
+        self.connection.send("begin")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+    def reports(self) -> list[list]:
+        """Let it work, and return all that it reports."""
+        self.begin()
+        reports = [*iter(self.connection.recv, "done")]
+        self.process.join()
+        assert self.process.exitcode == 0
+        self.connection.close()
+        return reports
+
+
+def _work(
+    connection: Connection, environment: Mapping[str, str], folder: Path, url: str, times: int
+) -> None:
+    os.environ.update(environment)  # the process that was forked may have started with another
+    torch.seed()  # forks would draw the same weights, and the same content is the same version
+    registry = Mirror(folder, Bucket.at(url))
+    card = checkpoint.read_card(SHIPPED / "documented.safetensors")
+    connection.send("ready")
+    connection.recv()
+    for _ in range(times):
+        version = registry.save(MyNet().state_dict(), card)
+        connection.send(["saved", version])
+        while True:
+            registry.catch_up()
+            over = registry.current()
+            if registry.promote(version, over=over):
+                break
+        connection.send(["promoted", version, over])
+    connection.send("done")
