@@ -9,7 +9,7 @@ from bench.press import Request, press, press_all
 from tests.service.running import serving
 
 QUEUE = 16
-SECONDS = 6
+SECONDS = 4
 
 
 @pytest.fixture(scope="module")

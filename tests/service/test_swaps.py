@@ -1,6 +1,7 @@
 """Swaps and rollbacks under load: no request fails, and every answer is of the version it names."""
 
 import asyncio
+import shutil
 
 import pytest
 
@@ -10,14 +11,20 @@ from bench.swapping import press, swap
 from tests.service.running import comes_true, serving
 
 
-@pytest.fixture
-def state(tmp_path):
-    return tmp_path / "var"
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A state folder with three versions, which no service has changed."""
+    return tmp_path_factory.mktemp("prepared") / "var"
+
+
+@pytest.fixture(scope="module")
+def known(prepared):
+    return lookalikes.make(prepared)
 
 
 @pytest.fixture
-def known(state):
-    return lookalikes.make(state)
+def state(tmp_path, prepared, known):  # noqa: ARG001, which fills the folder
+    return shutil.copytree(prepared, tmp_path / "var")
 
 
 def test_no_request_fails_and_no_answer_mixes_versions(state, known):
