@@ -132,21 +132,6 @@ def no_content(file: Path) -> None:
     os.truncate(file, 0)
 
 
-def older(file: Path) -> None:
-    """What it was before its last job: an operator's own backup, put back."""
-    copy = file.with_name("older.db")
-    with closing(sqlite3.connect(file)) as opened:
-        opened.execute("VACUUM INTO ?", [str(copy)])
-    with closing(sqlite3.connect(copy)) as opened:
-        last = opened.execute("SELECT max(number) FROM jobs WHERE finished_at > ''").fetchone()
-        opened.execute(
-            "DELETE FROM events WHERE job_id = (SELECT id FROM jobs WHERE number = ?)", last
-        )
-        opened.execute("DELETE FROM jobs WHERE number = ?", last)
-        opened.commit()
-    copy.replace(file)
-
-
 def locked(scene: Scene) -> int:
     """Somebody else holds the database for longer than anybody waits for it."""
     with closing(sqlite3.connect(scene.state / "mynet.db", isolation_level=None)) as opened:
@@ -211,7 +196,6 @@ ALL: Final[dict[str, Fault]] = {
     "the database is cut off": database(cut_off),
     "the database has no content": database(no_content),
     "the database is gone": database(Path.unlink),
-    "an older database is put back": database(older),
     "the database is garbage at a start": database(garbage, stopped=True),
     "the database is locked": locked,
 }

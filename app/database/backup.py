@@ -1,11 +1,10 @@
 """A copy of the database, made whenever it matters, and what is done with it on bad days.
 
-What enters: an SQLite file, in whatever state. What leaves: a sound one in its place that knows
-every job which had ended and every key, as far as the copy does. Nothing is deleted: a damaged file
-is set aside. This module does not know who writes to the file.
+What enters: an SQLite file, in whatever state. What leaves: a sound one in its place. Nothing is
+deleted: a damaged file is set aside. This module does not know who writes to the file.
 
 `mynet.db.backup` is made anew after each change of a job's state and of a key. An operator who puts
-an older copy in place gets the rest back from it: what has ended stays ended, what was revoked
+an older database in place gets the older state, except for one thing: a key that was revoked since
 stays revoked.
 """
 
@@ -31,38 +30,11 @@ MATTERS: Final = """
            (SELECT count(*) || ' ' || count(finished_at) FROM sweeps),
            (SELECT count(*) || ' ' || count(revoked_at) FROM keys)
 """
-LACKING: Final = """
-    CREATE TEMP TABLE lacking AS SELECT id FROM kept.jobs AS kept WHERE NOT EXISTS (
-        SELECT 1 FROM main.jobs AS here WHERE here.id = kept.id
-        AND (kept.finished_at IS NULL OR here.finished_at IS NOT NULL))
+STILL_REVOKED: Final = """
+    UPDATE main.keys SET revoked_at = kept.revoked_at FROM kept.keys AS kept
+    WHERE kept.id = main.keys.id AND main.keys.revoked_at IS NULL AND kept.revoked_at IS NOT NULL
 """
-# By the table that each needs of the copy, which may be older than the table.
-BRING_IN: Final = (
-    ("jobs", "DELETE FROM main.jobs WHERE id IN lacking"),
-    ("jobs", "INSERT OR IGNORE INTO main.jobs SELECT * FROM kept.jobs WHERE id IN lacking"),
-    (
-        "events",
-        "INSERT OR IGNORE INTO main.events SELECT * FROM kept.events WHERE job_id IN lacking",
-    ),
-    (
-        "traces",
-        "INSERT OR IGNORE INTO main.traces SELECT * FROM kept.traces WHERE job_id IN lacking",
-    ),
-    (
-        "sweeps",
-        """DELETE FROM main.sweeps WHERE finished_at IS NULL
-           AND id IN (SELECT id FROM kept.sweeps WHERE finished_at IS NOT NULL)""",
-    ),
-    ("sweeps", "INSERT OR IGNORE INTO main.sweeps SELECT * FROM kept.sweeps"),
-    ("sweep_jobs", "INSERT OR IGNORE INTO main.sweep_jobs SELECT * FROM kept.sweep_jobs"),
-    ("keys", "INSERT OR IGNORE INTO main.keys SELECT * FROM kept.keys"),
-    (
-        "keys",
-        """UPDATE main.keys SET revoked_at = kept.revoked_at FROM kept.keys AS kept
-           WHERE kept.id = main.keys.id AND main.keys.revoked_at IS NULL""",
-    ),
-)
-TABLES: Final = "SELECT name FROM kept.sqlite_master WHERE type = 'table'"
+KEYS: Final = "SELECT 1 FROM kept.sqlite_master WHERE type = 'table' AND name = 'keys'"
 log = logging.getLogger(__name__)
 
 
@@ -74,6 +46,10 @@ class Backup:
         self.copy = Path(f"{file}.backup")
         self.lock = FileLock(f"{file}.lock")
         self._known: object = None
+
+    def replaces_emptied(self) -> bool:
+        """Say whether the file has no content any more, and there is a copy of what it had."""
+        return self.file.exists() and self.file.stat().st_size == 0 and self.copy.exists()
 
     def settle(self) -> None:
         """See that there is a sound file: where it is damaged or gone, the copy takes its place.
@@ -94,22 +70,20 @@ class Backup:
                 else:
                     temporary.touch()
 
-    def bring_in(self) -> None:
-        """Bring in what the copy knows and the file lacks. Raises NotReady."""
+    def keep_revoked(self) -> None:
+        """Revoke the keys that the copy knows as revoked. Raises NotReady."""
         if _problem(self.copy) is not None:
             return
         with self.lock, _opened(self.file) as database:
             database.execute("ATTACH ? AS kept", [str(self.copy)])
-            database.execute(LACKING)
-            (number,) = database.execute("SELECT count(*) FROM lacking").fetchone()
-            database.execute("BEGIN IMMEDIATE")
-            known = {name for (name,) in database.execute(TABLES)}
-            for table, statement in BRING_IN:
-                if table in known:
-                    database.execute(statement)
-            database.execute("COMMIT")
-            if number:
-                log.error("%s lacked %d jobs that its backup knows: brought in", self.file, number)
+            if database.execute(KEYS).fetchone():  # the copy may be older than the table
+                revoked = database.execute(STILL_REVOKED).rowcount
+                if revoked:
+                    log.error(
+                        "%s lacked %d revocations of keys: taken over from its backup",
+                        self.file,
+                        revoked,
+                    )
 
     def keep(self) -> None:
         """Make the copy anew where something that matters has changed. Raises NotReady, OSError."""
@@ -117,7 +91,7 @@ class Backup:
             known = database.execute(MATTERS).fetchone()
         if known == self._known and self.copy.exists():
             return
-        self.bring_in()
+        self.keep_revoked()
         with self.lock, replacing(self.copy) as temporary, _opened(self.file) as database:
             database.execute("VACUUM INTO ?", [str(temporary)])
         self._known = known

@@ -59,7 +59,7 @@ class Store:
         if self.backup:
             self.backup.settle()
             self._create_tables()
-            self.backup.bring_in()
+            self.backup.keep_revoked()
 
     def close(self) -> None:
         self.engine.dispose()
@@ -228,6 +228,8 @@ class Store:
             session.execute(delete(Lease).where(Lease.holder == holder))
 
     def _create_tables(self) -> None:
+        if self.backup and self.backup.replaces_emptied():
+            self.backup.settle()  # before the new tables would make it look sound
         with self._alone.begin() as session:
             Base.metadata.create_all(session.connection())
 

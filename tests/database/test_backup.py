@@ -1,4 +1,4 @@
-"""A database that is damaged, gone or older than its backup, and what is left of it then."""
+"""A database that is damaged, gone or older than its backup, and what it holds then."""
 
 import os
 import shutil
@@ -74,25 +74,49 @@ def test_a_damaged_backup_is_not_taken(store, file):
     assert store.jobs() == []
 
 
-def test_what_an_older_database_lacks_is_brought_in(store, file, tmp_path):
+def put_back(older, file):
+    """Replace the database as an operator does, without the parts of the one that lay there."""
+    for part in ("-wal", "-shm"):
+        Path(f"{file}{part}").unlink(missing_ok=True)
+    shutil.move(older, file)
+
+
+def test_an_older_database_put_back_keeps_its_older_state(store, file, tmp_path):
     keys = Keys(store)
     revoked, _ = keys.create("revoked", [Scope.PREDICT])
+    valid, _ = keys.create("valid", [Scope.PREDICT])
     add(store, "ends")
     with closing(sqlite3.connect(file)) as database:
         database.execute("VACUUM INTO ?", [str(tmp_path / "older.db")])
     store.change_job("ends", values={"status": "failed", "finished_at": now()})
     add(store, "later", status="succeeded", finished_at=now())
-    created, _ = keys.create("created", [Scope.ADMIN])
+    keys.create("later", [Scope.ADMIN])
     keys.revoke(revoked.id)
     store.backup.keep()
-    shutil.move(tmp_path / "older.db", file)
+    put_back(tmp_path / "older.db", file)
     store.backup.keep()
     assert [(job.id, job.status) for job in store.jobs()] == [
-        ("later", "succeeded"),
-        ("ends", "failed"),
+        ("ends", "queued"),
         ("ended", "succeeded"),
     ]
-    assert [key.id for key in keys.valid()] == [created.id], "what was revoked stays revoked"
+    assert {key.id for key in keys.all()} == {revoked.id, valid.id}
+    assert [key.id for key in keys.valid()] == [valid.id], "what was revoked stays revoked"
+    with closing(sqlite3.connect(store.backup.copy)) as database:
+        (kept,) = database.execute("SELECT count(revoked_at) FROM keys").fetchone()
+    assert kept == 1, "the new backup knows it, too"
+
+
+def test_a_start_over_an_older_database_keeps_keys_revoked(settings, store, file, tmp_path):
+    keys = Keys(store)
+    revoked, _ = keys.create("revoked", [Scope.PREDICT])
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("VACUUM INTO ?", [str(tmp_path / "older.db")])
+    keys.revoke(revoked.id)
+    store.backup.keep()
+    store.close()
+    put_back(tmp_path / "older.db", file)
+    with closing(open_store(settings)) as opened:
+        assert Keys(opened).valid() == []
 
 
 def test_a_backup_is_made_anew_only_where_something_matters(store):
