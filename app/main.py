@@ -225,12 +225,13 @@ async def _patiently(begin: Callable[[], Begun]) -> Begun:
 
 
 def _begin(settings: Settings, runtime: Runtime) -> Begun:
-    registry, store = runtime.prepare(settings), open_store(settings)
+    registry, store = runtime.prepare(settings), open_store(settings, migrate=True)
     return registry, store, _keyring(settings, store), runtime.ledger(settings.tallies_dir)
 
 
 def _watches(services: Services) -> Iterator[Coroutine[Any, Any, None]]:
     yield services.live.watch()
+    yield health.watch(services.store)
     yield services.scrape.keep()
     if services.guard.auth != "none":
         yield services.guard.keyring.watch()

@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="SQLAlchemy URL; unset: `sqlite:///{STATE_DIR}/mynet.db`"
     )
+    database_migrate: bool = Field(
+        True, description="whether a start brings an older database up; else `mynet db upgrade`"
+    )
     models_url: str | None = Field(
         None,
         description="where versions lie: a folder, `s3://bucket/path` or `gs://bucket/path`; "

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import multiprocessing
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import advice
+from app.database.schema import SchemaMismatch
 from app.database.store import Store
 from app.errors import Conflict, NotReady, Refusal
 from app.feedback import Feedback
@@ -69,12 +70,21 @@ def open_registry(settings: Settings) -> Registry:
             return registry
 
 
-def open_store(settings: Settings) -> Store:
-    """Open the database. Raises CannotStart, NotReady."""
+def open_store(settings: Settings, *, migrate: bool = False) -> Store:
+    """Open the database. Raises CannotStart, NotReady.
+
+    A start of the service says `migrate`; what else is run may be beside an older service.
+    """
+    migrate = migrate and settings.database_migrate
     try:
-        store = Store(settings.effective_database_url)
-        store.mend()
-        return store
+        with ExitStack() as stack:
+            store = Store(settings.effective_database_url, migrate=migrate)
+            stack.callback(store.close)
+            store.mend()
+            stack.pop_all()
+            return store
+    except SchemaMismatch as error:
+        raise CannotStart(str(error)) from error
     except OSError as error:
         raise _unusable("STATE_DIR", settings.state_dir, error) from error
     except (SQLAlchemyError, ImportError, ValueError) as error:
@@ -119,7 +129,7 @@ def prepare_service(settings: Settings) -> None:
     Raises BadCheckpoint, CannotStart.
     """
     check_tracking()
-    with closing(open_store(settings)) as store:
+    with closing(open_store(settings, migrate=True)) as store:
         check_keys(settings, store)
     prepare(settings)
 

@@ -55,6 +55,8 @@ def uses(package: str) -> set[str]:
                 *("train/job.py", "train/sweep.py"),
             ),
         ),
+        ("alembic", ("database/migrate.py", "database/migrations/")),
+        ("app.database.migrate", ("database/schema.py",)),
         ("psycopg", ("database/postgres.py",)),
         ("app.database.postgres", ("database/engine.py",)),
         ("cv2", ("image/", "train/drawn/")),
@@ -112,7 +114,7 @@ def test_leaves_import_nothing_of_ours(leaf):
 
 
 def test_the_server_does_not_load_what_only_some_requests_need():
-    heavy = {"torchvision", "onnx", "limits", "psycopg", "s3fs", "gcsfs"}
+    heavy = {"alembic", "torchvision", "onnx", "limits", "psycopg", "s3fs", "gcsfs"}
     code = f"import sys, app.main, app.serving.server; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -3,15 +3,21 @@
 What enters: nothing. What leaves: whether this process turns, and whether it should get requests.
 """
 
-from typing import Literal
+import asyncio
+import logging
+from typing import Final, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.api.refusals import documented
 from app.api.services import ServicesDep
+from app.database.store import Store
 from app.errors import NotReady
 
+# Seconds between two looks at the schema of the database: each takes some 10 ms of a core.
+EVERY: Final = 5.0
+log = logging.getLogger(__name__)
 router = APIRouter(prefix="/health", tags=["health"])
 
 
@@ -52,6 +58,8 @@ async def ready(services: ServicesDep) -> Ready:
     """A model is loaded and warmed up, and the service is not draining."""
     if services.draining.is_set():
         raise NotReady("The service is draining: it ends when what is under way is answered.")
+    if problem := services.store.schema.problem:  # jobs and keys would not work, for good
+        raise NotReady(problem)
     model = services.live.model
     return Ready(
         version=model.version,
@@ -59,3 +67,13 @@ async def ready(services: ServicesDep) -> Ready:
         lost=model.lost or None,
         images=dict(services.predictor.counts),
     )
+
+
+async def watch(store: Store) -> None:
+    """Look whether the schema is still this code's, until cancelled."""
+    while True:
+        await asyncio.sleep(EVERY)
+        try:
+            await asyncio.to_thread(store.schema.look)
+        except Exception:  # whatever it is: who no longer looks sees no change
+            log.exception("the schema of the database cannot be looked at")

@@ -8,6 +8,7 @@ an older database in place gets the older state, except for one thing: a key tha
 stays revoked.
 """
 
+import filecmp
 import logging
 import secrets
 import shutil
@@ -15,13 +16,14 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock
 
 from app.database.sqlite import Damaged, in_words
-from app.durable import replacing
+from app.durable import TEMPORARY, replacing
 
 PATIENCE: Final = 10.0
 MATTERS: Final = """
@@ -35,6 +37,8 @@ STILL_REVOKED: Final = """
     WHERE kept.id = main.keys.id AND main.keys.revoked_at IS NULL AND kept.revoked_at IS NOT NULL
 """
 KEYS: Final = "SELECT 1 FROM kept.sqlite_master WHERE type = 'table' AND name = 'keys'"
+NO_TABLES: Final = "has no tables"
+ANY_TABLE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table'"
 log = logging.getLogger(__name__)
 
 
@@ -47,10 +51,6 @@ class Backup:
         self.lock = FileLock(f"{file}.lock")
         self._known: object = None
 
-    def replaces_emptied(self) -> bool:
-        """Say whether the file has no content any more, and there is a copy of what it had."""
-        return self.file.exists() and self.file.stat().st_size == 0 and self.copy.exists()
-
     def settle(self) -> None:
         """See that there is a sound file: where it is damaged or gone, the copy takes its place.
 
@@ -58,16 +58,18 @@ class Backup:
         """
         with self.lock:
             problem = _problem(self.file)
-            if problem is None:
+            has_copy = self.copy.exists()
+            if problem is None or (problem == NO_TABLES and not has_copy):
                 return
-            is_first = not (self.file.exists() or self.copy.exists())
+            is_first = not (self.file.exists() or has_copy)
             if not is_first:
                 log.error("%s %s: it is set aside, and its backup is taken", self.file, problem)
-            self._set_aside()
+            _set_aside(self.file)
             with replacing(self.file) as temporary:
                 if _problem(self.copy) is None:
                     shutil.copyfile(self.copy, temporary)
                 else:
+                    _set_aside(self.copy)
                     temporary.touch()
 
     def keep_revoked(self) -> None:
@@ -96,15 +98,43 @@ class Backup:
             database.execute("VACUUM INTO ?", [str(temporary)])
         self._known = known
 
-    def _set_aside(self) -> None:
-        # The database first: nobody opens what is gone, and none of its parts may lie beside
-        # another database.
-        at = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        aside = f"{self.file}.broken-{at}-{secrets.token_hex(2)}"
-        for part in ("", "-wal", "-shm"):
-            path = Path(f"{self.file}{part}")
-            if path.exists():
-                path.rename(f"{aside}{part}")
+    def set_aside_before(self, revision: str) -> Path:
+        """Keep a copy of the file as it is at this revision, and return where. What was kept at an
+        earlier time stays, and is returned where it is the same. Raises NotReady, OSError.
+        """
+        first = Path(f"{self.file}.before-{revision}")
+        others = (first.with_name(f"{first.name}-{number}") for number in count(2))
+        with self.lock, self._copied() as copy:
+            for path in chain([first], others):
+                if not path.exists():
+                    with replacing(path) as temporary:
+                        copy.rename(temporary)
+                    return path
+                if filecmp.cmp(copy, path, shallow=False):
+                    return path
+        raise AssertionError("the numbers do not end")
+
+    @contextmanager
+    def _copied(self) -> Iterator[Path]:
+        """Hand out a copy that goes on leaving, unless it is taken."""
+        copy = self.file.with_name(f".{self.file.name}.{secrets.token_hex(4)}{TEMPORARY}")
+        try:
+            with _opened(self.file) as database:
+                database.execute("VACUUM INTO ?", [str(copy)])
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
+
+def _set_aside(file: Path) -> None:
+    # The database first: nobody opens what is gone, and none of its parts may lie beside another
+    # database.
+    at = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    aside = f"{file}.broken-{at}-{secrets.token_hex(2)}"
+    for part in ("", "-wal", "-shm"):
+        path = Path(f"{file}{part}")
+        if path.exists():
+            path.rename(f"{aside}{part}")
 
 
 def _problem(file: Path) -> str | None:
@@ -114,7 +144,8 @@ def _problem(file: Path) -> str | None:
     try:
         with closing(_connect(file)) as database:
             (said,) = database.execute("PRAGMA quick_check(1)").fetchone()
-            database.execute("SELECT 1 FROM jobs")
+            if said == "ok" and database.execute(ANY_TABLE).fetchone() is None:
+                return NO_TABLES
     except sqlite3.DatabaseError as error:
         refusal = in_words(error)
         if not isinstance(refusal, Damaged):

@@ -23,8 +23,13 @@ KEPT: Final = 5
 BESIDE: Final = 10
 # Any number that no other application takes for locks of its own in this database.
 LOCK: Final = int.from_bytes(b"mynet")
-# What passes, though it is not called operational: a standby, tables that are being restored.
-PASSING: Final = (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege)
+# What passes, though it is not called operational: a standby, tables that are being restored, and
+# those that a newer release has just migrated, until this one has found out.
+PASSING: Final = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.InsufficientPrivilege,
+)
 UNUSABLE: Final = (psycopg.OperationalError, psycopg.InternalError, *PASSING)
 
 
@@ -93,7 +98,14 @@ def _give_back(connection: Bounded | None, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get("alone"):
+    options = connection.get_execution_options()
+    if options.get("alone") and options.get("schema"):
+        bounded: Any = connection.connection.dbapi_connection
+        seconds = bounded.time_outs.migration
+        bounded.until = time.monotonic() + seconds
+        for name in _limits(bounded.time_outs):
+            connection.exec_driver_sql(f"SET LOCAL {name} = '{seconds:.0f}s'")
+    if options.get("alone"):
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
 
 

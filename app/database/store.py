@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.database.backup import Backup
 from app.database.engine import open_engine
 from app.database.reserve import Reserve
+from app.database.schema import Schema
 from app.database.sqlite import Damaged, DiskFull
 from app.database.tables import Base, Event, Job, Lease, Member, Trace, now
 from app.database.time_outs import TIME_OUTS, TimeOuts
@@ -31,23 +32,25 @@ AT_ONCE: Final = 10_000
 
 
 class Store:
-    """The database behind a URL. Tables are made where they are missing.
+    """The database behind a URL. One that is empty gets its tables; one of an older release is
+    brought up where `migrate` says so, and else refused, as is one whose tables are others.
 
     Every call raises NotReady where the database cannot be reached, or stays locked. Where the disk
     of an SQLite file is full, nothing new is taken, but what becomes of jobs is still written: the
     reserve is given up for it.
     """
 
-    def __init__(self, url: str, time_outs: TimeOuts = TIME_OUTS) -> None:
+    def __init__(self, url: str, time_outs: TimeOuts = TIME_OUTS, *, migrate: bool = False) -> None:
         self.engine, file = open_engine(url, time_outs)
         self.reserve = Reserve(Path(f"{file}.reserve")) if file else None
         self.backup = Backup(file) if file else None
+        self.schema = Schema(self.engine, self.backup, migrate=migrate)
         writing = self.engine.execution_options(immediate=True)
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(writing, expire_on_commit=False)
         self._alone = sessionmaker(writing.execution_options(alone=True), expire_on_commit=False)
         try:
-            self._create_tables()
+            self.schema.prepare()
         except Damaged:  # it may be the first start, too
             self.mend()
         except Exception:
@@ -55,10 +58,10 @@ class Store:
             raise
 
     def mend(self) -> None:
-        """Mend an SQLite file by its backup. Raises NotReady, OSError."""
+        """Mend an SQLite file by its backup, which may be older. Raises NotReady, OSError."""
         if self.backup:
             self.backup.settle()
-            self._create_tables()
+            self.schema.prepare()
             self.backup.keep_revoked()
 
     def close(self) -> None:
@@ -226,12 +229,6 @@ class Store:
         """Give the lease up, where `holder` has it."""
         with self._write.begin() as session:
             session.execute(delete(Lease).where(Lease.holder == holder))
-
-    def _create_tables(self) -> None:
-        if self.backup and self.backup.replaces_emptied():
-            self.backup.settle()  # before the new tables would make it look sound
-        with self._alone.begin() as session:
-            Base.metadata.create_all(session.connection())
 
     def write(self, work: Callable[[Session], ResultT], *, vital: bool = False) -> ResultT:
         """Do it in a transaction; what is vital also where only the reserve has room."""

@@ -10,7 +10,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class TimeOuts:
-    """Seconds. The last three are kept by the server."""
+    """Seconds. `lock`, `statement` and `idle_in_transaction` are kept by the server."""
 
     # For one of the connections of the pool.
     pool: float = 3.0
@@ -26,6 +26,8 @@ class TimeOuts:
     statement: float = 7.0
     # A service that stops in the middle of a transaction must not hold its locks.
     idle_in_transaction: float = 10.0
+    # For a migration, which may write a table anew, and for those that wait for its end.
+    migration: float = 900.0
 
 
 TIME_OUTS: Final = TimeOuts()

@@ -11,6 +11,7 @@ from app.keys import issued, keyring
 from app.keys.issued import Keys
 from app.keys.keyring import Keyring
 from app.keys.scope import Scope
+from tests.database import before_revisions
 from tests.postgres import BOTH
 
 DATABASES = BOTH
@@ -61,11 +62,8 @@ def test_keys_are_listed_and_revoked_once(made):
 
 
 def test_a_database_from_before_there_were_keys_goes_on(settings):
-    old = Store(settings.effective_database_url)
-    with old.engine.begin() as connection:
-        connection.execute(text("DROP TABLE keys"))
-    old.close()
-    store = Store(settings.effective_database_url)
+    before_revisions.make(settings.effective_database_url, without=["keys"])
+    store = Store(settings.effective_database_url, migrate=True)
     assert Keys(store).all() == []
     assert store.jobs() == []
     store.close()

@@ -1,0 +1,1 @@
+"""The scripts that lead from one revision of the tables to the next."""

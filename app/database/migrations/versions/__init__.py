@@ -1,0 +1,1 @@
+"""One script a revision, in SQL that SQLite and PostgreSQL share."""

@@ -1,0 +1,77 @@
+"""A schema that changes while a service runs, as where a newer one migrates what they share."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.api import health
+from app.database import schema
+from app.database.schema import REVISION
+from app.database.sqlite import Damaged
+from app.errors import NotReady
+from app.main import create_app
+from tests.database.test_schema import change
+from tests.postgres import BOTH
+from tests.service.running import comes_true
+
+DATABASES = BOTH
+
+
+@pytest.fixture
+def served(settings, monkeypatch):
+    monkeypatch.setattr(health, "EVERY", 0.05)
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        assert client.get("/health/ready").status_code == 200
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "said"),
+    [
+        (
+            "UPDATE alembic_version SET version_num = '9999'",
+            f"UPDATE alembic_version SET version_num = '{REVISION}'",
+            "has revision 9999",
+        ),
+        (
+            "ALTER TABLE jobs RENAME COLUMN progress TO other",
+            "ALTER TABLE jobs RENAME COLUMN other TO progress",
+            "jobs.progress is missing",
+        ),
+    ],
+)
+def test_a_schema_that_changes_while_it_serves_ends_readiness(settings, served, there, back, said):
+    url = settings.effective_database_url
+    change(url, there)
+    assert comes_true(lambda: served.get("/health/ready").status_code == 503)
+    for path in ("/health/ready", "/v2/health/ready", "/train", "/sweeps"):
+        answer = served.get(path)
+        assert answer.status_code == 503
+        assert said in answer.text
+        assert REVISION in answer.text
+    assert served.post("/train", json={}).status_code == 503, "it touches nothing of a newer one"
+    assert served.get("/health/live").status_code == 200
+    change(url, back)
+    assert comes_true(lambda: served.get("/health/ready").status_code == 200)
+    assert served.get("/train").status_code == 200
+
+
+def test_a_database_that_is_away_leaves_readiness_alone(store, monkeypatch):
+    def away(_):
+        raise NotReady("The database does not answer")
+
+    monkeypatch.setattr(schema, "check", away)
+    store.schema.look()
+    assert store.schema.problem is None
+    store.schema.problem = "another"
+    store.schema.look()
+    assert store.schema.problem == "another"
+
+
+def test_damage_is_no_matter_of_the_schema(store, monkeypatch):
+    def damaged(_):
+        raise Damaged("it has no tables")
+
+    monkeypatch.setattr(schema, "check", damaged)
+    store.schema.problem = "another"
+    store.schema.look()
+    assert store.schema.problem is None, "or else nothing would be mended"
