@@ -74,6 +74,6 @@ async def watch(store: Store) -> None:
     while True:
         await asyncio.sleep(EVERY)
         try:
-            await asyncio.to_thread(store.schema.look)
+            await asyncio.to_thread(store.schema.recheck)
         except Exception:  # whatever it is: who no longer looks sees no change
             log.exception("the schema of the database cannot be looked at")

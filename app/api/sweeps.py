@@ -129,7 +129,7 @@ def _told(sweeps: Sweeps, row: SweepRow, members: Sequence[JobRow]) -> sweep_sch
         status=_status(row, members),
         created_at=row.created_at,
         finished_at=row.finished_at,
-        hyperparameters=row.wanted,
+        hyperparameters=row.request,
         jobs=[*jobs.values()],
         best=jobs[ranked[0]] if ranked else None,
         result=row.result if row.status == sweep.Status.SUCCEEDED else None,

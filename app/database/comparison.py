@@ -30,14 +30,14 @@ FAMILIES: Final = (Boolean, Integer, DateTime, JSON, String)
 def differences(connection: Connection, expected: MetaData, *, partly: bool = False) -> list[str]:
     """Return what the code would stumble over; with `partly`, tables may be missing."""
     inspector = inspect(connection)
-    found: list[str] = []
+    mismatches: list[str] = []
     names = set(inspector.get_table_names())
     for table in expected.sorted_tables:
         if table.name in names:
-            found += [f"{table.name}{each}" for each in _of_table(inspector, table)]
+            mismatches += [f"{table.name}{each}" for each in _of_table(inspector, table)]
         elif not partly:
-            found.append(f"{table.name} is missing")
-    return found
+            mismatches.append(f"{table.name} is missing")
+    return mismatches
 
 
 def _of_table(inspector: Inspector, table: Table) -> Iterator[str]:

@@ -5,8 +5,8 @@ says what there is, what is needed, and what to do. An empty database gets its t
 process comes first; one of an older release is migrated only where the caller says so. This module
 does not know how the scripts run, nor what the tables hold.
 
-While a service runs, another may migrate the database that they share. `look` finds that, and from
-then on every transaction is refused in the same words, until the schema is this code's again.
+While a service runs, another may migrate the database that they share. `recheck` finds that, and
+from then on every transaction is refused in the same words, until the schema is this code's again.
 """
 
 import logging
@@ -35,7 +35,7 @@ from app.database.tables import Base
 from app.errors import NotReady
 
 # What the newest script makes; a test compares.
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 # What a database has that does not say its revision.
 BASELINE: Final = "0001"
 # As Alembic makes it.
@@ -57,10 +57,19 @@ class Older(SchemaMismatch):
 
 
 class Migrated(NamedTuple):
-    """What an upgrade did: the revision before it, and the copy of an SQLite file before it."""
+    """The revisions before and after an upgrade, and the copy of an SQLite file from before it."""
 
     before: str
+    after: str
     copy: Path | None
+
+
+class SchemaStatus(NamedTuple):
+    """The revision that a database has, the one that this code needs, and what is not right."""
+
+    revision: str | None
+    needed: str
+    problem: str | None
 
 
 class Schema:
@@ -84,14 +93,14 @@ class Schema:
                 self._bring_up(connection)
         self.problem = None
 
-    def look(self) -> None:
+    def recheck(self) -> None:
         """Find out whether the tables are still those of this code; `problem` says what is not.
 
         While the database is away, that stays as it was. A damaged SQLite file is no matter of its
         schema: whoever comes upon the damage mends it.
         """
         try:
-            problem = self._found()
+            problem = self._current_problem()
         except Damaged:
             problem = None
         except NotReady:
@@ -102,7 +111,7 @@ class Schema:
             log.info("the tables of the database are those of this code again")
         self.problem = problem
 
-    def _found(self) -> str | None:
+    def _current_problem(self) -> str | None:
         with self._engine.connect() as connection:
             if self.backup and _is_empty(connection):
                 raise Damaged("it has no tables")
@@ -151,9 +160,20 @@ class Schema:
         before = _revision(connection) or BASELINE
         copy = self.backup.set_aside_before(before) if self.backup else None
         migrate.upgrade(connection)
-        self.migrated = Migrated(before, copy)
+        self.migrated = Migrated(before, REVISION, copy)
         where = f"; as it was before: {copy}" if copy else ""
         log.info("the database is brought from revision %s to %s%s", before, REVISION, where)
+
+
+def status_of(engine: Engine) -> SchemaStatus:
+    """Return what there is, and change nothing. Raises NotReady."""
+    with engine.connect() as connection:
+        try:
+            check(connection)
+            problem = None
+        except SchemaMismatch as error:
+            problem = str(error)
+        return SchemaStatus(_revision(connection), REVISION, problem)
 
 
 def check(connection: Connection) -> None:
@@ -161,8 +181,8 @@ def check(connection: Connection) -> None:
     revision = _revision(connection)
     if revision != REVISION:
         raise _other(connection, revision)
-    if found := differences(connection, Base.metadata):
-        raise _mangled(revision, found)
+    if mismatches := differences(connection, Base.metadata):
+        raise _mangled(revision, mismatches)
 
 
 def _other(connection: Connection, revision: str | None) -> SchemaMismatch:
@@ -182,8 +202,8 @@ def _other(connection: Connection, revision: str | None) -> SchemaMismatch:
             retry_after=5,
         )
     expected = migrate.tables_at(revision or BASELINE)
-    if found := differences(connection, expected, partly=revision is None):
-        return _mangled(revision, found)
+    if mismatches := differences(connection, expected, partly=revision is None):
+        return _mangled(revision, mismatches)
     return Older(
         f"The database has revision {revision or BASELINE}, and this MyNet needs {REVISION}: "
         "`mynet db upgrade` brings it up, and so does a start of the service where "
@@ -192,9 +212,9 @@ def _other(connection: Connection, revision: str | None) -> SchemaMismatch:
     )
 
 
-def _mangled(revision: str | None, found: list[str]) -> SchemaMismatch:
-    shown = "; ".join(found[:MOST])
-    more = f"; and {len(found) - MOST} more" if len(found) > MOST else ""
+def _mangled(revision: str | None, mismatches: list[str]) -> SchemaMismatch:
+    shown = "; ".join(mismatches[:MOST])
+    more = f"; and {len(mismatches) - MOST} more" if len(mismatches) > MOST else ""
     what = f"its revision {revision}" if revision else f"the first revision, {BASELINE}, since none"
     return SchemaMismatch(
         f"The tables of the database are not what {what} says, and this MyNet needs revision "
@@ -207,8 +227,8 @@ def _revision(connection: Connection) -> str | None:
     """Return the revision that the database says it has."""
     if not inspect(connection).has_table(VERSION.name):
         return None
-    found = connection.scalars(select(VERSION.c.version_num)).all()
-    return " and ".join(sorted(found)) or None
+    revisions = connection.scalars(select(VERSION.c.version_num)).all()
+    return " and ".join(sorted(revisions)) or None
 
 
 def _is_empty(connection: Connection) -> bool:

@@ -103,7 +103,7 @@ class Store:
         """Give what goes on with a job's trace; nothing where it was queued without one."""
         with self._read() as session:
             trace = session.get(Trace, job_id)
-        return trace.trail if trace else {}
+        return trace.trace_context if trace else {}
 
     def job_by_key(self, key: str) -> Job | None:
         with self._read() as session:

@@ -54,9 +54,9 @@ class Job(Base):
     hyperparameters: Mapped[dict[str, Any]]
     idempotency_key: Mapped[str | None] = mapped_column(unique=True)
     attempt: Mapped[int] = mapped_column(default=0)
-    deaths: Mapped[int] = mapped_column(default=0)
-    stumbles: Mapped[int] = mapped_column(default=0)
-    finishing: Mapped[bool] = mapped_column(default=False)
+    crashes: Mapped[int] = mapped_column(default=0)
+    errors: Mapped[int] = mapped_column(default=0)
+    committing: Mapped[bool] = mapped_column(default=False)
     progress: Mapped[dict[str, Any] | None]
     epochs: Mapped[list[Any]] = mapped_column(default=list)
     result: Mapped[dict[str, Any] | None]
@@ -81,12 +81,12 @@ class Trace(Base):
     __tablename__ = "traces"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
-    trail: Mapped[dict[str, Any]]
+    trace_context: Mapped[dict[str, Any]]
 
 
 class Sweep(Base):
-    """A named group of jobs. `result` holds only once it has ended; `over` is the version that was
-    live when `best` was about to go live.
+    """A named group of jobs. `result` holds only once it has ended; `expected_live` is the
+    version that was live when `best` was about to go live.
     """
 
     __tablename__ = "sweeps"
@@ -96,11 +96,11 @@ class Sweep(Base):
     status: Mapped[str]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None] = mapped_column(index=True)
-    wanted: Mapped[dict[str, Any]]
+    request: Mapped[dict[str, Any]]
     idempotency_key: Mapped[str | None] = mapped_column(unique=True)
-    deaths: Mapped[int] = mapped_column(default=0)
-    finishing: Mapped[bool] = mapped_column(default=False)
-    over: Mapped[int | None]
+    crashes: Mapped[int] = mapped_column(default=0)
+    committing: Mapped[bool] = mapped_column(default=False)
+    expected_live: Mapped[int | None]
     best: Mapped[str | None]
     result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]

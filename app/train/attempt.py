@@ -77,7 +77,7 @@ class Attempt:
 
     def is_finishing(self) -> bool:
         """Say whether an attempt began to store and promote: an earlier one, or this one."""
-        return jobs.get(self.store, self.job.id).finishing
+        return jobs.get(self.store, self.job.id).committing
 
     def succeed(self, result: dict[str, Any]) -> None:
         """End the job. Raises Superseded."""

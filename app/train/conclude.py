@@ -94,11 +94,13 @@ def _best(sweeps: Sweeps, registry: Registry, row: Sweep) -> tuple[Job, Card] | 
 def _given(row: Sweep, version: int, registry: Registry) -> Verdict | None:
     """Give the verdict by which an earlier process went live with the version, and died then."""
     told = row.result or {}
-    if not row.finishing or told.get("version") != version:
+    if not row.committing or told.get("version") != version:
         return None
     history = registry.history()
     went_live = (
-        history == [version] if row.over is None else (version, row.over) in pairwise(history)
+        history == [version]
+        if row.expected_live is None
+        else (version, row.expected_live) in pairwise(history)
     )
     return Verdict(True, told["reason"]) if went_live else None
 

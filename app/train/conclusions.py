@@ -99,5 +99,7 @@ class Conclusions:
         sweep_id = self._sweep_id
         log.warning("sweep %s: its process died with exit code %d", sweep_id, exit_code)
         reason = f"The process that ends it died (exit code {exit_code}); the log may tell why."
-        deaths = sweep.bury(self.sweeps, sweep_id, reason)
-        self._not_before[sweep_id] = time.monotonic() + min(LONGEST_WAIT, self.back_off * 2**deaths)
+        crashes = sweep.bury(self.sweeps, sweep_id, reason)
+        self._not_before[sweep_id] = time.monotonic() + min(
+            LONGEST_WAIT, self.back_off * 2**crashes
+        )

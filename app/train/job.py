@@ -87,7 +87,7 @@ def queued(wanted: Hyperparameters, key: str | None, trail: Trail) -> tuple[Job,
         idempotency_key=key,
     )
     first = Event(job_id=job.id, at=now(), kind="status", data={"status": Status.QUEUED})
-    return job, [first, *([Trace(job_id=job.id, trail=trail)] if trail else [])]
+    return job, [first, *([Trace(job_id=job.id, trace_context=trail)] if trail else [])]
 
 
 def get(store: Store, job_id: str) -> Job:
@@ -130,15 +130,15 @@ def record(
 
 
 def got_further(store: Store, job_id: str, attempt: int) -> None:
-    """Forget past deaths, since there is newly saved state. Raises Superseded."""
-    _change(store, job_id, attempt, {"deaths": 0, "stumbles": 0})
+    """Forget past crashes, since there is newly saved state. Raises Superseded."""
+    _change(store, job_id, attempt, {"crashes": 0, "errors": 0})
 
 
 def begin_finish(store: Store, job_id: str, attempt: int) -> None:
     """From here on the job cannot be cancelled or paused: its version is being stored, and may be
     live before the job says so, whatever becomes of its process. Raises Superseded.
     """
-    _change(store, job_id, attempt, {"finishing": True})
+    _change(store, job_id, attempt, {"committing": True})
 
 
 def succeed(store: Store, job_id: str, attempt: int, result: dict[str, Any]) -> None:
@@ -163,12 +163,12 @@ def release(store: Store, job: Job) -> bool:
 
 
 def bury(store: Store, job: Job, exit_code: int, back_off: float = BACK_OFF) -> None:
-    """Queue a running job again since its process died, or fail it after too many deaths."""
-    deaths, reason = job.deaths + 1, f"The training process died (exit code {exit_code})."
-    if deaths < MOST_DEATHS:
-        _retry(store, job.id, job.attempt, back_off * 2**deaths, {"deaths": deaths}, reason)
+    """Queue a running job again since its process died, or fail it after too many crashes."""
+    crashes, reason = job.crashes + 1, f"The training process died (exit code {exit_code})."
+    if crashes < MOST_DEATHS:
+        _retry(store, job.id, job.attempt, back_off * 2**crashes, {"crashes": crashes}, reason)
     else:
-        message = f"{reason} It did so {deaths} times without getting any further."
+        message = f"{reason} It did so {crashes} times without getting any further."
         fail(store, job.id, job.attempt, "process_died", message)
 
 
@@ -181,10 +181,10 @@ def stumble(
     back_off: float = BACK_OFF,
 ) -> None:
     """Queue a running job again since it raised an exception, or fail it the third time."""
-    stumbles = get(store, job_id).stumbles + 1
-    if stumbles < MOST_STUMBLES:
-        wait = back_off * 2**stumbles
-        _retry(store, job_id, attempt, wait, {"stumbles": stumbles}, message)
+    errors = get(store, job_id).errors + 1
+    if errors < MOST_STUMBLES:
+        wait = back_off * 2**errors
+        _retry(store, job_id, attempt, wait, {"errors": errors}, message)
     else:
         fail(store, job_id, attempt, code, message)
 
@@ -223,10 +223,10 @@ def _wish(
 ) -> Job:
     """Move a job at a client's wish, which comes too late where its version is being stored."""
     get(store, job_id)
-    moved = _move(store, job_id, to, values, Job.finishing.is_(False), *where)
+    moved = _move(store, job_id, to, values, Job.committing.is_(False), *where)
     job = get(store, job_id)
     if not moved:
-        storing = job.finishing and not Status(job.status).is_final
+        storing = job.committing and not Status(job.status).is_final
         state = "storing its version" if storing else job.status
         raise Conflict(f"The job is {state}; it cannot be {wrong}.")
     return job

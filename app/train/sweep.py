@@ -53,7 +53,7 @@ def create(
         id=secrets.token_hex(8),
         status=Status.RUNNING,
         created_at=now(),
-        wanted=wanted.model_dump(mode="json", exclude_unset=True) | {"seed": seed},
+        request=wanted.model_dump(mode="json", exclude_unset=True) | {"seed": seed},
         idempotency_key=key,
     )
     rows = [row for _, rows in queued for row in rows]
@@ -72,13 +72,13 @@ def get(sweeps: Sweeps, sweep_id: str) -> Sweep:
 
 def wanted_of(sweep: Sweep) -> Grid:
     """Give what was asked for, with the seed that was drawn."""
-    return Grid.model_validate(sweep.wanted)
+    return Grid.model_validate(sweep.request)
 
 
 def cancel(sweeps: Sweeps, sweep_id: str) -> Sweep:
     """Cancel what of a sweep has not ended: nothing of it goes live. Raises NotFound, Conflict."""
     sweep = get(sweeps, sweep_id)
-    free = Sweep.finishing.is_(False)
+    free = Sweep.committing.is_(False)
     if not sweeps.change(sweep_id, IS_RUNNING, free, values={"status": Status.CANCELLED}):
         sweep = get(sweeps, sweep_id)
         state = "going live" if sweep.status == Status.RUNNING else sweep.status
@@ -108,7 +108,7 @@ def begin_finish(sweeps: Sweeps, sweep_id: str, over: int | None, result: dict[s
     """From here on the sweep cannot be cancelled: its best goes live in place of `over`, and may be
     live before the sweep says so, whatever becomes of the process. Raises Superseded.
     """
-    values = {"finishing": True, "over": over, "result": result}
+    values = {"committing": True, "expected_live": over, "result": result}
     if not sweeps.change(sweep_id, IS_RUNNING, values=values):
         raise Superseded(sweep_id)
 
@@ -126,11 +126,11 @@ def fail(sweeps: Sweeps, sweep_id: str, code: str, message: str) -> None:
 
 def bury(sweeps: Sweeps, sweep_id: str, reason: str) -> int:
     """Count a death of the process at the end, and fail the sweep after too many; say how many."""
-    deaths = get(sweeps, sweep_id).deaths + 1
-    sweeps.change(sweep_id, IS_RUNNING, values={"deaths": deaths})
-    if deaths >= MOST_DEATHS:
-        fail(sweeps, sweep_id, "process_died", f"{reason} It was tried {deaths} times.")
-    return deaths
+    crashes = get(sweeps, sweep_id).crashes + 1
+    sweeps.change(sweep_id, IS_RUNNING, values={"crashes": crashes})
+    if crashes >= MOST_DEATHS:
+        fail(sweeps, sweep_id, "process_died", f"{reason} It was tried {crashes} times.")
+    return crashes
 
 
 def ranked(sweeps: Sweeps, members: Sequence[Job]) -> list[Job]:
@@ -160,7 +160,7 @@ def _end(sweeps: Sweeps, sweep_id: str, status: Status, **values: Any) -> bool:
 
 
 def _same(sweep: Sweep, wanted: Grid) -> Sweep:
-    seed = sweep.wanted["seed"] if wanted.seed is None else wanted.seed
-    if wanted.model_dump(mode="json", exclude_unset=True) | {"seed": seed} != sweep.wanted:
+    seed = sweep.request["seed"] if wanted.seed is None else wanted.seed
+    if wanted.model_dump(mode="json", exclude_unset=True) | {"seed": seed} != sweep.request:
         raise Conflict("This Idempotency-Key was used before, for another sweep.")
     return sweep

@@ -60,10 +60,10 @@ def test_a_database_that_is_away_leaves_readiness_alone(store, monkeypatch):
         raise NotReady("The database does not answer")
 
     monkeypatch.setattr(schema, "check", away)
-    store.schema.look()
+    store.schema.recheck()
     assert store.schema.problem is None
     store.schema.problem = "another"
-    store.schema.look()
+    store.schema.recheck()
     assert store.schema.problem == "another"
 
 
@@ -73,5 +73,5 @@ def test_damage_is_no_matter_of_the_schema(store, monkeypatch):
 
     monkeypatch.setattr(schema, "check", damaged)
     store.schema.problem = "another"
-    store.schema.look()
+    store.schema.recheck()
     assert store.schema.problem is None, "or else nothing would be mended"

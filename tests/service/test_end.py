@@ -164,7 +164,7 @@ def test_a_followed_log_ends_with_the_service(ended):
 
 def test_the_running_job_is_queued_again(ended):
     assert ended.training_is_gone
-    assert (ended.job.status, ended.job.deaths) == ("queued", 0)
+    assert (ended.job.status, ended.job.crashes) == ("queued", 0)
 
 
 def test_who_would_get_no_answer_any_more_is_told_to_come_again(ended):

@@ -94,7 +94,7 @@ def test_stopping_the_service_never_counts_against_a_job(store):
     for _ in range(MOST_DEATHS + 5):
         jobs.release(store, store.job(job_id))
         assert jobs.start(store, store.job(job_id))
-    assert (store.job(job_id).deaths, store.job(job_id).status) == (0, "running")
+    assert (store.job(job_id).crashes, store.job(job_id).status) == (0, "running")
 
 
 def die(store, job_id):
@@ -106,7 +106,7 @@ def test_a_job_whose_process_dies_goes_on_after_a_pause(store):
     job_id, _ = running(store)
     jobs.bury(store, store.job(job_id), -9)
     job = store.job(job_id)
-    assert (job.status, job.deaths) == ("queued", 1)
+    assert (job.status, job.crashes) == ("queued", 1)
     assert store.next_job(Status.QUEUED) is None, "it waits before it tries again"
 
 

@@ -48,7 +48,7 @@ def failing(error):
 def test_an_unexpected_exception_is_tried_again(attempt, monkeypatch, caplog):
     monkeypatch.setattr(data, "load", failing(ValueError("a defect")))
     ended = attempt()
-    assert (ended.status, ended.stumbles) == ("queued", 1)
+    assert (ended.status, ended.errors) == ("queued", 1)
     assert "a defect" in caplog.text
 
 

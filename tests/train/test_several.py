@@ -40,7 +40,7 @@ def test_as_many_run_as_may_and_the_next_follows(store, supervise):
         until(lambda: states(store, second, third) == ["running", "running"])
         assert [store.job(job).attempt for job in (second, third)] == [1, 1], "none was adopted"
     assert states(store, second, third) == ["queued", "queued"]
-    assert [store.job(job).deaths for job in (second, third)] == [0, 0]
+    assert [store.job(job).crashes for job in (second, third)] == [0, 0]
 
 
 @pytest.mark.parametrize("wish", [jobs.cancel, jobs.pause])
@@ -61,7 +61,7 @@ def test_the_death_of_one_is_its_own(store, supervise, launched):
         launched[first].kill()
         until(lambda: store.job(first).attempt == 2 and states(store, first) == ["running"])
         assert (store.job(second).attempt, launched[second].poll()) == (1, None)
-        assert [store.job(job).deaths for job in (first, second)] == [1, 0]
+        assert [store.job(job).crashes for job in (first, second)] == [1, 0]
 
 
 def test_who_waits_for_another_try_holds_up_nobody(store, supervise, stand_in):
@@ -91,7 +91,7 @@ def test_a_job_that_is_resumed_at_once_runs_once(store, supervise, launched):
         until(lambda: store.job(job).attempt == 2 and before.poll() is not None)
         until(lambda: states(store, job) == ["running"] and launched[job].poll() is None)
         wait_for_turns(supervisor)
-        assert (store.job(job).attempt, store.job(job).deaths) == (2, 0)
+        assert (store.job(job).attempt, store.job(job).crashes) == (2, 0)
 
 
 def test_all_are_ended_side_by_side(store, supervise, stand_in, launched, monkeypatch):
@@ -123,7 +123,7 @@ def test_orphans_are_adopted_beside_what_runs(store, supervise):
     jobs.start(store, store.job(orphan))
     with supervise():
         until(lambda: store.job(orphan).attempt == 3 and store.job(first).attempt == 2)
-    assert [store.job(job).deaths for job in (first, orphan)] == [0, 0]
+    assert [store.job(job).crashes for job in (first, orphan)] == [0, 0]
 
 
 def test_what_one_is_writing_stays_while_another_ends(settings, store, supervise):

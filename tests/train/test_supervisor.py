@@ -44,7 +44,7 @@ def test_one_job_runs_at_a_time_and_the_next_follows(store, supervise):
         jobs.cancel(store, first)
         until(lambda: store.job(second).status == "running")
     assert store.job(second).status == "queued", "it goes on with the next service"
-    assert store.job(second).deaths == 0
+    assert store.job(second).crashes == 0
 
 
 def test_while_a_job_is_paused_another_runs(store, supervise):
@@ -57,14 +57,14 @@ def test_while_a_job_is_paused_another_runs(store, supervise):
         assert store.job(first).status == "queued", "one runs at a time"
         jobs.cancel(store, second)
         until(lambda: store.job(first).status == "running")
-    assert (store.job(first).attempt, store.job(first).deaths) == (2, 0)
+    assert (store.job(first).attempt, store.job(first).crashes) == (2, 0)
 
 
 def test_a_process_that_dies_is_started_again(store, supervise, stand_in):
     job = create(store)
     stand_in.code = DIES
     with supervise():
-        until(lambda: store.job(job).deaths >= 1)
+        until(lambda: store.job(job).crashes >= 1)
         stand_in.code = WAITS
         until(lambda: store.job(job).status == "running" and store.job(job).attempt >= 2)
 
@@ -75,7 +75,7 @@ def test_a_process_that_could_not_write_fails_the_job_the_third_time(store, supe
     with supervise():
         until(lambda: store.job(job).status == "failed")
     assert store.job(job).error["code"] == "storage_failed"
-    assert (store.job(job).attempt, store.job(job).deaths) == (3, 0)
+    assert (store.job(job).attempt, store.job(job).crashes) == (3, 0)
 
 
 def test_a_process_that_cannot_be_started_counts_as_a_death(store, supervise):
@@ -84,7 +84,7 @@ def test_a_process_that_cannot_be_started_counts_as_a_death(store, supervise):
 
     job = create(store)
     with supervise(start=no_process):
-        until(lambda: store.job(job).deaths >= 1)
+        until(lambda: store.job(job).crashes >= 1)
 
 
 def test_an_orphan_is_adopted(store, supervise):
@@ -92,7 +92,7 @@ def test_an_orphan_is_adopted(store, supervise):
     jobs.start(store, store.job(job))
     with supervise():
         until(lambda: store.job(job).attempt == 2)
-    assert store.job(job).deaths == 0
+    assert store.job(job).crashes == 0
 
 
 def test_of_two_supervisors_one_works(store, supervise):

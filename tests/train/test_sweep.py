@@ -155,8 +155,8 @@ def test_too_many_deaths_fail_it(ended, sweeps):
     assert sweep.get(sweeps, row.id).error["code"] == "process_died"
 
 
-@pytest.mark.parametrize(("exit_code", "deaths"), [(os.EX_IOERR, 0), (1, 1), (-9, 1)])
-def test_what_is_away_is_no_death(ended, sweeps, settings, store, exit_code, deaths):
+@pytest.mark.parametrize(("exit_code", "crashes"), [(os.EX_IOERR, 0), (1, 1), (-9, 1)])
+def test_what_is_away_is_no_death(ended, sweeps, settings, store, exit_code, crashes):
     row = ended((0.9, 0.1))
     ending = subprocess.Popen(["sh", "-c", "kill -9 $$" if exit_code < 0 else f"exit {exit_code}"])
     ending.wait()
@@ -164,7 +164,7 @@ def test_what_is_away_is_no_death(ended, sweeps, settings, store, exit_code, dea
     conclusions.process, conclusions._sweep_id = ending, row.id
     conclusions.keep()
     assert conclusions.process is None, "not at once again"
-    assert sweep.get(sweeps, row.id).deaths == deaths
+    assert sweep.get(sweeps, row.id).crashes == crashes
 
 
 def test_versions_stay_until_the_end_and_the_best_beyond_it(ended, end, registry, settings):
