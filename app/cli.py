@@ -1,4 +1,4 @@
-"""`mynet serve | predict | train | models | keys`.
+"""`mynet serve | predict | train | models | keys | db`.
 
 What enters: a command line, and the same settings as the service's. What leaves: a running service,
 or answers on the terminal. The client verbs work on the state folder, with a service running on it
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.command import keys, terminal
+from app.command import db, keys, terminal
 from app.settings import API_KEY, URL
 from app.telemetry import logs
 
@@ -34,6 +34,7 @@ app = typer.Typer(
     help="Read handwritten digits, and train the network that reads them.",
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(db.app, name="db")
 
 
 def main() -> None:

@@ -8,15 +8,15 @@ import asyncio
 import logging
 import multiprocessing
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.database.engine import advice
-from app.database.schema import SchemaMismatch
+from app.database.engine import advice, open_engine
+from app.database.schema import SchemaMismatch, SchemaStatus, status_of
 from app.database.store import Store
 from app.errors import Conflict, NotReady, Refusal
 from app.feedback import Feedback
@@ -76,13 +76,34 @@ def open_store(settings: Settings, *, migrate: bool = False) -> Store:
     A start of the service says `migrate`; what else is run may be beside an older service.
     """
     migrate = migrate and settings.database_migrate
+    with _in_words(settings), ExitStack() as stack:
+        store = Store(settings.effective_database_url, migrate=migrate)
+        stack.callback(store.close)
+        store.mend()
+        stack.pop_all()
+        return store
+
+
+def look_at_database(settings: Settings) -> SchemaStatus:
+    """Return which revision the database has, and leave its tables alone.
+
+    Raises CannotStart, NotReady.
+    """
+    with _in_words(settings):
+        engine, file = open_engine(settings.effective_database_url)
+        try:
+            if file and not file.exists():
+                raise CannotStart(f"There is no database at {file}: the first start makes it")
+            return status_of(engine)
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def _in_words(settings: Settings) -> Iterator[None]:
+    """Say which setting leads to a database that cannot be used. Raises CannotStart, NotReady."""
     try:
-        with ExitStack() as stack:
-            store = Store(settings.effective_database_url, migrate=migrate)
-            stack.callback(store.close)
-            store.mend()
-            stack.pop_all()
-            return store
+        yield
     except SchemaMismatch as error:
         raise CannotStart(str(error)) from error
     except OSError as error:

@@ -61,7 +61,7 @@ def uses(package: str) -> set[str]:
         ("app.database.postgres", ("database/engine.py",)),
         ("cv2", ("image/", "train/drawn/")),
         ("uvicorn", ("serving/",)),
-        ("typer", ("cli.py", "command/keys.py", "command/terminal.py")),
+        ("typer", ("cli.py", "command/db.py", "command/keys.py", "command/terminal.py")),
         ("limits", ("api/rates.py", "notation.py")),
         ("app.api.rates", ("api/guard.py",)),
         ("prometheus_client", ("api/",)),
