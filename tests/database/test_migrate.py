@@ -1,0 +1,99 @@
+"""Upgrades by several processes at once, and one that is killed in the middle."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import text
+
+from app.database import migrate, schema
+from app.database.schema import BASELINE, REVISION, Older
+from app.start import CannotStart, open_store
+from tests.database import before_revisions
+from tests.database.test_schema import connected
+from tests.postgres import BOTH
+
+DATABASES = BOTH
+JOB = (
+    "INSERT INTO jobs (number, id, status, created_at, not_before, hyperparameters, attempt, "
+    "deaths, stumbles, finishing, epochs) VALUES (1, 'a', 'queued', '2026-01-01 00:00:00.000000', "
+    "'2026-01-01 00:00:00.000000', '{}', 3, 2, 1, false, '[]')"
+)
+START = """
+import sys
+from app.settings import Settings
+from app.start import open_store
+store = open_store(Settings(state_dir=sys.argv[1], database_url=sys.argv[2] or None), migrate=True)
+job = store.job("a")
+print(job.attempt, job.crashes, job.errors, store.schema.migrated is not None)
+store.close()
+"""
+# At the third statement that changes a table: some columns have their new names by then.
+KILLED = f"""
+import os, signal
+from sqlalchemy import Engine, event
+seen = []
+@event.listens_for(Engine, "after_cursor_execute")
+def kill(connection, cursor, statement, *_):
+    seen.extend([1] if statement.startswith("ALTER TABLE") else [])
+    if len(seen) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+{START}
+"""
+
+
+@pytest.fixture
+def old(settings):
+    before_revisions.make(settings.effective_database_url, without=["keys"], first=[JOB])
+    return settings
+
+
+def started(settings, code=START):
+    return subprocess.Popen(
+        [sys.executable, "-c", code, settings.state_dir, settings.database_url or ""],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_of_many_that_start_at_once_one_migrates(old):
+    processes = [started(old) for _ in range(4)]
+    said = [process.communicate(timeout=120)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    assert [row[:3] for row in said] == [["3", "2", "1"]] * 4
+    assert sorted(row[3] for row in said) == ["False", "False", "False", "True"]
+    copies = [path.name for path in old.state_dir.glob("*.before-*")]
+    assert copies == ([] if old.database_url else [f"mynet.db.before-{BASELINE}"])
+
+
+def test_a_migration_that_is_killed_leaves_what_the_next_start_migrates(old):
+    process = started(old, KILLED)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    with connected(old.effective_database_url) as connection:
+        assert connection.scalar(text("SELECT deaths FROM jobs")) == 2
+        with pytest.raises(Older):
+            schema.check(connection)
+    process = started(old)
+    assert process.communicate(timeout=120)[0].split() == ["3", "2", "1", "True"]
+    with connected(old.effective_database_url) as connection:
+        schema.check(connection)
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == REVISION
+
+
+def test_a_migration_that_fails_changes_nothing(old, monkeypatch):
+    upgrade = migrate.upgrade
+
+    def harmful(connection, revision="head"):
+        upgrade(connection, revision)
+        if revision == "head":
+            connection.execute(text("ALTER TABLE jobs DROP COLUMN errors"))
+
+    monkeypatch.setattr(migrate, "upgrade", harmful)
+    with pytest.raises(CannotStart, match=r"jobs\.errors is missing"):
+        open_store(old, migrate=True)
+    monkeypatch.undo()
+    store = open_store(old, migrate=True)
+    assert store.job("a").errors == 1
+    store.close()
