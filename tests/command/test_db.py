@@ -1,6 +1,8 @@
 """`mynet db`, as people type it, and starts over schemas that cannot be used."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -87,6 +89,16 @@ def test_newer_and_mangled_schemas_are_refused_by_every_verb(mynet, state, state
     done = mynet("db", "current")
     assert done.exit_code == 1
     assert said in done.stdout
+
+
+def test_the_process_ends_with_the_exit_code_of_other_start_errors(mynet, state):
+    mynet("db", "upgrade")
+    execute(state / "mynet.db", "ALTER TABLE jobs DROP COLUMN errors")
+    command = [sys.executable, "-c", "from app.cli import main; main()", "serve"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "jobs.errors is missing" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_where_there_is_no_database_that_is_told(mynet, state):

@@ -9,9 +9,9 @@ from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import create_engine, func, insert, select, text, update
 
-from app.database.postgres import Bounded
+from app.database.postgres import LOCK, Bounded
 from app.database.store import Store
 from app.database.tables import Base, Event, Job, now
 from app.database.time_outs import TIME_OUTS, TimeOuts
@@ -22,6 +22,7 @@ from app.keys.scope import Scope
 from app.serving import server
 from app.start import CannotStart, open_store
 from app.train import lease, process
+from tests.database import before_revisions
 from tests.database.test_store import add, job
 from tests.postgres import ALONE, PASSWORD, QUICK, running
 
@@ -53,6 +54,22 @@ def test_first_starts_at_the_same_time_are_no_race(postgres):
     assert stores[0].jobs() == []
     for store in stores:
         store.close()
+
+
+def test_a_migration_by_another_is_waited_for_longer_than_any_lock(postgres):
+    url = f"{postgres.fresh()}?options=-c%20lock_timeout%3D100"
+    before_revisions.make(url)
+    engine = create_engine(url)
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as another:
+            another.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            waits = pool.submit(Store, url, migrate=True)
+            with pytest.raises(TimeoutError):
+                waits.result(0.5)
+        store = waits.result(60)
+    assert store.schema.migrated
+    store.close()
+    engine.dispose()
 
 
 def beside(store, work):
