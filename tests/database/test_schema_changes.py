@@ -1,8 +1,12 @@
 """A schema that changes while a service runs, as where a newer one migrates what they share."""
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 from starlette.testclient import TestClient
 
+from app import main
 from app.api import health
 from app.database import schema
 from app.database.schema import REVISION
@@ -11,17 +15,42 @@ from app.errors import NotReady
 from app.main import create_app
 from tests.database.test_schema import change
 from tests.postgres import BOTH
-from tests.service.running import comes_true
 
 DATABASES = BOTH
 
 
 @pytest.fixture
 def served(settings, monkeypatch):
-    monkeypatch.setattr(health, "EVERY", 0.05)
+    monkeypatch.setattr(health, "EVERY", 3600)  # it looks where the test says so
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         assert client.get("/health/ready").status_code == 200
         yield client
+
+
+def recheck(client):
+    client.app_state["services"].store.schema.recheck()
+
+
+def test_a_service_looks_again_and_again(served, monkeypatch):
+    watches = [*main._watches(served.app_state["services"])]
+    assert any(watch.cr_code is health.watch.__code__ for watch in watches)
+    for watch in watches:
+        watch.close()
+    looks = []
+
+    def fail_at_first():
+        looks.append(1)
+        assert len(looks) > 1, "whatever is raised, it goes on"
+
+    async def until_it_looked_often():
+        schema = SimpleNamespace(recheck=fail_at_first)
+        task = asyncio.create_task(health.watch(SimpleNamespace(schema=schema)))
+        while len(looks) < 3:
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    monkeypatch.setattr(health, "EVERY", 0.0)
+    asyncio.run(until_it_looked_often())
 
 
 @pytest.mark.parametrize(
@@ -42,7 +71,7 @@ def served(settings, monkeypatch):
 def test_a_schema_that_changes_while_it_serves_ends_readiness(settings, served, there, back, said):
     url = settings.effective_database_url
     change(url, there)
-    assert comes_true(lambda: served.get("/health/ready").status_code == 503)
+    recheck(served)
     for path in ("/health/ready", "/v2/health/ready", "/train", "/sweeps"):
         answer = served.get(path)
         assert answer.status_code == 503
@@ -51,7 +80,8 @@ def test_a_schema_that_changes_while_it_serves_ends_readiness(settings, served, 
     assert served.post("/train", json={}).status_code == 503, "it touches nothing of a newer one"
     assert served.get("/health/live").status_code == 200
     change(url, back)
-    assert comes_true(lambda: served.get("/health/ready").status_code == 200)
+    recheck(served)
+    assert served.get("/health/ready").status_code == 200
     assert served.get("/train").status_code == 200
 
 
