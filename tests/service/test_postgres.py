@@ -1,5 +1,6 @@
 """Whole services on one PostgreSQL, each with a state folder of its own."""
 
+import json
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,14 @@ from bench import digits
 from bench.press import press_all
 from tests.postgres import PASSWORD, QUICK, running
 from tests.service.running import are_gone, comes_true, serving
-from tests.service.test_jobs import ended, follow
+from tests.service.test_jobs import FOUR_A_BATCH, ended, epochs_of_batches, follow
 from tests.service.test_keys import keys, status
 
-WANTED = b'{"epochs": 4, "seed": 4, "promote": "never"}'
+EPOCHS = 12
+WANTED = json.dumps({**FOUR_A_BATCH, "epochs": EPOCHS, "promote": "never"}).encode()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server():
     """A PostgreSQL that may be stopped."""
     with running(*QUICK) as server:
@@ -29,11 +31,11 @@ def batches(events):
     return [(data["epoch"], data["batch"]) for _, kind, data in events if kind == "batch"]
 
 
-def test_two_services_share_jobs_and_one_takes_over(server, tmp_path):
+def test_two_services_share_jobs_and_one_takes_over(server, tmp_path, small_data_dir):
     url = server.fresh()
     with ExitStack() as stack:
         one, other = (
-            stack.enter_context(serving(tmp_path / name, database_url=url))
+            stack.enter_context(serving(tmp_path / name, database_url=url, data_dir=small_data_dir))
             for name in ("one", "other")
         )
         job = other.post("/train", WANTED)["id"]
@@ -46,9 +48,9 @@ def test_two_services_share_jobs_and_one_takes_over(server, tmp_path):
         rest = follow(second, job, seen[-1][0])
         assert ended(rest)
         done = second.get(f"/train/{job}")
-        assert (done["attempt"], len(done["epochs"])) == (2, 4)
+        assert (done["attempt"], len(done["epochs"])) == (2, EPOCHS)
         every = batches([*seen, *rest])
-        assert every == [(epoch, batch) for epoch in range(4) for batch in range(100, 601, 100)]
+        assert every == epochs_of_batches(EPOCHS)
         log = second.text(f"/train/{job}/log")
         assert log.count("==>>> epoch:") == len(every)
         assert len(second.trainings) == 1
@@ -59,27 +61,28 @@ def test_two_services_share_jobs_and_one_takes_over(server, tmp_path):
         second.end()
 
 
-def test_a_crash_of_the_database_fails_no_prediction_and_no_training(server, tmp_path):
-    over, state = threading.Event(), tmp_path / "var"
+def test_a_crash_of_the_database_fails_no_prediction_and_no_training(
+    server, tmp_path, small_data_dir
+):
+    over, shared = threading.Event(), {"database_url": server.fresh(), "data_dir": small_data_dir}
     requests = takewhile(lambda _: not over.is_set(), cycle(digits.requests()))
-    with serving(state, database_url=server.fresh()) as service, ExitStack() as stack:
+    with serving(tmp_path / "var", **shared) as service, ExitStack() as stack:
         job = service.post("/train", WANTED)["id"]
-        service.job_until(job, lambda body: body["epochs"])
+        before = service.job_until(job, lambda body: body["epochs"])["epochs"]
         load = stack.enter_context(ThreadPoolExecutor(1)).submit(
             press_all, service.port, requests, 4
         )
         try:
             server.restart()
-            done = service.job_until(job, lambda body: body["status"] == "succeeded")
+            service.job_until(job, lambda body: len(body["epochs"]) > len(before) + 1)
         finally:
             over.set()
         pressed = load.result()
+        done = service.job_until(job, lambda body: body["status"] == "succeeded")
         assert (pressed.wrong, dict(pressed.refused)) == (0, {})
         assert pressed.latencies
-        assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1, 2, 3]
-        assert batches(follow(service, job)) == [
-            (epoch, batch) for epoch in range(4) for batch in range(100, 601, 100)
-        ]
+        assert [epoch["epoch"] for epoch in done["epochs"]] == [*range(EPOCHS)]
+        assert batches(follow(service, job)) == epochs_of_batches(EPOCHS)
         service.end()
 
 
