@@ -99,7 +99,7 @@ def follow(service, path, came):
     stream = Request(address, headers={"Accept": "text/event-stream"})
 
     def read():
-        with urlopen(stream, timeout=60) as opened:
+        with urlopen(stream) as opened:  # a log is silent until the first line
             came.extend(opened)
 
     thread = threading.Thread(target=read)
