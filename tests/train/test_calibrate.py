@@ -8,7 +8,7 @@ from app.train.evaluate import calibration_error
 @pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
 def test_it_finds_by_how_much_logits_say_too_much(factor):
     torch.manual_seed(1)
-    honest = torch.randn(20_000, 10) * 2
+    honest = torch.randn(5_000, 10) * 2
     labels = torch.distributions.Categorical(logits=honest).sample()
     temperature = fit_temperature(honest * factor, labels)
     assert temperature == pytest.approx(factor, rel=0.05)
