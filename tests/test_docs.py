@@ -61,9 +61,9 @@ def test_the_example_image_is_read_as_the_readme_says(client):
 
 @pytest.mark.parametrize("folder", ["app", "client", "tests", "bench"])
 def test_files_stay_readable(folder):
-    """No file over 250 lines; no names that say nothing."""
+    """No file over 400 lines; no names that say nothing."""
     for path in (ROOT / folder).rglob("*.py"):
-        assert len(path.read_text().splitlines()) <= 250, path
+        assert len(path.read_text().splitlines()) <= 400, path
         assert path.stem not in ("utils", "helpers", "manager", "core", "base"), path
 
 

@@ -3,9 +3,7 @@
 import threading
 
 import pytest
-from sqlalchemy import text
 
-from app.database.store import Store
 from app.train import data, job, run
 from app.train.assignment import Assignment
 from app.train.hyperparameters import Hyperparameters
@@ -84,16 +82,6 @@ def test_a_failed_one_is(attempt, monkeypatch):
         "ERROR",
         "MNIST could not be read",
     )
-
-
-def test_a_database_from_before_goes_on_working(settings, store):
-    kept = job.create(store, Hyperparameters(), most_queued=9, key=None)
-    with store.engine.begin() as connection:
-        connection.execute(text("DROP TABLE traces"))
-    store = Store(settings.effective_database_url)
-    traced = job.create(store, Hyperparameters(), most_queued=9, key=None, trail=TRAIL)
-    assert (store.trail(kept.id), store.trail(traced.id)) == ({}, TRAIL)
-    store.close()
 
 
 def test_what_clients_see_of_a_job_is_the_same(store):
