@@ -16,7 +16,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, create_engine
 
-VERSION: Final = "alembic_version"
+# Not Alembic's own default: another application in the same database, as MLflow, may have that.
+VERSION_TABLE: Final = "mynet_alembic_version"
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 # Alembic's context is the process's: two threads must not upgrade at once.
 _one_at_a_time: Final = threading.Lock()
@@ -44,7 +45,7 @@ def tables_at(revision: str) -> MetaData:
             upgrade(connection, revision)
             tables = MetaData()
             tables.reflect(connection)
-            tables.remove(tables.tables[VERSION])
+            tables.remove(tables.tables[VERSION_TABLE])
     finally:
         engine.dispose()
     return tables
@@ -52,6 +53,7 @@ def tables_at(revision: str) -> MetaData:
 
 def _config() -> Config:
     config = Config()
+    config.attributes["version_table"] = VERSION_TABLE
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     return config
 

@@ -38,9 +38,9 @@ from app.errors import NotReady
 REVISION: Final = "0002"
 # What a database has that does not say its revision.
 BASELINE: Final = "0001"
-# As Alembic makes it.
+# As Alembic makes it, under a name of MyNet's own (`app.database.migrate`).
 VERSION: Final = Table(
-    "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
+    "mynet_alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
 )
 # Differences that a message lists.
 MOST: Final = 5

@@ -71,7 +71,10 @@ def test_other_verbs_do_not_migrate_beside_a_service_that_may_be_older(mynet, ve
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE alembic_version SET version_num = '9999'", "taken for that of a newer MyNet"),
+        (
+            "UPDATE mynet_alembic_version SET version_num = '9999'",
+            "taken for that of a newer MyNet",
+        ),
         ("ALTER TABLE jobs DROP COLUMN errors", "jobs.errors is missing"),
     ],
 )

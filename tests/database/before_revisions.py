@@ -17,7 +17,7 @@ def make(url: str, *, without: Iterable[str] = (), first: Iterable[str] = ()) ->
         Backup(file).settle()
     with engine.execution_options(immediate=True).begin() as connection:
         migrate.upgrade(connection, BASELINE)
-        for table in ("alembic_version", *without):
+        for table in ("mynet_alembic_version", *without):
             connection.execute(text(f"DROP TABLE {table}"))
         for statement in first:
             connection.execute(text(statement))

@@ -79,7 +79,7 @@ def test_a_migration_that_is_killed_leaves_what_the_next_start_migrates(old):
     assert process.communicate(timeout=120)[0].split() == ["3", "2", "1", "True"]
     with connected(old.effective_database_url) as connection:
         schema.check(connection)
-        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == REVISION
+        assert connection.scalar(text("SELECT version_num FROM mynet_alembic_version")) == REVISION
 
 
 def test_a_migration_that_fails_changes_nothing(old, monkeypatch):

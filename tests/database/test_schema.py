@@ -1,6 +1,6 @@
 """Which databases the code takes, and in which words it refuses the others."""
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -44,13 +44,29 @@ def change(url, *statements):
             connection.execute(text(statement))
 
 
+def test_database_with_the_alembic_version_of_another_application_is_migrated(settings, database):
+    url = database or f"sqlite:///{settings.state_dir}/shared.db"
+    settings.state_dir.mkdir(exist_ok=True)
+    before_revisions.make(url)
+    change(
+        url,
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
+        "INSERT INTO alembic_version VALUES ('of-mlflow')",
+    )
+    with closing(Store(url, migrate=True)) as store, store.engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "of-mlflow"
+        ours = text(f"SELECT version_num FROM {migrate.VERSION_TABLE}")
+        assert connection.scalar(ours) == REVISION
+
+
 def test_the_scripts_make_the_tables_of_the_code(settings, database):
     url = database or f"sqlite:///{settings.state_dir}/scripts.db"
     settings.state_dir.mkdir(exist_ok=True)
     with connected(url) as connection:
         migrate.upgrade(connection)
         assert differences(connection, Base.metadata) == []
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        options = {"compare_type": True, "version_table": migrate.VERSION_TABLE}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
     assert migrate.revisions()[0] == REVISION
     assert migrate.revisions()[-1] == BASELINE
@@ -59,7 +75,7 @@ def test_the_scripts_make_the_tables_of_the_code(settings, database):
 def test_a_new_database_has_the_revision_of_the_code(url):
     with connected(url) as connection:
         schema.check(connection)
-        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == REVISION
+        assert connection.scalar(text("SELECT version_num FROM mynet_alembic_version")) == REVISION
 
 
 def no_default(url):
@@ -152,7 +168,7 @@ def test_what_an_operator_added_without_harm_is_left_alone(settings, url):
 
 
 def test_an_unknown_revision_is_taken_for_that_of_a_newer_release(settings, url):
-    change(url, "UPDATE alembic_version SET version_num = '9999'")
+    change(url, "UPDATE mynet_alembic_version SET version_num = '9999'")
     with pytest.raises(CannotStart) as refused:
         open_store(settings, migrate=True)
     said = str(refused.value)

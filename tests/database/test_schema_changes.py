@@ -57,8 +57,8 @@ def test_a_service_looks_again_and_again(served, monkeypatch):
     ("there", "back", "said"),
     [
         (
-            "UPDATE alembic_version SET version_num = '9999'",
-            f"UPDATE alembic_version SET version_num = '{REVISION}'",
+            "UPDATE mynet_alembic_version SET version_num = '9999'",
+            f"UPDATE mynet_alembic_version SET version_num = '{REVISION}'",
             "has revision 9999",
         ),
         (

@@ -34,7 +34,7 @@ def upgraded(settings):
 def revision(file):
     with closing(sqlite3.connect(file)) as database:
         try:
-            return database.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+            return database.execute("SELECT version_num FROM mynet_alembic_version").fetchone()[0]
         except sqlite3.OperationalError:
             return None
 
@@ -53,7 +53,9 @@ def test_the_copy_from_before_is_what_the_older_release_had(settings, copy):
             assert [dict(row) for row in database.execute(f"SELECT * FROM {name} ORDER BY 1")] == (
                 rows
             )
-        tables = database.execute("SELECT name FROM sqlite_master WHERE name = 'alembic_version'")
+        tables = database.execute(
+            "SELECT name FROM sqlite_master WHERE name = 'mynet_alembic_version'"
+        )
         assert tables.fetchone() is None
 
 

@@ -114,7 +114,7 @@ def test_every_row_is_there_after_the_upgrade(old):
             rows = connection.execute(select(table))
             actual = [dict(row) for row in rows.mappings()]
             assert sorted(actual, key=str) == sorted(expected(table), key=str), table.name
-        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == REVISION
+        assert connection.scalar(text("SELECT version_num FROM mynet_alembic_version")) == REVISION
 
 
 @pytest.mark.usefixtures("all_shipped")
