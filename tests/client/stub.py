@@ -7,10 +7,6 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
-import pytest
-
-# One worker of pytest-xdist runs what asks the real service, so that it is started once.
-asks_the_service = pytest.mark.xdist_group("client-service")
 HANG_UP = None
 
 

@@ -6,10 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
-from tests.client.stub import answering, asks_the_service
+from tests.client.stub import answering
 from tests.conftest import ROOT
 
-pytestmark = asks_the_service
 SEVEN = ROOT / "docs/images/seven.jpg"
 
 

@@ -7,7 +7,7 @@ import pytest
 from tenacity import wait_none
 
 from mynet_client import AsyncClient, Client, MyNetError, Refusal, Unreachable, following, retries
-from tests.client.stub import HANG_UP, Relay, answer, answering, asks_the_service, problem
+from tests.client.stub import HANG_UP, Relay, answer, answering, problem
 
 STREAM = {"Content_Type": "text/event-stream"}
 QUEUED = b'id: 1\nevent: status\ndata: {"status": "queued"}\n\n: heartbeat\n\n'
@@ -77,7 +77,6 @@ def test_a_page_is_no_stream(connect):
         [*connect(stub.url).events("j")]
 
 
-@asks_the_service
 def test_a_job_that_is_not_there_is_refused(mynet):
     with pytest.raises(Refusal) as refused:
         [*mynet.events("none")]
@@ -109,7 +108,6 @@ async def follow_asynchronously(relay, job_id):
     return received
 
 
-@asks_the_service
 def test_both_clients_follow_a_training_to_its_end_though_connections_break(service, url):
     wanted = {"epochs": 3, "batch_size": 10, "seed": 5, "promote": "never"}
     relays = Relay(service.port), Relay(service.port)
@@ -129,7 +127,6 @@ def test_both_clients_follow_a_training_to_its_end_though_connections_break(serv
         assert relay.connections >= 2
 
 
-@asks_the_service
 def test_what_came_after_an_event_can_be_asked_for(mynet):
     job = mynet.cancel(mynet.train(idempotency_key=None))
     events = [*mynet.events(job)]

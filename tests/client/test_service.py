@@ -6,10 +6,8 @@ from uuid import uuid4
 import pytest
 
 from mynet_client import AsyncClient, Client, Prediction, Problem, Refusal
-from tests.client.stub import asks_the_service
 from tests.conftest import ROOT, png
 
-pytestmark = asks_the_service
 SEVEN = ROOT / "docs/images/seven.jpg"
 
 

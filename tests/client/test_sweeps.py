@@ -3,9 +3,6 @@
 import pytest
 
 from mynet_client import Refusal
-from tests.client.stub import asks_the_service
-
-pytestmark = asks_the_service
 
 
 def test_a_sweep_is_started_listed_and_cancelled(mynet):

@@ -30,8 +30,6 @@ DATABASES = ALONE
 # No test waits for the time-outs of production.
 QUICK_ANSWERS = replace(TIME_OUTS, connect=2, answer=0.3, transaction=2.0)
 QUICK_LOCKS = replace(TIME_OUTS, lock=0.3)
-# All on one worker of pytest-xdist, so that their server is made once.
-owns_a_server = pytest.mark.xdist_group("postgres-of-its-own")
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +119,6 @@ def test_numbers_do_not_end_at_two_billion(store):
     assert store.events("a", after=2**63 - 1) == []
 
 
-@owns_a_server
 def test_a_server_that_crashed_and_came_back_is_not_noticed(own, owned):
     add(owned, "a")
     own.restart()
@@ -150,7 +147,6 @@ def test_no_wait_for_the_database_outlasts_the_lease():
     assert max(waits) < lease.MARGIN - process.PATIENCE
 
 
-@owns_a_server
 def test_a_server_that_is_away_or_hangs_is_told(own):
     with closing(Store(own.fresh(), QUICK_ANSWERS)) as store:
         with store.engine.connect() as held:
@@ -196,7 +192,6 @@ def test_tables_that_are_being_restored_are_told(store):
     assert "does not exist" in refused(store.jobs)
 
 
-@owns_a_server
 def test_keys_that_are_known_open_while_the_database_is_away(own, owned):
     keys = Keys(owned)
     ring = Keyring(keys, None)

@@ -19,8 +19,6 @@ WANTED = Hyperparameters(seed=3, epochs=2)
 # Processes are forked from one that has imported all of it: each would take seconds to do so.
 FORK_SERVER = multiprocessing.get_context("forkserver")
 FORK_SERVER.set_forkserver_preload(["torch._dynamo", "tests.train.test_team"])
-# One worker of pytest-xdist runs them, so that there is one such process.
-forks = pytest.mark.xdist_group("team")
 
 
 def digits():
@@ -86,7 +84,6 @@ def team(tmp_path, size, batch_size, end_at=None, dies=None):
     return [answer[1:] for answer in sorted(answers, key=lambda answer: answer[0])]
 
 
-@forks
 @pytest.mark.parametrize(("size", "batch_size"), [(2, 10), (3, 13)])
 def test_a_team_learns_what_one_process_does(tmp_path, size, batch_size):
     """40 digits in batches of 13 leave one row for three processes."""
@@ -96,14 +93,12 @@ def test_a_team_learns_what_one_process_does(tmp_path, size, batch_size):
         torch.testing.assert_close(torch.from_numpy(learned), weights, rtol=1e-5, atol=1e-6)
 
 
-@forks
 def test_all_end_where_the_leader_ends(tmp_path):
     (first, _), (second, _) = team(tmp_path, 2, 10, end_at=3)
     assert len(first) == 3
     assert first == second
 
 
-@forks
 def test_a_process_that_is_lost_breaks_the_training(tmp_path):
     ((said, _),) = team(tmp_path, 2, 10, dies=2)
     assert said.startswith("the processes of this training lost one another")
