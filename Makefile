@@ -11,7 +11,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 SLOWEST := --durations=10
 PYTEST := $(VENV)/bin/python -m pytest $(SLOWEST)
 # One process a core; more than four would each load torch for little gain.
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 CONFORMANCE := .venv-conformance
@@ -36,7 +36,8 @@ test: $(VENV)/dev.stamp  ## set up, then run the tests (under four minutes on tw
 		--ignore tests/browser --ignore tests/buckets --ignore tests/manifests --ignore tests/ray
 
 test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
-	$(PYTEST) tests/service tests/buckets tests/train/test_track.py
+	$(PYTEST) --numprocesses 3 --dist loadfile --no-loadscope-reorder --timeout 600 \
+		tests/buckets tests/train/test_track.py tests/service
 
 test-conformance: $(VENV)/dev.stamp $(CONFORMANCE)/stamp  ## let real clients of the protocols ask a service
 	$(PYTEST) tests/conformance/test_contract.py
