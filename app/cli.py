@@ -67,12 +67,12 @@ def serve(
 
 def _on_ray() -> ModuleType:
     try:
-        from app import on_ray
+        from app.on_ray import serving
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "ray":
             raise
         raise terminal.failure("--on ray needs Ray: pip install '.[ray]'") from None
-    return on_ray
+    return serving
 
 
 @app.command()
