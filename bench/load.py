@@ -43,10 +43,11 @@ class Exchange(NamedTuple):
 
 
 class Connection:
-    """One kept connection, opened anew where it broke."""
+    """One kept connection, opened anew where it broke; `key` is sent with each request."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, key: str | None = None) -> None:
         self.port = port
+        self._headers = f"Host: mynet\r\nAuthorization: Bearer {key}" if key else "Host: mynet"
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> Reply:
@@ -67,7 +68,8 @@ class Connection:
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self._streams
-        head = f"{method} {path} HTTP/1.1\r\nHost: mynet\r\nContent-Length: {len(body)}\r\n\r\n"
+        length_line = f"Content-Length: {len(body)}"
+        head = f"{method} {path} HTTP/1.1\r\n{self._headers}\r\n{length_line}\r\n\r\n"
         writer.write(head.encode() + body)
         answered = await reader.readuntil(b"\r\n\r\n")
         (length,) = re.findall(rb"(?i)\r\ncontent-length: *(\d+)", answered)

@@ -1,5 +1,6 @@
 """A Ray cluster of several nodes on this machine, and the app on it, as people run it."""
 
+import json
 import os
 import secrets
 import signal
@@ -9,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
 
 from tests.conftest import DATA, ROOT
 from tests.service.running import Service, comes_true, free_port
@@ -18,7 +21,12 @@ RAY = Path(sys.executable).with_name("ray")
 REPLICA = "ray::ServeReplica:mynet"
 TRAINS = "ray::RayTrainWorker"
 STARTS_JOBS = "-m app.on_ray.training"
+MYNET = "from app.cli import main; main()"
 STARTS, ENDS = 240, 120
+CORES = 3
+# Whichever the kernel has free. By default all agents want the same port, and all nodes give their
+# workers the same range, so that two clusters could not be there at once.
+ANY_PORTS = ("--dashboard-agent-listen-port=0", "--min-worker-port=0", "--max-worker-port=0")
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": f"{ROOT}:{ROOT / 'client/src'}",
@@ -29,10 +37,41 @@ ENVIRONMENT = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "5",
-    # For as long as a replica may take to start elsewhere: a node whose proxy is still asked over
-    # kept connections ends no sooner.
+    # A node that ends waits this long, at most, for its replicas to start elsewhere, and for its
+    # proxy to have no request under way; that is looked at after this many seconds, not thirty.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "120",
+    "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "5",
+    # Metrics are collected every second, not every ten.
+    "RAY_metrics_report_interval_ms": "1000",
+    "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
 }
+
+
+class OnRay(Service):
+    """A service on a cluster, the folder in which its jobs are saved, and what to ask it with."""
+
+    def __init__(
+        self, process: subprocess.Popen[str], port: int, log: Path, jobs: Path, key: str | None
+    ) -> None:
+        self.jobs, self.key = jobs, key
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
+        super().__init__(process, port, log)
+
+    def text(self, path):
+        return self._answer("GET", path)
+
+    def post(self, path, body=b""):
+        return json.loads(self._answer("POST", path, body))
+
+    def put(self, path, body):
+        return json.loads(self._answer("PUT", path, body))
+
+    def _answer(self, method, path, body=None):
+        """Raises HTTPError where the service refuses."""
+        url = f"http://127.0.0.1:{self.port}{path}"
+        request = Request(url, body, self.headers, method=method)
+        with urlopen(request, timeout=30) as answer:
+            return answer.read().decode()
 
 
 class Node:
@@ -40,10 +79,10 @@ class Node:
 
     def __init__(self, log: Path, cpus: int, *options: str) -> None:
         self.log, self.metrics = log, free_port()
-        there = f"--metrics-export-port={self.metrics}"
+        ports = (f"--metrics-export-port={self.metrics}", *ANY_PORTS)
         with log.open("w") as file:
             self.process = subprocess.Popen(
-                [RAY, "start", "--block", f"--num-cpus={cpus}", there, *options, *self.small()],
+                [RAY, "start", "--block", f"--num-cpus={cpus}", *ports, *options, *self.small()],
                 **{"env": ENVIRONMENT, "stdout": file, "stderr": file},
                 start_new_session=True,
             )
@@ -51,6 +90,12 @@ class Node:
     def wait(self):
         comes_true(lambda: self.process.poll() is not None or self.is_up(), STARTS)
         assert self.is_up(), self.log.read_text()
+
+    def is_named(self):
+        """Say whether it has chosen names for its sockets and logs, which the raylet then has. Two
+        nodes that choose at the same time choose the same, and one of them does not come up.
+        """
+        return self.process.poll() is not None or self.running("raylet/raylet ")
 
     def is_up(self):
         return "Ray runtime started" in self.log.read_text()
@@ -83,21 +128,34 @@ class Node:
 
 
 class Cluster:
-    """A head that keeps Serve's controller, and nodes that may be killed."""
+    """A head that keeps Serve's controller, and nodes with three cores each that may be killed."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port, self.added = folder, free_port(), 0
         self.address = f"127.0.0.1:{self.port}"
-        options = ("--head", "--include-dashboard=false")
-        self.head = Node(folder / "head.log", 0, *options, f"--port={self.port}")
+        ports = (f"--port={self.port}", f"--ray-client-server-port={free_port()}")
+        # No autoscaler, since the tests add nodes.
+        options = ("--head", "--include-dashboard=false", "--no-monitor", *ports)
+        self.head = Node(folder / "head.log", 0, *options)
         self.head.wait()
         self.nodes: list[Node] = []
 
-    def add(self, cpus):
-        address = f"--address={self.address}"
-        log = self.folder / f"node-{len(self.nodes)}.log"
-        self.nodes.append(Node(log, cpus, address))
-        return self.nodes[-1]
+    def grow(self, number):
+        """Add nodes until there are so many."""
+        # The head's log monitor reads the logs of all nodes, which share a folder here.
+        options = (f"--address={self.address}", "--include-log-monitor=false")
+        for place in range(self.added, self.added + number - len(self.nodes)):
+            node = Node(self.folder / f"node-{place}.log", CORES, *options)
+            self.nodes.append(node)
+            self.added += 1
+            assert comes_true(node.is_named, STARTS)
+        for node in self.nodes:
+            node.wait()
+
+    def lose(self, node):
+        """Let a node's machine go dark."""
+        self.nodes.remove(node)
+        node.kill()
 
     def replicas(self):
         """The replicas that run, by number."""
@@ -106,6 +164,16 @@ class Cluster:
     def having(self, title):
         """The nodes on which a process with such a title runs, but for the head."""
         return [node for node in self.nodes if node.running(title)]
+
+    def is_served(self, service):
+        """Say whether each of Serve's proxies answers: on the head, and wherever a replica is. The
+        latter begin to listen once there are replicas, and may not know of the service at first.
+        """
+        proxies = 1 + len(self.having(REPLICA))
+        return _listening(service.port) == proxies and all(
+            service.is_ready()
+            for _ in range(8 * proxies)  # which proxy answers is drawn by chance
+        )
 
     def end_serve(self):
         program = "import ray; from ray import serve; ray.init(); serve.shutdown()"
@@ -117,26 +185,41 @@ class Cluster:
             node.kill()
 
 
+def _listening(port):
+    """Count the sockets that listen on this port: one for each proxy, since they share it."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    sockets = [(local, state) for _, local, _, state, *_ in map(str.split, lines)]
+    return sum(local.endswith(f":{port:04X}") and state == "0A" for local, state in sockets)
+
+
 @contextmanager
-def clustered(folder: Path, *cpus: int) -> Iterator[Cluster]:
-    """Give a cluster whose head runs nothing of ours, and other nodes with so many cores each."""
+def clustered(folder: Path) -> Iterator[Cluster]:
+    """Give a cluster whose head runs nothing of ours; it has no other nodes yet."""
     cluster = Cluster(folder)
     try:
-        for each in cpus:
-            cluster.add(each).wait()  # at once, not all of them came up
         yield cluster
     finally:
         cluster.end()
 
 
-def begin(cluster: Cluster | None, state: Path, port: int, log: Path, **settings: object):
-    """Start `mynet serve --on ray`."""
+def begin(
+    cluster: Cluster | None,
+    state: Path,
+    port: int,
+    log: Path,
+    program: str = MYNET,
+    **settings: object,
+):
+    """Start `mynet serve --on ray`; names in capitals are no settings of ours."""
     given = {"port": port, "state_dir": state, "data_dir": DATA, **settings}
-    environment = {f"MYNET_{name.upper()}": str(value) for name, value in given.items()}
+    environment = {
+        name if name.isupper() else f"MYNET_{name.upper()}": str(value)
+        for name, value in given.items()
+    }
     there = {"RAY_ADDRESS": cluster.address} if cluster else {}
     with log.open("a") as file:
         return subprocess.Popen(
-            [sys.executable, "-c", "from app.cli import main; main()", "serve", "--on", "ray"],
+            [sys.executable, "-c", program, "serve", "--on", "ray"],
             env=ENVIRONMENT | there | environment,
             stdout=file,
             stderr=file,
@@ -146,7 +229,7 @@ def begin(cluster: Cluster | None, state: Path, port: int, log: Path, **settings
 
 
 @contextmanager
-def serving(cluster: Cluster | None, state: Path, **settings: object) -> Iterator[Service]:
+def serving(cluster: Cluster | None, state: Path, **settings: Any) -> Iterator[OnRay]:
     """Serve on the cluster, until all replicas that there shall be at first are ready."""
     port, log = free_port(), state.with_name(f"{state.name}.log")
     process = begin(cluster, state, port, log, **settings)
@@ -155,7 +238,10 @@ def serving(cluster: Cluster | None, state: Path, **settings: object) -> Iterato
         while "serving on" not in log.read_text():
             assert process.poll() is None and time.monotonic() < until, log.read_text()
             time.sleep(0.1)
-        yield Service(process, port, log)
+        jobs, key = settings.get("ray_storage", state / "jobs"), settings.get("admin_key")
+        service = OnRay(process, port, log, jobs, key)
+        assert cluster is None or comes_true(lambda: cluster.is_served(service), STARTS)
+        yield service
     finally:
         process.terminate()
         try:

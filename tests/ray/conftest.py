@@ -1,30 +1,172 @@
-"""What the tests on Ray share: one cluster for those that leave it as it was."""
+"""What the tests on Ray share: a cluster, and the service on it."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from tests.ray.cluster import clustered, serving
+from bench import lookalikes
+from tests.ray.cluster import REPLICA, Cluster, Node, OnRay, clustered, serving
 from tests.ray.jobs import trained_here
+from tests.service.running import comes_true
+
+KEY = "the-first-key-of-all"
+ASKED = 16  # so that each replica is asked
+PLAIN = {"workers": 2, "train_threads": 1, "train_jobs": 2, "predict_timeout": 30}
+# `mynet` that adds a replica after a second of load. Ray waits for thirty, by a default that no
+# variable of its own changes.
+HASTY = """
+from functools import partial
+from app.cli import main
+from app.on_ray import serving
+
+serving.AutoscalingConfig = partial(serving.AutoscalingConfig, upscale_delay_s=1)
+main()
+"""
+TEAM = {
+    **{"workers": 2, "ray_max_replicas": 3, "ray_target_requests": 2, "program": HASTY},
+    **{"train_threads": 1, "ray_train_workers": 2, "predict_timeout": 30},
+    **{"auth": "keys", "admin_key": KEY},
+}
+# Tests that use the same of these follow one another, so that each is started once.
+ORDER = ("unused_team", "team", "no_service", "unused_service", "service", "lose")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        uses = getattr(item, "fixturenames", ())
+        return max((ORDER.index(name) for name in uses if name in ORDER), default=-1)
+
+    items.sort(key=place)
+
+
+class Shared:
+    """The service that tests share: a cluster has one at a time."""
+
+    def __init__(self, cluster: Cluster, folder: Path, template: Path, data_dir: Path) -> None:
+        self.cluster, self.folder, self.template = cluster, folder, template
+        self.data_dir = data_dir
+        self.started = 0
+        self._settings: dict[str, object] = {}
+        self._stack = ExitStack()
+        self._service: OnRay | None = None
+
+    def get(self, settings: dict[str, object]) -> OnRay:
+        """Return a service with these settings: the one that runs, if it is like that."""
+        if self._service and self._settings == settings and self._service.is_ready():
+            return self._service
+        self.end()
+        self.started += 1
+        state = self.folder / f"state-{self.started}"
+        shutil.copytree(self.template, state)
+        started = serving(self.cluster, state, data_dir=self.data_dir, **settings)
+        self._service, self._settings = self._stack.enter_context(started), settings
+        return self._service
+
+    def end(self) -> None:
+        self._service = None
+        self._stack.close()
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory):
-    with clustered(tmp_path_factory.mktemp("cluster"), 3, 3) as cluster:
+def small_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with clustered(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
 
 
-@pytest.fixture(scope="module")
-def state(tmp_path_factory):
-    return tmp_path_factory.mktemp("service") / "state"
+@pytest.fixture
+def cluster(small_cluster: Cluster) -> Cluster:
+    """The one cluster, with two nodes beside its head, whichever a test has lost."""
+    small_cluster.grow(2)
+    return small_cluster
 
 
-@pytest.fixture(scope="module")
-def service(cluster, state):
-    """Two replicas, which the tests of a file share: a cluster has one service at a time."""
-    with serving(cluster, state, workers=2, train_threads=1, train_jobs=2) as service:
-        yield service
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, lookalikes.Known]:
+    """A state folder with three versions that are alike, and what each of them answers."""
+    folder = tmp_path_factory.mktemp("versions") / "state"
+    return folder, lookalikes.make(folder)
+
+
+@pytest.fixture(scope="session")
+def shared(small_cluster, versions, small_data_dir, tmp_path_factory) -> Iterator[Shared]:
+    folder = tmp_path_factory.mktemp("services")
+    shared = Shared(small_cluster, folder, versions[0], small_data_dir)
+    try:
+        yield shared
+    finally:
+        shared.end()
 
 
 @pytest.fixture
-def local(settings, store, registry):
+def service(shared: Shared, cluster: Cluster) -> OnRay:  # noqa: ARG001
+    """Two replicas, of which version 1 is live."""
+    service = shared.get(PLAIN)
+
+    def first_is_live():
+        ready = [service.get("/health/ready") for _ in range(ASKED)]
+        return {each["version"] for each in ready} == {1}
+
+    if not first_is_live():  # a test has promoted another one
+        service.put("/models/current", json.dumps({"version": 1}).encode())
+        assert comes_true(first_is_live)
+    return service
+
+
+@pytest.fixture
+def unused_service(shared: Shared, request: pytest.FixtureRequest) -> OnRay:
+    """The same, which nothing was asked of yet."""
+    shared.end()
+    service: OnRay = request.getfixturevalue("service")
+    return service
+
+
+@pytest.fixture
+def spread_service(shared: Shared, cluster: Cluster, service: OnRay) -> OnRay:
+    """The same, with a replica on each node: Serve moves none when a lost node is replaced."""
+    if all(node.running(REPLICA) for node in cluster.nodes):
+        return service
+    shared.end()
+    return shared.get(PLAIN)
+
+
+@pytest.fixture
+def team(shared: Shared, cluster: Cluster) -> OnRay:  # noqa: ARG001
+    """Two replicas, or three where there was load, which want a key; their jobs are shared by two
+    workers each, and saved elsewhere.
+    """
+    return shared.get({**TEAM, "ray_storage": shared.folder / "storage"})
+
+
+@pytest.fixture
+def unused_team(shared: Shared, request: pytest.FixtureRequest) -> OnRay:
+    """The same, which nothing was asked of yet."""
+    shared.end()
+    team: OnRay = request.getfixturevalue("team")
+    return team
+
+
+@pytest.fixture
+def no_service(shared: Shared) -> None:
+    """A cluster on which another service may be started."""
+    shared.end()
+
+
+@pytest.fixture
+def lose(cluster: Cluster, service: OnRay) -> Callable[[Node], None]:  # noqa: ARG001
+    """Lose a node of the cluster on which a service runs."""
+    return cluster.lose
+
+
+@pytest.fixture
+def known(versions: tuple[Path, lookalikes.Known]) -> lookalikes.Known:
+    return versions[1]
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory, small_data_dir: Path) -> tuple[str, str]:
     """What comes of the same training without Ray: the digest of its weights, and its log."""
-    return trained_here(settings, store, registry)
+    return trained_here(tmp_path_factory.mktemp("local"), small_data_dir)

@@ -28,16 +28,19 @@ class Told(NamedTuple):
         return lookalikes.mistaken([each for tries in self.asked for each in tries], known)
 
 
-async def insist(port, known, connections, meanwhile):
-    """Ask over kept connections until what is done meanwhile has ended."""
+async def insist(port, known, connections, meanwhile, *, every=0.0, key=None):
+    """Ask over kept connections until what is done meanwhile has ended; each of them pauses for
+    `every` seconds between two questions.
+    """
     ended, asked = asyncio.Event(), []
 
     async def ask():
-        with closing(Connection(port)) as connection:
+        with closing(Connection(port, key)) as connection:
             while not ended.is_set():
                 tries = []
                 asked.append(tries)
                 await _tell(connection, known, len(asked) % len(known.uploads), tries)
+                await asyncio.sleep(every)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(connections):

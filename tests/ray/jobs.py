@@ -2,11 +2,14 @@
 
 import json
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import torch
 
+from app.database.store import Store
+from app.settings import Settings
+from app.start import open_registry
 from app.train import job as jobs
 from app.train import run
 from app.train.assignment import Assignment
@@ -15,9 +18,10 @@ from app.train.log import lines
 from tests.ray.cluster import TRAINS
 from tests.service.running import comes_true
 
-# Long enough for a kill on the way, also by who looks late.
-WANTED = {"epochs": 8, "batch_size": 1000, "seed": 5, "promote": "never"}
-ENDLESS = {**WANTED, "epochs": 1000}
+# On the small data, an epoch takes some 50 ms: long enough for a kill on the way, also by a test
+# that looks late.
+WANTED = {"epochs": 100, "batch_size": 1000, "seed": 5, "promote": "never"}
+ENDLESS = {**WANTED, "epochs": 1000, "batch_size": 10}
 SOON = 240
 
 
@@ -25,15 +29,17 @@ def begin(service, wanted):
     return service.post("/train", json.dumps(wanted).encode())["id"]
 
 
-def trained_here(settings, store, registry):
-    """Train without Ray; give the digest of the weights, and the log."""
-    settings = settings.model_copy(update={"train_threads": 1})
-    job = jobs.create(store, Hyperparameters(**WANTED), most_queued=1, key=None)
-    attempt = jobs.start(store, job)
-    assignment = Assignment(settings=settings, job_id=job.id, attempt=attempt)
-    run.run(assignment, threading.Event())
-    (card,) = (card for card in registry.cards() if card.job == job.id)
-    return card.weights_digest, "".join(lines(store.events(job.id)))
+def trained_here(folder, data_dir):
+    """Train without Ray; return the digest of the weights, and the log."""
+    settings = Settings(state_dir=folder, data_dir=data_dir, device="cpu", train_threads=1)
+    registry = open_registry(settings)
+    with closing(Store(settings.effective_database_url)) as store:
+        job = jobs.create(store, Hyperparameters(**WANTED), most_queued=1, key=None)
+        attempt = jobs.start(store, job)
+        assignment = Assignment(settings=settings, job_id=job.id, attempt=attempt)
+        run.run(assignment, threading.Event())
+        (card,) = (card for card in registry.cards() if card.job == job.id)
+        return card.weights_digest, "".join(lines(store.events(job.id)))
 
 
 def outcome(service, job):

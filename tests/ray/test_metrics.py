@@ -6,17 +6,17 @@ from tests.service.running import comes_true
 
 SEVEN = (ROOT / "docs/images/seven.jpg").read_bytes()
 SENT = 12
-SOON = 240  # Ray collects every ten seconds, and forgets what it was not told for twenty
+SOON = 240  # Ray forgets what it was not told for twenty seconds
 IMAGES = "ray_mynet_images_total"
 
 
-def test_rays_endpoint_has_what_replicas_count(service, cluster):
+def test_rays_endpoint_has_what_replicas_count(unused_service, cluster):
     def counted(name, **labels):
         return list(by_replica(cluster, name, **labels).values())
 
     assert comes_true(lambda: counted(IMAGES, outcome="answered") == [0, 0], SOON)
     for _ in range(SENT):
-        assert service.post("/predict", SEVEN)["digit"] == 7
+        assert unused_service.post("/predict", SEVEN)["digit"] == 7
     bucket = "ray_mynet_http_request_duration_seconds_bucket"
     for name, labels in (
         (IMAGES, {"outcome": "answered"}),
@@ -24,5 +24,5 @@ def test_rays_endpoint_has_what_replicas_count(service, cluster):
         (bucket, {"le": "+Inf", "method": "POST", "route": "/predict"}),
     ):
         assert comes_true(lambda: sum(counted(name, **labels)) == SENT, SOON), name  # noqa: B023
-    live = str(service.get("/models")["current"])
+    live = str(unused_service.get("/models")["current"])
     assert comes_true(lambda: counted("ray_mynet_model_info", version=live) == [1, 1], SOON)

@@ -1,21 +1,16 @@
 """A node that goes dark takes a training's worker along, or the process that started it."""
 
-from tests.ray.cluster import STARTS_JOBS, TRAINS, clustered, serving
+from tests.ray.cluster import STARTS_JOBS, TRAINS
 from tests.ray.jobs import SOON, WANTED, begin, outcome, saved
 from tests.service.running import comes_true
 
 
-def test_a_job_outlives_the_nodes_it_runs_on(tmp_path, local):
-    state = tmp_path / "state"
-    with (
-        clustered(tmp_path, 3, 3, 3) as cluster,
-        serving(cluster, state, workers=2, train_threads=1) as service,
-    ):
-        job = begin(service, WANTED)
-        for done, dark in ((1, TRAINS), (2, STARTS_JOBS)):
-            assert comes_true(lambda done=done: saved(state / "jobs", job) >= (done, 0), SOON)
-            assert comes_true(lambda dark=dark: cluster.having(dark), SOON)
-            (node,) = cluster.having(dark)
-            cluster.nodes.remove(node)
-            node.kill()
-        assert outcome(service, job) == local
+def test_a_job_outlives_the_nodes_it_runs_on(service, cluster, lose, local):
+    cluster.grow(3)
+    job = begin(service, WANTED)
+    for done, dark in ((1, TRAINS), (2, STARTS_JOBS)):
+        assert comes_true(lambda done=done: saved(service.jobs, job) >= (done, 0), SOON)
+        assert comes_true(lambda dark=dark: cluster.having(dark), SOON)
+        (node,) = cluster.having(dark)
+        lose(node)
+    assert outcome(service, job) == local

@@ -6,7 +6,6 @@ import logging
 from bench import lookalikes
 from bench.load import failed, run
 from bench.swapping import press, swap
-from tests.ray.cluster import serving
 from tests.ray.scraped import by_replica
 from tests.service.running import comes_true
 
@@ -15,17 +14,14 @@ SOON = 240
 log = logging.getLogger(__name__)
 
 
-def test_all_replicas_follow(cluster, tmp_path):
-    state = tmp_path / "state"
-    known = lookalikes.make(state)
-    with serving(cluster, state, workers=2, predict_timeout=30) as service:
-        phase = run(press(service.port, known, 8, swap(service.port, CHANGES, 3.0), kept=False))
-        settled = run(press(service.port, known, 4, asyncio.sleep(2), kept=False))
-        log.warning("an older version's last answer came %.2f s after a promotion's", phase.slowest)
-        live = "ray_mynet_model_info"
-        assert comes_true(
-            lambda: [*by_replica(cluster, live, version="2").values()] == [1, 1], SOON
-        ), "each says so"
+def test_all_replicas_follow(service, cluster, known):
+    phase = run(press(service.port, known, 8, swap(service.port, CHANGES, 3.0), kept=False))
+    settled = run(press(service.port, known, 4, asyncio.sleep(2), kept=False))
+    log.warning("an older version's last answer came %.2f s after a promotion's", phase.slowest)
+    live = "ray_mynet_model_info"
+    assert comes_true(lambda: [*by_replica(cluster, live, version="2").values()] == [1, 1], SOON), (
+        "each says so"
+    )
     exchanges = phase.exchanges + settled.exchanges
     assert (failed(exchanges), phase.not_swapped) == (0, 0)
     assert lookalikes.mistaken(exchanges, known) == 0

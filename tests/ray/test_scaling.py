@@ -2,16 +2,15 @@
 
 import asyncio
 import json
+import shutil
 import subprocess
 import threading
 
 import httpx2
 import pytest
 
-from bench import lookalikes
 from bench.load import run
-from tests.conftest import DATA
-from tests.ray.cluster import ENVIRONMENT, RAY, serving
+from tests.ray.cluster import ENVIRONMENT, RAY
 from tests.ray.insisting import insist
 from tests.ray.jobs import ENDLESS
 from tests.ray.scraped import by_replica
@@ -25,9 +24,9 @@ FOLLOWERS = 24  # which replica each of them is given is drawn by chance
 class Declared:
     """A service by a Serve config, as `serve deploy` and `serve run` take it."""
 
-    def __init__(self, cluster, folder, state):
+    def __init__(self, cluster, folder, data_dir):
         self.cluster, self.folder, self.port = cluster, folder, free_port()
-        self.settings = {"state_dir": state, "data_dir": DATA, "auth": "none"}
+        self.settings = {"state_dir": folder / "state", "data_dir": data_dir, "auth": "none"}
         self.settings |= {"predict_timeout": 30}
 
     def deploy(self, replicas):
@@ -81,13 +80,13 @@ class Follower(threading.Thread):
 
 
 @pytest.fixture
-def known(tmp_path):
-    return lookalikes.make(tmp_path / "state")
+def state(versions, tmp_path):
+    return shutil.copytree(versions[0], tmp_path / "state")
 
 
 @pytest.fixture
-def service(cluster, tmp_path):
-    service = Declared(cluster, tmp_path, tmp_path / "state")
+def declared(no_service, cluster, state, small_data_dir):  # noqa: ARG001
+    service = Declared(cluster, state.parent, small_data_dir)
     others = service.answered()
     service.deploy(2)
 
@@ -98,6 +97,7 @@ def service(cluster, tmp_path):
 
     try:
         assert comes_true(both_answer, SOON)
+        assert comes_true(lambda: cluster.is_served(service), SOON)
         yield service
     finally:
         cluster.end_serve()
@@ -109,35 +109,34 @@ async def replicas(cluster, number):
     assert there, cluster.replicas()
 
 
-def test_another_replica_comes_with_the_load(known, cluster, tmp_path):
-    settings = {"workers": 1, "ray_max_replicas": 2, "ray_target_requests": 2}
-    with serving(cluster, tmp_path / "state", predict_timeout=30, **settings) as service:
-        assert len(cluster.replicas()) == 1
-        told = run(insist(service.port, known, CONNECTIONS, replicas(cluster, 2)))
+def test_another_replica_comes_with_the_load(unused_team, cluster, known):
+    assert len(cluster.replicas()) == 2
+    asked = insist(unused_team.port, known, CONNECTIONS, replicas(cluster, 3), key=unused_team.key)
+    told = run(asked)
     assert (told.repeated, told.mistaken(known)) == ([], 0)
 
 
-def test_one_goes_without_a_lost_request(known, service, cluster):
+def test_one_goes_without_a_lost_request(known, declared, cluster):
     both = cluster.replicas()
-    train = f"/train/{service.ask('POST', '/train', json=ENDLESS).json()['id']}"
-    assert comes_true(lambda: service.succeeds("POST", f"{train}/pause"), SOON), "it has begun"
-    url = f"http://127.0.0.1:{service.port}{train}/events"
+    train = f"/train/{declared.ask('POST', '/train', json=ENDLESS).json()['id']}"
+    assert comes_true(lambda: declared.succeeds("POST", f"{train}/pause"), SOON), "it has begun"
+    url = f"http://127.0.0.1:{declared.port}{train}/events"
     followers = [Follower(url) for _ in range(FOLLOWERS)]
     assert comes_true(lambda: all("event: status" in each.heard for each in followers))
 
     async def shrink():
         await asyncio.sleep(1)
-        await asyncio.to_thread(service.deploy, 1)
+        await asyncio.to_thread(declared.deploy, 1)
         await replicas(cluster, 1)
         await asyncio.sleep(1)
 
-    told = run(insist(service.port, known, CONNECTIONS, shrink()))
+    told = run(insist(declared.port, known, CONNECTIONS, shrink()))
     assert (told.repeated, told.mistaken(known)) == ([], 0)
     assert set(cluster.replicas()) < set(both), "the one that stays is no new one"
     ended = [each for each in followers if not each.is_alive()]
     assert 0 < len(ended) < FOLLOWERS, "those of the one that went"
     assert all(each.heard.rstrip().endswith("retry: 2000") for each in ended), ended[0].heard
-    service.ask("POST", f"{train}/cancel").raise_for_status()
+    declared.ask("POST", f"{train}/cancel").raise_for_status()
     for each in followers:
         each.join(SOON)
         assert not each.is_alive()

@@ -2,40 +2,48 @@
 
 import pytest
 
-from tests.ray.cluster import STARTS, begin, clustered
+from tests.ray.cluster import STARTS, begin
 from tests.service.running import comes_true, free_port
 
 
+def fails(cluster, folder, **settings):
+    """Start a service that shall fail; return its log."""
+    log = folder / "log"
+    process = begin(cluster, folder / "var", free_port(), log, **settings)
+    try:
+        assert process.wait(STARTS) == 2, log.read_text()
+    finally:
+        process.kill()
+    return " ".join(log.read_text().split())
+
+
+@pytest.mark.usefixtures("no_service")
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"checkpoint": "missing.pt"}, "MYNET_CHECKPOINT: missing.pt cannot be read"),
         ({"ray_storage": "runs"}, "MYNET_RAY_STORAGE cannot be used: URI has empty scheme: 'runs'"),
-        # Each replica finds that out.
-        (
-            {"device": "mps"},
-            "no replica starts: app.net.BadDevice: There is no device 'mps' on this machine",
-        ),
     ],
 )
-def test_a_start_that_fails_ends_in_words(tmp_path, settings, said):
+def test_a_start_that_fails_ends_in_words(cluster, tmp_path, settings, said):
+    assert said in fails(cluster, tmp_path, **settings)
+
+
+def test_a_start_on_a_cluster_of_its_own_ends_in_words(tmp_path):
+    """Each replica finds that out."""
+    said = "no replica starts: app.net.BadDevice: There is no device 'mps' on this machine"
+    once = {"RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": 1}  # not three times
+    assert said in fails(None, tmp_path, device="mps", **once)
+
+
+@pytest.mark.usefixtures("no_service")
+def test_who_waits_for_a_node_can_be_ended(cluster, tmp_path):
+    """No node has a GPU, and so none has room for a replica."""
     log = tmp_path / "log"
-    process = begin(None, tmp_path / "var", free_port(), log, **settings)
+    process = begin(cluster, tmp_path / "var", free_port(), log, device="cuda")
     try:
-        assert process.wait(STARTS) == 2, log.read_text()
+        assert comes_true(lambda: "Adding 1 replica" in log.read_text(), STARTS)
+        process.terminate()
+        assert process.wait(STARTS) == 0, log.read_text()
     finally:
         process.kill()
-    assert said in " ".join(log.read_text().split())
-
-
-def test_who_waits_for_a_node_can_be_ended(tmp_path):
-    """The head has no room for a replica, and no other node is there."""
-    log = tmp_path / "log"
-    with clustered(tmp_path) as cluster:
-        process = begin(cluster, tmp_path / "var", free_port(), log)
-        try:
-            assert comes_true(lambda: "Adding 1 replica" in log.read_text(), STARTS)
-            process.terminate()
-            assert process.wait(STARTS) == 0, log.read_text()
-        finally:
-            process.kill()
