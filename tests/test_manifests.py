@@ -141,7 +141,7 @@ def _imported(file: Path) -> dict[str, tuple[str, str]]:
     """What a file's imports name, without importing it: Ray is an extra. name -> (module, name)."""
     return {
         each.asname or each.name: (statement.module or "", each.name)
-        for statement in ast.parse(file.read_text()).body
+        for statement in ast.walk(ast.parse(file.read_text()))  # in functions, too
         if isinstance(statement, ast.ImportFrom)
         for each in statement.names
     }
