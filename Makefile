@@ -45,7 +45,7 @@ test-conformance: $(VENV)/dev.stamp $(CONFORMANCE)/stamp  ## let real clients of
 		--confcutdir tests/conformance tests/conformance
 
 test-ray: $(RAY)/stamp  ## serve and train on a Ray cluster, and kill its nodes
-	$(RAY)/bin/python -m pytest $(SLOWEST) -rP tests/ray
+	$(RAY)/bin/python -m pytest $(SLOWEST) --timeout 900 -rP tests/ray
 
 test-browser: $(VENV)/browser.stamp  ## open the page in Chromium, draw, train and look
 	$(PYTEST) -rP tests/browser
