@@ -16,8 +16,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, create_engine
 
-# Not Alembic's own default: another application in the same database, as MLflow, may have that.
-VERSION_TABLE: Final = "mynet_alembic_version"
+from app.database.schema import VERSION
+
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 # Alembic's context is the process's: two threads must not upgrade at once.
 _one_at_a_time: Final = threading.Lock()
@@ -45,7 +45,7 @@ def tables_at(revision: str) -> MetaData:
             upgrade(connection, revision)
             tables = MetaData()
             tables.reflect(connection)
-            tables.remove(tables.tables[VERSION_TABLE])
+            tables.remove(tables.tables[VERSION.name])
     finally:
         engine.dispose()
     return tables
@@ -53,7 +53,7 @@ def tables_at(revision: str) -> MetaData:
 
 def _config() -> Config:
     config = Config()
-    config.attributes["version_table"] = VERSION_TABLE
+    config.attributes["version_table"] = VERSION.name
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     return config
 

@@ -38,7 +38,8 @@ from app.errors import NotReady
 REVISION: Final = "0002"
 # What a database has that does not say its revision.
 BASELINE: Final = "0001"
-# As Alembic makes it, under a name of MyNet's own (`app.database.migrate`).
+# As Alembic makes it, but not under its default name: another application in the same database, as
+# MLflow, may have that.
 VERSION: Final = Table(
     "mynet_alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
 )

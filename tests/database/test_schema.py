@@ -55,7 +55,7 @@ def test_database_with_the_alembic_version_of_another_application_is_migrated(se
     )
     with closing(Store(url, migrate=True)) as store, store.engine.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "of-mlflow"
-        ours = text(f"SELECT version_num FROM {migrate.VERSION_TABLE}")
+        ours = text(f"SELECT version_num FROM {schema.VERSION.name}")
         assert connection.scalar(ours) == REVISION
 
 
@@ -65,7 +65,7 @@ def test_the_scripts_make_the_tables_of_the_code(settings, database):
     with connected(url) as connection:
         migrate.upgrade(connection)
         assert differences(connection, Base.metadata) == []
-        options = {"compare_type": True, "version_table": migrate.VERSION_TABLE}
+        options = {"compare_type": True, "version_table": schema.VERSION.name}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
     assert migrate.revisions()[0] == REVISION
