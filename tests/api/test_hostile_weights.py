@@ -174,8 +174,13 @@ TOO_MUCH = {
 @pytest.mark.parametrize("content", TOO_MUCH.values(), ids=TOO_MUCH)
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere not all limits are kept")
 def test_a_file_that_takes_too_much_is_refused_in_words(client, briefly, content):  # noqa: ARG001
-    answer = client.post("/models", content=content)
-    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
+    for _ in range(3):
+        answer = client.post("/models", content=content)
+        # On a machine out of memory the system kills this process first. The answer says so and
+        # asks to try again, and a client does.
+        if "exit code -9" not in answer.text:
+            break
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request"), answer.text
     assert answer.json()["detail"].startswith("The file")
     assert client.get("/models").json()["current"] == 1
 

@@ -25,7 +25,7 @@ MYNET = Path(os.environ.get("SERVICE") or Path(sys.executable).with_name("mynet"
 # is listened on.
 PORTS = range(20_000, 32_768)
 _reserved: set[int] = set()
-START = 180  # four workers on a machine that others load, too
+START = 300  # four workers on a machine that others load, too
 
 
 class Service:
@@ -104,7 +104,7 @@ def are_gone(pids):
     return comes_true(gone)
 
 
-def comes_true(condition, seconds=120):
+def comes_true(condition, seconds=240):
     """Wait for something to happen."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

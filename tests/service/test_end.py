@@ -47,7 +47,9 @@ def test_a_worker_that_cannot_start_keeps_nobody_waiting(tmp_path):
         models.rename(aside)
         models.write_text("no folder")
         os.kill(service.workers[0], signal.SIGKILL)
-        assert comes_true(lambda: "cannot start yet" in service.log.read_text())
+        assert comes_true(lambda: "cannot start yet" in service.log.read_text()), (
+            service.log.read_text()
+        )
         service.end()
 
 
