@@ -60,10 +60,10 @@ from app.serving.ending import Ending, end_with_parent, noticing
 from app.serving.runtime import UVICORN, Runtime
 from app.settings import Settings, read_settings
 from app.start import CANNOT_SERVE, open_store
-from app.telemetry import logs, tracing
-from app.telemetry.ledger import Ledger
-from app.telemetry.tally import Tally
-from app.telemetry.trace import Tracing
+from app.telemetry import logs, tracing_setup
+from app.telemetry.metrics import Tally
+from app.telemetry.tracing import Tracing
+from app.telemetry.worker_metrics import Ledger
 from app.train.feed import Feed
 from app.train.supervisor import Supervisor
 from app.versions.registry import Registry
@@ -120,7 +120,7 @@ def create_app(
     """Build the app; without settings, from the environment. Raises SettingsError."""
     settings = settings or read_settings()
     logs.configure(settings.log_level, settings.log_format)
-    traces = traces or tracing.begin()
+    traces = traces or tracing_setup.begin()
     if traces:
         logs.configure(settings.log_level, settings.log_format, traces.ids)
     tally = Tally()

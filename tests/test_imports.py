@@ -69,7 +69,7 @@ def uses(package: str) -> set[str]:
         ("opentelemetry", ("telemetry/spans.py",)),
         ("fsspec", ("versions/bucket.py",)),
         ("app.versions.bucket", ("versions/", "start.py", "train/")),
-        ("app.telemetry.spans", ("telemetry/tracing.py",)),
+        ("app.telemetry.otel", ("telemetry/tracing.py",)),
         ("mlflow", ("train/runs.py",)),
         ("ray", ("on_ray/",)),
         ("pyarrow", ("on_ray/",)),

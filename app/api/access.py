@@ -15,7 +15,7 @@ from typing import Final
 from starlette.types import Scope
 
 from app.telemetry import logs
-from app.telemetry.tally import Route, Tally
+from app.telemetry.metrics import Route, Tally
 
 HEADER: Final = b"x-request-id"
 # Of the scope: what the route came to know of the request, for its line.

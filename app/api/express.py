@@ -26,7 +26,7 @@ from app.keys.scope import Scope
 from app.predict.batcher import Outcome, Predicted
 from app.serving.protocol import Exchange, Headers, Taken
 from app.telemetry import logs
-from app.telemetry.tally import Route
+from app.telemetry.metrics import Route
 
 PATH: Final = "/predict"
 TARGET: Final = PATH.encode()

@@ -19,8 +19,8 @@ from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
 from app.errors import Busy, ClientGone, DeadlineExceeded
-from app.telemetry.ledger import Entry, Samples
-from app.telemetry.tally import ANSWERED, Histogram, Tally
+from app.telemetry.metrics import ANSWERED, Histogram, Tally
+from app.telemetry.worker_metrics import Entry, Samples
 
 # Told from the beginning, so that the first one is seen as a change.
 OUTCOMES: Final = (ANSWERED, Busy.code, ClientGone.code, DeadlineExceeded.code)

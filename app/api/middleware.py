@@ -16,8 +16,8 @@ from app.api.access import HEADER, KNOWN, AccessLog, id_of, path_of
 from app.errors import BodyTooLarge, Busy, NotReady
 from app.serving.ending import Ending
 from app.telemetry import logs
-from app.telemetry.tally import Route
-from app.telemetry.trace import Tracing
+from app.telemetry.metrics import Route
+from app.telemetry.tracing import Tracing
 
 DIGITS: Final = 20  # of a length that can be meant
 METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}

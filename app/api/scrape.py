@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from app.api import families, observed
 from app.database.store import Store
 from app.predict.predictor import Predictor
-from app.telemetry.ledger import Ledger, Samples
+from app.telemetry.worker_metrics import Ledger, Samples
 from app.versions.registry import Registry
 
 # Seconds by which what other workers counted may be out of date. It must be less than the time

@@ -29,7 +29,7 @@ from app.predict.predictor import Predictor, never
 from app.predict.review import Review
 from app.serving.protocol import CLIENT
 from app.settings import Settings
-from app.telemetry.trace import Tracing
+from app.telemetry.tracing import Tracing
 from app.train.feed import Feed
 from app.versions.registry import Registry
 

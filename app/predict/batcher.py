@@ -25,8 +25,8 @@ from app.errors import ClientGone, Refusal, without_trace
 from app.predict.live import Live
 from app.predict.model import Answer
 from app.predict.seen import Seen, see_small
-from app.telemetry.tally import Tally
-from app.telemetry.trace import Past
+from app.telemetry.metrics import Tally
+from app.telemetry.tracing import Past
 
 LARGEST: Final = 256
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from app.predict.live import Live
 from app.predict.model import Model
 from app.predict.seen import SMALL_BYTES, Seen, see
 from app.settings import Settings
-from app.telemetry.tally import Tally
+from app.telemetry.metrics import Tally
 
 THREADS: Final = 2
 

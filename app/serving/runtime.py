@@ -13,8 +13,8 @@ from app import notation
 from app.database.engine import from_anywhere
 from app.settings import Settings
 from app.start import prepare, prepare_service
-from app.telemetry import ledger
-from app.telemetry.ledger import Ledger
+from app.telemetry import worker_metrics
+from app.telemetry.worker_metrics import Ledger
 from app.train.supervisor import TRAINER
 from app.versions.registry import Registry
 
@@ -31,7 +31,7 @@ class Runtime:
     sweep: Callable[[Settings], None]
 
 
-UVICORN: Final = Runtime(prepare, ledger.of_worker, TRAINER, lambda _: None)
+UVICORN: Final = Runtime(prepare, worker_metrics.of_worker, TRAINER, lambda _: None)
 
 
 def begun(settings: Settings) -> Settings:

@@ -17,7 +17,7 @@ from app.serving.ending import GRACE
 from app.serving.protocol import Protocol
 from app.settings import PREFIX, Settings
 from app.start import CannotStart, prepare_service
-from app.telemetry import ledger
+from app.telemetry import worker_metrics
 from app.telemetry.logs import masked
 
 # Seconds for which a worker may not answer its parent, since imports keep the interpreter: one that
@@ -37,7 +37,7 @@ def run(settings: Settings) -> None:
     _check_device("TRAIN_DEVICE", settings.effective_train_device)
     prepare_service(settings)
     several = settings.workers > 1
-    with ledger.kept_for_workers(settings.tallies_dir) if several else nullcontext():
+    with worker_metrics.kept_for_workers(settings.tallies_dir) if several else nullcontext():
         _serve(settings)
 
 

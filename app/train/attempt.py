@@ -13,7 +13,7 @@ from app.database.store import Store
 from app.database.tables import Job
 from app.net import pick_device
 from app.settings import Settings
-from app.telemetry.trace import Tell, untold
+from app.telemetry.tracing import Tell, untold
 from app.train import job as jobs
 from app.train.copies import files_of
 from app.train.hyperparameters import Hyperparameters

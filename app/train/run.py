@@ -19,8 +19,8 @@ import torch
 from app.database.store import Store
 from app.errors import NotReady
 from app.net import BadDevice
-from app.telemetry import logs, tracing
-from app.telemetry.trace import Known, Tell, Tracing, no_attempt
+from app.telemetry import logs, tracing_setup
+from app.telemetry.tracing import Known, Tell, Tracing, no_attempt
 from app.train import corrections, data, saved
 from app.train import job as jobs
 from app.train.assignment import Assignment
@@ -58,7 +58,7 @@ def work(assignment: Assignment, stop: threading.Event, strategy: Strategy | Non
     logs.configure(settings.log_level, settings.log_format)
     torch.set_num_threads(settings.effective_train_threads)
     with ExitStack() as stack:
-        traces = tracing.begin()
+        traces = tracing_setup.begin()
         if traces:
             logs.configure(settings.log_level, settings.log_format, traces.ids)
             stack.enter_context(closing(traces))

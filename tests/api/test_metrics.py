@@ -12,8 +12,8 @@ from app.database.store import Store
 from app.database.tables import Event, Job, now
 from app.errors import NotReady
 from app.main import create_app
-from app.telemetry.ledger import Entry
-from app.telemetry.tally import Route, Tally
+from app.telemetry.metrics import Route, Tally
+from app.telemetry.worker_metrics import Entry
 from tests.api.test_express import served
 from tests.programs import needed
 

@@ -4,7 +4,7 @@ import sys
 
 from filelock import FileLock
 
-from app.telemetry.ledger import Ledger, kept_for_workers
+from app.telemetry.worker_metrics import Ledger, kept_for_workers
 
 TOLD = {"mynet_images": [("mynet_images_total", {"outcome": "answered"}, 2.0)]}
 AS_READ = {"mynet_images": [["mynet_images_total", {"outcome": "answered"}, 2.0]]}
@@ -20,7 +20,7 @@ def test_what_one_writes_the_others_read(tmp_path):
 
 def test_what_an_ended_process_counted_still_counts(tmp_path):
     code = (
-        "import pathlib; from app.telemetry.ledger import Ledger; "
+        "import pathlib; from app.telemetry.worker_metrics import Ledger; "
         f"Ledger(pathlib.Path({str(tmp_path)!r})).write({TOLD})"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from tests.conftest import png
 
-spans = pytest.importorskip("app.telemetry.spans")
+spans = pytest.importorskip("app.telemetry.otel")
 memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

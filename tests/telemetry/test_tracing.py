@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from app.telemetry import tracing
+from app.telemetry import tracing_setup
 
 AWAY = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
@@ -24,13 +24,13 @@ NOT_ASKED_FOR = [
 def test_there_is_nothing_where_nothing_is_asked_for(monkeypatch, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert tracing.begin() is None
+    assert tracing_setup.begin() is None
 
 
 def test_nothing_is_loaded_then(settings):
     code = (
         "import sys, app.main, app.train.run; app.main.create_app(); "
-        "ours = ('opentelemetry.sdk', 'opentelemetry.exporter', 'app.telemetry.spans'); "
+        "ours = ('opentelemetry.sdk', 'opentelemetry.exporter', 'app.telemetry.otel'); "
         "print([name for name in sys.modules if name.startswith(ours)])"
     )
     done = subprocess.run(
@@ -46,16 +46,16 @@ def test_nothing_is_loaded_then(settings):
 def test_without_the_extra_a_line_says_what_is_missing(monkeypatch, caplog):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:9/v1/traces")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    monkeypatch.delitem(sys.modules, "app.telemetry.spans", raising=False)
-    monkeypatch.delattr("app.telemetry.spans", raising=False)
-    assert tracing.begin() is None
+    monkeypatch.delitem(sys.modules, "app.telemetry.otel", raising=False)
+    monkeypatch.delattr("app.telemetry.otel", raising=False)
+    assert tracing_setup.begin() is None
     assert "pip install '.[otel]'" in caplog.text
 
 
 def test_an_exporter_that_is_not_there_is_named(monkeypatch, caplog):
     pytest.importorskip("opentelemetry.sdk")
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "carrier_pigeon")
-    assert tracing.begin() is None
+    assert tracing_setup.begin() is None
     assert "there is no exporter 'carrier_pigeon'; OTEL_TRACES_EXPORTER may be" in caplog.text
 
 
@@ -67,7 +67,7 @@ def test_what_the_environment_asks_for_begins(monkeypatch, environment):
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    traces = tracing.begin()
+    traces = tracing_setup.begin()
     assert traces is not None
     assert traces.ids() == {}, "no span is current"
     traces.close()

@@ -8,7 +8,7 @@ from app.train import data, job, run
 from app.train.assignment import Assignment
 from app.train.hyperparameters import Hyperparameters
 
-spans = pytest.importorskip("app.telemetry.spans")
+spans = pytest.importorskip("app.telemetry.otel")
 memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

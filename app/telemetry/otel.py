@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from app.telemetry.trace import Known, Past, Tell
+from app.telemetry.tracing import Known, Past, Tell
 
 SERVICE: Final = "mynet"
 # Who stops a service or a training process waits for it, and not for a collector that is away.
@@ -39,7 +39,7 @@ class NoExporter(Exception):
 
 
 class Spans:
-    """The spans of one process; see `app.telemetry.trace.Tracing`."""
+    """The spans of one process; see `app.telemetry.tracing.Tracing`."""
 
     def __init__(self, exporters: Sequence[SpanExporter]) -> None:
         self.provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)

@@ -1,0 +1,42 @@
+"""Whether this process tells traces, as its environment wants it.
+
+What enters: `OTEL_*` variables. What leaves: a `Tracing`, or None, where nothing is imported and
+nothing is told. This module does not know of OpenTelemetry, but for its variables.
+"""
+
+import logging
+import os
+from typing import Final
+
+from app.telemetry.tracing import Tracing
+
+VARIABLES: Final = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_TRACES_EXPORTER",
+)
+log = logging.getLogger(__name__)
+
+
+def begin() -> Tracing | None:
+    """Begin to trace, where the environment asks for it."""
+    if not _is_wanted():
+        return None
+    try:
+        from app.telemetry.otel import NoExporter, begin_spans
+    except ImportError as error:
+        log.warning("no traces: they need the extra: pip install '.[otel]' (%s)", error)
+        return None
+    try:
+        return begin_spans()
+    except NoExporter as error:
+        log.warning("no traces: %s", error)
+        return None
+
+
+def _is_wanted() -> bool:
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    if os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
+        return False
+    return any(os.environ.get(name, "").strip() for name in VARIABLES)
