@@ -52,7 +52,7 @@ def serve(
     settings = terminal.settings()
     logs.configure(settings.log_level, settings.log_format)
 
-    from app.start import CANNOT_SERVE
+    from app.startup import CANNOT_SERVE
 
     try:
         if on == "ray":
@@ -137,7 +137,7 @@ def models(url: Url = None, api_key: Key = None) -> None:
             remote.models(client)
         return
     from app.command import shown
-    from app.start import CANNOT_SERVE, open_registry
+    from app.startup import CANNOT_SERVE, open_registry
 
     try:
         registry = open_registry(terminal.settings())
@@ -150,7 +150,7 @@ def _reader(version: int | None) -> "Reader":
     from app.net import pick_device
     from app.predict.live import Live
     from app.predict.predictor import read
-    from app.start import CANNOT_SERVE, open_registry
+    from app.startup import CANNOT_SERVE, open_registry
 
     settings = terminal.settings()
     try:
@@ -184,7 +184,7 @@ def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _train(asked: Mapping[str, Any], *, follow: bool) -> bool:
     from app.command import follow as following
-    from app.start import CANNOT_SERVE, open_registry
+    from app.startup import CANNOT_SERVE, open_registry
     from app.train.hyperparameters import Hyperparameters
 
     settings = terminal.settings()

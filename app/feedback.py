@@ -21,7 +21,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
-from app import durable
+from app import atomic_files
 from app.errors import Conflict, NotFound
 
 TIME: Final = "%Y%m%dT%H%M%S%fZ"
@@ -61,7 +61,7 @@ class Feedback:
     """The corrections in one folder, `most` of them. The folder is made where it is missing."""
 
     def __init__(self, folder: Path, most: int) -> None:
-        durable.make_folder(folder)
+        atomic_files.make_folder(folder)
         self.folder, self.most = folder, most
         self.lock = FileLock(folder / ".lock", poll_interval=0.005)
 
@@ -95,7 +95,7 @@ class Feedback:
                     "delete some first."
                 )
             kept = Correction(_next_time(known), label, image_id, prediction_id)
-            with durable.replacing(self.folder / kept.name) as temporary:
+            with atomic_files.replacing(self.folder / kept.name) as temporary:
                 Image.fromarray(pixels).save(temporary, "PNG")
             if before:
                 self._remove(image_id, but=kept.name)
@@ -143,11 +143,11 @@ class Feedback:
         The lock makes sure that no writer is at work.
         """
         with self.lock:
-            durable.sweep(self.folder)
+            atomic_files.sweep(self.folder)
             hold = {correction.name for correction in self._known().values()}
             for path in list(self.folder.iterdir()):
                 if Correction.named(path.name) and path.name not in hold:
-                    durable.remove(path)
+                    atomic_files.remove(path)
 
     def _get(self, image_id: str) -> Correction:
         correction = self._known().get(image_id)
@@ -170,7 +170,7 @@ class Feedback:
     def _remove(self, image_id: str, but: str | None = None) -> None:
         for path in self.folder.glob(f"*-{image_id}-*"):
             if path.name != but:
-                durable.remove(path)
+                atomic_files.remove(path)
 
 
 def digest(pixels: NDArray[np.uint8]) -> str:

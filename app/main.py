@@ -59,7 +59,7 @@ from app.predict.review import Review
 from app.serving.ending import Ending, end_with_parent, noticing
 from app.serving.runtime import UVICORN, Runtime
 from app.settings import Settings, read_settings
-from app.start import CANNOT_SERVE, open_store
+from app.startup import CANNOT_SERVE, open_store
 from app.telemetry import logs, tracing_setup
 from app.telemetry.metrics import Tally
 from app.telemetry.tracing import Tracing

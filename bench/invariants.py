@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from app.durable import TEMPORARY
+from app.atomic_files import TEMPORARY
 from app.predict.live import Live
 from app.versions import checkpoint
 from app.versions.registry import Registry

@@ -16,7 +16,7 @@ from typing import Final
 
 import torch
 
-from app.train.process import beside_the_server, give_way
+from app.subprocesses import beside_the_server, give_way
 from bench.epochs import Epoch, ours
 from tests.conftest import ROOT
 

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from app.database.store import Store
 from app.main import create_app
 from app.settings import Settings
-from app.start import open_registry
+from app.startup import open_registry
 from app.train.data import Dataset, Digits, load
 from app.versions.registry import SHIPPED, Registry
 from tests.postgres import QUICK, Postgres, running

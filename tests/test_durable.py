@@ -7,8 +7,8 @@ import pytest
 import torch
 from sqlalchemy import create_engine
 
+from app.atomic_files import make_folder, remove, replacing, sweep
 from app.database import sqlite
-from app.durable import make_folder, remove, replacing, sweep
 from app.feedback import Feedback
 from app.train import saved
 from app.train.admit import sweep_uploads

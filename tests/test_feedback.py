@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import durable
+from app import atomic_files
 from app import feedback as corrections
 from app.errors import Conflict
 from app.feedback import Correction, Feedback, digest
@@ -67,7 +67,7 @@ def killing(*_, **__):
 
 @pytest.mark.parametrize(
     ("where", "what", "label"),
-    [("PIL.Image.Image", "save", 1), ("pathlib.Path", "replace", 1), (durable, "remove", 7)],
+    [("PIL.Image.Image", "save", 1), ("pathlib.Path", "replace", 1), (atomic_files, "remove", 7)],
 )
 def test_a_replacement_that_is_cut_short_is_there_or_not(
     feedback, digits, monkeypatch, where, what, label

@@ -15,14 +15,7 @@ from app.keys.scope import Scope
 from app.main import create_app
 from app.net import MyNet
 from app.serving import server
-from app.start import (
-    CannotStart,
-    check_keys,
-    check_tracking,
-    open_registry,
-    open_store,
-    prepare,
-)
+from app.startup import CannotStart, check_keys, check_tracking, open_registry, open_store, prepare
 from app.train import admit
 from app.train.hyperparameters import Hyperparameters
 from app.versions import checkpoint

@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Look at the database's schema, or 
 @app.command()
 def current() -> None:
     """Say which revision the database has; exit 1 where a service could not use it as it is."""
-    from app.start import CANNOT_SERVE, look_at_database
+    from app.startup import CANNOT_SERVE, look_at_database
 
     settings = terminal.settings()
     try:
@@ -34,7 +34,7 @@ def current() -> None:
 @app.command()
 def upgrade() -> None:
     """Bring the database to the revision of this code; stop older services first."""
-    from app.start import CANNOT_SERVE, open_store
+    from app.startup import CANNOT_SERVE, open_store
 
     settings = terminal.settings()
     logs.configure(settings.log_level, settings.log_format)

@@ -15,7 +15,7 @@ from app.command import shown
 from app.database.store import Store
 from app.database.tables import Job
 from app.settings import Settings
-from app.start import check_tracking, open_store
+from app.startup import check_tracking, open_store
 from app.train import job as jobs
 from app.train.hyperparameters import Hyperparameters
 from app.train.job import Status

@@ -67,7 +67,7 @@ def _keys(*, kept: bool = False) -> "Iterator[Keys]":
     service runs that would see to it.
     """
     from app.keys.issued import Keys
-    from app.start import CANNOT_SERVE, open_store
+    from app.startup import CANNOT_SERVE, open_store
 
     settings = terminal.settings()
     logs.configure(settings.log_level, settings.log_format)

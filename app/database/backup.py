@@ -22,8 +22,8 @@ from typing import Final
 
 from filelock import FileLock
 
+from app.atomic_files import TEMPORARY, replacing
 from app.database.sqlite import Damaged, in_words
-from app.durable import TEMPORARY, replacing
 
 PATIENCE: Final = 10.0
 MATTERS: Final = """

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from app.durable import replacing
+from app.atomic_files import replacing
 
 SIZE: Final = 4 * 1024**2
 log = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from app.on_ray.metrics import Mirror
 from app.on_ray.told import NO_GPU_UNASKED, told
 from app.serving.runtime import Runtime, begun
 from app.settings import Settings, read_settings
-from app.start import CannotStart, open_registry
+from app.startup import CannotStart, open_registry
 
 NAME: Final = "mynet"
 # Seconds for the end of what is under way.

@@ -13,7 +13,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType
 from app.database.store import Store
 from app.errors import NotReady
 from app.settings import Settings
-from app.start import CannotStart
+from app.startup import CannotStart
 from app.telemetry.logs import masked
 from app.train.job import Status
 

@@ -21,13 +21,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 from torch.optim import Optimizer
 
+from app import subprocesses
 from app.database.store import Store
 from app.database.tables import Job
 from app.on_ray.leash import Leash
 from app.on_ray.told import NO_GPU_UNASKED, told
 from app.settings import Settings
 from app.train import job as jobs
-from app.train import process, saved
+from app.train import saved
 from app.train.assignment import Assignment
 from app.train.member import help_out
 from app.train.run import work as run_attempt
@@ -76,7 +77,7 @@ def attempt() -> None:
     """Run one attempt at a job under Ray Train; the supervisor starts and ends it as any other."""
     assignment, stop = Assignment.model_validate_json(sys.stdin.readline()), threading.Event()
     ray.init(os.environ["RAY_ADDRESS"], logging_level="warning")
-    process.ends_in_order(stop, TRAIN_GRACE)
+    subprocesses.ends_in_order(stop, TRAIN_GRACE)
     device = _job(assignment).hyperparameters["device"]
     on_gpu = (device or assignment.settings.effective_train_device).startswith("cuda")
     if on_gpu and not ray.cluster_resources().get("GPU"):
@@ -147,7 +148,7 @@ def _trainer(assignment: Assignment, given: dict[str, Any], *, on_gpu: bool) -> 
 def _work(given: dict[str, Any]) -> None:
     """What each of Ray Train's workers does."""
     os.environ.update(given["told"])
-    process.give_way(os.getpid())
+    subprocesses.give_way(os.getpid())
     assignment = Assignment.model_validate_json(given["assignment"])
     context = train.get_context()
     if context.get_world_size() == 1:

@@ -12,7 +12,7 @@ from typing import Final
 from app import notation
 from app.database.engine import from_anywhere
 from app.settings import Settings
-from app.start import prepare, prepare_service
+from app.startup import prepare, prepare_service
 from app.telemetry import worker_metrics
 from app.telemetry.worker_metrics import Ledger
 from app.train.supervisor import TRAINER

@@ -16,7 +16,7 @@ from app.net import BadDevice, pick_device
 from app.serving.ending import GRACE
 from app.serving.protocol import Protocol
 from app.settings import PREFIX, Settings
-from app.start import CannotStart, prepare_service
+from app.startup import CannotStart, prepare_service
 from app.telemetry import worker_metrics
 from app.telemetry.logs import masked
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; what is under way is answered first.
 
-    Raises what is in `app.start.CANNOT_SERVE`, before anything is changed where that is possible.
+    Raises what is in `app.startup.CANNOT_SERVE`, before anything is changed where that is possible.
     """
     log.info("settings: %s", _shown(settings))
     _check_port(settings)

@@ -20,10 +20,10 @@ from typing import IO, Final, Literal, cast
 from filelock import AsyncFileLock, FileLock, Timeout
 from pydantic import BaseModel
 
-from app.durable import TEMPORARY, make_folder, sweep
+from app.atomic_files import TEMPORARY, make_folder, sweep
 from app.errors import Busy, FieldError, InvalidField, MalformedRequest, NotReady, Refusal
 from app.settings import Settings
-from app.train.process import beside_the_server, give_way
+from app.subprocesses import beside_the_server, give_way
 
 COMMAND: Final = (sys.executable, "-m", "app.train.appraise")
 LIMIT: Final = 300.0

@@ -20,12 +20,12 @@ from torch import Tensor
 from app.database.tables import now
 from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import MyNet
+from app.subprocesses import when_left_alone
 from app.telemetry import logs
 from app.train import data, evaluate
 from app.train.admit import READING, Appraisal, Candidate
 from app.train.bounds import bound
 from app.train.data import Dataset, NoData
-from app.train.process import when_left_alone
 from app.versions import checkpoint
 from app.versions.bucket import BucketAway
 from app.versions.card import Card

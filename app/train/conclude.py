@@ -21,10 +21,10 @@ from app.database.sweeps import Sweeps
 from app.database.tables import Job, Sweep
 from app.errors import Conflict, NotFound, NotReady
 from app.net import MyNet
+from app.subprocesses import when_left_alone
 from app.telemetry import logs
 from app.train import data, evaluate, gate, sweep
 from app.train.conclusions import Conclusion
-from app.train.process import when_left_alone
 from app.train.promote import Verdict
 from app.versions.card import Card
 from app.versions.mirror import registry_of

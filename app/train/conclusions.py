@@ -13,11 +13,12 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from app import subprocesses
 from app.database.store import LONGEST_WAIT, Store
 from app.database.sweeps import Sweeps
 from app.database.tables import Sweep
 from app.settings import Settings
-from app.train import job, process, sweep
+from app.train import job, sweep
 
 POLL: Final = 0.5
 # Seconds until it is tried again where nothing can be read or written.
@@ -40,7 +41,7 @@ class Conclusions:
         settings: Settings,
         store: Store,
         *,
-        start: Callable[[str, str], subprocess.Popen[str]] = process.start,
+        start: Callable[[str, str], subprocess.Popen[str]] = subprocesses.start,
         back_off: float = job.BACK_OFF,
     ) -> None:
         self.settings, self.sweeps = settings, Sweeps(store)
@@ -62,7 +63,7 @@ class Conclusions:
     def end(self) -> None:
         """End the process, where there is one: another goes on with what it did."""
         if self.process:
-            process.end(self.process)
+            subprocesses.end(self.process)
             self.process = None
 
     def _see_to(self, each: Sweep) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app import mnist
-from app.durable import make_folder, replacing, sweep
+from app.atomic_files import make_folder, replacing, sweep
 from app.net import to_input
 
 RAW: Final = Path("MNIST/raw")

@@ -17,8 +17,8 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
+from app.atomic_files import replacing
 from app.database.store import Held, Store
-from app.durable import replacing
 
 SECONDS: Final = 30.0
 RENEW: Final = 5.0

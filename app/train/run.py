@@ -19,6 +19,7 @@ import torch
 from app.database.store import Store
 from app.errors import NotReady
 from app.net import BadDevice
+from app.subprocesses import ends_in_order
 from app.telemetry import logs, tracing_setup
 from app.telemetry.tracing import Known, Tell, Tracing, no_attempt
 from app.train import corrections, data, saved
@@ -29,7 +30,6 @@ from app.train.copies import files_of
 from app.train.data import Dataset
 from app.train.finish import finish
 from app.train.job import Status
-from app.train.process import ends_in_order
 from app.train.strategy import Broken, Strategy
 from app.train.training import Training
 from app.versions.bucket import BucketAway

@@ -23,8 +23,8 @@ from filelock import FileLock
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from app import durable
-from app.durable import make_folder, replacing
+from app import atomic_files
+from app.atomic_files import make_folder, replacing
 
 KEPT: Final = ("*.pt", "*.corrections", "*.lock")
 # What torch and what is in a file raise where it is not a saved state.
@@ -188,7 +188,7 @@ def sweep(folder: Path, is_needed: Callable[[str], bool], *, writers: bool) -> N
             # Who ends late may still write there: the next sweep finds what this one leaves.
             shutil.rmtree(checkpoints, ignore_errors=True)
     if not writers:
-        durable.sweep(folder)
+        atomic_files.sweep(folder)
 
 
 def write(path: Path, content: bytes | memoryview) -> None:

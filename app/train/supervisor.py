@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from app import durable
+from app import atomic_files, subprocesses
 from app.database.sqlite import Damaged, DiskFull
 from app.database.store import Store
 from app.database.tables import now
 from app.errors import NotReady
 from app.settings import Settings
 from app.train import job as jobs
-from app.train import process, saved
+from app.train import saved
 from app.train.assignment import Assignment
 from app.train.conclusions import Conclusions
 from app.train.job import Status
@@ -65,7 +65,7 @@ class Supervisor:
         trainer: str = TRAINER,
         sweep: Callable[[Settings], None] = lambda _: None,
         *,
-        start: Callable[[str, str], subprocess.Popen[str]] = process.start,
+        start: Callable[[str, str], subprocess.Popen[str]] = subprocesses.start,
         timing: Timing = TIMING,
     ) -> None:
         self.settings, self.store, self.trainer, self.sweep = settings, store, trainer, sweep
@@ -145,7 +145,7 @@ class Supervisor:
         """Remove what nobody needs any more, and keep some room for bad days."""
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_EVERY
-            durable.sweep(self.settings.state_dir)
+            atomic_files.sweep(self.settings.state_dir)
             self._tidy_saved()
             if self.store.reserve:
                 self.store.reserve.keep()
@@ -193,7 +193,7 @@ class Supervisor:
     def _take_leave(self) -> None:
         """End what is over, all of it at once, and see what becomes of the jobs."""
         over = [each for each in self._running if each.is_over()]
-        process.end(*(each.process for each in over if each.process))
+        subprocesses.end(*(each.process for each in over if each.process))
         for each in over:
             each.take_leave()
             self._running.remove(each)
@@ -212,7 +212,9 @@ class Supervisor:
         """End every process, all at once, and give the attempts that ran."""
         ended, self._running = self._running, []
         processes = [each.process for each in ended]
-        process.end(*filter(None, [*processes, self.tracker.process, self.conclusions.process]))
+        subprocesses.end(
+            *filter(None, [*processes, self.tracker.process, self.conclusions.process])
+        )
         self.tracker.end()
         self.conclusions.end()
         return ended

@@ -23,10 +23,10 @@ from app.database.sweeps import Sweeps
 from app.database.tables import Job
 from app.errors import NotReady
 from app.settings import Settings
+from app.subprocesses import ends_in_order
 from app.telemetry import logs
 from app.telemetry.logs import masked
 from app.train.job import Status
-from app.train.process import ends_in_order
 from app.train.runs import Made, Runs
 from app.versions.card import Card
 

@@ -11,8 +11,8 @@ import subprocess
 import time
 from typing import Final
 
+from app import subprocesses
 from app.settings import Settings
-from app.train import process
 
 URI: Final = "MLFLOW_TRACKING_URI"
 RETRY: Final = 30.0
@@ -51,12 +51,12 @@ class Tracker:
             self._start_at = time.monotonic() + RETRY
             self.end()
             line = self.settings.model_dump_json()
-            self.process = process.start("app.train.track", line, **DEFAULTS)
+            self.process = subprocesses.start("app.train.track", line, **DEFAULTS)
             log.info("jobs are told to MLflow by process %d", self.process.pid)
 
     def end(self) -> None:
         """End the process, where there is one."""
         if self.process:
-            process.end(self.process)
+            subprocesses.end(self.process)
             self.process = None
             self._start_at = 0.0

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from app.durable import replacing
+from app.atomic_files import replacing
 from app.net import BadWeights, check_weights
 from app.versions.card import Card
 

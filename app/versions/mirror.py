@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 
 from torch import Tensor
 
-from app import durable
+from app import atomic_files
 from app.errors import Conflict
 from app.settings import Settings
 from app.telemetry.logs import masked
@@ -172,7 +172,7 @@ class Mirror(Registry):
         if history and self.read_numbers(CURRENT) != history:
             self._write(history)
         for version in {*self.versions()} - there - {*history[:1]}:
-            durable.remove(self.file(version))
+            atomic_files.remove(self.file(version))
 
     def _last_step(self, steps: Mapping[int, int]) -> Step:
         number = max(steps, default=0)
@@ -210,7 +210,7 @@ class Mirror(Registry):
             self._put(version, content)
 
     def _put(self, version: int, content: bytes) -> None:
-        with durable.replacing(self.file(version)) as temporary:
+        with atomic_files.replacing(self.file(version)) as temporary:
             temporary.write_bytes(content)
 
     def _or_again(self, read: Callable[[int], T], version: int) -> T:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Final
 
-from app import durable
+from app import atomic_files
 from app.errors import Conflict
 from app.versions import checkpoint
 from app.versions.card import Card
@@ -135,7 +135,7 @@ class Registry(Shelf):
     def adopt_shipped(self, shipped: Path | None = None) -> None:
         """Copy the shipped checkpoints that are missing here, each under a number of its own."""
         with self.lock:
-            durable.sweep(self.folder)
+            atomic_files.sweep(self.folder)
             known = {card.weights_digest for card in self.cards()}
             for path, card in _shipped(shipped or SHIPPED):
                 if card.weights_digest not in known:

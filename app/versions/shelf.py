@@ -16,7 +16,7 @@ from typing import Final
 from filelock import FileLock
 from torch import Tensor
 
-from app import durable
+from app import atomic_files
 from app.errors import Conflict, NotFound
 from app.versions import checkpoint
 from app.versions.card import Card
@@ -30,7 +30,7 @@ class Shelf:
     """The versions in one folder, which is made where it is missing."""
 
     def __init__(self, folder: Path) -> None:
-        durable.make_folder(folder)
+        atomic_files.make_folder(folder)
         self.folder = folder
         self.lock = FileLock(folder / ".lock")
 
@@ -99,7 +99,7 @@ class Shelf:
             if versions:
                 self.write_numbers(LAST, [self._last()])
             for version in versions:
-                durable.remove(self.file(version))
+                atomic_files.remove(self.file(version))
                 log.info("version %d is removed", version)
 
     def file(self, version: int) -> Path:
@@ -119,7 +119,7 @@ class Shelf:
 
     def write_numbers(self, name: str, versions: Iterable[int]) -> None:
         """Write a file of version numbers, one a line, atomically."""
-        with durable.replacing(self.folder / name) as temporary:
+        with atomic_files.replacing(self.folder / name) as temporary:
             temporary.write_text("".join(f"{version}\n" for version in versions))
 
     def _last(self) -> int:

@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from app.durable import TEMPORARY
+from app.atomic_files import TEMPORARY
 from app.net import MyNet
 from app.train import admit
 from app.versions import checkpoint

@@ -8,7 +8,7 @@ import torch
 from app.errors import NotFound
 from app.net import MyNet
 from app.predict.live import Live
-from app.start import _first_sound
+from app.startup import _first_sound
 from app.versions.bucket import Bucket, BucketAway
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import Conflict, NotFound
 from app.net import MyNet
-from app.start import CannotStart, open_registry
+from app.startup import CannotStart, open_registry
 from app.versions.bucket import Bucket, BucketAway
 from app.versions.mirror import Mirror
 from app.versions.registry import SHIPPED

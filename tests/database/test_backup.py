@@ -13,7 +13,7 @@ from app.database.store import Store
 from app.database.tables import now
 from app.keys.issued import Keys
 from app.keys.scope import Scope
-from app.start import open_store
+from app.startup import open_store
 from tests.database.test_store import add
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.database import migrate, schema
 from app.database.schema import BASELINE, REVISION, Older
-from app.start import CannotStart, open_store
+from app.startup import CannotStart, open_store
 from tests.database import before_revisions
 from tests.database.test_schema import connected
 from tests.postgres import BOTH

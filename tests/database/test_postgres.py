@@ -11,6 +11,7 @@ from unittest.mock import patch
 import pytest
 from sqlalchemy import create_engine, func, insert, select, text, update
 
+from app import subprocesses
 from app.database.postgres import LOCK, Bounded
 from app.database.store import Store
 from app.database.tables import Base, Event, Job, now
@@ -20,8 +21,8 @@ from app.keys.issued import Keys
 from app.keys.keyring import Keyring
 from app.keys.scope import Scope
 from app.serving import server
-from app.start import CannotStart, open_store
-from app.train import lease, process
+from app.startup import CannotStart, open_store
+from app.train import lease
 from tests.database import before_revisions
 from tests.database.test_store import add, job
 from tests.postgres import ALONE, PASSWORD, QUICK, running
@@ -144,7 +145,7 @@ def test_no_wait_for_the_database_outlasts_the_lease():
         TIME_OUTS.lock,
         TIME_OUTS.statement,
     )
-    assert max(waits) < lease.MARGIN - process.PATIENCE
+    assert max(waits) < lease.MARGIN - subprocesses.PATIENCE
 
 
 def test_a_server_that_is_away_or_hangs_is_told(own):

@@ -12,7 +12,7 @@ from app.database.comparison import differences
 from app.database.schema import BASELINE, REVISION, Older, SchemaMismatch
 from app.database.store import Store
 from app.database.tables import Base
-from app.start import CannotStart, open_store
+from app.startup import CannotStart, open_store
 from tests.database import before_revisions
 from tests.database.test_store import add
 from tests.postgres import BOTH

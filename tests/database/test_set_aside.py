@@ -10,7 +10,7 @@ import pytest
 from app.database.schema import BASELINE, REVISION
 from app.database.store import Store
 from app.keys.issued import Keys
-from app.start import CannotStart, open_store
+from app.startup import CannotStart, open_store
 from tests.database import before_revisions
 from tests.database.test_upgrade import MADE, ROWS
 

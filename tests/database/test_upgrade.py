@@ -15,7 +15,7 @@ from app.database.schema import BASELINE, REVISION
 from app.database.tables import Base
 from app.feedback import Feedback
 from app.main import create_app
-from app.start import open_store
+from app.startup import open_store
 from app.train import supervisor
 from tests.conftest import ROOT
 from tests.database import before_revisions

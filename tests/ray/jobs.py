@@ -9,7 +9,7 @@ import torch
 
 from app.database.store import Store
 from app.settings import Settings
-from app.start import open_registry
+from app.startup import open_registry
 from app.train import job as jobs
 from app.train import run
 from app.train.assignment import Assignment

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
+from app import subprocesses
 from app.database.tables import now
 from app.train import job as jobs
-from app.train import process
 from tests.train.test_supervisor import create, until, wait_for_turns
 
 FAILS = f"exit {os.EX_IOERR}"
@@ -96,7 +96,7 @@ def test_a_job_that_is_resumed_at_once_runs_once(store, supervise, launched):
 
 def test_all_are_ended_side_by_side(store, supervise, stand_in, launched, monkeypatch):
     """Each that does not end by itself costs all of the patience there is, but only once."""
-    monkeypatch.setattr(process, "PATIENCE", 0.2)
+    monkeypatch.setattr(subprocesses, "PATIENCE", 0.2)
     wait, time_outs = subprocess.Popen.wait, []
 
     def waiting(self, timeout=None):
@@ -111,7 +111,7 @@ def test_all_are_ended_side_by_side(store, supervise, stand_in, launched, monkey
         until(lambda: all(job in launched for job in both))
         monkeypatch.setattr(subprocess.Popen, "wait", waiting)
     assert len(time_outs) == 2
-    assert sum(time_outs) <= process.PATIENCE, "the second waited no patience of its own"
+    assert sum(time_outs) <= subprocesses.PATIENCE, "the second waited no patience of its own"
     assert [launched[job].returncode for job in both] == [-signal.SIGKILL] * 2
     assert states(store, *both) == ["queued", "queued"]
 

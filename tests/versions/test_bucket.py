@@ -5,7 +5,7 @@ import sys
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from app.start import CannotStart, open_registry
+from app.startup import CannotStart, open_registry
 from app.versions.bucket import BadBucket, Bucket
 
 

@@ -6,7 +6,7 @@ import torch
 
 from app.errors import Conflict, NotFound
 from app.net import MyNet
-from app.start import open_registry
+from app.startup import open_registry
 from app.versions import checkpoint
 from app.versions.registry import COPY, CURRENT, SHIPPED, Registry
 
