@@ -1,7 +1,4 @@
-"""A copy of the database, made whenever it matters, and what is done with it on bad days.
-
-What enters: an SQLite file, in whatever state. What leaves: a sound one in its place. Nothing is
-deleted: a damaged file is set aside. This module does not know who writes to the file.
+"""SQLite backup, repair, and the ballast file for a full disk.
 
 `mynet.db.backup` is made anew after each change of a job's state and of a key. An operator who puts
 an older database in place gets the older state, except for one thing: a key that was revoked since
@@ -166,3 +163,32 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
 def _connect(file: Path) -> sqlite3.Connection:
     uri = f"{file.absolute().as_uri()}?mode=rw"
     return sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)
+
+
+SIZE: Final = 4 * 1024**2
+
+
+class Reserve:
+    """A file of zeros, four mebibytes, in the name of those who write beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def keep(self) -> None:
+        """Make the file where it is missing and there is room for it."""
+        if self.path.exists():
+            return
+        try:
+            with replacing(self.path) as temporary:
+                temporary.write_bytes(bytes(SIZE))
+        except OSError as error:
+            log.warning("there is no room for %s: %s", self.path, error)
+
+    def give_up(self) -> bool:
+        """Remove the file, and say whether it was there."""
+        try:
+            self.path.unlink()
+        except OSError:
+            return False
+        log.error("the disk is full: %s was given up to tell of it", self.path)
+        return True

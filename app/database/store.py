@@ -14,9 +14,8 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.database.backup import Backup
+from app.database.backup import Backup, Reserve
 from app.database.engine import open_engine
-from app.database.reserve import Reserve
 from app.database.schema import Schema
 from app.database.sqlite import Damaged, DiskFull
 from app.database.tables import Base, Event, Job, Lease, Member, Trace, now

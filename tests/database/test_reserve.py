@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from app.database.reserve import SIZE, Reserve
+from app.database.backup import SIZE, Reserve
 from app.database.store import DiskFull, Store
 from tests.database.test_store import add
 
