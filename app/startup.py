@@ -26,11 +26,11 @@ from app.settings import Settings
 from app.train import tracker
 from app.train.admit import Candidate, admit, sweep_uploads
 from app.versions import checkpoint
-from app.versions.bucket import BadBucket, BucketAway
+from app.versions.bucket.object_store import BadBucket, BucketAway
+from app.versions.bucket.registry import Mirror, registry_of
 from app.versions.checkpoint import BadCheckpoint
-from app.versions.mirror import Mirror, registry_of
-from app.versions.pruning import prune
 from app.versions.registry import Registry
+from app.versions.retention import prune
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from app.database import sqlite
 from app.feedback import Feedback
 from app.train import saved
 from app.train.admit import sweep_uploads
-from app.versions.shelf import Shelf
+from app.versions.version_files import Shelf
 from tests.conftest import ROOT
 from tests.durability import assert_durable_file, assert_durable_folders, recorded
 

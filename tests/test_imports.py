@@ -68,7 +68,7 @@ def uses(package: str) -> set[str]:
         ("onnx", ("versions/onnx_export.py",)),
         ("opentelemetry", ("telemetry/spans.py",)),
         ("fsspec", ("versions/bucket.py",)),
-        ("app.versions.bucket", ("versions/", "start.py", "train/")),
+        ("app.versions.bucket.object_store", ("versions/", "start.py", "train/")),
         ("app.telemetry.otel", ("telemetry/tracing.py",)),
         ("mlflow", ("train/runs.py",)),
         ("ray", ("on_ray/",)),

@@ -27,11 +27,11 @@ from app.train.admit import READING, Appraisal, Candidate
 from app.train.bounds import bound
 from app.train.data import Dataset, NoData
 from app.versions import checkpoint
-from app.versions.bucket import BucketAway
+from app.versions.bucket.object_store import BucketAway
+from app.versions.bucket.registry import registry_of
 from app.versions.card import Card
 from app.versions.checkpoint import BadCheckpoint, ForeignWeights
-from app.versions.mirror import registry_of
-from app.versions.pruning import prune
+from app.versions.retention import prune
 
 log = logging.getLogger("app.train.appraise")
 

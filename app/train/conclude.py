@@ -26,10 +26,10 @@ from app.telemetry import logs
 from app.train import data, evaluate, gate, sweep
 from app.train.conclusions import Conclusion
 from app.train.promote import Verdict
+from app.versions.bucket.registry import registry_of
 from app.versions.card import Card
-from app.versions.mirror import registry_of
-from app.versions.pruning import prune
 from app.versions.registry import Registry
+from app.versions.retention import prune
 
 log = logging.getLogger("app.train.conclude")
 

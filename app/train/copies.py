@@ -21,7 +21,7 @@ from app.errors import NotReady
 from app.settings import Settings
 from app.train import saved
 from app.train.saved import Files
-from app.versions.bucket import Bucket, BucketAway
+from app.versions.bucket.object_store import Bucket, BucketAway
 
 JOBS: Final = "jobs/"
 NAME: Final = re.compile(r"jobs/(\w+)/(?:(\d+)-(\d+)\.pt|corrections)", re.ASCII)

@@ -32,9 +32,9 @@ from app.train.finish import finish
 from app.train.job import Status
 from app.train.strategy import Broken, Strategy
 from app.train.training import Training
-from app.versions.bucket import BucketAway
-from app.versions.mirror import registry_of
-from app.versions.pruning import prune
+from app.versions.bucket.object_store import BucketAway
+from app.versions.bucket.registry import registry_of
+from app.versions.retention import prune
 
 CANNOT_WRITE: Final = os.EX_IOERR
 # Seconds between two looks for a bucket that is away.

@@ -21,7 +21,7 @@ from app import atomic_files
 from app.errors import Conflict
 from app.versions import checkpoint
 from app.versions.card import Card
-from app.versions.shelf import Shelf
+from app.versions.version_files import Shelf
 
 CURRENT: Final = "CURRENT"
 COPY: Final = "CURRENT.copy"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.versions.bucket import Bucket
-from app.versions.mirror import Mirror
+from app.versions.bucket.object_store import Bucket
+from app.versions.bucket.registry import Mirror
 from tests.buckets.google import google_storage
 from tests.programs import needed
 from tests.service.running import free_port
@@ -82,7 +82,7 @@ class Server:
 @pytest.fixture(autouse=True)
 def time_to_answer(monkeypatch):
     """Registries in the process of the tests wait longer: other tests may load the machine."""
-    monkeypatch.setattr("app.versions.bucket.LIMIT", 60.0)
+    monkeypatch.setattr("app.versions.bucket.object_store.LIMIT", 60.0)
 
 
 @pytest.fixture(scope="session")

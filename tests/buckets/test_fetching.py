@@ -9,7 +9,7 @@ from app.errors import NotFound
 from app.net import MyNet
 from app.predict.live import Live
 from app.startup import _first_sound
-from app.versions.bucket import Bucket, BucketAway
+from app.versions.bucket.object_store import Bucket, BucketAway
 
 
 def save(registry, card):

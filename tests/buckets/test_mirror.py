@@ -10,8 +10,8 @@ import pytest
 from app.errors import Conflict, NotFound
 from app.net import MyNet
 from app.startup import CannotStart, open_registry
-from app.versions.bucket import Bucket, BucketAway
-from app.versions.mirror import Mirror
+from app.versions.bucket.object_store import Bucket, BucketAway
+from app.versions.bucket.registry import Mirror
 from app.versions.registry import SHIPPED
 from tests.buckets.worker import Worker
 from tests.service.running import comes_true
@@ -92,7 +92,7 @@ def test_a_removal_that_was_cut_off_is_completed_by_the_next_step(first, mirror,
 
 
 def test_who_slept_while_many_numbers_were_given_gets_none_of_them(first, card, monkeypatch):
-    monkeypatch.setattr("app.versions.numbered.KEPT", 3)
+    monkeypatch.setattr("app.versions.bucket.log.KEPT", 3)
     for _ in range(6):
         first.delete(save(first, card))
     assert "2.safetensors" not in first.bucket.sizes(), "it was long ago"

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.versions.bucket import Bucket
+from app.versions.bucket.object_store import Bucket
 from tests.postgres import QUICK, running
 from tests.service.running import are_gone, comes_true, serving
 

@@ -10,8 +10,8 @@ import torch
 
 from app.net import MyNet
 from app.versions import checkpoint
-from app.versions.bucket import Bucket
-from app.versions.mirror import Mirror
+from app.versions.bucket.object_store import Bucket
+from app.versions.bucket.registry import Mirror
 from app.versions.registry import SHIPPED
 
 

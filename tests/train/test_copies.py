@@ -13,7 +13,7 @@ from app.train import copies, job, run, training
 from app.train.attempt import Attempt, Stopped
 from app.train.copies import Copied
 from app.train.hyperparameters import Hyperparameters
-from app.versions.bucket import Bucket, BucketAway
+from app.versions.bucket.object_store import Bucket, BucketAway
 from tests.conftest import png
 from tests.service.running import comes_true
 from tests.train.conftest import Run, events

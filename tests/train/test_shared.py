@@ -12,8 +12,8 @@ from app.train import run, sweep
 from app.train.attempt import Attempt
 from app.train.conclude import conclude
 from app.train.conclusions import Conclusion
-from app.versions.bucket import Bucket, BucketAway
-from app.versions.mirror import Mirror
+from app.versions.bucket.object_store import Bucket, BucketAway
+from app.versions.bucket.registry import Mirror
 from tests.train.conftest import Run
 from tests.train.test_sweep import end, ended, sweeps  # noqa: F401
 

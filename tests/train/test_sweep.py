@@ -15,8 +15,8 @@ from app.train.conclusions import Conclusion, Conclusions
 from app.train.grid import Grid
 from app.train.supervisor import Supervisor
 from app.versions import checkpoint
-from app.versions.pruning import prune
 from app.versions.registry import Registry
+from app.versions.retention import prune
 from tests.postgres import BOTH
 from tests.train.test_supervisor import until
 

@@ -6,7 +6,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from app.startup import CannotStart, open_registry
-from app.versions.bucket import BadBucket, Bucket
+from app.versions.bucket.object_store import BadBucket, Bucket
 
 
 class Forgetful(MemoryFileSystem):

@@ -13,7 +13,7 @@ from app.errors import Conflict, NotFound
 from app.net import MyNet
 from app.versions.checkpoint import ForeignWeights
 from app.versions.registry import Registry
-from app.versions.shelf import LAST
+from app.versions.version_files import LAST
 
 
 @pytest.fixture

@@ -1,17 +1,12 @@
-"""Objects with numbers for names, of which none is ever given twice.
-
-What enters: a bucket, and what each object holds. What leaves: a number that is taken, or not. Who
-is first to make the object has the number. This module does not know what the numbers count.
-"""
+"""Numbered objects in a bucket, and the append-only log of the live version."""
 
 import re
-from collections.abc import Mapping
-from typing import Final
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
-from app.versions.bucket import Bucket
+from app.versions.bucket.object_store import Bucket
 
-# So many of the last numbers keep their objects, so that whoever looked before that many were
-# taken, and slept, is found out.
 KEPT: Final = 400
 
 
@@ -53,3 +48,23 @@ class Numbered:
     def _tidy(self, numbers: Mapping[int, int]) -> None:
         old = (n for n in sorted(numbers) if n <= max(numbers) - KEPT)
         self.bucket.remove(self.name(n) for n in old if self.fleeting or not numbers[n])
+
+
+class Step(NamedTuple):
+    """What was live, newest first, from one step on, and which versions went with it."""
+
+    number: int = 0
+    history: Sequence[int] = ()
+    gone: Sequence[int] = ()
+
+    @classmethod
+    def read(cls, number: int, content: bytes) -> "Step":
+        lines = content.decode("ascii", "replace").splitlines()
+        numbers = [int(line) for line in lines if re.fullmatch(r"-?[1-9]\d{0,9}", line)]
+        gone = [-number for number in numbers if number < 0]
+        return cls(number, [number for number in numbers if number > 0], gone)
+
+    def packed(self) -> bytes:
+        going = (-version for version in self.gone)
+        lines = [*self.history, *going, f"# {secrets.token_hex(8)}"]
+        return "".join(f"{line}\n" for line in lines).encode()

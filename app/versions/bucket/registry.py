@@ -28,11 +28,10 @@ from app.errors import Conflict
 from app.settings import Settings
 from app.telemetry.logs import masked
 from app.versions import checkpoint
-from app.versions.bucket import Bucket, BucketAway
+from app.versions.bucket.log import Numbered, Step
+from app.versions.bucket.object_store import Bucket, BucketAway
 from app.versions.card import Card
-from app.versions.numbered import Numbered
 from app.versions.registry import CURRENT, Registry
-from app.versions.step import Step
 
 STEPS: Final = "current/"
 LOOKED: Final = ".looked"
