@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from app.image import normalise as stages
-from app.image.centre import to_mnist
 from app.image.decode import to_grey
+from app.image.fit import to_mnist
 from app.image.ink import find_ink
 from app.image.normalise import WORK, normalise
 from app.train.data import load as load_mnist

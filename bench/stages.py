@@ -21,7 +21,7 @@ from app.api.predict import fields
 from app.api.schemas import Prediction
 from app.image.decode import open_image, to_grey
 from app.image.normalise import normalise
-from app.image.plain_png import read_plain_png
+from app.image.png import read_plain_png
 from app.net import to_input
 from app.predict.model import Model
 from app.train.data import load as load_mnist

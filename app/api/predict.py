@@ -27,7 +27,7 @@ from app.errors import (
     NotReady,
     Refusal,
 )
-from app.image.encode import to_data_url
+from app.image.png import to_data_url
 from app.predict.batcher import Predicted
 from app.predict.model import Answer
 from app.predict.seen import Seen

@@ -12,7 +12,7 @@ from app.api.refusals import GUARD, bad, documented
 from app.api.schemas import TestImage, TestImages
 from app.api.services import Limit, MayTrain, ServicesDep
 from app.errors import Conflict, NotFound, NotReady
-from app.image.encode import to_data_url
+from app.image.png import to_data_url
 from app.predict.review import Reviewed
 
 router = APIRouter(

@@ -1,9 +1,4 @@
-"""Bytes to a grey image.
-
-What enters: an upload as it came, in any format and mode that Pillow decodes by itself. What
-leaves: `Grey`, upright, opaque, 8 bits deep, its longer side at most `LONG_SIDE`. This module does
-not know what a digit is, nor which of its tones is the ink.
-"""
+"""Image bytes to a grey image, for every format that Pillow reads by default."""
 
 import math
 import warnings
@@ -20,8 +15,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from app.errors import ClientGone, ImageTooLarge, NotAnImage, Refusal
 from app.image.avif import pictures
-from app.image.flatten import flatten, to_tones
-from app.image.source import Source
+from app.image.gray import flatten, to_tones
 from app.image.tiff import check_header, tile_size
 
 LONG_SIDE: Final = 1024
@@ -231,3 +225,16 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return pixels
+
+
+class Source(BytesIO):
+    """Bytes that raise ClientGone where they are read on when they are unwanted."""
+
+    def __init__(self, data: bytes, is_unwanted: Callable[[], bool]) -> None:
+        super().__init__(data)
+        self.is_unwanted = is_unwanted
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.is_unwanted():
+            raise ClientGone("Nobody waits for this image any more.")
+        return super().read(size)

@@ -1,10 +1,6 @@
-"""From grey pixels to ink: how much darker (or lighter) each pixel is than its own background.
+"""Background removal: polarity, sheet of paper, flat field."""
 
-What enters: a grey image, reduced to a working size. What leaves: `Ink`, near 0 wherever there is
-only background, under whatever light; None where all is noise. This module does not know which of
-the ink is the digit.
-"""
-
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,12 +8,8 @@ import cv2
 import numpy as np
 from cv2.typing import MatLike
 
-from app.image.mask import is_noise
-from app.image.page import find_page
-from app.image.polarity import is_dark_on_light
+from app.image.threshold import is_noise
 
-# The background is estimated on a thumbnail: a large window costs little there, and the average
-# over each cell takes noise out of the extremes that the closing picks.
 THUMB: Final = 64
 # Below this an image is a bitmap and not a photo: one tone is its background.
 SMALL: Final = 48
@@ -88,3 +80,93 @@ def _paper(thumb: MatLike) -> tuple[MatLike | int, float]:
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, disc)
     bare = cv2.GaussianBlur(closed, (0, 0), max(1.0, side / 8))[side:-side, side:-side]
     return bare, float(np.ptp(bare)) / max(1.0, float(np.median(bare)))
+
+
+# Share of the variance that two plain tones explain. Noise alone gives 0.64 and a shadow on paper
+# about 0.75; flat strokes on a flat ground more than this.
+TWO_TONES: Final = 0.8
+# Where the votes cancel out, most people write dark on light.
+DOUBT: Final = -0.1
+
+
+def is_dark_on_light(thumb: MatLike) -> bool:
+    """Weigh two votes: the tone that lines the border, and the side to which few pixels go far.
+
+    The border decides where there are two tones, however thick the strokes. Under shadows it says
+    little, but there ink is the rare exception to its surroundings.
+    """
+    _, light = cv2.threshold(thumb, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    share = cv2.countNonZero(light) / light.size
+    if not 0 < share < 1:
+        return False
+    (mean,), (deviation,) = (each[0] for each in cv2.meanStdDev(thumb))
+    gap = (cv2.mean(thumb, light)[0] - mean) / (1 - share)
+    two_tones = share * (1 - share) * gap**2 > TWO_TONES * deviation**2
+    return (1.5 if two_tones else 0.3) * _border_vote(light) + _rarity_vote(thumb) > DOUBT
+
+
+def _border_vote(light: MatLike) -> float:
+    """-1 where the border is dark all round, 1 where it is light; looks inside a frame."""
+    depth = min(light.shape) // 8
+    inner = _ring_vote(light, depth)
+    return inner if depth and abs(inner) > 0.9 else _ring_vote(light, 0)
+
+
+def _ring_vote(light: MatLike, depth: int) -> float:
+    height, width = light.shape
+    part = light[depth : height - depth, depth : width - depth]
+    sides = part[0], part[-1], part[:, 0], part[:, -1]
+    ring = b"".join(side.tobytes() for side in sides)
+    return ring.count(1) / len(ring) * 2 - 1
+
+
+def _rarity_vote(thumb: MatLike) -> float:
+    """Skewness about the local median: positive where the dark pixels are the exception."""
+    side = max(3, int(min(thumb.shape) * 0.6) | 1)
+    away = thumb.astype(np.float32) - cv2.medianBlur(np.ascontiguousarray(thumb), side)
+    squares = cv2.multiply(away, away)
+    spread = cv2.mean(squares)[0] ** 1.5
+    return -math.tanh(cv2.mean(cv2.multiply(squares, away))[0] / spread / 2) if spread else 0.0
+
+
+# An ellipse fills pi / 4 of the rectangle round it; a sheet, even seen askew, more than this.
+FULL: Final = 0.87
+# Paper in shadow keeps more than this of its tone; a desk shows less, right up to the edge.
+DESK: Final = 0.6
+
+NEAR: Final = np.ones((3, 3), np.uint8)
+FAR: Final = np.ones((5, 5), np.uint8)
+
+
+def find_page(thumb: MatLike) -> MatLike | None:
+    """Return 1 on a light, rectangular, written sheet with dark surroundings (H, W) uint8."""
+    _, light = cv2.threshold(thumb, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    contours, _ = cv2.findContours(light, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return None
+    outline = max(contours, key=cv2.contourArea)
+    page = cv2.drawContours(np.zeros_like(thumb), [outline], -1, (1.0,), cv2.FILLED)
+    if not _is_sheet(page, outline):
+        return None
+    page = cv2.erode(page, NEAR, borderType=cv2.BORDER_CONSTANT, borderValue=(1.0,))
+    return page if _has_sharp_edge(thumb, page) and _is_written(thumb, page) else None
+
+
+def _is_sheet(page: MatLike, outline: MatLike) -> bool:
+    _, (width, height), _ = cv2.minAreaRect(outline)
+    ring = np.concatenate((page[0], page[-1], page[:, 0], page[:, -1]))
+    full = float(page.sum()) >= FULL * (width + 1) * (height + 1)
+    return full and 0.15 < page.mean() < 0.97 and ring.mean() <= 0.75
+
+
+def _has_sharp_edge(thumb: MatLike, page: MatLike) -> bool:
+    inner = thumb[(page > 0) & (cv2.erode(page, FAR) == 0)]
+    outer = thumb[(cv2.dilate(page, FAR) > 0) & (cv2.dilate(page, NEAR) == 0)]
+    return bool(inner.size and outer.size and np.median(outer) <= DESK * np.median(inner))
+
+
+def _is_written(thumb: MatLike, page: MatLike) -> bool:
+    away = cv2.absdiff(thumb, cv2.medianBlur(np.ascontiguousarray(thumb), 15))
+    inside = cv2.erode(page, NEAR) > 0
+    tone = float(np.median(thumb[page > 0]))
+    return bool(inside.any() and 0.002 < np.mean(away[inside] > 0.15 * tone) < 0.5)

@@ -21,13 +21,13 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from app.errors import BlankImage
-from app.image.centre import stretch, to_mnist
-from app.image.clean import keep_digit
+from app.image.components import keep_digit
+from app.image.fit import stretch, to_mnist
 from app.image.ink import SMALL, Ink, find_ink
-from app.image.lines import drop_lines
-from app.image.mask import find_threshold
-from app.image.mnist_form import from_mnist_form
+from app.image.mnist_format import from_mnist_form
+from app.image.ruled_lines import drop_lines
 from app.image.stroke import is_drawn
+from app.image.threshold import find_threshold
 
 # Requests run side by side already: OpenCV's own threads would take cores from one another.
 cv2.setNumThreads(1)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from cv2.typing import MatLike
 
-from app.image.mask import Threshold
+from app.image.threshold import Threshold
 
 # Of the threshold: sharp strokes leave at most 0.3 a few pixels beside them, and faint ones 0.15;
 # remnants of shadows leave 0.2 to 0.8, and are always faint.

@@ -15,7 +15,7 @@ from PIL import Image
 
 from app.image.decode import allocated_size, open_image, to_grey
 from app.image.normalise import Normalised, normalise
-from app.image.plain_png import read_plain_png
+from app.image.png import read_plain_png
 from app.net import SIDE
 
 # Up to these sizes it takes less time than handing it to a thread and back would delay it.

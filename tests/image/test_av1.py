@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.image.av1 import frame_size
+from app.image.avif import frame_size
 
 
 def packed(bits):

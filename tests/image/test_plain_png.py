@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import Refusal
 from app.image.decode import open_image, to_grey
-from app.image.plain_png import HEAD, read_plain_png
+from app.image.png import HEAD, read_plain_png
 from tests.conftest import png
 
 MOST = 128 * 128

@@ -12,7 +12,7 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-from app.image.mnist_form import BOX, SIDE
+from app.image.mnist_format import BOX, SIDE
 from app.image.stroke import stroke_width
 
 # Widths in pixels of the 20x20 box. In MNIST the middle 90 % lie between 1.8 and 4.1.
