@@ -43,14 +43,14 @@ from app.api import (
 from app.api.access import AccessLog
 from app.api.express import PATH as EXPRESS_PATH
 from app.api.express import Express
-from app.api.guard import Guard
 from app.api.middleware import BodyLimit, HeadAsGet, InTime, RequestId
 from app.api.scrape import Scrape
 from app.api.services import Services
+from app.auth.access_control import Guard
+from app.auth.key_cache import Keyring
+from app.auth.keys import Keys
 from app.database.store import Store
 from app.feedback import Feedback
-from app.keys.issued import Keys
-from app.keys.keyring import Keyring
 from app.net import pick_device
 from app.predict.live import Live
 from app.predict.look import Look

@@ -63,7 +63,7 @@ def uses(package: str) -> set[str]:
         ("uvicorn", ("serving/",)),
         ("typer", ("cli.py", "command/db.py", "command/keys.py", "command/terminal.py")),
         ("limits", ("api/rates.py", "notation.py")),
-        ("app.api.rates", ("api/guard.py",)),
+        ("app.auth.rate_limit", ("api/guard.py",)),
         ("prometheus_client", ("api/",)),
         ("onnx", ("versions/onnx_export.py",)),
         ("opentelemetry", ("telemetry/spans.py",)),

@@ -8,10 +8,9 @@ from rich.console import Console
 from starlette.testclient import TestClient
 
 from app import main
+from app.auth.keys import Keys, Scope
 from app.command import follow
 from app.errors import NotReady
-from app.keys.issued import Keys
-from app.keys.scope import Scope
 from app.main import create_app
 from app.net import MyNet
 from app.serving import server

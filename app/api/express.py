@@ -18,11 +18,11 @@ from pydantic_core import to_json
 from app.api import problems
 from app.api.access import HEADER, NOTHING, AccessLog, id_of
 from app.api.form import only_file
-from app.api.guard import FORWARDED
 from app.api.predict import fields
 from app.api.services import Services
+from app.auth.access_control import FORWARDED
+from app.auth.keys import Scope
 from app.errors import Busy, MalformedRequest, Refusal
-from app.keys.scope import Scope
 from app.predict.batcher import Outcome, Predicted
 from app.serving.protocol import Exchange, Headers, Taken
 from app.telemetry import logs

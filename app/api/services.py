@@ -15,14 +15,15 @@ from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Scope
 
-from app.api import audit, origin
+from app.api import audit
 from app.api.access import KNOWN
-from app.api.guard import Guard
 from app.api.scrape import Scrape
+from app.auth import csrf
+from app.auth.access_control import Guard
+from app.auth.keys import Scope as KeyScope
 from app.database.store import Store
 from app.database.sweeps import Sweeps
 from app.feedback import Feedback
-from app.keys.scope import Scope as KeyScope
 from app.predict.live import Live
 from app.predict.look import Look
 from app.predict.predictor import Predictor, never
@@ -88,7 +89,7 @@ async def _admit(
     if request.method not in SAFE and needed is not KeyScope.PREDICT:
         audit.note(request.state, key)
         if guard.auth == "none":
-            origin.check(request.headers, services.settings.origins)
+            csrf.check(request.headers, services.settings.origins)
     guard.admit(key, request.client.host if request.client else "", needed)
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.auth.keys import Scope
 from app.command import terminal
-from app.keys.scope import Scope
 from app.telemetry import logs
 
 if TYPE_CHECKING:
+    from app.auth.keys import Keys
     from app.database.tables import Key
-    from app.keys.issued import Keys
 
 app = typer.Typer(no_args_is_help=True, help="Say who may ask for what: keys, and their scopes.")
 log = logging.getLogger(logs.AUDIT)
@@ -66,7 +66,7 @@ def _keys(*, kept: bool = False) -> "Iterator[Keys]":
     """Open the keys. What is to be kept is in the database's backup, too, by the end: perhaps no
     service runs that would see to it.
     """
-    from app.keys.issued import Keys
+    from app.auth.keys import Keys
     from app.startup import CANNOT_SERVE, open_store
 
     settings = terminal.settings()
@@ -101,7 +101,7 @@ def _write_no_more() -> None:
 
 
 def _state(key: "Key") -> str:
-    from app.keys.issued import is_valid
+    from app.auth.keys import is_valid
 
     if key.revoked_at:
         return f"revoked {key.revoked_at:%Y-%m-%d %H:%M}"

@@ -7,9 +7,8 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
+from app.auth.keys import Keys, Scope
 from app.database.store import Store
-from app.keys.issued import Keys
-from app.keys.scope import Scope
 from app.main import create_app
 from app.telemetry import logs
 

@@ -2,9 +2,8 @@
 
 import pytest
 
+from app.auth.keys import Keys, Scope
 from app.database.store import Store
-from app.keys.issued import Keys
-from app.keys.scope import Scope
 from app.main import create_app
 from tests.api.test_express import FORM, THE_ROUTE, form
 from tests.served import served

@@ -7,9 +7,8 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from app.api import vertex
+from app.auth.keys import Keys, Scope
 from app.database.store import Store
-from app.keys.issued import Keys
-from app.keys.scope import Scope
 from app.main import RESOURCES, create_app
 from tests.conftest import png
 

@@ -1,7 +1,7 @@
 import pytest
 
-from app.api import rates
-from app.api.rates import Counters, Rates
+from app.auth import rate_limit
+from app.auth.rate_limit import Counters, Rates
 from app.errors import RateLimited
 
 
@@ -16,7 +16,7 @@ def clock(monkeypatch):
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(rates, "time", clock)
+    monkeypatch.setattr(rate_limit, "time", clock)
     return clock
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from app.auth.key_cache import Keyring
+from app.auth.keys import Keys
 from app.cli import app
 from app.database.store import Store
-from app.keys.issued import Keys
-from app.keys.keyring import Keyring
 
 CODE = "from app.cli import main; main()"
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from app.auth.keys import Keys, Scope
 from app.database.sqlite import Damaged
 from app.database.store import Store
 from app.database.tables import now
-from app.keys.issued import Keys
-from app.keys.scope import Scope
 from app.startup import open_store
 from tests.database.test_store import add
 

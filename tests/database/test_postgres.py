@@ -12,14 +12,13 @@ import pytest
 from sqlalchemy import create_engine, func, insert, select, text, update
 
 from app import subprocesses
+from app.auth.key_cache import Keyring
+from app.auth.keys import Keys, Scope
 from app.database.postgres import LOCK, Bounded
 from app.database.store import Store
 from app.database.tables import Base, Event, Job, now
 from app.database.time_outs import TIME_OUTS, TimeOuts
 from app.errors import NotReady
-from app.keys.issued import Keys
-from app.keys.keyring import Keyring
-from app.keys.scope import Scope
 from app.serving import server
 from app.startup import CannotStart, open_store
 from app.train import lease

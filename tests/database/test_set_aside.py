@@ -7,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
+from app.auth.keys import Keys
 from app.database.schema import BASELINE, REVISION
 from app.database.store import Store
-from app.keys.issued import Keys
 from app.startup import CannotStart, open_store
 from tests.database import before_revisions
 from tests.database.test_upgrade import MADE, ROWS

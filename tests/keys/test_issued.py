@@ -5,12 +5,11 @@ import re
 import pytest
 from sqlalchemy import create_engine, text
 
+from app.auth import key_cache, keys
+from app.auth.key_cache import Keyring
+from app.auth.keys import Keys, Scope
 from app.database.store import Store
 from app.errors import Conflict, InvalidField, NotFound, NotReady
-from app.keys import issued, keyring
-from app.keys.issued import Keys
-from app.keys.keyring import Keyring
-from app.keys.scope import Scope
 from tests.database import before_revisions
 from tests.postgres import BOTH
 
@@ -37,7 +36,7 @@ def test_a_key_is_kept_as_a_digest(made, store):
         (row,) = connection.execute(text("SELECT * FROM keys"))
     assert whole not in str(row)
     assert whole.rpartition("_")[2] not in str(row)
-    assert issued.digest(whole.encode()) in str(row)
+    assert keys.digest(whole.encode()) in str(row)
 
 
 def test_no_two_keys_are_alike(made):
@@ -98,7 +97,7 @@ def test_a_key_that_ends_while_it_is_known_opens_nothing(made, ring, monkeypatch
     key, whole = made.create("ci", [Scope.TRAIN], days=1)
     ring.refresh()
     assert ring.find(whole.encode())
-    monkeypatch.setattr(issued, "now", lambda: key.expires_at)
+    monkeypatch.setattr(keys, "now", lambda: key.expires_at)
     assert ring.find(whole.encode()) is None
 
 
@@ -111,10 +110,10 @@ def test_keys_are_compared_in_constant_time(made, ring, monkeypatch):
         compared.append((one, other))
         return False
 
-    monkeypatch.setattr(keyring, "compare_digest", never)
+    monkeypatch.setattr(key_cache, "compare_digest", never)
     assert ring.find(whole.encode()) is None, "nothing else decides"
     assert len(compared) == 2
-    assert compared[1][0] == compared[1][1] == issued.digest(whole.encode())
+    assert compared[1][0] == compared[1][1] == keys.digest(whole.encode())
 
 
 def test_without_a_first_key_there_is_none(made):
@@ -133,15 +132,15 @@ def test_a_pasted_key_is_the_first_one_all_the_same(made):
 @pytest.mark.parametrize("scope", Scope)
 def test_a_scope_holds_no_other_but_admin(made, scope):
     key, _ = made.create("ci", [scope])
-    assert {each for each in Scope if issued.allows(key, each)} == (
+    assert {each for each in Scope if keys.allows(key, each)} == (
         set(Scope) if scope is Scope.ADMIN else {scope}
     )
-    assert issued.allows(key, None)
+    assert keys.allows(key, None)
 
 
 def test_the_ring_follows_the_database_and_outlives_it(made, ring, monkeypatch, caplog):
-    monkeypatch.setattr(keyring, "POLL", 0.01)
-    caplog.set_level(logging.INFO, "app.keys.keyring")
+    monkeypatch.setattr(key_cache, "POLL", 0.01)
+    caplog.set_level(logging.INFO, "app.auth.key_cache")
 
     async def until(condition):
         async with asyncio.timeout(20):

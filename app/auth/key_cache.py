@@ -9,10 +9,9 @@ import logging
 from hmac import compare_digest
 from typing import Final
 
+from app.auth import keys as issued
+from app.auth.keys import Keys, Scope
 from app.database.tables import Key, now
-from app.keys import issued
-from app.keys.issued import Keys
-from app.keys.scope import Scope
 
 POLL: Final = 0.5
 LONGEST: Final = 512

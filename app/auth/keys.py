@@ -1,14 +1,11 @@
-"""Keys in the database: made, listed, revoked.
-
-What enters: names, scopes, days. What leaves: rows, and once, as a key is made, the key itself:
-`mynet_<id>_<secret>`. This module does not know who sends one.
-"""
+"""API keys and their scopes, in the database."""
 
 import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import select
@@ -17,7 +14,15 @@ from sqlalchemy.orm import sessionmaker
 from app.database.store import Store
 from app.database.tables import Key, now
 from app.errors import Conflict, InvalidField, NotFound
-from app.keys.scope import Scope
+
+
+class Scope(StrEnum):
+    """One does not hold another, but for `ADMIN`, which holds all."""
+
+    PREDICT = "predict"
+    TRAIN = "train"
+    ADMIN = "admin"
+
 
 BRAND: Final = "mynet"
 ID_BYTES: Final = 6

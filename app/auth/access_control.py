@@ -9,11 +9,11 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
+from app.auth import keys
+from app.auth.key_cache import Keyring
+from app.auth.keys import Scope
 from app.database.tables import Key
 from app.errors import Forbidden, Unauthenticated
-from app.keys import issued
-from app.keys.keyring import Keyring
-from app.keys.scope import Scope
 from app.settings import Settings
 
 HEADER: Final = b"x-api-key"
@@ -30,7 +30,7 @@ class Guard:
         self.auth, self.keyring = settings.effective_auth, keyring
         self.rates = None
         if settings.rate_limit:
-            from app.api.rates import Rates
+            from app.auth.rate_limit import Rates
 
             self.rates = Rates(settings.rate_limit)
 
@@ -55,7 +55,7 @@ class Guard:
         what = f"a key with the scope {needed}" if needed else "a key"
         if key is None:
             raise Unauthenticated(f"This needs {what}, and none that is valid was sent. {HOW}")
-        if not issued.allows(key, needed):
+        if not keys.allows(key, needed):
             has = ", ".join(key.scopes)
             raise Forbidden(f"This needs {what}; key {key.id} ({key.name}) has {has}.")
 
