@@ -148,7 +148,7 @@ def models(url: Url = None, api_key: Key = None) -> None:
 
 def _reader(version: int | None) -> "Reader":
     from app.net import pick_device
-    from app.predict.live import Live
+    from app.predict.live_model import Live
     from app.predict.predictor import read
     from app.startup import CANNOT_SERVE, open_registry
 

@@ -52,10 +52,10 @@ from app.auth.keys import Keys
 from app.database.store import Store
 from app.feedback import Feedback
 from app.net import pick_device
-from app.predict.live import Live
-from app.predict.look import Look
+from app.predict.live_model import Live
 from app.predict.predictor import Predictor
-from app.predict.review import Review
+from app.predict.preprocess import Look
+from app.predict.test_set_errors import Review
 from app.serving.ending import Ending, end_with_parent, noticing
 from app.serving.runtime import UVICORN, Runtime
 from app.settings import Settings, read_settings

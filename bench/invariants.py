@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from app.atomic_files import TEMPORARY
-from app.predict.live import Live
+from app.predict.live_model import Live
 from app.versions import checkpoint
 from app.versions.registry import Registry
 from bench.lookalikes import TOLERANCE

@@ -11,7 +11,7 @@ from fastapi import Request
 from app.api.services import Services, is_gone, note
 from app.errors import Refusal
 from app.predict.model import Answer
-from app.predict.seen import Seen
+from app.predict.preprocess import Seen
 
 
 async def answer_all(

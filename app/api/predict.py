@@ -30,7 +30,7 @@ from app.errors import (
 from app.image.png import to_data_url
 from app.predict.batcher import Predicted
 from app.predict.model import Answer
-from app.predict.seen import Seen
+from app.predict.preprocess import Seen
 
 router = APIRouter(tags=["predict"], responses=documented(*GUARD), dependencies=[MayPredict])
 

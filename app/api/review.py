@@ -13,7 +13,7 @@ from app.api.schemas import TestImage, TestImages
 from app.api.services import Limit, MayTrain, ServicesDep
 from app.errors import Conflict, NotFound, NotReady
 from app.image.png import to_data_url
-from app.predict.review import Reviewed
+from app.predict.test_set_errors import Reviewed
 
 router = APIRouter(
     prefix="/models",

@@ -24,10 +24,10 @@ from app.auth.keys import Scope as KeyScope
 from app.database.store import Store
 from app.database.sweeps import Sweeps
 from app.feedback import Feedback
-from app.predict.live import Live
-from app.predict.look import Look
+from app.predict.live_model import Live
 from app.predict.predictor import Predictor, never
-from app.predict.review import Review
+from app.predict.preprocess import Look
+from app.predict.test_set_errors import Review
 from app.serving.protocol import CLIENT
 from app.settings import Settings
 from app.telemetry.tracing import Tracing

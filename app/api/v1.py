@@ -20,7 +20,7 @@ from app.api.refusals import GUARD, documented_plainly
 from app.api.services import MayPredict, ServicesDep
 from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import PIXELS, SIDE
-from app.predict.seen import Seen, as_seen
+from app.predict.preprocess import Seen, as_seen
 
 SHAPES: Final = ([SIDE, SIDE], [PIXELS])
 router = APIRouter(prefix="/v1", tags=["KServe V1"])

@@ -27,7 +27,7 @@ from app.api.refusals import GUARD, Responses, documented_plainly, headers
 from app.api.services import MayPredict, Services, ServicesDep
 from app.errors import Conflict, InvalidField, NotFound, NotReady
 from app.net import SIDE
-from app.predict.seen import as_seen
+from app.predict.preprocess import as_seen
 
 LONGEST: Final = 9  # digits of a version
 PATH: Final = f"/models/{MODEL}"

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ClientGone, Refusal, without_trace
-from app.predict.live import Live
+from app.predict.live_model import Live
 from app.predict.model import Answer
-from app.predict.seen import Seen, see_small
+from app.predict.preprocess import Seen, see_small
 from app.telemetry.metrics import Tally
 from app.telemetry.tracing import Past
 

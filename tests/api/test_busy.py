@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.main import create_app
-from app.predict import seen as seeing
+from app.predict import preprocess as seeing
 from tests.conftest import png
 from tests.served import served
 

@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.predict import seen
+from app.predict import preprocess
 from tests.conftest import png, settings_in
 
 
@@ -60,15 +60,15 @@ def test_an_image_with_too_many_pixels_is_refused(limited):
 
 def test_a_full_queue_is_a_429_with_a_time(limited, monkeypatch, seven):
     gate, entered = threading.Event(), threading.Event()
-    real = seen._see
+    real = preprocess._see
 
     def slow(*seen):
         entered.set()
         gate.wait(10)
         return real(*seen)
 
-    monkeypatch.setattr(seen, "_see", slow)
-    monkeypatch.setattr(seen, "SMALL_PIXELS", 0)
+    monkeypatch.setattr(preprocess, "_see", slow)
+    monkeypatch.setattr(preprocess, "SMALL_PIXELS", 0)
     client = limited(max_queue=1, predict_timeout=30)
     first = []
     thread = threading.Thread(
@@ -86,8 +86,8 @@ def test_a_full_queue_is_a_429_with_a_time(limited, monkeypatch, seven):
 
 def test_a_missed_deadline_is_a_504(limited, monkeypatch, seven):
     gate = threading.Event()
-    monkeypatch.setattr(seen, "_see", lambda *_: gate.wait(10))
-    monkeypatch.setattr(seen, "SMALL_PIXELS", 0)
+    monkeypatch.setattr(preprocess, "_see", lambda *_: gate.wait(10))
+    monkeypatch.setattr(preprocess, "SMALL_PIXELS", 0)
     answer = limited(predict_timeout=0.05).post("/predict", content=seven)
     gate.set()
     assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")

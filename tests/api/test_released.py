@@ -20,7 +20,7 @@ from PIL import Image
 
 from app.errors import Busy, Refusal
 from app.main import create_app
-from app.predict.crew import Crew
+from app.predict.thread_pool import Crew
 from app.settings import Settings
 from tests.api.test_express import FORM, form
 from tests.api.test_v2 import HEADER, INFER

@@ -7,7 +7,7 @@ import torch
 
 from app.errors import NotFound
 from app.net import MyNet
-from app.predict.live import Live
+from app.predict.live_model import Live
 from app.startup import _first_sound
 from app.versions.bucket.object_store import Bucket, BucketAway
 

@@ -22,7 +22,7 @@ from app.api.form import only_file, read_form
 from app.errors import MalformedRequest, Refusal
 from app.main import create_app
 from app.net import check_weights
-from app.predict.seen import see
+from app.predict.preprocess import see
 from app.serving.protocol import Protocol
 from app.settings import Settings
 from app.train import admit

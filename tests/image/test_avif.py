@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.errors import ImageTooLarge, NotAnImage, Refusal
 from app.image.decode import open_image, to_grey
-from app.predict.seen import see, see_small
+from app.predict.preprocess import see, see_small
 from tests.conftest import png
 from tests.image.test_bombs import DIGIT, MOST, patched
 

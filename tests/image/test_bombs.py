@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.errors import ClientGone, ImageTooLarge, NotAnImage, Refusal
 from app.image.decode import open_image, to_grey
-from app.predict.seen import see
+from app.predict.preprocess import see
 from tests.conftest import png
 
 MOST = 50_000_000

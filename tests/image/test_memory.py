@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from app.errors import Refusal
-from app.predict.seen import see
+from app.predict.preprocess import see
 from tests.image.test_bombs import LIES, MOST, TOO_LARGE
 
 pytestmark = pytest.mark.skipif(

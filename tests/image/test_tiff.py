@@ -10,7 +10,7 @@ import pytest
 from app.errors import ImageTooLarge, NotAnImage
 from app.image.decode import open_image, to_grey
 from app.image.tiff import NUMBERS
-from app.predict.seen import see, see_small
+from app.predict.preprocess import see, see_small
 from tests.image.test_memory import taken
 
 MOST = 50_000_000

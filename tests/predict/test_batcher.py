@@ -7,11 +7,11 @@ import pytest
 
 from app.errors import ClientGone, NotAnImage, NotReady
 from app.image.normalise import Normalised
-from app.predict import seen as seeing
+from app.predict import preprocess as seeing
 from app.predict.batcher import LARGEST, Batcher, WrongLength
 from app.predict.model import Answer
 from app.predict.predictor import never
-from app.predict.seen import Seen
+from app.predict.preprocess import Seen
 from tests.conftest import png
 
 MOST = 10**6

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from app.errors import Busy, ClientGone
-from app.predict.crew import Crew
 from app.predict.predictor import never
+from app.predict.thread_pool import Crew
 
 SOON = 30.0
 

@@ -6,7 +6,7 @@ import torch
 
 from app.errors import Conflict, NotFound, NotReady
 from app.net import BadWeights, MyNet
-from app.predict.live import Live
+from app.predict.live_model import Live
 from app.predict.model import Model
 from app.versions.registry import Registry
 
@@ -180,7 +180,7 @@ def test_the_watcher_goes_on_after_what_did_not_load(live, registry, second, mon
 
 
 def test_what_failed_to_load_is_tried_again(live, registry, second, monkeypatch):
-    monkeypatch.setattr("app.predict.live.RETRY", 0.0)
+    monkeypatch.setattr("app.predict.live_model.RETRY", 0.0)
     real, failures = Registry.weights, []
 
     def failing(self, version):
@@ -204,7 +204,7 @@ def test_a_current_that_is_lost_is_written_anew_while_it_serves(live, registry, 
 
 
 def test_a_device_that_answers_again_is_taken_again(live, monkeypatch):
-    monkeypatch.setattr("app.predict.live.RETRY", 0.0)
+    monkeypatch.setattr("app.predict.live_model.RETRY", 0.0)
     live.device = torch.device("meta")
     live._model = live._load(1)
     assert live.model.lost

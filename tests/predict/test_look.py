@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from app.errors import Busy, ClientGone, DeadlineExceeded
-from app.predict import look
-from app.predict.look import Look
+from app.predict import preprocess
 from app.predict.predictor import never
+from app.predict.preprocess import Look
 
 
 def looked(settings, upload, is_gone=never):
@@ -41,6 +41,6 @@ def test_what_takes_too_long_is_given_up(settings, seven):
 
 
 def test_who_is_gone_costs_no_work(settings, seven, monkeypatch):
-    monkeypatch.setattr(look, "open_image", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr(preprocess, "open_image", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(ClientGone):
         looked(settings, seven, lambda: True)

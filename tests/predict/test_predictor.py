@@ -8,10 +8,10 @@ import torch
 from app.errors import Busy, DeadlineExceeded, NotAnImage, NotFound
 from app.net import MyNet
 from app.predict import predictor as predictors
-from app.predict import seen as seeing
-from app.predict.live import Live
+from app.predict import preprocess as seeing
+from app.predict.live_model import Live
 from app.predict.predictor import Predictor, read
-from app.predict.seen import as_seen
+from app.predict.preprocess import as_seen
 from tests.conftest import png
 
 

@@ -7,9 +7,9 @@ import torch
 
 from app.errors import NotFound, NotReady
 from app.net import MyNet
-from app.predict.live import Live
+from app.predict.live_model import Live
 from app.predict.model import Model
-from app.predict.review import Review
+from app.predict.test_set_errors import Review
 from app.train.evaluate import measure
 from tests.conftest import DATA
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.feedback import Feedback
-from app.predict.seen import see
+from app.predict.preprocess import see
 from app.train import corrections, recipes, saved
 from app.train.attempt import Stopped
 from app.train.data import Dataset, Digits

@@ -10,7 +10,7 @@ import torch
 
 from app.errors import Conflict, NotFound
 from app.net import MyNet, to_input
-from app.predict.live import Live
+from app.predict.live_model import Live
 from app.versions.export import export
 
 FORMS = ("safetensors", "pt", "onnx")

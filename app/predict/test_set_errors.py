@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.mnist import read_test_images
-from app.predict.live import Live
+from app.predict.live_model import Live
 
 VERSIONS: Final = 8
 # As in `app.train.evaluate`: the same sums in the same order as for the card.

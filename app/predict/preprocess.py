@@ -1,24 +1,24 @@
-"""Upload → decode → normalise: what the network is given.
+"""Preprocessing: upload to model input, and validation of images to be stored."""
 
-What enters: an image's bytes. What leaves: `Seen`. This module does not know which thread it runs
-in, nor what the network answers.
-"""
-
+import asyncio
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.errors import Busy, DeadlineExceeded
 from app.image.decode import allocated_size, open_image, to_grey
 from app.image.normalise import Normalised, normalise
 from app.image.png import read_plain_png
 from app.net import SIDE
+from app.predict.thread_pool import Crew, go_on_unless
+from app.settings import Settings
 
-# Up to these sizes it takes less time than handing it to a thread and back would delay it.
 SMALL_PIXELS: Final = 128 * 128
 SMALL_BYTES: Final = 16 * 1024
 
@@ -71,3 +71,36 @@ def _normalised(pixels: NDArray[np.uint8], scale: float, started: float) -> Seen
     normalised = normalise(pixels)
     ended = time.perf_counter()
     return Seen(normalised, scale, decoded - started, ended - decoded, started)
+
+
+class Look:
+    """Looks at uploads, a bounded number at a time, after all predictions."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._crew = Crew(1, "look")
+
+    async def at(self, upload: bytes, is_gone: Callable[[], bool]) -> NDArray[np.uint8]:
+        """Give the (H, W) grey pixels of an image in which there is ink.
+
+        Raises NotAnImage, ImageTooLarge, BlankImage, Busy, DeadlineExceeded, ClientGone.
+        """
+        if self._crew.images >= self.settings.max_queue:
+            raise Busy(f"{self._crew.images} corrections are under way already.", retry_after=1)
+        limit = self.settings.predict_timeout
+        until = asyncio.get_running_loop().time() + limit
+        work = partial(_grey, upload, self.settings.max_pixels)
+        try:
+            return await self._crew.do(work, until, is_gone)
+        except TimeoutError:
+            raise DeadlineExceeded(f"The image was not decoded within {limit} s.") from None
+
+    def close(self) -> None:
+        self._crew.close()
+
+
+def _grey(upload: bytes, max_pixels: int, is_gone: Callable[[], bool]) -> NDArray[np.uint8]:
+    grey = to_grey(open_image(upload, max_pixels, is_gone)).pixels
+    go_on_unless(is_gone)
+    normalise(grey)
+    return grey
