@@ -74,8 +74,8 @@ def uses(package: str) -> set[str]:
         ("ray", ("on_ray/",)),
         ("pyarrow", ("on_ray/",)),
         ("app.on_ray", ("cli.py", "on_ray/")),
-        ("app.train.runs", ("train/track.py",)),
-        ("app.train.track", ()),
+        ("app.mlflow_tracking.run_logger", ("train/track.py",)),
+        ("app.mlflow_tracking.worker", ()),
         ("mynet_client", ("command/remote.py", "cli.py")),
         ("app.command", ("cli.py", "command/")),
         ("app.versions.onnx_export", ("versions/export.py",)),
@@ -132,7 +132,7 @@ def test_training_on_data_that_exists_does_not_load_torchvision():
 
 def test_who_tells_mlflow_does_not_load_torch():
     pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
-    code = "import sys, app.train.track; print('torch' in sys.modules)"
+    code = "import sys, app.mlflow_tracking.worker; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -51,7 +51,7 @@ class Tracker:
             self._start_at = time.monotonic() + RETRY
             self.end()
             line = self.settings.model_dump_json()
-            self.process = subprocesses.start("app.train.track", line, **DEFAULTS)
+            self.process = subprocesses.start("app.mlflow_tracking.worker", line, **DEFAULTS)
             log.info("jobs are told to MLflow by process %d", self.process.pid)
 
     def end(self) -> None:

@@ -16,8 +16,8 @@ pytest.importorskip("mlflow", reason="an extra, which `make test-service` instal
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from app.train import track
-from app.train.track import Tracking
+from app.mlflow_tracking import worker
+from app.mlflow_tracking.worker import Tracking
 
 PER_EPOCH = ("train_loss", "test_loss", "test_accuracy", "seconds")
 
@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
     for name, value in DEFAULTS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
-    monkeypatch.setattr(track, "RETRY", 0.0)
+    monkeypatch.setattr(worker, "RETRY", 0.0)
     return tmp_path / "runs"
 
 

@@ -1,4 +1,4 @@
-"""MLflow is told of jobs, in a process of its own: `python -m app.train.track`.
+"""MLflow is told of jobs, in a process of its own: `python -m app.mlflow_tracking.worker`.
 
 What enters: settings, one line of JSON on standard input, which then stays open for as long as the
 supervisor lives; the jobs in the database. What leaves: MLflow's runs. A tracking server that is
@@ -22,19 +22,19 @@ from app.database.store import Store
 from app.database.sweeps import Sweeps
 from app.database.tables import Job
 from app.errors import NotReady
+from app.mlflow_tracking.run_logger import Made, Runs
 from app.settings import Settings
 from app.subprocesses import ends_in_order
 from app.telemetry import logs
 from app.telemetry.logs import masked
 from app.train.job import Status
-from app.train.runs import Made, Runs
 from app.versions.card import Card
 
 EXPERIMENT: Final = "MLFLOW_EXPERIMENT_NAME"
 POLL: Final = 0.5
 RETRY: Final = 15.0
 Told = tuple[str, int, int]  # state, attempt, epochs
-log = logging.getLogger("app.train.track")
+log = logging.getLogger("app.mlflow_tracking.worker")
 
 
 def main() -> None:
