@@ -24,13 +24,13 @@ from app.feedback import Feedback
 from app.net import BadDevice
 from app.settings import Settings
 from app.train import tracker
-from app.train.admit import Candidate, admit, sweep_uploads
 from app.versions import checkpoint
 from app.versions.bucket.object_store import BadBucket, BucketAway
 from app.versions.bucket.registry import Mirror, registry_of
 from app.versions.checkpoint import BadCheckpoint
 from app.versions.registry import Registry
 from app.versions.retention import prune
+from app.weights_import.parent import Candidate, admit, sweep_uploads
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from app.atomic_files import make_folder, remove, replacing, sweep
 from app.database import sqlite
 from app.feedback import Feedback
 from app.train import saved
-from app.train.admit import sweep_uploads
 from app.versions.version_files import Shelf
+from app.weights_import.parent import sweep_uploads
 from tests.conftest import ROOT
 from tests.durability import assert_durable_file, assert_durable_folders, recorded
 

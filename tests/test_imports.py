@@ -122,7 +122,7 @@ def test_the_server_does_not_load_what_only_some_requests_need():
 
 def test_training_on_data_that_exists_does_not_load_torchvision():
     code = (
-        "import sys, app.train.run, app.train.appraise, app.train.conclude, pathlib; "
+        "import sys, app.train.run, app.weights_import.worker, app.train.conclude, pathlib; "
         f"app.train.data.load(pathlib.Path({str(DATA)!r})); "
         "print('torchvision' in sys.modules)"
     )

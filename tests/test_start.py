@@ -15,10 +15,10 @@ from app.main import create_app
 from app.net import MyNet
 from app.serving import server
 from app.startup import CannotStart, check_keys, check_tracking, open_registry, open_store, prepare
-from app.train import admit
 from app.train.hyperparameters import Hyperparameters
 from app.versions import checkpoint
 from app.versions.registry import CURRENT, SHIPPED, Registry
+from app.weights_import import parent
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def unknown(settings, tmp_path):
 
 def appraised(monkeypatch, appraisal):
     code = f"import sys; sys.stdin.readline(); print({appraisal!r})"
-    monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", code))
+    monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", code))
 
 
 def test_a_checkpoint_that_is_refused_stops_the_start(unknown, monkeypatch):

@@ -20,9 +20,9 @@ from app.errors import (
     NotFound,
     NotReady,
 )
-from app.train.admit import admit_upload
 from app.versions import export
 from app.versions.card import Card
+from app.weights_import.parent import admit_upload
 
 router = APIRouter(prefix="/models", tags=["models"], responses=documented(*GUARD, NotReady))
 

@@ -12,9 +12,9 @@ import torch
 
 from app.atomic_files import TEMPORARY
 from app.net import MyNet
-from app.train import admit
 from app.versions import checkpoint
 from app.versions.checkpoint import BadCheckpoint, ForeignWeights
+from app.weights_import import parent
 
 SHAPES = {name: tuple(tensor.shape) for name, tensor in MyNet().state_dict().items()}
 KEY = b"}%bK\x01s."  # a dict with that key
@@ -157,7 +157,7 @@ def test_tensors_without_values_of_their_own_are_refused(tmp_path):
 def briefly(monkeypatch):
     """Let the process that appraises have a second, so that the test need not wait for a minute."""
     code = "from app.train import appraise, bounds; bounds.SECONDS = 1; appraise.main()"
-    monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", code))
+    monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", code))
 
 
 TOO_MUCH = {
@@ -189,7 +189,7 @@ def test_a_file_that_takes_too_much_is_refused_in_words(client, briefly, content
 def test_where_a_file_is_kept_is_not_the_senders_choice(client, settings, monkeypatch, name):
     code = "import json, sys; told = json.loads(sys.stdin.readline()); print(json.dumps("
     code += "{'code': 'invalid_field', 'detail': told['path']}))"
-    monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", code))
+    monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", code))
     sent = safetensors.torch.save({"x": torch.zeros(1)})
     answer = client.post("/models", files={"file": (name, sent)})
     assert answer.status_code == 422

@@ -9,8 +9,8 @@ import safetensors.torch
 import torch
 
 from app.net import MyNet
-from app.train import admit
 from app.versions import checkpoint
+from app.weights_import import parent
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -30,7 +30,7 @@ def appraised(monkeypatch):
             "import json, sys; told = json.loads(sys.stdin.readline()); "
             f"sys.stderr.write(open(told['path']).read()); print({json.dumps(appraisal)!r})"
         )
-        monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", code))
+        monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", code))
 
     return appraised
 
@@ -105,7 +105,7 @@ def test_what_is_refused_there_is_refused_here(client, appraised, code, status):
 
 @pytest.mark.read_only
 def test_a_process_that_dies_is_a_503_with_a_time(client, monkeypatch):
-    monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", "import os; os.abort()"))
+    monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", "import os; os.abort()"))
     answer = client.post("/models", content=b"weights")
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
     assert "exit code -6" in answer.json()["detail"]

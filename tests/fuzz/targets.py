@@ -25,10 +25,10 @@ from app.net import check_weights
 from app.predict.preprocess import see
 from app.serving.protocol import Protocol
 from app.settings import Settings
-from app.train import admit
 from app.train.supervisor import Supervisor
 from app.versions import checkpoint
 from app.versions.checkpoint import BadCheckpoint
+from app.weights_import import parent
 from tests.fuzz import seeds
 
 MAX_PIXELS = 2**20
@@ -103,7 +103,7 @@ def request() -> Iterator[Check]:
         serving = _Serving(settings)
         # No training is started, and no file of weights is read: other targets do that, faster.
         idle = patch.object(Supervisor, "_start_next", lambda _: None)
-        with patch.object(admit, "COMMAND", REFUSING), idle, asyncio.Runner() as runner:
+        with patch.object(parent, "COMMAND", REFUSING), idle, asyncio.Runner() as runner:
             opened = serving.open()
             runner.run(_begin(opened))
             try:

@@ -9,8 +9,8 @@ import pytest
 from filelock import FileLock
 
 from app.errors import Busy, InvalidField, MalformedRequest, NotReady
-from app.train import admit
-from app.train.admit import admit_upload, sweep_uploads
+from app.weights_import import parent
+from app.weights_import.parent import admit_upload, sweep_uploads
 from tests.durability import assert_durable_folders, recorded
 
 READ = "import json, os, sys, time; told = json.loads(sys.stdin.readline()); "
@@ -19,7 +19,7 @@ READ = "import json, os, sys, time; told = json.loads(sys.stdin.readline()); "
 @pytest.fixture
 def played(monkeypatch):
     """Let the other side be a line of Python that knows what it was `told`."""
-    return lambda code: monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", READ + code))
+    return lambda code: monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", READ + code))
 
 
 def upload(settings, content=b"weights", note=None):
@@ -62,14 +62,14 @@ def test_a_process_that_dies_is_a_refusal(settings, played, end, code):
 
 
 def test_a_process_that_cannot_even_start_is_a_refusal(settings, monkeypatch):
-    monkeypatch.setattr(admit, "COMMAND", (sys.executable, "-c", "raise SystemExit(5)"))
+    monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", "raise SystemExit(5)"))
     with pytest.raises(NotReady, match="exit code 5"):
         upload(settings)
 
 
 def test_a_process_that_hangs_is_ended(settings, played, monkeypatch, tmp_path):
     played(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)")
-    monkeypatch.setattr(admit, "LIMIT", 2.0)
+    monkeypatch.setattr(parent, "LIMIT", 2.0)
     with pytest.raises(NotReady, match="not appraised within 2 s"):
         upload(settings)
     assert left(settings) == []
@@ -115,7 +115,7 @@ def test_uploads_are_appraised_one_at_a_time(settings, played, tmp_path):
 
 
 def test_who_waits_too_long_is_told_to_come_back(settings, monkeypatch):
-    monkeypatch.setattr(admit, "PATIENCE", 0.1)
+    monkeypatch.setattr(parent, "PATIENCE", 0.1)
     settings.uploads_dir.mkdir(parents=True)
     with FileLock(settings.uploads_dir / ".lock"), pytest.raises(Busy) as refusal:
         upload(settings)

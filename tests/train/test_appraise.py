@@ -9,12 +9,12 @@ import safetensors.torch
 import torch
 
 from app.net import MyNet
-from app.train.admit import Appraisal, Candidate
-from app.train.appraise import appraise
 from app.train.data import load
 from app.train.evaluate import measure
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
+from app.weights_import.parent import Appraisal, Candidate
+from app.weights_import.worker import appraise
 from tests.conftest import DATA
 
 DOCUMENTED = SHIPPED / "documented.safetensors"
@@ -136,7 +136,7 @@ def test_without_mnist_it_is_not_ready(settings, candidate, tmp_path, monkeypatc
 def test_the_process_ends_when_nobody_waits_for_it(candidate):
     told = candidate(MyNet().state_dict()).model_dump_json() + "\n"
     done = subprocess.run(
-        [sys.executable, "-m", "app.train.appraise"],
+        [sys.executable, "-m", "app.weights_import.worker"],
         input=told,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,8 +1,9 @@
 """A file from elsewhere becomes a version: the server's side.
 
 What enters: a file, or an upload's bytes. What leaves: the version that it became, or the refusal.
-This module does not know what makes a file sound: `app.train.appraise` finds that out, in a process
-of its own, since pickles from elsewhere stay out of the server, and so does what evaluation loads.
+This module does not know what makes a file sound: `app.weights_import.worker` finds that out, in
+a process of its own, since pickles from elsewhere stay out of the server, and so does what
+evaluation loads.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from app.errors import Busy, FieldError, InvalidField, MalformedRequest, NotRead
 from app.settings import Settings
 from app.subprocesses import beside_the_server, give_way
 
-COMMAND: Final = (sys.executable, "-m", "app.train.appraise")
+COMMAND: Final = (sys.executable, "-m", "app.weights_import.worker")
 LIMIT: Final = 300.0
 PATIENCE: Final = 30.0
 LOCK: Final = ".lock"

@@ -1,4 +1,4 @@
-"""One file from elsewhere, in a process of its own: `python -m app.train.appraise`.
+"""One file from elsewhere, in a process of its own: `python -m app.weights_import.worker`.
 
 What enters: a candidate, one line of JSON on standard input, which then stays open for as long as
 the server waits. What leaves: on standard output, a line that says that the file is being read, and
@@ -23,8 +23,6 @@ from app.net import MyNet
 from app.subprocesses import when_left_alone
 from app.telemetry import logs
 from app.train import data, evaluate
-from app.train.admit import READING, Appraisal, Candidate
-from app.train.bounds import bound
 from app.train.data import Dataset, NoData
 from app.versions import checkpoint
 from app.versions.bucket.object_store import BucketAway
@@ -32,8 +30,10 @@ from app.versions.bucket.registry import registry_of
 from app.versions.card import Card
 from app.versions.checkpoint import BadCheckpoint, ForeignWeights
 from app.versions.retention import prune
+from app.weights_import.parent import READING, Appraisal, Candidate
+from app.weights_import.rlimits import bound
 
-log = logging.getLogger("app.train.appraise")
+log = logging.getLogger("app.weights_import.worker")
 
 
 def appraise(candidate: Candidate) -> Appraisal:
