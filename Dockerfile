@@ -62,7 +62,7 @@ ENV PATH=/opt/mynet/bin:$PATH \
     MYNET_HOST=0.0.0.0 \
     MYNET_AUTH=predict
 RUN python -c 'import pathlib, app.cli, app.main, app.versions.onnx_export, app.command.remote, app.database.migrate; \
-    import app.weights_import.worker, app.train.run, app.train.data as data; \
+    import app.weights_import.worker, app.train.worker.main, app.train.recipes.dataset as data; \
     data.load(pathlib.Path("data"))'
 
 # A number, so that an orchestrator can tell that it is not root.

@@ -171,7 +171,7 @@ def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
     """Give the hyperparameters among the options that were given."""
     from pydantic import ValidationError
 
-    from app.train.hyperparameters import Hyperparameters
+    from app.train.jobs.hyperparameters import Hyperparameters
 
     names = Hyperparameters.model_fields
     asked = {name: options[name] for name in names if options.get(name) is not None}
@@ -185,7 +185,7 @@ def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
 def _train(asked: Mapping[str, Any], *, follow: bool) -> bool:
     from app.command import follow as following
     from app.startup import CANNOT_SERVE, open_registry
-    from app.train.hyperparameters import Hyperparameters
+    from app.train.jobs.hyperparameters import Hyperparameters
 
     settings = terminal.settings()
     logs.configure("warning", settings.log_format)

@@ -64,8 +64,8 @@ from app.telemetry import logs, tracing_setup
 from app.telemetry.metrics import Tally
 from app.telemetry.tracing import Tracing
 from app.telemetry.worker_metrics import Ledger
-from app.train.feed import Feed
-from app.train.supervisor import Supervisor
+from app.train.jobs.events import Feed
+from app.train.supervisor.supervisor import Supervisor
 from app.versions.registry import Registry
 
 RESOURCES: Final = (

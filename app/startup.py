@@ -23,7 +23,7 @@ from app.errors import Conflict, NotReady, Refusal
 from app.feedback import Feedback
 from app.net import BadDevice
 from app.settings import Settings
-from app.train import tracker
+from app.train.supervisor import mlflow_process
 from app.versions import checkpoint
 from app.versions.bucket.object_store import BadBucket, BucketAway
 from app.versions.bucket.registry import Mirror, registry_of
@@ -118,9 +118,9 @@ def _in_words(settings: Settings) -> Iterator[None]:
 
 def check_tracking() -> None:
     """Raises CannotStart where jobs are to be told to MLflow, and it is not installed."""
-    if tracker.is_wanted() and not tracker.is_there():
+    if mlflow_process.is_wanted() and not mlflow_process.is_there():
         raise CannotStart(
-            f"{tracker.URI} is set, and MLflow is not installed: pip install '.[mlflow]', "
+            f"{mlflow_process.URI} is set, and MLflow is not installed: pip install '.[mlflow]', "
             "or leave the variable unset."
         )
 

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from app.database.store import Store
-from app.train import job as jobs
-from app.train.hyperparameters import Hyperparameters
+from app.train.jobs import job as jobs
+from app.train.jobs.hyperparameters import Hyperparameters
 from tests.postgres import running
 
 ROUNDS: Final = 3

@@ -7,7 +7,7 @@ see in its pixels. This module does not know who answers.
 from collections.abc import Sequence
 from typing import Final
 
-from app.train.data import load as load_mnist
+from app.train.recipes.dataset import load as load_mnist
 from bench.peers.reading import answers, shipped
 from bench.press import Request
 from tests.conftest import DATA, png

@@ -23,7 +23,7 @@ from app.errors import Refusal
 from app.image.normalise import normalise
 from app.net import MyNet
 from app.predict.model import Answer, Model
-from app.train.data import load as load_mnist
+from app.train.recipes.dataset import load as load_mnist
 from app.versions import checkpoint
 from bench.foreign import eight_by_eight
 from bench.pictures import Pixels

@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from app.net import MyNet
-from app.train.data import load
-from app.train.hyperparameters import Hyperparameters
-from app.train.loop import fit
-from app.train.recipes import RECIPES
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.recipes.dataset import load
+from app.train.recipes.loop import fit
+from app.train.recipes.recipes import RECIPES
 from tests.conftest import DATA
 
 SEED: Final = 1

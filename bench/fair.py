@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from app.train.data import load
+from app.train.recipes.dataset import load
 from bench.digits import form, requests
 from bench.press import Pressed, Request, press
 from bench.standing import mynet

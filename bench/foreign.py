@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from app.train.data import load as load_mnist
+from app.train.recipes.dataset import load as load_mnist
 from bench.pictures import SOURCES, Pixels
 from tests.conftest import DATA, png
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from app.net import MyNet
 from app.predict.model import Model
-from app.train.data import load as load_mnist
+from app.train.recipes.dataset import load as load_mnist
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED, Registry
 from bench.load import Exchange

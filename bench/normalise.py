@@ -17,7 +17,7 @@ from app.image.decode import to_grey
 from app.image.fit import to_mnist
 from app.image.ink import find_ink
 from app.image.normalise import WORK, normalise
-from app.train.data import load as load_mnist
+from app.train.recipes.dataset import load as load_mnist
 from bench.pictures import Pixels, drawing, photo
 from tests.conftest import DATA
 

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from app.train.data import load as load_mnist
+from app.train.recipes.dataset import load as load_mnist
 from bench.digits import batch, form, images
 from bench.press import Request, press
 from bench.timed import WrongDigit, checked

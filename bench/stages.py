@@ -24,7 +24,7 @@ from app.image.normalise import normalise
 from app.image.png import read_plain_png
 from app.net import to_input
 from app.predict.model import Model
-from app.train.data import load as load_mnist
+from app.train.recipes.dataset import load as load_mnist
 from bench.digits import KIND, form, images
 from bench.peers.reading import shipped
 from tests.conftest import DATA

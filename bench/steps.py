@@ -17,7 +17,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
-from app.train.data import load as load_mnist
+from app.train.recipes.dataset import load as load_mnist
 from bench.digits import KIND, NO_IMAGE, form_body
 from bench.invariants import PATIENCE, Invariants, ask
 from bench.ways import ways

@@ -11,7 +11,7 @@ from typing import Final
 
 import torch
 
-from app.train.data import load
+from app.train.recipes.dataset import load
 from bench import threads
 from bench.epochs import BATCH, IMAGES, ours, tutorial
 from bench.products import SIDE, operations, peak, products_alone

@@ -17,7 +17,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
-from app.train.data import load as load_mnist
+from app.train.recipes.dataset import load as load_mnist
 from bench.load import Exchange, failed, load, percentile, run, steadily
 from tests.conftest import DATA, png
 from tests.service.running import Service, serving

@@ -15,7 +15,7 @@ import torch
 
 from app.database.store import Store
 from app.database.tables import Job
-from app.train.job import Status
+from app.train.jobs.job import Status
 from app.versions.registry import Registry
 from tests.service.running import Service
 

@@ -19,7 +19,7 @@ from app.database.store import Store
 from app.main import create_app
 from app.settings import Settings
 from app.startup import open_registry
-from app.train.data import Dataset, Digits, load
+from app.train.recipes.dataset import Dataset, Digits, load
 from app.versions.registry import SHIPPED, Registry
 from tests.postgres import QUICK, Postgres, running
 

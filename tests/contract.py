@@ -17,9 +17,9 @@ from pydantic import SecretStr
 from app.api.examples import EPOCH, RESULT
 from app.main import create_app
 from app.settings import Settings
-from app.train import job as jobs
-from app.train.job import Status
-from app.train.supervisor import Supervisor
+from app.train.jobs import job as jobs
+from app.train.jobs.job import Status
+from app.train.supervisor.supervisor import Supervisor
 from tests.served import served
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")

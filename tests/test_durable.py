@@ -10,7 +10,7 @@ from sqlalchemy import create_engine
 from app.atomic_files import make_folder, remove, replacing, sweep
 from app.database import sqlite
 from app.feedback import Feedback
-from app.train import saved
+from app.train.worker import state
 from app.versions.version_files import Shelf
 from app.weights_import.parent import sweep_uploads
 from tests.conftest import ROOT
@@ -111,11 +111,11 @@ def test_make_folder_that_another_process_makes_first_is_synced_all_the_same(tmp
 def _save_state(folder: Path) -> None:
     model = torch.nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters())
-    saved.save(folder / "job.pt", model, optimizer, saved.Position())
+    state.save(folder / "job.pt", model, optimizer, state.Position())
 
 
 def _lock_job(folder: Path) -> None:
-    with saved.alone(folder, "job"):
+    with state.alone(folder, "job"):
         pass
 
 

@@ -122,8 +122,8 @@ def test_the_server_does_not_load_what_only_some_requests_need():
 
 def test_training_on_data_that_exists_does_not_load_torchvision():
     code = (
-        "import sys, app.train.run, app.weights_import.worker, app.train.conclude, pathlib; "
-        f"app.train.data.load(pathlib.Path({str(DATA)!r})); "
+        "import sys, app.train.worker.main, app.weights_import.worker, app.train.worker.finish_sweep, pathlib; "
+        f"app.train.recipes.dataset.load(pathlib.Path({str(DATA)!r})); "
         "print('torchvision' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

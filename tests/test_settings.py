@@ -2,7 +2,7 @@ import pytest
 
 from app.serving import server
 from app.settings import Settings, SettingsError, available_cores, read_settings
-from app.train.assignment import Assignment
+from app.train.jobs.assignment import Assignment
 
 
 @pytest.fixture(autouse=True)

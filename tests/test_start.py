@@ -15,7 +15,7 @@ from app.main import create_app
 from app.net import MyNet
 from app.serving import server
 from app.startup import CannotStart, check_keys, check_tracking, open_registry, open_store, prepare
-from app.train.hyperparameters import Hyperparameters
+from app.train.jobs.hyperparameters import Hyperparameters
 from app.versions import checkpoint
 from app.versions.registry import CURRENT, SHIPPED, Registry
 from app.weights_import import parent

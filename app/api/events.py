@@ -19,7 +19,7 @@ from app.api.refusals import GUARD, Responses, bad, documented
 from app.api.services import UNBUFFERED, Limit, MayTrain, Services, ServicesDep
 from app.database.tables import Event
 from app.errors import NotFound, NotReady
-from app.train import job as jobs
+from app.train.jobs import job as jobs
 
 router = APIRouter(
     prefix="/train",

@@ -14,9 +14,9 @@ from app.api import protocols, schemas, sweep_schemas
 from app.api.body import ImageBody
 from app.api.refusals import REQUEST_ID
 from app.errors import BlankImage
-from app.train.grid import Grid
-from app.train.hyperparameters import Hyperparameters
-from app.train.job import Status
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.jobs.job import Status
+from app.train.jobs.sweep_grid import Grid
 from app.versions.card import Card, EpochRecord
 
 READ_BY_ROUTES: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [

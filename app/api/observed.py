@@ -12,7 +12,7 @@ from app.database.store import Store
 from app.database.tables import Job
 from app.errors import NotReady, Refusal
 from app.predict.live_model import Live
-from app.train.job import Status
+from app.train.jobs.job import Status
 from app.versions.card import Card
 from app.versions.registry import Registry
 

@@ -14,8 +14,8 @@ from typing import (
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from app.train.hyperparameters import Hyperparameters, Whole
-from app.train.job import Status
+from app.train.jobs.hyperparameters import Hyperparameters, Whole
+from app.train.jobs.job import Status
 from app.versions.card import Card, EpochRecord
 
 

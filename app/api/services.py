@@ -31,7 +31,7 @@ from app.predict.test_set_errors import Review
 from app.serving.protocol import CLIENT
 from app.settings import Settings
 from app.telemetry.tracing import Tracing
-from app.train.feed import Feed
+from app.train.jobs.events import Feed
 from app.versions.registry import Registry
 
 SAFE: Final = {"GET", "HEAD", "OPTIONS"}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from app.api.schemas import JobError, Result
-from app.train.job import Status
+from app.train.jobs.job import Status
 
 
 class SweepJob(BaseModel):

@@ -17,9 +17,9 @@ from app.database.sweeps import Sweeps
 from app.database.tables import Job as JobRow
 from app.database.tables import Sweep as SweepRow
 from app.errors import BodyTooLarge, Busy, Conflict, MalformedRequest, NotFound, NotReady
-from app.train import sweep
-from app.train.grid import Grid
-from app.train.job import Status
+from app.train.jobs import sweep
+from app.train.jobs.job import Status
+from app.train.jobs.sweep_grid import Grid
 
 router = APIRouter(
     prefix="/sweeps",

@@ -24,10 +24,10 @@ from app.api.services import (
 )
 from app.database.tables import Job as Row
 from app.errors import BodyTooLarge, Busy, Conflict, MalformedRequest, NotFound, NotReady
-from app.train import job as jobs
-from app.train import log
-from app.train.hyperparameters import Hyperparameters
-from app.train.job import Status
+from app.train.jobs import events
+from app.train.jobs import job as jobs
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.jobs.job import Status
 
 router = APIRouter(
     prefix="/train",
@@ -151,7 +151,7 @@ async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> 
     await asyncio.to_thread(jobs.get, services.store, job_id)
     if follow:
         return StreamingResponse(_follow(services, job_id), 200, UNBUFFERED, TEXT)
-    lines = await asyncio.to_thread(lambda: [*log.whole(services.store, job_id)])
+    lines = await asyncio.to_thread(lambda: [*events.whole(services.store, job_id)])
     return PlainTextResponse("".join(lines))
 
 
@@ -163,4 +163,4 @@ def _shown(services: Services, *rows: Row) -> list[schemas.Job]:
 
 async def _follow(services: Services, job_id: str) -> AsyncIterator[str]:
     async for page in services.feed.follow(job_id, 0, services.draining):
-        yield "".join(log.lines(page))
+        yield "".join(events.lines(page))

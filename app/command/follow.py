@@ -16,10 +16,10 @@ from app.database.store import Store
 from app.database.tables import Job
 from app.settings import Settings
 from app.startup import check_tracking, open_store
-from app.train import job as jobs
-from app.train.hyperparameters import Hyperparameters
-from app.train.job import Status
-from app.train.supervisor import Supervisor
+from app.train.jobs import job as jobs
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.jobs.job import Status
+from app.train.supervisor.supervisor import Supervisor
 
 POLL: Final = 0.2
 

@@ -2,7 +2,7 @@
 
 What enters: values to keep. What leaves: rows. A change of a job names the state that it expects,
 so that of two writers one is refused. This module does not know which changes make sense: that is
-`app.train.job`.
+`app.train.jobs.job`.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -2,7 +2,7 @@
 
 What enters: rows to keep. What leaves: rows. A change of a sweep names the state that it expects,
 so that of two writers one is refused. This module does not know which changes make sense: that is
-`app.train.sweep`.
+`app.train.jobs.sweep`.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """How long PostgreSQL may take over what; apart from its driver, which is an extra.
 
 Whoever waits in vain for one of them has waited for less than the lease's margin allows
-(`app.train.lease`).
+(`app.train.supervisor.lease`).
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
 
 from app.database.tables import Job
-from app.train.job import Status
+from app.train.jobs.job import Status
 from app.versions.card import Card, EpochRecord
 
 JOB: Final = "mynet.job"

@@ -27,7 +27,7 @@ from app.settings import Settings
 from app.subprocesses import ends_in_order
 from app.telemetry import logs
 from app.telemetry.logs import masked
-from app.train.job import Status
+from app.train.jobs.job import Status
 from app.versions.card import Card
 
 EXPERIMENT: Final = "MLFLOW_EXPERIMENT_NAME"

@@ -15,7 +15,7 @@ from app.errors import NotReady
 from app.settings import Settings
 from app.startup import CannotStart
 from app.telemetry.logs import masked
-from app.train.job import Status
+from app.train.jobs.job import Status
 
 log = logging.getLogger(__name__)
 

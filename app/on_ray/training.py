@@ -27,14 +27,12 @@ from app.database.tables import Job
 from app.on_ray.leash import Leash
 from app.on_ray.told import NO_GPU_UNASKED, told
 from app.settings import Settings
-from app.train import job as jobs
-from app.train import saved
-from app.train.assignment import Assignment
-from app.train.member import help_out
-from app.train.run import work as run_attempt
-from app.train.saved import Position
-from app.train.strategy import Here, Strategy
-from app.train.team import Leader, Member, Word
+from app.train.jobs import job as jobs
+from app.train.jobs.assignment import Assignment
+from app.train.worker import state
+from app.train.worker.ddp import Leader, Member, Word, help_out
+from app.train.worker.main import work as run_attempt
+from app.train.worker.state import Here, Position, Strategy
 
 TRAIN_GRACE: Final = 4.0
 DEATHS: Final = 3
@@ -49,7 +47,7 @@ class InCheckpoints:
 
     def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
         with TemporaryDirectory() as folder:
-            saved.save(Path(folder, STATE), model, optimizer, position)
+            state.save(Path(folder, STATE), model, optimizer, position)
             checkpoint = train.Checkpoint.from_directory(folder)
             train.report({"epoch": position.epoch}, checkpoint=checkpoint)
 
@@ -58,7 +56,7 @@ class InCheckpoints:
         if checkpoint is None:
             return None
         with checkpoint.as_directory() as folder:
-            return saved.restore(Path(folder, STATE), model, optimizer)
+            return state.restore(Path(folder, STATE), model, optimizer)
 
 
 class OneWorker(Here, InCheckpoints):

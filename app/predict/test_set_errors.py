@@ -17,7 +17,7 @@ from app.mnist import read_test_images
 from app.predict.live_model import Live
 
 VERSIONS: Final = 8
-# As in `app.train.evaluate`: the same sums in the same order as for the card.
+# As in `app.train.evaluation.evaluate`: the same sums in the same order as for the card.
 CHUNK: Final = 2000
 
 

@@ -15,7 +15,7 @@ from app.settings import Settings
 from app.startup import prepare, prepare_service
 from app.telemetry import worker_metrics
 from app.telemetry.worker_metrics import Ledger
-from app.train.supervisor import TRAINER
+from app.train.supervisor.supervisor import TRAINER
 from app.versions.registry import Registry
 
 

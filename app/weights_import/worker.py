@@ -22,8 +22,9 @@ from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import MyNet
 from app.subprocesses import when_left_alone
 from app.telemetry import logs
-from app.train import data, evaluate
-from app.train.data import Dataset, NoData
+from app.train.evaluation import evaluate
+from app.train.recipes import dataset as data
+from app.train.recipes.dataset import Dataset, NoData
 from app.versions import checkpoint
 from app.versions.bucket.object_store import BucketAway
 from app.versions.bucket.registry import registry_of

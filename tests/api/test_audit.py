@@ -99,7 +99,7 @@ def test_no_path_forges_a_line(start, lines):
 
 
 def test_a_defect_is_told_as_one(start, lines, monkeypatch):
-    monkeypatch.setattr("app.train.job.cancel", lambda *_: 1 / 0)
+    monkeypatch.setattr("app.train.jobs.job.cancel", lambda *_: 1 / 0)
     start("none").post("/train/x/cancel")
     assert lines() == ["POST /train/x/cancel 500 by anonymous from 192.0.2.7"]
 

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.train import supervisor
+from app.train.supervisor import supervisor
 from tests.postgres import BOTH
 
 DATABASES = BOTH

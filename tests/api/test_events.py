@@ -5,9 +5,9 @@ import json
 import pytest
 
 from app.api.examples import EPOCH
-from app.train import job as jobs
-from app.train import supervisor
-from app.train.hyperparameters import Hyperparameters
+from app.train.jobs import job as jobs
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.supervisor import supervisor
 
 JSON = {"Accept": "application/json"}
 STREAM = {"Accept": "text/event-stream"}

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from app.api.pages import FILES, WEB
-from app.train.hyperparameters import ROBUST, Hyperparameters
+from app.train.jobs.hyperparameters import ROBUST, Hyperparameters
 
 pytestmark = pytest.mark.read_only
 

@@ -6,8 +6,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.train import supervisor
-from app.train.job import Status
+from app.train.jobs.job import Status
+from app.train.supervisor import supervisor
 
 
 @pytest.fixture

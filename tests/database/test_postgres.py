@@ -21,7 +21,7 @@ from app.database.time_outs import TIME_OUTS, TimeOuts
 from app.errors import NotReady
 from app.serving import server
 from app.startup import CannotStart, open_store
-from app.train import lease
+from app.train.supervisor import lease
 from tests.database import before_revisions
 from tests.database.test_store import add, job
 from tests.postgres import ALONE, PASSWORD, QUICK, running

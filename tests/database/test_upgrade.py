@@ -16,7 +16,7 @@ from app.database.tables import Base
 from app.feedback import Feedback
 from app.main import create_app
 from app.startup import open_store
-from app.train import supervisor
+from app.train.supervisor import supervisor
 from tests.conftest import ROOT
 from tests.database import before_revisions
 from tests.postgres import BOTH

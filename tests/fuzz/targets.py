@@ -25,7 +25,7 @@ from app.net import check_weights
 from app.predict.preprocess import see
 from app.serving.protocol import Protocol
 from app.settings import Settings
-from app.train.supervisor import Supervisor
+from app.train.supervisor.supervisor import Supervisor
 from app.versions import checkpoint
 from app.versions.checkpoint import BadCheckpoint
 from app.weights_import import parent

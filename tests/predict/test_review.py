@@ -10,7 +10,7 @@ from app.net import MyNet
 from app.predict.live_model import Live
 from app.predict.model import Model
 from app.predict.test_set_errors import Review
-from app.train.evaluate import measure
+from app.train.evaluation.evaluate import measure
 from tests.conftest import DATA
 
 CPU = torch.device("cpu")

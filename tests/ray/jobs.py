@@ -10,11 +10,11 @@ import torch
 from app.database.store import Store
 from app.settings import Settings
 from app.startup import open_registry
-from app.train import job as jobs
-from app.train import run
-from app.train.assignment import Assignment
-from app.train.hyperparameters import Hyperparameters
-from app.train.log import lines
+from app.train.jobs import job as jobs
+from app.train.jobs.assignment import Assignment
+from app.train.jobs.events import lines
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.worker import main
 from tests.ray.cluster import TRAINS
 from tests.service.running import comes_true
 
@@ -37,7 +37,7 @@ def trained_here(folder, data_dir):
         job = jobs.create(store, Hyperparameters(**WANTED), most_queued=1, key=None)
         attempt = jobs.start(store, job)
         assignment = Assignment(settings=settings, job_id=job.id, attempt=attempt)
-        run.run(assignment, threading.Event())
+        main.run(assignment, threading.Event())
         (card,) = (card for card in registry.cards() if card.job == job.id)
         return card.weights_digest, "".join(lines(store.events(job.id)))
 

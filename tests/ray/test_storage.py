@@ -4,8 +4,8 @@ import warnings
 
 import pytest
 
-from app.train import job as jobs
-from app.train.hyperparameters import Hyperparameters
+from app.train.jobs import job as jobs
+from app.train.jobs.hyperparameters import Hyperparameters
 from tests.service.running import comes_true
 
 

@@ -99,7 +99,7 @@ def are_gone(pids):
 
     def gone():
         alive = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        return "app.train.run" not in alive
+        return "app.train.worker.main" not in alive
 
     return comes_true(gone)
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from app.train.tracker import DEFAULTS
+from app.train.supervisor.mlflow_process import DEFAULTS
 from tests.service.running import comes_true, serving
 
 mlflow = pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")

@@ -69,10 +69,10 @@ def test_a_trace_goes_from_the_request_to_the_epochs(told):
         span.span_id.hex() for span in predictions
     }
     of_job = [line for line in lines if line.get("job_id") == job]
-    assert {"app.access", "app.train.supervisor", "app.train.run"} <= {
+    assert {"app.access", "app.train.supervisor.supervisor", "app.train.worker.main"} <= {
         line["logger"] for line in of_job
     }
-    ended = [line for line in of_job if line["logger"] == "app.train.run"]
+    ended = [line for line in of_job if line["logger"] == "app.train.worker.main"]
     assert {line["message"] for line in ended} == {f"job {job}: succeeded"}
 
 

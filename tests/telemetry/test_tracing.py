@@ -29,7 +29,7 @@ def test_there_is_nothing_where_nothing_is_asked_for(monkeypatch, environment):
 
 def test_nothing_is_loaded_then(settings):
     code = (
-        "import sys, app.main, app.train.run; app.main.create_app(); "
+        "import sys, app.main, app.train.worker.main; app.main.create_app(); "
         "ours = ('opentelemetry.sdk', 'opentelemetry.exporter', 'app.telemetry.otel'); "
         "print([name for name in sys.modules if name.startswith(ours)])"
     )

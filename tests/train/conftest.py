@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import pytest
 
 from app.errors import NotReady
-from app.train import data, job, training
-from app.train.assignment import Assignment
-from app.train.attempt import Attempt
-from app.train.data import Dataset, Digits
-from app.train.hyperparameters import Hyperparameters
-from app.train.run import perform
-from app.train.supervisor import Supervisor, Timing
+from app.train.jobs import job
+from app.train.jobs.assignment import Assignment
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.recipes import dataset
+from app.train.recipes.dataset import Dataset, Digits
+from app.train.supervisor.supervisor import Supervisor, Timing
+from app.train.worker import trainer
+from app.train.worker.attempt import Attempt
+from app.train.worker.main import perform
 from app.versions.card import Card
 
 # Shell code of processes that stand in for a training.
@@ -66,8 +68,8 @@ class Run:
 def few(mnist, few_digits, monkeypatch):
     """Train on few images, and save at the end of each epoch alone, however long it takes."""
     test = Digits(mnist.test.pixels[:500], mnist.test.labels[:500])
-    monkeypatch.setattr(data, "load", lambda _: Dataset(few_digits, test, mnist.digest))
-    monkeypatch.setattr(training, "SAVE_EVERY", math.inf)
+    monkeypatch.setattr(dataset, "load", lambda _: Dataset(few_digits, test, mnist.digest))
+    monkeypatch.setattr(trainer, "SAVE_EVERY", math.inf)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import safetensors.torch
 import torch
 
 from app.net import MyNet
-from app.train.data import load
-from app.train.evaluate import measure
+from app.train.evaluation.evaluate import measure
+from app.train.recipes.dataset import load
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
 from app.weights_import.parent import Appraisal, Candidate

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from app.train.augment import Augment
+from app.train.recipes.augmentation import Augment
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_what_is_drawn_comes_from_torchs_random_state(digits):
 
 def test_without_strength_nothing_moves(digits, monkeypatch):
     for name in ("TURN", "SHEAR", "STRETCH", "SHIFT", "ELASTIC", "PEN", "SELDOM"):
-        monkeypatch.setattr(f"app.train.augment.{name}", 0.0)
+        monkeypatch.setattr(f"app.train.recipes.augmentation.{name}", 0.0)
     assert torch.allclose(Augment()(digits.clone()), digits, atol=1e-4)
 
 
@@ -44,7 +44,9 @@ def test_without_strength_nothing_moves(digits, monkeypatch):
 def test_displacements_are_as_large_as_they_say(monkeypatch, name, value, least, most):
     """A dot in the middle is moved by so many pixels on average."""
     for other in ("TURN", "SHEAR", "STRETCH", "SHIFT", "ELASTIC", "PEN", "SELDOM"):
-        monkeypatch.setattr(f"app.train.augment.{other}", value if other == name else 0.0)
+        monkeypatch.setattr(
+            f"app.train.recipes.augmentation.{other}", value if other == name else 0.0
+        )
     torch.manual_seed(1)
     dots = torch.zeros(500, 28, 28)
     dots[:, 13:15, 13:15] = 1

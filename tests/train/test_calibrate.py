@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from app.train.calibrate import fit_temperature
-from app.train.evaluate import calibration_error
+from app.train.evaluation.evaluate import calibration_error, fit_temperature
 
 
 @pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])

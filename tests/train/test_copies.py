@@ -9,10 +9,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from app.feedback import Feedback
 from app.image.decode import open_image, to_grey
-from app.train import copies, job, run, training
-from app.train.attempt import Attempt, Stopped
-from app.train.copies import Copied
-from app.train.hyperparameters import Hyperparameters
+from app.train.jobs import job
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.worker import main, state_replica, trainer
+from app.train.worker.attempt import Attempt, Stopped
+from app.train.worker.state_replica import Copied
 from app.versions.bucket.object_store import Bucket, BucketAway
 from tests.conftest import png
 from tests.service.running import comes_true
@@ -25,7 +26,7 @@ SHARED = "s3://bucket/mynet"
 @pytest.fixture
 def bucket(monkeypatch):
     """A bucket into which copies are made at the end of attempts, however long they take."""
-    monkeypatch.setattr(copies, "EVERY", threading.TIMEOUT_MAX)
+    monkeypatch.setattr(state_replica, "EVERY", threading.TIMEOUT_MAX)
     bucket = Bucket(MemoryFileSystem(), f"{secrets.token_hex(4)}/mynet")
     monkeypatch.setattr(Bucket, "at", lambda _: bucket)
     return bucket
@@ -80,14 +81,14 @@ def interrupted(service, monkeypatch):
 @pytest.fixture
 def first_epochs(monkeypatch):
     """See with which epoch each training begins."""
-    seen, real = [], training.resume
+    seen, real = [], trainer.resume
 
     def resume(*given):
         setup, position = real(*given)
         seen.append(position.epoch)
         return setup, position
 
-    monkeypatch.setattr(training, "resume", resume)
+    monkeypatch.setattr(trainer, "resume", resume)
     return seen
 
 
@@ -178,7 +179,7 @@ def test_while_the_bucket_is_away_a_job_goes_on_from_what_is_here(
     here = service("one", left)
     away()
     with monkeypatch.context() as patch:
-        patch.setattr(run, "prune", lambda *_: None)
+        patch.setattr(main, "prune", lambda *_: None)
         here.run()
     assert first_epochs == [0, 2]
     assert caplog.text.count("goes on from what is here") == 1
@@ -203,7 +204,7 @@ def test_copies_go_with_their_jobs(service, interrupted, store, bucket, away, ca
     files = service("one", left).attempt.files
 
     def has_ended(job_id):
-        return run._has_ended(store, job_id)
+        return main._has_ended(store, job_id)
 
     files.tidy(has_ended)
     assert any(left in name for name in bucket.sizes())
@@ -216,8 +217,8 @@ def test_copies_go_with_their_jobs(service, interrupted, store, bucket, away, ca
 
 
 def test_a_copy_is_made_while_it_trains(service, bucket, monkeypatch):
-    monkeypatch.setattr(copies, "EVERY", 0.001)
-    seen, real = [], training.Training._get_further
+    monkeypatch.setattr(state_replica, "EVERY", 0.001)
+    seen, real = [], trainer.Training._get_further
 
     def look(self):
         real(self)
@@ -226,7 +227,7 @@ def test_a_copy_is_made_while_it_trains(service, bucket, monkeypatch):
         assert comes_true(lambda: files._copied == content and len(bucket.sizes()) == 1)
         seen.extend(bucket.sizes())
 
-    monkeypatch.setattr(training.Training, "_get_further", look)
+    monkeypatch.setattr(trainer.Training, "_get_further", look)
     begun = service("one")
     begun.run()
     assert len({*seen}) == 3, "the one before goes once the next is there"

@@ -8,11 +8,12 @@ import torch
 
 from app.feedback import Feedback
 from app.predict.preprocess import see
-from app.train import corrections, recipes, saved
-from app.train.attempt import Stopped
-from app.train.data import Dataset, Digits
-from app.train.hyperparameters import Hyperparameters
-from app.train.saved import Damaged
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.recipes import recipes
+from app.train.recipes.dataset import Dataset, Digits
+from app.train.worker import corrections, state
+from app.train.worker.attempt import Stopped
+from app.train.worker.state import Damaged
 from tests.conftest import png
 from tests.train.test_resume import go_on, interrupt_after, interrupt_batch
 
@@ -144,7 +145,7 @@ def test_a_job_that_dies_while_it_gathers_gathers_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(saved, "replacing", killed)
+        patch.setattr(state, "replacing", killed)
         with pytest.raises(KeyboardInterrupt):
             broken.run()
     assert not broken.attempt.files.corrections.exists()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torchvision.datasets import MNIST
 
-from app.train import data
+from app.train.recipes import dataset
 from tests.conftest import DATA
 from tests.durability import assert_durable_file, assert_durable_folders, recorded
 
@@ -27,7 +27,7 @@ def root(tmp_path):
 
 
 def test_the_shipped_archives_are_mnist(mnist, root):
-    loaded = data.load(root)
+    loaded = dataset.load(root)
     assert loaded.train.pixels.shape == (60_000, 28, 28)
     assert loaded.test.pixels.shape == (10_000, 28, 28)
     assert loaded.train.labels.bincount().tolist()[:3] == [5923, 6742, 5958]
@@ -36,7 +36,7 @@ def test_the_shipped_archives_are_mnist(mnist, root):
 
 def test_many_may_unpack_at_once(mnist, root):
     with ThreadPoolExecutor(3) as pool:
-        digests = {each.digest for each in pool.map(data.load, [root] * 3)}
+        digests = {each.digest for each in pool.map(dataset.load, [root] * 3)}
     assert digests == {mnist.digest}
 
 
@@ -95,7 +95,7 @@ def pixels_of(name):
 
 @pytest.mark.usefixtures("raw")
 def test_load_reads_what_the_files_hold(tmp_path):
-    loaded = data.load(tmp_path)
+    loaded = dataset.load(tmp_path)
     assert (loaded.train.pixels.shape, len(loaded.train)) == ((20, 28, 28), 20)
     assert loaded.train.pixels[-1].flatten().tolist() == pixels_of("train-images-idx3-ubyte")
     assert loaded.test.pixels[-1].flatten().tolist() == pixels_of("t10k-images-idx3-ubyte")
@@ -119,25 +119,25 @@ DAMAGE = {
 @pytest.mark.parametrize("name", CONTENTS)
 @pytest.mark.usefixtures("no_network")
 def test_load_of_a_damaged_file_unpacks_it_again(tmp_path, raw, name, damage):
-    whole = data.load(tmp_path).digest
+    whole = dataset.load(tmp_path).digest
     (raw / name).write_bytes(damage(CONTENTS[name]))
-    assert data.load(tmp_path).digest == whole
+    assert dataset.load(tmp_path).digest == whole
     assert (raw / name).read_bytes() == CONTENTS[name]
 
 
 @pytest.mark.usefixtures("no_network")
 def test_load_of_four_damaged_files_unpacks_them_again(tmp_path, raw, caplog):
     """As after a power cut during the first training: the names are there, and nothing else."""
-    whole = data.load(tmp_path).digest
+    whole = dataset.load(tmp_path).digest
     for name in CONTENTS:
         (raw / name).write_bytes(b"")
-    assert data.load(tmp_path).digest == whole
+    assert dataset.load(tmp_path).digest == whole
     assert [record.message.split()[0] for record in caplog.records] == [*CONTENTS]
 
 
 def test_load_unpacks_and_downloads_durably(tmp_path, downloads):
     with recorded() as calls:
-        data.load(tmp_path / "data")
+        dataset.load(tmp_path / "data")
     raw = tmp_path / "data" / "MNIST" / "raw"
     assert downloads == [f"{name}.gz" for name in CONTENTS]
     assert_durable_folders(calls, raw, raw.parent, raw.parent.parent)
@@ -155,7 +155,7 @@ def test_load_without_file_and_archive_downloads_that_one(tmp_path, raw, downloa
         path.unlink()
         if content is not None:
             path.write_bytes(content)
-    loaded = data.load(tmp_path)
+    loaded = dataset.load(tmp_path)
     assert loaded.test.labels.tolist() == list(CONTENTS[name][8:])
     assert downloads == [f"{name}.gz"]
 
@@ -165,7 +165,7 @@ def test_load_without_file_and_archive_downloads_that_one(tmp_path, raw, downloa
 def test_load_with_a_damaged_archive_takes_the_whole_file(tmp_path, raw, archive):
     for name in CONTENTS:
         (raw / f"{name}.gz").write_bytes(archive)
-    assert len(data.load(tmp_path).train) == 20
+    assert len(dataset.load(tmp_path).train) == 20
 
 
 @pytest.mark.usefixtures("raw")
@@ -175,7 +175,7 @@ def test_load_of_whole_files_writes_nothing(tmp_path):
 
     before = state()
     with recorded() as calls:
-        data.load(tmp_path)
+        dataset.load(tmp_path)
     assert calls == []
     assert state() == before
 
@@ -186,33 +186,33 @@ def test_load_sweeps_what_a_killed_process_left(tmp_path, raw):
     (raw / name).unlink()
     leftover = raw / f".{name}.ab12.tmp"
     leftover.write_bytes(b"half")
-    assert len(data.load(tmp_path).train) == 20
+    assert len(dataset.load(tmp_path).train) == 20
     assert not leftover.exists()
 
 
 def test_the_digest_tells_data_apart(tmp_path, raw):
-    before = data.load(tmp_path).digest
+    before = dataset.load(tmp_path).digest
     name = "t10k-labels-idx1-ubyte"
     (raw / f"{name}.gz").unlink()
     last = CONTENTS[name][-1]
     (raw / name).write_bytes(CONTENTS[name][:-1] + bytes([last ^ 1]))
-    assert data.load(tmp_path).digest != before
+    assert dataset.load(tmp_path).digest != before
 
 
 @pytest.mark.usefixtures("no_network")
 def test_broken_data_that_cannot_be_had_is_told_and_where(tmp_path, raw):
     (raw / "t10k-images-idx3-ubyte").write_bytes(b"half")
     (raw / "t10k-images-idx3-ubyte.gz").unlink()
-    with pytest.raises(data.NoData, match=r"MNIST/raw: t10k-images.*\.gz is missing or damaged"):
-        data.load(tmp_path)
+    with pytest.raises(dataset.NoData, match=r"MNIST/raw: t10k-images.*\.gz is missing or damaged"):
+        dataset.load(tmp_path)
 
 
 @pytest.mark.usefixtures("no_network")
 def test_images_without_labels_are_told(tmp_path, raw):
     (raw / "t10k-labels-idx1-ubyte.gz").unlink()
     (raw / "t10k-labels-idx1-ubyte").write_bytes(idx(9))
-    with pytest.raises(data.NoData, match="10 images, but 9 labels"):
-        data.load(tmp_path)
+    with pytest.raises(dataset.NoData, match="10 images, but 9 labels"):
+        dataset.load(tmp_path)
 
 
 @pytest.mark.parametrize("error", [URLError("away"), RuntimeError("away"), IncompleteRead(b"")])
@@ -223,13 +223,13 @@ def test_missing_data_that_cannot_be_had_is_told(tmp_path, monkeypatch, error):
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", fail)
     with pytest.raises(
-        data.NoData, match=r"damaged; https?://\S+ failed: .*; https?://\S+ failed: "
+        dataset.NoData, match=r"damaged; https?://\S+ failed: .*; https?://\S+ failed: "
     ):
-        data.load(tmp_path)
+        dataset.load(tmp_path)
     assert list((tmp_path / "MNIST" / "raw").iterdir()) == []
 
 
 def test_batches_are_normalised_for_mynet(few_digits):
-    inputs, labels = next(iter(data.Batches(few_digits, 100, torch.device("cpu"))))
+    inputs, labels = next(iter(dataset.Batches(few_digits, 100, torch.device("cpu"))))
     assert (inputs.shape, inputs.dtype, labels.dtype) == ((100, 784), torch.float32, torch.int64)
     assert (inputs.min().item(), inputs.max().item()) == (-0.5, 0.5)

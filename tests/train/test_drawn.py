@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from app.image.normalise import normalise
-from app.train.drawn import negatives
-from app.train.drawn.negatives import ALIKE, SIGNS, draw_negatives
-from app.train.drawn.signs import draw_sign
-from app.train.drawn.uploads import draw_uploads
-from app.train.evaluate import logits_of
+from app.train.evaluation.evaluate import logits_of
+from app.train.recipes.synthetic import negatives
+from app.train.recipes.synthetic.digits import draw_uploads
+from app.train.recipes.synthetic.glyphs import draw_sign
+from app.train.recipes.synthetic.negatives import ALIKE, SIGNS, draw_negatives
 from app.versions.registry import Registry
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from app.net import DIGITS, MyNet
-from app.train.data import Dataset, Digits
-from app.train.evaluate import calibration_error, measure, right, score
+from app.train.evaluation.evaluate import calibration_error, measure, right, score
+from app.train.recipes.dataset import Dataset, Digits
 
 CPU = torch.device("cpu")
 

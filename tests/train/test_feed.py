@@ -7,10 +7,10 @@ import pytest
 
 from app.database.store import Store
 from app.errors import NotReady
-from app.train import feed as feeds
-from app.train import job as jobs
-from app.train.feed import Feed
-from app.train.hyperparameters import Hyperparameters
+from app.train.jobs import events as feeds
+from app.train.jobs import job as jobs
+from app.train.jobs.events import Feed
+from app.train.jobs.hyperparameters import Hyperparameters
 
 
 @pytest.fixture(autouse=True)

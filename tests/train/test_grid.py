@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from app.train.grid import Grid
+from app.train.jobs.sweep_grid import Grid
 
 
 def jobs(body, seed=7):

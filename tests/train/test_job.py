@@ -7,9 +7,9 @@ import pytest
 
 from app.database.tables import now
 from app.errors import Busy, Conflict
-from app.train import job as jobs
-from app.train.hyperparameters import Hyperparameters
-from app.train.job import MOST_DEATHS, MOST_STUMBLES, Status, Superseded
+from app.train.jobs import job as jobs
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.jobs.job import MOST_DEATHS, MOST_STUMBLES, Status, Superseded
 from tests.postgres import BOTH
 
 DATABASES = BOTH

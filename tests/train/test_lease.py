@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from app.database import tables
-from app.train import lease
-from app.train.lease import Lease
+from app.train.supervisor import lease
+from app.train.supervisor.lease import Lease
 from tests.postgres import BOTH
 
 DATABASES = BOTH

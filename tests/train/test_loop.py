@@ -7,10 +7,10 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
 from app.net import MyNet
-from app.train.data import Batches, Digits
-from app.train.hyperparameters import Hyperparameters
-from app.train.loop import Step, fit
-from app.train.recipes import RECIPES
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.recipes.dataset import Batches, Digits
+from app.train.recipes.loop import Step, fit
+from app.train.recipes.recipes import RECIPES
 from tests.conftest import DATA
 
 CPU = torch.device("cpu")

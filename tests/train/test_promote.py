@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from app.train.promote import Rival, judge, mcnemar
+from app.train.evaluation.promotion import Rival, judge, mcnemar
 
 IMAGES = 1000
 

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from app.net import MyNet
-from app.train import job, recipes
-from app.train.augmented import SHARE, AugmentedBatches
-from app.train.averaged import DECAY, Averaged
-from app.train.data import Digits
-from app.train.hyperparameters import ROBUST, Hyperparameters
-from app.train.loop import fit
+from app.train.jobs import job
+from app.train.jobs.hyperparameters import ROBUST, Hyperparameters
+from app.train.recipes import recipes
+from app.train.recipes.augmentation import SHARE, AugmentedBatches
+from app.train.recipes.dataset import Digits
+from app.train.recipes.ema import DECAY, Averaged
+from app.train.recipes.loop import fit
 from tests.train.test_resume import interrupt_batch
 
 CPU = torch.device("cpu")

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from app.train import attempt as attempts
-from app.train import job, training
-from app.train.attempt import Stopped
-from app.train.strategy import Alone
+from app.train.jobs import job
+from app.train.worker import attempt as attempts
+from app.train.worker import trainer
+from app.train.worker.attempt import Stopped
+from app.train.worker.state import Alone
 from tests.train.conftest import events
 
 # Epochs of 200 batches, of which every hundredth is recorded.
@@ -68,16 +69,16 @@ def seen(monkeypatch):
 
 def interrupt_batch(monkeypatch, number):
     """Save the state after that batch, counted over all epochs, and 'die' at once."""
-    real = training.Training._follow
+    real = trainer.Training._follow
 
     def dying(self, step):
         last = step.epoch * step.batches + step.batch == number
-        monkeypatch.setattr(training, "SAVE_EVERY", -1.0 if last else 1e9)
+        monkeypatch.setattr(trainer, "SAVE_EVERY", -1.0 if last else 1e9)
         real(self, step)
         if last:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.Training, "_follow", dying)
+    monkeypatch.setattr(trainer.Training, "_follow", dying)
 
 
 @pytest.mark.parametrize("number", [1, 57, 199, 200, 201, 350])
@@ -110,7 +111,7 @@ def test_a_paused_job_ends_with_the_very_same_weights(
 ):
     whole = uninterrupted(epochs=2, **LONG)
     paused = start(epochs=2, **LONG)
-    real = training.Training._follow
+    real = trainer.Training._follow
 
     def pausing(self, step):
         if (step.epoch, step.batch) == (epoch, batch):
@@ -118,7 +119,7 @@ def test_a_paused_job_ends_with_the_very_same_weights(
         real(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Training, "_follow", pausing)
+        patch.setattr(trainer.Training, "_follow", pausing)
         with pytest.raises(job.Superseded):
             paused.run()
     job.resume(store, paused.job.id)
@@ -134,7 +135,7 @@ def test_a_paused_job_ends_with_the_very_same_weights(
 
 
 def test_a_stopped_attempt_saves_its_state_first(start, store, monkeypatch):
-    stopped, real = start(epochs=1, **LONG), training.Training._follow
+    stopped, real = start(epochs=1, **LONG), trainer.Training._follow
 
     def stopping(self, step):
         if step.batch == 33:
@@ -142,7 +143,7 @@ def test_a_stopped_attempt_saves_its_state_first(start, store, monkeypatch):
         real(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Training, "_follow", stopping)
+        patch.setattr(trainer.Training, "_follow", stopping)
         with pytest.raises(Stopped):
             stopped.run()
     job.release(store, store.job(stopped.job.id))

@@ -7,9 +7,11 @@ import threading
 import pytest
 
 from app.errors import NotReady
-from app.train import data, job, run
-from app.train.assignment import Assignment
-from app.train.hyperparameters import Hyperparameters
+from app.train.jobs import job
+from app.train.jobs.assignment import Assignment
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.recipes import dataset
+from app.train.worker import main
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def attempt(settings, store, registry):  # noqa: ARG001, there is a version to b
         created = job.create(store, Hyperparameters(**wanted), most_queued=9, key=None)
         number = job.start(store, created)
         assignment = Assignment(settings=settings, job_id=created.id, attempt=number)
-        run.run(assignment, threading.Event())
+        main.run(assignment, threading.Event())
         return store.job(created.id)
 
     return attempt
@@ -32,9 +34,9 @@ def test_a_device_that_is_not_there_fails_the_job(attempt):
 
 def test_missing_data_fails_the_job(attempt, monkeypatch):
     def no_data(_):
-        raise data.NoData("MNIST could not be read")
+        raise dataset.NoData("MNIST could not be read")
 
-    monkeypatch.setattr(data, "load", no_data)
+    monkeypatch.setattr(dataset, "load", no_data)
     assert attempt().error == {"code": "no_data", "message": "MNIST could not be read"}
 
 
@@ -46,14 +48,14 @@ def failing(error):
 
 
 def test_an_unexpected_exception_is_tried_again(attempt, monkeypatch, caplog):
-    monkeypatch.setattr(data, "load", failing(ValueError("a defect")))
+    monkeypatch.setattr(dataset, "load", failing(ValueError("a defect")))
     ended = attempt()
     assert (ended.status, ended.errors) == ("queued", 1)
     assert "a defect" in caplog.text
 
 
 def test_a_full_disk_fails_the_job_the_third_time_in_clear_words(attempt, monkeypatch):
-    monkeypatch.setattr(data, "load", failing(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(dataset, "load", failing(OSError(errno.ENOSPC, "No space left on device")))
     monkeypatch.setattr(job, "MOST_STUMBLES", 1)
     ended = attempt()
     assert (ended.status, ended.error["code"]) == ("failed", "storage_failed")
@@ -63,10 +65,10 @@ def test_a_full_disk_fails_the_job_the_third_time_in_clear_words(attempt, monkey
 def test_a_database_that_is_away_ends_the_process(settings, registry, store, monkeypatch):  # noqa: ARG001
     created = job.create(store, Hyperparameters(), most_queued=9, key=None)
     assignment = Assignment(settings=settings, job_id=created.id, attempt=job.start(store, created))
-    monkeypatch.setattr(data, "load", failing(NotReady("The database does not answer")))
+    monkeypatch.setattr(dataset, "load", failing(NotReady("The database does not answer")))
     with pytest.raises(SystemExit) as ended:
-        run.run(assignment, threading.Event())
-    assert ended.value.code == run.CANNOT_WRITE
+        main.run(assignment, threading.Event())
+    assert ended.value.code == main.CANNOT_WRITE
 
 
 def test_a_superseded_attempt_ends_quietly(attempt, store, monkeypatch):
@@ -74,5 +76,5 @@ def test_a_superseded_attempt_ends_quietly(attempt, store, monkeypatch):
         job.cancel(store, store.jobs()[0].id)
         raise job.Superseded
 
-    monkeypatch.setattr(data, "load", cancelled)
+    monkeypatch.setattr(dataset, "load", cancelled)
     assert (attempt().status, attempt().error) == ("cancelled", None)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.train import saved
-from app.train.saved import Damaged, Position
+from app.train.worker import state
+from app.train.worker.state import Damaged, Position
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def optimizer(model):
 
 def test_what_is_saved_is_put_back(tmp_path, model, optimizer):
     path = tmp_path / "jobs" / "job.pt"
-    assert saved.restore(path, model, optimizer) is None
+    assert state.restore(path, model, optimizer) is None
     position = Position(4, losses=[torch.tensor(0.1), torch.tensor(2.5)], seconds=1.5)
-    saved.save(path, model, optimizer, position)
+    state.save(path, model, optimizer, position)
     assert [each.name for each in path.parent.iterdir()] == ["job.pt"]
     torch.manual_seed(999)
     weight = model.weight.detach().clone()
     torch.nn.init.zeros_(model.weight)
-    restored = saved.restore(path, model, optimizer)
+    restored = state.restore(path, model, optimizer)
     assert (restored.epoch, restored.batches_done, restored.seconds) == (4, 2, 1.5)
     assert restored.losses == position.losses
     assert torch.equal(torch.get_rng_state(), position.random)
@@ -40,9 +40,9 @@ def test_the_number_of_threads_is_put_back(tmp_path, model, optimizer):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(before + 1)
-        saved.save(tmp_path / "job.pt", model, optimizer, Position())
+        state.save(tmp_path / "job.pt", model, optimizer, Position())
         torch.set_num_threads(before)
-        saved.restore(tmp_path / "job.pt", model, optimizer)
+        state.restore(tmp_path / "job.pt", model, optimizer)
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
@@ -52,19 +52,19 @@ def test_the_number_of_threads_is_put_back(tmp_path, model, optimizer):
 def test_a_file_that_is_no_state_is_told(tmp_path, model, optimizer, content):
     (tmp_path / "job.pt").write_bytes(content)
     with pytest.raises(Damaged, match=r"job\.pt is not a saved state"):
-        saved.restore(tmp_path / "job.pt", model, optimizer)
+        state.restore(tmp_path / "job.pt", model, optimizer)
 
 
 def test_the_state_of_another_network_is_told(tmp_path, model, optimizer):
     other = torch.nn.Linear(3, 3)
-    saved.save(tmp_path / "job.pt", other, torch.optim.SGD(other.parameters()), Position())
+    state.save(tmp_path / "job.pt", other, torch.optim.SGD(other.parameters()), Position())
     with pytest.raises(Damaged):
-        saved.restore(tmp_path / "job.pt", model, optimizer)
+        state.restore(tmp_path / "job.pt", model, optimizer)
 
 
 def test_a_full_disk_leaves_the_state_before(tmp_path, model, optimizer, monkeypatch):
     path = tmp_path / "job.pt"
-    saved.save(path, model, optimizer, Position(1))
+    state.save(path, model, optimizer, Position(1))
 
     def full(self, _):
         self.touch()
@@ -73,9 +73,9 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, model, optimizer, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(OSError, match="No space left"):
-            saved.save(path, model, optimizer, Position(2))
+            state.save(path, model, optimizer, Position(2))
     assert [each.name for each in tmp_path.iterdir()] == ["job.pt"]
-    assert saved.restore(path, model, optimizer).epoch == 1
+    assert state.restore(path, model, optimizer).epoch == 1
 
 
 def test_only_what_unfinished_jobs_need_is_kept(tmp_path):
@@ -84,7 +84,7 @@ def test_only_what_unfinished_jobs_need_is_kept(tmp_path):
         (tmp_path / name).write_text("")
     for name in ("a", "b"):
         (tmp_path / name / "checkpoint").mkdir(parents=True)
-    saved.sweep(tmp_path, lambda job_id: job_id == "a", writers=False)
+    state.sweep(tmp_path, lambda job_id: job_id == "a", writers=False)
     kept = ["a", "a.corrections", "a.lock", "a.pt"]
     assert sorted(each.name for each in tmp_path.iterdir()) == kept
     assert (tmp_path / "a" / "checkpoint").exists()

@@ -8,7 +8,7 @@ import pytest
 
 from app import subprocesses
 from app.database.tables import now
-from app.train import job as jobs
+from app.train.jobs import job as jobs
 from tests.train.test_supervisor import create, until, wait_for_turns
 
 FAILS = f"exit {os.EX_IOERR}"

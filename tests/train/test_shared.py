@@ -7,11 +7,12 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from app.net import MyNet
-from app.train import job as jobs
-from app.train import run, sweep
-from app.train.attempt import Attempt
-from app.train.conclude import conclude
-from app.train.conclusions import Conclusion
+from app.train.jobs import job as jobs
+from app.train.jobs import sweep
+from app.train.jobs.assignment import Conclusion
+from app.train.worker import main
+from app.train.worker.attempt import Attempt
+from app.train.worker.finish_sweep import conclude
 from app.versions.bucket.object_store import Bucket, BucketAway
 from app.versions.bucket.registry import Mirror
 from tests.train.conftest import Run
@@ -83,7 +84,7 @@ def test_a_version_that_cannot_be_fetched_is_not_stored_again(
 ):
     job_id = untold("never")
     number, other = jobs.start(store, store.job(job_id)), mirror("other")
-    monkeypatch.setattr(run, "RETRY", 0.0)
+    monkeypatch.setattr(main, "RETRY", 0.0)
     with unread(2, times=3):
         Run(Attempt.begin(settings, store, other, job_id, number)).run()
     assert store.job(job_id).result["version"] == 2
@@ -93,7 +94,7 @@ def test_a_version_that_cannot_be_fetched_is_not_stored_again(
 def test_a_job_that_stored_nothing_waits_for_no_version(
     start, settings, store, registry, mirror, monkeypatch, unread
 ):
-    monkeypatch.setattr(run, "RETRY", 0.0)
+    monkeypatch.setattr(main, "RETRY", 0.0)
     registry.save(MyNet().state_dict(), registry.card(1))
     asked, other = start(promote="never", epochs=1), mirror("other")
     with unread(2, times=100):
@@ -115,7 +116,7 @@ def test_a_promotion_whose_answer_was_lost_is_not_made_again_over_what_came_afte
         return done
 
     real = Mirror.promote
-    monkeypatch.setattr(run, "RETRY", 0.0)
+    monkeypatch.setattr(main, "RETRY", 0.0)
     asked = start(promote="always", epochs=1)
     monkeypatch.setattr(Mirror, "promote", promote)
     asked.run()

@@ -3,7 +3,7 @@
 import torch
 
 from app.mnist import read_test_images
-from app.train.data import load
+from app.train.recipes.dataset import load
 
 
 def test_small_data_dir_holds_the_first_digits(small_data_dir, mnist):

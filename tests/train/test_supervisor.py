@@ -6,9 +6,9 @@ import time
 
 from app.database.store import Store
 from app.errors import NotReady
-from app.train import job as jobs
-from app.train.hyperparameters import Hyperparameters
-from app.train.lease import SECONDS, Lease
+from app.train.jobs import job as jobs
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.supervisor.lease import SECONDS, Lease
 from tests.train.conftest import DIES, WAITS
 
 
@@ -179,7 +179,7 @@ def test_where_the_lease_may_have_lapsed_the_processes_end(supervise, monkeypatc
     assert supervisor.lease.hold()
     supervisor._try(away)
     assert not ended, "it was renewed just now"
-    monkeypatch.setattr("app.train.lease.MARGIN", SECONDS)
+    monkeypatch.setattr("app.train.supervisor.lease.MARGIN", SECONDS)
     supervisor._try(away)
     assert ended
     supervisor.lease.end()

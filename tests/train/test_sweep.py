@@ -8,12 +8,13 @@ import pytest
 from app.database.sweeps import Sweeps
 from app.errors import Conflict
 from app.net import MyNet
-from app.train import job as jobs
-from app.train import sweep
-from app.train.conclude import conclude
-from app.train.conclusions import Conclusion, Conclusions
-from app.train.grid import Grid
-from app.train.supervisor import Supervisor
+from app.train.jobs import job as jobs
+from app.train.jobs import sweep
+from app.train.jobs.assignment import Conclusion
+from app.train.jobs.sweep_grid import Grid
+from app.train.supervisor.supervisor import Supervisor
+from app.train.supervisor.sweep_finisher import Conclusions
+from app.train.worker.finish_sweep import conclude
 from app.versions import checkpoint
 from app.versions.registry import Registry
 from app.versions.retention import prune

@@ -8,11 +8,11 @@ import torch
 from torch import distributed, optim
 
 from app.net import MyNet
-from app.train import loop
-from app.train.data import Batches, Digits
-from app.train.hyperparameters import Hyperparameters
-from app.train.strategy import Broken
-from app.train.team import Leader, Member, Shares, Word
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.recipes import loop
+from app.train.recipes.dataset import Batches, Digits
+from app.train.worker.ddp import Leader, Member, Shares, Word
+from app.train.worker.state import Broken
 
 CPU = torch.device("cpu")
 WANTED = Hyperparameters(seed=3, epochs=2)

@@ -4,9 +4,11 @@ import threading
 
 import pytest
 
-from app.train import data, job, run
-from app.train.assignment import Assignment
-from app.train.hyperparameters import Hyperparameters
+from app.train.jobs import job
+from app.train.jobs.assignment import Assignment
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.recipes import dataset
+from app.train.worker import main
 
 spans = pytest.importorskip("app.telemetry.otel")
 memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
@@ -28,7 +30,7 @@ def attempt(settings, store, registry, few):  # noqa: ARG001, there is a version
             stop.set()
         traces = spans.Spans([exporter])
         assignment = Assignment(settings=settings, job_id=created.id, attempt=number)
-        run.run(assignment, stop, traces)
+        main.run(assignment, stop, traces)
         traces.close()
         return store.job(created.id), exporter.get_finished_spans()[::-1]
 
@@ -73,9 +75,9 @@ def test_a_stopped_attempt_is_no_error(attempt):
 
 def test_a_failed_one_is(attempt, monkeypatch):
     def no_data(_):
-        raise data.NoData("MNIST could not be read")
+        raise dataset.NoData("MNIST could not be read")
 
-    monkeypatch.setattr(data, "load", no_data)
+    monkeypatch.setattr(dataset, "load", no_data)
     _, (whole,) = attempt()
     assert whole.attributes["error.type"] == "NoData"
     assert (whole.status.status_code.name, whole.status.description) == (

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from app.database.sweeps import Sweeps
-from app.train import job as jobs
-from app.train import sweep
-from app.train.grid import Grid
-from app.train.tracker import DEFAULTS
+from app.train.jobs import job as jobs
+from app.train.jobs import sweep
+from app.train.jobs.sweep_grid import Grid
+from app.train.supervisor.mlflow_process import DEFAULTS
 from tests.train.test_resume import interrupt_after
 
 pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")

@@ -4,9 +4,11 @@ import threading
 
 import pytest
 
-from app.train import attempt as attempts
-from app.train import finish, gate, job, saved
-from app.train.attempt import Diverged
+from app.train.evaluation import promotion
+from app.train.jobs import job
+from app.train.worker import attempt as attempts
+from app.train.worker import finish, state
+from app.train.worker.attempt import Diverged
 from tests.train.conftest import events
 
 
@@ -52,7 +54,7 @@ def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
 @pytest.mark.parametrize("step", ["measure", "judge"])
 def test_an_older_attempt_stores_and_promotes_nothing(start, store, registry, monkeypatch, step):
     older = start(promote="always")
-    module = {"measure": finish.evaluate, "judge": gate.promote}[step]
+    module = {"measure": finish.evaluate, "judge": promotion.promote}[step]
     real = getattr(module, step)
 
     def overtaken(*args):
@@ -71,10 +73,10 @@ def test_two_attempts_at_one_job_never_work_at_once(tmp_path):
     order = []
 
     def second():
-        with saved.alone(tmp_path, "a"):
+        with state.alone(tmp_path, "a"):
             order.append("second")
 
-    with saved.alone(tmp_path, "a"), saved.alone(tmp_path, "b"):
+    with state.alone(tmp_path, "a"), state.alone(tmp_path, "b"):
         thread = threading.Thread(target=second)
         thread.start()
         thread.join(0.2)

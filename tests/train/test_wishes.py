@@ -3,8 +3,8 @@
 import pytest
 
 from app.errors import Conflict, NotFound
-from app.train import job as jobs
-from app.train.job import Status, Superseded
+from app.train.jobs import job as jobs
+from app.train.jobs.job import Status, Superseded
 from tests.train.test_job import create, running, statuses
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from app.net import MyNet
-from app.train.evaluate import measure
-from app.train.recipes import split
+from app.train.evaluation.evaluate import measure
+from app.train.recipes.recipes import split
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
 

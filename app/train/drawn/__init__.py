@@ -1,1 +1,0 @@
-"""Pictures to learn from, drawn here and normalised as uploads are."""

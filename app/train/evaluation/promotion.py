@@ -1,0 +1,129 @@
+"""Promotion gate: McNemar's test against the live version."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from app.errors import Conflict, NotFound
+from app.net import MyNet
+from app.train.evaluation import evaluate
+from app.train.jobs.hyperparameters import PromoteRule
+from app.train.recipes.dataset import Digits
+from app.versions.card import Card
+from app.versions.registry import Registry
+
+SIGNIFICANT: Final = 0.05
+
+
+class Verdict(NamedTuple):
+    promoted: bool
+    reason: str
+
+
+class Rival(NamedTuple):
+    """The version that is live, and which test images it reads right: (N,) bool."""
+
+    version: int
+    right: Tensor
+
+
+def judge(rule: PromoteRule, right: Tensor, rival: Rival | None) -> Verdict:
+    """Compare two versions on the same test images; `right` is the new one's, (N,) bool.
+
+    By `if_better` it goes live where it reads more of them right, and McNemar's test gives less
+    than 5 % for so large a difference to be chance. `rival` is None where nothing is live yet.
+    """
+    if rule == "never":
+        return Verdict(False, "promote: never was asked for")
+    if rival is None:
+        return Verdict(True, "no version was live")
+    gained = int((right & ~rival.right).sum())
+    lost = int((~right & rival.right).sum())
+    p = mcnemar(gained, lost)
+    figures = (
+        f"{_percent(right)} against {_percent(rival.right)} of version {rival.version}, "
+        f"McNemar {_in_words(p)}"
+    )
+    if rule == "always":
+        return Verdict(True, f"promote: always was asked for; {figures}")
+    if p >= SIGNIFICANT:
+        return Verdict(False, f"{figures}: the difference may be chance")
+    return Verdict(gained > lost, f"{figures}: {gained} images gained, {lost} lost")
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Give the two-sided p of McNemar's test, exact: a binomial test on the images that changed.
+
+    McNemar 1947, "Note on the sampling error of the difference between correlated proportions".
+    """
+    changed = gained + lost
+    tail = ways = 1  # whole numbers: a float would underflow
+    for k in range(min(gained, lost)):
+        ways = ways * (changed - k) // (k + 1)
+        tail += ways
+    return min(1.0, 2 * tail / (1 << changed))
+
+
+def _percent(right: Tensor) -> str:
+    return f"{100 * right.double().mean().item():.2f} %"
+
+
+def _in_words(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+log = logging.getLogger(__name__)
+# Told what is live, and the verdict, before the version takes its place; may raise.
+Begin = Callable[[int | None, Verdict], None]
+
+
+def pass_gate(
+    registry: Registry,
+    version: int,
+    right: Tensor,
+    rule: PromoteRule,
+    test: Digits,
+    begin: Begin,
+    *,
+    begun: bool = False,
+) -> Verdict:
+    """Judge a version by the rule, and go live with it where it passes.
+
+    `right` says which of the test images it reads right, (N,) bool. Where an earlier attempt had
+    `begun`, and went live with the version, what came after it holds. A version that is live is
+    compared with what was live before it.
+    """
+    while True:
+        history = registry.history()
+        live = next(iter(history), None)
+        is_done = version == live or (begun and version in history)
+        # Else it is not live, whatever it was once, and has what is live now to beat.
+        rivals = history[history.index(version) + 1 :] if is_done else history
+        verdict = judge(rule, right, _rival(registry, rivals, test))
+        if is_done or not verdict.promoted:
+            return verdict
+        begin(live, verdict)
+        # Where another version went live meanwhile, it is that one that this one has to beat.
+        if registry.promote(version, over=live):
+            return verdict
+
+
+def result_of(card: Card, verdict: Verdict) -> dict[str, Any]:
+    """Give what a job, or a sweep, tells of its version in the end."""
+    return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
+
+
+def _rival(registry: Registry, history: Sequence[int], test: Digits) -> Rival | None:
+    """Give the first of these versions that can be read."""
+    for live in history:
+        try:
+            model = MyNet()
+            model.load_state_dict(registry.weights(live))
+        except (Conflict, NotFound) as error:
+            log.error("%s", error)
+            continue
+        return Rival(live, evaluate.right(model, test, torch.device("cpu")))
+    return None

@@ -1,0 +1,112 @@
+"""Event stream of a job for many subscribers, and the tutorial's log lines."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from app.database.store import Store
+from app.database.tables import Event
+from app.errors import NotReady
+from app.telemetry import logs
+from app.train.jobs import job as jobs
+from app.train.jobs.job import Status
+
+POLL: Final = 0.25
+HEARTBEAT: Final = 15.0
+PAGE: Final = 1000
+log = logging.getLogger(__name__)
+
+
+class Feed:
+    """What is read from the database serves all who ask for it within a moment. For one loop."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._looks: dict[tuple[str, int], asyncio.Task[Sequence[Event]]] = {}
+
+    async def page(self, job_id: str, after: int) -> Sequence[Event]:
+        """Give the events after that number, oldest first, at most 1,000. Raises NotReady."""
+        seen = job_id, after
+        if seen not in self._looks:
+            look = asyncio.to_thread(self.store.events, job_id, after, limit=PAGE)
+            self._looks[seen] = asyncio.create_task(look)
+            asyncio.get_running_loop().call_later(POLL, self._looks.pop, seen, None)
+        # Shielded, since a listener that leaves must not take the page from the others.
+        return await asyncio.shield(self._looks[seen])
+
+    async def follow(
+        self, job_id: str, after: int, until: asyncio.Event
+    ) -> AsyncIterator[Sequence[Event]]:
+        """Give pages as they come, until the job has ended or `until` is set.
+
+        An empty page says that nothing has come for 15 seconds.
+        """
+        clock = asyncio.get_running_loop().time
+        told = clock()
+        last_look = False
+        while not last_look:
+            last_look = until.is_set()
+            if last_look:  # a fresh one, so that nothing is left out that was told by now
+                self._looks.pop((job_id, after), None)
+            page = await self._patiently(job_id, after)
+            quiet = not page and clock() - told >= HEARTBEAT
+            if quiet and await self._has_ended(job_id, after):
+                return
+            if page or quiet:
+                yield page
+                told = clock()
+            if page:
+                after = page[-1].number
+                if ends(page[-1]):
+                    return
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(until.wait(), POLL)
+
+    async def is_over(self, job_id: str, after: int) -> bool:
+        """Say whether the job has ended, and nothing came after that number.
+
+        Raises NotFound, NotReady.
+        """
+        job = await asyncio.to_thread(jobs.get, self.store, job_id)
+        if not Status(job.status).is_final:
+            return False
+        return not await asyncio.to_thread(self.store.events, job_id, after, limit=1)
+
+    async def _has_ended(self, job_id: str, after: int) -> bool:
+        with suppress(NotReady):  # where nobody can tell, it goes on
+            return await self.is_over(job_id, after)
+        return False
+
+    async def _patiently(self, job_id: str, after: int) -> Sequence[Event]:
+        try:
+            return await self.page(job_id, after)
+        except NotReady as error:
+            passing = "job %s is followed further when that has passed: %s"
+            log.warning(passing, job_id, error, extra=logs.known(job_id=job_id))
+            return []
+
+
+def ends(event: Event) -> bool:
+    """Say whether this is a job's last event."""
+    return event.kind == "status" and Status(event.data["status"]).is_final
+
+
+def whole(store: Store, job_id: str) -> Iterator[str]:
+    """Give all lines that there are by now."""
+    after = 0
+    while events := store.events(job_id, after, "batch"):
+        yield from lines(events)
+        after = events[-1].number
+
+
+def lines(events: Iterable[Event]) -> Iterator[str]:
+    """Give the lines of those events that tell of a batch."""
+    return (log_line(**event.data) for event in events if event.kind == "batch")
+
+
+def log_line(epoch: int, batch: int, loss: float) -> str:
+    """Give the tutorial's own line."""
+    return f"==>>> epoch: {epoch}, batch index: {batch}, train loss: {loss}\n"

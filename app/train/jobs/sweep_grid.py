@@ -1,0 +1,136 @@
+"""What may be asked of a sweep.
+
+What enters: a client's wishes, each hyperparameter one value or a list. What leaves: the same,
+checked, and the hyperparameters of each job. This module does not know what a sweep is good for.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import product
+from math import prod
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from app.train.jobs.hyperparameters import (
+    BatchSize,
+    Device,
+    Epochs,
+    Hyperparameters,
+    LearningRate,
+    Momentum,
+    Note,
+    PromoteRule,
+    Recipe,
+    Seed,
+    Text,
+)
+
+MOST_JOBS: Final = 64
+T = TypeVar("T")
+# Neither one value nor a list can be told by a name in the body: the errors' paths lose these.
+ONE, LIST = "<one>", "<list>"
+
+
+def _kind(value: Any) -> str:
+    return LIST if isinstance(value, list) else ONE
+
+
+def _distinct(values: list[T]) -> list[T]:
+    if any(value in values[:at] for at, value in enumerate(values)):
+        raise ValueError("has a value twice: each makes jobs of its own")
+    return values
+
+
+Several = Annotated[
+    list[T],
+    Field(min_length=1, max_length=MOST_JOBS, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_distinct),
+]
+OneOrMore = Annotated[
+    Annotated[T, Tag(ONE)] | Annotated[Several[T], Tag(LIST)], Discriminator(_kind)
+]
+
+
+class Grid(BaseModel):
+    """The hyperparameters of a sweep; each combination of the values in lists makes a job."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    name: Text | None = Field(None, max_length=200)
+    recipe: OneOrMore[Recipe] = "documented"
+    epochs: OneOrMore[Epochs] = 10
+    batch_size: OneOrMore[BatchSize] = 100
+    learning_rate: OneOrMore[LearningRate] = 0.01
+    momentum: OneOrMore[Momentum] = 0.9
+    seed: OneOrMore[Seed] | None = Field(
+        None, description="drawn where it is not given, one for all, and recorded"
+    )
+    promote: PromoteRule = Field("if_better", description="for the best of the jobs")
+    device: OneOrMore[Device] | None = None
+    include_feedback: OneOrMore[bool] = False
+    note: Note | None = Field(None, description="kept on the card of each version")
+
+    @property
+    def varied(self) -> list[str]:
+        """Name the hyperparameters that differ between jobs."""
+        return [name for name, values in self._values.items() if len(values) > 1]
+
+    def jobs(self, seed: int) -> list[Hyperparameters]:
+        """Give the hyperparameters of each job, with this seed where none was asked for."""
+        given = self._values if self.seed is not None else self._values | {"seed": [seed]}
+        return [
+            Hyperparameters(**dict(zip(given, values, strict=True)), promote="never")
+            for values in product(*given.values())
+        ]
+
+    @cached_property
+    def _values(self) -> dict[str, Sequence[Any]]:
+        """Give what was asked for: what was not is for the recipe to say."""
+        fields = [name for name in Hyperparameters.model_fields if name in self.model_fields_set]
+        asked = {name: getattr(self, name) for name in fields if name != "promote"}
+        return {name: value if _kind(value) == LIST else [value] for name, value in asked.items()}
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "Grid":
+        jobs = prod(map(len, self._values.values()))
+        if jobs > MOST_JOBS:
+            raise _of_field(
+                self.varied[0], f"with the other lists makes {jobs} jobs, and may make {MOST_JOBS}"
+            )
+        return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _named(cls, given: Any, handler: ModelWrapValidatorHandler["Grid"]) -> "Grid":
+        """Name fields in errors as the client wrote them."""
+        try:
+            return handler(given)
+        except ValidationError as error:
+            told = [_as_written(dict(each)) for each in error.errors()]
+            raise ValidationError.from_exception_data(cls.__name__, told) from None
+
+
+def _of_field(name: str, message: str) -> ValidationError:
+    problem = PydanticCustomError("value_error", "{problem}", {"problem": message})
+    return ValidationError.from_exception_data(
+        "Grid", [InitErrorDetails(type=problem, loc=(name,), input=None)]
+    )
+
+
+def _as_written(error: dict[str, Any]) -> InitErrorDetails:
+    location = tuple(part for part in error["loc"] if part not in (ONE, LIST))
+    message = error["msg"].removeprefix("Value error, ")
+    kind = PydanticCustomError(error["type"], "{problem}", {"problem": message})
+    return InitErrorDetails(type=kind, loc=location, input=error["input"])

@@ -1,0 +1,151 @@
+"""Affine and elastic augmentation of digits, and batches of augmented digits.
+
+Affine and elastic changes after Simard, Steinkraus, Platt: Best practices for convolutional neural
+networks applied to visual document analysis, ICDAR 2003. One field of displacements holds both, so
+that each image is sampled once. What is smooth needs few random numbers: the elastic part is drawn
+on a coarse grid and spread from there by two small products.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from app.net import DIGITS, PIXELS, SIDE, standardise
+from app.train.recipes.dataset import Digits
+
+HALF: Final = SIDE / 2
+# Uniform within these, of degrees, shares and pixels.
+TURN: Final = 11.0
+SHEAR: Final = 0.2
+STRETCH: Final = 0.12
+SHIFT: Final = 1.0
+# Of the elastic displacement: at most this deviation in pixels, smoothed over so many.
+ELASTIC: Final = 1.85
+SMOOTH: Final = 4.0
+KNOTS: Final = 12
+# Of the images, and how far; the rest of what a pen and a camera do happens to fewer.
+PEN: Final = 0.2
+SELDOM: Final = 0.06
+
+
+class Augment:
+    """Changes batches. On the CPU, whose random state alone is saved with a training."""
+
+    def __init__(self) -> None:
+        places = torch.arange(SIDE, dtype=torch.float32)
+        knots = torch.linspace(-SMOOTH, SIDE - 1 + SMOOTH, KNOTS)
+        spread = torch.exp(-((places[:, None] - knots) ** 2) / (2 * SMOOTH**2))
+        self.spread = spread / spread.square().sum(1, keepdim=True).sqrt()  # (28, 12), variance 1
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Change (B, 28, 28) float32."""
+        field = self._affine(images) + self._elastic(images)
+        changed = F.grid_sample(images[:, None], field, align_corners=False)[:, 0]
+        return _photograph(_redraw(changed))
+
+    def _affine(self, images: Tensor) -> Tensor:
+        """Where each pixel comes from: (B, 28, 28, 2), from -1 to 1."""
+        count = len(images)
+        angle, shear, wide, high = _even(4, count)
+        angle, shear = angle * math.radians(TURN), shear * SHEAR
+        wide, high = (wide * STRETCH).exp(), (high * STRETCH).exp()
+        cos, sin = angle.cos(), angle.sin()
+        rows = [cos * wide, (cos * shear - sin) * high, sin * wide, (sin * shear + cos) * high]
+        matrix = torch.stack(rows, -1).view(count, 2, 2)
+        shift = _even(count, 2, 1) * SHIFT / HALF
+        changes = torch.cat([matrix, shift], 2)  # (B, 2, 3)
+        return F.affine_grid(changes, [count, 1, SIDE, SIDE], align_corners=False)
+
+    def _elastic(self, images: Tensor) -> Tensor:
+        strength = torch.rand(len(images), 1, 1, 1) * ELASTIC / HALF
+        drawn = torch.randn(len(images), 2, KNOTS, KNOTS) * strength
+        return (self.spread @ drawn @ self.spread.T).permute(0, 2, 3, 1)
+
+
+def _redraw(images: Tensor) -> Tensor:
+    """Some with a thicker pen, some with a thinner one."""
+    thick, thin = _some(images, PEN), _some(images, PEN)
+    images[thick] += _share(images[thick]) * (_grown(images[thick]) - images[thick])
+    images[thin] -= 0.7 * _share(images[thin]) * (images[thin] + _grown(-images[thin]))
+    return images
+
+
+def _photograph(images: Tensor) -> Tensor:
+    """Some coarse, some noisy, some with a hole, some with other tones."""
+    coarse, noisy, torn, toned = (_some(images, SELDOM) for _ in range(4))
+    side = int(torch.randint(8, 15, ()))
+    small = F.interpolate(images[coarse, None], (side, side), mode="area")
+    large = F.interpolate(small, (SIDE, SIDE), mode="bicubic")
+    images[coarse] = _contrast(large[:, 0] / large.amax((1, 2, 3))[:, None, None].clamp(min=0.1))
+    noise = torch.randn_like(images[noisy]) * 0.2 * _share(images[noisy])
+    images[noisy] = (images[noisy] + noise).clamp(0, 1)
+    images[torn] = images[torn].masked_fill(_holes(images[torn]), 0)
+    images[toned] = images[toned].clamp(min=1e-6) ** torch.exp(0.7 * _even(int(toned.sum()), 1, 1))
+    return images
+
+
+def _contrast(images: Tensor) -> Tensor:
+    """Blurred edges drawn tight, more or less, as enlargement by normalisation leaves them."""
+    return ((images - 0.5) * (1 + 2.5 * _share(images)) + 0.5).clamp(0, 1)
+
+
+def _holes(images: Tensor) -> Tensor:
+    """Small squares, (B, 28, 28) bool."""
+    count, places = len(images), torch.arange(SIDE)
+    reach = torch.randint(1, 4, (count, 1))
+    across, down = ((places - torch.randint(6, 22, (count, 1))).abs() <= reach for _ in range(2))
+    return across[:, None] & down[:, :, None]
+
+
+def _some(images: Tensor, share: float) -> Tensor:
+    return torch.rand(len(images)) < share
+
+
+def _share(images: Tensor) -> Tensor:
+    return torch.rand(len(images), 1, 1)
+
+
+def _even(*shape: int) -> Tensor:
+    """Draw evenly from -1 to 1."""
+    return torch.rand(shape) * 2 - 1
+
+
+def _grown(images: Tensor) -> Tensor:
+    """Give the greatest of each pixel and its eight neighbours."""
+    for _ in range(2):  # along rows, then along columns; PyTorch's pooling takes five times as long
+        wide = F.pad(images, (1, 1), value=-1.0)
+        images = torch.maximum(torch.maximum(wide[..., :-2], wide[..., 2:]), images).mT
+    return images
+
+
+# Pictures of no digit for each digit.
+SHARE: Final = 0.2
+
+
+class AugmentedBatches:
+    """(B, 784) float32 inputs with (B, 10) float32 targets: the share that each digit has."""
+
+    def __init__(
+        self, digits: Digits, negatives: Tensor, batch_size: int, device: torch.device
+    ) -> None:
+        self.pixels, self.negatives = digits.pixels, negatives
+        self.targets = F.one_hot(digits.labels, DIGITS).float()
+        self.batch_size, self.device = batch_size, device
+        self.augment = Augment()
+
+    def __len__(self) -> int:
+        return -(-len(self.pixels) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.pixels))
+        for index in torch.split(order, self.batch_size):
+            beside = torch.randint(len(self.negatives), (round(SHARE * len(index)),))
+            pictures = torch.cat([self.pixels[index], self.negatives[beside]])
+            even = torch.full((len(beside), DIGITS), 1 / DIGITS)
+            inputs = standardise(self.augment(pictures.float() / 255).view(-1, PIXELS))
+            targets = torch.cat([self.targets[index], even])
+            yield inputs.to(self.device), targets.to(self.device)

@@ -1,0 +1,208 @@
+"""Images that show no digit, as the network would be given them.
+
+What enters: training digits, and a source of chance. What leaves: (N, 28, 28) uint8, each drawn
+here, and normalised as an upload is: letters and signs, scribbles, silhouettes, textures, several
+digits at once. This module does not know what a network learns from them.
+
+Nothing is taken from a data set, so that any can tell how well it was learnt.
+"""
+
+import string
+from collections.abc import Callable
+from typing import Final
+
+import cv2
+import numpy as np
+from cv2.typing import MatLike
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from app.errors import BlankImage
+from app.image.normalise import normalise
+from app.net import SIDE
+from app.train.recipes.synthetic.glyphs import CANVAS, Pixels, canvas, draw_sign, one_of, to_tones
+
+# Who writes these writes a digit, as far as one sign alone can tell.
+ALIKE: Final = set("oOlIiSsZzBqgQ")
+SIGNS: Final = sorted(set(string.ascii_letters + "+-=*#&%@$?<>{}~^") - ALIKE)
+# A bar is a 1, and a lone digit is one.
+BAR: Final = 0.24
+ONE: Final = 36  # pixels; a digit of MNIST has 20
+
+
+def draw_negatives(random: Generator, digits: Pixels, count: int) -> Pixels:
+    """Draw `count` images; `digits` (N, 28, 28) are what several of are put together."""
+    kinds: list[Callable[[Generator], Pixels]] = [
+        _sign, _sign, _sign, _sign, _sign, _sign, _scribble, _figure, _thing, _garment, _garment,
+        _silhouette, _silhouette, _texture, _texture, lambda random: _several(random, digits),
+    ]  # fmt: skip
+    drawn: list[Pixels] = []
+    while len(drawn) < count:
+        picture = kinds[len(drawn) % len(kinds)](random)
+        seen = _seen(255 - picture if random.random() < 0.5 else picture)
+        if seen is not None:
+            drawn.append(seen)
+    return np.stack(drawn)
+
+
+def _seen(picture: Pixels) -> Pixels | None:
+    """Normalise; None where nothing is left, or what may be a digit."""
+    try:
+        seen = normalise(np.ascontiguousarray(picture))
+    except BlankImage:
+        return None
+    left, top, right, bottom = seen.box
+    is_bar = right - left < BAR * (bottom - top)
+    is_lone = max(picture.shape) > CANVAS and max(right - left, bottom - top) < ONE
+    return None if is_bar or is_lone else seen.pixels
+
+
+def _sign(random: Generator) -> Pixels:
+    return draw_sign(random, one_of(random, SIGNS))
+
+
+def _scribble(random: Generator) -> Pixels:
+    """A few strokes that mean nothing."""
+    picture, width = canvas(), int(random.integers(1, 7))
+    for _ in range(random.integers(2, 6)):
+        corners = random.uniform(6, CANVAS - 6, (int(random.integers(2, 6)), 2))
+        if random.random() < 0.5:
+            corners = _rounded(corners)
+        cv2.polylines(picture, [_points(corners)], False, (255.0,), width, cv2.LINE_AA)
+    return picture
+
+
+def _figure(random: Generator) -> Pixels:
+    """A figure of geometry or a star, drawn or filled; with more corners, drawn, it were a 0."""
+    picture, sides = canvas(), int(random.integers(3, 9))
+    turned = np.arange(sides) * 2 * np.pi / sides + random.uniform(0, 6)
+    reach = random.uniform(14, 28, 2)
+    if random.random() < 0.4:
+        reach = reach * np.where(np.arange(sides) % 2, 1, random.uniform(0.2, 0.6))[:, None]
+    corners = CANVAS / 2 + reach * np.stack([np.cos(turned), np.sin(turned)], 1)
+    if sides > 5 or random.random() < 0.5:
+        cv2.fillPoly(picture, [_points(corners)], (255.0,), cv2.LINE_AA)
+    else:
+        width = int(random.integers(1, 6))
+        cv2.polylines(picture, [_points(corners)], True, (255.0,), width, cv2.LINE_AA)
+    return picture
+
+
+def _thing(random: Generator) -> Pixels:
+    """A figure with strokes that hold it, or hang from it."""
+    picture = cv2.resize(_figure(random), None, fx=1, fy=random.uniform(0.2, 1))
+    picture = np.vstack([np.zeros((CANVAS - len(picture), CANVAS), np.uint8), picture])
+    return np.maximum(picture, _scribble(random))
+
+
+def _silhouette(random: Generator) -> Pixels:
+    """A thing that is wide here and narrow there, with a gap in it or not, upright or lying."""
+    knots = np.linspace(0, 1, int(random.integers(3, 7)))
+    rows = np.linspace(0, 1, SIDE)
+    left, right = (np.interp(rows, knots, random.uniform(0.1, 1, len(knots))) for _ in range(2))
+    if random.random() < 0.7:
+        right = left
+    across = (np.arange(SIDE)[None] - SIDE / 2 + 0.5) / random.uniform(6, 13)
+    inside = (across <= right[:, None]) & (across >= -left[:, None])
+    inside[: random.integers(0, 6)] = inside[random.integers(22, 29) :] = False
+    if random.random() < 0.35:  # legs, a handle, a neck
+        low, high = np.sort(random.uniform(0, 1.2, 2))
+        gap = np.abs(across - random.uniform(-0.3, 0.3)) < random.uniform(0.05, 0.4)
+        inside &= ~(gap & ((rows >= low) & (rows <= high))[:, None])
+    return _lit(random, inside.T if random.random() < 0.4 else inside)
+
+
+def _garment(random: Generator) -> Pixels:
+    """Filled parts put together: a body, limbs from its corners, a cut-out at the top."""
+    picture, half = canvas(), CANVAS / 2
+    top, bottom = random.uniform(4, 14), random.uniform(46, 60)
+    shoulder, hem = random.uniform(7, 22, 2)
+    body = [
+        (half - shoulder, top),
+        (half + shoulder, top),
+        (half + hem, bottom),
+        (half - hem, bottom),
+    ]
+    parts = [body]
+    reach, drop, wide = random.uniform(2, 20), random.uniform(0, 44), random.uniform(4, 14)
+    for side in (-1, 1) if random.random() < 0.85 else (1,):
+        near, far = half + side * shoulder, half + side * (shoulder + reach)
+        parts.append(
+            [
+                (near, top),
+                (far, top + drop),
+                (far - side * wide, top + drop + 4),
+                (near, top + wide),
+            ]
+        )
+    for part in parts:
+        cv2.fillPoly(picture, [_points(np.array(part))], (255.0,), cv2.LINE_AA)
+    if random.random() < 0.5:
+        size = int(random.uniform(3, 10)), int(random.uniform(2, 14))
+        cv2.ellipse(
+            picture, (int(half), int(top)), size, 0, 0, 360, (0.0,), cv2.FILLED, cv2.LINE_AA
+        )
+    side = SIDE if random.random() < 0.7 else CANVAS
+    small = cv2.resize(_turned(random, picture), (side, side), interpolation=cv2.INTER_AREA)
+    return _lit(random, small > 127)
+
+
+def _lit(random: Generator, inside: NDArray[np.bool_]) -> Pixels:
+    """Give a thing light, and a pattern or none."""
+    side, kind = len(inside), random.random()
+    tones = 1 - _field(random, side, random.uniform(1, 8)) * random.uniform(0, 0.9)
+    if kind < 0.25:
+        period = random.uniform(2, 8) * side / SIDE
+        stripes = np.arange(side) % period < period * random.uniform(0.3, 0.7)
+        tones = tones * (1 - random.uniform(0.2, 1) * (stripes if kind < 0.1 else stripes[:, None]))
+    elif kind < 0.5:
+        spots = _field(random, side, random.uniform(0.5, 2.5)) > random.uniform(0.35, 0.7)
+        tones = tones * (1 - random.uniform(0.2, 1) * spots)
+    return to_tones(inside * tones * random.uniform(80, 255))
+
+
+def _texture(random: Generator) -> Pixels:
+    """Clouds, stripes, boards, noise: with nothing on them."""
+    side = one_of(random, (28, 28, 32, 64))
+    picture, kind = _field(random, side, float(np.exp(random.uniform(-1, 2.5)))), random.random()
+    turned, (y, x) = random.uniform(0, np.pi), np.mgrid[:side, :side]
+    wave = np.sin((x * np.cos(turned) + y * np.sin(turned)) * random.uniform(0.2, 1.6))
+    if kind < 0.25:
+        picture = picture * 0.5 + wave * 0.25 + 0.25
+    elif kind < 0.4:
+        picture = wave * np.roll(wave.T, int(random.integers(9)), 0) * 0.5 + 0.5
+    elif kind < 0.6:
+        picture = (picture > random.uniform(0.4, 0.8)).astype(np.float64)
+    noise = random.normal(0, random.uniform(0, 0.2), picture.shape)
+    low, high = np.sort(random.uniform(0, 255, 2))
+    return to_tones(low + (picture + noise) * (high - low))
+
+
+def _several(random: Generator, digits: Pixels) -> Pixels:
+    """Two or three digits in a row, close to each other."""
+    chosen = digits[random.integers(0, len(digits), int(random.integers(2, 4)))]
+    edge = int(random.integers(2, 7))
+    return np.pad(np.concatenate([each[:, edge : SIDE - edge] for each in chosen], 1), 20)
+
+
+def _turned(random: Generator, picture: MatLike) -> MatLike:
+    return picture if random.random() < 0.5 else cv2.flip(picture, int(random.integers(0, 2)))
+
+
+def _points(corners: NDArray[np.float64]) -> MatLike:
+    return corners.round().astype(np.int32).reshape(-1, 1, 2)
+
+
+def _rounded(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cut corners, three times (Chaikin 1974)."""
+    for _ in range(3):
+        first, second = corners[:-1], corners[1:]
+        cut = [0.75 * first + 0.25 * second, 0.25 * first + 0.75 * second]
+        corners = np.stack(cut, 1).reshape(-1, 2)
+    return corners
+
+
+def _field(random: Generator, side: int, smooth: float) -> NDArray[np.float64]:
+    """Smooth noise from 0 to 1, (side, side)."""
+    noise = cv2.GaussianBlur(random.normal(size=(side, side)), (0, 0), smooth)
+    return np.asarray((noise - noise.min()) / max(np.ptp(noise), 1e-9))

@@ -1,0 +1,84 @@
+"""One attempt at one job: what it works with, and how it tells of what it does.
+
+What enters: a job's id and the attempt's number. What leaves: changes of the job, each refused once
+another attempt runs, or none. This module does not know what there is to do.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from app.database.store import Store
+from app.database.tables import Job
+from app.net import pick_device
+from app.settings import Settings
+from app.telemetry.tracing import Tell, untold
+from app.train.jobs import job as jobs
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.worker.state import Files
+from app.train.worker.state_replica import files_of
+from app.versions.registry import Registry
+
+
+class Diverged(Exception):
+    """The training left the finite numbers; the message says what may help."""
+
+
+class Stopped(Exception):
+    """The supervisor asked this process to end, and the state is saved."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """`job` is as it was when the attempt began; `tell` takes what has ended since the last."""
+
+    settings: Settings
+    store: Store
+    registry: Registry
+    job: Job
+    number: int
+    wanted: Hyperparameters
+    device: torch.device
+    files: Files
+    tell: Tell = untold
+
+    @classmethod
+    def begin(
+        cls,
+        settings: Settings,
+        store: Store,
+        registry: Registry,
+        job_id: str,
+        number: int,
+        tell: Tell = untold,
+    ) -> "Attempt":
+        """Look up what was asked for, and where to train.
+
+        Raises NotFound, BadBucket, BadDevice.
+        """
+        job = jobs.get(store, job_id)
+        wanted = Hyperparameters(**job.hyperparameters)
+        device = pick_device(wanted.device or settings.effective_train_device)
+        files = files_of(settings, job_id, number)
+        return cls(settings, store, registry, job, number, wanted, device, files, tell)
+
+    def record(self, kind: str, told: dict[str, Any], **values: Any) -> None:
+        """Tell of progress. Raises Superseded."""
+        jobs.record(self.store, self.job.id, self.number, kind, told, **values)
+
+    def got_further(self) -> None:
+        """Tell that there is newly saved state. Raises Superseded."""
+        jobs.got_further(self.store, self.job.id, self.number)
+
+    def begin_finish(self) -> None:
+        """Make sure that this attempt may store and promote. Raises Superseded."""
+        jobs.begin_finish(self.store, self.job.id, self.number)
+
+    def is_finishing(self) -> bool:
+        """Say whether an attempt began to store and promote: an earlier one, or this one."""
+        return jobs.get(self.store, self.job.id).committing
+
+    def succeed(self, result: dict[str, Any]) -> None:
+        """End the job. Raises Superseded."""
+        jobs.succeed(self.store, self.job.id, self.number, result)

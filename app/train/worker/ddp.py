@@ -1,0 +1,179 @@
+"""Distributed data parallel training: rank 0 and the other ranks.
+
+All draw the same batches, and take every so-manieth row. The first process leads: it alone records,
+saves and ends, and says after each batch what is next.
+
+Li et al. 2020, "PyTorch Distributed: Experiences on Accelerating Data Parallel Training".
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any, cast
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.futures import Future
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from app.net import pick_device
+from app.settings import Settings
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.recipes import dataset as data
+from app.train.recipes import loop
+from app.train.recipes.dataset import Digits
+from app.train.recipes.loop import Loader, Step
+from app.train.worker.state import Broken, Kept, resume
+
+
+class Word(IntEnum):
+    """What is next: another batch, to save what is done, or nothing more."""
+
+    ON = 0
+    SAVE = 1
+    END = 2
+
+
+class Shares:
+    """One process's rows of each batch; `share` says how much of the last one they are."""
+
+    def __init__(self, batches: Loader, rank: int, size: int) -> None:
+        self.batches, self.rank, self.size = batches, rank, size
+        self.share = 0.0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for inputs, targets in self.batches:
+            rows = slice(self.rank, None, self.size)
+            self.share = len(inputs[rows]) / len(inputs)
+            # Without any rows there would be no gradient that the others could wait for.
+            yield (inputs[rows], targets[rows]) if self.share else (inputs[:1], targets[:1])
+
+
+class Team:
+    """This process's place among those of one training."""
+
+    def __init__(self) -> None:
+        self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
+        # NCCL knows of no CPU.
+        self.words = cast(distributed.ProcessGroup, distributed.new_group(backend="gloo"))
+
+    def fit(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        train_loader: Loader,
+        *,
+        epochs: range,
+        device: torch.device,
+        done: int = 0,
+    ) -> Iterator[Step]:
+        """Train as `loop.fit` does, as one of several. Raises Broken."""
+        shares = Shares(train_loader, self.rank, self.size)
+        with _broken():
+            together = DistributedDataParallel(model, forward_sync_buffers=False)
+            together.register_comm_hook(shares, _sum_up)
+            steps = loop.fit(together, optimizer, shares, epochs=epochs, device=device, done=done)
+            for step in steps:
+                loss = step.loss * shares.share
+                distributed.all_reduce(loss)
+                yield step._replace(loss=loss)
+
+
+class Leader(Team):
+    """The first process. Close it once it trains no more, however that came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.awaited = True
+
+    def begin(self, wanted: Hyperparameters, corrections: Digits | None) -> None:
+        """Tell the others what they are to help with. Raises Broken."""
+        self.say(Word.ON)
+        with _broken():
+            distributed.broadcast_object_list([wanted, corrections], group=self.words)
+
+    def fit(self, *given: Any, **options: Any) -> Iterator[Step]:
+        """As a team does, and have the others wait until the step is dealt with. Raises Broken."""
+        for step in super().fit(*given, **options):
+            yield step
+            self.say(Word.ON)
+        self.awaited = False
+
+    def say(self, word: Word) -> None:
+        """Tell the others what is next. Raises Broken."""
+        with _broken():
+            distributed.broadcast(torch.tensor(int(word)), src=0, group=self.words)
+
+    def close(self) -> None:
+        """Let those go who still wait. Raises Broken."""
+        if self.awaited:
+            self.awaited = False
+            self.say(Word.END)
+
+
+class Member(Team):
+    """One of the other processes."""
+
+    def hear(self) -> Word:
+        """Wait for what is next. Raises Broken."""
+        word = torch.tensor(0)
+        with _broken():
+            distributed.broadcast(word, src=0, group=self.words)
+        return Word(int(word))
+
+    def hear_what(self) -> tuple[Hyperparameters, Digits | None]:
+        """Wait for what is to be trained. Raises Broken."""
+        told: list[Any] = [None, None]
+        with _broken():
+            distributed.broadcast_object_list(told, group=self.words)
+        return told[0], told[1]
+
+
+@contextmanager
+def _broken() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # torch has nothing more exact for a peer that is gone
+        raise Broken(f"the processes of this training lost one another: {error}") from error
+
+
+def _sum_up(
+    shares: Shares,
+    bucket: distributed.GradBucket,  # type: ignore[name-defined]
+) -> Future[Tensor]:
+    """Make of each share's mean gradient that of the batch: a mean by rows, not by processes."""
+    gradients = bucket.buffer().mul_(shares.share)
+    work = distributed.all_reduce(gradients, async_op=True)
+    return work.get_future().then(lambda done: done.value()[0])
+
+
+def help_out(settings: Settings, member: Member, kept: Kept, save: Callable[[], None]) -> None:
+    """Help until the training ends; `save` is called where the leader saves.
+
+    Raises BadDevice, Broken, NoData.
+    """
+    torch.set_num_threads(settings.effective_train_threads)
+    if member.hear() is Word.END:
+        return
+    wanted, corrections = member.hear_what()
+    dataset = data.load(settings.data_dir)
+    if corrections is not None:
+        dataset = dataset.with_corrections(corrections)
+    device = pick_device(wanted.device or settings.effective_train_device)
+    setup, position = resume(wanted, dataset, device, kept)
+    for _ in member.fit(
+        setup.model,
+        setup.optimizer,
+        setup.batches,
+        epochs=range(position.epoch, wanted.epochs),
+        device=device,
+        done=position.batches_done,
+    ):
+        while (word := member.hear()) is Word.SAVE:
+            save()
+        if word is Word.END:
+            return

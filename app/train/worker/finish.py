@@ -1,0 +1,97 @@
+"""A trained network becomes a version, and goes live where it should: evaluate → store → promote.
+
+What enters: an attempt and its network. What leaves: the job's result; a version in the registry.
+An earlier attempt may have done some of it and died: nothing is done twice. This module does not
+know how the network was trained.
+"""
+
+from collections.abc import Sequence
+from importlib.metadata import version as version_of
+from typing import Any
+
+import torch
+
+from app.database.tables import now
+from app.net import BadWeights, MyNet, check_weights
+from app.train.evaluation import evaluate
+from app.train.evaluation.promotion import Verdict, pass_gate, result_of
+from app.train.recipes.dataset import Dataset, Digits
+from app.train.worker.attempt import Attempt, Diverged
+from app.versions import checkpoint
+from app.versions.card import Card, EpochRecord
+
+
+def finish(
+    attempt: Attempt,
+    model: MyNet,
+    dataset: Dataset,
+    epochs: Sequence[EpochRecord],
+    held_out: Digits | None = None,
+) -> dict[str, Any]:
+    """Store the version, and promote it by the job's rule. Raises Diverged, Superseded, NotReady.
+
+    Where it raises NotReady it may be called again, and goes on with what it did.
+    """
+    begun = attempt.is_finishing()
+    card = _stored(attempt, begun) or _store(attempt, model, dataset, epochs, held_out)
+    verdict = _promote(attempt, card.version, model, dataset, begun)
+    attempt.tell("promote", {"version": card.version, "promoted": verdict.promoted})
+    return result_of(card, verdict)
+
+
+def _stored(attempt: Attempt, begun: bool) -> Card | None:
+    """Find the version where an earlier attempt stored it, and died then."""
+    cards = attempt.registry.cards()
+    known = next((card for card in cards if card.job == attempt.job.id), None)
+    if begun and known is None:
+        attempt.registry.check_all_here()  # it may be among those that could not be fetched
+    return known
+
+
+def _store(
+    attempt: Attempt,
+    model: MyNet,
+    dataset: Dataset,
+    epochs: Sequence[EpochRecord],
+    held_out: Digits | None,
+) -> Card:
+    try:
+        weights = check_weights(model.state_dict())
+        metrics = evaluate.measure(model, dataset, attempt.device, held_out)
+        attempt.tell("evaluate", {"test_accuracy": metrics.test_accuracy})
+    except (BadWeights, evaluate.NotFinite) as error:
+        raise Diverged(f"The training left the finite numbers: the network {error}.") from error
+    attempt.begin_finish()
+    card = Card(
+        **metrics.model_dump(),
+        origin="trained",
+        created_at=now(),
+        recipe=attempt.wanted.recipe,
+        hyperparameters=attempt.job.hyperparameters,
+        epochs=list(epochs),
+        seconds=sum(epoch.seconds for epoch in epochs),
+        job=attempt.job.id,
+        parent=attempt.registry.current(),
+        note=attempt.wanted.note,
+        feedback=None if dataset.corrections is None else len(dataset.corrections),
+        data_digest=dataset.digest,
+        weights_digest=checkpoint.digest(weights),
+        device=str(attempt.device),
+        threads=torch.get_num_threads(),
+        torch_version=torch.__version__,
+        code_version=version_of("mynet"),
+    )
+    version = attempt.registry.save(weights, card)
+    attempt.tell("store", {"version": version})
+    return attempt.registry.card(version)
+
+
+def _promote(
+    attempt: Attempt, version: int, model: MyNet, dataset: Dataset, begun: bool
+) -> Verdict:
+    def begin(_live: int | None, _verdict: Verdict) -> None:
+        attempt.begin_finish()
+
+    right = evaluate.right(model, dataset.test, attempt.device)
+    rule = attempt.wanted.promote
+    return pass_gate(attempt.registry, version, right, rule, dataset.test, begin, begun=begun)

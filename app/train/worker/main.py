@@ -1,0 +1,179 @@
+"""One job, in a process of its own: `python -m app.train.worker.main`, started by the supervisor.
+
+What enters: an assignment, one line of JSON on standard input, which then stays open for as long as
+the supervisor lives. What leaves: events and epochs in the database, a version in the registry.
+This module does not know who queued the job.
+"""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import torch
+
+from app.database.store import Store
+from app.errors import NotReady
+from app.net import BadDevice
+from app.subprocesses import ends_in_order
+from app.telemetry import logs, tracing_setup
+from app.telemetry.tracing import Known, Tell, Tracing, no_attempt
+from app.train.jobs import job as jobs
+from app.train.jobs.assignment import Assignment
+from app.train.jobs.job import Status
+from app.train.recipes import dataset as data
+from app.train.recipes.dataset import Dataset
+from app.train.worker import corrections, state
+from app.train.worker.attempt import Attempt, Diverged, Stopped
+from app.train.worker.finish import finish
+from app.train.worker.state import Broken, Strategy
+from app.train.worker.state_replica import files_of
+from app.train.worker.trainer import Training
+from app.versions.bucket.object_store import BucketAway
+from app.versions.bucket.registry import registry_of
+from app.versions.retention import prune
+
+CANNOT_WRITE: Final = os.EX_IOERR
+# Seconds between two looks for a bucket that is away.
+RETRY: Final = 2.0
+REFUSALS: Final = {data.NoData: "no_data", Diverged: "diverged", BadDevice: "bad_device"}
+T = TypeVar("T")
+log = logging.getLogger("app.train.worker.main")
+
+
+def main() -> None:
+    assignment = Assignment.model_validate_json(sys.stdin.readline())
+    stop = threading.Event()
+    ends_in_order(stop)  # what is lost by it is trained again, exactly
+    work(assignment, stop)
+
+
+def work(assignment: Assignment, stop: threading.Event, strategy: Strategy | None = None) -> None:
+    """Prepare this process for one attempt, and run it."""
+    settings = assignment.settings
+    logs.job_id.set(assignment.job_id)
+    logs.configure(settings.log_level, settings.log_format)
+    torch.set_num_threads(settings.effective_train_threads)
+    with ExitStack() as stack:
+        traces = tracing_setup.begin()
+        if traces:
+            logs.configure(settings.log_level, settings.log_format, traces.ids)
+            stack.enter_context(closing(traces))
+        run(assignment, stop, traces, strategy)
+
+
+def run(
+    assignment: Assignment,
+    stop: threading.Event,
+    traces: Tracing | None = None,
+    strategy: Strategy | None = None,
+) -> None:
+    """Run one attempt to its end, and exit with `CANNOT_WRITE` where that cannot be told."""
+    try:
+        with closing(Store(assignment.settings.effective_database_url)) as store:
+            _run(assignment, store, stop, traces, strategy)
+            files = files_of(assignment.settings, assignment.job_id, assignment.attempt)
+            files.tidy(partial(_has_ended, store))
+    except (NotReady, OSError) as error:
+        log.error("job %s: %s", assignment.job_id, error)
+        sys.exit(CANNOT_WRITE)
+
+
+def _run(
+    assignment: Assignment,
+    store: Store,
+    stop: threading.Event,
+    traces: Tracing | None,
+    strategy: Strategy | None,
+) -> None:
+    """What goes wrong is told to the job, never swallowed."""
+    settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
+    try:
+        registry = registry_of(settings)
+        # An older attempt may still be on its way out: two must never write.
+        with (
+            state.alone(settings.jobs_dir, job_id),
+            _traced(traces, store, job_id, attempt) as tell,
+        ):
+            perform(Attempt.begin(settings, store, registry, job_id, attempt, tell), stop, strategy)
+        log.info("job %s: succeeded", job_id)
+    except Stopped:
+        log.info("job %s: attempt %d is stopped, its state is saved", job_id, attempt)
+    except jobs.Superseded:
+        log.info("job %s: attempt %d may write no more", job_id, attempt)
+    except tuple(REFUSALS) as error:
+        log.error("job %s: failed: %s", job_id, error)
+        jobs.fail(store, job_id, attempt, REFUSALS[type(error)], str(error))
+    except (NotReady, Broken):
+        raise  # the database is away: nothing can be told; or it is another's to start again
+    except OSError as error:
+        log.error("job %s: attempt %d cannot write: %s", job_id, attempt, error)
+        message = f"The state folder {settings.state_dir} cannot be written: {error}"
+        jobs.stumble(store, job_id, attempt, "storage_failed", message)
+    except Exception as error:
+        log.exception("job %s: attempt %d stumbled", job_id, attempt)
+        jobs.stumble(store, job_id, attempt, "exception", f"{type(error).__name__}: {error}")
+
+
+def _has_ended(store: Store, job_id: str) -> bool:
+    job = store.job(job_id)
+    return job is not None and Status(job.status).is_final
+
+
+def _traced(
+    traces: Tracing | None, store: Store, job_id: str, attempt: int
+) -> AbstractContextManager[Tell]:
+    if traces is None:
+        return no_attempt()
+    known: Known = {"job_id": job_id, "attempt": attempt}
+    return traces.attempt(store.trail(job_id), known, (Stopped, jobs.Superseded))
+
+
+def perform(attempt: Attempt, stop: threading.Event, strategy: Strategy | None = None) -> None:
+    """The flow: loop → checkpoint → evaluate → promote."""
+    dataset = data.load(attempt.settings.data_dir)
+    taking_up = partial(_take_up, attempt, dataset, stop)
+    dataset = _while_away(taking_up, f"job {attempt.job.id} waits to go on", stop)
+    with attempt.files.following():
+        training = Training(attempt, dataset, stop, strategy)
+        model = training.run()
+    held_out = training.setup.held_out
+    finishing = partial(_finish, attempt, model, dataset, training.epochs, held_out)
+    result = _while_away(finishing, f"job {attempt.job.id} waits to be stored", stop)
+    attempt.succeed(result)
+    prune(attempt.settings, attempt.registry)
+
+
+def _take_up(attempt: Attempt, dataset: Dataset, stop: threading.Event) -> Dataset:
+    """Take up what an earlier attempt left, here or elsewhere; give what the job trains with."""
+    attempt.files.catch_up()
+    if attempt.wanted.include_feedback:
+        return dataset.with_corrections(corrections.of_attempt(attempt, stop))
+    return dataset
+
+
+def _finish(attempt: Attempt, *trained: Any) -> dict[str, Any]:
+    attempt.registry.catch_up()
+    return finish(attempt, *trained)
+
+
+def _while_away(step: Callable[[], T], waiting: str, stop: threading.Event) -> T:
+    """Take a step, however long the bucket of the versions is away: nothing trained is lost."""
+    told = False
+    while True:
+        try:
+            return step()
+        except BucketAway as error:
+            if not told:
+                log.error("%s: %s", waiting, error.problem)
+            told = True
+        if stop.wait(RETRY):
+            raise Stopped
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""Resumable training state: save, restore, resume."""
+
+import logging
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+from typing import Final, Protocol
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from app import atomic_files
+from app.atomic_files import make_folder, replacing
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.recipes import loop
+from app.train.recipes.dataset import Dataset, Digits
+from app.train.recipes.loop import Loader, Step
+from app.train.recipes.recipes import RECIPES, Setup
+
+KEPT: Final = ("*.pt", "*.corrections", "*.lock")
+# What torch and what is in a file raise where it is not a saved state.
+DAMAGE: Final = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+
+class Damaged(Exception):
+    """A file that is not a saved state; the message names it."""
+
+
+class Kept(Protocol):
+    """Where a training's state is."""
+
+    def save(self, model: nn.Module, optimizer: Optimizer, position: "Position") -> None:
+        """Save the state, atomically. Raises OSError."""
+
+    def restore(self, model: nn.Module, optimizer: Optimizer) -> "Position | None":
+        """Put it back, as `restore` does. Raises Damaged."""
+
+
+@dataclass(slots=True)
+class Position:
+    """How far a training is: between two batches of an epoch, counted from 0.
+
+    `random` is torch's random state at the epoch's start, `losses` are those of the epoch's batches
+    that are done, scalars; `seconds` is the time spent on them.
+    """
+
+    epoch: int = 0
+    random: Tensor = field(default_factory=torch.get_rng_state)
+    losses: list[Tensor] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def batches_done(self) -> int:
+        return len(self.losses)
+
+    def next_epoch(self) -> "Position":
+        """Give the position at the start of the next epoch, which is now."""
+        return Position(self.epoch + 1)
+
+
+class Files:
+    """What one job keeps in a folder, for its next attempt."""
+
+    def __init__(self, folder: Path, job_id: str) -> None:
+        self.folder, self.job_id = folder, job_id
+
+    @property
+    def state(self) -> Path:
+        """The saved state."""
+        return self.folder / f"{self.job_id}.pt"
+
+    @property
+    def corrections(self) -> Path:
+        """The corrections that the job trains with."""
+        return self.folder / f"{self.job_id}.corrections"
+
+    def catch_up(self) -> None:
+        """See what other services kept: none does, where nothing is shared."""
+
+    def keep_corrections(self, content: bytes) -> None:
+        """Keep the corrections for every attempt. Raises OSError."""
+        write(self.corrections, content)
+
+    def following(self) -> AbstractContextManager[None]:
+        """Let others have what is kept, again and again, until the context ends."""
+        return nullcontext()
+
+    def tidy(self, has_ended: Callable[[str], bool]) -> None:
+        """Remove what others have of jobs that ended."""
+
+
+@contextmanager
+def alone(folder: Path, job_id: str) -> Iterator[None]:
+    """Wait until no other process works on this job, and keep others waiting."""
+    make_folder(folder)
+    with FileLock(folder / f"{job_id}.lock"):
+        yield
+
+
+def save(path: Path, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
+    """Save the state, atomically. Raises OSError."""
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "position": {
+            "epoch": position.epoch,
+            "random": position.random,
+            "losses": [loss.item() for loss in position.losses],
+            "seconds": position.seconds,
+        },
+        "threads": torch.get_num_threads(),
+    }
+    # Through memory, so that a full disk is an OSError and not one of torch's own.
+    buffer = BytesIO()
+    torch.save(state, buffer)
+    write(path, buffer.getbuffer())
+
+
+def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | None:
+    """Put the saved state back, and say how far it is; None where nothing was saved.
+
+    Raises Damaged; model and optimiser may be changed then.
+    """
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        losses = [torch.tensor(loss) for loss in state["position"]["losses"]]
+        position = Position(**{**state["position"], "losses": losses})
+        torch.set_num_threads(state["threads"])
+        torch.set_rng_state(position.random)
+    except DAMAGE as e:
+        raise Damaged(f"{path} is not a saved state: {e}") from e
+    return position
+
+
+def reach(content: bytes) -> tuple[int, int] | None:
+    """Say how far a saved state is: its epoch, and the batches of it that are done; None where it
+    is none.
+    """
+    try:
+        position = torch.load(BytesIO(content), map_location="cpu", weights_only=True)["position"]
+        return int(position["epoch"]), len(position["losses"])
+    except DAMAGE:
+        return None
+
+
+@dataclass(frozen=True)
+class InFile:
+    """State that is kept in one file."""
+
+    path: Path
+
+    def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
+        save(self.path, model, optimizer, position)
+
+    def restore(self, model: nn.Module, optimizer: Optimizer) -> Position | None:
+        return restore(self.path, model, optimizer)
+
+
+def sweep(folder: Path, is_needed: Callable[[str], bool], *, writers: bool) -> None:
+    """Remove what was kept for jobs that need it no more; and where there are no `writers` at work,
+    what broken writes left.
+    """
+    for path in chain.from_iterable(map(folder.glob, KEPT)):
+        if not is_needed(path.stem):
+            path.unlink(missing_ok=True)
+    for checkpoints in folder.glob("*/"):
+        if not is_needed(checkpoints.name):
+            # Who ends late may still write there: the next sweep finds what this one leaves.
+            shutil.rmtree(checkpoints, ignore_errors=True)
+    if not writers:
+        atomic_files.sweep(folder)
+
+
+def write(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, atomically. Raises OSError."""
+    make_folder(path.parent)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+log = logging.getLogger(__name__)
+
+
+def resume(
+    wanted: Hyperparameters, dataset: Dataset, device: torch.device, kept: Kept
+) -> tuple[Setup, Position]:
+    """Set up a training, and put back what was saved of it. `wanted` names its seed."""
+    setup, start = _fresh(wanted, dataset, device), Position()
+    try:
+        restored = kept.restore(setup.model, setup.optimizer)
+    except Damaged as error:
+        log.error("the training starts again from its seed: %s", error)
+        return _fresh(wanted, dataset, device), Position()
+    return setup, restored or start
+
+
+def _fresh(wanted: Hyperparameters, dataset: Dataset, device: torch.device) -> Setup:
+    assert wanted.seed is not None, "a job's seed is drawn when it is queued"
+    torch.manual_seed(wanted.seed)
+    return RECIPES[wanted.recipe](wanted, dataset.train, device, dataset.corrections)
+
+
+class Broken(Exception):
+    """The processes of one training lost one another: whoever started them starts them again."""
+
+
+class Strategy(Kept, Protocol):
+    """One process for the whole training, or several that share it."""
+
+    def begin(self, wanted: Hyperparameters, corrections: Digits | None) -> None:
+        """Hear what is to be trained, before anything of it is set up. Raises Broken."""
+
+    def fit(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        train_loader: Loader,
+        *,
+        epochs: range,
+        device: torch.device,
+        done: int = 0,
+    ) -> Iterator[Step]:
+        """Train as `loop.fit` does. Raises Broken."""
+
+
+class Here:
+    """This process does all of it."""
+
+    fit = staticmethod(loop.fit)
+
+    def begin(self, wanted: Hyperparameters, corrections: Digits | None) -> None:
+        """Nobody else has to know."""
+
+
+class Alone(Here, InFile):
+    """A process that nobody helps, and a file."""

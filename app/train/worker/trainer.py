@@ -1,0 +1,161 @@
+"""The loop of one attempt: from the saved state, or the seed, to a trained network.
+
+What enters: an attempt and MNIST. What leaves: the network; events and epochs in the database; the
+state to go on from, at the end of each epoch and every few seconds. This module does not know what
+becomes of the network.
+"""
+
+import math
+import threading
+import time
+from typing import Final
+
+import torch
+
+from app.net import MyNet
+from app.train.evaluation import evaluate
+from app.train.jobs.job import Superseded
+from app.train.recipes.dataset import Dataset
+from app.train.recipes.loop import Step
+from app.train.worker.attempt import Attempt, Diverged, Stopped
+from app.train.worker.state import Alone, Position, Strategy, resume
+from app.versions.card import EpochRecord
+
+SAVE_EVERY: Final = 5.0
+
+
+class Training:
+    """Where a training is, and what it has told already."""
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        dataset: Dataset,
+        stop: threading.Event,
+        strategy: Strategy | None = None,
+    ) -> None:
+        self.attempt, self.dataset, self.stop = attempt, dataset, stop
+        self.strategy: Strategy = strategy or Alone(attempt.files.state)
+        self.epochs = [EpochRecord(**epoch) for epoch in attempt.job.epochs]
+        shown = attempt.job.progress or {"epoch": -1, "batch": 0}
+        self.shown = (shown["epoch"], shown["batch"])
+        self.strategy.begin(attempt.wanted, dataset.corrections)
+        self.setup, self.position = resume(attempt.wanted, dataset, attempt.device, self.strategy)
+        self.clock = Clock(self.position, len(self.setup.batches), attempt.wanted.epochs)
+
+    def run(self) -> MyNet:
+        """Train to the end. Raises Broken, Diverged, Stopped, Superseded."""
+        self._catch_up()
+        try:
+            for step in self.strategy.fit(
+                self.setup.model,
+                self.setup.optimizer,
+                self.setup.batches,
+                epochs=range(self.position.epoch, self.attempt.wanted.epochs),
+                device=self.attempt.device,
+                done=self.position.batches_done,
+            ):
+                self._follow(step)
+        except Superseded:  # paused, perhaps: what was done since the last save shall not be lost
+            # At its end, an epoch's random state is spent: it is trained again from the last save.
+            if self.position.batches_done < len(self.setup.batches):
+                self._save()
+            raise
+        return self.setup.net
+
+    def _catch_up(self) -> None:
+        """Tell of the last batch, where the attempt before was paused when it wanted to."""
+        done = self.position.batches_done
+        if done:
+            loss = self.position.losses[-1]
+            last = Step(self.position.epoch, done, len(self.setup.batches), loss)
+            if last.is_logged:
+                self._tell(last)
+
+    def _follow(self, step: Step) -> None:
+        self.position.losses.append(step.loss)
+        if step.is_logged:
+            self._tell(step)
+        if step.ends_epoch:
+            self._end_epoch()
+        elif self.clock.since_save() > SAVE_EVERY or self.stop.is_set():
+            self._get_further()
+        if self.stop.is_set():
+            raise Stopped
+
+    def _tell(self, step: Step) -> None:
+        loss = step.loss.item()
+        self._check(loss, f"in epoch {step.epoch}, batch {step.batch}")
+        # A resumed job repeats what it has shown, exactly.
+        if (step.epoch, step.batch) > self.shown:
+            told = {"epoch": step.epoch, "batch": step.batch, "loss": loss}
+            self.attempt.record("batch", told, progress=self.clock.progress(step))
+
+    def _check(self, loss: float, where: str) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"The loss became {loss} {where}: "
+                f"try a learning_rate below {self.attempt.wanted.learning_rate}."
+            )
+
+    def _end_epoch(self) -> None:
+        scored = evaluate.score(self.setup.net, self.dataset.test, self.attempt.device)
+        train_loss = torch.stack([loss.cpu() for loss in self.position.losses]).mean().item()
+        self._check(train_loss + scored.loss, f"in epoch {self.position.epoch}")
+        seconds = self.position.seconds + self.clock.lap()
+        if self.position.epoch >= len(self.epochs):
+            ended = EpochRecord(
+                epoch=self.position.epoch,
+                train_loss=train_loss,
+                test_loss=scored.loss,
+                test_accuracy=scored.accuracy,
+                seconds=seconds,
+            )
+            told = [epoch.model_dump() for epoch in (*self.epochs, ended)]
+            self.attempt.record("epoch", told[-1], epochs=told)
+            self.attempt.tell("epoch", told[-1])
+            self.epochs.append(ended)
+        self.position = self.position.next_epoch()
+        self._get_further()
+
+    def _get_further(self) -> None:
+        self._save()
+        self.attempt.got_further()
+
+    def _save(self) -> None:
+        self.position.seconds += self.clock.lap()
+        self.strategy.save(self.setup.model, self.setup.optimizer, self.position)
+        self.clock.saved()
+
+
+class Clock:
+    """How long epochs take, and how long the rest will."""
+
+    def __init__(self, start: Position, batches: int, epochs: int) -> None:
+        self.batches, self.epochs = batches, epochs
+        self.first = start.epoch * batches + start.batches_done
+        self.started = self.lap_started = self.saved_at = time.monotonic()
+
+    def lap(self) -> float:
+        """Give the seconds since the last lap."""
+        last, self.lap_started = self.lap_started, time.monotonic()
+        return self.lap_started - last
+
+    def saved(self) -> None:
+        self.saved_at = time.monotonic()
+
+    def since_save(self) -> float:
+        return time.monotonic() - self.saved_at
+
+    def progress(self, step: Step) -> dict[str, float]:
+        """Say how far the job is; `eta` is in seconds, at the speed of this attempt so far."""
+        steps, last = step.epoch * self.batches + step.batch, self.epochs * self.batches
+        seconds_per_step = (time.monotonic() - self.started) / max(1, steps - self.first)
+        return {
+            "epoch": step.epoch,
+            "epochs": self.epochs,
+            "batch": step.batch,
+            "batches": step.batches,
+            "fraction": steps / last,
+            "eta": (last - steps) * seconds_per_step,
+        }
