@@ -44,13 +44,13 @@ from app.api.access import AccessLog
 from app.api.express import PATH as EXPRESS_PATH
 from app.api.express import Express
 from app.api.middleware import BodyLimit, HeadAsGet, InTime, RequestId
-from app.api.scrape import Scrape
 from app.api.services import Services
 from app.auth.access_control import Guard
 from app.auth.key_cache import Keyring
 from app.auth.keys import Keys
 from app.database.store import Store
 from app.feedback import Feedback
+from app.monitoring.collector import Scrape
 from app.net import pick_device
 from app.predict.live_model import Live
 from app.predict.predictor import Predictor

@@ -17,13 +17,13 @@ from starlette.types import Scope
 
 from app.api import audit
 from app.api.access import KNOWN
-from app.api.scrape import Scrape
 from app.auth import csrf
 from app.auth.access_control import Guard
 from app.auth.keys import Scope as KeyScope
 from app.database.store import Store
 from app.database.sweeps import Sweeps
 from app.feedback import Feedback
+from app.monitoring.collector import Scrape
 from app.predict.live_model import Live
 from app.predict.predictor import Predictor, never
 from app.predict.preprocess import Look

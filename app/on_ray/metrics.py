@@ -11,7 +11,7 @@ from typing import Final
 
 from ray.serve.metrics import Gauge
 
-from app.api.scrape import Families, Scrape
+from app.monitoring.collector import Families, Scrape
 
 # Seconds. Every ten of them Ray collects what it was told since.
 EVERY: Final = 3.0

@@ -12,8 +12,8 @@ from typing import Final
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from app.api import families, observed
 from app.database.store import Store
+from app.monitoring import prometheus
 from app.predict.predictor import Predictor
 from app.telemetry.worker_metrics import Ledger, Samples
 from app.versions.registry import Registry
@@ -49,23 +49,23 @@ class Scrape:
         """Leave for the other workers what this one counted, until cancelled."""
         while self.ledger:
             await asyncio.sleep(EVERY)
-            counted = families.samples(self._own())
+            counted = prometheus.samples(self._own())
             await asyncio.to_thread(self._leave, counted)
 
     def leave(self) -> None:
         """Leave it once more, before this process ends."""
-        self._leave(families.samples(self._own()))
+        self._leave(prometheus.samples(self._own()))
 
     def _own(self) -> list[Metric]:
         predictor = self.predictor
         under_way, swaps = predictor.under_way, predictor.live.swaps
-        return families.of(predictor.tally, under_way=under_way, swaps=swaps)
+        return prometheus.of(predictor.tally, under_way=under_way, swaps=swaps)
 
     def _complete(self, counted: list[Metric]) -> Families:
         if self.ledger:
-            families.add(counted, self.ledger.others())
-        model = observed.of_model(self.predictor.live, self.registry)
-        return Families([*counted, *model, *observed.of_jobs(self.store)])
+            prometheus.add(counted, self.ledger.others())
+        model = prometheus.of_model(self.predictor.live, self.registry)
+        return Families([*counted, *model, *prometheus.of_jobs(self.store)])
 
     def _leave(self, counted: Samples) -> None:
         if self.ledger is None or counted == self._left:
