@@ -58,7 +58,7 @@ def serve(
         if on == "ray":
             _on_ray().run(settings)
         else:
-            from app.serving import server
+            from app.server import server
 
             server.run(settings)
     except CANNOT_SERVE as error:

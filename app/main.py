@@ -56,8 +56,8 @@ from app.predict.live_model import Live
 from app.predict.predictor import Predictor
 from app.predict.preprocess import Look
 from app.predict.test_set_errors import Review
-from app.serving.ending import Ending, end_with_parent, noticing
-from app.serving.runtime import UVICORN, Runtime
+from app.server.runtime import UVICORN, Runtime
+from app.server.shutdown import Ending, end_with_parent, noticing
 from app.settings import Settings, read_settings
 from app.startup import CANNOT_SERVE, open_store
 from app.telemetry import logs, tracing_setup

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, suppress
 from itertools import cycle, islice
 from typing import Final
 
-from app.serving.patience import most_connections
+from app.server.timeouts import most_connections
 from bench.digits import whole
 
 IDLE: Final = 2000

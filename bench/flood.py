@@ -15,7 +15,7 @@ from math import ceil
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple, TypeVar
 
-from app.serving.patience import most_connections
+from app.server.timeouts import most_connections
 from bench.press import DIGIT, NO_ANSWER, Connection, Request
 
 PATIENCE: Final = 10.0

@@ -10,8 +10,8 @@ import httpx2
 import uvicorn
 from fastapi import FastAPI
 
-from app.serving.ending import GRACE
-from app.serving.protocol import Protocol
+from app.server.protocol import Protocol
+from app.server.shutdown import GRACE
 
 # Far more than requests that a failed test left behind may take to end: else the run would hang.
 END = GRACE + 60

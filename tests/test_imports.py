@@ -115,7 +115,7 @@ def test_leaves_import_nothing_of_ours(leaf):
 
 def test_the_server_does_not_load_what_only_some_requests_need():
     heavy = {"alembic", "torchvision", "onnx", "limits", "psycopg", "s3fs", "gcsfs"}
-    code = f"import sys, app.main, app.serving.server; print({heavy} & {{*sys.modules}})"
+    code = f"import sys, app.main, app.server.server; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

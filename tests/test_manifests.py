@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from app.main import create_app
-from app.serving.ending import GRACE, NOTICE
+from app.server.shutdown import GRACE, NOTICE
 from app.settings import PREFIX, Settings, read_settings
 from tests.conftest import ROOT
 

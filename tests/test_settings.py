@@ -1,6 +1,6 @@
 import pytest
 
-from app.serving import server
+from app.server import server
 from app.settings import Settings, SettingsError, available_cores, read_settings
 from app.train.jobs.assignment import Assignment
 

@@ -13,7 +13,7 @@ from app.command import follow
 from app.errors import NotReady
 from app.main import create_app
 from app.net import MyNet
-from app.serving import server
+from app.server import server
 from app.startup import CannotStart, check_keys, check_tracking, open_registry, open_store, prepare
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.versions import checkpoint

@@ -24,7 +24,7 @@ from app.auth.access_control import FORWARDED
 from app.auth.keys import Scope
 from app.errors import Busy, MalformedRequest, Refusal
 from app.predict.batcher import Outcome, Predicted
-from app.serving.protocol import Exchange, Headers, Taken
+from app.server.protocol import Exchange, Headers, Taken
 from app.telemetry import logs
 from app.telemetry.metrics import Route
 

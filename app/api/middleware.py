@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api import audit, problems
 from app.api.access import HEADER, KNOWN, AccessLog, id_of, path_of
 from app.errors import BodyTooLarge, Busy, NotReady
-from app.serving.ending import Ending
+from app.server.shutdown import Ending
 from app.telemetry import logs
 from app.telemetry.metrics import Route
 from app.telemetry.tracing import Tracing

@@ -28,7 +28,7 @@ from app.predict.live_model import Live
 from app.predict.predictor import Predictor, never
 from app.predict.preprocess import Look
 from app.predict.test_set_errors import Review
-from app.serving.protocol import CLIENT
+from app.server.protocol import CLIENT
 from app.settings import Settings
 from app.telemetry.tracing import Tracing
 from app.train.jobs.events import Feed

@@ -27,7 +27,7 @@ from app.main import create_app
 from app.on_ray import storage
 from app.on_ray.metrics import Mirror
 from app.on_ray.told import NO_GPU_UNASKED, told
-from app.serving.runtime import Runtime, begun
+from app.server.runtime import Runtime, begun
 from app.settings import Settings, read_settings
 from app.startup import CannotStart, open_registry
 

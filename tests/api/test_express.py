@@ -10,7 +10,7 @@ import pytest
 from app.api.schemas import Prediction
 from app.main import create_app
 from app.predict import batcher
-from app.serving.protocol import Exchange
+from app.server.protocol import Exchange
 from tests.conftest import png, settings_in
 from tests.served import connected, served
 from tests.service.running import comes_true

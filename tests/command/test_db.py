@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from app.database.schema import BASELINE, REVISION
-from app.serving import server
+from app.server import server
 from tests.database.test_set_aside import execute
 from tests.database.test_upgrade import MADE, ROWS
 

@@ -19,7 +19,7 @@ from app.database.store import Store
 from app.database.tables import Base, Event, Job, now
 from app.database.time_outs import TIME_OUTS, TimeOuts
 from app.errors import NotReady
-from app.serving import server
+from app.server import server
 from app.startup import CannotStart, open_store
 from app.train.supervisor import lease
 from tests.database import before_revisions

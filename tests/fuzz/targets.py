@@ -23,7 +23,7 @@ from app.errors import MalformedRequest, Refusal
 from app.main import create_app
 from app.net import check_weights
 from app.predict.preprocess import see
-from app.serving.protocol import Protocol
+from app.server.protocol import Protocol
 from app.settings import Settings
 from app.train.supervisor.supervisor import Supervisor
 from app.versions import checkpoint

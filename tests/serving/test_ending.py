@@ -7,8 +7,8 @@ import pytest
 
 from app.api.middleware import InTime
 from app.main import create_app
-from app.serving import ending
-from app.serving.ending import Ending
+from app.server import shutdown
+from app.server.shutdown import Ending
 from tests.served import connected, served
 
 SCOPE = {"type": "http", "path": "/"}
@@ -18,7 +18,7 @@ END = {"type": "http.response.body", "body": b"whole"}
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(ending, "LAST", 0.05)
+    monkeypatch.setattr(shutdown, "LAST", 0.05)
 
 
 def asked(app, *, early):
@@ -77,7 +77,7 @@ def test_who_is_answered_in_time_is_answered():
 
 
 def test_the_server_is_told_a_notice_later(monkeypatch):
-    monkeypatch.setattr(ending, "NOTICE", 0.05)
+    monkeypatch.setattr(shutdown, "NOTICE", 0.05)
 
     async def told():
         until = Ending()

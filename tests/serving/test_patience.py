@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from app.main import create_app
-from app.serving import patience
+from app.server import timeouts
 from tests.conftest import png
 from tests.served import connected, served
 from tests.service.running import comes_true
@@ -26,8 +26,8 @@ WAYS = ("/predict", "/predict?explain=false", "/train")
 
 @pytest.fixture
 def client(settings, monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE", 0.3)
-    monkeypatch.setattr(patience, "LEAST", 100)
+    monkeypatch.setattr(timeouts, "PATIENCE", 0.3)
+    monkeypatch.setattr(timeouts, "LEAST", 100)
     with served(create_app(settings)) as client:
         yield client
 
@@ -94,7 +94,7 @@ def test_a_head_that_does_not_come_is_a_408(client, sent):
     ids=["garbage", "large", "proxy", "chunk"],
 )
 def test_what_is_no_request_is_a_400_and_found_in_the_log(client, caplog, sent):
-    with connected(client) as connection, caplog.at_level("INFO", "app.serving"):
+    with connected(client) as connection, caplog.at_level("INFO", "app.server"):
         connection.sendall(sent)
         came = heard(connection)
     assert is_problem(came, 400, "malformed_request")
@@ -134,7 +134,7 @@ def test_who_is_slow_but_not_too_slow_is_answered(client, mnist):
     noise = np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)
     image = png(np.maximum(mnist.test.pixels[0].numpy(), noise // 8))
     pieces = [image[at : at + len(image) // 4] for at in range(0, len(image), len(image) // 4)]
-    assert all(len(piece) >= patience.LEAST for piece in pieces[:4])
+    assert all(len(piece) >= timeouts.LEAST for piece in pieces[:4])
     with connected(client) as one, connected(client) as other:
         slow = dict(zip(WAYS[:2], (one, other), strict=True))
         for path, connection in slow.items():
@@ -142,7 +142,7 @@ def test_who_is_slow_but_not_too_slow_is_answered(client, mnist):
         for piece in pieces:
             for connection in slow.values():
                 connection.sendall(piece)
-            time.sleep(patience.PATIENCE * 2 / 3)
+            time.sleep(timeouts.PATIENCE * 2 / 3)
         for connection in slow.values():
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
@@ -172,7 +172,7 @@ def test_nobody_notices_and_no_socket_stays_open(client, seven):
 
 
 def test_over_the_number_of_files_there_is_a_503(client, monkeypatch):
-    monkeypatch.setattr(patience, "most_connections", lambda: 3)
+    monkeypatch.setattr(timeouts, "most_connections", lambda: 3)
     with ExitStack() as crowd:
         for _ in range(3):
             crowd.enter_context(connected(client))
@@ -184,7 +184,7 @@ def test_over_the_number_of_files_there_is_a_503(client, monkeypatch):
 def test_as_many_files_as_possible_may_be_open():
     code = (
         "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (600, 2000));"
-        "from app.serving.patience import most_connections as most;"
+        "from app.server.timeouts import most_connections as most;"
         "print(most(), *r.getrlimit(r.RLIMIT_NOFILE))"
     )
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 2000

@@ -7,8 +7,7 @@ from contextlib import closing
 import pytest
 
 from app.main import create_app
-from app.serving.flow import PIECE
-from app.serving.protocol import Protocol
+from app.server.protocol import PIECE, Protocol
 from tests.conftest import settings_in
 from tests.served import served
 from tests.service.running import comes_true

@@ -4,7 +4,7 @@ import pytest
 
 from app import notation
 from app.database import engine
-from app.serving.runtime import begun
+from app.server.runtime import begun
 from app.settings import Settings
 from app.versions.registry import Registry
 from tests.conftest import DATA

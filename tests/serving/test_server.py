@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.serving import server
+from app.server import server
 
 SECRET = "hunter2"
 

@@ -1,24 +1,40 @@
-"""HTTP/1.1 on a connection: uvicorn's protocol on httptools, with what it lacks.
-
-What enters: bytes of a client. What leaves: ASGI, with `CLIENT` among the scope's extensions: its
-`is_gone()` says whether the client has hung up; or, where the app's state has an `express` that
-takes the request, an `Exchange`. This module does not know of routes.
-"""
+"""HTTP/1.1: uvicorn's protocol with flow control for pipelined requests and a fast path."""
 
 import asyncio
 import socket
 import time
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sized
 from typing import Any, Final, NamedTuple
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from app.errors import MalformedRequest
-from app.serving.answer import written
-from app.serving.ending import Ending
-from app.serving.flow import Flow
-from app.serving.patience import Patient
+from app.server.raw_response import written
+from app.server.shutdown import Ending
+from app.server.timeouts import Patient
+
+PIECE: Final = 16 * 1024
+
+
+class Flow(FlowControl):
+    """Reads on only where no request waits for the answer to one before it."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self.waiting, self.unread = waiting, b""
+
+    def resume_reading(self) -> None:
+        if not (self.waiting or self.unread):
+            super().resume_reading()
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give what is to be parsed by now."""
+        while self.unread and not self.waiting:
+            piece, self.unread = self.unread[:PIECE], self.unread[PIECE:]
+            yield piece
+
 
 CLIENT: Final = "mynet.client"
 LARGEST_HEAD: Final = 64 * 1024

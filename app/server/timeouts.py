@@ -18,7 +18,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import NotReady, Refusal, RequestTimeout
-from app.serving.answer import refused
+from app.server.raw_response import refused
 from app.telemetry import logs
 
 # Seconds; and bytes that have to come, or go, in each of them.

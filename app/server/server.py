@@ -13,8 +13,8 @@ import uvicorn
 
 from app.database.engine import shown
 from app.net import BadDevice, pick_device
-from app.serving.ending import GRACE
-from app.serving.protocol import Protocol
+from app.server.protocol import Protocol
+from app.server.shutdown import GRACE
 from app.settings import PREFIX, Settings
 from app.startup import CannotStart, prepare_service
 from app.telemetry import worker_metrics

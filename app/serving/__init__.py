@@ -1,1 +1,0 @@
-"""What is around the app in a process that serves: uvicorn, connections, the start and the end."""
