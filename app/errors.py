@@ -1,7 +1,7 @@
 """Every refusal of the service: one class, one code, one status.
 
 What enters: the reason, in words for the person who called. What leaves: an exception that
-`app.api.problems` turns into RFC 9457 problem details. This module knows nothing of HTTP
+`app.api.problem_details` turns into RFC 9457 problem details. This module knows nothing of HTTP
 libraries; `status` is a number that the contract fixes.
 
 The flow of a prediction, and the error that belongs to each step::

@@ -20,31 +20,25 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
-from app.api import (
-    cors,
-    document,
-    events,
+from app.api import middleware, problem_details
+from app.api.access_log import AccessLog
+from app.api.dependencies import Services
+from app.api.middleware import BodyLimit, HeadAsGet, InTime, RequestId
+from app.api.openapi import document
+from app.api.protocols import cloud, kserve_v1, open_inference
+from app.api.routes import (
     feedback,
     health,
+    job_events,
     metrics,
     models,
-    pages,
     predict,
-    problems,
-    review,
-    sagemaker,
     sweeps,
     train,
-    v1,
-    v2,
-    vertex,
-    weights,
+    web_ui,
 )
-from app.api.access import AccessLog
-from app.api.express import PATH as EXPRESS_PATH
-from app.api.express import Express
-from app.api.middleware import BodyLimit, HeadAsGet, InTime, RequestId
-from app.api.services import Services
+from app.api.routes.predict_fast_path import PATH as EXPRESS_PATH
+from app.api.routes.predict_fast_path import Express
 from app.auth.access_control import Guard
 from app.auth.key_cache import Keyring
 from app.auth.keys import Keys
@@ -69,8 +63,18 @@ from app.train.supervisor.supervisor import Supervisor
 from app.versions.registry import Registry
 
 RESOURCES: Final = (
-    *(predict, feedback, train, events, sweeps, models, weights, review, health, metrics, pages),
-    *(v1, v2, sagemaker),
+    *(
+        predict,
+        feedback,
+        train,
+        job_events,
+        sweeps,
+        models,
+        health,
+        metrics,
+        web_ui,
+    ),
+    *(kserve_v1, open_inference, cloud),
 )
 log = logging.getLogger(__name__)
 
@@ -105,7 +109,7 @@ class App(FastAPI):
         self.access_log, self.traces, self.origins = access_log, traces, origins
 
     def build_middleware_stack(self) -> ASGIApp:
-        stack = cors.around(HeadAsGet(super().build_middleware_stack()), self.origins)
+        stack = middleware.around(HeadAsGet(super().build_middleware_stack()), self.origins)
         return RequestId(stack, self.access_log, self.traces)
 
     def openapi(self) -> dict[str, Any]:
@@ -146,12 +150,12 @@ def create_app(
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.include_router(vertex.router(settings))  # first: its paths may be some of ours
+    app.include_router(cloud.vertex_ai_router(settings))  # first: its paths may be some of ours
     for each in RESOURCES:
         app.include_router(each.router)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     app.add_middleware(InTime, ending=ending)
-    problems.install(app)
+    problem_details.install(app)
     return app
 
 

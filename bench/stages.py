@@ -16,9 +16,9 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartParser
 from threadpoolctl import threadpool_limits
 
-from app.api.form import only_file
-from app.api.predict import fields
-from app.api.schemas import Prediction
+from app.api.multipart import only_file
+from app.api.routes.predict import fields
+from app.api.schemas.resources import Prediction
 from app.image.decode import open_image, to_grey
 from app.image.normalise import normalise
 from app.image.png import read_plain_png

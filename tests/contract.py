@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.api.examples import EPOCH, RESULT
+from app.api.openapi.examples import EPOCH, RESULT
 from app.main import create_app
 from app.settings import Settings
 from app.train.jobs import job as jobs

@@ -12,9 +12,9 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api import health
-from app.api.access import HEADER
-from app.api.services import Services
+from app.api.access_log import HEADER
+from app.api.dependencies import Services
+from app.api.routes import health
 
 # Seconds between two questions for its health, and without one until it drains.
 HEALTH_EVERY: Final = 1.0

@@ -1,18 +1,16 @@
-"""What happens to every request: it gets an id, a line in the log, a limit on its body, and an
-answer before the service is gone.
-
-What enters and leaves: ASGI. This module does not know of routes.
-"""
+"""ASGI middleware: request ID, body limit, HEAD, shutdown deadline, CORS."""
 
 import asyncio
 import time
 from typing import Final
 
 from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import audit, problems
-from app.api.access import HEADER, KNOWN, AccessLog, id_of, path_of
+from app.api import access_log as audit
+from app.api import problem_details
+from app.api.access_log import HEADER, KNOWN, AccessLog, id_of, path_of
 from app.errors import BodyTooLarge, Busy, NotReady
 from app.server.shutdown import Ending
 from app.telemetry import logs
@@ -126,7 +124,7 @@ class InTime:
                 await self.app(scope, receive, send_in_time)
         except TimeoutError:
             late = NotReady("The service ends before this is answered.", retry_after=COME_AGAIN)
-            await problems.response(scope["path"], late)(scope, receive, send)
+            await problem_details.response(scope["path"], late)(scope, receive, send)
 
 
 class BodyLimit:
@@ -172,3 +170,30 @@ class BodyLimit:
         return BodyTooLarge(
             f"The body is larger than {self.most} bytes, the most that this service takes."
         )
+
+
+TENSORS: Final = "Inference-Header-Content-Length"
+CORS_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
+SENT: Final = (
+    "Authorization",
+    "X-API-Key",
+    "X-Request-ID",
+    "Idempotency-Key",
+    "If-None-Match",
+    "Last-Event-ID",
+    TENSORS,
+)
+SHOWN: Final = ("X-Request-ID", "Retry-After", "Location", "ETag", "Content-Disposition", TENSORS)
+
+
+def around(app: ASGIApp, origins: list[str]) -> ASGIApp:
+    """Let pages of these origins ask; no cookies, which nothing here looks at."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=CORS_METHODS,
+        allow_headers=SENT,
+        expose_headers=SHOWN,
+    )

@@ -5,9 +5,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from app.api.body import MOST_NESTED, ImageBody, parse, parse_or_400
-from app.api.tensors import Inference
-from app.api.v1 import Instances
+from app.api.protocols.kserve_v1 import Instances
+from app.api.protocols.tensors import Inference
+from app.api.request_body import MOST_NESTED, ImageBody, parse, parse_or_400
 from app.errors import MalformedRequest
 from app.net import SIDE
 from app.settings import Settings
@@ -67,7 +67,9 @@ def test_of_wrong_elements_one_is_told(sent):
 
 def test_what_was_sent_is_not_brought_along_with_what_is_wrong(monkeypatch):
     told = []
-    monkeypatch.setattr("app.api.body.invalid", lambda errors: told.extend(errors) or KeyError())
+    monkeypatch.setattr(
+        "app.api.request_body.invalid", lambda errors: told.extend(errors) or KeyError()
+    )
     with pytest.raises(KeyError):
         parse(ImageBody, json.dumps({"image": [0] * 1000}).encode())
     assert [sorted(each) for each in told] == [["loc", "msg", "type"]]

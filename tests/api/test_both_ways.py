@@ -33,7 +33,7 @@ def no_route(monkeypatch):
     def fail(*_):
         raise AssertionError("it went to the route")
 
-    return lambda: monkeypatch.setattr("app.api.body.read_image", fail)
+    return lambda: monkeypatch.setattr("app.api.request_body.read_image", fail)
 
 
 def told(answer):
@@ -159,7 +159,7 @@ def test_a_preflight_wants_no_key_and_is_not_counted(serve, path):
 
 def test_a_defect_is_shown_to_pages_too(serve, monkeypatch):
     with serve(cors_origins="*") as client:
-        monkeypatch.setattr("app.api.body.parse", lambda *_: 1 / 0)
+        monkeypatch.setattr("app.api.request_body.parse", lambda *_: 1 / 0)
         json = {"content-type": "application/json", "Origin": "https://a.org"}
         answer = client.post("/predict", content=b"{}", headers=json)
     assert answer.status_code == 500

@@ -70,7 +70,7 @@ def test_small_and_large_uploads_are_refused_and_then_answered(full, gate, photo
 
 def test_what_is_refused_is_not_read(full, photo, monkeypatch):
     client, _ = full
-    monkeypatch.setattr("app.api.body.read_image", lambda _: pytest.fail("it was read"))
+    monkeypatch.setattr("app.api.request_body.read_image", lambda _: pytest.fail("it was read"))
     assert client.post("/predict", content=photo).status_code == 429
     counted = client.get("/health/ready").json()["images"]
     assert client.post("/predict?explain=true", content=photo).status_code == 429

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.api.examples import EPOCH
+from app.api.openapi.examples import EPOCH
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.supervisor import supervisor

@@ -7,7 +7,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from app.api.schemas import Prediction
+from app.api.schemas.resources import Prediction
 from app.main import create_app
 from app.predict import batcher
 from app.server.protocol import Exchange
@@ -48,7 +48,7 @@ def short(client, monkeypatch):
     def fail(*_):
         raise AssertionError("it went to the route")
 
-    monkeypatch.setattr("app.api.body.read_image", fail)
+    monkeypatch.setattr("app.api.request_body.read_image", fail)
     return client
 
 
@@ -143,7 +143,7 @@ def test_other_methods_and_paths_are_not_taken(client, seven):
 
 
 def test_a_defect_of_the_route_is_told_once(client, monkeypatch, caplog):
-    monkeypatch.setattr("app.api.body.parse", lambda *_: 1 / 0)
+    monkeypatch.setattr("app.api.request_body.parse", lambda *_: 1 / 0)
     answer = client.post("/predict", content=b"{}", headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [

@@ -3,7 +3,7 @@
 import pytest
 from python_multipart.multipart import parse_options_header
 
-from app.api.form import MOST_PARAMETERS, MOST_PARTS, Part, only_file, read_form
+from app.api.multipart import MOST_PARAMETERS, MOST_PARTS, Part, only_file, read_form
 from app.errors import MalformedRequest
 
 KIND = b"multipart/form-data; boundary=xyz"
@@ -94,7 +94,7 @@ def test_headers_of_many_parameters_are_refused_before_they_are_parsed(monkeypat
         parsed.append(header.count(b";"))
         return parse_options_header(header)
 
-    monkeypatch.setattr("app.api.form.parse_options_header", parse)
+    monkeypatch.setattr("app.api.multipart.parse_options_header", parse)
     disposition = HEAD.partition(b"\r\n")[0]
     few, many = (more * number for number in (4, MOST_PARAMETERS))
     assert read_form(form((disposition + few, b"a")), KIND + few) == [Part("file", True, b"a")]

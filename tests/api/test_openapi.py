@@ -7,7 +7,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from app import errors
-from app.api.examples import SEVEN
+from app.api.openapi.examples import SEVEN
 from app.main import create_app
 from tests.conftest import settings_in
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from app.api.pages import FILES, WEB
+from app.api.routes.web_ui import FILES, WEB
 from app.train.jobs.hyperparameters import ROBUST, Hyperparameters
 
 pytestmark = pytest.mark.read_only

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from app.api.pixels import numbers, shape_of
+from app.api.protocols.pixels import numbers, shape_of
 from app.errors import MalformedRequest
 
 DEEP = [0] * 784

@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import main
-from app.api import health
+from app.api.routes import health
 from app.database import schema
 from app.database.schema import REVISION
 from app.database.sqlite import Damaged

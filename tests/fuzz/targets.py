@@ -18,7 +18,7 @@ import numpy as np
 import uvicorn
 from uvicorn.server import ServerState
 
-from app.api.form import only_file, read_form
+from app.api.multipart import only_file, read_form
 from app.errors import MalformedRequest, Refusal
 from app.main import create_app
 from app.net import check_weights

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from app.api.access import AccessLog
+from app.api.access_log import AccessLog
 from app.api.middleware import RequestId
 from app.telemetry import logs
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from app.api import protocols, schemas, sweep_schemas
-from app.api.body import ImageBody
-from app.api.refusals import REQUEST_ID
+from app.api.error_responses import REQUEST_ID
+from app.api.request_body import ImageBody
+from app.api.schemas import protocols, resources
 from app.errors import BlankImage
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.jobs.job import Status
@@ -23,11 +23,11 @@ READ_BY_ROUTES: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (ImageBody, "validation"),
     (Hyperparameters, "validation"),
     (Grid, "validation"),
-    (schemas.Promotion, "validation"),
+    (resources.Promotion, "validation"),
     (protocols.V1Instances, "validation"),
     (protocols.V2Inference, "validation"),
     (protocols.Failure, "serialization"),
-    (schemas.Streamed, "serialization"),
+    (resources.Streamed, "serialization"),
 ]
 JOB: Final = "2f1c9d7a60b3e845"
 BEGIN: Final = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -37,7 +37,7 @@ SEVEN: Final = (
     "cgQKGRjMJmrNZRGAGJ6B0IiiYi90Xuh/+UiuG+KHuDRSCdNuGEQ94qhCrvciRuYiJmn2AlWv95ALbmCm+eCH3DAAAAAElF"
     "TkSuQmCC"
 )
-PREDICTION: Final = schemas.Prediction(
+PREDICTION: Final = resources.Prediction(
     id="9c1185a5c5e9fc54",
     digit=7,
     confidence=0.991,
@@ -45,7 +45,7 @@ PREDICTION: Final = schemas.Prediction(
     is_digit=True,
     version=2,
 )
-REFUSED: Final = schemas.Problem(
+REFUSED: Final = resources.Problem(
     type="about:blank",
     title=BlankImage.title,
     status=BlankImage.status,
@@ -56,25 +56,25 @@ REFUSED: Final = schemas.Problem(
 EPOCH: Final = EpochRecord(
     epoch=0, train_loss=0.817, test_loss=0.304, test_accuracy=0.9098, seconds=1.71
 )
-RESULT: Final = schemas.Result(
+RESULT: Final = resources.Result(
     version=3, test_accuracy=0.9098, promoted=False, reason="promote: never was asked for"
 )
-TRAINING: Final = schemas.Job(
+TRAINING: Final = resources.Job(
     id=JOB,
     status=Status.SUCCEEDED,
     created_at=BEGIN,
     started_at=BEGIN + timedelta(seconds=1),
     finished_at=BEGIN + timedelta(seconds=6),
-    hyperparameters=schemas.JobHyperparameters(epochs=1, seed=1998, promote="never"),
+    hyperparameters=resources.JobHyperparameters(epochs=1, seed=1998, promote="never"),
     attempt=1,
-    progress=schemas.Progress(epoch=0, epochs=1, batch=600, batches=600, fraction=1.0, eta=0.0),
+    progress=resources.Progress(epoch=0, epochs=1, batch=600, batches=600, fraction=1.0, eta=0.0),
     epochs=[EPOCH],
     result=RESULT,
     error=None,
     sweep=None,
 )
 TRIED: Final = [
-    sweep_schemas.SweepJob(
+    resources.SweepJob(
         id=JOB,
         hyperparameters={"learning_rate": learning_rate},
         status=Status.SUCCEEDED,
@@ -84,7 +84,7 @@ TRIED: Final = [
     )
     for version, learning_rate, accuracy in ((3, 0.01, 0.9098), (4, 0.03, 0.9412))
 ]
-SWEEP: Final = sweep_schemas.Sweep(
+SWEEP: Final = resources.Sweep(
     id="c04d1f6b7e2a9853",
     name="how fast?",
     status="succeeded",
@@ -93,7 +93,7 @@ SWEEP: Final = sweep_schemas.Sweep(
     hyperparameters={"name": "how fast?", "learning_rate": [0.01, 0.03], "epochs": 1, "seed": 1998},
     jobs=TRIED,
     best=TRIED[1],
-    result=schemas.Result(
+    result=resources.Result(
         version=4,
         test_accuracy=0.9412,
         promoted=False,
@@ -108,7 +108,7 @@ HAPPENED: Final[list[dict[str, Any]]] = [
     {"event": "result", "data": RESULT.model_dump()},
     {"event": "status", "data": {"status": "succeeded"}},
 ]
-EVENTS: Final = schemas.Events.model_validate(
+EVENTS: Final = resources.Events.model_validate(
     {
         "data": [
             {"number": number, "kind": each["event"], "at": BEGIN, "data": each["data"]}
@@ -117,7 +117,7 @@ EVENTS: Final = schemas.Events.model_validate(
         "has_more": False,
     }
 )
-CORRECTION: Final = schemas.Correction(
+CORRECTION: Final = resources.Correction(
     id="5d7f0b1c9e3a48260f1b2c3d4e5f6071",
     label=7,
     prediction_id=PREDICTION.id,
@@ -143,16 +143,16 @@ CARD: Final = Card(
 MADE: Final[tuple[BaseModel, ...]] = (
     PREDICTION,
     REFUSED,
-    schemas.Predictions(predictions=[PREDICTION, schemas.Refused(error=REFUSED)], version=2),
+    resources.Predictions(predictions=[PREDICTION, resources.Refused(error=REFUSED)], version=2),
     TRAINING,
-    schemas.Jobs(data=[TRAINING], has_more=False),
+    resources.Jobs(data=[TRAINING], has_more=False),
     SWEEP,
-    sweep_schemas.Sweeps(data=[SWEEP], has_more=False),
+    resources.Sweeps(data=[SWEEP], has_more=False),
     EVENTS,
     CORRECTION,
-    schemas.Corrections(data=[CORRECTION], has_more=False),
+    resources.Corrections(data=[CORRECTION], has_more=False),
     CARD,
-    schemas.Versions(data=[CARD], current=2),
+    resources.Versions(data=[CARD], current=2),
     protocols.V1Predictions(predictions=[PREDICTION]),
 )
 ASKED: Final[dict[str, list[Any]]] = {

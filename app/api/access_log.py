@@ -1,8 +1,4 @@
-"""A request's id, its line in the log, and its place in the tally.
-
-What enters: headers, and what was answered. What leaves: the id, and a line. This module does not
-know what routes do.
-"""
+"""Access log and audit log: one line a request, one line a change."""
 
 import asyncio
 import logging
@@ -10,10 +6,11 @@ import re
 import time
 from collections.abc import Iterable
 from contextvars import Context
-from typing import Final
+from typing import Any, Final
 
 from starlette.types import Scope
 
+from app.database.tables import Key
 from app.telemetry import logs
 from app.telemetry.metrics import Route, Tally
 
@@ -75,3 +72,25 @@ class AccessLog:
             milliseconds = 1000 * seconds
             log.info("%s %s %d %.1f ms", method, path, status, milliseconds, extra={"known": known})
             self.tally.request(route, status, seconds)
+
+
+NOTED: Final = "audit_who"
+ANONYMOUS: Final = "anonymous"
+log = logging.getLogger(logs.AUDIT)
+
+
+def note(state: Any, key: Key | None) -> None:
+    """Let what becomes of this request be told, when it is answered."""
+    setattr(state, NOTED, f"key {key.id} ({key.name})" if key else ANONYMOUS)
+
+
+def tell(scope: Scope, status: int) -> None:
+    """Tell of a request that was noted."""
+    who = scope.get("state", {}).get(NOTED)
+    if who is None:
+        return
+    method, path = scope["method"], path_of(scope)
+    address = scope["client"][0] if scope.get("client") else "-"
+    told = {"who": who, "method": method, "path": path, "status": status, "from": address}
+    words = "%s %s %d by %s from %s"
+    log.info(words, method, path, status, who, address, extra=logs.known(**told))

@@ -10,14 +10,14 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from app.api import body, health
-from app.api.many import answer_all
-from app.api.outputs import MODEL
-from app.api.pixels import numbers, shape_of, tones
-from app.api.predict import OF_IMAGES, OF_UPLOADS, fields
-from app.api.protocols import ModelReady, V1Instances, V1Models, V1Predictions
-from app.api.refusals import GUARD, documented_plainly
-from app.api.services import MayPredict, ServicesDep
+from app.api import request_body
+from app.api.dependencies import MayPredict, ServicesDep
+from app.api.error_responses import GUARD, documented_plainly
+from app.api.protocols.pixels import numbers, shape_of, tones
+from app.api.protocols.tensors import MODEL
+from app.api.routes import health
+from app.api.routes.predict import OF_IMAGES, OF_UPLOADS, answer_all, fields
+from app.api.schemas.protocols import ModelReady, V1Instances, V1Models, V1Predictions
 from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import PIXELS, SIDE
 from app.predict.preprocess import Seen, as_seen
@@ -32,7 +32,7 @@ class Instances(BaseModel):
     instances: list[Any]
 
 
-BODY: Final = body.documented(V1Instances, required=True)
+BODY: Final = request_body.documented(V1Instances, required=True)
 
 
 @router.get(
@@ -72,7 +72,7 @@ async def predict(request: Request, services: ServicesDep) -> Response:
 
     All are answered, or none.
     """
-    sent = body.parse_or_400(Instances, await request.body()).instances
+    sent = request_body.parse_or_400(Instances, await request.body()).instances
     most = services.settings.max_batch_files
     if not 1 <= len(sent) <= most:
         raise MalformedRequest(f"{len(sent)} instances were sent; 1 to {most} may be.")
@@ -87,7 +87,7 @@ def _image(instance: Any, name: str) -> bytes | Seen:
     if isinstance(instance, dict):
         instance = instance.get("b64")
     if isinstance(instance, str):
-        return body.decode_base64(instance, name)
+        return request_body.decode_base64(instance, name)
     if not isinstance(instance, list):
         raise MalformedRequest(f'{name} must be base64, {{"b64": base64}}, or rows of pixels.')
     shape = shape_of(instance)

@@ -6,8 +6,8 @@ does not know which route raises what.
 
 from typing import Any, Final
 
-from app.api.problems import MEDIA_TYPE
-from app.api.schemas import FieldProblem, Problem
+from app.api.problem_details import MEDIA_TYPE
+from app.api.schemas.resources import FieldProblem, Problem
 from app.errors import (
     Defect,
     FieldError,

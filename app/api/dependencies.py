@@ -15,8 +15,8 @@ from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Scope
 
-from app.api import audit
-from app.api.access import KNOWN
+from app.api import access_log
+from app.api.access_log import KNOWN
 from app.auth import csrf
 from app.auth.access_control import Guard
 from app.auth.keys import Scope as KeyScope
@@ -87,7 +87,7 @@ async def _admit(
     needed = KeyScope(scopes.scopes[0]) if scopes.scopes else None
     key = guard.who(request.scope["headers"])
     if request.method not in SAFE and needed is not KeyScope.PREDICT:
-        audit.note(request.state, key)
+        access_log.note(request.state, key)
         if guard.auth == "none":
             csrf.check(request.headers, services.settings.origins)
     guard.admit(key, request.client.host if request.client else "", needed)

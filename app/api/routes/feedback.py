@@ -9,9 +9,10 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api import body, schemas
-from app.api.refusals import GUARD, Responses, bad, documented, headers
-from app.api.services import Limit, MayTrain, ServicesDep, is_gone
+from app.api import request_body
+from app.api.dependencies import Limit, MayTrain, ServicesDep, is_gone
+from app.api.error_responses import GUARD, Responses, bad, documented, headers
+from app.api.schemas import resources
 from app.errors import (
     BlankImage,
     BodyTooLarge,
@@ -42,18 +43,20 @@ KEPT: Final[Responses] = {
     201: {"headers": headers("Location"), "links": LINKS},
     200: {
         "description": "The image was known; with `replace`, it has the new label now",
-        "model": schemas.Correction,
+        "model": resources.Correction,
         "headers": headers("Location"),
         "links": LINKS,
     },
 }
 IMAGE: Final[Responses] = {
     200: {
-        "content": {PNG: {"schema": body.FILE}},
+        "content": {PNG: {"schema": request_body.FILE}},
         "headers": headers("Content-Disposition", "X-Content-Type-Options"),
     }
 }
-CORRECTED: Final = {"requestBody": {"required": True, "content": body.labelled(schemas.Label)}}
+CORRECTED: Final = {
+    "requestBody": {"required": True, "content": request_body.labelled(resources.Label)}
+}
 NO_LABEL: Final = bad("label", "Input should be less than or equal to 9")
 NO_LIMIT: Final = bad("limit", "Input should be less than or equal to 1000")
 Replace = Annotated[bool, Query(description="give this label to an image that has another")]
@@ -74,16 +77,16 @@ After = Annotated[str | None, Query(description="id of the last correction seen"
 )
 async def create(
     request: Request, response: Response, services: ServicesDep, replace: Replace = False
-) -> schemas.Correction:
+) -> resources.Correction:
     """`POST /train` with `include_feedback` trains with it. An image is kept once."""
-    upload, wanted = await body.read_labelled(request, schemas.Label)
+    upload, wanted = await request_body.read_labelled(request, resources.Label)
     pixels = await services.look.at(upload, is_gone(request.scope))
     correction, is_new = await asyncio.to_thread(
         services.feedback.keep, pixels, wanted.label, wanted.prediction_id or None, replace=replace
     )
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/feedback/{correction.id}/image"
-    return schemas.Correction.model_validate(correction)
+    return resources.Correction.model_validate(correction)
 
 
 @router.get(
@@ -94,11 +97,11 @@ async def create(
 )
 def list_feedback(
     services: ServicesDep, after: After = None, limit: Limit = 100
-) -> schemas.Corrections:
+) -> resources.Corrections:
     """`after` is the id of the last correction on the page before."""
     page, has_more = services.feedback.page(after, limit)
-    data = [schemas.Correction.model_validate(each) for each in page]
-    return schemas.Corrections(data=data, has_more=has_more)
+    data = [resources.Correction.model_validate(each) for each in page]
+    return resources.Corrections(data=data, has_more=has_more)
 
 
 @router.get(

@@ -9,11 +9,15 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Path, Request, Response
 
-from app.api import body, health, outputs, tensors
-from app.api.many import answer_all
-from app.api.outputs import MODEL, OUTPUTS
-from app.api.predict import OF_IMAGES, OF_UPLOADS, OF_VERSIONS
-from app.api.protocols import (
+from app.api import request_body
+from app.api.dependencies import MayPredict, Services, ServicesDep
+from app.api.error_responses import GUARD, Responses, documented_plainly, headers
+from app.api.protocols import tensors
+from app.api.protocols import tensors as outputs
+from app.api.protocols.tensors import MODEL, OUTPUTS
+from app.api.routes import health
+from app.api.routes.predict import OF_IMAGES, OF_UPLOADS, OF_VERSIONS, answer_all
+from app.api.schemas.protocols import (
     ModelReady,
     V2Answer,
     V2Described,
@@ -23,8 +27,6 @@ from app.api.protocols import (
     V2Ready,
     V2Server,
 )
-from app.api.refusals import GUARD, Responses, documented_plainly, headers
-from app.api.services import MayPredict, Services, ServicesDep
 from app.errors import Conflict, InvalidField, NotFound, NotReady
 from app.net import SIDE
 from app.predict.preprocess import as_seen
@@ -46,7 +48,7 @@ MIXED: Final = {"type": "string", "format": "binary", "description": "JSON, and 
 INFERENCE: Final = {
     "requestBody": {
         "required": True,
-        "content": {**body.as_json(V2Inference), BINARY: {"schema": MIXED}},
+        "content": {**request_body.as_json(V2Inference), BINARY: {"schema": MIXED}},
     }
 }
 ANSWERED: Final[Responses] = {

@@ -15,11 +15,11 @@ from typing import Final
 
 from pydantic_core import to_json
 
-from app.api import problems
-from app.api.access import HEADER, NOTHING, AccessLog, id_of
-from app.api.form import only_file
-from app.api.predict import fields
-from app.api.services import Services
+from app.api import problem_details
+from app.api.access_log import HEADER, NOTHING, AccessLog, id_of
+from app.api.dependencies import Services
+from app.api.multipart import only_file
+from app.api.routes.predict import fields
 from app.auth.access_control import FORWARDED
 from app.auth.keys import Scope
 from app.errors import Busy, MalformedRequest, Refusal
@@ -132,7 +132,7 @@ class Express:
             status, headers = 200, [JSON, length, (HEADER, request_id)]
             known: logs.Known = {"version": outcome.answer.version}
         else:
-            problem = problems.answer("POST", PATH, outcome)
+            problem = problem_details.answer("POST", PATH, outcome)
             status, headers, content = problem.status_code, problem.raw_headers, bytes(problem.body)
             known = NOTHING
         exchange.respond(status, headers, content)

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from fastapi.routing import APIRoute
 
-from app.api.examples import JOB, by_schema, read_by_routes
-from app.api.refusals import REQUEST_ID as DRAWN
-from app.api.refusals import headers
+from app.api.error_responses import REQUEST_ID as DRAWN
+from app.api.error_responses import headers
+from app.api.openapi.examples import JOB, by_schema, read_by_routes
 
 REQUEST_ID: Final = "X-Request-ID"
 DESCRIPTION: Final = f"""\

@@ -13,10 +13,10 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
-from app.api import schemas
-from app.api.examples import HAPPENED
-from app.api.refusals import GUARD, Responses, bad, documented
-from app.api.services import UNBUFFERED, Limit, MayTrain, Services, ServicesDep
+from app.api.dependencies import UNBUFFERED, Limit, MayTrain, Services, ServicesDep
+from app.api.error_responses import GUARD, Responses, bad, documented
+from app.api.openapi.examples import HAPPENED
+from app.api.schemas import resources
 from app.database.tables import Event
 from app.errors import NotFound, NotReady
 from app.train.jobs import job as jobs
@@ -56,7 +56,7 @@ Number = Annotated[int, Query(ge=0, le=LARGEST, description="id of the last even
     operation_id="get_job_events",
     responses=STREAMED
     | documented(NotFound, bad("after", "Input should be greater than or equal to 0")),
-    response_model=schemas.Events,
+    response_model=resources.Events,
 )
 async def events(
     request: Request,
@@ -65,7 +65,7 @@ async def events(
     after: Number = 0,
     limit: Limit = 1000,
     last_event_id: LastSeen = None,
-) -> Response | schemas.Events:
+) -> Response | resources.Events:
     """Pages for `Accept: application/json`; else the events from `after` on, as they come.
 
     A stream goes on after `Last-Event-ID`, says a comment every 15 s where nothing happens, and
@@ -75,7 +75,7 @@ async def events(
         await asyncio.to_thread(jobs.get, services.store, job_id)
         found = await asyncio.to_thread(services.store.events, job_id, after, limit=limit + 1)
         page = {"data": found[:limit], "has_more": len(found) > limit}
-        return schemas.Events.model_validate(page)
+        return resources.Events.model_validate(page)
     seen = after if last_event_id is None else last_event_id
     if await services.feed.is_over(job_id, seen):
         return Response(status_code=204)  # an EventSource connects again on anything else

@@ -1,21 +1,19 @@
-"""Images as input tensors of the Open Inference Protocol.
-
-What enters: a request's body. What leaves: the request, and its images. This module does not know
-what answers. In the binary tensor data extension, a body is a JSON document, whose length a header
-tells, and then the tensor's bytes: little-endian, rows first, BYTES with their lengths before them.
-"""
+"""V2 input and output tensors, in JSON or binary."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
-from app.api.body import decode_base64, parse_or_400
-from app.api.pixels import Pixels, from_unit, numbers, shape_of, tones
+from app.api.protocols.pixels import Pixels, from_unit, numbers, shape_of, tones
+from app.api.request_body import decode_base64, parse_or_400
 from app.errors import MalformedRequest
-from app.net import PIXELS, SIDE
+from app.net import DIGITS, PIXELS, SIDE
+from app.predict.model import Answer
 
 HEADER: Final = "Inference-Header-Content-Length"
 NAME: Final = "image"
@@ -154,3 +152,46 @@ def _pixels(tensor: Tensor, content: bytes | None) -> Pixels:
         values = np.frombuffer(content, dtype)
     values = values.reshape(-1, SIDE, SIDE)
     return tones(values) if tensor.datatype == "UINT8" else from_unit(values)
+
+
+MODEL: Final = "mynet"
+# Named as the fields of `Answer`: datatype, how numpy calls it, shape.
+OUTPUTS: Final = {"digit": ("INT64", "<i8", [-1]), "probabilities": ("FP32", "<f4", [-1, DIGITS])}
+
+
+def wishes(inference: Inference) -> dict[str, bool]:
+    """Say which outputs to give, and of each whether as bytes. Raises MalformedRequest."""
+    wanted = inference.outputs or [Wanted(name=name) for name in OUTPUTS]
+    for each in wanted:
+        if each.name not in OUTPUTS:
+            known = ", ".join(OUTPUTS)
+            raise MalformedRequest(f"There is no output {each.name:.40}; there are: {known}.")
+    default = inference.parameters.get("binary_data_output")
+    return {each.name: each.parameters.get("binary_data", default) is True for each in wanted}
+
+
+def write(
+    inference: Inference, wanted: dict[str, bool], answers: Sequence[Answer]
+) -> tuple[bytes, int | None]:
+    """Give the body, and the length of the JSON in it where bytes follow."""
+    response: dict[str, Any] = {"model_name": MODEL, "model_version": str(answers[0].version)}
+    if inference.id is not None:
+        response["id"] = inference.id
+    values = {name: _values(name, answers) for name in wanted}
+    response["outputs"] = [_output(name, values[name], wanted[name]) for name in wanted]
+    document = to_json(response)
+    if not any(wanted.values()):
+        return document, None
+    binary = [values[name].tobytes() for name in wanted if wanted[name]]
+    return b"".join([document, *binary]), len(document)
+
+
+def _values(name: str, answers: Sequence[Answer]) -> NDArray[Any]:
+    return np.array([getattr(each, name) for each in answers], OUTPUTS[name][1])
+
+
+def _output(name: str, values: NDArray[Any], as_bytes: bool) -> dict[str, Any]:
+    output = {"name": name, "datatype": OUTPUTS[name][0], "shape": values.shape}
+    if as_bytes:
+        return {**output, "parameters": {"binary_data_size": values.nbytes}}
+    return {**output, "data": values.ravel().tolist()}

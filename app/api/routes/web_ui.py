@@ -18,7 +18,7 @@ from fastapi import APIRouter, Header, Response
 
 from app.errors import NotFound
 
-WEB: Final = Path(__file__).parents[1] / "web"
+WEB: Final = Path(__file__).parents[2] / "web"
 FILES: Final = {path.relative_to(WEB).as_posix(): path for path in WEB.rglob("*") if path.is_file()}
 PAGES: Final = {"/": "page/index.html", "/docs": "docs.html"}
 POLICY: Final = (

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api import body, sweep_schemas
-from app.api.refusals import GUARD, Responses, bad, documented, headers
-from app.api.services import IdempotencyKey, MayTrain, ServicesDep, note
+from app.api import request_body
+from app.api.dependencies import IdempotencyKey, MayTrain, ServicesDep, note
+from app.api.error_responses import GUARD, Responses, bad, documented, headers
+from app.api.schemas import resources
 from app.database.sweeps import Sweeps
 from app.database.tables import Job as JobRow
 from app.database.tables import Sweep as SweepRow
@@ -39,7 +40,7 @@ QUEUED: Final[Responses] = {
     }
 }
 NO_LIMIT: Final = bad("limit", f"Input should be less than or equal to {MOST}")
-WANTED: Final = body.documented(Grid, required=False)
+WANTED: Final = request_body.documented(Grid, required=False)
 Limit = Annotated[int, Query(ge=1, le=MOST, description="most to give at once")]
 
 
@@ -60,11 +61,11 @@ async def create(
     response: Response,
     services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
-) -> sweep_schemas.Sweep:
+) -> resources.Sweep:
     """Each hyperparameter is one value or a list; each combination makes a job, at most 64 of them.
     In the queue a sweep counts as one. `promote` is for the best of the jobs.
     """
-    wanted = await body.read_json(request, Grid)
+    wanted = await request_body.read_json(request, Grid)
     created = await asyncio.to_thread(
         sweep.create,
         services.sweeps,
@@ -83,17 +84,17 @@ def list_sweeps(
     services: ServicesDep,
     after: Annotated[str | None, Query(description="id of the last sweep seen")] = None,
     limit: Limit = 20,
-) -> sweep_schemas.Sweeps:
+) -> resources.Sweeps:
     """`after` is the id of the last sweep on the page before."""
     sweeps = services.sweeps
     before = sweep.get(sweeps, after).number if after else None
     found = sweeps.all(before, limit + 1)
     data = _all_shown(sweeps, found[:limit])
-    return sweep_schemas.Sweeps(data=data, has_more=len(found) > limit)
+    return resources.Sweeps(data=data, has_more=len(found) > limit)
 
 
 @router.get("/{sweep_id}", summary="Tell how a sweep is doing", responses=documented(NotFound))
-def get_sweep(sweep_id: str, services: ServicesDep) -> sweep_schemas.Sweep:
+def get_sweep(sweep_id: str, services: ServicesDep) -> resources.Sweep:
     """`best` is the best job so far; `result` says what became of it when all had ended."""
     return _shown(services.sweeps, sweep.get(services.sweeps, sweep_id))
 
@@ -105,25 +106,25 @@ def get_sweep(sweep_id: str, services: ServicesDep) -> sweep_schemas.Sweep:
     operation_id="cancel_sweep",
     responses=documented(NotFound, Conflict),
 )
-def cancel(sweep_id: str, services: ServicesDep) -> sweep_schemas.Sweep:
+def cancel(sweep_id: str, services: ServicesDep) -> resources.Sweep:
     """Jobs that have not ended are cancelled; versions that were made stay, and none goes live."""
     return _shown(services.sweeps, sweep.cancel(services.sweeps, sweep_id))
 
 
-def _shown(sweeps: Sweeps, row: SweepRow) -> sweep_schemas.Sweep:
+def _shown(sweeps: Sweeps, row: SweepRow) -> resources.Sweep:
     return _all_shown(sweeps, [row])[0]
 
 
-def _all_shown(sweeps: Sweeps, rows: Sequence[SweepRow]) -> list[sweep_schemas.Sweep]:
+def _all_shown(sweeps: Sweeps, rows: Sequence[SweepRow]) -> list[resources.Sweep]:
     members = sweeps.jobs_of([row.id for row in rows])
     return [_told(sweeps, row, members[row.id]) for row in rows]
 
 
-def _told(sweeps: Sweeps, row: SweepRow, members: Sequence[JobRow]) -> sweep_schemas.Sweep:
+def _told(sweeps: Sweeps, row: SweepRow, members: Sequence[JobRow]) -> resources.Sweep:
     wanted = sweep.wanted_of(row)
     jobs = {job.id: _job(job, wanted.varied) for job in members}
     ranked = [row.best] if row.best else [job.id for job in sweep.ranked(sweeps, members)]
-    return sweep_schemas.Sweep(
+    return resources.Sweep(
         id=row.id,
         name=wanted.name,
         status=_status(row, members),
@@ -142,9 +143,9 @@ def _status(row: SweepRow, members: Sequence[JobRow]) -> Any:
     return "queued" if waits and row.status == sweep.Status.RUNNING else row.status
 
 
-def _job(job: JobRow, varied: Sequence[str]) -> sweep_schemas.SweepJob:
+def _job(job: JobRow, varied: Sequence[str]) -> resources.SweepJob:
     result: dict[str, Any] = job.result or {}
-    return sweep_schemas.SweepJob(
+    return resources.SweepJob(
         id=job.id,
         hyperparameters={name: job.hyperparameters[name] for name in varied},
         status=Status(job.status),

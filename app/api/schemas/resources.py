@@ -1,12 +1,9 @@
-"""The bodies of answers, as clients see them.
-
-What enters: rows, cards and answers of the domain. What leaves: the contract's JSON. This module
-does not know how anything came about.
-"""
+"""Bodies of the service's own routes."""
 
 from datetime import datetime
 from typing import (
     Annotated,
+    Any,
     Literal,
     NotRequired,  # pydantic asks for these before Python 3.12
 )
@@ -234,3 +231,36 @@ class Promotion(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Whole = Field(ge=1)
+
+
+class SweepJob(BaseModel):
+    """A job of a sweep, in short; `/train` has it whole."""
+
+    id: str
+    hyperparameters: dict[str, Any] = Field(description="those that differ between the jobs")
+    status: Status
+    fraction: float = Field(description="how much of it is done, of 1")
+    test_accuracy: float | None
+    version: int | None
+
+
+class Sweep(BaseModel):
+    """A group of jobs that differ in their hyperparameters, the best of which may go live."""
+
+    id: str
+    name: str | None
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    created_at: datetime
+    finished_at: datetime | None
+    hyperparameters: dict[str, Any] = Field(
+        description="what was asked for, with the seed that was drawn"
+    )
+    jobs: list[SweepJob]
+    best: SweepJob | None = Field(description="so far; in the end, whose version is the result")
+    result: Result | None
+    error: JobError | None
+
+
+class Sweeps(BaseModel):
+    data: list[Sweep]
+    has_more: bool

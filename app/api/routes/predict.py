@@ -1,19 +1,17 @@
-"""`POST /predict` and `POST /predict/batch`.
-
-What enters: uploads. What leaves: predictions. This module does not know how an image is read.
-"""
+"""`POST /predict`, `POST /predict/batch`, and `predict_all` for the other protocols."""
 
 import random
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
-from app.api import body, problems
-from app.api.refusals import GUARD, bad, documented
-from app.api.schemas import Normalisation, Prediction, Predictions
-from app.api.services import MayPredict, ServicesDep, is_gone, note
+from app.api import problem_details, request_body
+from app.api.dependencies import MayPredict, Services, ServicesDep, is_gone, note
+from app.api.error_responses import GUARD, bad, documented
+from app.api.schemas.resources import Normalisation, Prediction, Predictions
 from app.errors import (
     BlankImage,
     BodyTooLarge,
@@ -38,17 +36,19 @@ ONE_IMAGE: Final = {
     "requestBody": {
         "required": True,
         "content": {
-            **body.multipart("file"),
-            **body.as_json(body.ImageBody),
-            "image/*": {"schema": body.FILE},
-            "application/octet-stream": {"schema": body.FILE},
+            **request_body.multipart("file"),
+            **request_body.as_json(request_body.ImageBody),
+            "image/*": {"schema": request_body.FILE},
+            "application/octet-stream": {"schema": request_body.FILE},
         },
     }
 }
 MANY_IMAGES: Final = {
     "requestBody": {
         "required": True,
-        "content": body.multipart("files", {"type": "array", "items": body.FILE, "minItems": 1}),
+        "content": request_body.multipart(
+            "files", {"type": "array", "items": request_body.FILE, "minItems": 1}
+        ),
     }
 }
 OF_UPLOADS: Final = (MalformedRequest, BodyTooLarge, Busy, NotReady, DeadlineExceeded)
@@ -73,7 +73,7 @@ async def predict(
     request: Request, services: ServicesDep, version: Version = None, explain: bool = False
 ) -> Prediction:
     """The body is the image, in one of three forms. `explain` adds what the network saw."""
-    upload = await body.read_image(request)
+    upload = await request_body.read_image(request)
     asked = time.perf_counter()
     predicted = await services.predictor.predict(
         upload, version, explain=explain, is_gone=is_gone(request.scope)
@@ -102,7 +102,7 @@ async def predict_batch(
     request: Request, services: ServicesDep, version: Version = None
 ) -> Response:
     """Each element is a prediction or an error: one bad image never spoils the others."""
-    uploads = await body.read_images(request, services.settings.max_batch_files)
+    uploads = await request_body.read_images(request, services.settings.max_batch_files)
     predicted, answered_by = await services.predictor.predict_batch(
         uploads, version, is_gone=is_gone(request.scope)
     )
@@ -114,7 +114,7 @@ async def predict_batch(
 
 def _element(predicted: Predicted | Refusal) -> dict[str, Any]:
     if isinstance(predicted, Refusal):
-        return {"error": problems.of(predicted).model_dump(exclude_none=True)}
+        return {"error": problem_details.of(predicted).model_dump(exclude_none=True)}
     return fields(predicted.answer)
 
 
@@ -137,3 +137,25 @@ def _normalisation(seen: Seen) -> Normalisation:
         box=(left, top, right, bottom),
         shift=seen.normalised.shift,
     )
+
+
+async def answer_all(
+    request: Request, services: Services, images: Sequence[bytes | Seen], version: int | None = None
+) -> list[Answer]:
+    """Answer for images, in their order, with the live version unless another is named.
+
+    Raises as `Predictor.predict_batch`, and what is wrong with the first image that is refused.
+    """
+    gone = is_gone(request.scope)
+    if len(images) == 1:  # it goes together with what others send at the same moment
+        answer = (await services.predictor.predict(images[0], version, is_gone=gone)).answer
+        note(request, services, version=answer.version)
+        return [answer]
+    predicted, answered_by = await services.predictor.predict_batch(images, version, is_gone=gone)
+    note(request, services, version=answered_by)
+    answers = []
+    for number, each in enumerate(predicted):
+        if isinstance(each, Refusal):
+            raise type(each)(f"image {number}: {each.detail}")
+        answers.append(each.answer)
+    return answers

@@ -13,8 +13,8 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from app.api.refusals import GUARD, Responses, documented
-from app.api.services import MayAsk, ServicesDep
+from app.api.dependencies import MayAsk, ServicesDep
+from app.api.error_responses import GUARD, Responses, documented
 
 router = APIRouter(tags=["health"])
 

@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.api.form import Part, read_form
-from app.api.problems import invalid
+from app.api.multipart import Part, read_form
+from app.api.problem_details import invalid
 from app.errors import BodyTooLarge, FieldError, InvalidField, MalformedRequest
 
 LARGEST_JSON: Final = 64 * 1024

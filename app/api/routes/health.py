@@ -10,8 +10,8 @@ from typing import Final, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from app.api.refusals import documented
-from app.api.services import ServicesDep
+from app.api.dependencies import ServicesDep
+from app.api.error_responses import documented
 from app.database.store import Store
 from app.errors import NotReady
 

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match
 
-from app.api.schemas import FieldProblem, Problem
+from app.api.schemas.resources import FieldProblem, Problem
 from app.errors import (
     ClientGone,
     Defect,

@@ -11,9 +11,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from app.api import body, schemas
-from app.api.refusals import GUARD, Responses, bad, documented, headers
-from app.api.services import (
+from app.api import request_body
+from app.api.dependencies import (
     UNBUFFERED,
     IdempotencyKey,
     Limit,
@@ -22,6 +21,8 @@ from app.api.services import (
     ServicesDep,
     note,
 )
+from app.api.error_responses import GUARD, Responses, bad, documented, headers
+from app.api.schemas import resources
 from app.database.tables import Job as Row
 from app.errors import BodyTooLarge, Busy, Conflict, MalformedRequest, NotFound, NotReady
 from app.train.jobs import events
@@ -47,7 +48,7 @@ QUEUED: Final[Responses] = {
 LINES: Final = "==>>> epoch: 0, batch index: 100, train loss: 1.97\n"
 LOG: Final[Responses] = {200: {"content": {"text/plain": {"example": LINES}}}}
 NO_LIMIT: Final = bad("limit", "Input should be less than or equal to 1000")
-WANTED: Final = body.documented(Hyperparameters, required=False)
+WANTED: Final = request_body.documented(Hyperparameters, required=False)
 TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -68,9 +69,9 @@ async def create(
     response: Response,
     services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
-) -> schemas.Job:
+) -> resources.Job:
     """Every field is optional, and so is the body: without it, the documented loop runs."""
-    wanted = await body.read_json(request, Hyperparameters)
+    wanted = await request_body.read_json(request, Hyperparameters)
     created = await asyncio.to_thread(
         jobs.create,
         services.store,
@@ -81,7 +82,7 @@ async def create(
     )
     note(request, services, job_id=created.id)
     response.headers["Location"] = f"/train/{created.id}"
-    return schemas.Job.model_validate(created)
+    return resources.Job.model_validate(created)
 
 
 @router.get("", summary="List jobs, newest first", responses=documented(NotFound, NO_LIMIT))
@@ -90,15 +91,15 @@ def list_jobs(
     status: Status | None = None,
     after: Annotated[str | None, Query(description="id of the last job seen")] = None,
     limit: Limit = 100,
-) -> schemas.Jobs:
+) -> resources.Jobs:
     """`after` is the id of the last job on the page before."""
     before = jobs.get(services.store, after).number if after else None
     found = services.store.jobs(status, before, limit + 1)
-    return schemas.Jobs(data=_shown(services, *found[:limit]), has_more=len(found) > limit)
+    return resources.Jobs(data=_shown(services, *found[:limit]), has_more=len(found) > limit)
 
 
 @router.get("/{job_id}", summary="Tell how a job is doing", responses=documented(NotFound))
-def get_job(job_id: str, services: ServicesDep) -> schemas.Job:
+def get_job(job_id: str, services: ServicesDep) -> resources.Job:
     """`progress.eta` is in seconds, `epochs` grows as the job goes on."""
     return _shown(services, jobs.get(services.store, job_id))[0]
 
@@ -110,7 +111,7 @@ def get_job(job_id: str, services: ServicesDep) -> schemas.Job:
     operation_id="cancel_job",
     responses=documented(NotFound, Conflict),
 )
-def cancel(job_id: str, services: ServicesDep) -> schemas.Job:
+def cancel(job_id: str, services: ServicesDep) -> resources.Job:
     """A job that waits never starts; a running one ends without a version."""
     return _shown(services, jobs.cancel(services.store, job_id))[0]
 
@@ -122,7 +123,7 @@ def cancel(job_id: str, services: ServicesDep) -> schemas.Job:
     operation_id="pause_job",
     responses=documented(NotFound, Conflict),
 )
-def pause(job_id: str, services: ServicesDep) -> schemas.Job:
+def pause(job_id: str, services: ServicesDep) -> resources.Job:
     """A running job stops with its state saved, and the next in the queue may start."""
     return _shown(services, jobs.pause(services.store, job_id))[0]
 
@@ -134,7 +135,7 @@ def pause(job_id: str, services: ServicesDep) -> schemas.Job:
     operation_id="resume_job",
     responses=documented(NotFound, Conflict),
 )
-def resume(job_id: str, services: ServicesDep) -> schemas.Job:
+def resume(job_id: str, services: ServicesDep) -> resources.Job:
     """A paused job queues again, and goes on where it was."""
     return _shown(services, jobs.resume(services.store, job_id))[0]
 
@@ -155,9 +156,9 @@ async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> 
     return PlainTextResponse("".join(lines))
 
 
-def _shown(services: Services, *rows: Row) -> list[schemas.Job]:
+def _shown(services: Services, *rows: Row) -> list[resources.Job]:
     sweeps = services.sweeps.of_jobs([row.id for row in rows])
-    shown = (schemas.Job.model_validate(row) for row in rows)
+    shown = (resources.Job.model_validate(row) for row in rows)
     return [job.model_copy(update={"sweep": sweeps.get(job.id)}) for job in shown]
 
 

@@ -1,0 +1,57 @@
+"""Routes that cloud platforms ask of a container: SageMaker's and Vertex AI's.
+
+`deploy/serve` starts the service as SageMaker wants it. Vertex AI names its routes in
+`AIP_HEALTH_ROUTE` and `AIP_PREDICT_ROUTE`.
+"""
+
+from fastapi import APIRouter, Request
+
+from app.api.dependencies import MayPredict, ServicesDep
+from app.api.error_responses import GUARD, bad, documented
+from app.api.protocols import kserve_v1
+from app.api.routes import health, predict
+from app.api.routes.health import Ready
+from app.api.schemas.resources import Prediction
+from app.errors import NotReady
+from app.settings import Settings
+
+router = APIRouter(tags=["SageMaker"])
+
+
+@router.get(
+    "/ping",
+    summary="Say whether to send requests here",
+    operation_id="sagemaker_ping",
+    responses=documented(NotReady),
+)
+async def ping(services: ServicesDep) -> Ready:
+    """As `/health/ready`."""
+    return await health.ready(services)
+
+
+@router.post(
+    "/invocations",
+    summary="Read one handwritten digit",
+    response_model_exclude_none=True,
+    dependencies=[MayPredict],
+    openapi_extra=predict.ONE_IMAGE,
+    operation_id="sagemaker_invoke",
+    responses=documented(
+        *(*GUARD, *predict.OF_UPLOADS, *predict.OF_IMAGES), bad("image", "Field required")
+    ),
+)
+async def invocations(request: Request, services: ServicesDep) -> Prediction:
+    """As `/predict`: the image itself, a form, or JSON."""
+    return await predict.predict(request, services)
+
+
+def vertex_ai_router(settings: Settings) -> APIRouter:
+    """Give the routes that are set."""
+    routes = APIRouter(include_in_schema=False)
+    if settings.health_route:
+        routes.add_api_route(settings.health_route, health.ready)
+    if settings.predict_route:
+        routes.add_api_route(
+            settings.predict_route, kserve_v1.predict, methods=["POST"], dependencies=[MayPredict]
+        )
+    return routes

@@ -1,0 +1,206 @@
+"""`/models`: cards, promotion, rollback, weights in and out, misread test images."""
+
+import asyncio
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from app.api import request_body
+from app.api.dependencies import Limit, MayAdminister, MayTrain, ServicesDep
+from app.api.error_responses import GUARD, Responses, bad, documented, headers
+from app.api.schemas.resources import Promotion, TestImage, TestImages, Versions
+from app.errors import (
+    BodyTooLarge,
+    Busy,
+    Conflict,
+    MalformedRequest,
+    NotFound,
+    NotReady,
+)
+from app.image.png import to_data_url
+from app.predict.test_set_errors import Reviewed
+from app.versions import export
+from app.versions.card import Card
+from app.weights_import.parent import admit_upload
+
+router = APIRouter(prefix="/models", tags=["models"], responses=documented(*GUARD, NotReady))
+
+NO_NUMBER: Final = bad("version", "Input should be greater than or equal to 1")
+PROMOTION: Final = request_body.documented(Promotion, required=True)
+
+
+@router.get("", summary="List versions, oldest first", dependencies=[MayTrain])
+def list_versions(services: ServicesDep) -> Versions:
+    """All cards, and which version is live."""
+    return Versions(data=services.registry.cards(), current=services.registry.current())
+
+
+@router.put(
+    "/current",
+    summary="Go live with a version",
+    operation_id="promote_version",
+    openapi_extra=PROMOTION,
+    responses=documented(MalformedRequest, NotFound, Conflict, BodyTooLarge, NO_NUMBER),
+    dependencies=[MayAdminister],
+)
+async def promote(request: Request, services: ServicesDep) -> Card:
+    """It is live in this process when the answer comes, in all others within two seconds."""
+    wanted = await request_body.read_json(request, Promotion)
+    await asyncio.to_thread(services.live.promote, wanted.version)
+    return await asyncio.to_thread(services.registry.card, wanted.version)
+
+
+@router.post(
+    "/rollback",
+    summary="Go back to the version before",
+    responses=documented(Conflict, NotFound),
+    dependencies=[MayAdminister],
+)
+def rollback(services: ServicesDep) -> Card:
+    """Each call goes one step further back."""
+    return services.registry.card(services.live.rollback())
+
+
+@router.get(
+    "/{version:version}",
+    summary="Give a version's card",
+    responses=documented(NotFound, Conflict),
+    dependencies=[MayTrain],
+)
+def get_version(version: int, services: ServicesDep) -> Card:
+    """Its metrics on the test images, and all that is needed to make it again."""
+    return services.registry.card(version)
+
+
+@router.delete(
+    "/{version:version}",
+    status_code=204,
+    summary="Remove a version",
+    operation_id="delete_version",
+    responses=documented(NotFound, Conflict),
+    dependencies=[MayAdminister],
+)
+def delete(version: int, services: ServicesDep) -> None:
+    """Its number is never given again. The live version stays: go live with another one first."""
+    services.registry.delete(version)
+
+
+BINARY: Final = "application/octet-stream"
+FILE: Final[Responses] = {
+    200: {
+        "content": {BINARY: {"schema": request_body.FILE}},
+        "headers": headers("ETag", "Content-Disposition"),
+    },
+    304: {
+        "description": "The file is the one that `If-None-Match` names",
+        "headers": headers("ETag"),
+    },
+}
+NUMBER: Final = {"version": "$response.body#/version"}
+AFTERWARDS: Final = ("get_version", "get_version_weights", "get_version_errors", "delete_version")
+MADE: Final[Responses] = {
+    201: {
+        "headers": headers("Location"),
+        "links": {name: {"operationId": name, "parameters": NUMBER} for name in AFTERWARDS},
+    }
+}
+NO_FORM: Final = bad("format", "Input should be 'safetensors', 'pt' or 'onnx'")
+FOREIGN: Final = bad("file", "the weights are not those of MyNet")
+UPLOAD: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {BINARY: {"schema": request_body.FILE}, **request_body.multipart("file")},
+    }
+}
+Note = Annotated[str | None, Query(max_length=1000, description="kept on the version's card")]
+Form = Annotated[
+    export.Form, Query(alias="format", description="`pt` is a state dict, as `torch.save` writes")
+]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Make a version of a file",
+    operation_id="upload_version",
+    openapi_extra=UPLOAD,
+    responses=MADE | documented(MalformedRequest, BodyTooLarge, FOREIGN, Busy),
+    dependencies=[MayAdminister],
+)
+async def upload(
+    request: Request, response: Response, services: ServicesDep, note: Note = None
+) -> Card:
+    """The file, safetensors or a state dict, is checked and evaluated. It does not go live."""
+    content = await request_body.read_file(request)
+    version = await admit_upload(services.settings, content, note)
+    response.headers["Location"] = f"/models/{version}"
+    return await asyncio.to_thread(services.registry.card, version)
+
+
+@router.get(
+    "/{version:version}/weights",
+    summary="Give the weights",
+    operation_id="get_version_weights",
+    response_class=Response,
+    responses=FILE | documented(NotFound, Conflict, NO_FORM),
+    dependencies=[MayTrain],
+)
+def get_weights(
+    version: int,
+    services: ServicesDep,
+    form: Form = "safetensors",
+    if_none_match: Annotated[str, Header()] = "",
+) -> Response:
+    """`safetensors` holds the card, too. The ETag is the digest on the card, in quotes."""
+    etag = f'"{services.registry.card(version).weights_digest}"'
+    if _names(if_none_match, etag):
+        return Response(status_code=304, headers={"ETag": etag})
+    disposition = f'attachment; filename="mynet-{version}.{form}"'
+    return Response(
+        export.export(services.registry, version, form),
+        media_type=BINARY,
+        headers={"ETag": etag, "Content-Disposition": disposition},
+    )
+
+
+def _names(if_none_match: str, etag: str) -> bool:
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return not tags.isdisjoint({etag, "*"})
+
+
+FIRST: Final = -1
+NO_DIGIT: Final = bad("digit", "Input should be less than or equal to 9")
+Label = Annotated[int | None, Query(ge=0, le=9, description="what the image shows")]
+Answer = Annotated[int | None, Query(ge=0, le=9, description="what was read; any unless given")]
+After = Annotated[int | None, Query(ge=0, description="index of the last image seen")]
+
+
+@router.get(
+    "/{version:version}/errors",
+    summary="Show the test images that a version reads wrong",
+    operation_id="get_version_errors",
+    responses=documented(NotFound, Conflict, NO_DIGIT),
+    dependencies=[MayTrain],
+)
+def get_errors(
+    version: int,
+    services: ServicesDep,
+    digit: Label = None,
+    answer: Answer = None,
+    after: After = None,
+    limit: Limit = 100,
+) -> TestImages:
+    """With `digit` and `answer`: that cell of the confusion matrix, also on its diagonal."""
+    last = FIRST if after is None else after
+    page, has_more = services.review.page(version, digit, answer, after=last, limit=limit)
+    return TestImages(data=[_shown(each) for each in page], has_more=has_more)
+
+
+def _shown(reviewed: Reviewed) -> TestImage:
+    return TestImage(
+        index=reviewed.index,
+        digit=reviewed.digit,
+        answer=reviewed.answer,
+        confidence=reviewed.confidence,
+        image=to_data_url(reviewed.pixels),
+    )
