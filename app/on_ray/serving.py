@@ -22,11 +22,11 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
-from app.api.hosted import HEALTH_EVERY, Hosted
 from app.main import create_app
 from app.on_ray import storage
+from app.on_ray.asgi import HEALTH_EVERY, Hosted
+from app.on_ray.environment import NO_GPU_UNASKED, told
 from app.on_ray.metrics import Mirror
-from app.on_ray.told import NO_GPU_UNASKED, told
 from app.server.runtime import Runtime, begun
 from app.settings import Settings, read_settings
 from app.startup import CannotStart, open_registry

@@ -1,9 +1,6 @@
-"""Trainings under Ray Train.
+"""Training jobs under Ray Train, and the actor that tells them to stop."""
 
-What enters: an assignment. What leaves: a run of it on a cluster, whose checkpoints are the job's
-saved state. This module does not know how a network is trained.
-"""
-
+import asyncio
 import logging
 import os
 import sys
@@ -24,8 +21,7 @@ from torch.optim import Optimizer
 from app import subprocesses
 from app.database.store import Store
 from app.database.tables import Job
-from app.on_ray.leash import Leash
-from app.on_ray.told import NO_GPU_UNASKED, told
+from app.on_ray.environment import NO_GPU_UNASKED, told
 from app.settings import Settings
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
@@ -175,6 +171,23 @@ def _lead(assignment: Assignment, leash: Any, strategy: Strategy) -> None:
 
 
 if __name__ == "__main__":
-    from app.on_ray import training  # workers find nothing in a main module
+    attempt()
 
-    training.attempt()
+
+class Leash:
+    """Lies beside the process that the supervisor started, and is gone when that is."""
+
+    def __init__(self) -> None:
+        self.pulled = asyncio.Event()
+        self.code = 0
+
+    async def pull(self) -> None:
+        self.pulled.set()
+
+    async def until_pulled(self) -> None:
+        await self.pulled.wait()
+
+    async def end(self, code: int | None = None) -> int:
+        """Give the exit code, which the worker tells."""
+        self.code = self.code if code is None else code
+        return self.code

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.api.hosted import Hosted
 from app.main import create_app
+from app.on_ray.asgi import Hosted
 
 EVERY, UNASKED = 0.02, 0.2
 
@@ -15,8 +15,8 @@ EVERY, UNASKED = 0.02, 0.2
 @pytest.fixture
 def asked(settings, monkeypatch):
     """Run a test's coroutine beside a watch, after the first question."""
-    monkeypatch.setattr("app.api.hosted.HEALTH_EVERY", EVERY)
-    monkeypatch.setattr("app.api.hosted.UNASKED", UNASKED)
+    monkeypatch.setattr("app.on_ray.asgi.HEALTH_EVERY", EVERY)
+    monkeypatch.setattr("app.on_ray.asgi.UNASKED", UNASKED)
 
     @asynccontextmanager
     async def hosted():
