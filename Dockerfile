@@ -61,7 +61,7 @@ ENV PATH=/opt/mynet/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MYNET_HOST=0.0.0.0 \
     MYNET_AUTH=predict
-RUN python -c 'import pathlib, app.cli, app.main, app.versions.onnx_export, app.command.remote, app.database.migrate; \
+RUN python -c 'import pathlib, app.cli.main, app.main, app.versions.onnx_export, app.cli.remote, app.database.migrate; \
     import app.weights_import.worker, app.train.worker.main, app.train.recipes.dataset as data; \
     data.load(pathlib.Path("data"))'
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from app import cli, main
+from app import main
+from app.cli import main as cli
 from app.predict.model import Model
 
 SIGN = Path(os.environ["MYNET_STATE_DIR"]) / "lost"

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli.main import app
 from app.database.store import Store
 from app.settings import Settings
 from app.versions.registry import Registry

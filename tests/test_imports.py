@@ -101,7 +101,7 @@ def uses(package: str) -> set[str]:
         ("app.api", ("main.py", "api/", "on_ray/")),
         ("app.serving", ("main.py", "cli.py", "api/", "serving/", "on_ray/")),
         ("app.main", ("on_ray/",)),
-        ("app.cli", ()),
+        ("app.cli.main", ()),
     ],
 )
 def test_who_imports_what(package, allowed):
@@ -138,6 +138,6 @@ def test_who_tells_mlflow_does_not_load_torch():
 
 
 def test_help_does_not_load_torch():
-    code = "import sys, app.cli; print('torch' in sys.modules)"
+    code = "import sys, app.cli.main; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from app import main
 from app.auth.keys import Keys, Scope
-from app.command import follow
+from app.cli import follow
 from app.errors import NotReady
 from app.main import create_app
 from app.net import MyNet

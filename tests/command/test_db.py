@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli.main import app
 from app.database.schema import BASELINE, REVISION
 from app.server import server
 from tests.database.test_set_aside import execute
@@ -97,7 +97,7 @@ def test_newer_and_mangled_schemas_are_refused_by_every_verb(mynet, state, state
 def test_the_process_ends_with_the_exit_code_of_other_start_errors(mynet, state):
     mynet("db", "upgrade")
     execute(state / "mynet.db", "ALTER TABLE jobs DROP COLUMN errors")
-    command = [sys.executable, "-c", "from app.cli import main; main()", "serve"]
+    command = [sys.executable, "-c", "from app.cli.main import main; main()", "serve"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "jobs.errors is missing" in done.stderr

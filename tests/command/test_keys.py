@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from app.auth.key_cache import Keyring
 from app.auth.keys import Keys
-from app.cli import app
+from app.cli.main import app
 from app.database.store import Store
 
-CODE = "from app.cli import main; main()"
+CODE = "from app.cli.main import main; main()"
 
 
 @pytest.fixture

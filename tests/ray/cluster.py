@@ -21,7 +21,7 @@ RAY = Path(sys.executable).with_name("ray")
 REPLICA = "ray::ServeReplica:mynet"
 TRAINS = "ray::RayTrainWorker"
 STARTS_JOBS = "-m app.on_ray.training"
-MYNET = "from app.cli import main; main()"
+MYNET = "from app.cli.main import main; main()"
 STARTS, ENDS = 240, 120
 CORES = 3
 # Whichever the kernel has free. By default all agents want the same port, and all nodes give their

@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli.main import app
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
 from tests.service.running import MYNET, serving

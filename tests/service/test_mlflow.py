@@ -93,7 +93,7 @@ def statuses(database):
 
 
 def test_the_server_itself_never_loads_it():
-    loaded = "import sys, app.main, app.server.server, app.command.follow"
+    loaded = "import sys, app.main, app.server.server, app.cli.follow"
     code = f"{loaded}; print('mlflow' in sys.modules)"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     done = subprocess.run(

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.command import db, keys, terminal
+from app.cli import context, db, keys
 from app.settings import API_KEY, URL
 from app.telemetry import logs
 
 if TYPE_CHECKING:
-    from app.command.shown import Reader
+    from app.cli.output import Reader
     from mynet_client import Client
 
 ATTEMPTS = 5  # some seconds for who waits at a terminal
@@ -49,7 +49,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve predictions and training over HTTP; the settings are environment variables."""
-    settings = terminal.settings()
+    settings = context.settings()
     logs.configure(settings.log_level, settings.log_format)
 
     from app.startup import CANNOT_SERVE
@@ -62,7 +62,7 @@ def serve(
 
             server.run(settings)
     except CANNOT_SERVE as error:
-        raise terminal.failure(str(error)) from None
+        raise context.failure(str(error)) from None
 
 
 def _on_ray() -> ModuleType:
@@ -71,7 +71,7 @@ def _on_ray() -> ModuleType:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "ray":
             raise
-        raise terminal.failure("--on ray needs Ray: pip install '.[ray]'") from None
+        raise context.failure("--on ray needs Ray: pip install '.[ray]'") from None
     return serving
 
 
@@ -86,14 +86,14 @@ def predict(
     """Read the digit in each image file."""
     if url:
         with _asking(url, api_key) as client:
-            from app.command import remote
+            from app.cli import remote
 
             all_read = remote.predict(client, files, version, as_json=as_json)
     else:
-        from app.command import shown
+        from app.cli import output
         from app.errors import Refusal
 
-        all_read = shown.predictions(files, _reader(version), (Refusal, OSError), as_json=as_json)
+        all_read = output.predictions(files, _reader(version), (Refusal, OSError), as_json=as_json)
     raise typer.Exit(0 if all_read else 1)
 
 
@@ -119,9 +119,9 @@ def train(
     asked = _asked(locals())
     if url:
         with _asking(url, api_key) as client:
-            from app.command import remote
+            from app.cli import remote
 
-            succeeded = remote.train(client, asked, terminal.console(), follow=follow)
+            succeeded = remote.train(client, asked, context.console(), follow=follow)
     else:
         succeeded = _train(asked, follow=follow)
     raise typer.Exit(0 if succeeded else 1)
@@ -132,18 +132,18 @@ def models(url: Url = None, api_key: Key = None) -> None:
     """List the versions; the live one is marked."""
     if url:
         with _asking(url, api_key) as client:
-            from app.command import remote
+            from app.cli import remote
 
             remote.models(client)
         return
-    from app.command import shown
+    from app.cli import output
     from app.startup import CANNOT_SERVE, open_registry
 
     try:
-        registry = open_registry(terminal.settings())
+        registry = open_registry(context.settings())
     except CANNOT_SERVE as error:
-        raise terminal.failure(str(error)) from None
-    shown.versions(registry.cards(), registry.current())
+        raise context.failure(str(error)) from None
+    output.versions(registry.cards(), registry.current())
 
 
 def _reader(version: int | None) -> "Reader":
@@ -152,13 +152,13 @@ def _reader(version: int | None) -> "Reader":
     from app.predict.predictor import read
     from app.startup import CANNOT_SERVE, open_registry
 
-    settings = terminal.settings()
+    settings = context.settings()
     try:
         live = Live(open_registry(settings), pick_device(settings.device))
         live.refresh()
         model = live.of(version)
     except CANNOT_SERVE as error:
-        raise terminal.failure(str(error)) from None
+        raise context.failure(str(error)) from None
 
     def fields(file: Path) -> dict[str, Any]:
         answer = read(file.read_bytes(), model, settings.max_pixels).answer
@@ -178,24 +178,22 @@ def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
     try:
         Hyperparameters(**asked)
     except ValidationError as error:
-        raise terminal.failure("\n".join(_in_words(each) for each in error.errors())) from None
+        raise context.failure("\n".join(_in_words(each) for each in error.errors())) from None
     return asked
 
 
 def _train(asked: Mapping[str, Any], *, follow: bool) -> bool:
-    from app.command import follow as following
+    from app.cli import follow as following
     from app.startup import CANNOT_SERVE, open_registry
     from app.train.jobs.hyperparameters import Hyperparameters
 
-    settings = terminal.settings()
+    settings = context.settings()
     logs.configure("warning", settings.log_format)
     try:
         open_registry(settings)  # the shipped versions come first, so that there is one to beat
-        return following.train(
-            settings, Hyperparameters(**asked), terminal.console(), follow=follow
-        )
+        return following.train(settings, Hyperparameters(**asked), context.console(), follow=follow)
     except CANNOT_SERVE as error:
-        raise terminal.failure(str(error)) from None
+        raise context.failure(str(error)) from None
 
 
 @contextmanager
@@ -203,12 +201,12 @@ def _asking(url: str, api_key: str | None) -> "Iterator[Client]":
     try:
         from mynet_client import Client, MyNetError
     except ModuleNotFoundError as error:
-        raise terminal.failure(f"--url needs the client: pip install ./client ({error})") from None
+        raise context.failure(f"--url needs the client: pip install ./client ({error})") from None
     try:
         with Client(url, api_key=api_key, attempts=ATTEMPTS) as client:
             yield client
     except MyNetError as error:
-        raise terminal.failure(str(error)) from None
+        raise context.failure(str(error)) from None
 
 
 def _in_words(error: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.auth.keys import Scope
-from app.command import terminal
+from app.cli import context
 from app.telemetry import logs
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _keys(*, kept: bool = False) -> "Iterator[Keys]":
     from app.auth.keys import Keys
     from app.startup import CANNOT_SERVE, open_store
 
-    settings = terminal.settings()
+    settings = context.settings()
     logs.configure(settings.log_level, settings.log_format)
     try:
         with closing(open_store(settings)) as store:
@@ -77,7 +77,7 @@ def _keys(*, kept: bool = False) -> "Iterator[Keys]":
             if kept and store.backup:
                 store.backup.keep()
     except CANNOT_SERVE as error:
-        raise terminal.failure(str(error)) from None
+        raise context.failure(str(error)) from None
 
 
 def _show(keys: "Keys", key: "Key", whole: str) -> None:
@@ -91,7 +91,7 @@ def _show(keys: "Keys", key: "Key", whole: str) -> None:
         _tell("revoke", key)
         _write_no_more()
         said = f"Standard output cannot be written ({error}): key {key.id} is revoked."
-        raise terminal.failure(said) from None
+        raise context.failure(said) from None
 
 
 def _write_no_more() -> None:

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import typer
 
-from app.command import terminal
+from app.cli import context
 from app.telemetry import logs
 
 app = typer.Typer(no_args_is_help=True, help="Look at the database's schema, or migrate it.")
@@ -19,11 +19,11 @@ def current() -> None:
     """Say which revision the database has; exit 1 where a service could not use it as it is."""
     from app.startup import CANNOT_SERVE, look_at_database
 
-    settings = terminal.settings()
+    settings = context.settings()
     try:
         status = look_at_database(settings)
     except CANNOT_SERVE as error:
-        raise terminal.failure(str(error)) from None
+        raise context.failure(str(error)) from None
     typer.echo(f"database: {status.revision or 'none'}")
     typer.echo(f"code: {status.needed}")
     if status.problem:
@@ -36,14 +36,14 @@ def upgrade() -> None:
     """Bring the database to the revision of this code; stop older services first."""
     from app.startup import CANNOT_SERVE, open_store
 
-    settings = terminal.settings()
+    settings = context.settings()
     logs.configure(settings.log_level, settings.log_format)
     by_hand = settings.model_copy(update={"database_migrate": True})
     try:
         with closing(open_store(by_hand, migrate=True)) as store:
             done = store.schema.migrated
     except CANNOT_SERVE as error:
-        raise terminal.failure(str(error)) from None
+        raise context.failure(str(error)) from None
     if done is None:
         typer.echo("There is nothing to migrate.")
         return

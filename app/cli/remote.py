@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from app.command import shown
+from app.cli import output
 from mynet_client import Client, MyNetError
 
 REFUSALS = (MyNetError, OSError)
@@ -22,7 +22,7 @@ def predict(client: Client, files: list[Path], version: int | None, *, as_json: 
     def read(file: Path) -> dict[str, Any]:
         return client.predict(file, version=version).model_dump(exclude_none=True)
 
-    return shown.predictions(files, read, REFUSALS, as_json=as_json)
+    return output.predictions(files, read, REFUSALS, as_json=as_json)
 
 
 def train(client: Client, asked: Mapping[str, Any], console: Console, *, follow: bool) -> bool:
@@ -34,18 +34,18 @@ def train(client: Client, asked: Mapping[str, Any], console: Console, *, follow:
     console.print(f"job {job.id}, seed {job.hyperparameters['seed']}")
     if not follow:
         return True
-    with shown.progress(console) as progress:
-        bar = shown.Bar(progress)
+    with output.progress(console) as progress:
+        bar = output.Bar(progress)
         for event in client.events(job):
             bar.take(event.event, event.data)
             if event.event in ("status", "batch"):
                 told = client.job(job).model_dump()
                 bar.advance(told["status"], told["progress"])
     told = client.job(job).model_dump()
-    return shown.ended(console, told["status"], told["result"], told["error"])
+    return output.ended(console, told["status"], told["result"], told["error"])
 
 
 def models(client: Client) -> None:
     """Show the versions. Raises MyNetError."""
     versions = client.models()
-    shown.versions(versions.data, versions.current)
+    output.versions(versions.data, versions.current)

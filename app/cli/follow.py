@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
-from app.command import shown
+from app.cli import output
 from app.database.store import Store
 from app.database.tables import Job
 from app.settings import Settings
@@ -49,15 +49,15 @@ def _train(
         quiet = settings.model_copy(update={"log_level": "error"})
         stack.enter_context(Supervisor(quiet, store))
         try:
-            bar = shown.Bar(stack.enter_context(shown.progress(console)))
+            bar = output.Bar(stack.enter_context(output.progress(console)))
             ended = _show(store, job, bar)
         except KeyboardInterrupt:
             console.print("The job is kept: it goes on with a service, or the next --follow.")
             raise
-    return shown.ended(console, ended.status, ended.result, ended.error)
+    return output.ended(console, ended.status, ended.result, ended.error)
 
 
-def _show(store: Store, job: Job, bar: shown.Bar) -> Job:
+def _show(store: Store, job: Job, bar: output.Bar) -> Job:
     after = 0
     while True:
         current = jobs.get(store, job.id)
