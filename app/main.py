@@ -42,6 +42,7 @@ from app.api.routes.predict_fast_path import Express
 from app.auth.access_control import Guard
 from app.auth.key_cache import Keyring
 from app.auth.keys import Keys
+from app.config.settings import Settings, read_settings
 from app.database.store import Store
 from app.feedback import Feedback
 from app.monitoring.collector import Scrape
@@ -52,7 +53,6 @@ from app.predict.preprocess import Look
 from app.predict.test_set_errors import Review
 from app.server.runtime import UVICORN, Runtime
 from app.server.shutdown import Ending, end_with_parent, noticing
-from app.settings import Settings, read_settings
 from app.startup import CANNOT_SERVE, open_store
 from app.telemetry import logs, tracing_setup
 from app.telemetry.metrics import Tally

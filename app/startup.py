@@ -16,13 +16,13 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.keys import Keys
+from app.config.settings import Settings
 from app.database.engine import advice, open_engine
 from app.database.schema import SchemaMismatch, SchemaStatus, status_of
 from app.database.store import Store
 from app.errors import Conflict, NotReady, Refusal
 from app.feedback import Feedback
 from app.net import BadDevice
-from app.settings import Settings
 from app.train.supervisor import mlflow_process
 from app.versions import checkpoint
 from app.versions.bucket.object_store import BadBucket, BucketAway

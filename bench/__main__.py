@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from app.settings import available_cores
+from app.config.settings import available_cores
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 ALL = (

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
+from app.config.settings import Settings
 from app.database.store import Store
 from app.main import create_app
-from app.settings import Settings
 from app.startup import open_registry
 from app.train.recipes.dataset import Dataset, Digits, load
 from app.versions.registry import SHIPPED, Registry

@@ -15,8 +15,8 @@ import pytest
 from pydantic import SecretStr
 
 from app.api.openapi.examples import EPOCH, RESULT
+from app.config.settings import Settings
 from app.main import create_app
-from app.settings import Settings
 from app.train.jobs import job as jobs
 from app.train.jobs.job import Status
 from app.train.supervisor.supervisor import Supervisor

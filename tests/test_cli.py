@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli.main import app
+from app.config.settings import Settings
 from app.database.store import Store
-from app.settings import Settings
 from app.versions.registry import Registry
 from tests.conftest import png
 

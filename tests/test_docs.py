@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from app.config.settings import PREFIX, Settings
 from app.main import create_app
-from app.settings import PREFIX, Settings
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from app.config.settings import PREFIX, Settings, read_settings
 from app.main import create_app
 from app.server.shutdown import GRACE, NOTICE
-from app.settings import PREFIX, Settings, read_settings
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "deploy" / "k8s"

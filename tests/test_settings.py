@@ -1,7 +1,7 @@
 import pytest
 
+from app.config.settings import Settings, SettingsError, available_cores, read_settings
 from app.server import server
-from app.settings import Settings, SettingsError, available_cores, read_settings
 from app.train.jobs.assignment import Assignment
 
 
@@ -128,9 +128,9 @@ def test_origins_are_a_list(monkeypatch):
 
 
 def test_training_leaves_a_core_to_predictions(monkeypatch):
-    monkeypatch.setattr("app.settings.available_cores", lambda: 1)
+    monkeypatch.setattr("app.config.settings.available_cores", lambda: 1)
     assert read_settings().effective_train_threads == 1
-    monkeypatch.setattr("app.settings.available_cores", lambda: 3)
+    monkeypatch.setattr("app.config.settings.available_cores", lambda: 3)
     assert read_settings().effective_train_threads == 2
     monkeypatch.setenv("MYNET_TRAIN_THREADS", "7")
     assert read_settings().effective_train_threads == 7
@@ -154,6 +154,6 @@ def test_a_containers_quota_counts(tmp_path, content, cores):
 
 
 def test_jobs_that_train_at_once_share_the_cores(monkeypatch):
-    monkeypatch.setattr("app.settings.available_cores", lambda: 9)
+    monkeypatch.setattr("app.config.settings.available_cores", lambda: 9)
     threads = [Settings(train_jobs=jobs).effective_train_threads for jobs in (1, 2, 3, 64)]
     assert threads == [4, 4, 2, 1]

@@ -20,6 +20,7 @@ from app.api.access_log import KNOWN
 from app.auth import csrf
 from app.auth.access_control import Guard
 from app.auth.keys import Scope as KeyScope
+from app.config.settings import Settings
 from app.database.store import Store
 from app.database.sweeps import Sweeps
 from app.feedback import Feedback
@@ -29,7 +30,6 @@ from app.predict.predictor import Predictor, never
 from app.predict.preprocess import Look
 from app.predict.test_set_errors import Review
 from app.server.protocol import CLIENT
-from app.settings import Settings
 from app.telemetry.tracing import Tracing
 from app.train.jobs.events import Feed
 from app.versions.registry import Registry

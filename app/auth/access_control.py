@@ -12,9 +12,9 @@ from typing import Final
 from app.auth import keys
 from app.auth.key_cache import Keyring
 from app.auth.keys import Scope
+from app.config.settings import Settings
 from app.database.tables import Key
 from app.errors import Forbidden, Unauthenticated
-from app.settings import Settings
 
 HEADER: Final = b"x-api-key"
 FORWARDED: Final = b"x-forwarded-for"

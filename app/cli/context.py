@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from app.settings import Settings, SettingsError, read_settings
+from app.config.settings import Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,9 +12,9 @@ from typing import Final
 from rich.console import Console
 
 from app.cli import output
+from app.config.settings import Settings
 from app.database.store import Store
 from app.database.tables import Job
-from app.settings import Settings
 from app.startup import check_tracking, open_store
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters

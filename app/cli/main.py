@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from app.cli import context, db, keys
-from app.settings import API_KEY, URL
+from app.config.settings import API_KEY, URL
 from app.telemetry import logs
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from typing import Final
 from filelock import FileLock
 from safetensors import safe_open
 
+from app.config.settings import Settings
 from app.database.store import Store
 from app.database.sweeps import Sweeps
 from app.database.tables import Job
 from app.errors import NotReady
 from app.mlflow_tracking.run_logger import Made, Runs
-from app.settings import Settings
 from app.subprocesses import ends_in_order
 from app.telemetry import logs
 from app.telemetry.logs import masked

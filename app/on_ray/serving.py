@@ -22,13 +22,13 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
+from app.config.settings import Settings, read_settings
 from app.main import create_app
 from app.on_ray import storage
 from app.on_ray.asgi import HEALTH_EVERY, Hosted
 from app.on_ray.environment import NO_GPU_UNASKED, told
 from app.on_ray.metrics import Mirror
 from app.server.runtime import Runtime, begun
-from app.settings import Settings, read_settings
 from app.startup import CannotStart, open_registry
 
 NAME: Final = "mynet"

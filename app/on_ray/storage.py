@@ -10,9 +10,9 @@ from contextlib import closing, suppress
 
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
+from app.config.settings import Settings
 from app.database.store import Store
 from app.errors import NotReady
-from app.settings import Settings
 from app.startup import CannotStart
 from app.telemetry.logs import masked
 from app.train.jobs.job import Status

@@ -19,10 +19,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from app import subprocesses
+from app.config.settings import Settings
 from app.database.store import Store
 from app.database.tables import Job
 from app.on_ray.environment import NO_GPU_UNASKED, told
-from app.settings import Settings
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
 from app.train.worker import state

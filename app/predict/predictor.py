@@ -12,13 +12,13 @@ from typing import Final
 
 import numpy as np
 
+from app.config.settings import Settings
 from app.errors import Busy, DeadlineExceeded, Refusal, without_trace
 from app.predict.batcher import Batcher, Forward, Outcome, Predicted, Waiting
 from app.predict.live_model import Live
 from app.predict.model import Model
 from app.predict.preprocess import SMALL_BYTES, Seen, see
 from app.predict.thread_pool import Crew, go_on_unless
-from app.settings import Settings
 from app.telemetry.metrics import Tally
 
 THREADS: Final = 2

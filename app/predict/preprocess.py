@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.config.settings import Settings
 from app.errors import Busy, DeadlineExceeded
 from app.image.decode import allocated_size, open_image, to_grey
 from app.image.normalise import Normalised, normalise
 from app.image.png import read_plain_png
 from app.net import SIDE
 from app.predict.thread_pool import Crew, go_on_unless
-from app.settings import Settings
 
 SMALL_PIXELS: Final = 128 * 128
 SMALL_BYTES: Final = 16 * 1024

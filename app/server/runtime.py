@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app import notation
+from app.config import validators
+from app.config.settings import Settings
 from app.database.engine import from_anywhere
-from app.settings import Settings
 from app.startup import prepare, prepare_service
 from app.telemetry import worker_metrics
 from app.telemetry.worker_metrics import Ledger
@@ -42,7 +42,7 @@ def begun(settings: Settings) -> Settings:
     where: dict[str, object] = {
         "state_dir": settings.state_dir.absolute(),
         "data_dir": settings.data_dir.absolute(),
-        "models_url": settings.models_url and notation.from_anywhere(settings.models_url),
+        "models_url": settings.models_url and validators.from_anywhere(settings.models_url),
         "database_url": settings.database_url and from_anywhere(settings.database_url),
     }
     settings = settings.model_copy(update=where)

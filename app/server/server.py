@@ -11,11 +11,11 @@ from typing import Final
 
 import uvicorn
 
+from app.config.settings import PREFIX, Settings
 from app.database.engine import shown
 from app.net import BadDevice, pick_device
 from app.server.protocol import Protocol
 from app.server.shutdown import GRACE
-from app.settings import PREFIX, Settings
 from app.startup import CannotStart, prepare_service
 from app.telemetry import worker_metrics
 from app.telemetry.logs import masked

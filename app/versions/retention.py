@@ -7,10 +7,10 @@ module does not know what made them, but for the sweeps, which are compared at t
 import logging
 from contextlib import closing
 
+from app.config.settings import Settings
 from app.database.store import Store
 from app.database.sweeps import Sweeps
 from app.errors import NotReady
-from app.settings import Settings
 from app.versions.registry import Registry
 
 log = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from filelock import AsyncFileLock, FileLock, Timeout
 from pydantic import BaseModel
 
 from app.atomic_files import TEMPORARY, make_folder, sweep
+from app.config.settings import Settings
 from app.errors import Busy, FieldError, InvalidField, MalformedRequest, NotReady, Refusal
-from app.settings import Settings
 from app.subprocesses import beside_the_server, give_way
 
 COMMAND: Final = (sys.executable, "-m", "app.weights_import.worker")

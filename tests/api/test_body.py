@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from app.api.protocols.kserve_v1 import Instances
 from app.api.protocols.tensors import Inference
 from app.api.request_body import MOST_NESTED, ImageBody, parse, parse_or_400
+from app.config.settings import Settings
 from app.errors import MalformedRequest
 from app.net import SIDE
-from app.settings import Settings
 
 MANY = MOST_NESTED + 1
 INPUT = {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": [0] * 784}

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
+from app.config.settings import Settings
 from app.main import create_app
-from app.settings import Settings
 from tests.api.test_express import both, same, served
 from tests.conftest import DATA
 from tests.image.test_bombs import LIES, TOO_LARGE

@@ -7,8 +7,8 @@ import subprocess
 import pytest
 from starlette.testclient import TestClient
 
+from app.config.settings import Settings, SettingsError, read_settings
 from app.main import create_app
-from app.settings import Settings, SettingsError, read_settings
 from app.versions.registry import SHIPPED
 from tests.api.test_predict import PREDICTION, data_url
 from tests.conftest import ROOT

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.config.settings import Settings
 from app.errors import Busy, Refusal
 from app.main import create_app
 from app.predict.thread_pool import Crew
-from app.settings import Settings
 from tests.api.test_express import FORM, form
 from tests.api.test_v2 import HEADER, INFER
 from tests.conftest import DATA, png

@@ -19,12 +19,12 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from app.api.multipart import only_file, read_form
+from app.config.settings import Settings
 from app.errors import MalformedRequest, Refusal
 from app.main import create_app
 from app.net import check_weights
 from app.predict.preprocess import see
 from app.server.protocol import Protocol
-from app.settings import Settings
 from app.train.supervisor.supervisor import Supervisor
 from app.versions import checkpoint
 from app.versions.checkpoint import BadCheckpoint

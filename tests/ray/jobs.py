@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from app.config.settings import Settings
 from app.database.store import Store
-from app.settings import Settings
 from app.startup import open_registry
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment

@@ -12,8 +12,8 @@ from app.api.protocols import kserve_v1
 from app.api.routes import health, predict
 from app.api.routes.health import Ready
 from app.api.schemas.resources import Prediction
+from app.config.settings import Settings
 from app.errors import NotReady
-from app.settings import Settings
 
 router = APIRouter(tags=["SageMaker"])
 

@@ -6,7 +6,7 @@ does not know how it travels.
 
 from pydantic import BaseModel
 
-from app.settings import Settings
+from app.config.settings import Settings
 
 
 class Assignment(BaseModel):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from app.settings import device_name
+from app.config.settings import device_name
 
 DEVICE: Final = {"pattern": r"^(auto|cpu|cuda(:[0-9]{1,3})?|mps)$"}
 

@@ -12,7 +12,7 @@ import time
 from typing import Final
 
 from app import subprocesses
-from app.settings import Settings
+from app.config.settings import Settings
 
 URI: Final = "MLFLOW_TRACKING_URI"
 RETRY: Final = 30.0

@@ -18,11 +18,11 @@ from datetime import timedelta
 from typing import Final
 
 from app import atomic_files, subprocesses
+from app.config.settings import Settings
 from app.database.sqlite import Damaged, DiskFull
 from app.database.store import Store
 from app.database.tables import now
 from app.errors import NotReady
-from app.settings import Settings
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
 from app.train.jobs.job import Status

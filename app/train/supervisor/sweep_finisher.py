@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Final
 
 from app import subprocesses
+from app.config.settings import Settings
 from app.database.store import LONGEST_WAIT, Store
 from app.database.sweeps import Sweeps
 from app.database.tables import Sweep
-from app.settings import Settings
 from app.train.jobs import job, sweep
 from app.train.jobs.assignment import Conclusion
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from app.config.settings import Settings
 from app.database.store import Store
 from app.database.tables import Job
 from app.net import pick_device
-from app.settings import Settings
 from app.telemetry.tracing import Tell, untold
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters

@@ -17,8 +17,8 @@ from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from app.config.settings import Settings
 from app.net import pick_device
-from app.settings import Settings
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import dataset as data
 from app.train.recipes import loop

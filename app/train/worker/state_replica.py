@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from app.config.settings import Settings
 from app.errors import NotReady
-from app.settings import Settings
 from app.train.worker import state
 from app.train.worker.state import Files
 from app.versions.bucket.object_store import Bucket, BucketAway

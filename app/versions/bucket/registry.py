@@ -24,8 +24,8 @@ from typing import Final, TypeVar
 from torch import Tensor
 
 from app import atomic_files
+from app.config.settings import Settings
 from app.errors import Conflict
-from app.settings import Settings
 from app.telemetry.logs import masked
 from app.versions import checkpoint
 from app.versions.bucket.log import Numbered, Step

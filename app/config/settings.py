@@ -1,8 +1,4 @@
-"""The service's settings, read from the environment once and passed in.
-
-What enters: `MYNET_*` variables, from the environment or from `.env`. What leaves: one frozen
-`Settings`. This module knows nothing of what the settings steer.
-"""
+"""Settings, read once from the environment and `.env`."""
 
 import difflib
 import hashlib
@@ -21,8 +17,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from app import notation, vertex
-from app.cores import available_cores
+from app.config import validators, vertex_ai
 from app.telemetry.logs import masked
 
 PREFIX: Final = "MYNET_"
@@ -139,10 +134,10 @@ class Settings(BaseSettings):
     def _known_device(cls, value: str | None) -> str | None:
         return None if value is None else device_name(value)
 
-    _models_url = field_validator("models_url")(notation.folder_or_bucket)
-    _admin_key = field_validator("admin_key")(notation.key)
-    _rate_limit = field_validator("rate_limit")(notation.rate_limit)
-    _cors_origins = field_validator("cors_origins")(notation.origins)
+    _models_url = field_validator("models_url")(validators.folder_or_bucket)
+    _admin_key = field_validator("admin_key")(validators.key)
+    _rate_limit = field_validator("rate_limit")(validators.rate_limit)
+    _cors_origins = field_validator("cors_origins")(validators.origins)
 
     @classmethod
     def settings_customise_sources(
@@ -154,7 +149,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What a platform says comes after what is said to MyNet by name."""
-        platform = InitSettingsSource(settings_cls, vertex.defaults(os.environ))
+        platform = InitSettingsSource(settings_cls, vertex_ai.defaults(os.environ))
         return init_settings, env_settings, dotenv_settings, platform
 
     @property
@@ -168,7 +163,7 @@ class Settings(BaseSettings):
     @property
     def bucket_url(self) -> str | None:
         """Where the versions lie, if that is no folder."""
-        return self.models_url if notation.is_bucket(self.models_url or "") else None
+        return self.models_url if validators.is_bucket(self.models_url or "") else None
 
     @property
     def models_dir(self) -> Path:
@@ -176,7 +171,7 @@ class Settings(BaseSettings):
         if self.bucket_url:  # each has its own: numbers of one are not another's
             name = hashlib.sha256(self.bucket_url.rstrip("/").encode()).hexdigest()[:8]
             return self.state_dir / "mirror" / name
-        return notation.folder(self.models_url) if self.models_url else self.state_dir / "models"
+        return validators.folder(self.models_url) if self.models_url else self.state_dir / "models"
 
     @property
     def jobs_dir(self) -> Path:
@@ -217,7 +212,7 @@ class Settings(BaseSettings):
 def read_settings() -> Settings:
     """Read and check the environment. Raises SettingsError naming each bad or unknown variable."""
     try:
-        notation.check_lines(Path(".env"), PREFIX)
+        validators.check_lines(Path(".env"), PREFIX)
         mine = {name: given for name, given in os.environ.items() if name not in (URL, API_KEY)}
         _refuse_unknown({**dotenv_values(".env"), **mine})
         return Settings()
@@ -243,8 +238,21 @@ def _in_words(error: Mapping[str, object]) -> str:
     if not isinstance(location, tuple) or not location:
         return message
     field = str(location[0])
-    variable = vertex.VARIABLES.get(field, "")
+    variable = vertex_ai.VARIABLES.get(field, "")
     if error["input"] != os.environ.get(variable):
         variable = f"{PREFIX}{field.upper()}"
     shown = "***" if field in SECRETS else masked(str(error["input"]))
     return f"{variable}={shown!s}: {message}"
+
+
+def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Count the cores that this process may use: those it may run on, within a container's quota.
+
+    `quota` holds microseconds of CPU time and the period that they are for (cgroup v2).
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        most, period = quota.read_text().split()
+        return min(cores or 1, max(1, int(most) // int(period)))
+    except (OSError, ValueError):  # no cgroup, or "max": no quota
+        return cores or 1
