@@ -37,7 +37,7 @@ test: $(VENV)/dev.stamp  ## set up, then run the tests (under four minutes on tw
 
 test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
 	$(PYTEST) --numprocesses 3 --dist loadfile --no-loadscope-reorder --timeout 600 \
-		tests/buckets tests/train/test_track.py tests/service
+		tests/buckets tests/mlflow_tracking/test_worker.py tests/service
 
 test-conformance: $(VENV)/dev.stamp $(CONFORMANCE)/stamp  ## let real clients of the protocols ask a service
 	$(PYTEST) tests/conformance/test_contract.py

@@ -1,4 +1,4 @@
-"""Imports go one way, and heavy or foreign packages stay where they belong."""
+"""Import rules: packages form layers, and heavy or foreign packages stay where they belong."""
 
 import ast
 import subprocess
@@ -9,21 +9,41 @@ import pytest
 
 from tests.conftest import DATA, ROOT
 
-LEAVES = [
+APP = ROOT / "app"
+FILES = sorted(APP.rglob("*.py"))
+# From the outermost to the innermost. A module imports its own package and the layers below it.
+LAYERS = (
+    ("cli",),
+    ("on_ray",),
+    ("main",),
+    ("api",),
+    ("server",),
+    ("startup",),
+    ("weights_import", "mlflow_tracking", "monitoring"),
+    ("train.supervisor", "predict"),
+    ("train.worker",),
+    ("train.evaluation",),
+    ("train.recipes",),
+    ("train.jobs",),
+    ("auth", "versions"),
+    ("database", "config", "image", "feedback", "mnist"),
+    ("telemetry", "errors", "net", "atomic_files", "subprocesses"),
+)
+RANKS = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
+# What everything else builds on: these import nothing of the app.
+LEAVES = (
     "errors.py",
     "net.py",
-    "durable.py",
+    "atomic_files.py",
     "versions/card.py",
     "telemetry/logs.py",
-    "telemetry/trace.py",
-    "telemetry/tally.py",
-    "telemetry/ledger.py",
-    "keys/scope.py",
-]
-FILES = sorted((ROOT / "app").rglob("*.py"))
+    "telemetry/tracing.py",
+    "telemetry/metrics.py",
+)
 
 
 def imported(path: Path) -> set[str]:
+    """Return the modules and names that a file imports, as `app.errors` and `app.errors.Busy`."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -34,110 +54,106 @@ def imported(path: Path) -> set[str]:
 
 
 def uses(package: str) -> set[str]:
-    """The modules that import a package, as `api/train.py`."""
+    """Return the modules that import a package, as `api/routes/train.py`."""
     return {
-        path.relative_to(ROOT / "app").as_posix()
+        path.relative_to(APP).as_posix()
         for path in FILES
         if any(name == package or name.startswith(f"{package}.") for name in imported(path))
     }
 
 
+def package_of(module: str) -> str | None:
+    """Return the package in LAYERS that a module belongs to."""
+    parts = module.split(".")[1:]
+    return next((name for name in (".".join(parts[:2]), *parts[:1]) if name in RANKS), None)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(APP).as_posix())
+def test_module_imports_its_own_package_and_lower_layers(path):
+    module = ".".join(("app", *path.relative_to(APP).with_suffix("").parts))
+    package = package_of(module)
+    if package is None:
+        assert not imported(path), f"{module} is in no layer"
+        return
+    for name in sorted(imported(path)):
+        other = package_of(name) if name.startswith("app.") else None
+        if other is not None and other != package:
+            assert RANKS[other] > RANKS[package], f"{module} imports {name}"
+
+
 @pytest.mark.parametrize(
     ("package", "allowed"),
     [
-        ("fastapi", ("main.py", "api/")),
-        ("starlette", ("main.py", "api/")),
-        ("torchvision", ("train/data.py",)),
-        (
-            "sqlalchemy",
-            (
-                *("database/", "keys/issued.py", "start.py"),
-                *("train/job.py", "train/sweep.py"),
-            ),
-        ),
-        ("alembic", ("database/migrate.py", "database/migrations/")),
-        ("app.database.migrate", ("database/schema.py",)),
+        ("fastapi", ("main.py", "api/", "on_ray/asgi.py")),
+        ("starlette", ("main.py", "api/", "auth/csrf.py", "on_ray/asgi.py")),
+        ("torchvision", ("train/recipes/dataset.py",)),
+        ("sqlalchemy", ("database/", "auth/keys.py", "startup.py", "train/jobs/")),
+        ("alembic", ("database/",)),
         ("psycopg", ("database/postgres.py",)),
         ("app.database.postgres", ("database/engine.py",)),
-        ("cv2", ("image/", "train/drawn/")),
-        ("uvicorn", ("serving/",)),
-        ("typer", ("cli.py", "command/db.py", "command/keys.py", "command/terminal.py")),
-        ("limits", ("api/rates.py", "notation.py")),
-        ("app.auth.rate_limit", ("api/guard.py",)),
-        ("prometheus_client", ("api/",)),
+        ("cv2", ("image/", "train/recipes/synthetic/")),
+        ("uvicorn", ("server/",)),
+        ("typer", ("cli/",)),
+        ("rich", ("cli/",)),
+        ("limits", ("auth/rate_limit.py", "config/validators.py")),
+        ("app.auth.rate_limit", ("auth/access_control.py",)),
+        ("prometheus_client", ("monitoring/", "api/routes/metrics.py")),
         ("onnx", ("versions/onnx_export.py",)),
-        ("opentelemetry", ("telemetry/spans.py",)),
-        ("fsspec", ("versions/bucket.py",)),
-        ("app.versions.bucket.object_store", ("versions/", "start.py", "train/")),
-        ("app.telemetry.otel", ("telemetry/tracing.py",)),
-        ("mlflow", ("train/runs.py",)),
+        ("opentelemetry", ("telemetry/otel.py",)),
+        ("fsspec", ("versions/bucket/object_store.py",)),
+        ("app.telemetry.otel", ("telemetry/tracing_setup.py",)),
+        ("mlflow", ("mlflow_tracking/run_logger.py",)),
         ("ray", ("on_ray/",)),
         ("pyarrow", ("on_ray/",)),
-        ("app.on_ray", ("cli.py", "on_ray/")),
-        ("app.mlflow_tracking.run_logger", ("train/track.py",)),
+        ("app.on_ray", ("cli/main.py", "on_ray/")),
+        ("app.mlflow_tracking.run_logger", ("mlflow_tracking/worker.py",)),
         ("app.mlflow_tracking.worker", ()),
-        ("mynet_client", ("command/remote.py", "cli.py")),
-        ("app.command", ("cli.py", "command/")),
+        ("mynet_client", ("cli/",)),
         ("app.versions.onnx_export", ("versions/export.py",)),
-        (
-            "app.train",
-            (
-                *("main.py", "cli.py", "command/follow.py", "start.py", "api/", "train/"),
-                *("serving/runtime.py", "on_ray/"),
-            ),
-        ),
-        ("app.predict", ("main.py", "cli.py", "api/", "predict/")),
-        (
-            "app.image",
-            (
-                "image/",
-                "predict/",
-                "api/predict.py",
-                "api/review.py",
-                "train/drawn/",
-                "train/corrections.py",
-            ),
-        ),
-        ("app.api", ("main.py", "api/", "on_ray/")),
-        ("app.serving", ("main.py", "cli.py", "api/", "serving/", "on_ray/")),
         ("app.main", ("on_ray/",)),
-        ("app.cli.main", ()),
     ],
 )
-def test_who_imports_what(package, allowed):
+def test_package_is_imported_only_where_it_belongs(package, allowed):
     assert {name for name in uses(package) if not name.startswith(allowed or ("-",))} == set()
 
 
+@pytest.mark.parametrize("path", [*(APP / "predict").rglob("*.py")], ids=lambda path: path.name)
+def test_predict_does_not_import_train(path):
+    assert {name for name in imported(path) if name.startswith("app.train")} == set()
+
+
+@pytest.mark.parametrize("path", [*(APP / "train").rglob("*.py")], ids=lambda path: path.stem)
+def test_train_does_not_import_predict(path):
+    assert {name for name in imported(path) if name.startswith("app.predict")} == set()
+
+
 @pytest.mark.parametrize("leaf", LEAVES)
-def test_leaves_import_nothing_of_ours(leaf):
-    assert {name for name in imported(ROOT / "app" / leaf) if name.startswith("app")} == set()
+def test_leaf_imports_nothing_of_the_app(leaf):
+    assert {name for name in imported(APP / leaf) if name.startswith("app")} == set()
 
 
-def test_the_server_does_not_load_what_only_some_requests_need():
-    heavy = {"alembic", "torchvision", "onnx", "limits", "psycopg", "s3fs", "gcsfs"}
-    code = f"import sys, app.main, app.server.server; print({heavy} & {{*sys.modules}})"
+def loads(imports: str, modules: set[str], then: str = "") -> str:
+    """Import modules in a new process, and return which of `modules` it has loaded."""
+    code = f"import sys, {imports}\n{then}\nprint(sorted({modules} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    return done.stdout.strip()
+
+
+def test_server_does_not_load_what_only_some_requests_need():
+    heavy = {"torchvision", "onnx", "limits", "psycopg", "s3fs", "gcsfs"}
+    assert loads("app.main, app.server.server", heavy) == "[]"
 
 
 def test_training_on_data_that_exists_does_not_load_torchvision():
-    code = (
-        "import sys, app.train.worker.main, app.weights_import.worker, app.train.worker.finish_sweep, pathlib; "
-        f"app.train.recipes.dataset.load(pathlib.Path({str(DATA)!r})); "
-        "print('torchvision' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    processes = "app.train.worker.main, app.weights_import.worker"
+    load = f"from pathlib import Path\napp.train.recipes.dataset.load(Path({str(DATA)!r}))"
+    assert loads(processes, {"torchvision"}, load) == "[]"
 
 
-def test_who_tells_mlflow_does_not_load_torch():
+def test_mlflow_process_does_not_load_torch():
     pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
-    code = "import sys, app.mlflow_tracking.worker; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert loads("app.mlflow_tracking.worker", {"torch"}) == "[]"
 
 
 def test_help_does_not_load_torch():
-    code = "import sys, app.cli.main; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert loads("app.cli.main", {"torch"}) == "[]"

@@ -5,7 +5,7 @@ import pytest
 from app.auth.keys import Keys, Scope
 from app.database.store import Store
 from app.main import create_app
-from tests.api.test_express import FORM, THE_ROUTE, form
+from tests.api.routes.test_predict_fast_path import FORM, THE_ROUTE, form
 from tests.served import served
 
 IMAGE = {"content-type": "image/png"}

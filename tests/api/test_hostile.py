@@ -7,7 +7,7 @@ import pytest
 
 from app.config.settings import Settings
 from app.main import create_app
-from tests.api.test_express import both, same, served
+from tests.api.routes.test_predict_fast_path import both, same, served
 from tests.conftest import DATA
 from tests.image.test_bombs import LIES, TOO_LARGE
 

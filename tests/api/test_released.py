@@ -22,8 +22,8 @@ from app.config.settings import Settings
 from app.errors import Busy, Refusal
 from app.main import create_app
 from app.predict.thread_pool import Crew
-from tests.api.test_express import FORM, form
-from tests.api.test_v2 import HEADER, INFER
+from tests.api.protocols.test_open_inference import HEADER, INFER
+from tests.api.routes.test_predict_fast_path import FORM, form
 from tests.conftest import DATA, png
 from tests.served import served
 from tests.service.running import comes_true

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.main import create_app
-from tests.api.test_predict import data_url
+from tests.api.routes.test_predict import data_url
 from tests.conftest import png, settings_in
 from tests.served import served
 

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from tests.api.test_train import wait
+from tests.api.routes.test_train import wait
 
 # Epochs of half a second: there is time to interrupt the job between the first and the last.
 WISHES = {"epochs": 6, "batch_size": 4, "promote": "never"}

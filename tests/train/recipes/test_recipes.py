@@ -11,7 +11,7 @@ from app.train.recipes.augmentation import SHARE, AugmentedBatches
 from app.train.recipes.dataset import Digits
 from app.train.recipes.ema import DECAY, Averaged
 from app.train.recipes.loop import fit
-from tests.train.test_resume import interrupt_batch
+from tests.train.worker.test_resume import interrupt_batch
 
 CPU = torch.device("cpu")
 

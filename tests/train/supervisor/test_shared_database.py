@@ -16,7 +16,7 @@ from app.train.worker.finish_sweep import conclude
 from app.versions.bucket.object_store import Bucket, BucketAway
 from app.versions.bucket.registry import Mirror
 from tests.train.conftest import Run
-from tests.train.test_sweep import end, ended, sweeps  # noqa: F401
+from tests.train.jobs.test_sweep import end, ended, sweeps  # noqa: F401
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from app.versions import checkpoint
 from app.versions.registry import Registry
 from app.versions.retention import prune
 from tests.postgres import BOTH
-from tests.train.test_supervisor import until
+from tests.train.supervisor.test_supervisor import until
 
 DATABASES = BOTH
 

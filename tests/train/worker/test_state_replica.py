@@ -18,7 +18,7 @@ from app.versions.bucket.object_store import Bucket, BucketAway
 from tests.conftest import png
 from tests.service.running import comes_true
 from tests.train.conftest import Run, events
-from tests.train.test_resume import interrupt_after
+from tests.train.worker.test_resume import interrupt_after
 
 SHARED = "s3://bucket/mynet"
 

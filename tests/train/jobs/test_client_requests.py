@@ -5,7 +5,7 @@ import pytest
 from app.errors import Conflict, NotFound
 from app.train.jobs import job as jobs
 from app.train.jobs.job import Status, Superseded
-from tests.train.test_job import create, running, statuses
+from tests.train.jobs.test_job import create, running, statuses
 
 
 def test_a_queued_job_is_cancelled_and_never_starts(store):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.api.test_train import idle  # noqa: F401
+from tests.api.routes.test_train import idle  # noqa: F401
 from tests.postgres import BOTH
 
 DATABASES = BOTH

@@ -9,7 +9,7 @@ from app.train.jobs import job as jobs
 from app.train.jobs import sweep
 from app.train.jobs.sweep_grid import Grid
 from app.train.supervisor.mlflow_process import DEFAULTS
-from tests.train.test_resume import interrupt_after
+from tests.train.worker.test_resume import interrupt_after
 
 pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
 

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from app.config.settings import Settings, SettingsError, read_settings
 from app.main import create_app
 from app.versions.registry import SHIPPED
-from tests.api.test_predict import PREDICTION, data_url
+from tests.api.routes.test_predict import PREDICTION, data_url
 from tests.conftest import ROOT
 
 SERVE = ROOT / "deploy/serve"

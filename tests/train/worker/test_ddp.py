@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 WANTED = Hyperparameters(seed=3, epochs=2)
 # Processes are forked from one that has imported all of it: each would take seconds to do so.
 FORK_SERVER = multiprocessing.get_context("forkserver")
-FORK_SERVER.set_forkserver_preload(["torch._dynamo", "tests.train.test_team"])
+FORK_SERVER.set_forkserver_preload(["torch._dynamo", "tests.train.worker.test_ddp"])
 
 
 def digits():

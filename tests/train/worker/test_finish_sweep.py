@@ -3,7 +3,7 @@
 import pytest
 
 from app.net import MyNet
-from tests.train.test_sweep import end, ended, sweeps  # noqa: F401
+from tests.train.jobs.test_sweep import end, ended, sweeps  # noqa: F401
 
 
 @pytest.fixture

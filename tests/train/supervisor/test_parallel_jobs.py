@@ -9,7 +9,7 @@ import pytest
 from app import subprocesses
 from app.database.tables import now
 from app.train.jobs import job as jobs
-from tests.train.test_supervisor import create, until, wait_for_turns
+from tests.train.supervisor.test_supervisor import create, until, wait_for_turns
 
 FAILS = f"exit {os.EX_IOERR}"
 STUBBORN = "exec sleep 600"

@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from tests.api.test_express import served
+from tests.api.routes.test_predict_fast_path import served
 
 SECRET = "Ink of nobody but the sender."
 PIECE = 12

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.api.test_v2 import HEADER, INFER, as_json, send_bytes, tensor
+from tests.api.protocols.test_open_inference import HEADER, INFER, as_json, send_bytes, tensor
 
 pytestmark = pytest.mark.read_only
 

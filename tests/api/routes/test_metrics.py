@@ -14,7 +14,7 @@ from app.main import create_app
 from app.monitoring import prometheus
 from app.telemetry.metrics import Route, Tally
 from app.telemetry.worker_metrics import Entry
-from tests.api.test_express import served
+from tests.api.routes.test_predict_fast_path import served
 from tests.programs import needed
 
 ROUTE = {"method": "POST", "route": "/predict"}

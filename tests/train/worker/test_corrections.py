@@ -15,7 +15,7 @@ from app.train.worker import corrections, state
 from app.train.worker.attempt import Stopped
 from app.train.worker.state import Damaged
 from tests.conftest import png
-from tests.train.test_resume import go_on, interrupt_after, interrupt_batch
+from tests.train.worker.test_resume import go_on, interrupt_after, interrupt_batch
 
 CPU = torch.device("cpu")
 
