@@ -146,4 +146,4 @@ def test_only_folders_of_one_run_are_made_without_a_sync():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in makers
     }
-    assert modules == {"durable.py", "telemetry/ledger.py"}
+    assert modules == {"atomic_files.py", "telemetry/worker_metrics.py"}

@@ -21,6 +21,7 @@ NOTHING: Final[logs.Known] = {}
 LONGEST_PATH: Final = 256
 ACCEPTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 log = logging.getLogger(logs.ACCESS)
+audit_log = logging.getLogger(logs.AUDIT)
 
 
 def id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -76,7 +77,6 @@ class AccessLog:
 
 NOTED: Final = "audit_who"
 ANONYMOUS: Final = "anonymous"
-log = logging.getLogger(logs.AUDIT)
 
 
 def note(state: Any, key: Key | None) -> None:
@@ -93,4 +93,4 @@ def tell(scope: Scope, status: int) -> None:
     address = scope["client"][0] if scope.get("client") else "-"
     told = {"who": who, "method": method, "path": path, "status": status, "from": address}
     words = "%s %s %d by %s from %s"
-    log.info(words, method, path, status, who, address, extra=logs.known(**told))
+    audit_log.info(words, method, path, status, who, address, extra=logs.known(**told))

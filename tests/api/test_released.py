@@ -199,8 +199,7 @@ def test_refused_image_is_released_without_the_collector(service, living, monkey
             assert status(way(service, BLANK)) == 429
             service.get("/health/live")  # a connection keeps its last request
             assert comes_true(lambda: not living.count(), SOON), "images for which nobody is free"
-        for module in ("seen", "look"):
-            monkeypatch.setattr(f"app.predict.{module}.normalise", fail)
+        monkeypatch.setattr("app.predict.preprocess.normalise", fail)
         assert status(way(service, BLANK)) == 500
         assert comes_true(lambda: not living.count(), SOON), "images that show a defect"
 

@@ -22,8 +22,8 @@ JOB = (
 )
 START = """
 import sys
-from app.settings import Settings
-from app.start import open_store
+from app.config.settings import Settings
+from app.startup import open_store
 store = open_store(Settings(state_dir=sys.argv[1], database_url=sys.argv[2] or None), migrate=True)
 job = store.job("a")
 print(job.attempt, job.crashes, job.errors, store.schema.migrated is not None)

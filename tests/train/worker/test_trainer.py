@@ -54,7 +54,7 @@ def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
 @pytest.mark.parametrize("step", ["measure", "judge"])
 def test_an_older_attempt_stores_and_promotes_nothing(start, store, registry, monkeypatch, step):
     older = start(promote="always")
-    module = {"measure": finish.evaluate, "judge": promotion.promote}[step]
+    module = {"measure": finish.evaluate, "judge": promotion}[step]
     real = getattr(module, step)
 
     def overtaken(*args):
