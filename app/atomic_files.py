@@ -15,7 +15,7 @@ TEMPORARY: Final = ".tmp"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_replace(path: Path) -> Iterator[Path]:
     """Hand out a temporary name beside `path`; on leaving, what lies there durably replaces it.
 
     Where the body raises, `path` stays as it was and the temporary file goes.
@@ -49,7 +49,7 @@ def remove(path: Path) -> None:
     _fsync(path.parent)
 
 
-def sweep(folder: Path) -> None:
+def remove_temporary_files(folder: Path) -> None:
     """Remove what writers that were killed left behind. Call it where no writer can be at work."""
     for leftover in folder.glob(f".*{TEMPORARY}"):
         leftover.unlink(missing_ok=True)

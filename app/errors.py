@@ -38,7 +38,7 @@ class FieldError(NamedTuple):
     message: str
 
 
-class Refusal(Exception):
+class ServiceError(Exception):
     """A request that the service understood and will not fulfil.
 
     `detail` says what was wrong and what would be right; `retry_after` is in seconds. The first
@@ -74,103 +74,103 @@ def without_trace(refusal: R) -> R:
     return refusal.with_traceback(None)
 
 
-class MalformedRequest(Refusal):
+class MalformedRequest(ServiceError):
     """The request cannot be read: its body is no JSON object, or its form was cut off."""
 
     status, code, title = 400, "malformed_request", "The request cannot be read"
 
 
-class Unauthenticated(Refusal):
+class Unauthenticated(ServiceError):
     """A key is needed here, and none that is valid was sent."""
 
     status, code, title = 401, "unauthenticated", "A key is required"
 
 
-class Forbidden(Refusal):
+class Forbidden(ServiceError):
     """The key lacks the scope that is needed here."""
 
     status, code, title = 403, "forbidden", "The key does not allow this"
 
 
-class NotFound(Refusal):
+class NotFound(ServiceError):
     """There is no such job, sweep, version or correction."""
 
     status, code, title = 404, "not_found", "There is no such thing"
 
 
-class RequestTimeout(Refusal):
+class RequestTimeout(ServiceError):
     """The rest of the request did not come in time."""
 
     status, code, title = 408, "request_timeout", "The request did not come in time"
 
 
-class Conflict(Refusal):
+class Conflict(ServiceError):
     """What is asked does not fit the present state, or that was changed meanwhile."""
 
     status, code, title = 409, "conflict", "The present state does not allow this"
 
 
-class BodyTooLarge(Refusal):
+class BodyTooLarge(ServiceError):
     """The body is larger than this service takes."""
 
     status, code, title = 413, "body_too_large", "The body is too large"
 
 
-class ImageTooLarge(Refusal):
+class ImageTooLarge(ServiceError):
     """The image has more pixels than this service reads."""
 
     status, code, title = 413, "image_too_large", "The image has too many pixels"
 
 
-class NotAnImage(Refusal):
+class NotAnImage(ServiceError):
     """No decoder takes the upload, or it is cut off."""
 
     status, code, title = 415, "not_an_image", "The upload is not an image"
 
 
-class InvalidField(Refusal):
+class InvalidField(ServiceError):
     """A value is not what it may be; `errors` names the field."""
 
     status, code, title = 422, "invalid_field", "A field is not valid"
 
 
-class BlankImage(Refusal):
+class BlankImage(ServiceError):
     """There is no ink in the image."""
 
     status, code, title = 422, "blank_image", "There is no ink in the image"
 
 
-class Busy(Refusal):
+class QueueFull(ServiceError):
     """As many wait as may wait; `Retry-After` says when to try again."""
 
     status, code, title = 429, "busy", "The queue is full"
 
 
-class RateLimited(Refusal):
+class RateLimited(ServiceError):
     """The key, or the address, asked more often than it may; see `Retry-After`."""
 
     status, code, title = 429, "rate_limited", "Too many requests"
 
 
-class NotReady(Refusal):
+class NotReady(ServiceError):
     """The service is loading or draining, or its disk or database is away."""
 
     status, code, title = 503, "not_ready", "The service is not ready"
 
 
-class ClientGone(Refusal):
+class ClientDisconnected(ServiceError):
     """Nobody reads this answer; logs and counts tell of it, with the status that nginx uses."""
 
     status, code, title = 499, "client_gone", "The client hung up"
 
 
-class DeadlineExceeded(Refusal):
+class DeadlineExceeded(ServiceError):
     """There was no answer within the time that a prediction may take."""
 
     status, code, title = 504, "deadline_exceeded", "The answer took too long"
 
 
-class Defect(Refusal):
+class InternalError(ServiceError):
     """This is a defect of the service. Its log tells more, under this request id."""
 
     status, code, title = 500, "internal_error", "Internal error"

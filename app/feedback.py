@@ -49,7 +49,7 @@ class Correction:
         return f"{self.time}-{self.label}-{self.id}-{self.prediction_id or ''}.png"
 
     @classmethod
-    def named(cls, name: str) -> "Correction | None":
+    def from_filename(cls, name: str) -> "Correction | None":
         """Read a file's name; None where it is not that of a correction."""
         known = NAME.fullmatch(name)
         if not known:
@@ -57,15 +57,15 @@ class Correction:
         return cls(known[1], int(known[2]), known[3], known[4] or None)
 
 
-class Feedback:
+class FeedbackStore:
     """The corrections in one folder, `most` of them. The folder is made where it is missing."""
 
     def __init__(self, folder: Path, most: int) -> None:
         atomic_files.make_folder(folder)
-        self.folder, self.most = folder, most
+        self.folder, self.max_corrections = folder, most
         self.lock = FileLock(folder / ".lock", poll_interval=0.005)
 
-    def keep(
+    def add(
         self,
         pixels: NDArray[np.uint8],
         label: int,
@@ -89,13 +89,13 @@ class Feedback:
                     f"This image is kept with the label {before.label}, as {before.id}: "
                     f"?replace=true says that it is {label}."
                 )
-            if not before and len(known) >= self.most:
+            if not before and len(known) >= self.max_corrections:
                 raise Conflict(
-                    f"There are {len(known)} corrections, and MYNET_MAX_FEEDBACK is {self.most}: "
+                    f"There are {len(known)} corrections, and MYNET_MAX_FEEDBACK is {self.max_corrections}: "
                     "delete some first."
                 )
             kept = Correction(_next_time(known), label, image_id, prediction_id)
-            with atomic_files.replacing(self.folder / kept.name) as temporary:
+            with atomic_files.atomic_replace(self.folder / kept.name) as temporary:
                 Image.fromarray(pixels).save(temporary, "PNG")
             if before:
                 self._remove(image_id, but=kept.name)
@@ -143,10 +143,10 @@ class Feedback:
         The lock makes sure that no writer is at work.
         """
         with self.lock:
-            atomic_files.sweep(self.folder)
+            atomic_files.remove_temporary_files(self.folder)
             hold = {correction.name for correction in self._known().values()}
             for path in list(self.folder.iterdir()):
-                if Correction.named(path.name) and path.name not in hold:
+                if Correction.from_filename(path.name) and path.name not in hold:
                     atomic_files.remove(path)
 
     def _get(self, image_id: str) -> Correction:
@@ -162,7 +162,7 @@ class Feedback:
         """
         known: dict[str, Correction] = {}
         for name in sorted((path.name for path in self.folder.iterdir()), reverse=True):
-            correction = Correction.named(name)
+            correction = Correction.from_filename(name)
             if correction:
                 known.setdefault(correction.id, correction)
         return known

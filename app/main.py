@@ -44,7 +44,7 @@ from app.auth.key_cache import Keyring
 from app.auth.keys import Keys
 from app.config.settings import Settings, read_settings
 from app.database.store import Store
-from app.feedback import Feedback
+from app.feedback import FeedbackStore
 from app.monitoring.collector import Scrape
 from app.net import pick_device
 from app.predict.live_model import Live
@@ -53,7 +53,7 @@ from app.predict.preprocess import Look
 from app.predict.test_set_errors import Review
 from app.server.runtime import UVICORN, Runtime
 from app.server.shutdown import Ending, end_with_parent, noticing
-from app.startup import CANNOT_SERVE, open_store
+from app.startup import STARTUP_ERRORS, open_store
 from app.telemetry import logs, tracing_setup
 from app.telemetry.metrics import Tally
 from app.telemetry.tracing import Tracing
@@ -62,7 +62,7 @@ from app.train.jobs.events import Feed
 from app.train.supervisor.supervisor import Supervisor
 from app.versions.registry import Registry
 
-RESOURCES: Final = (
+ROUTERS: Final = (
     *(
         predict,
         feedback,
@@ -81,14 +81,14 @@ log = logging.getLogger(__name__)
 # Seconds for which a thread with a photo may hold the interpreter while small images wait. Python's
 # own five milliseconds are the time of thirty of them; and to receive, to send and to look for more
 # is to wait for it each time, so that with half a one refusals cannot keep up with a crowd.
-LONGEST_HOLD: Final = 0.0001
+SWITCH_INTERVAL_SECONDS: Final = 0.0001
 # Seconds for which a worker tries to start, and between two tries.
-PATIENCE: Final = 300.0
-RETRY: Final = 2.0
-Begun = tuple[Registry, Store, Keyring, Ledger | None]
+STARTUP_TIMEOUT: Final = 300.0
+STARTUP_RETRY_INTERVAL: Final = 2.0
+OpenedResources = tuple[Registry, Store, Keyring, Ledger | None]
 
 
-class State(TypedDict):
+class LifespanState(TypedDict):
     services: Services
     ending: Ending
     express: NotRequired[Express]
@@ -131,9 +131,9 @@ def create_app(
     access_log, ending = AccessLog(tally), Ending()
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        async with _open(settings, tally, traces, runtime, ending) as services:
-            state: State = {"services": services, "ending": ending}
+    async def lifespan(_app: FastAPI) -> AsyncIterator[LifespanState]:
+        async with _open_services(settings, tally, traces, runtime, ending) as services:
+            state: LifespanState = {"services": services, "ending": ending}
             # FastAPI makes the spans of requests, and the short way goes past it.
             if settings.predict_route != EXPRESS_PATH and not traces:
                 state["express"] = Express(services, access_log)
@@ -151,7 +151,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.include_router(cloud.vertex_ai_router(settings))  # first: its paths may be some of ours
-    for each in RESOURCES:
+    for each in ROUTERS:
         app.include_router(each.router)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     app.add_middleware(InTime, ending=ending)
@@ -160,11 +160,11 @@ def create_app(
 
 
 @asynccontextmanager
-async def _open(
+async def _open_services(
     settings: Settings, tally: Tally, traces: Tracing | None, runtime: Runtime, ending: Ending
 ) -> AsyncIterator[Services]:
     _prepare_process()
-    registry, store, keyring, others = await _patiently(partial(_begin, settings, runtime))
+    registry, store, keyring, others = await _open_with_retries(partial(_open_resources, settings, runtime))
     live = Live(registry, pick_device(settings.device))
     live.begin()
     with (
@@ -183,13 +183,13 @@ async def _open(
             Review(live, settings.data_dir),
             Scrape(predictor, registry, store, others),
             Guard(settings, keyring),
-            Feedback(settings.feedback_dir, settings.max_feedback),
+            FeedbackStore(settings.feedback_dir, settings.max_feedback),
             look,
             traces,
         )
-        tasks = [asyncio.create_task(each) for each in _watches(services)]
+        tasks = [asyncio.create_task(each) for each in _background_tasks(services)]
         supervisor = Supervisor(settings, store, runtime.trainer, runtime.sweep)
-        with supervisor, noticing(partial(_drain, services, supervisor, ending)):
+        with supervisor, noticing(partial(_start_draining, services, supervisor, ending)):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
             gc.freeze()
             yield services
@@ -205,35 +205,35 @@ def _prepare_process() -> None:
     # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
     torch.set_num_threads(1)
     threadpool_limits(1)
-    sys.setswitchinterval(LONGEST_HOLD)
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     end_with_parent()
 
 
-async def _patiently(begin: Callable[[], Begun]) -> Begun:
+async def _open_with_retries(begin: Callable[[], OpenedResources]) -> OpenedResources:
     """Begin, and begin again for a while where this worker takes the place of another.
 
     What keeps it from that may pass, and uvicorn ends all workers where one does not start.
     """
-    until, ending = time.monotonic() + PATIENCE, asyncio.Event()
+    until, ending = time.monotonic() + STARTUP_TIMEOUT, asyncio.Event()
     with noticing(ending.set):
         while True:
             try:
                 return await asyncio.to_thread(begin)
-            except CANNOT_SERVE as error:
+            except STARTUP_ERRORS as error:
                 late = ending.is_set() or time.monotonic() > until
                 if late or multiprocessing.parent_process() is None:
                     raise
                 log.error("this worker cannot start yet: %s", error)
             with suppress(TimeoutError):
-                await asyncio.wait_for(ending.wait(), RETRY)
+                await asyncio.wait_for(ending.wait(), STARTUP_RETRY_INTERVAL)
 
 
-def _begin(settings: Settings, runtime: Runtime) -> Begun:
+def _open_resources(settings: Settings, runtime: Runtime) -> OpenedResources:
     registry, store = runtime.prepare(settings), open_store(settings, migrate=True)
     return registry, store, _keyring(settings, store), runtime.ledger(settings.tallies_dir)
 
 
-def _watches(services: Services) -> Iterator[Coroutine[Any, Any, None]]:
+def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]:
     yield services.live.watch()
     yield health.watch(services.store)
     yield services.scrape.keep()
@@ -241,7 +241,7 @@ def _watches(services: Services) -> Iterator[Coroutine[Any, Any, None]]:
         yield services.guard.keyring.watch()
 
 
-def _drain(services: Services, supervisor: Supervisor, ending: Ending) -> None:
+def _start_draining(services: Services, supervisor: Supervisor, ending: Ending) -> None:
     services.draining.set()
     ending.begin()
     supervisor.stop()

@@ -18,11 +18,11 @@ MEAN: Final = 0.5
 STD: Final = 1.0
 
 
-class BadWeights(Exception):
+class InvalidWeights(Exception):
     """Weights that are not MyNet's; the message says what is wrong with them."""
 
 
-class BadDevice(Exception):
+class DeviceUnavailable(Exception):
     """A device that was asked for and is not there."""
 
 
@@ -51,10 +51,10 @@ def to_input(pixels: Tensor) -> Tensor:
     The same operations in the same order as torchvision's `ToTensor` and
     `Normalize((0.5,), (1.0,))`, so that the values are equal bit for bit.
     """
-    return standardise(pixels.reshape(-1, PIXELS).to(torch.float32).div_(255))
+    return normalize_(pixels.reshape(-1, PIXELS).to(torch.float32).div_(255))
 
 
-def standardise(shares: Tensor) -> Tensor:
+def normalize_(shares: Tensor) -> Tensor:
     """Bring tones from 0 to 1, float32, to the mean and deviation of MyNet's input, in place."""
     return shares.sub_(MEAN).div_(STD)
 
@@ -65,20 +65,20 @@ def check_weights(weights: object) -> dict[str, Tensor]:
     Raises BadWeights where names or shapes are not MyNet's, or values not finite.
     """
     if not isinstance(weights, Mapping):
-        raise BadWeights(f"it holds a {type(weights).__name__}, not a state dict")
+        raise InvalidWeights(f"it holds a {type(weights).__name__}, not a state dict")
     if not all(isinstance(name, str) for name in weights):
-        raise BadWeights("it has names that are no text")
+        raise InvalidWeights("it has names that are no text")
     with torch.device("meta"):  # shapes without values, and without a draw from the random state
         expected = MyNet().state_dict()
     if set(weights) != set(expected):
         names = str(sorted(map(str, weights)))
-        raise BadWeights(f"its names are {names:.500}, MyNet's are {sorted(expected)}")
+        raise InvalidWeights(f"its names are {names:.500}, MyNet's are {sorted(expected)}")
     for name, tensor in weights.items():
         shape, right = tuple(getattr(tensor, "shape", ())), tuple(expected[name].shape)
         if not isinstance(tensor, Tensor) or shape != right:
-            raise BadWeights(f"{name} has shape {shape}, MyNet's has {right}")
+            raise InvalidWeights(f"{name} has shape {shape}, MyNet's has {right}")
         if not _is_finite(tensor):
-            raise BadWeights(f"{name} holds values that are not finite floating-point numbers")
+            raise InvalidWeights(f"{name} holds values that are not finite floating-point numbers")
     return {name: weights[name].to(torch.float32) for name in expected}
 
 
@@ -99,7 +99,7 @@ def pick_device(name: str) -> torch.device:
         name = next((kind for kind in ("cuda", "mps") if _available(kind)), "cpu")
     device = torch.device(name)
     if not _available(device.type) or (device.index or 0) >= _count(device.type):
-        raise BadDevice(f"There is no device {name!r} on this machine: use auto or cpu.")
+        raise DeviceUnavailable(f"There is no device {name!r} on this machine: use auto or cpu.")
     return device
 
 

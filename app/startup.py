@@ -20,9 +20,9 @@ from app.config.settings import Settings
 from app.database.engine import advice, open_engine
 from app.database.schema import SchemaMismatch, SchemaStatus, status_of
 from app.database.store import Store
-from app.errors import Conflict, NotReady, Refusal
-from app.feedback import Feedback
-from app.net import BadDevice
+from app.errors import Conflict, NotReady, ServiceError
+from app.feedback import FeedbackStore
+from app.net import DeviceUnavailable
 from app.train.supervisor import mlflow_process
 from app.versions import checkpoint
 from app.versions.bucket.object_store import BadBucket, BucketAway
@@ -35,11 +35,11 @@ from app.weights_import.parent import Candidate, admit, sweep_uploads
 log = logging.getLogger(__name__)
 
 
-class CannotStart(Exception):
+class StartupError(Exception):
     """The service has nothing that it could serve; the message says why."""
 
 
-CANNOT_SERVE: Final = (BadCheckpoint, BadDevice, CannotStart, Refusal, OSError)
+STARTUP_ERRORS: Final = (BadCheckpoint, DeviceUnavailable, StartupError, ServiceError, OSError)
 
 
 def open_registry(settings: Settings) -> Registry:
@@ -55,16 +55,16 @@ def open_registry(settings: Settings) -> Registry:
         registry.mend()
     except (BadBucket, BucketAway) as error:
         problem = error.problem if isinstance(error, BucketAway) else error
-        raise _unusable("MODELS_URL", settings.models_url, problem) from error
+        raise _setting_error("MODELS_URL", settings.models_url, problem) from error
     except OSError as error:
         if settings.models_url and not settings.bucket_url:
-            raise _unusable("MODELS_URL", settings.models_url, error) from error
-        raise _unusable("STATE_DIR", settings.state_dir, error) from error
+            raise _setting_error("MODELS_URL", settings.models_url, error) from error
+        raise _setting_error("STATE_DIR", settings.state_dir, error) from error
     while True:
         live = registry.current()
-        version = _first_sound(registry)
+        version = _first_loadable_version(registry)
         if version is None:
-            raise CannotStart(f"There is no version in {registry.folder}, and none is shipped.")
+            raise StartupError(f"There is no version in {registry.folder}, and none is shipped.")
         # Another process may promote meanwhile: what it made live is not taken back.
         if version == live or registry.promote(version, over=live):
             return registry
@@ -93,7 +93,7 @@ def look_at_database(settings: Settings) -> SchemaStatus:
         engine, file = open_engine(settings.effective_database_url)
         try:
             if file and not file.exists():
-                raise CannotStart(f"There is no database at {file}: the first start makes it")
+                raise StartupError(f"There is no database at {file}: the first start makes it")
             return status_of(engine)
         finally:
             engine.dispose()
@@ -105,21 +105,21 @@ def _in_words(settings: Settings) -> Iterator[None]:
     try:
         yield
     except SchemaMismatch as error:
-        raise CannotStart(str(error)) from error
+        raise StartupError(str(error)) from error
     except OSError as error:
-        raise _unusable("STATE_DIR", settings.state_dir, error) from error
+        raise _setting_error("STATE_DIR", settings.state_dir, error) from error
     except (SQLAlchemyError, ImportError, ValueError) as error:
-        raise _no_database(error) from error
+        raise _database_error(error) from error
     except NotReady as error:
         if settings.database_url is None:
             raise
-        raise _no_database(error) from error
+        raise _database_error(error) from error
 
 
 def check_tracking() -> None:
     """Raises CannotStart where jobs are to be told to MLflow, and it is not installed."""
     if mlflow_process.is_wanted() and not mlflow_process.is_there():
-        raise CannotStart(
+        raise StartupError(
             f"{mlflow_process.URI} is set, and MLflow is not installed: pip install '.[mlflow]', "
             "or leave the variable unset."
         )
@@ -135,7 +135,7 @@ def check_keys(settings: Settings, store: Store) -> None:
     if first or Keys(store).valid():
         return
     if settings.auth is None:
-        raise CannotStart(
+        raise StartupError(
             f"MYNET_HOST={settings.host} listens beyond this machine, where a key is needed, and "
             "there is none: set MYNET_ADMIN_KEY, or make one with `mynet keys create`; or say "
             "MYNET_AUTH=predict (predictions and health are open) or MYNET_AUTH=none (everything "
@@ -152,10 +152,10 @@ def prepare_service(settings: Settings) -> None:
     check_tracking()
     with closing(open_store(settings, migrate=True)) as store:
         check_keys(settings, store)
-    prepare(settings)
+    prepare_worker(settings)
 
 
-def prepare(settings: Settings) -> Registry:
+def prepare_worker(settings: Settings) -> Registry:
     """Open the versions for a service: `MYNET_CHECKPOINT` goes live, where it is set.
 
     Call it where no event loop runs. Raises BadCheckpoint, CannotStart.
@@ -164,7 +164,7 @@ def prepare(settings: Settings) -> Registry:
     # Once a service, not once a worker: a worker that is started anew must not undo a promotion.
     if multiprocessing.parent_process() is None:
         sweep_uploads(settings.uploads_dir)
-        Feedback(settings.feedback_dir, settings.max_feedback).sweep()
+        FeedbackStore(settings.feedback_dir, settings.max_feedback).sweep()
         if settings.checkpoint:
             version = _version_of(settings, settings.checkpoint, registry)
             registry.promote(version)
@@ -173,16 +173,16 @@ def prepare(settings: Settings) -> Registry:
     return registry
 
 
-def _no_database(error: Exception) -> CannotStart:
+def _database_error(error: Exception) -> StartupError:
     words = f"MYNET_DATABASE_URL cannot be used: {error} {advice(error)}"
-    return CannotStart(words.rstrip())
+    return StartupError(words.rstrip())
 
 
-def _unusable(setting: str, value: object, problem: object) -> CannotStart:
-    return CannotStart(f"MYNET_{setting}={value} cannot be used: {problem}")
+def _setting_error(setting: str, value: object, problem: object) -> StartupError:
+    return StartupError(f"MYNET_{setting}={value} cannot be used: {problem}")
 
 
-def _first_sound(registry: Registry) -> int | None:
+def _first_loadable_version(registry: Registry) -> int | None:
     """Give what is live, or was before; else the best there is. What is damaged, or cannot be
     fetched, is passed over.
     """
@@ -205,11 +205,11 @@ def _version_of(settings: Settings, file: Path, registry: Registry) -> int:
     try:
         digest = checkpoint.digest(checkpoint.read_weights(file))
     except BadCheckpoint as error:
-        raise CannotStart(f"MYNET_CHECKPOINT: {error}") from error
+        raise StartupError(f"MYNET_CHECKPOINT: {error}") from error
     known = (card.version for card in registry.cards() if card.weights_digest == digest)
     note = f"loaded from {file.name}"
     candidate = Candidate(settings=settings, path=file, origin="checkpoint", note=note)
     try:
         return next(known, None) or asyncio.run(admit(candidate))
-    except Refusal as refusal:
-        raise CannotStart(f"MYNET_CHECKPOINT={file} is no version: {refusal}") from refusal
+    except ServiceError as refusal:
+        raise StartupError(f"MYNET_CHECKPOINT={file} is no version: {refusal}") from refusal

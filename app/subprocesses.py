@@ -21,7 +21,7 @@ GRACE: Final = 2.0
 PATIENCE: Final = 5.0
 
 
-def beside_the_server() -> dict[str, Any]:
+def popen_kwargs() -> dict[str, Any]:
     """Give the arguments for `subprocess` and `asyncio.subprocess`.
 
     Threads that wait by spinning would take the core that predictions need. A process group of its
@@ -31,7 +31,7 @@ def beside_the_server() -> dict[str, Any]:
     return {"env": {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}, "process_group": 0}
 
 
-def give_way(pid: int) -> None:
+def lower_priority(pid: int) -> None:
     """Make a process nicer as soon as it has begun, since its imports take cores, too."""
     with suppress(ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, pid, os.nice(0) + NICENESS)
@@ -39,14 +39,14 @@ def give_way(pid: int) -> None:
 
 def start(module: str, line: str, **environment: str) -> subprocess.Popen[str]:
     """Start a module as a process, and hand it one line. Its pipe stays open until `end`."""
-    arguments = beside_the_server()
+    arguments = popen_kwargs()
     process = subprocess.Popen(
         [sys.executable, "-m", module],
         stdin=subprocess.PIPE,
         text=True,
         **arguments | {"env": environment | arguments["env"]},
     )
-    give_way(process.pid)
+    lower_priority(process.pid)
     _pipe(process).write(line + "\n")
     _pipe(process).flush()
     return process
@@ -65,15 +65,15 @@ def end(*processes: subprocess.Popen[str]) -> list[int]:
     return [process.wait() for process in processes]
 
 
-def ends_in_order(stop: threading.Event, grace: float = GRACE) -> None:
+def exit_gracefully_with_parent(stop: threading.Event, grace: float = GRACE) -> None:
     """Let the pipe alone end this process: `stop` is set, and it has `grace` seconds from then."""
-    when_left_alone(partial(_end, stop, grace))
+    on_parent_exit(partial(_end, stop, grace))
     for number in (signal.SIGTERM, signal.SIGINT):
         # Sent to a whole group when the service is stopped: whoever started this process ends it.
         signal.signal(number, signal.SIG_IGN)
 
 
-def when_left_alone(end: Callable[[], None]) -> None:
+def on_parent_exit(end: Callable[[], None]) -> None:
     """Call `end`, in a thread, when whoever started this process is gone, or wants it to end.
 
     Standard input is a pipe that closes then, in whatever way that comes about. It is not read

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from app.errors import Refusal
+from app.errors import ServiceError
 from app.image.normalise import normalise
 from app.net import MyNet
 from app.predict.model import Answer, Model
@@ -105,7 +105,7 @@ def _answers(model: Model, images: Iterable[Pixels]) -> Iterator[Answer | None]:
     for image in images:
         try:
             pixels = normalise(np.ascontiguousarray(image)).pixels
-        except Refusal:
+        except ServiceError:
             yield None
         else:
             yield from model.answer(pixels[None])

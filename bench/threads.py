@@ -16,7 +16,7 @@ from typing import Final
 
 import torch
 
-from app.subprocesses import beside_the_server, give_way
+from app.subprocesses import popen_kwargs, lower_priority
 from bench.epochs import Epoch, ours
 from tests.conftest import ROOT
 
@@ -46,9 +46,9 @@ def trainer(count: int) -> Iterator[Trainer]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        **beside_the_server(),
+        **popen_kwargs(),
     ) as process:
-        give_way(process.pid)
+        lower_priority(process.pid)
         one = Trainer(process)
         one.epoch()
         yield one  # it ends when its standard input closes

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sqlalchemy import create_engine
 
-from app.atomic_files import make_folder, remove, replacing, sweep
+from app.atomic_files import make_folder, remove, atomic_replace, remove_temporary_files
 from app.database import sqlite
-from app.feedback import Feedback
+from app.feedback import FeedbackStore
 from app.train.worker import state
 from app.versions.version_files import Shelf
 from app.weights_import.parent import sweep_uploads
@@ -20,7 +20,7 @@ from tests.durability import assert_durable_file, assert_durable_folders, record
 def test_the_new_file_replaces_the_old_one(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    with replacing(path) as temporary:
+    with atomic_replace(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -30,7 +30,7 @@ def test_the_new_file_replaces_the_old_one(tmp_path):
 def test_a_failed_write_leaves_what_was_there(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(OSError, match="disk full"), replacing(path) as temporary:
+    with pytest.raises(OSError, match="disk full"), atomic_replace(path) as temporary:
         temporary.write_text("half")
         raise OSError("disk full")
     assert path.read_text() == "old"
@@ -40,7 +40,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path):
     for name in (".1.safetensors.ab12.tmp", "1.safetensors", ".lock"):
         (tmp_path / name).write_text("")
-    sweep(tmp_path)
+    remove_temporary_files(tmp_path)
     assert sorted(each.name for each in tmp_path.iterdir()) == [".lock", "1.safetensors"]
 
 
@@ -53,7 +53,7 @@ def test_what_is_removed_is_gone_and_may_have_been_before(tmp_path):
 
 
 def test_replacing_syncs_the_file_before_the_rename_and_its_folder_after(tmp_path):
-    with recorded() as calls, replacing(tmp_path / "file") as temporary:
+    with recorded() as calls, atomic_replace(tmp_path / "file") as temporary:
         temporary.write_text("new")
     assert_durable_file(calls, tmp_path / "file")
 
@@ -124,7 +124,7 @@ def _lock_job(folder: Path) -> None:
     [
         lambda folder: sqlite.prepare(create_engine("sqlite://"), folder / "mynet.db"),
         Shelf,
-        lambda folder: Feedback(folder, 10),
+        lambda folder: FeedbackStore(folder, 10),
         _save_state,
         _lock_job,
         sweep_uploads,

@@ -11,12 +11,12 @@ from PIL import Image
 from app import atomic_files
 from app import feedback as corrections
 from app.errors import Conflict
-from app.feedback import Correction, Feedback, digest
+from app.feedback import Correction, FeedbackStore, digest
 
 
 @pytest.fixture
 def feedback(tmp_path):
-    return Feedback(tmp_path / "feedback", 100)
+    return FeedbackStore(tmp_path / "feedback", 100)
 
 
 def kept(feedback):
@@ -30,8 +30,8 @@ def pngs(feedback):
 def test_a_name_holds_all_that_is_known(feedback, digits):
     correction, _ = feedback.keep(digits[0], 7, "some-id_1")
     assert pngs(feedback) == [correction.name]
-    assert Correction.named(correction.name) == correction
-    assert Correction.named("note.txt") is None
+    assert Correction.from_filename(correction.name) == correction
+    assert Correction.from_filename("note.txt") is None
     assert correction.prediction_id == "some-id_1"
     assert feedback.keep(digits[1], 2)[0].prediction_id is None
     assert np.array_equal(Image.open(feedback.folder / correction.name), digits[0])
@@ -79,10 +79,10 @@ def test_a_replacement_that_is_cut_short_is_there_or_not(
         with pytest.raises(Killed):
             feedback.keep(digits[0], 7, replace=True)
     assert kept(feedback) == [(first.id, label)]
-    again = Feedback(feedback.folder, 100)
+    again = FeedbackStore(feedback.folder, 100)
     again.sweep()
     assert kept(again) == [(first.id, label)] and len(pngs(again)) == 1
-    again.keep(digits[0], 7, replace=True)
+    again.add(digits[0], 7, replace=True)
     assert kept(again) == [(first.id, 7)] and len(pngs(again)) == 1
     again.delete(first.id)
     assert kept(again) == pngs(again) == []
@@ -100,7 +100,7 @@ def _keep(folder, label, gate):
     gate.wait()
     image = np.full((28, 28), 9, np.uint8)
     try:
-        return Feedback(folder, 100).keep(image, label)[1]
+        return FeedbackStore(folder, 100).add(image, label)[1]
     except Conflict:
         return None
 
@@ -115,11 +115,11 @@ def test_processes_keep_an_image_once(feedback):
 
 
 def test_no_more_are_kept_than_may_be(tmp_path, digits):
-    few = Feedback(tmp_path, 2)
+    few = FeedbackStore(tmp_path, 2)
 
     def keep(image):
         try:
-            return few.keep(image, 1)[1]
+            return few.add(image, 1)[1]
         except Conflict:
             return None
 

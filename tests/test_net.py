@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision import transforms
 
-from app.net import BadDevice, BadWeights, MyNet, check_weights, pick_device, to_input
+from app.net import DeviceUnavailable, InvalidWeights, MyNet, check_weights, pick_device, to_input
 
 
 def test_the_shape_is_the_tutorials():
@@ -60,7 +60,7 @@ def test_checking_draws_nothing_from_the_random_state():
     ],
 )
 def test_other_weights_are_refused_in_words(spoil, said):
-    with pytest.raises(BadWeights, match=said):
+    with pytest.raises(InvalidWeights, match=said):
         check_weights(spoil(MyNet().state_dict()))
 
 
@@ -69,5 +69,5 @@ def test_auto_is_always_a_device_that_is_there():
 
 
 def test_a_device_that_is_not_there_is_refused():
-    with pytest.raises(BadDevice, match="cuda:99"):
+    with pytest.raises(DeviceUnavailable, match="cuda:99"):
         pick_device("cuda:99")

@@ -14,7 +14,7 @@ from app.errors import NotReady
 from app.main import create_app
 from app.net import MyNet
 from app.server import server
-from app.startup import CannotStart, check_keys, check_tracking, open_registry, open_store, prepare
+from app.startup import StartupError, check_keys, check_tracking, open_registry, open_store, prepare_worker
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.versions import checkpoint
 from app.versions.registry import CURRENT, SHIPPED, Registry
@@ -67,7 +67,7 @@ def test_a_damaged_shipped_version_is_copied_again(settings, registry):
 
 def test_with_nothing_to_serve_there_is_no_start(settings, monkeypatch):
     monkeypatch.setattr(Registry, "adopt_shipped", lambda _: None)
-    with pytest.raises(CannotStart, match="none is shipped"):
+    with pytest.raises(StartupError, match="none is shipped"):
         open_registry(settings)
 
 
@@ -76,7 +76,7 @@ def test_a_checkpoint_that_is_a_version_already_goes_live(settings, registry, tm
     known = registry.card(1).model_copy(update={"weights_digest": checkpoint.digest(weights)})
     second = registry.save(weights, known)
     checkpoint.write(tmp_path / "copy.safetensors", weights, known)
-    prepared = prepare(settings.model_copy(update={"checkpoint": tmp_path / "copy.safetensors"}))
+    prepared = prepare_worker(settings.model_copy(update={"checkpoint": tmp_path / "copy.safetensors"}))
     assert (prepared.current(), prepared.versions()) == (second, [1, second])
 
 
@@ -84,14 +84,14 @@ def test_a_service_starts_with_as_many_versions_as_are_kept(settings, registry):
     card = registry.card(1).model_copy(update={"weights_digest": "of others"})
     for _ in range(4):
         registry.save(MyNet().state_dict(), card)
-    prepare(settings.model_copy(update={"keep_versions": 2}))
+    prepare_worker(settings.model_copy(update={"keep_versions": 2}))
     assert registry.versions() == [1, 4, 5]
 
 
 def test_a_checkpoint_that_is_none_stops_the_start(settings, tmp_path):
     (tmp_path / "none.pt").write_text("")
-    with pytest.raises(CannotStart, match=r"MYNET_CHECKPOINT: .*none\.pt is neither"):
-        prepare(settings.model_copy(update={"checkpoint": tmp_path / "none.pt"}))
+    with pytest.raises(StartupError, match=r"MYNET_CHECKPOINT: .*none\.pt is neither"):
+        prepare_worker(settings.model_copy(update={"checkpoint": tmp_path / "none.pt"}))
 
 
 @pytest.fixture
@@ -108,8 +108,8 @@ def appraised(monkeypatch, appraisal):
 
 def test_a_checkpoint_that_is_refused_stops_the_start(unknown, monkeypatch):
     appraised(monkeypatch, '{"code": "not_ready", "detail": "MNIST could not be read."}')
-    with pytest.raises(CannotStart, match=r"unknown\.pt is no version: MNIST could not be read"):
-        prepare(unknown)
+    with pytest.raises(StartupError, match=r"unknown\.pt is no version: MNIST could not be read"):
+        prepare_worker(unknown)
 
 
 def test_a_checkpoint_is_admitted_where_the_app_starts_without_a_server(unknown, monkeypatch):
@@ -121,7 +121,7 @@ def test_a_checkpoint_is_admitted_where_the_app_starts_without_a_server(unknown,
 def test_what_a_killed_service_left_of_uploads_is_swept(settings):
     settings.uploads_dir.mkdir(parents=True)
     (settings.uploads_dir / ".abcd.tmp").write_bytes(b"half an upload")
-    prepare(settings)
+    prepare_worker(settings)
     assert not list(settings.uploads_dir.glob(".*.tmp"))
 
 
@@ -130,15 +130,15 @@ def test_a_folder_that_cannot_be_used_is_named_by_its_setting(settings, tmp_path
     in_the_way = tmp_path / "in-the-way"
     in_the_way.write_text("")
     folder = f"{scheme}{in_the_way}"
-    with pytest.raises(CannotStart, match=f"^MYNET_MODELS_URL={folder} cannot be used: "):
+    with pytest.raises(StartupError, match=f"^MYNET_MODELS_URL={folder} cannot be used: "):
         open_registry(settings.model_copy(update={"models_url": folder}))
-    with pytest.raises(CannotStart, match=f"^MYNET_STATE_DIR={in_the_way} cannot be used: "):
+    with pytest.raises(StartupError, match=f"^MYNET_STATE_DIR={in_the_way} cannot be used: "):
         open_registry(settings.model_copy(update={"state_dir": in_the_way}))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nonsense://x", "mssql+nodriver://x/y"])
 def test_a_database_url_that_cannot_be_used_is_named(settings, url):
-    with pytest.raises(CannotStart, match="MYNET_DATABASE_URL cannot be used"):
+    with pytest.raises(StartupError, match="MYNET_DATABASE_URL cannot be used"):
         open_store(settings.model_copy(update={"database_url": url}))
 
 
@@ -147,9 +147,9 @@ def test_tracking_that_is_not_installed_is_refused_in_words(settings, monkeypatc
     check_tracking()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     words = r"MLFLOW_TRACKING_URI is set.*pip install '\.\[mlflow\]'"
-    with pytest.raises(CannotStart, match=words):
+    with pytest.raises(StartupError, match=words):
         server.run(settings.model_copy(update={"port": 0}))
-    with pytest.raises(CannotStart, match=words):
+    with pytest.raises(StartupError, match=words):
         follow.train(settings, Hyperparameters(), Console(), follow=True)
     assert not settings.state_dir.exists(), "nothing was changed"
 
@@ -179,7 +179,7 @@ def test_beyond_this_machine_nothing_starts_without_a_key(settings, store):
     settings = settings.model_copy(update=EVERYWHERE)
     keys = Keys(store)
     keys.create("old", [Scope.ADMIN], days=-1)
-    with pytest.raises(CannotStart, match=r"MYNET_HOST=0\.0\.0\.0 .* set MYNET_ADMIN_KEY"):
+    with pytest.raises(StartupError, match=r"MYNET_HOST=0\.0\.0\.0 .* set MYNET_ADMIN_KEY"):
         check_keys(settings, store)
     keys.create("new", [Scope.PREDICT])
     check_keys(settings, store)
@@ -194,9 +194,9 @@ def test_a_worker_tries_again_where_others_would_end_with_it(monkeypatch, caplog
             raise NotReady("The database is locked.")
         return "begun"
 
-    monkeypatch.setattr(main, "RETRY", 0.0)
+    monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
     with pytest.raises(NotReady):
-        asyncio.run(main._patiently(begin))
+        asyncio.run(main._open_with_retries(begin))
     monkeypatch.setattr(main.multiprocessing, "parent_process", lambda: "the server")
-    assert asyncio.run(main._patiently(begin)) == "begun"
+    assert asyncio.run(main._open_with_retries(begin)) == "begun"
     assert caplog.text.count("this worker cannot start yet: The database is locked.") == 2

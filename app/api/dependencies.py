@@ -23,7 +23,7 @@ from app.auth.keys import Scope as KeyScope
 from app.config.settings import Settings
 from app.database.store import Store
 from app.database.sweeps import Sweeps
-from app.feedback import Feedback
+from app.feedback import FeedbackStore
 from app.monitoring.collector import Scrape
 from app.predict.live_model import Live
 from app.predict.predictor import Predictor, never
@@ -59,7 +59,7 @@ class Services:
     review: Review
     scrape: Scrape
     guard: Guard
-    feedback: Feedback
+    feedback: FeedbackStore
     look: Look
     tracing: Tracing | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)

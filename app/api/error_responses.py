@@ -9,17 +9,17 @@ from typing import Any, Final
 from app.api.problem_details import MEDIA_TYPE
 from app.api.schemas.resources import FieldProblem, Problem
 from app.errors import (
-    Defect,
+    InternalError,
     FieldError,
     Forbidden,
     InvalidField,
     RateLimited,
-    Refusal,
+    ServiceError,
     Unauthenticated,
 )
 
 Responses = dict[int | str, dict[str, Any]]
-Told = type[Refusal] | Refusal
+Told = type[ServiceError] | ServiceError
 REQUEST_ID: Final = "0123456789abcdef"
 # What whoever asks a guarded route may be told.
 GUARD: Final = (Unauthenticated, Forbidden, RateLimited)
@@ -52,7 +52,7 @@ def headers(*names: str) -> dict[str, Any]:
 def _by_status(refusals: tuple[Told, ...], media_type: str, schema: str) -> Responses:
     responses: Responses = {}
     told = [each(each.summary()) if isinstance(each, type) else each for each in refusals]
-    for each in (*told, Defect(Defect.summary())):
+    for each in (*told, InternalError(InternalError.summary())):
         response = responses.setdefault(each.status, {"description": ""})
         says = f"`{each.code}`: {each.summary()}"
         response["description"] = f"{response['description']} {says}".strip()
@@ -64,7 +64,7 @@ def _by_status(refusals: tuple[Told, ...], media_type: str, schema: str) -> Resp
     return responses
 
 
-def _example(refusal: Refusal, schema: str) -> Any:
+def _example(refusal: ServiceError, schema: str) -> Any:
     if schema == "Failure":
         return {"error": refusal.detail}
     fields = [FieldProblem(field=each.field, message=each.message) for each in refusal.errors]

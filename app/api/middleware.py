@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api import access_log as audit
 from app.api import problem_details
 from app.api.access_log import HEADER, KNOWN, AccessLog, id_of, path_of
-from app.errors import BodyTooLarge, Busy, NotReady
+from app.errors import BodyTooLarge, QueueFull, NotReady
 from app.server.shutdown import Ending
 from app.telemetry import logs
 from app.telemetry.metrics import Route
@@ -156,7 +156,7 @@ class BodyLimit:
                 raise self._refusal()
             more = max(0, received - UNCOUNTED) - held
             if more and self._held + more > TOGETHER * self.most:
-                raise Busy("Too much is being uploaded at once.", retry_after=1)
+                raise QueueFull("Too much is being uploaded at once.", retry_after=1)
             held += more
             self._held += more
             return message

@@ -20,13 +20,13 @@ from starlette.routing import BaseRoute, Match
 
 from app.api.schemas.resources import FieldProblem, Problem
 from app.errors import (
-    ClientGone,
-    Defect,
+    ClientDisconnected,
+    InternalError,
     FieldError,
     InvalidField,
     MalformedRequest,
     NotReady,
-    Refusal,
+    ServiceError,
     without_trace,
 )
 from app.telemetry import logs
@@ -46,18 +46,18 @@ log = logging.getLogger(__name__)
 
 def answer(method: str, path: str, error: Exception) -> JSONResponse:
     """Answer for a refusal, for a disk that cannot be written, or for a defect."""
-    if isinstance(error, Refusal):
+    if isinstance(error, ServiceError):
         return response(path, error)
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         log.error("%s %s: %s", method, path, error)
         return response(path, NotReady(f"The state folder cannot be used: {error.strerror}."))
     log.error("%s %s failed", method, path, exc_info=error)
-    return response(path, Defect(Defect.summary()))
+    return response(path, InternalError(InternalError.summary()))
 
 
 def install(app: FastAPI) -> None:
     """Let `app` answer every error in the one form."""
-    app.add_exception_handler(Refusal, _other)
+    app.add_exception_handler(ServiceError, _other)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ClientDisconnect, _gone)
@@ -65,7 +65,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _other)
 
 
-def of(refusal: Refusal) -> Problem:
+def of(refusal: ServiceError) -> Problem:
     """Describe a refusal."""
     errors = [FieldProblem(field=each.field, message=each.message) for each in refusal.errors]
     return _problem(
@@ -73,7 +73,7 @@ def of(refusal: Refusal) -> Problem:
     )
 
 
-def response(path: str, refusal: Refusal) -> JSONResponse:
+def response(path: str, refusal: ServiceError) -> JSONResponse:
     """Answer with a refusal, in the form of the path's protocol, and let go of its traceback."""
     without_trace(refusal)
     headers = {}
@@ -84,7 +84,7 @@ def response(path: str, refusal: Refusal) -> JSONResponse:
     return _response(path, of(refusal), headers)
 
 
-def invalid(errors: Sequence[Any]) -> Refusal:
+def invalid(errors: Sequence[Any]) -> ServiceError:
     """Turn pydantic's errors into one refusal: a body that is no JSON, or fields that are wrong.
 
     Of many fields the first ten are told, of long names their beginnings.
@@ -130,7 +130,7 @@ def _takes(routes: Sequence[BaseRoute], scope: dict[str, Any]) -> bool:
 
 
 async def _gone(request: Request, _error: Exception) -> JSONResponse:
-    gone = ClientGone("The client hung up before its request was whole.")
+    gone = ClientDisconnected("The client hung up before its request was whole.")
     return response(request.url.path, gone)
 
 

@@ -17,12 +17,12 @@ app = typer.Typer(no_args_is_help=True, help="Look at the database's schema, or 
 @app.command()
 def current() -> None:
     """Say which revision the database has; exit 1 where a service could not use it as it is."""
-    from app.startup import CANNOT_SERVE, look_at_database
+    from app.startup import STARTUP_ERRORS, look_at_database
 
     settings = context.settings()
     try:
         status = look_at_database(settings)
-    except CANNOT_SERVE as error:
+    except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
     typer.echo(f"database: {status.revision or 'none'}")
     typer.echo(f"code: {status.needed}")
@@ -34,7 +34,7 @@ def current() -> None:
 @app.command()
 def upgrade() -> None:
     """Bring the database to the revision of this code; stop older services first."""
-    from app.startup import CANNOT_SERVE, open_store
+    from app.startup import STARTUP_ERRORS, open_store
 
     settings = context.settings()
     logs.configure(settings.log_level, settings.log_format)
@@ -42,7 +42,7 @@ def upgrade() -> None:
     try:
         with closing(open_store(by_hand, migrate=True)) as store:
             done = store.schema.migrated
-    except CANNOT_SERVE as error:
+    except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
     if done is None:
         typer.echo("There is nothing to migrate.")

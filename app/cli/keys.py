@@ -67,7 +67,7 @@ def _keys(*, kept: bool = False) -> "Iterator[Keys]":
     service runs that would see to it.
     """
     from app.auth.keys import Keys
-    from app.startup import CANNOT_SERVE, open_store
+    from app.startup import STARTUP_ERRORS, open_store
 
     settings = context.settings()
     logs.configure(settings.log_level, settings.log_format)
@@ -76,7 +76,7 @@ def _keys(*, kept: bool = False) -> "Iterator[Keys]":
             yield Keys(store)
             if kept and store.backup:
                 store.backup.keep()
-    except CANNOT_SERVE as error:
+    except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
 
 

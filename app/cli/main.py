@@ -52,7 +52,7 @@ def serve(
     settings = context.settings()
     logs.configure(settings.log_level, settings.log_format)
 
-    from app.startup import CANNOT_SERVE
+    from app.startup import STARTUP_ERRORS
 
     try:
         if on == "ray":
@@ -61,7 +61,7 @@ def serve(
             from app.server import server
 
             server.run(settings)
-    except CANNOT_SERVE as error:
+    except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
 
 
@@ -91,9 +91,9 @@ def predict(
             all_read = remote.predict(client, files, version, as_json=as_json)
     else:
         from app.cli import output
-        from app.errors import Refusal
+        from app.errors import ServiceError
 
-        all_read = output.predictions(files, _reader(version), (Refusal, OSError), as_json=as_json)
+        all_read = output.predictions(files, _reader(version), (ServiceError, OSError), as_json=as_json)
     raise typer.Exit(0 if all_read else 1)
 
 
@@ -137,11 +137,11 @@ def models(url: Url = None, api_key: Key = None) -> None:
             remote.models(client)
         return
     from app.cli import output
-    from app.startup import CANNOT_SERVE, open_registry
+    from app.startup import STARTUP_ERRORS, open_registry
 
     try:
         registry = open_registry(context.settings())
-    except CANNOT_SERVE as error:
+    except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
     output.versions(registry.cards(), registry.current())
 
@@ -150,14 +150,14 @@ def _reader(version: int | None) -> "Reader":
     from app.net import pick_device
     from app.predict.live_model import Live
     from app.predict.predictor import read
-    from app.startup import CANNOT_SERVE, open_registry
+    from app.startup import STARTUP_ERRORS, open_registry
 
     settings = context.settings()
     try:
         live = Live(open_registry(settings), pick_device(settings.device))
         live.refresh()
         model = live.of(version)
-    except CANNOT_SERVE as error:
+    except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
 
     def fields(file: Path) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _train(asked: Mapping[str, Any], *, follow: bool) -> bool:
     from app.cli import follow as following
-    from app.startup import CANNOT_SERVE, open_registry
+    from app.startup import STARTUP_ERRORS, open_registry
     from app.train.jobs.hyperparameters import Hyperparameters
 
     settings = context.settings()
@@ -192,7 +192,7 @@ def _train(asked: Mapping[str, Any], *, follow: bool) -> bool:
     try:
         open_registry(settings)  # the shipped versions come first, so that there is one to beat
         return following.train(settings, Hyperparameters(**asked), context.console(), follow=follow)
-    except CANNOT_SERVE as error:
+    except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
 
 

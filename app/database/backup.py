@@ -19,7 +19,7 @@ from typing import Final
 
 from filelock import FileLock
 
-from app.atomic_files import TEMPORARY, replacing
+from app.atomic_files import TEMPORARY, atomic_replace
 from app.database.sqlite import Damaged, in_words
 
 PATIENCE: Final = 10.0
@@ -62,7 +62,7 @@ class Backup:
             if not is_first:
                 log.error("%s %s: it is set aside, and its backup is taken", self.file, problem)
             _set_aside(self.file)
-            with replacing(self.file) as temporary:
+            with atomic_replace(self.file) as temporary:
                 if _problem(self.copy) is None:
                     shutil.copyfile(self.copy, temporary)
                 else:
@@ -91,7 +91,7 @@ class Backup:
         if known == self._known and self.copy.exists():
             return
         self.keep_revoked()
-        with self.lock, replacing(self.copy) as temporary, _opened(self.file) as database:
+        with self.lock, atomic_replace(self.copy) as temporary, _opened(self.file) as database:
             database.execute("VACUUM INTO ?", [str(temporary)])
         self._known = known
 
@@ -104,7 +104,7 @@ class Backup:
         with self.lock, self._copied() as copy:
             for path in chain([first], others):
                 if not path.exists():
-                    with replacing(path) as temporary:
+                    with atomic_replace(path) as temporary:
                         copy.rename(temporary)
                     return path
                 if filecmp.cmp(copy, path, shallow=False):
@@ -179,7 +179,7 @@ class Reserve:
         if self.path.exists():
             return
         try:
-            with replacing(self.path) as temporary:
+            with atomic_replace(self.path) as temporary:
                 temporary.write_bytes(bytes(SIZE))
         except OSError as error:
             log.warning("there is no room for %s: %s", self.path, error)

@@ -13,7 +13,7 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from app.errors import ClientGone, ImageTooLarge, NotAnImage, Refusal
+from app.errors import ClientDisconnected, ImageTooLarge, NotAnImage, ServiceError
 from app.image.avif import pictures
 from app.image.gray import flatten, to_tones
 from app.image.tiff import check_header, tile_size
@@ -77,7 +77,7 @@ def open_image(
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             check_header(image, data)
         allocated = allocated_size(image)
-    except Refusal:
+    except ServiceError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"The limit is {max_pixels:,} pixels: {error}") from error
@@ -105,7 +105,7 @@ def to_grey(image: Image.Image) -> Grey:
     kind = image.format or "image"
     try:
         return _decode(image)
-    except ClientGone:
+    except ClientDisconnected:
         raise
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         raise NotAnImage(
@@ -236,5 +236,5 @@ class Source(BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         if self.is_unwanted():
-            raise ClientGone("Nobody waits for this image any more.")
+            raise ClientDisconnected("Nobody waits for this image any more.")
         return super().read(size)

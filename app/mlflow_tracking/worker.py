@@ -24,7 +24,7 @@ from app.database.sweeps import Sweeps
 from app.database.tables import Job
 from app.errors import NotReady
 from app.mlflow_tracking.run_logger import Made, Runs
-from app.subprocesses import ends_in_order
+from app.subprocesses import exit_gracefully_with_parent
 from app.telemetry import logs
 from app.telemetry.logs import masked
 from app.train.jobs.job import Status
@@ -40,7 +40,7 @@ log = logging.getLogger("app.mlflow_tracking.worker")
 def main() -> None:
     settings = Settings.model_validate_json(sys.stdin.readline())
     stop = threading.Event()
-    ends_in_order(stop)
+    exit_gracefully_with_parent(stop)
     logs.configure(settings.log_level, settings.log_format)
     logging.captureWarnings(False)  # MLflow's are about its own code
     # The one before may still be on its way out: two would make two runs of a job.

@@ -17,7 +17,7 @@ from prometheus_client.utils import floatToGoString
 
 from app.database.store import Store
 from app.database.tables import Job
-from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Refusal
+from app.errors import QueueFull, ClientDisconnected, DeadlineExceeded, NotReady, ServiceError
 from app.predict.live_model import Live
 from app.telemetry.metrics import ANSWERED, Histogram, Tally
 from app.telemetry.worker_metrics import Entry, Samples
@@ -25,7 +25,7 @@ from app.train.jobs.job import Status
 from app.versions.card import Card
 from app.versions.registry import Registry
 
-OUTCOMES: Final = (ANSWERED, Busy.code, ClientGone.code, DeadlineExceeded.code)
+OUTCOMES: Final = (ANSWERED, QueueFull.code, ClientDisconnected.code, DeadlineExceeded.code)
 
 
 def of(tally: Tally, *, under_way: int, swaps: int) -> list[Metric]:
@@ -127,7 +127,7 @@ def of_model(live: Live, registry: Registry) -> list[Metric]:
         model = live.model
         lost = GaugeMetricFamily("mynet_device_lost", LOST, bool(model.lost))
         return [lost, *_of_card(registry.card(model.version))]
-    except Refusal:
+    except ServiceError:
         return []
 
 

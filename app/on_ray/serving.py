@@ -29,7 +29,7 @@ from app.on_ray.asgi import HEALTH_EVERY, Hosted
 from app.on_ray.environment import NO_GPU_UNASKED, told
 from app.on_ray.metrics import Mirror
 from app.server.runtime import Runtime, begun
-from app.startup import CannotStart, open_registry
+from app.startup import StartupError, open_registry
 
 NAME: Final = "mynet"
 # Seconds for the end of what is under way.
@@ -67,7 +67,7 @@ def app(_: dict[str, str]) -> Application:
     """Build the application for Serve's own commands. Raises CannotStart, SettingsError."""
     settings = read_settings()
     if settings.auth is None:
-        raise CannotStart(
+        raise StartupError(
             "It is Serve that listens here, perhaps beyond this machine: set MYNET_AUTH to keys, "
             "predict or none"
         )
@@ -84,7 +84,7 @@ def run(settings: Settings) -> None:
             try:
                 serve.run(application, name=NAME, route_prefix="/")
             except RuntimeError as error:
-                raise CannotStart(f"no replica starts: {_why() or error}") from error
+                raise StartupError(f"no replica starts: {_why() or error}") from error
             log.info("serving on http://%s:%d", settings.host, settings.port)
             while True:
                 time.sleep(WATCH)
@@ -113,7 +113,7 @@ def _cluster(settings: Settings) -> Iterator[None]:
         ray.init(address or "local", **options)
     except Exception as error:  # nothing more exact is raised for a node that does not start
         where = f"RAY_ADDRESS={address} cannot be reached" if address else "Ray does not start"
-        raise CannotStart(f"{where}: {error}") from error
+        raise StartupError(f"{where}: {error}") from error
     try:
         yield
     finally:
@@ -124,7 +124,7 @@ def _cluster(settings: Settings) -> Iterator[None]:
 def _listening(settings: Settings) -> Iterator[None]:
     """Let Serve listen on each machine of the cluster; what was there already stays."""
     if serve.status().proxies:
-        raise CannotStart("Serve runs on this cluster already: use `serve deploy` there")
+        raise StartupError("Serve runs on this cluster already: use `serve deploy` there")
     options = {"host": settings.host, "port": settings.port}
     serve.start(proxy_location="EveryNode", http_options=options)
     try:

@@ -13,7 +13,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType
 from app.config.settings import Settings
 from app.database.store import Store
 from app.errors import NotReady
-from app.startup import CannotStart
+from app.startup import StartupError
 from app.telemetry.logs import masked
 from app.train.jobs.job import Status
 
@@ -26,7 +26,7 @@ def check(settings: Settings) -> None:
         if settings.ray_storage:
             FileSystem.from_uri(settings.ray_storage)
     except (ValueError, OSError) as error:
-        raise CannotStart(masked(f"MYNET_RAY_STORAGE cannot be used: {error}")) from error
+        raise StartupError(masked(f"MYNET_RAY_STORAGE cannot be used: {error}")) from error
 
 
 def sweep(settings: Settings) -> None:

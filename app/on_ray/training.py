@@ -71,7 +71,7 @@ def attempt() -> None:
     """Run one attempt at a job under Ray Train; the supervisor starts and ends it as any other."""
     assignment, stop = Assignment.model_validate_json(sys.stdin.readline()), threading.Event()
     ray.init(os.environ["RAY_ADDRESS"], logging_level="warning")
-    subprocesses.ends_in_order(stop, TRAIN_GRACE)
+    subprocesses.exit_gracefully_with_parent(stop, TRAIN_GRACE)
     device = _job(assignment).hyperparameters["device"]
     on_gpu = (device or assignment.settings.effective_train_device).startswith("cuda")
     if on_gpu and not ray.cluster_resources().get("GPU"):
@@ -142,7 +142,7 @@ def _trainer(assignment: Assignment, given: dict[str, Any], *, on_gpu: bool) -> 
 def _work(given: dict[str, Any]) -> None:
     """What each of Ray Train's workers does."""
     os.environ.update(given["told"])
-    subprocesses.give_way(os.getpid())
+    subprocesses.lower_priority(os.getpid())
     assignment = Assignment.model_validate_json(given["assignment"])
     context = train.get_context()
     if context.get_world_size() == 1:

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import ClientGone, Refusal, without_trace
+from app.errors import ClientDisconnected, ServiceError, without_trace
 from app.predict.live_model import Live
 from app.predict.model import Answer
 from app.predict.preprocess import Seen, see_small
@@ -135,14 +135,14 @@ class Batcher:
         since time is up or the connection gone, costs no work.
         """
         if waiting.is_gone():
-            return ClientGone("The client hung up.")
+            return ClientDisconnected("The client hung up.")
         if now > waiting.until:
             return TimeoutError()
         if isinstance(waiting.upload, Seen):
             return waiting.upload
         try:
             return see_small(waiting.upload, self.max_pixels)
-        except Refusal as refusal:
+        except ServiceError as refusal:
             return without_trace(refusal)  # its frames, and those that called them, hold it
         except Exception as error:
             return error

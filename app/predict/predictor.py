@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from app.config.settings import Settings
-from app.errors import Busy, DeadlineExceeded, Refusal, without_trace
+from app.errors import QueueFull, DeadlineExceeded, ServiceError, without_trace
 from app.predict.batcher import Batcher, Forward, Outcome, Predicted, Waiting
 from app.predict.live_model import Live
 from app.predict.model import Model
@@ -69,7 +69,7 @@ class Predictor:
                 predicted = await crew.do(work, until, is_gone)
                 if predicted.forward:
                     self.tally.batch(1, predicted.forward.seconds)
-        except (Refusal, TimeoutError) as error:
+        except (ServiceError, TimeoutError) as error:
             raise self._counted(error, 1) from None
         finally:
             self.under_way -= 1
@@ -92,7 +92,7 @@ class Predictor:
         self.under_way -= 1
         if isinstance(outcome, Predicted):
             self._answered(outcome)
-        elif isinstance(outcome, Refusal | TimeoutError):
+        elif isinstance(outcome, ServiceError | TimeoutError):
             outcome = self._counted(outcome, 1)
         tell(outcome)
 
@@ -102,7 +102,7 @@ class Predictor:
         version: int | None = None,
         *,
         is_gone: Callable[[], bool] = never,
-    ) -> tuple[list[Predicted | Refusal], int]:
+    ) -> tuple[list[Predicted | ServiceError], int]:
         """Answer for many images with one version: a prediction or a refusal each, in their order.
         What is `Seen` already goes to the network as it is.
 
@@ -114,7 +114,7 @@ class Predictor:
             predicted, answered_by, forward = await self._batches.do(
                 work, until, is_gone, len(uploads)
             )
-        except (Refusal, TimeoutError) as error:
+        except (ServiceError, TimeoutError) as error:
             raise self._counted(error, len(uploads)) from None
         finally:
             self.under_way -= len(uploads)
@@ -122,23 +122,23 @@ class Predictor:
         if read:
             self.tally.batch(len(read), forward)
         for each in predicted:
-            if isinstance(each, Refusal):
+            if isinstance(each, ServiceError):
                 self.counts[each.code] += 1
             else:
                 self._answered(each)
         return predicted, answered_by
 
-    def busy(self, size: int, *, alone: bool) -> Busy | None:
+    def busy(self, size: int, *, alone: bool) -> QueueFull | None:
         """Give what an upload of so many bytes would be refused with, if it came whole now; `alone`
         where it does not go with others, since a version is named or an explanation wanted.
         """
         if self.under_way >= self.settings.max_queue:
-            return Busy(f"{self.under_way} predictions are under way already.", retry_after=1)
+            return QueueFull(f"{self.under_way} predictions are under way already.", retry_after=1)
         if size > SMALL_BYTES:
             return self._photos.busy(self.settings.predict_timeout)
         return self._explained.busy(self.settings.predict_timeout) if alone else None
 
-    def refused(self, busy: Busy) -> Refusal:
+    def refused(self, busy: QueueFull) -> ServiceError:
         """Count one upload that was refused before it was read."""
         return self._counted(busy, 1)
 
@@ -152,7 +152,7 @@ class Predictor:
         Each image of a batch has its share of time; a batch comes in whole.
         """
         if self.under_way >= self.settings.max_queue:
-            busy = Busy(f"{self.under_way} predictions are under way already.", retry_after=1)
+            busy = QueueFull(f"{self.under_way} predictions are under way already.", retry_after=1)
             raise self._counted(busy, images)
         self.under_way += images
         return asyncio.get_running_loop().time() + images * self.settings.predict_timeout
@@ -162,7 +162,7 @@ class Predictor:
         confidence = answer.probabilities[answer.digit]
         self.tally.image(answer.digit, confidence, seen.decode_seconds, seen.normalise_seconds)
 
-    def _counted(self, error: Refusal | TimeoutError, images: int) -> Refusal:
+    def _counted(self, error: ServiceError | TimeoutError, images: int) -> ServiceError:
         if isinstance(error, TimeoutError):
             limit = images * self.settings.predict_timeout
             error = DeadlineExceeded(f"There was no answer within {limit} s.")
@@ -194,21 +194,21 @@ class Predictor:
 
     def _predict_all(
         self, uploads: Sequence[bytes | Seen], version: int | None, is_given_up: Callable[[], bool]
-    ) -> tuple[list[Predicted | Refusal], int, float]:
+    ) -> tuple[list[Predicted | ServiceError], int, float]:
         model = self.live.of(version)
-        seen: list[Seen | Refusal] = []
+        seen: list[Seen | ServiceError] = []
         for upload in uploads:
             go_on_unless(is_given_up)
             try:
                 seen.append(_see(upload, self.settings.max_pixels, is_given_up))
-            except Refusal as refusal:
+            except ServiceError as refusal:
                 seen.append(without_trace(refusal))  # its frames hold `seen`, and the image
         readable = [each.normalised.pixels for each in seen if isinstance(each, Seen)]
         started = time.perf_counter()
         answers = iter(model.answer(np.stack(readable)) if readable else [])
         forward = time.perf_counter() - started
         predicted = [
-            each if isinstance(each, Refusal) else Predicted(each, next(answers)) for each in seen
+            each if isinstance(each, ServiceError) else Predicted(each, next(answers)) for each in seen
         ]
         return predicted, model.version, forward
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.config.settings import Settings
-from app.errors import Busy, DeadlineExceeded
+from app.errors import QueueFull, DeadlineExceeded
 from app.image.decode import allocated_size, open_image, to_grey
 from app.image.normalise import Normalised, normalise
 from app.image.png import read_plain_png
@@ -86,7 +86,7 @@ class Look:
         Raises NotAnImage, ImageTooLarge, BlankImage, Busy, DeadlineExceeded, ClientGone.
         """
         if self._crew.images >= self.settings.max_queue:
-            raise Busy(f"{self._crew.images} corrections are under way already.", retry_after=1)
+            raise QueueFull(f"{self._crew.images} corrections are under way already.", retry_after=1)
         limit = self.settings.predict_timeout
         until = asyncio.get_running_loop().time() + limit
         work = partial(_grey, upload, self.settings.max_pixels)

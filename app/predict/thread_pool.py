@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import Final, TypeVar
 
-from app.errors import Busy, ClientGone, Refusal, without_trace
+from app.errors import QueueFull, ClientDisconnected, ServiceError, without_trace
 
 # After the event loop, on which small images wait.
 NICENESS: Final = 10
@@ -79,13 +79,13 @@ class Crew:
         started = time.perf_counter()
         try:
             return work(turn.is_given_up)
-        except Refusal as refusal:
+        except ServiceError as refusal:
             raise without_trace(refusal) from None  # its frames hold the image
         finally:
             longer = (time.perf_counter() - started) / turn.images - self.seconds
             self.seconds += longer * (LONGER if longer > 0 else SHORTER)
 
-    def busy(self, left: float) -> Busy | None:
+    def busy(self, left: float) -> QueueFull | None:
         """Give the refusal of work that has to be done in so many seconds, if there is one; there
         is none while a thread is free, however long work took so far.
         """
@@ -93,7 +93,7 @@ class Crew:
         if self.images < self.threads or wait <= WAITS * left:
             return None
         message = f"{self.images} images are waiting already, which take {wait:.1f} s."
-        return Busy(message, retry_after=ceil(wait))
+        return QueueFull(message, retry_after=ceil(wait))
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -122,7 +122,7 @@ class Turn:
 def go_on_unless(is_gone: Callable[[], bool]) -> None:
     """Raises ClientGone."""
     if is_gone():
-        raise ClientGone("The client hung up.")
+        raise ClientDisconnected("The client hung up.")
 
 
 def _give_way() -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from app.errors import Refusal
+from app.errors import ServiceError
 
 PROBLEM: Final = (b"content-type", b"application/problem+json")
 Header = tuple[bytes, bytes]
@@ -26,7 +26,7 @@ def written(status: int, headers: Iterable[Header], content: bytes, *, is_last: 
     return b"".join((*lines, b"\r\n", content))
 
 
-def refused(refusal: Refusal, request_id: bytes, headers: Iterable[Header]) -> bytes:
+def refused(refusal: ServiceError, request_id: bytes, headers: Iterable[Header]) -> bytes:
     """Write a refusal as routes do (RFC 9457), as the last answer."""
     problem = {
         "type": "about:blank",

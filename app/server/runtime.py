@@ -12,7 +12,7 @@ from typing import Final
 from app.config import validators
 from app.config.settings import Settings
 from app.database.engine import from_anywhere
-from app.startup import prepare, prepare_service
+from app.startup import prepare_worker, prepare_service
 from app.telemetry import worker_metrics
 from app.telemetry.worker_metrics import Ledger
 from app.train.supervisor.supervisor import TRAINER
@@ -31,7 +31,7 @@ class Runtime:
     sweep: Callable[[Settings], None]
 
 
-UVICORN: Final = Runtime(prepare, worker_metrics.of_worker, TRAINER, lambda _: None)
+UVICORN: Final = Runtime(prepare_worker, worker_metrics.of_worker, TRAINER, lambda _: None)
 
 
 def begun(settings: Settings) -> Settings:

@@ -13,10 +13,10 @@ import uvicorn
 
 from app.config.settings import PREFIX, Settings
 from app.database.engine import shown
-from app.net import BadDevice, pick_device
+from app.net import DeviceUnavailable, pick_device
 from app.server.protocol import Protocol
 from app.server.shutdown import GRACE
-from app.startup import CannotStart, prepare_service
+from app.startup import StartupError, prepare_service
 from app.telemetry import worker_metrics
 from app.telemetry.logs import masked
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; what is under way is answered first.
 
-    Raises what is in `app.startup.CANNOT_SERVE`, before anything is changed where that is possible.
+    Raises what is in `app.startup.STARTUP_ERRORS`, before anything is changed where that is possible.
     """
     log.info("settings: %s", _shown(settings))
     _check_port(settings)
@@ -67,14 +67,14 @@ def _check_port(settings: Settings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError as error:
             address = f"{PREFIX}HOST={settings.host}, {PREFIX}PORT={settings.port}"
-            raise CannotStart(f"{address} cannot be listened on: {error}") from error
+            raise StartupError(f"{address} cannot be listened on: {error}") from error
 
 
 def _check_device(name: str, device: str) -> None:
     try:
         pick_device(device)
-    except BadDevice as error:
-        raise CannotStart(f"{PREFIX}{name}: {error}") from error
+    except DeviceUnavailable as error:
+        raise StartupError(f"{PREFIX}{name}: {error}") from error
 
 
 def _shown(settings: Settings) -> str:

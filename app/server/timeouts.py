@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.errors import NotReady, Refusal, RequestTimeout
+from app.errors import NotReady, ServiceError, RequestTimeout
 from app.server.raw_response import refused
 from app.telemetry import logs
 
@@ -103,7 +103,7 @@ class Patient(HttpToolsProtocol):
             self.coming.cancel()
             self.coming = None
 
-    def turn_away(self, refusal: Refusal) -> None:
+    def turn_away(self, refusal: ServiceError) -> None:
         """Answer, unless an answer is on its way already, and end the connection."""
         request_id = logs.draw_id()
         token = logs.request_id.set(request_id.decode())

@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from app.atomic_files import replacing
-from app.net import BadWeights, check_weights
+from app.atomic_files import atomic_replace
+from app.net import InvalidWeights, check_weights
 from app.versions.card import Card
 
 SUFFIX: Final = ".safetensors"
@@ -46,7 +46,7 @@ def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
     """Write weights and card as one file, atomically. Raises ForeignWeights, and writes nothing."""
     # Through memory, so that a full disk is an OSError and not one of the library's own.
     content = packed(path, weights, card)
-    with replacing(path) as temporary:
+    with atomic_replace(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -139,7 +139,7 @@ def _check_unpacked(path: Path) -> None:
 def _checked(weights: object, path: Path) -> dict[str, Tensor]:
     try:
         return check_weights(weights)
-    except BadWeights as error:
+    except InvalidWeights as error:
         raise ForeignWeights(path, f"does not hold MyNet's weights: {error}") from error
 
 

@@ -135,7 +135,7 @@ class Registry(Shelf):
     def adopt_shipped(self, shipped: Path | None = None) -> None:
         """Copy the shipped checkpoints that are missing here, each under a number of its own."""
         with self.lock:
-            atomic_files.sweep(self.folder)
+            atomic_files.remove_temporary_files(self.folder)
             known = {card.weights_digest for card in self.cards()}
             for path, card in _shipped(shipped or SHIPPED):
                 if card.weights_digest not in known:

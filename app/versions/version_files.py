@@ -119,7 +119,7 @@ class Shelf:
 
     def write_numbers(self, name: str, versions: Iterable[int]) -> None:
         """Write a file of version numbers, one a line, atomically."""
-        with atomic_files.replacing(self.folder / name) as temporary:
+        with atomic_files.atomic_replace(self.folder / name) as temporary:
             temporary.write_text("".join(f"{version}\n" for version in versions))
 
     def _last(self) -> int:

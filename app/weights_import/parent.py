@@ -21,10 +21,10 @@ from typing import IO, Final, Literal, cast
 from filelock import AsyncFileLock, FileLock, Timeout
 from pydantic import BaseModel
 
-from app.atomic_files import TEMPORARY, make_folder, sweep
+from app.atomic_files import TEMPORARY, make_folder, remove_temporary_files
 from app.config.settings import Settings
-from app.errors import Busy, FieldError, InvalidField, MalformedRequest, NotReady, Refusal
-from app.subprocesses import beside_the_server, give_way
+from app.errors import QueueFull, FieldError, InvalidField, MalformedRequest, NotReady, ServiceError
+from app.subprocesses import popen_kwargs, lower_priority
 
 COMMAND: Final = (sys.executable, "-m", "app.weights_import.worker")
 LIMIT: Final = 300.0
@@ -86,7 +86,7 @@ def sweep_uploads(folder: Path) -> None:
     """Remove what uploads left whose server was killed, unless one is under way elsewhere."""
     make_folder(folder)
     with suppress(Timeout), FileLock(folder / LOCK, timeout=0):
-        sweep(folder)
+        remove_temporary_files(folder)
 
 
 @asynccontextmanager
@@ -96,9 +96,9 @@ async def _turn(folder: Path) -> AsyncIterator[Path]:
     try:
         await lock.acquire()
     except Timeout:
-        raise Busy("Other files are being appraised.", retry_after=int(PATIENCE)) from None
+        raise QueueFull("Other files are being appraised.", retry_after=int(PATIENCE)) from None
     try:
-        sweep(folder)
+        remove_temporary_files(folder)
         yield folder
     finally:
         await lock.release()
@@ -113,9 +113,9 @@ def _fill(file: IO[bytes], content: bytes) -> None:
 @asynccontextmanager
 async def _appraiser() -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, stdin=PIPE, stdout=PIPE, **beside_the_server()
+        *COMMAND, stdin=PIPE, stdout=PIPE, **popen_kwargs()
     )
-    give_way(process.pid)
+    lower_priority(process.pid)
     try:
         yield process
     finally:
@@ -155,7 +155,7 @@ async def _ask(process: Process, candidate: Candidate) -> int:
     return appraisal.version
 
 
-def _refusal(appraisal: Appraisal) -> Refusal:
+def _refusal(appraisal: Appraisal) -> ServiceError:
     refusal = REFUSALS[appraisal.code]
     fields = [FieldError("file", appraisal.detail)] if refusal is InvalidField else []
     return refusal(appraisal.detail, errors=fields)

@@ -20,7 +20,7 @@ from torch import Tensor
 from app.database.tables import now
 from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import MyNet
-from app.subprocesses import when_left_alone
+from app.subprocesses import on_parent_exit
 from app.telemetry import logs
 from app.train.evaluation import evaluate
 from app.train.recipes import dataset as data
@@ -80,7 +80,7 @@ def _card(candidate: Candidate, weights: dict[str, Tensor], dataset: Dataset) ->
 
 def main() -> None:
     candidate = Candidate.model_validate_json(sys.stdin.buffer.readline())
-    when_left_alone(partial(os._exit, 1))
+    on_parent_exit(partial(os._exit, 1))
     logs.configure(candidate.settings.log_level, candidate.settings.log_format)
     _be_the_first_to_go()
     torch.set_num_threads(candidate.settings.effective_train_threads)

@@ -6,14 +6,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import errors
-from app.errors import Refusal
+from app.errors import ServiceError
 from app.main import create_app
 from tests.conftest import settings_in
 
 pytestmark = pytest.mark.read_only
 
 REFUSALS = [each for each in vars(errors).values() if isinstance(each, type)]
-REFUSALS = [each for each in REFUSALS if issubclass(each, Refusal) and each is not Refusal]
+REFUSALS = [each for each in REFUSALS if issubclass(each, ServiceError) and each is not ServiceError]
 
 
 @pytest.fixture(scope="module")

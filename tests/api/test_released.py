@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from app.config.settings import Settings
-from app.errors import Busy, Refusal
+from app.errors import QueueFull, ServiceError
 from app.main import create_app
 from app.predict.thread_pool import Crew
 from tests.api.protocols.test_open_inference import HEADER, INFER
@@ -149,7 +149,7 @@ class Living:
 @pytest.fixture
 def living(monkeypatch):
     living = Living()
-    open_image, refuse = Image.open, Refusal.__init__
+    open_image, refuse = Image.open, ServiceError.__init__
 
     def opened(*arguments, **options):
         image = open_image(*arguments, **options)
@@ -161,7 +161,7 @@ def living(monkeypatch):
         living.refusals.append(weakref.ref(refusal))
 
     monkeypatch.setattr(Image, "open", opened)
-    monkeypatch.setattr(Refusal, "__init__", refused)
+    monkeypatch.setattr(ServiceError, "__init__", refused)
     return living
 
 
@@ -180,7 +180,7 @@ def status(answer):
 
 
 def busy(_crew, _left):
-    return Busy("No thread is free.", retry_after=1)
+    return QueueFull("No thread is free.", retry_after=1)
 
 
 def fail(_pixels):

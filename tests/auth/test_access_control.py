@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from app.api.protocols import cloud
 from app.auth.keys import Keys, Scope
 from app.database.store import Store
-from app.main import RESOURCES, create_app
+from app.main import ROUTERS, create_app
 from tests.conftest import png
 
 ADMIN_KEY = "the-first-key-of-all"
@@ -72,7 +72,7 @@ RULES = {
 
 def all_routes(settings):
     """Every method and path of the app: of the routers that are in it, and of itself."""
-    routers = [resource.router for resource in RESOURCES] + [cloud.vertex_ai_router(settings)]
+    routers = [resource.router for resource in ROUTERS] + [cloud.vertex_ai_router(settings)]
     routes = [route for router in routers for route in router.routes]
     own = [route for route in create_app(settings).routes if isinstance(route, Route | Mount)]
     for route in routes:

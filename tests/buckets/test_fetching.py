@@ -8,7 +8,7 @@ import torch
 from app.errors import NotFound
 from app.net import MyNet
 from app.predict.live_model import Live
-from app.startup import _first_sound
+from app.startup import _first_loadable_version
 from app.versions.bucket.object_store import Bucket, BucketAway
 
 
@@ -104,7 +104,7 @@ def test_a_start_passes_over_what_cannot_be_fetched(first, mirror, card):
     other = mirror("other")
     with lacking(f"{lost}.safetensors"):
         other.catch_up()
-        assert _first_sound(other) == 1
+        assert _first_loadable_version(other) == 1
         served = Live(other, torch.device("cpu"))
         served.begin()
     assert served.model.version == 1

@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import Conflict, NotFound
 from app.net import MyNet
-from app.startup import CannotStart, open_registry
+from app.startup import StartupError, open_registry
 from app.versions.bucket.object_store import Bucket, BucketAway
 from app.versions.bucket.registry import Mirror
 from app.versions.registry import SHIPPED
@@ -148,7 +148,7 @@ def test_settings_open_it(settings, url, tmp_path):
 
 
 def test_a_bucket_that_cannot_be_used_stops_the_start_in_words(settings, server):  # noqa: ARG001
-    with pytest.raises(CannotStart, match=r"MYNET_MODELS_URL=s3://nowhere/x cannot be used: "):
+    with pytest.raises(StartupError, match=r"MYNET_MODELS_URL=s3://nowhere/x cannot be used: "):
         open_registry(settings.model_copy(update={"models_url": "s3://nowhere/x"}))
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.database import migrate, schema
 from app.database.schema import BASELINE, REVISION, Older
-from app.startup import CannotStart, open_store
+from app.startup import StartupError, open_store
 from tests.database import before_revisions
 from tests.database.test_schema import connected
 from tests.postgres import BOTH
@@ -91,7 +91,7 @@ def test_a_migration_that_fails_changes_nothing(old, monkeypatch):
             connection.execute(text("ALTER TABLE jobs DROP COLUMN errors"))
 
     monkeypatch.setattr(migrate, "upgrade", harmful)
-    with pytest.raises(CannotStart, match=r"jobs\.errors is missing"):
+    with pytest.raises(StartupError, match=r"jobs\.errors is missing"):
         open_store(old, migrate=True)
     monkeypatch.undo()
     store = open_store(old, migrate=True)

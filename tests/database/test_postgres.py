@@ -20,7 +20,7 @@ from app.database.tables import Base, Event, Job, now
 from app.database.time_outs import TIME_OUTS, TimeOuts
 from app.errors import NotReady
 from app.server import server
-from app.startup import CannotStart, open_store
+from app.startup import StartupError, open_store
 from app.train.supervisor import lease
 from tests.database import before_revisions
 from tests.database.test_store import add, job
@@ -219,7 +219,7 @@ def test_keys_that_are_known_open_while_the_database_is_away(own, owned):
 )
 def test_what_cannot_be_used_is_refused_with_what_to_do(settings, change, said):
     wrong = settings.model_copy(update={"database_url": change(settings.database_url)})
-    with pytest.raises(CannotStart, match="MYNET_DATABASE_URL cannot be used") as refused:
+    with pytest.raises(StartupError, match="MYNET_DATABASE_URL cannot be used") as refused:
         open_store(wrong)
     assert said in str(refused.value)
     assert PASSWORD not in str(refused.value)
@@ -229,7 +229,7 @@ def test_without_the_driver_the_start_is_refused_in_words(settings, monkeypatch)
     monkeypatch.setitem(sys.modules, "psycopg", None)
     monkeypatch.delitem(sys.modules, "app.database.postgres")
     monkeypatch.delattr("app.database.postgres")
-    with pytest.raises(CannotStart, match=r"pip install '\.\[postgres\]'"):
+    with pytest.raises(StartupError, match=r"pip install '\.\[postgres\]'"):
         open_store(settings)
 
 
@@ -239,7 +239,7 @@ def test_who_may_not_create_tables_is_told(settings, postgres):
     url = settings.database_url.replace("//mynet:", "//guest:")
     guest = settings.model_copy(update={"database_url": url})
     postgres.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC", name)
-    with pytest.raises(CannotStart, match=r"permission denied for schema public.*GRANT CREATE"):
+    with pytest.raises(StartupError, match=r"permission denied for schema public.*GRANT CREATE"):
         open_store(guest)
 
 

@@ -12,7 +12,7 @@ from app.database.comparison import differences
 from app.database.schema import BASELINE, REVISION, Older, SchemaMismatch
 from app.database.store import Store
 from app.database.tables import Base
-from app.startup import CannotStart, open_store
+from app.startup import StartupError, open_store
 from tests.database import before_revisions
 from tests.database.test_store import add
 from tests.postgres import BOTH
@@ -140,7 +140,7 @@ MANGLED = {
 def test_tables_that_are_not_those_of_their_revision_stop_the_start(settings, url, case):
     harm, said = MANGLED[case]
     harm(url)
-    with pytest.raises(CannotStart) as refused:
+    with pytest.raises(StartupError) as refused:
         open_store(settings, migrate=True)
     assert f"revision {REVISION} says, and this MyNet needs revision {REVISION}: " in str(
         refused.value
@@ -169,7 +169,7 @@ def test_what_an_operator_added_without_harm_is_left_alone(settings, url):
 
 def test_an_unknown_revision_is_taken_for_that_of_a_newer_release(settings, url):
     change(url, "UPDATE mynet_alembic_version SET version_num = '9999'")
-    with pytest.raises(CannotStart) as refused:
+    with pytest.raises(StartupError) as refused:
         open_store(settings, migrate=True)
     said = str(refused.value)
     assert "has revision 9999" in said
@@ -183,7 +183,7 @@ def test_an_unknown_revision_is_taken_for_that_of_a_newer_release(settings, url)
 def test_tables_of_another_application_are_not_taken_for_older_ones(settings):
     settings.state_dir.mkdir()
     change(settings.effective_database_url, "CREATE TABLE jobs (id INTEGER PRIMARY KEY)")
-    with pytest.raises(CannotStart, match=r"first revision, 0001, .*; and \d+ more"):
+    with pytest.raises(StartupError, match=r"first revision, 0001, .*; and \d+ more"):
         open_store(settings, migrate=True)
 
 
@@ -196,7 +196,7 @@ def test_an_older_database_is_refused_where_nothing_may_migrate_it(settings, wit
         Store(url)
     by_hand = settings.model_copy(update={"database_migrate": False})
     for chosen, migrating in ((by_hand, True), (settings, False)):
-        with pytest.raises(CannotStart, match=said):
+        with pytest.raises(StartupError, match=said):
             open_store(chosen, migrate=migrating)
     with connected(url) as connection, pytest.raises(Older):
         schema.check(connection)

@@ -32,7 +32,7 @@ def recheck(client):
 
 
 def test_a_service_looks_again_and_again(served, monkeypatch):
-    watches = [*main._watches(served.app_state["services"])]
+    watches = [*main._background_tasks(served.app_state["services"])]
     assert any(watch.cr_code is health.watch.__code__ for watch in watches)
     for watch in watches:
         watch.close()

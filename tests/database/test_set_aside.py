@@ -10,7 +10,7 @@ import pytest
 from app.auth.keys import Keys
 from app.database.schema import BASELINE, REVISION
 from app.database.store import Store
-from app.startup import CannotStart, open_store
+from app.startup import StartupError, open_store
 from tests.database import before_revisions
 from tests.database.test_upgrade import MADE, ROWS
 
@@ -88,7 +88,7 @@ def test_where_nothing_can_be_set_aside_nothing_is_migrated(settings, file, monk
 
     before = file.read_bytes()
     monkeypatch.setattr("app.database.backup.replacing", full)
-    with pytest.raises(CannotStart, match="No space left"):
+    with pytest.raises(StartupError, match="No space left"):
         upgraded(settings)
     assert revision(file) is None
     monkeypatch.undo()
@@ -113,7 +113,7 @@ def test_an_older_backup_in_place_of_a_damaged_database_is_migrated(settings, da
 
 def test_an_older_backup_is_not_migrated_behind_the_operators_back(settings, damaged):
     by_hand = settings.model_copy(update={"database_migrate": False})
-    with pytest.raises(CannotStart, match="`mynet db upgrade` brings it up"):
+    with pytest.raises(StartupError, match="`mynet db upgrade` brings it up"):
         open_store(by_hand, migrate=True)
     assert revision(damaged) is None
 

@@ -13,7 +13,7 @@ from app.database import migrate
 from app.database.engine import open_engine
 from app.database.schema import BASELINE, REVISION
 from app.database.tables import Base
-from app.feedback import Feedback
+from app.feedback import FeedbackStore
 from app.main import create_app
 from app.startup import open_store
 from app.train.supervisor import supervisor
@@ -137,5 +137,5 @@ def test_the_service_answers_for_all_that_was_there(old, monkeypatch):
         queued = client.post("/train", json={"note": "new"})
         assert queued.status_code == 202
         assert queued.json()["id"] not in jobs
-    assert len(Feedback(old.feedback_dir, 99).all()) == 2
+    assert len(FeedbackStore(old.feedback_dir, 99).all()) == 2
     assert (old.models_dir / "CURRENT").read_text() == (MADE / "state/models/CURRENT").read_text()

@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 from app.api.multipart import only_file, read_form
 from app.config.settings import Settings
-from app.errors import MalformedRequest, Refusal
+from app.errors import MalformedRequest, ServiceError
 from app.main import create_app
 from app.net import check_weights
 from app.predict.preprocess import see
@@ -48,7 +48,7 @@ def image() -> Iterator[Check]:
     def check(data: bytes) -> None:
         try:
             pixels = see(data, MAX_PIXELS, lambda: False).normalised.pixels
-        except Refusal:
+        except ServiceError:
             return
         assert (pixels.shape, pixels.dtype) == ((28, 28), np.uint8)
         assert pixels.any()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.errors import ImageTooLarge, NotAnImage, Refusal
+from app.errors import ImageTooLarge, NotAnImage, ServiceError
 from app.image.decode import open_image, to_grey
 from app.predict.preprocess import see, see_small
 from tests.conftest import png
@@ -235,6 +235,6 @@ def test_damage_is_read_or_refused():
         try:
             see(bytes(broken), 10**6)
             outcomes["read"] += 1
-        except Refusal:
+        except ServiceError:
             outcomes["refused"] += 1
     assert set(outcomes) == {"read", "refused"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.errors import ClientGone, ImageTooLarge, NotAnImage, Refusal
+from app.errors import ClientDisconnected, ImageTooLarge, NotAnImage, ServiceError
 from app.image.decode import open_image, to_grey
 from app.predict.preprocess import see
 from tests.conftest import png
@@ -116,7 +116,7 @@ def test_a_header_that_lies_is_refused(upload):
 @pytest.mark.parametrize("shape", [(1, 65535), (65535, 1), (1, MOST), (7000, 7000)])
 def test_thin_and_large_ones_are_read_or_refused(shape):
     height, width = shape
-    with pytest.raises(Refusal):
+    with pytest.raises(ServiceError):
         see(portable(width, height, content=packed(height * (width + 1) + 2**20)), MOST)
 
 
@@ -150,7 +150,7 @@ def test_decoders_stop_when_nobody_waits_any_more(upload):
         looks += 1
         return looks > 10
 
-    with pytest.raises(ClientGone):
+    with pytest.raises(ClientDisconnected):
         see(upload, MOST, is_unwanted)
     assert looks == 11
 
@@ -186,5 +186,5 @@ def test_an_avif_that_lies_of_its_size(side):
     lying = patched(png(DIGIT, "AVIF"), b"ispe", 8, ">II", side, side)
     try:
         assert see(lying, MOST).normalised.pixels.any()
-    except Refusal:
+    except ServiceError:
         assert side != 28

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.errors import Refusal
+from app.errors import ServiceError
 from app.predict.preprocess import see
 from tests.image.test_bombs import LIES, MOST, TOO_LARGE
 
@@ -38,7 +38,7 @@ def see_all(uploads, told):
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     before, seen = peak(), 0
     for upload in uploads:
-        with suppress(Refusal):
+        with suppress(ServiceError):
             see(upload, MOST)
             seen += 1
     told.send((seen, peak() - before))

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from app.errors import Refusal
+from app.errors import ServiceError
 from app.image.decode import open_image, to_grey
 from app.image.png import HEAD, read_plain_png
 from tests.conftest import png
@@ -17,7 +17,7 @@ MOST = 128 * 128
 def long_way(data):
     try:
         return to_grey(open_image(data, MOST)).pixels
-    except Refusal:
+    except ServiceError:
         return None
 
 

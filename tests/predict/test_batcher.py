@@ -5,7 +5,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from app.errors import ClientGone, NotAnImage, NotReady
+from app.errors import ClientDisconnected, NotAnImage, NotReady
 from app.image.normalise import Normalised
 from app.predict import preprocess as seeing
 from app.predict.batcher import LARGEST, Batcher, WrongLength
@@ -140,7 +140,7 @@ def test_who_hung_up_costs_no_work_at_all(monkeypatch):
     monkeypatch.setattr(seeing, "open_image", lambda *_: pytest.fail("it was opened"))
     answers = run(live, [image(1), b"is not even looked at", image(3)], gone=[1, 2])
     assert digits_of(answers) == [1, None, None]
-    assert {type(answer) for answer in answers[1:]} == {ClientGone}
+    assert {type(answer) for answer in answers[1:]} == {ClientDisconnected}
     assert live.batches == [1]
 
 

@@ -6,7 +6,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from app.errors import Busy, ClientGone, DeadlineExceeded
+from app.errors import QueueFull, ClientDisconnected, DeadlineExceeded
 from app.predict import preprocess
 from app.predict.predictor import never
 from app.predict.preprocess import Look
@@ -31,7 +31,7 @@ def test_too_many_are_told_to_come_again(settings, seven):
     with closing(Look(one)) as looking:
         first, second = asyncio.run(two_at_once(looking))
         assert np.array_equal(first, asyncio.run(looking.at(seven, never)))
-    assert isinstance(second, Busy) and second.retry_after == 1
+    assert isinstance(second, QueueFull) and second.retry_after == 1
 
 
 def test_what_takes_too_long_is_given_up(settings, seven):
@@ -42,5 +42,5 @@ def test_what_takes_too_long_is_given_up(settings, seven):
 
 def test_who_is_gone_costs_no_work(settings, seven, monkeypatch):
     monkeypatch.setattr(preprocess, "open_image", lambda *_: pytest.fail("it was decoded"))
-    with pytest.raises(ClientGone):
+    with pytest.raises(ClientDisconnected):
         looked(settings, seven, lambda: True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from app.errors import Conflict, NotFound, NotReady
-from app.net import BadWeights, MyNet
+from app.net import InvalidWeights, MyNet
 from app.predict.live_model import Live
 from app.predict.model import Model
 from app.versions.registry import Registry
@@ -78,7 +78,7 @@ def test_rolling_back_to_a_broken_version_is_refused(live, registry, second):
     assert (live.model.version, registry.current()) == (second, second)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("out of memory"), BadWeights("odd"), OSError(5)])
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), InvalidWeights("odd"), OSError(5)])
 def test_whatever_stops_the_warm_up_nothing_changes(live, registry, second, monkeypatch, error):
     def failing(*_):
         raise error

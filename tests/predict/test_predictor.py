@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.errors import Busy, DeadlineExceeded, NotAnImage, NotFound
+from app.errors import QueueFull, DeadlineExceeded, NotAnImage, NotFound
 from app.net import MyNet
 from app.predict import predictor as predictors
 from app.predict import preprocess as seeing
@@ -84,7 +84,7 @@ def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monk
     async def crowd():
         waiting = [asyncio.create_task(predictor.predict(photo)) for _ in range(2)]
         await asyncio.sleep(0.05)
-        with pytest.raises(Busy) as refused:
+        with pytest.raises(QueueFull) as refused:
             await predictor.predict(seven)
         gate.set()
         answers = await asyncio.gather(*waiting)

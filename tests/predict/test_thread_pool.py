@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from app.errors import Busy, ClientGone
+from app.errors import QueueFull, ClientDisconnected
 from app.predict.predictor import never
 from app.predict.thread_pool import Crew
 
@@ -64,7 +64,7 @@ def test_who_would_wait_too_long_is_refused_at_once(crew, gate):
     crew.seconds = 10.0
     done = []
     (refused, taken) = run(crew, gate, (done.append, 11.0, never), (lambda _: "done", 60.0, never))
-    assert isinstance(refused, Busy)
+    assert isinstance(refused, QueueFull)
     assert refused.retry_after == 10
     assert (taken, done) == ("done", [])
 
@@ -129,5 +129,5 @@ def test_what_would_be_late_is_not_begun_while_another_waits(crew, gate):
 def test_who_hung_up_in_the_queue_is_not_begun(crew, gate):
     done = []
     (gone,) = run(crew, gate, (lambda _: done.append(1), SOON, lambda: True))
-    assert isinstance(gone, ClientGone)
+    assert isinstance(gone, ClientDisconnected)
     assert done == []

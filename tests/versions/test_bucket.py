@@ -5,7 +5,7 @@ import sys
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from app.startup import CannotStart, open_registry
+from app.startup import StartupError, open_registry
 from app.versions.bucket.object_store import BadBucket, Bucket
 
 
@@ -27,7 +27,7 @@ def test_a_library_that_is_missing_is_named(settings, monkeypatch, url, library)
     monkeypatch.setitem(sys.modules, library, None)
     known = sys.modules["fsspec.registry"]._registry
     monkeypatch.delitem(known, url.partition(":")[0], raising=False)
-    with pytest.raises(CannotStart, match=r"MYNET_MODELS_URL=.*pip install '\.\[(s3|gs)\]'"):
+    with pytest.raises(StartupError, match=r"MYNET_MODELS_URL=.*pip install '\.\[(s3|gs)\]'"):
         open_registry(settings.model_copy(update={"models_url": url}))
 
 

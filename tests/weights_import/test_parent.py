@@ -8,7 +8,7 @@ import threading
 import pytest
 from filelock import FileLock
 
-from app.errors import Busy, InvalidField, MalformedRequest, NotReady
+from app.errors import QueueFull, InvalidField, MalformedRequest, NotReady
 from app.weights_import import parent
 from app.weights_import.parent import admit_upload, sweep_uploads
 from tests.durability import assert_durable_folders, recorded
@@ -117,7 +117,7 @@ def test_uploads_are_appraised_one_at_a_time(settings, played, tmp_path):
 def test_who_waits_too_long_is_told_to_come_back(settings, monkeypatch):
     monkeypatch.setattr(parent, "PATIENCE", 0.1)
     settings.uploads_dir.mkdir(parents=True)
-    with FileLock(settings.uploads_dir / ".lock"), pytest.raises(Busy) as refusal:
+    with FileLock(settings.uploads_dir / ".lock"), pytest.raises(QueueFull) as refusal:
         upload(settings)
     assert refusal.value.retry_after is not None
     assert left(settings) == []

@@ -16,7 +16,7 @@ from app.api.schemas import resources
 from app.errors import (
     BlankImage,
     BodyTooLarge,
-    Busy,
+    QueueFull,
     Conflict,
     DeadlineExceeded,
     ImageTooLarge,
@@ -72,7 +72,7 @@ After = Annotated[str | None, Query(description="id of the last correction seen"
     responses=KEPT
     | documented(
         *(MalformedRequest, Conflict, BodyTooLarge, ImageTooLarge, NotAnImage, BlankImage),
-        *(NO_LABEL, Busy, NotReady, DeadlineExceeded),
+        *(NO_LABEL, QueueFull, NotReady, DeadlineExceeded),
     ),
 )
 async def create(
@@ -82,7 +82,7 @@ async def create(
     upload, wanted = await request_body.read_labelled(request, resources.Label)
     pixels = await services.look.at(upload, is_gone(request.scope))
     correction, is_new = await asyncio.to_thread(
-        services.feedback.keep, pixels, wanted.label, wanted.prediction_id or None, replace=replace
+        services.feedback.add, pixels, wanted.label, wanted.prediction_id or None, replace=replace
     )
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/feedback/{correction.id}/image"

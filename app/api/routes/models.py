@@ -11,7 +11,7 @@ from app.api.error_responses import GUARD, Responses, bad, documented, headers
 from app.api.schemas.resources import Promotion, TestImage, TestImages, Versions
 from app.errors import (
     BodyTooLarge,
-    Busy,
+    QueueFull,
     Conflict,
     MalformedRequest,
     NotFound,
@@ -124,7 +124,7 @@ Form = Annotated[
     summary="Make a version of a file",
     operation_id="upload_version",
     openapi_extra=UPLOAD,
-    responses=MADE | documented(MalformedRequest, BodyTooLarge, FOREIGN, Busy),
+    responses=MADE | documented(MalformedRequest, BodyTooLarge, FOREIGN, QueueFull),
     dependencies=[MayAdminister],
 )
 async def upload(

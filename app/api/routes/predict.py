@@ -15,7 +15,7 @@ from app.api.schemas.resources import Normalisation, Prediction, Predictions
 from app.errors import (
     BlankImage,
     BodyTooLarge,
-    Busy,
+    QueueFull,
     Conflict,
     DeadlineExceeded,
     ImageTooLarge,
@@ -23,7 +23,7 @@ from app.errors import (
     NotAnImage,
     NotFound,
     NotReady,
-    Refusal,
+    ServiceError,
 )
 from app.image.png import to_data_url
 from app.predict.batcher import Predicted
@@ -51,7 +51,7 @@ MANY_IMAGES: Final = {
         ),
     }
 }
-OF_UPLOADS: Final = (MalformedRequest, BodyTooLarge, Busy, NotReady, DeadlineExceeded)
+OF_UPLOADS: Final = (MalformedRequest, BodyTooLarge, QueueFull, NotReady, DeadlineExceeded)
 OF_VERSIONS: Final = (NotFound, Conflict)
 OF_IMAGES: Final = (ImageTooLarge, NotAnImage, BlankImage)
 Version = Annotated[
@@ -112,8 +112,8 @@ async def predict_batch(
     return Response(to_json(answer), media_type="application/json")
 
 
-def _element(predicted: Predicted | Refusal) -> dict[str, Any]:
-    if isinstance(predicted, Refusal):
+def _element(predicted: Predicted | ServiceError) -> dict[str, Any]:
+    if isinstance(predicted, ServiceError):
         return {"error": problem_details.of(predicted).model_dump(exclude_none=True)}
     return fields(predicted.answer)
 
@@ -155,7 +155,7 @@ async def answer_all(
     note(request, services, version=answered_by)
     answers = []
     for number, each in enumerate(predicted):
-        if isinstance(each, Refusal):
+        if isinstance(each, ServiceError):
             raise type(each)(f"image {number}: {each.detail}")
         answers.append(each.answer)
     return answers

@@ -22,7 +22,7 @@ from app.api.multipart import only_file
 from app.api.routes.predict import fields
 from app.auth.access_control import FORWARDED
 from app.auth.keys import Scope
-from app.errors import Busy, MalformedRequest, Refusal
+from app.errors import QueueFull, MalformedRequest, ServiceError
 from app.predict.batcher import Outcome, Predicted
 from app.server.protocol import Exchange, Headers, Taken
 from app.telemetry import logs
@@ -86,11 +86,11 @@ class Express:
         busy = self.predictor.busy(length, alone=alone)
         return Taken(partial(self._refuse, busy), False) if busy else None
 
-    def _refuse(self, busy: Busy, exchange: Exchange) -> bool:
+    def _refuse(self, busy: QueueFull, exchange: Exchange) -> bool:
         try:
             self._admit(exchange)
             refusal = self.predictor.refused(busy)
-        except Refusal as unwelcome:
+        except ServiceError as unwelcome:
             refusal = unwelcome
         self._tell(exchange, id_of(exchange.headers), b"", refusal)
         return True
@@ -115,7 +115,7 @@ class Express:
         try:
             self._admit(exchange)
             self.predictor.predict_soon(upload, tell, exchange.is_gone)
-        except Refusal as refusal:
+        except ServiceError as refusal:
             tell(refusal)
         return True
 

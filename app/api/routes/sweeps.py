@@ -17,7 +17,7 @@ from app.api.schemas import resources
 from app.database.sweeps import Sweeps
 from app.database.tables import Job as JobRow
 from app.database.tables import Sweep as SweepRow
-from app.errors import BodyTooLarge, Busy, Conflict, MalformedRequest, NotFound, NotReady
+from app.errors import BodyTooLarge, QueueFull, Conflict, MalformedRequest, NotFound, NotReady
 from app.train.jobs import sweep
 from app.train.jobs.job import Status
 from app.train.jobs.sweep_grid import Grid
@@ -52,7 +52,7 @@ Limit = Annotated[int, Query(ge=1, le=MOST, description="most to give at once")]
     openapi_extra=WANTED,
     responses=QUEUED
     | documented(
-        *(MalformedRequest, Conflict, BodyTooLarge, Busy),
+        *(MalformedRequest, Conflict, BodyTooLarge, QueueFull),
         bad("seed", "has a value twice: each makes jobs of its own"),
     ),
 )

@@ -24,7 +24,7 @@ from app.api.dependencies import (
 from app.api.error_responses import GUARD, Responses, bad, documented, headers
 from app.api.schemas import resources
 from app.database.tables import Job as Row
-from app.errors import BodyTooLarge, Busy, Conflict, MalformedRequest, NotFound, NotReady
+from app.errors import BodyTooLarge, QueueFull, Conflict, MalformedRequest, NotFound, NotReady
 from app.train.jobs import events
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
@@ -60,7 +60,7 @@ TEXT: Final = "text/plain; charset=utf-8"
     openapi_extra=WANTED,
     responses=QUEUED
     | documented(
-        *(MalformedRequest, Conflict, BodyTooLarge, Busy),
+        *(MalformedRequest, Conflict, BodyTooLarge, QueueFull),
         bad("epochs", "Input should be less than or equal to 1000"),
     ),
 )

@@ -24,7 +24,7 @@ from sqlalchemy import ColumnElement
 
 from app.database.store import LONGEST_WAIT, Store
 from app.database.tables import Base, Event, Job, Trace, Trail, now
-from app.errors import Busy, Conflict, NotFound
+from app.errors import QueueFull, Conflict, NotFound
 from app.train.jobs.hyperparameters import Hyperparameters
 
 
@@ -71,7 +71,7 @@ def create(
     job, rows = queued(wanted, key, trail)
     kept = store.add_job(job, *rows, most=most_queued)
     if kept is None:
-        raise Busy(f"{most_queued} jobs are waiting already.", retry_after=RETRY_AFTER)
+        raise QueueFull(f"{most_queued} jobs are waiting already.", retry_after=RETRY_AFTER)
     return _same(kept, wanted)
 
 

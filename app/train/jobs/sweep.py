@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement
 
 from app.database.sweeps import Sweeps
 from app.database.tables import Job, Sweep, Trail, now
-from app.errors import Busy, Conflict, NotFound
+from app.errors import QueueFull, Conflict, NotFound
 from app.train.jobs import job as jobs
 from app.train.jobs.job import RETRY_AFTER
 from app.train.jobs.sweep_grid import Grid
@@ -59,7 +59,7 @@ def create(
     rows = [row for _, rows in queued for row in rows]
     kept = sweeps.add(sweep, [job for job, _ in queued], rows, most=most_queued)
     if kept is None:
-        raise Busy(f"{most_queued} jobs and sweeps are waiting already.", retry_after=RETRY_AFTER)
+        raise QueueFull(f"{most_queued} jobs and sweeps are waiting already.", retry_after=RETRY_AFTER)
     return _same(kept, wanted)
 
 

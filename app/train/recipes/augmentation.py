@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.net import DIGITS, PIXELS, SIDE, standardise
+from app.net import DIGITS, PIXELS, SIDE, normalize_
 from app.train.recipes.dataset import Digits
 
 HALF: Final = SIDE / 2
@@ -146,6 +146,6 @@ class AugmentedBatches:
             beside = torch.randint(len(self.negatives), (round(SHARE * len(index)),))
             pictures = torch.cat([self.pixels[index], self.negatives[beside]])
             even = torch.full((len(beside), DIGITS), 1 / DIGITS)
-            inputs = standardise(self.augment(pictures.float() / 255).view(-1, PIXELS))
+            inputs = normalize_(self.augment(pictures.float() / 255).view(-1, PIXELS))
             targets = torch.cat([self.targets[index], even])
             yield inputs.to(self.device), targets.to(self.device)

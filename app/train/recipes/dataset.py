@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app import mnist
-from app.atomic_files import make_folder, replacing, sweep
+from app.atomic_files import make_folder, atomic_replace, remove_temporary_files
 from app.net import to_input
 
 RAW: Final = Path("MNIST/raw")
@@ -105,7 +105,7 @@ def _read(root: Path, name: str) -> NDArray[np.uint8]:
         return mnist.read_unpacked(path)
     make_folder(path.parent)
     with FileLock(root / ".lock"):
-        sweep(path.parent)
+        remove_temporary_files(path.parent)
         try:
             return mnist.read_unpacked(path)  # another process has restored it
         except FileNotFoundError:
@@ -123,7 +123,7 @@ def _restore(path: Path) -> None:
     except (FileNotFoundError, ValueError):
         _download(mnist.archive_of(path))
         content = mnist.unpack(path)
-    with replacing(path) as temporary:
+    with atomic_replace(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -137,7 +137,7 @@ def _download(archive: Path) -> None:
     failures = []
     for mirror in MNIST.mirrors:
         try:
-            with replacing(archive) as temporary:
+            with atomic_replace(archive) as temporary:
                 download_url(f"{mirror}{archive.name}", temporary.parent, temporary.name, md5)
             return
         except (OSError, RuntimeError, HTTPException) as error:

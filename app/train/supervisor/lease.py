@@ -17,7 +17,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from app.atomic_files import replacing
+from app.atomic_files import atomic_replace
 from app.database.store import Held, Store
 
 SECONDS: Final = 30.0
@@ -79,6 +79,6 @@ class Lease:
     def _holder(self) -> str:
         name = self.state_dir / NAME
         if not name.exists():
-            with replacing(name) as temporary:
+            with atomic_replace(name) as temporary:
                 temporary.write_text(secrets.token_hex(8))
         return name.read_text()

@@ -145,7 +145,7 @@ class Supervisor:
         """Remove what nobody needs any more, and keep some room for bad days."""
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_EVERY
-            atomic_files.sweep(self.settings.state_dir)
+            atomic_files.remove_temporary_files(self.settings.state_dir)
             self._tidy_saved()
             if self.store.reserve:
                 self.store.reserve.keep()

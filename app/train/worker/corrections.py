@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from app.errors import NotFound, Refusal
-from app.feedback import Feedback
+from app.errors import NotFound, ServiceError
+from app.feedback import FeedbackStore
 from app.image.decode import open_image, to_grey
 from app.image.normalise import normalise
 from app.net import SIDE
@@ -36,13 +36,13 @@ def of_attempt(attempt: Attempt, stop: threading.Event) -> Digits:
     path = attempt.files.corrections
     if not path.exists():
         settings = attempt.settings
-        feedback = Feedback(settings.feedback_dir, settings.max_feedback)
+        feedback = FeedbackStore(settings.feedback_dir, settings.max_feedback)
         attempt.files.keep_corrections(_packed(gather(feedback, settings.max_pixels, stop)))
         log.info("job %s: trains with %d corrections", attempt.job.id, len(_load(path)))
     return _load(path)
 
 
-def gather(feedback: Feedback, max_pixels: int, stop: threading.Event) -> Digits:
+def gather(feedback: FeedbackStore, max_pixels: int, stop: threading.Event) -> Digits:
     """Normalise all corrections, oldest first, as predictions are; what cannot be read any more is
     passed over. Raises Stopped.
     """
@@ -56,7 +56,7 @@ def gather(feedback: Feedback, max_pixels: int, stop: threading.Event) -> Digits
             labels.append(correction.label)
         except NotFound:
             continue  # it was deleted after it was listed
-        except Refusal as error:
+        except ServiceError as error:
             log.error("correction %s is passed over: %s", correction.id, error)
     none = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
     read = torch.stack(pixels) if pixels else none

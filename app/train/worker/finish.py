@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from app.database.tables import now
-from app.net import BadWeights, MyNet, check_weights
+from app.net import InvalidWeights, MyNet, check_weights
 from app.train.evaluation import evaluate
 from app.train.evaluation.promotion import Verdict, pass_gate, result_of
 from app.train.recipes.dataset import Dataset, Digits
@@ -59,7 +59,7 @@ def _store(
         weights = check_weights(model.state_dict())
         metrics = evaluate.measure(model, dataset, attempt.device, held_out)
         attempt.tell("evaluate", {"test_accuracy": metrics.test_accuracy})
-    except (BadWeights, evaluate.NotFinite) as error:
+    except (InvalidWeights, evaluate.NotFinite) as error:
         raise Diverged(f"The training left the finite numbers: the network {error}.") from error
     attempt.begin_finish()
     card = Card(

@@ -21,7 +21,7 @@ from app.database.sweeps import Sweeps
 from app.database.tables import Job, Sweep
 from app.errors import Conflict, NotFound, NotReady
 from app.net import MyNet
-from app.subprocesses import when_left_alone
+from app.subprocesses import on_parent_exit
 from app.telemetry import logs
 from app.train.evaluation import evaluate, promotion
 from app.train.evaluation.promotion import Verdict
@@ -38,7 +38,7 @@ log = logging.getLogger("app.train.worker.finish_sweep")
 
 def main() -> None:
     conclusion = Conclusion.model_validate_json(sys.stdin.readline())
-    when_left_alone(partial(os._exit, 1))
+    on_parent_exit(partial(os._exit, 1))
     settings = conclusion.settings
     logs.configure(settings.log_level, settings.log_format)
     torch.set_num_threads(settings.effective_train_threads)

@@ -18,8 +18,8 @@ import torch
 
 from app.database.store import Store
 from app.errors import NotReady
-from app.net import BadDevice
-from app.subprocesses import ends_in_order
+from app.net import DeviceUnavailable
+from app.subprocesses import exit_gracefully_with_parent
 from app.telemetry import logs, tracing_setup
 from app.telemetry.tracing import Known, Tell, Tracing, no_attempt
 from app.train.jobs import job as jobs
@@ -40,7 +40,7 @@ from app.versions.retention import prune
 CANNOT_WRITE: Final = os.EX_IOERR
 # Seconds between two looks for a bucket that is away.
 RETRY: Final = 2.0
-REFUSALS: Final = {data.NoData: "no_data", Diverged: "diverged", BadDevice: "bad_device"}
+REFUSALS: Final = {data.NoData: "no_data", Diverged: "diverged", DeviceUnavailable: "bad_device"}
 T = TypeVar("T")
 log = logging.getLogger("app.train.worker.main")
 
@@ -48,7 +48,7 @@ log = logging.getLogger("app.train.worker.main")
 def main() -> None:
     assignment = Assignment.model_validate_json(sys.stdin.readline())
     stop = threading.Event()
-    ends_in_order(stop)  # what is lost by it is trained again, exactly
+    exit_gracefully_with_parent(stop)  # what is lost by it is trained again, exactly
     work(assignment, stop)
 
 

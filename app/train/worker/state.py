@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from app import atomic_files
-from app.atomic_files import make_folder, replacing
+from app.atomic_files import make_folder, atomic_replace
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import loop
 from app.train.recipes.dataset import Dataset, Digits
@@ -186,13 +186,13 @@ def sweep(folder: Path, is_needed: Callable[[str], bool], *, writers: bool) -> N
             # Who ends late may still write there: the next sweep finds what this one leaves.
             shutil.rmtree(checkpoints, ignore_errors=True)
     if not writers:
-        atomic_files.sweep(folder)
+        atomic_files.remove_temporary_files(folder)
 
 
 def write(path: Path, content: bytes | memoryview) -> None:
     """Write a file, atomically. Raises OSError."""
     make_folder(path.parent)
-    with replacing(path) as temporary:
+    with atomic_replace(path) as temporary:
         temporary.write_bytes(content)
 
 

@@ -209,7 +209,7 @@ class Mirror(Registry):
             self._put(version, content)
 
     def _put(self, version: int, content: bytes) -> None:
-        with atomic_files.replacing(self.file(version)) as temporary:
+        with atomic_files.atomic_replace(self.file(version)) as temporary:
             temporary.write_bytes(content)
 
     def _or_again(self, read: Callable[[int], T], version: int) -> T:

@@ -6,7 +6,7 @@ from itertools import product, repeat
 import pytest
 
 from app.database.tables import now
-from app.errors import Busy, Conflict
+from app.errors import QueueFull, Conflict
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.jobs.job import MOST_DEATHS, MOST_STUMBLES, Status, Superseded
@@ -69,7 +69,7 @@ def test_a_retry_with_the_same_key_is_the_same_job(store):
 
 def test_the_queue_is_bounded(store):
     create(store, most=1)
-    with pytest.raises(Busy) as refused:
+    with pytest.raises(QueueFull) as refused:
         create(store, most=1)
     assert refused.value.retry_after > 0
 

@@ -84,7 +84,7 @@ def test_a_version_that_cannot_be_fetched_is_not_stored_again(
 ):
     job_id = untold("never")
     number, other = jobs.start(store, store.job(job_id)), mirror("other")
-    monkeypatch.setattr(main, "RETRY", 0.0)
+    monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
     with unread(2, times=3):
         Run(Attempt.begin(settings, store, other, job_id, number)).run()
     assert store.job(job_id).result["version"] == 2
@@ -94,7 +94,7 @@ def test_a_version_that_cannot_be_fetched_is_not_stored_again(
 def test_a_job_that_stored_nothing_waits_for_no_version(
     start, settings, store, registry, mirror, monkeypatch, unread
 ):
-    monkeypatch.setattr(main, "RETRY", 0.0)
+    monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
     registry.save(MyNet().state_dict(), registry.card(1))
     asked, other = start(promote="never", epochs=1), mirror("other")
     with unread(2, times=100):
@@ -116,7 +116,7 @@ def test_a_promotion_whose_answer_was_lost_is_not_made_again_over_what_came_afte
         return done
 
     real = Mirror.promote
-    monkeypatch.setattr(main, "RETRY", 0.0)
+    monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
     asked = start(promote="always", epochs=1)
     monkeypatch.setattr(Mirror, "promote", promote)
     asked.run()

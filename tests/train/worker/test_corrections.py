@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.feedback import Feedback
+from app.feedback import FeedbackStore
 from app.predict.preprocess import see
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import recipes
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def feedback(settings):
-    return Feedback(settings.feedback_dir, 100)
+    return FeedbackStore(settings.feedback_dir, 100)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import threading
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from app.feedback import Feedback
+from app.feedback import FeedbackStore
 from app.image.decode import open_image, to_grey
 from app.train.jobs import job
 from app.train.jobs.hyperparameters import Hyperparameters
@@ -93,8 +93,8 @@ def first_epochs(monkeypatch):
 
 
 def correct(settings, grey, label):
-    feedback = Feedback(settings.feedback_dir, settings.max_feedback)
-    feedback.keep(to_grey(open_image(png(grey), 10_000)).pixels, label)
+    feedback = FeedbackStore(settings.feedback_dir, settings.max_feedback)
+    feedback.add(to_grey(open_image(png(grey), 10_000)).pixels, label)
 
 
 def test_another_service_goes_on_to_the_very_same_weights(
