@@ -42,7 +42,7 @@ from app.api.routes.predict_fast_path import Express
 from app.auth.access_control import Guard
 from app.auth.key_cache import Keyring
 from app.auth.keys import Keys
-from app.config.settings import Settings, read_settings
+from app.config.settings import Settings, load_settings
 from app.database.store import Store
 from app.feedback import FeedbackStore
 from app.monitoring.collector import Scrape
@@ -122,7 +122,7 @@ def create_app(
     settings: Settings | None = None, traces: Tracing | None = None, runtime: Runtime = UVICORN
 ) -> FastAPI:
     """Build the app; without settings, from the environment. Raises SettingsError."""
-    settings = settings or read_settings()
+    settings = settings or load_settings()
     logs.configure(settings.log_level, settings.log_format)
     traces = traces or tracing_setup.begin()
     if traces:
@@ -230,7 +230,7 @@ async def _open_with_retries(begin: Callable[[], OpenedResources]) -> OpenedReso
 
 def _open_resources(settings: Settings, runtime: Runtime) -> OpenedResources:
     registry, store = runtime.prepare(settings), open_store(settings, migrate=True)
-    return registry, store, _keyring(settings, store), runtime.ledger(settings.tallies_dir)
+    return registry, store, _keyring(settings, store), runtime.ledger(settings.metrics_dir)
 
 
 def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from app.config.settings import available_cores
+from app.config.settings import available_cpus
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 ALL = (
@@ -39,7 +39,7 @@ def main() -> None:
     parts = dict(re.findall(r"<!-- (\w+) -->\n(.*?)(?=\n<!-- |\Z)", _results(), re.DOTALL))
     machine = (
         f"Measured on {datetime.now(UTC):%Y-%m-%d}: {platform.machine()}, "
-        f"{available_cores()} cores, Python {platform.python_version()}, torch {torch.__version__}."
+        f"{available_cpus()} cores, Python {platform.python_version()}, torch {torch.__version__}."
     )
     for name in sys.argv[1:] or ALL:
         lines = list(import_module(f"bench.{name}").main())

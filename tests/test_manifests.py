@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.config.settings import PREFIX, Settings, read_settings
+from app.config.settings import PREFIX, Settings, load_settings
 from app.main import create_app
 from app.server.shutdown import GRACE, NOTICE
 from tests.conftest import ROOT
@@ -62,7 +62,7 @@ def test_every_value_is_one_that_the_setting_may_have(path, monkeypatch):
     given = dict(literals(path))
     for name in given:
         monkeypatch.setenv(name, given[name])
-    read_settings()
+    load_settings()
 
 
 @pytest.mark.parametrize("container", SERVING, ids=lambda each: each["name"])

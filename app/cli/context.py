@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from app.config.settings import Settings, SettingsError, read_settings
+from app.config.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def settings() -> Settings:
     """Read the settings, or fail in words."""
     try:
-        return read_settings()
+        return load_settings()
     except SettingsError as error:
         raise failure(str(error)) from None
 

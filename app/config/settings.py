@@ -188,7 +188,7 @@ class Settings(BaseSettings):
         return self.state_dir / "feedback"
 
     @property
-    def tallies_dir(self) -> Path:
+    def metrics_dir(self) -> Path:
         """Where the serving processes leave for one another what they counted."""
         return self.state_dir / "tallies"
 
@@ -205,21 +205,21 @@ class Settings(BaseSettings):
         """One core stays free for predictions, trainings share the others; past four, batches of
         100 gain nothing.
         """
-        share = (available_cores() - 1) // self.train_jobs
+        share = (available_cpus() - 1) // self.train_jobs
         return self.train_threads or min(4, max(1, share))
 
 
-def read_settings() -> Settings:
+def load_settings() -> Settings:
     """Read and check the environment. Raises SettingsError naming each bad or unknown variable."""
     try:
-        validators.check_lines(Path(".env"), PREFIX)
+        validators.validate_env_file(Path(".env"), PREFIX)
         mine = {name: given for name, given in os.environ.items() if name not in (URL, API_KEY)}
         _refuse_unknown({**dotenv_values(".env"), **mine})
         return Settings()
     except UnicodeDecodeError as error:
         raise SettingsError(f".env is not UTF-8 text: {error}") from None
     except ValidationError as error:
-        raise SettingsError("\n".join(_in_words(dict(each)) for each in error.errors())) from None
+        raise SettingsError("\n".join(_format_error(dict(each)) for each in error.errors())) from None
     except ValueError as error:
         raise SettingsError(str(error)) from None
 
@@ -232,7 +232,7 @@ def _refuse_unknown(environment: Mapping[str, str | None]) -> None:
             raise SettingsError(f"{name} is not a setting. Did you mean {near[0]}?")
 
 
-def _in_words(error: Mapping[str, object]) -> str:
+def _format_error(error: Mapping[str, object]) -> str:
     location = error["loc"]
     message = str(error["msg"]).removeprefix("Value error, ")
     if not isinstance(location, tuple) or not location:
@@ -245,7 +245,7 @@ def _in_words(error: Mapping[str, object]) -> str:
     return f"{variable}={shown!s}: {message}"
 
 
-def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+def available_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """Count the cores that this process may use: those it may run on, within a container's quota.
 
     `quota` holds microseconds of CPU time and the period that they are for (cgroup v2).

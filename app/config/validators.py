@@ -62,12 +62,12 @@ def folder(url: str) -> Path:
     return Path(url.removeprefix("file://"))
 
 
-def from_anywhere(url: str) -> str:
+def absolute_url(url: str) -> str:
     """Give what leads to the same bucket or folder from any working directory."""
     return url if is_bucket(url) else str(folder(url).absolute())
 
 
-def check_lines(path: Path, prefix: str) -> None:
+def validate_env_file(path: Path, prefix: str) -> None:
     """See that each line of an environment file that has the prefix is one that can be read.
 
     Raises ValueError with its number, since what stands there may be a secret.

@@ -22,7 +22,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
-from app.config.settings import Settings, read_settings
+from app.config.settings import Settings, load_settings
 from app.main import create_app
 from app.on_ray import storage
 from app.on_ray.asgi import HEALTH_EVERY, Hosted
@@ -65,7 +65,7 @@ class Replica:
 
 def app(_: dict[str, str]) -> Application:
     """Build the application for Serve's own commands. Raises CannotStart, SettingsError."""
-    settings = read_settings()
+    settings = load_settings()
     if settings.auth is None:
         raise StartupError(
             "It is Serve that listens here, perhaps beyond this machine: set MYNET_AUTH to keys, "

@@ -42,7 +42,7 @@ def begun(settings: Settings) -> Settings:
     where: dict[str, object] = {
         "state_dir": settings.state_dir.absolute(),
         "data_dir": settings.data_dir.absolute(),
-        "models_url": settings.models_url and validators.from_anywhere(settings.models_url),
+        "models_url": settings.models_url and validators.absolute_url(settings.models_url),
         "database_url": settings.database_url and from_anywhere(settings.database_url),
     }
     settings = settings.model_copy(update=where)

@@ -37,7 +37,7 @@ def run(settings: Settings) -> None:
     _check_device("TRAIN_DEVICE", settings.effective_train_device)
     prepare_service(settings)
     several = settings.workers > 1
-    with worker_metrics.kept_for_workers(settings.tallies_dir) if several else nullcontext():
+    with worker_metrics.kept_for_workers(settings.metrics_dir) if several else nullcontext():
         _serve(settings)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app.config.settings import Settings, SettingsError, available_cores, read_settings
+from app.config.settings import Settings, SettingsError, available_cpus, load_settings
 from app.server import server
 from app.train.jobs.assignment import Assignment
 
@@ -12,7 +12,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_the_defaults_serve_on_loopback_with_everything_open():
-    settings = read_settings()
+    settings = load_settings()
     assert (settings.host, settings.port, settings.effective_auth) == ("127.0.0.1", 8000, "none")
     assert settings.effective_database_url == "sqlite:///var/mynet.db"
 
@@ -20,7 +20,7 @@ def test_the_defaults_serve_on_loopback_with_everything_open():
 def test_the_environment_wins_over_env_file(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("MYNET_PORT=1\nMYNET_WORKERS=3\nOTHER=1\n")
     monkeypatch.setenv("MYNET_PORT", "2")
-    assert (read_settings().port, read_settings().workers) == (2, 3)
+    assert (load_settings().port, load_settings().workers) == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_the_environment_wins_over_env_file(tmp_path, monkeypatch):
 def test_a_bad_or_unknown_variable_is_named(monkeypatch, name, value, said):
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=said):
-        read_settings()
+        load_settings()
 
 
 def test_an_unknown_variable_in_env_file_is_named(tmp_path):
     (tmp_path / ".env").write_text("MYNET_PROT=1\n")
     with pytest.raises(SettingsError, match="MYNET_PROT"):
-        read_settings()
+        load_settings()
 
 
 @pytest.mark.parametrize(
@@ -58,19 +58,19 @@ def test_an_unknown_variable_in_env_file_is_named(tmp_path):
 def test_a_line_of_env_file_that_cannot_be_read_is_numbered(tmp_path, line):
     (tmp_path / ".env").write_text(f"OTHER thing\nMYNET_PORT=1\n\n\n{line}\n")
     with pytest.raises(SettingsError, match=r"^\.env, line 5: must be MYNET_NAME=value$"):
-        read_settings()
+        load_settings()
 
 
 def test_where_the_command_line_asks_does_not_stop_a_service(monkeypatch):
     monkeypatch.setenv("MYNET_URL", "http://elsewhere:8000")
     monkeypatch.setenv("MYNET_API_KEY", "secret")
-    assert read_settings().port == 8000
+    assert load_settings().port == 8000
 
 
 def test_an_env_file_that_is_no_text_is_told(tmp_path):
     (tmp_path / ".env").write_bytes(b"MYNET_PORT=\xff\xfe")
     with pytest.raises(SettingsError, match=r"\.env is not UTF-8"):
-        read_settings()
+        load_settings()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_beyond_loopback_keys_are_needed_unless_something_else_is_said(host, aut
 def test_a_bad_admin_key_is_told_without_it(monkeypatch, key):
     monkeypatch.setenv("MYNET_ADMIN_KEY", key)
     with pytest.raises(SettingsError, match=r"MYNET_ADMIN_KEY=\*\*\*: must be 16 to 512") as told:
-        read_settings()
+        load_settings()
     assert "sesame" not in str(told.value)
 
 
@@ -104,13 +104,13 @@ def test_a_bad_address_is_told_without_its_user(monkeypatch, user):
     with pytest.raises(
         SettingsError, match=r"MYNET_MODELS_URL=s3://.*\*\*\*@bucket/path: "
     ) as told:
-        read_settings()
+        load_settings()
     assert "ses" not in str(told.value)
 
 
 def test_the_admin_key_is_neither_shown_nor_handed_on(monkeypatch):
     monkeypatch.setenv("MYNET_ADMIN_KEY", "open-sesame-open-sesame")
-    settings = read_settings()
+    settings = load_settings()
     assert settings.admin_key.get_secret_value() == "open-sesame-open-sesame"
     assert "MYNET_ADMIN_KEY=**********" in server._shown(settings)
     for text in (server._shown(settings), repr(settings), settings.model_dump_json()):
@@ -122,23 +122,23 @@ def test_the_admin_key_is_neither_shown_nor_handed_on(monkeypatch):
 
 
 def test_origins_are_a_list(monkeypatch):
-    assert read_settings().origins == []
+    assert load_settings().origins == []
     monkeypatch.setenv("MYNET_CORS_ORIGINS", "https://a.org, http://localhost:3000")
-    assert read_settings().origins == ["https://a.org", "http://localhost:3000"]
+    assert load_settings().origins == ["https://a.org", "http://localhost:3000"]
 
 
 def test_training_leaves_a_core_to_predictions(monkeypatch):
-    monkeypatch.setattr("app.config.settings.available_cores", lambda: 1)
-    assert read_settings().effective_train_threads == 1
-    monkeypatch.setattr("app.config.settings.available_cores", lambda: 3)
-    assert read_settings().effective_train_threads == 2
+    monkeypatch.setattr("app.config.settings.available_cpus", lambda: 1)
+    assert load_settings().effective_train_threads == 1
+    monkeypatch.setattr("app.config.settings.available_cpus", lambda: 3)
+    assert load_settings().effective_train_threads == 2
     monkeypatch.setenv("MYNET_TRAIN_THREADS", "7")
-    assert read_settings().effective_train_threads == 7
+    assert load_settings().effective_train_threads == 7
 
 
 def test_settings_travel_to_another_process_whole(monkeypatch):
     monkeypatch.setenv("MYNET_PORT", "1234")
-    sent = read_settings()
+    sent = load_settings()
     monkeypatch.setenv("MYNET_PORT", "999")
     assert type(sent).model_validate_json(sent.model_dump_json()) == sent
 
@@ -150,10 +150,10 @@ def test_settings_travel_to_another_process_whole(monkeypatch):
 def test_a_containers_quota_counts(tmp_path, content, cores):
     quota = tmp_path / "cpu.max"
     quota.write_text(content)
-    assert available_cores(quota) == (cores or available_cores(tmp_path / "missing"))
+    assert available_cpus(quota) == (cores or available_cpus(tmp_path / "missing"))
 
 
 def test_jobs_that_train_at_once_share_the_cores(monkeypatch):
-    monkeypatch.setattr("app.config.settings.available_cores", lambda: 9)
+    monkeypatch.setattr("app.config.settings.available_cpus", lambda: 9)
     threads = [Settings(train_jobs=jobs).effective_train_threads for jobs in (1, 2, 3, 64)]
     assert threads == [4, 4, 2, 1]

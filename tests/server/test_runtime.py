@@ -40,11 +40,11 @@ def test_what_is_not_set_lies_in_the_state_folder(there):
     "url", ["s3://bucket/path", "gs://bucket", "/mnt/models", "/mnt/with %20 and space"]
 )
 def test_an_address_of_versions_stays(url):
-    assert validators.from_anywhere(url) == url
+    assert validators.absolute_url(url) == url
 
 
 def test_a_folder_may_be_written_as_a_url():
-    assert validators.from_anywhere("file:///mnt/models") == "/mnt/models"
+    assert validators.absolute_url("file:///mnt/models") == "/mnt/models"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from starlette.testclient import TestClient
 
-from app.config.settings import Settings, SettingsError, read_settings
+from app.config.settings import Settings, SettingsError, load_settings
 from app.main import create_app
 from app.versions.registry import SHIPPED
 from tests.api.routes.test_predict import PREDICTION, data_url
@@ -96,7 +96,7 @@ def vertex(monkeypatch, tmp_path):
 
 
 def test_vertex_is_listened_to(vertex):
-    settings = read_settings()
+    settings = load_settings()
     assert (settings.port, settings.health_route, settings.predict_route) == (
         8080,
         "/health",
@@ -108,26 +108,26 @@ def test_vertex_is_listened_to(vertex):
 def test_what_is_said_to_mynet_wins(vertex, monkeypatch):
     monkeypatch.setenv("MYNET_PORT", "9000")
     (vertex / ".env").write_text("MYNET_PREDICT_ROUTE=/read\n")
-    settings = read_settings()
+    settings = load_settings()
     assert (settings.port, settings.predict_route) == (9000, "/read")
 
 
 @pytest.mark.parametrize("uri", ["", "gs://bucket/model"])
 def test_an_address_elsewhere_is_passed_over(vertex, monkeypatch, uri):  # noqa: ARG001
     monkeypatch.setenv("AIP_STORAGE_URI", uri)
-    assert read_settings().checkpoint is None
+    assert load_settings().checkpoint is None
 
 
 def test_a_file_is_a_checkpoint(vertex, monkeypatch):
     file = vertex / "given.safetensors"
     monkeypatch.setenv("AIP_STORAGE_URI", f"file://{file}")
-    assert read_settings().checkpoint == file
+    assert load_settings().checkpoint == file
 
 
 def test_two_checkpoints_are_none(vertex):
     shutil.copy(vertex / "given.safetensors", vertex / "more.safetensors")
     with pytest.raises(SettingsError, match=r"AIP_STORAGE_URI.*given.*more"):
-        read_settings()
+        load_settings()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_two_checkpoints_are_none(vertex):
 def test_bad_variables_are_named(vertex, monkeypatch, name, value):  # noqa: ARG001
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name):
-        read_settings()
+        load_settings()
 
 
 @pytest.mark.parametrize("route", ["/predict", "/v1/endpoints/1/deployedModels/2:predict"])
