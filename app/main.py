@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from app.api import middleware, problem_details
 from app.api.access_log import AccessLog
 from app.api.dependencies import Services
-from app.api.middleware import BodyLimit, HeadAsGet, InTime, RequestId
+from app.api.middleware import BodyLimit, HeadAsGet, ShutdownDeadline, RequestId
 from app.api.openapi import document
 from app.api.protocols import cloud, kserve_v1, open_inference
 from app.api.routes import (
@@ -38,7 +38,7 @@ from app.api.routes import (
     web_ui,
 )
 from app.api.routes.predict_fast_path import PATH as EXPRESS_PATH
-from app.api.routes.predict_fast_path import Express
+from app.api.routes.predict_fast_path import PredictFastPath
 from app.auth.access_control import Guard
 from app.auth.key_cache import Keyring
 from app.auth.keys import Keys
@@ -91,7 +91,7 @@ OpenedResources = tuple[Registry, Store, Keyring, Ledger | None]
 class LifespanState(TypedDict):
     services: Services
     ending: Ending
-    express: NotRequired[Express]
+    express: NotRequired[PredictFastPath]
 
 
 class App(FastAPI):
@@ -136,7 +136,7 @@ def create_app(
             state: LifespanState = {"services": services, "ending": ending}
             # FastAPI makes the spans of requests, and the short way goes past it.
             if settings.predict_route != EXPRESS_PATH and not traces:
-                state["express"] = Express(services, access_log)
+                state["express"] = PredictFastPath(services, access_log)
             yield state
 
     app = App(
@@ -154,7 +154,7 @@ def create_app(
     for each in ROUTERS:
         app.include_router(each.router)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
-    app.add_middleware(InTime, ending=ending)
+    app.add_middleware(ShutdownDeadline, ending=ending)
     problem_details.install(app)
     return app
 

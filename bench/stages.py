@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartParser
 from threadpoolctl import threadpool_limits
 
-from app.api.multipart import only_file
+from app.api.multipart import parse_single_file
 from app.api.routes.predict import fields
 from app.api.schemas.resources import Prediction
 from app.image.decode import open_image, to_grey
@@ -72,7 +72,7 @@ def stages(uploads: list[bytes]) -> Iterator[Stage]:
     yield Stage(
         "form (Starlette's parser)",
         lambda: asyncio.run(_parse(bodies)),
-        lambda: [only_file(body, KIND, "file") for body in bodies],
+        lambda: [parse_single_file(body, KIND, "file") for body in bodies],
     )
     yield Stage(
         "PNG (Pillow, any format)",

@@ -16,7 +16,7 @@ from app.telemetry.metrics import Route, Tally
 
 HEADER: Final = b"x-request-id"
 # Of the scope: what the route came to know of the request, for its line.
-KNOWN: Final = "mynet.known"
+LOG_FIELDS: Final = "mynet.known"
 NOTHING: Final[logs.Known] = {}
 LONGEST_PATH: Final = 256
 ACCEPTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -24,7 +24,7 @@ log = logging.getLogger(logs.ACCESS)
 audit_log = logging.getLogger(logs.AUDIT)
 
 
-def id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def request_id_from(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Give the id that the client chose, or a drawn one."""
     for name, value in headers:
         if name == HEADER and ACCEPTABLE.fullmatch(value):
@@ -32,7 +32,7 @@ def id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return logs.draw_id()
 
 
-def path_of(scope: Scope) -> str:
+def loggable_path(scope: Scope) -> str:
     """Give the path as it was sent: decoded, its blanks and line breaks could pass for more of the
     line. Of a long one, the beginning.
     """
@@ -75,21 +75,21 @@ class AccessLog:
             self.tally.request(route, status, seconds)
 
 
-NOTED: Final = "audit_who"
+ACTOR: Final = "audit_who"
 ANONYMOUS: Final = "anonymous"
 
 
-def note(state: Any, key: Key | None) -> None:
+def mark(state: Any, key: Key | None) -> None:
     """Let what becomes of this request be told, when it is answered."""
-    setattr(state, NOTED, f"key {key.id} ({key.name})" if key else ANONYMOUS)
+    setattr(state, ACTOR, f"key {key.id} ({key.name})" if key else ANONYMOUS)
 
 
-def tell(scope: Scope, status: int) -> None:
+def write(scope: Scope, status: int) -> None:
     """Tell of a request that was noted."""
-    who = scope.get("state", {}).get(NOTED)
+    who = scope.get("state", {}).get(ACTOR)
     if who is None:
         return
-    method, path = scope["method"], path_of(scope)
+    method, path = scope["method"], loggable_path(scope)
     address = scope["client"][0] if scope.get("client") else "-"
     told = {"who": who, "method": method, "path": path, "status": status, "from": address}
     words = "%s %s %d by %s from %s"

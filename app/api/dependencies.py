@@ -16,7 +16,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Scope
 
 from app.api import access_log
-from app.api.access_log import KNOWN
+from app.api.access_log import LOG_FIELDS
 from app.auth import csrf
 from app.auth.access_control import Guard
 from app.auth.keys import Scope as KeyScope
@@ -41,7 +41,7 @@ HEADER: Final = APIKeyHeader(
     name="X-API-Key", auto_error=False, scheme_name="X-API-Key", description="The same key."
 )
 # For answers that come bit by bit: a proxy that collects them would hold them back.
-UNBUFFERED: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+STREAMING_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 # Without NUL, which not every database keeps.
 IdempotencyKey = Annotated[str | None, Header(max_length=255, pattern=r"^[^\x00]*$")]
 
@@ -75,7 +75,7 @@ async def _services(request: Request) -> Services:
     return services
 
 
-async def _admit(
+async def _authorize(
     request: Request,
     scopes: SecurityScopes,
     _bearer: Annotated[object, Security(BEARER)],
@@ -87,21 +87,21 @@ async def _admit(
     needed = KeyScope(scopes.scopes[0]) if scopes.scopes else None
     key = guard.who(request.scope["headers"])
     if request.method not in SAFE and needed is not KeyScope.PREDICT:
-        access_log.note(request.state, key)
+        access_log.mark(request.state, key)
         if guard.auth == "none":
             csrf.check(request.headers, services.settings.origins)
     guard.admit(key, request.client.host if request.client else "", needed)
 
 
-def is_gone(scope: Scope) -> Callable[[], bool]:
+def disconnect_probe(scope: Scope) -> Callable[[], bool]:
     """Give what says whether the client has hung up; where the server does not tell, nobody has."""
     client = (scope.get("extensions") or {}).get(CLIENT, {})
     return client.get("is_gone", never)  # type: ignore[no-any-return]
 
 
-def note(request: Request, services: Services, **known: str | int) -> None:
+def add_log_fields(request: Request, services: Services, **known: str | int) -> None:
     """Let the request's line in the log, and its span, tell what it is about."""
-    request.scope.setdefault(KNOWN, {}).update(known)
+    request.scope.setdefault(LOG_FIELDS, {}).update(known)
     if services.tracing:
         services.tracing.know(known)
 
@@ -120,8 +120,8 @@ class VersionConvertor(Convertor[int]):
 
 register_url_convertor("version", VersionConvertor())
 ServicesDep = Annotated[Services, Depends(_services)]
-MayAsk = Security(_admit)  # with whichever key
-MayPredict = Security(_admit, scopes=[KeyScope.PREDICT])
-MayTrain = Security(_admit, scopes=[KeyScope.TRAIN])
-MayAdminister = Security(_admit, scopes=[KeyScope.ADMIN])
+RequireAnyKey = Security(_authorize)  # with whichever key
+RequirePredict = Security(_authorize, scopes=[KeyScope.PREDICT])
+RequireTrain = Security(_authorize, scopes=[KeyScope.TRAIN])
+RequireAdmin = Security(_authorize, scopes=[KeyScope.ADMIN])
 Limit = Annotated[int, Query(ge=1, le=1000, description="most to give at once")]

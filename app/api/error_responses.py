@@ -19,14 +19,14 @@ from app.errors import (
 )
 
 Responses = dict[int | str, dict[str, Any]]
-Told = type[ServiceError] | ServiceError
+ErrorOrExample = type[ServiceError] | ServiceError
 REQUEST_ID: Final = "0123456789abcdef"
 # What whoever asks a guarded route may be told.
 GUARD: Final = (Unauthenticated, Forbidden, RateLimited)
 HEADERS: Final = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
 
 
-def documented(*refusals: Told) -> Responses:
+def error_responses(*refusals: ErrorOrExample) -> Responses:
     """Describe the errors of a route, each by its class or by one that is like those it raises.
 
     Any route can meet a defect.
@@ -34,12 +34,12 @@ def documented(*refusals: Told) -> Responses:
     return _by_status(refusals, MEDIA_TYPE, "Problem")
 
 
-def documented_plainly(*refusals: Told) -> Responses:
+def plain_error_responses(*refusals: ErrorOrExample) -> Responses:
     """Describe the errors of a route whose protocol knows but `error`, in words."""
     return _by_status(refusals, "application/json", "Failure")
 
 
-def bad(field: str, message: str) -> InvalidField:
+def invalid_field_example(field: str, message: str) -> InvalidField:
     """Give the refusal of a field, as an example."""
     return InvalidField(f"{field}: {message}", errors=[FieldError(field, message)])
 
@@ -49,7 +49,7 @@ def headers(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _by_status(refusals: tuple[Told, ...], media_type: str, schema: str) -> Responses:
+def _by_status(refusals: tuple[ErrorOrExample, ...], media_type: str, schema: str) -> Responses:
     responses: Responses = {}
     told = [each(each.summary()) if isinstance(each, type) else each for each in refusals]
     for each in (*told, InternalError(InternalError.summary())):

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import access_log as audit
 from app.api import problem_details
-from app.api.access_log import HEADER, KNOWN, AccessLog, id_of, path_of
+from app.api.access_log import HEADER, LOG_FIELDS, AccessLog, request_id_from, loggable_path
 from app.errors import BodyTooLarge, QueueFull, NotReady
 from app.server.shutdown import Ending
 from app.telemetry import logs
@@ -21,10 +21,10 @@ DIGITS: Final = 20  # of a length that can be meant
 METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OTHER: Final = "other"
 # Bytes of each body, so that small images are read whatever else comes.
-UNCOUNTED: Final = 64 * 1024
-TOGETHER: Final = 25
+FREE_BYTES_PER_BODY: Final = 64 * 1024
+MAX_BUFFERED_BODIES: Final = 25
 # Seconds: by then the process that ends has let go of its port, and another may have it.
-COME_AGAIN: Final = 2
+RETRY_AFTER: Final = 2
 
 
 class RequestId:
@@ -37,7 +37,7 @@ class RequestId:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = id_of(scope["headers"])
+        request_id = request_id_from(scope["headers"])
         logs.request_id.set(request_id.decode())
         if self.tracing:
             self.tracing.know({"request_id": request_id.decode()})
@@ -54,8 +54,8 @@ class RequestId:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            audit.tell(scope, status)
-            asked = scope["method"], path_of(scope)
+            audit.write(scope, status)
+            asked = scope["method"], loggable_path(scope)
             known = self._known(scope)
             self.access_log.add(request_id.decode(), _route(scope), *asked, status, started, known)
 
@@ -63,7 +63,7 @@ class RequestId:
         path = scope.get("path_params", {})
         known = {"job_id": path["job_id"]} if "job_id" in path else {}
         spans = self.tracing.ids() if self.tracing else {}
-        return {**known, **scope.get(KNOWN, {}), **spans}
+        return {**known, **scope.get(LOG_FIELDS, {}), **spans}
 
 
 def _route(scope: Scope) -> Route:
@@ -102,7 +102,7 @@ class HeadAsGet:
             answering.result()
 
 
-class InTime:
+class ShutdownDeadline:
     """Answers who would get no answer any more, since the service ends: whose body is still coming,
     or whose file is being appraised. An answer that has begun is left to end.
     """
@@ -123,7 +123,7 @@ class InTime:
 
                 await self.app(scope, receive, send_in_time)
         except TimeoutError:
-            late = NotReady("The service ends before this is answered.", retry_after=COME_AGAIN)
+            late = NotReady("The service ends before this is answered.", retry_after=RETRY_AFTER)
             await problem_details.response(scope["path"], late)(scope, receive, send)
 
 
@@ -154,8 +154,8 @@ class BodyLimit:
             received += len(message.get("body", b""))
             if received > self.most:
                 raise self._refusal()
-            more = max(0, received - UNCOUNTED) - held
-            if more and self._held + more > TOGETHER * self.most:
+            more = max(0, received - FREE_BYTES_PER_BODY) - held
+            if more and self._held + more > MAX_BUFFERED_BODIES * self.most:
                 raise QueueFull("Too much is being uploaded at once.", retry_after=1)
             held += more
             self._held += more

@@ -37,7 +37,7 @@ def read_form(body: bytes, content_type: bytes) -> list[Part]:
 
     The parser stops at whatever begins as a delimiter does, which no content may (RFC 2046, 5.1.1).
     """
-    reader, boundary = _Reader(), _boundary(content_type)
+    reader, boundary = _PartCollector(), _boundary(content_type)
     if body.count(b"\r\n--" + boundary) > MOST_PARTS + 1:
         raise _too_many()
     try:
@@ -52,7 +52,7 @@ def read_form(body: bytes, content_type: bytes) -> list[Part]:
     return reader.parts
 
 
-def only_file(body: bytes, content_type: bytes, name: str) -> bytes | None:
+def parse_single_file(body: bytes, content_type: bytes, name: str) -> bytes | None:
     """Give the file of that name where it is all of the form, as clients send it; else None.
 
     Nearly every upload is such a form, and is read so in a tenth of the time.
@@ -97,11 +97,11 @@ def _is_file(head: bytes, name: str) -> bool:
     values = [value for field, _, value in fields if field.lower() == DISPOSITION]
     if len(values) != 1:
         return False
-    part = _described(values[0], b"")
+    part = _parse_disposition(values[0], b"")
     return part.is_file and part.name == name
 
 
-def _described(disposition: bytes, content: bytes) -> Part:
+def _parse_disposition(disposition: bytes, content: bytes) -> Part:
     parameters = _parameters(disposition)
     if b"name" not in parameters:
         raise MalformedRequest("A part of the multipart body names no field.")
@@ -120,7 +120,7 @@ def _parameters(header: bytes) -> dict[bytes, bytes]:
     return parse_options_header(header)[1]
 
 
-class _Reader:
+class _PartCollector:
     """Collects what the parser finds."""
 
     def __init__(self) -> None:
@@ -158,7 +158,7 @@ class _Reader:
         self._content.append(data[start:end])
 
     def _end_part(self) -> None:
-        self.parts.append(_described(self._disposition, b"".join(self._content)))
+        self.parts.append(_parse_disposition(self._disposition, b"".join(self._content)))
 
     def _end(self) -> None:
         self.has_ended = True

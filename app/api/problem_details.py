@@ -33,7 +33,7 @@ from app.telemetry import logs
 
 MEDIA_TYPE: Final = "application/problem+json"
 # Paths of protocols whose clients look for `error` in whatever is not a success.
-FOREIGN: Final = re.compile(r"/v[12](/|$)")
+PROTOCOL_PATHS: Final = re.compile(r"/v[12](/|$)")
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 MOST_FIELDS: Final = 10
@@ -44,7 +44,7 @@ UNWRITABLE: Final = {
 log = logging.getLogger(__name__)
 
 
-def answer(method: str, path: str, error: Exception) -> JSONResponse:
+def response_for_exception(method: str, path: str, error: Exception) -> JSONResponse:
     """Answer for a refusal, for a disk that cannot be written, or for a defect."""
     if isinstance(error, ServiceError):
         return response(path, error)
@@ -65,7 +65,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _other)
 
 
-def of(refusal: ServiceError) -> Problem:
+def problem_from(refusal: ServiceError) -> Problem:
     """Describe a refusal."""
     errors = [FieldProblem(field=each.field, message=each.message) for each in refusal.errors]
     return _problem(
@@ -81,7 +81,7 @@ def response(path: str, refusal: ServiceError) -> JSONResponse:
         headers["Retry-After"] = str(refusal.retry_after)
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return _response(path, of(refusal), headers)
+    return _response(path, problem_from(refusal), headers)
 
 
 def invalid(errors: Sequence[Any]) -> ServiceError:
@@ -135,7 +135,7 @@ async def _gone(request: Request, _error: Exception) -> JSONResponse:
 
 
 async def _other(request: Request, error: Exception) -> JSONResponse:
-    return answer(request.method, request.url.path, error)
+    return response_for_exception(request.method, request.url.path, error)
 
 
 def _problem(status: int, code: str, title: str, detail: str, **more: Any) -> Problem:
@@ -152,7 +152,7 @@ def _problem(status: int, code: str, title: str, detail: str, **more: Any) -> Pr
 
 def _response(path: str, problem: Problem, headers: dict[str, str]) -> JSONResponse:
     headers = {"X-Request-ID": problem.request_id, **headers}
-    if FOREIGN.match(path):
+    if PROTOCOL_PATHS.match(path):
         return JSONResponse({"error": problem.detail}, problem.status, headers)
     body = problem.model_dump(exclude_none=True)
     return JSONResponse(body, problem.status, headers, MEDIA_TYPE)

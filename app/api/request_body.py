@@ -16,7 +16,7 @@ from app.api.problem_details import invalid
 from app.errors import BodyTooLarge, FieldError, InvalidField, MalformedRequest
 
 LARGEST_JSON: Final = 64 * 1024
-MOST_NESTED: Final = 100_000
+MAX_JSON_TOKENS: Final = 100_000
 FILE: Final = {"type": "string", "format": "binary"}
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -52,7 +52,7 @@ async def read_file(request: Request) -> bytes:
     return await request.body()
 
 
-async def read_labelled(request: Request, model: type[ModelT]) -> tuple[bytes, ModelT]:
+async def read_form_with_file(request: Request, model: type[ModelT]) -> tuple[bytes, ModelT]:
     """Give the multipart field `file`, and the other fields of the form as a `model`.
 
     Fields that it does not know are passed over. Raises as `read_file`.
@@ -121,8 +121,8 @@ def parse(model: type[ModelT], body: bytes) -> ModelT:
 
     Of lists, objects and fields, Python makes a million a second, and does nothing else meanwhile.
     """
-    if len(body) - len(body.translate(None, b"[{:")) > MOST_NESTED:
-        raise MalformedRequest(f"The JSON body has over {MOST_NESTED:,} lists, objects and fields.")
+    if len(body) - len(body.translate(None, b"[{:")) > MAX_JSON_TOKENS:
+        raise MalformedRequest(f"The JSON body has over {MAX_JSON_TOKENS:,} lists, objects and fields.")
     try:
         return model.model_validate_json(body)
     except ValidationError as error:

@@ -3,7 +3,7 @@
 import pytest
 from python_multipart.multipart import parse_options_header
 
-from app.api.multipart import MOST_PARAMETERS, MOST_PARTS, Part, only_file, read_form
+from app.api.multipart import MOST_PARAMETERS, MOST_PARTS, Part, parse_single_file, read_form
 from app.errors import MalformedRequest
 
 KIND = b"multipart/form-data; boundary=xyz"
@@ -18,7 +18,7 @@ def form(*parts, boundary=b"xyz"):
 @pytest.mark.parametrize("content", [b"", b"a", b"\r\n--xy\r\n\r\n--", b"\r\n\r\n", bytes(300)])
 def test_one_file_is_read_both_ways(content):
     body = form((HEAD, content))
-    assert only_file(body, KIND, "file") == content
+    assert parse_single_file(body, KIND, "file") == content
     assert read_form(body, KIND) == [Part("file", True, content)]
 
 
@@ -32,7 +32,7 @@ def test_one_file_is_read_both_ways(content):
 )
 def test_headers_as_various_clients_write_them(head):
     body = form((head, b"abc"))
-    assert only_file(body, KIND, "file") == b"abc"
+    assert parse_single_file(body, KIND, "file") == b"abc"
     assert read_form(body, KIND) == [Part("file", True, b"abc")]
 
 
@@ -56,7 +56,7 @@ def test_headers_as_various_clients_write_them(head):
     ],
 )
 def test_what_is_out_of_the_ordinary_is_left_to_the_parser(body):
-    assert only_file(body, KIND, "file") is None
+    assert parse_single_file(body, KIND, "file") is None
 
 
 def test_parts_keep_their_order_and_fields_are_no_files():
@@ -102,7 +102,7 @@ def test_headers_of_many_parameters_are_refused_before_they_are_parsed(monkeypat
         (form((disposition + many, b"a")), KIND),
         (form((HEAD, b"a")), KIND + many),
     ):
-        for read in (read_form, lambda *form: only_file(*form, "file")):
+        for read in (read_form, lambda *form: parse_single_file(*form, "file")):
             with pytest.raises(MalformedRequest, match="more than 16 parameters"):
                 read(body, kind)
     assert parsed and max(parsed) <= MOST_PARAMETERS

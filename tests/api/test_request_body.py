@@ -7,12 +7,12 @@ from pydantic import ValidationError
 
 from app.api.protocols.kserve_v1 import Instances
 from app.api.protocols.tensors import Inference
-from app.api.request_body import MOST_NESTED, ImageBody, parse, parse_or_400
+from app.api.request_body import MAX_JSON_TOKENS, ImageBody, parse, parse_or_400
 from app.config.settings import Settings
 from app.errors import MalformedRequest
 from app.net import SIDE
 
-MANY = MOST_NESTED + 1
+MANY = MAX_JSON_TOKENS + 1
 INPUT = {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": [0] * 784}
 LONG = {
     "lists": (Instances, {"instances": [[]] * MANY}),

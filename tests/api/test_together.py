@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from app.api.middleware import TOGETHER, UNCOUNTED
+from app.api.middleware import MAX_BUFFERED_BODIES, FREE_BYTES_PER_BODY
 from app.main import create_app
 from tests.conftest import png
 from tests.served import connected, served
@@ -14,7 +14,7 @@ from tests.service.running import comes_true
 LARGEST = 256 * 1024
 SENT = LARGEST - 1024
 HEAD = b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
-FULL = TOGETHER * LARGEST // (SENT - UNCOUNTED)
+FULL = MAX_BUFFERED_BODIES * LARGEST // (SENT - FREE_BYTES_PER_BODY)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def client(settings):
 def photo():
     noise = np.random.default_rng(5).integers(0, 256, (480, 520), np.uint8)
     photo = png(noise)
-    assert SENT - UNCOUNTED > len(photo) - UNCOUNTED > LARGEST // 2
+    assert SENT - FREE_BYTES_PER_BODY > len(photo) - FREE_BYTES_PER_BODY > LARGEST // 2
     return photo
 
 

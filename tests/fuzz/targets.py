@@ -18,7 +18,7 @@ import numpy as np
 import uvicorn
 from uvicorn.server import ServerState
 
-from app.api.multipart import only_file, read_form
+from app.api.multipart import parse_single_file, read_form
 from app.config.settings import Settings
 from app.errors import MalformedRequest, ServiceError
 from app.main import create_app
@@ -62,7 +62,7 @@ def form() -> Iterator[Check]:
 
     def check(data: bytes) -> None:
         try:
-            quick = only_file(data, KIND, "file")
+            quick = parse_single_file(data, KIND, "file")
         except MalformedRequest:
             quick = None
         try:

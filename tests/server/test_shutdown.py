@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from app.api.middleware import InTime
+from app.api.middleware import ShutdownDeadline
 from app.main import create_app
 from app.server import shutdown
 from app.server.shutdown import Ending
@@ -31,7 +31,7 @@ def asked(app, *, early):
     async def ask():
         if not early:
             until.begin()
-        asking = asyncio.create_task(InTime(app, until)(SCOPE, None, send))
+        asking = asyncio.create_task(ShutdownDeadline(app, until)(SCOPE, None, send))
         await asyncio.sleep(0)
         if early:
             until.begin()

@@ -101,7 +101,7 @@ SWEEP: Final = resources.Sweep(
     ),
     error=None,
 )
-HAPPENED: Final[list[dict[str, Any]]] = [
+EVENT_EXAMPLES: Final[list[dict[str, Any]]] = [
     {"event": "status", "data": {"status": "running", "attempt": 1}},
     {"event": "batch", "data": {"epoch": 0, "batch": 100, "loss": 1.97}},
     {"event": "epoch", "data": EPOCH.model_dump()},
@@ -112,7 +112,7 @@ EVENTS: Final = resources.Events.model_validate(
     {
         "data": [
             {"number": number, "kind": each["event"], "at": BEGIN, "data": each["data"]}
-            for number, each in enumerate(HAPPENED, 1)
+            for number, each in enumerate(EVENT_EXAMPLES, 1)
         ],
         "has_more": False,
     }
@@ -140,7 +140,7 @@ CARD: Final = Card(
     torch_version="2.15.0",
     code_version="0.1.0",
 )
-MADE: Final[tuple[BaseModel, ...]] = (
+RESPONSE_EXAMPLES: Final[tuple[BaseModel, ...]] = (
     PREDICTION,
     REFUSED,
     resources.Predictions(predictions=[PREDICTION, resources.Refused(error=REFUSED)], version=2),
@@ -155,7 +155,7 @@ MADE: Final[tuple[BaseModel, ...]] = (
     resources.Versions(data=[CARD], current=2),
     protocols.V1Predictions(predictions=[PREDICTION]),
 )
-ASKED: Final[dict[str, list[Any]]] = {
+REQUEST_EXAMPLES: Final[dict[str, list[Any]]] = {
     "ImageBody": [{"image": SEVEN}],
     "Hyperparameters": [
         {},
@@ -186,6 +186,6 @@ def by_schema() -> dict[str, list[Any]]:
     """Give examples by the names of their schemas."""
     made = {
         type(each).__name__: [each.model_dump(mode="json", exclude_unset=True, by_alias=False)]
-        for each in MADE
+        for each in RESPONSE_EXAMPLES
     }
-    return made | ASKED
+    return made | REQUEST_EXAMPLES

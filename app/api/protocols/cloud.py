@@ -6,8 +6,8 @@
 
 from fastapi import APIRouter, Request
 
-from app.api.dependencies import MayPredict, ServicesDep
-from app.api.error_responses import GUARD, bad, documented
+from app.api.dependencies import RequirePredict, ServicesDep
+from app.api.error_responses import GUARD, invalid_field_example, error_responses
 from app.api.protocols import kserve_v1
 from app.api.routes import health, predict
 from app.api.routes.health import Ready
@@ -22,7 +22,7 @@ router = APIRouter(tags=["SageMaker"])
     "/ping",
     summary="Say whether to send requests here",
     operation_id="sagemaker_ping",
-    responses=documented(NotReady),
+    responses=error_responses(NotReady),
 )
 async def ping(services: ServicesDep) -> Ready:
     """As `/health/ready`."""
@@ -33,11 +33,11 @@ async def ping(services: ServicesDep) -> Ready:
     "/invocations",
     summary="Read one handwritten digit",
     response_model_exclude_none=True,
-    dependencies=[MayPredict],
+    dependencies=[RequirePredict],
     openapi_extra=predict.ONE_IMAGE,
     operation_id="sagemaker_invoke",
-    responses=documented(
-        *(*GUARD, *predict.OF_UPLOADS, *predict.OF_IMAGES), bad("image", "Field required")
+    responses=error_responses(
+        *(*GUARD, *predict.OF_UPLOADS, *predict.OF_IMAGES), invalid_field_example("image", "Field required")
     ),
 )
 async def invocations(request: Request, services: ServicesDep) -> Prediction:
@@ -52,6 +52,6 @@ def vertex_ai_router(settings: Settings) -> APIRouter:
         routes.add_api_route(settings.health_route, health.ready)
     if settings.predict_route:
         routes.add_api_route(
-            settings.predict_route, kserve_v1.predict, methods=["POST"], dependencies=[MayPredict]
+            settings.predict_route, kserve_v1.predict, methods=["POST"], dependencies=[RequirePredict]
         )
     return routes

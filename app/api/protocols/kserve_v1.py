@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from app.api import request_body
-from app.api.dependencies import MayPredict, ServicesDep
-from app.api.error_responses import GUARD, documented_plainly
-from app.api.protocols.pixels import numbers, shape_of, tones
+from app.api.dependencies import RequirePredict, ServicesDep
+from app.api.error_responses import GUARD, plain_error_responses
+from app.api.protocols.pixels import numbers, shape_of, to_uint8
 from app.api.protocols.tensors import MODEL
 from app.api.routes import health
 from app.api.routes.predict import OF_IMAGES, OF_UPLOADS, answer_all, fields
@@ -39,7 +39,7 @@ BODY: Final = request_body.documented(V1Instances, required=True)
     "/models",
     summary="List the models",
     operation_id="v1_list_models",
-    responses=documented_plainly(),
+    responses=plain_error_responses(),
 )
 async def models() -> V1Models:
     """There is one."""
@@ -50,7 +50,7 @@ async def models() -> V1Models:
     f"/models/{MODEL}",
     summary="Say whether the model answers",
     operation_id="v1_get_model",
-    responses=documented_plainly(NotReady),
+    responses=plain_error_responses(NotReady),
 )
 async def model(services: ServicesDep) -> ModelReady:
     """As `/health/ready`."""
@@ -64,8 +64,8 @@ async def model(services: ServicesDep) -> ModelReady:
     operation_id="v1_predict",
     openapi_extra=BODY,
     response_model=V1Predictions,
-    responses=documented_plainly(*GUARD, *OF_UPLOADS, *OF_IMAGES, InvalidField),
-    dependencies=[MayPredict],
+    responses=plain_error_responses(*GUARD, *OF_UPLOADS, *OF_IMAGES, InvalidField),
+    dependencies=[RequirePredict],
 )
 async def predict(request: Request, services: ServicesDep) -> Response:
     """An instance is base64, a `data:` URL, `{"b64": …}`, or pixels from 0 to 255 in MNIST's form.
@@ -96,4 +96,4 @@ def _image(instance: Any, name: str) -> bytes | Seen:
             f"{name} has shape {shape!s:.60}, and may have {SIDE} rows of {SIDE} numbers, or "
             f"{PIXELS} numbers."
         )
-    return as_seen(tones(numbers(instance).reshape(SIDE, SIDE)))
+    return as_seen(to_uint8(numbers(instance).reshape(SIDE, SIDE)))

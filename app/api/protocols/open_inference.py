@@ -10,8 +10,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from app.api import request_body
-from app.api.dependencies import MayPredict, Services, ServicesDep
-from app.api.error_responses import GUARD, Responses, documented_plainly, headers
+from app.api.dependencies import RequirePredict, Services, ServicesDep
+from app.api.error_responses import GUARD, Responses, plain_error_responses, headers
 from app.api.protocols import tensors
 from app.api.protocols import tensors as outputs
 from app.api.protocols.tensors import MODEL, OUTPUTS
@@ -58,7 +58,7 @@ ANSWERED: Final[Responses] = {
     }
 }
 OF_INFERENCE: Final = (*GUARD, *OF_UPLOADS, *OF_IMAGES, InvalidField)
-OF_MODEL: Final = documented_plainly(NotFound, Conflict, NotReady)
+OF_MODEL: Final = plain_error_responses(NotFound, Conflict, NotReady)
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 
 
@@ -66,8 +66,8 @@ router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
     "",
     summary="Say what this server is",
     operation_id="v2_get_server",
-    responses=documented_plainly(*GUARD),
-    dependencies=[MayPredict],
+    responses=plain_error_responses(*GUARD),
+    dependencies=[RequirePredict],
 )
 async def server() -> V2Server:
     """Its name, version, and the extensions of the protocol that it knows."""
@@ -78,7 +78,7 @@ async def server() -> V2Server:
     "/health/live",
     summary="Say that the process turns",
     operation_id="v2_get_live",
-    responses=documented_plainly(),
+    responses=plain_error_responses(),
 )
 async def live() -> V2Live:
     """With a body, which some clients expect."""
@@ -89,7 +89,7 @@ async def live() -> V2Live:
     "/health/ready",
     summary="Say whether to send requests here",
     operation_id="v2_get_ready",
-    responses=documented_plainly(NotReady),
+    responses=plain_error_responses(NotReady),
 )
 async def ready(services: ServicesDep) -> V2Ready:
     """As `/health/ready`."""
@@ -101,8 +101,8 @@ async def ready(services: ServicesDep) -> V2Ready:
     PATH,
     summary="Describe the model's tensors",
     operation_id="v2_get_model",
-    responses=documented_plainly(*GUARD),
-    dependencies=[MayPredict],
+    responses=plain_error_responses(*GUARD),
+    dependencies=[RequirePredict],
 )
 def model(services: ServicesDep) -> V2Model:
     """`image` may also be FP32 from 0 to 1, rows of 784, or BYTES: encoded images, shape [-1]."""
@@ -123,8 +123,8 @@ def model(services: ServicesDep) -> V2Model:
     VERSION_PATH,
     summary="Describe a version's tensors",
     operation_id="v2_get_version",
-    responses=OF_MODEL | documented_plainly(*GUARD),
-    dependencies=[MayPredict],
+    responses=OF_MODEL | plain_error_responses(*GUARD),
+    dependencies=[RequirePredict],
 )
 def model_version(services: ServicesDep, version: Version) -> V2Model:
     """All versions have the same."""
@@ -136,7 +136,7 @@ def model_version(services: ServicesDep, version: Version) -> V2Model:
     f"{PATH}/ready",
     summary="Say whether the model answers",
     operation_id="v2_get_model_ready",
-    responses=documented_plainly(NotReady),
+    responses=plain_error_responses(NotReady),
 )
 async def model_ready(services: ServicesDep) -> ModelReady:
     """As `/health/ready`."""
@@ -162,8 +162,8 @@ async def version_ready(services: ServicesDep, version: Version) -> ModelReady:
     operation_id="v2_infer",
     openapi_extra=INFERENCE,
     response_model=V2Answer,
-    responses=ANSWERED | documented_plainly(*OF_INFERENCE),
-    dependencies=[MayPredict],
+    responses=ANSWERED | plain_error_responses(*OF_INFERENCE),
+    dependencies=[RequirePredict],
 )
 async def infer(request: Request, services: ServicesDep, length: Length = None) -> Response:
     """The Content-Type is not asked for: clients send none. All images are answered, or none."""
@@ -176,8 +176,8 @@ async def infer(request: Request, services: ServicesDep, length: Length = None) 
     operation_id="v2_infer_version",
     openapi_extra=INFERENCE,
     response_model=V2Answer,
-    responses=ANSWERED | documented_plainly(*OF_INFERENCE, *OF_VERSIONS),
-    dependencies=[MayPredict],
+    responses=ANSWERED | plain_error_responses(*OF_INFERENCE, *OF_VERSIONS),
+    dependencies=[RequirePredict],
 )
 async def infer_version(
     request: Request, services: ServicesDep, version: Version, length: Length = None
@@ -191,10 +191,10 @@ async def _infer(
 ) -> Response:
     inference, binary = tensors.read(await request.body(), header)
     images = tensors.images(inference, binary, services.settings.max_batch_files)
-    wanted = outputs.wishes(inference)
+    wanted = outputs.requested_outputs(inference)
     sent = images if isinstance(images, list) else [as_seen(pixels) for pixels in images]
     answers = await answer_all(request, services, sent, version)
-    content, length = outputs.write(inference, wanted, answers)
+    content, length = outputs.encode_response(inference, wanted, answers)
     if length is None:
         return Response(content, media_type="application/json")
     return Response(content, 200, {tensors.HEADER: str(length)}, BINARY)

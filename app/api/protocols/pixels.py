@@ -45,7 +45,7 @@ def numbers(data: list[Any]) -> NDArray[Any]:
     return values
 
 
-def tones(values: NDArray[Any]) -> Pixels:
+def to_uint8(values: NDArray[Any]) -> Pixels:
     """Take whole numbers from 0 to 255 as uint8, in their shape. Raises MalformedRequest."""
     if not ((values >= 0) & (values <= 255)).all() or (values % 1).any():  # NaNs are not >= 0
         raise MalformedRequest("Pixels must be whole numbers from 0 (background) to 255 (ink).")

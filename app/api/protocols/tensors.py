@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from app.api.protocols.pixels import Pixels, from_unit, numbers, shape_of, tones
+from app.api.protocols.pixels import Pixels, from_unit, numbers, shape_of, to_uint8
 from app.api.request_body import decode_base64, parse_or_400
 from app.errors import MalformedRequest
 from app.net import DIGITS, PIXELS, SIDE
@@ -35,7 +35,7 @@ class Tensor(BaseModel):
     data: list[Any] | None = None
 
 
-class Wanted(BaseModel):
+class RequestedOutput(BaseModel):
     """An output that is asked for."""
 
     model_config = ConfigDict(strict=True)
@@ -55,7 +55,7 @@ class Inference(BaseModel):
     id: str | None = None
     parameters: dict[str, Any] = {}
     inputs: list[Tensor] = Field(fail_fast=True)
-    outputs: list[Wanted] | None = Field(None, fail_fast=True)
+    outputs: list[RequestedOutput] | None = Field(None, fail_fast=True)
 
 
 def read(body: bytes, header: str | None) -> tuple[Inference, bytes]:
@@ -151,7 +151,7 @@ def _pixels(tensor: Tensor, content: bytes | None) -> Pixels:
         _check_count(tensor, len(content), count * dtype.itemsize, "bytes")
         values = np.frombuffer(content, dtype)
     values = values.reshape(-1, SIDE, SIDE)
-    return tones(values) if tensor.datatype == "UINT8" else from_unit(values)
+    return to_uint8(values) if tensor.datatype == "UINT8" else from_unit(values)
 
 
 MODEL: Final = "mynet"
@@ -159,9 +159,9 @@ MODEL: Final = "mynet"
 OUTPUTS: Final = {"digit": ("INT64", "<i8", [-1]), "probabilities": ("FP32", "<f4", [-1, DIGITS])}
 
 
-def wishes(inference: Inference) -> dict[str, bool]:
+def requested_outputs(inference: Inference) -> dict[str, bool]:
     """Say which outputs to give, and of each whether as bytes. Raises MalformedRequest."""
-    wanted = inference.outputs or [Wanted(name=name) for name in OUTPUTS]
+    wanted = inference.outputs or [RequestedOutput(name=name) for name in OUTPUTS]
     for each in wanted:
         if each.name not in OUTPUTS:
             known = ", ".join(OUTPUTS)
@@ -170,7 +170,7 @@ def wishes(inference: Inference) -> dict[str, bool]:
     return {each.name: each.parameters.get("binary_data", default) is True for each in wanted}
 
 
-def write(
+def encode_response(
     inference: Inference, wanted: dict[str, bool], answers: Sequence[Answer]
 ) -> tuple[bytes, int | None]:
     """Give the body, and the length of the JSON in it where bytes follow."""

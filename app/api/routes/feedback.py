@@ -10,8 +10,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from app.api import request_body
-from app.api.dependencies import Limit, MayTrain, ServicesDep, is_gone
-from app.api.error_responses import GUARD, Responses, bad, documented, headers
+from app.api.dependencies import Limit, RequireTrain, ServicesDep, disconnect_probe
+from app.api.error_responses import GUARD, Responses, invalid_field_example, error_responses, headers
 from app.api.schemas import resources
 from app.errors import (
     BlankImage,
@@ -29,8 +29,8 @@ from app.errors import (
 router = APIRouter(
     prefix="/feedback",
     tags=["feedback"],
-    responses=documented(*GUARD, NotReady),
-    dependencies=[MayTrain],
+    responses=error_responses(*GUARD, NotReady),
+    dependencies=[RequireTrain],
 )
 
 PNG: Final = "image/png"
@@ -57,8 +57,8 @@ IMAGE: Final[Responses] = {
 CORRECTED: Final = {
     "requestBody": {"required": True, "content": request_body.labelled(resources.Label)}
 }
-NO_LABEL: Final = bad("label", "Input should be less than or equal to 9")
-NO_LIMIT: Final = bad("limit", "Input should be less than or equal to 1000")
+NO_LABEL: Final = invalid_field_example("label", "Input should be less than or equal to 9")
+NO_LIMIT: Final = invalid_field_example("limit", "Input should be less than or equal to 1000")
 Replace = Annotated[bool, Query(description="give this label to an image that has another")]
 After = Annotated[str | None, Query(description="id of the last correction seen")]
 
@@ -70,7 +70,7 @@ After = Annotated[str | None, Query(description="id of the last correction seen"
     operation_id="create_feedback",
     openapi_extra=CORRECTED,
     responses=KEPT
-    | documented(
+    | error_responses(
         *(MalformedRequest, Conflict, BodyTooLarge, ImageTooLarge, NotAnImage, BlankImage),
         *(NO_LABEL, QueueFull, NotReady, DeadlineExceeded),
     ),
@@ -79,8 +79,8 @@ async def create(
     request: Request, response: Response, services: ServicesDep, replace: Replace = False
 ) -> resources.Correction:
     """`POST /train` with `include_feedback` trains with it. An image is kept once."""
-    upload, wanted = await request_body.read_labelled(request, resources.Label)
-    pixels = await services.look.at(upload, is_gone(request.scope))
+    upload, wanted = await request_body.read_form_with_file(request, resources.Label)
+    pixels = await services.look.at(upload, disconnect_probe(request.scope))
     correction, is_new = await asyncio.to_thread(
         services.feedback.add, pixels, wanted.label, wanted.prediction_id or None, replace=replace
     )
@@ -93,7 +93,7 @@ async def create(
     "",
     summary="List corrections, newest first",
     operation_id="list_feedback",
-    responses=documented(NotFound, NO_LIMIT),
+    responses=error_responses(NotFound, NO_LIMIT),
 )
 def list_feedback(
     services: ServicesDep, after: After = None, limit: Limit = 100
@@ -109,7 +109,7 @@ def list_feedback(
     summary="Give a corrected image",
     operation_id="get_feedback_image",
     response_class=Response,
-    responses=IMAGE | documented(NotFound),
+    responses=IMAGE | error_responses(NotFound),
 )
 def get_image(correction_id: str, services: ServicesDep) -> Response:
     """What the image shows, in grey: a PNG that was made here, and not the upload."""
@@ -124,7 +124,7 @@ def get_image(correction_id: str, services: ServicesDep) -> Response:
     status_code=204,
     summary="Forget a correction",
     operation_id="delete_feedback",
-    responses=documented(NotFound),
+    responses=error_responses(NotFound),
 )
 def delete(correction_id: str, services: ServicesDep) -> None:
     """What was trained with it stays as it is."""

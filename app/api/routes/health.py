@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.api.dependencies import ServicesDep
-from app.api.error_responses import documented
+from app.api.error_responses import error_responses
 from app.database.store import Store
 from app.errors import NotReady
 
@@ -41,7 +41,7 @@ class Ready(BaseModel):
     "/live",
     summary="Say that the process turns",
     operation_id="get_live",
-    responses=documented(),
+    responses=error_responses(),
 )
 async def live() -> Alive:
     """Fails only where the process should be ended."""
@@ -52,7 +52,7 @@ async def live() -> Alive:
     "/ready",
     summary="Say whether to send requests here",
     operation_id="get_ready",
-    responses=documented(NotReady),
+    responses=error_responses(NotReady),
 )
 async def ready(services: ServicesDep) -> Ready:
     """A model is loaded and warmed up, and the service is not draining."""

@@ -13,9 +13,9 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
-from app.api.dependencies import UNBUFFERED, Limit, MayTrain, Services, ServicesDep
-from app.api.error_responses import GUARD, Responses, bad, documented
-from app.api.openapi.examples import HAPPENED
+from app.api.dependencies import STREAMING_HEADERS, Limit, RequireTrain, Services, ServicesDep
+from app.api.error_responses import GUARD, Responses, invalid_field_example, error_responses
+from app.api.openapi.examples import EVENT_EXAMPLES
 from app.api.schemas import resources
 from app.database.tables import Event
 from app.errors import NotFound, NotReady
@@ -24,21 +24,21 @@ from app.train.jobs import job as jobs
 router = APIRouter(
     prefix="/train",
     tags=["train"],
-    responses=documented(*GUARD, NotReady),
-    dependencies=[MayTrain],
+    responses=error_responses(*GUARD, NotReady),
+    dependencies=[RequireTrain],
 )
 
 STREAM: Final = "text/event-stream"
-ENDLESS: Final = """\
+STREAM_DESCRIPTION: Final = """\
 One of the server-sent events that come. A comment, `: heartbeat`, comes every 15 s where nothing
 happens. The stream ends after the last `status`: `succeeded`, `failed` or `cancelled`."""
-SPOKEN: Final = {
+STREAM_EXAMPLES: Final = {
     each["event"]: {"value": {**each, "id": str(number), "data": json.dumps(each["data"])}}
-    for number, each in enumerate(HAPPENED, 1)
+    for number, each in enumerate(EVENT_EXAMPLES, 1)
 }
-EVENT: Final = {"$ref": "#/components/schemas/Streamed", "description": ENDLESS}
+EVENT: Final = {"$ref": "#/components/schemas/Streamed", "description": STREAM_DESCRIPTION}
 STREAMED: Final[Responses] = {
-    200: {"content": {STREAM: {"schema": EVENT, "examples": SPOKEN}}},
+    200: {"content": {STREAM: {"schema": EVENT, "examples": STREAM_EXAMPLES}}},
     204: {"description": "The job has ended, and the last event was seen: do not connect again"},
 }
 # Milliseconds: by then the process that ends has let go of its port, and another may have it.
@@ -55,7 +55,7 @@ Number = Annotated[int, Query(ge=0, le=LARGEST, description="id of the last even
     summary="Follow a job",
     operation_id="get_job_events",
     responses=STREAMED
-    | documented(NotFound, bad("after", "Input should be greater than or equal to 0")),
+    | error_responses(NotFound, invalid_field_example("after", "Input should be greater than or equal to 0")),
     response_model=resources.Events,
 )
 async def events(
@@ -79,7 +79,7 @@ async def events(
     seen = after if last_event_id is None else last_event_id
     if await services.feed.is_over(job_id, seen):
         return Response(status_code=204)  # an EventSource connects again on anything else
-    return StreamingResponse(_stream(services, job_id, seen), 200, UNBUFFERED, STREAM)
+    return StreamingResponse(_stream(services, job_id, seen), 200, STREAMING_HEADERS, STREAM)
 
 
 async def _stream(services: Services, job_id: str, after: int) -> AsyncIterator[bytes]:

@@ -13,8 +13,8 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from app.api.dependencies import MayAsk, ServicesDep
-from app.api.error_responses import GUARD, Responses, documented
+from app.api.dependencies import RequireAnyKey, ServicesDep
+from app.api.error_responses import GUARD, Responses, error_responses
 
 router = APIRouter(tags=["health"])
 
@@ -40,8 +40,8 @@ ANSWERS: Final[Responses] = {
     summary="Give metrics to Prometheus",
     operation_id="get_metrics",
     response_class=PlainTextResponse,
-    responses=documented(*GUARD) | ANSWERS,
-    dependencies=[MayAsk],
+    responses=error_responses(*GUARD) | ANSWERS,
+    dependencies=[RequireAnyKey],
 )
 async def metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") -> Response:
     """In Prometheus' text format, or as OpenMetrics where the client prefers that.

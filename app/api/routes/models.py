@@ -6,8 +6,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from app.api import request_body
-from app.api.dependencies import Limit, MayAdminister, MayTrain, ServicesDep
-from app.api.error_responses import GUARD, Responses, bad, documented, headers
+from app.api.dependencies import Limit, RequireAdmin, RequireTrain, ServicesDep
+from app.api.error_responses import GUARD, Responses, invalid_field_example, error_responses, headers
 from app.api.schemas.resources import Promotion, TestImage, TestImages, Versions
 from app.errors import (
     BodyTooLarge,
@@ -23,13 +23,13 @@ from app.versions import export
 from app.versions.card import Card
 from app.weights_import.parent import admit_upload
 
-router = APIRouter(prefix="/models", tags=["models"], responses=documented(*GUARD, NotReady))
+router = APIRouter(prefix="/models", tags=["models"], responses=error_responses(*GUARD, NotReady))
 
-NO_NUMBER: Final = bad("version", "Input should be greater than or equal to 1")
+NO_NUMBER: Final = invalid_field_example("version", "Input should be greater than or equal to 1")
 PROMOTION: Final = request_body.documented(Promotion, required=True)
 
 
-@router.get("", summary="List versions, oldest first", dependencies=[MayTrain])
+@router.get("", summary="List versions, oldest first", dependencies=[RequireTrain])
 def list_versions(services: ServicesDep) -> Versions:
     """All cards, and which version is live."""
     return Versions(data=services.registry.cards(), current=services.registry.current())
@@ -40,8 +40,8 @@ def list_versions(services: ServicesDep) -> Versions:
     summary="Go live with a version",
     operation_id="promote_version",
     openapi_extra=PROMOTION,
-    responses=documented(MalformedRequest, NotFound, Conflict, BodyTooLarge, NO_NUMBER),
-    dependencies=[MayAdminister],
+    responses=error_responses(MalformedRequest, NotFound, Conflict, BodyTooLarge, NO_NUMBER),
+    dependencies=[RequireAdmin],
 )
 async def promote(request: Request, services: ServicesDep) -> Card:
     """It is live in this process when the answer comes, in all others within two seconds."""
@@ -53,8 +53,8 @@ async def promote(request: Request, services: ServicesDep) -> Card:
 @router.post(
     "/rollback",
     summary="Go back to the version before",
-    responses=documented(Conflict, NotFound),
-    dependencies=[MayAdminister],
+    responses=error_responses(Conflict, NotFound),
+    dependencies=[RequireAdmin],
 )
 def rollback(services: ServicesDep) -> Card:
     """Each call goes one step further back."""
@@ -64,8 +64,8 @@ def rollback(services: ServicesDep) -> Card:
 @router.get(
     "/{version:version}",
     summary="Give a version's card",
-    responses=documented(NotFound, Conflict),
-    dependencies=[MayTrain],
+    responses=error_responses(NotFound, Conflict),
+    dependencies=[RequireTrain],
 )
 def get_version(version: int, services: ServicesDep) -> Card:
     """Its metrics on the test images, and all that is needed to make it again."""
@@ -77,8 +77,8 @@ def get_version(version: int, services: ServicesDep) -> Card:
     status_code=204,
     summary="Remove a version",
     operation_id="delete_version",
-    responses=documented(NotFound, Conflict),
-    dependencies=[MayAdminister],
+    responses=error_responses(NotFound, Conflict),
+    dependencies=[RequireAdmin],
 )
 def delete(version: int, services: ServicesDep) -> None:
     """Its number is never given again. The live version stays: go live with another one first."""
@@ -104,8 +104,8 @@ MADE: Final[Responses] = {
         "links": {name: {"operationId": name, "parameters": NUMBER} for name in AFTERWARDS},
     }
 }
-NO_FORM: Final = bad("format", "Input should be 'safetensors', 'pt' or 'onnx'")
-FOREIGN: Final = bad("file", "the weights are not those of MyNet")
+NO_FORM: Final = invalid_field_example("format", "Input should be 'safetensors', 'pt' or 'onnx'")
+FOREIGN: Final = invalid_field_example("file", "the weights are not those of MyNet")
 UPLOAD: Final = {
     "requestBody": {
         "required": True,
@@ -124,8 +124,8 @@ Form = Annotated[
     summary="Make a version of a file",
     operation_id="upload_version",
     openapi_extra=UPLOAD,
-    responses=MADE | documented(MalformedRequest, BodyTooLarge, FOREIGN, QueueFull),
-    dependencies=[MayAdminister],
+    responses=MADE | error_responses(MalformedRequest, BodyTooLarge, FOREIGN, QueueFull),
+    dependencies=[RequireAdmin],
 )
 async def upload(
     request: Request, response: Response, services: ServicesDep, note: Note = None
@@ -142,8 +142,8 @@ async def upload(
     summary="Give the weights",
     operation_id="get_version_weights",
     response_class=Response,
-    responses=FILE | documented(NotFound, Conflict, NO_FORM),
-    dependencies=[MayTrain],
+    responses=FILE | error_responses(NotFound, Conflict, NO_FORM),
+    dependencies=[RequireTrain],
 )
 def get_weights(
     version: int,
@@ -169,7 +169,7 @@ def _names(if_none_match: str, etag: str) -> bool:
 
 
 FIRST: Final = -1
-NO_DIGIT: Final = bad("digit", "Input should be less than or equal to 9")
+NO_DIGIT: Final = invalid_field_example("digit", "Input should be less than or equal to 9")
 Label = Annotated[int | None, Query(ge=0, le=9, description="what the image shows")]
 Answer = Annotated[int | None, Query(ge=0, le=9, description="what was read; any unless given")]
 After = Annotated[int | None, Query(ge=0, description="index of the last image seen")]
@@ -179,8 +179,8 @@ After = Annotated[int | None, Query(ge=0, description="index of the last image s
     "/{version:version}/errors",
     summary="Show the test images that a version reads wrong",
     operation_id="get_version_errors",
-    responses=documented(NotFound, Conflict, NO_DIGIT),
-    dependencies=[MayTrain],
+    responses=error_responses(NotFound, Conflict, NO_DIGIT),
+    dependencies=[RequireTrain],
 )
 def get_errors(
     version: int,

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
 from app.api import problem_details, request_body
-from app.api.dependencies import MayPredict, Services, ServicesDep, is_gone, note
-from app.api.error_responses import GUARD, bad, documented
+from app.api.dependencies import RequirePredict, Services, ServicesDep, disconnect_probe, add_log_fields
+from app.api.error_responses import GUARD, invalid_field_example, error_responses
 from app.api.schemas.resources import Normalisation, Prediction, Predictions
 from app.errors import (
     BlankImage,
@@ -30,7 +30,7 @@ from app.predict.batcher import Predicted
 from app.predict.model import Answer
 from app.predict.preprocess import Seen
 
-router = APIRouter(tags=["predict"], responses=documented(*GUARD), dependencies=[MayPredict])
+router = APIRouter(tags=["predict"], responses=error_responses(*GUARD), dependencies=[RequirePredict])
 
 ONE_IMAGE: Final = {
     "requestBody": {
@@ -64,9 +64,9 @@ Version = Annotated[
     summary="Read one handwritten digit",
     response_model_exclude_none=True,
     openapi_extra=ONE_IMAGE,
-    responses=documented(
+    responses=error_responses(
         *(*OF_UPLOADS, *OF_VERSIONS, *OF_IMAGES),
-        bad("version", "Input should be greater than or equal to 1"),
+        invalid_field_example("version", "Input should be greater than or equal to 1"),
     ),
 )
 async def predict(
@@ -76,9 +76,9 @@ async def predict(
     upload = await request_body.read_image(request)
     asked = time.perf_counter()
     predicted = await services.predictor.predict(
-        upload, version, explain=explain, is_gone=is_gone(request.scope)
+        upload, version, explain=explain, is_gone=disconnect_probe(request.scope)
     )
-    note(request, services, version=predicted.answer.version)
+    add_log_fields(request, services, version=predicted.answer.version)
     if services.tracing:
         services.tracing.tell(predicted.stages(asked))
     answer = Prediction(**fields(predicted.answer))
@@ -94,8 +94,8 @@ async def predict(
     summary="Read many digits with one version",
     response_model=Predictions,
     openapi_extra=MANY_IMAGES,
-    responses=documented(
-        *(*OF_UPLOADS, *OF_VERSIONS), bad("files", "is missing; the fields sent are: file")
+    responses=error_responses(
+        *(*OF_UPLOADS, *OF_VERSIONS), invalid_field_example("files", "is missing; the fields sent are: file")
     ),
 )
 async def predict_batch(
@@ -104,9 +104,9 @@ async def predict_batch(
     """Each element is a prediction or an error: one bad image never spoils the others."""
     uploads = await request_body.read_images(request, services.settings.max_batch_files)
     predicted, answered_by = await services.predictor.predict_batch(
-        uploads, version, is_gone=is_gone(request.scope)
+        uploads, version, is_gone=disconnect_probe(request.scope)
     )
-    note(request, services, version=answered_by)
+    add_log_fields(request, services, version=answered_by)
     answer = {"predictions": [_element(each) for each in predicted], "version": answered_by}
     # Ready bytes, since FastAPI would check each of up to hundreds once more.
     return Response(to_json(answer), media_type="application/json")
@@ -114,7 +114,7 @@ async def predict_batch(
 
 def _element(predicted: Predicted | ServiceError) -> dict[str, Any]:
     if isinstance(predicted, ServiceError):
-        return {"error": problem_details.of(predicted).model_dump(exclude_none=True)}
+        return {"error": problem_details.problem_from(predicted).model_dump(exclude_none=True)}
     return fields(predicted.answer)
 
 
@@ -146,13 +146,13 @@ async def answer_all(
 
     Raises as `Predictor.predict_batch`, and what is wrong with the first image that is refused.
     """
-    gone = is_gone(request.scope)
+    gone = disconnect_probe(request.scope)
     if len(images) == 1:  # it goes together with what others send at the same moment
         answer = (await services.predictor.predict(images[0], version, is_gone=gone)).answer
-        note(request, services, version=answer.version)
+        add_log_fields(request, services, version=answer.version)
         return [answer]
     predicted, answered_by = await services.predictor.predict_batch(images, version, is_gone=gone)
-    note(request, services, version=answered_by)
+    add_log_fields(request, services, version=answered_by)
     answers = []
     for number, each in enumerate(predicted):
         if isinstance(each, ServiceError):

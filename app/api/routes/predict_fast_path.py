@@ -16,9 +16,9 @@ from typing import Final
 from pydantic_core import to_json
 
 from app.api import problem_details
-from app.api.access_log import HEADER, NOTHING, AccessLog, id_of
+from app.api.access_log import HEADER, NOTHING, AccessLog, request_id_from
 from app.api.dependencies import Services
-from app.api.multipart import only_file
+from app.api.multipart import parse_single_file
 from app.api.routes.predict import fields
 from app.auth.access_control import FORWARDED
 from app.auth.keys import Scope
@@ -36,24 +36,24 @@ ROUTE: Final = Route("POST", PATH)
 JSON: Final = (b"content-type", b"application/json")
 
 
-class Express:
+class PredictFastPath:
     """Takes plain uploads that say that they are small."""
 
     def __init__(self, services: Services, access_log: AccessLog) -> None:
         self.predictor, self.access_log = services.predictor, access_log
         self.most = services.settings.max_body_bytes
         self.largest = min(self.most, LARGEST)
-        self._plain = Taken(self.begin, True)
+        self._small_upload_handler = Taken(self.begin, True)
         guard = services.guard
         self.guard = None if guard.passes_predictions else guard
         # Answers to a page elsewhere want headers, and who is behind a proxy is for uvicorn to say.
-        self.for_the_app = {
+        self._headers_that_need_the_app = {
             *((b"origin",) if services.settings.origins else ()),
             *((FORWARDED,) if guard.rates else ()),
         }
-        self._slow: set[asyncio.Task[None]] = set()
+        self._background_tasks: set[asyncio.Task[None]] = set()
 
-    def takes(self, method: bytes, target: bytes, headers: Headers) -> Taken | None:
+    def match(self, method: bytes, target: bytes, headers: Headers) -> Taken | None:
         """Say whether it can be answered here once its body has come, or refused whatever
         its body is.
         """
@@ -69,11 +69,11 @@ class Express:
             kinds > 1
             or not length.isdigit()
             or len(length) >= DIGITS
-            or (self.for_the_app and any(name in self.for_the_app for name, _ in headers))
+            or (self._headers_that_need_the_app and any(name in self._headers_that_need_the_app for name, _ in headers))
         ):
             return None
         if target == TARGET and int(length) <= self.largest:
-            return self._plain
+            return self._small_upload_handler
         return self._refused(target, int(length))
 
     def _refused(self, target: bytes, length: int) -> Taken | None:
@@ -88,14 +88,14 @@ class Express:
 
     def _refuse(self, busy: QueueFull, exchange: Exchange) -> bool:
         try:
-            self._admit(exchange)
+            self._authorize(exchange)
             refusal = self.predictor.refused(busy)
         except ServiceError as unwelcome:
             refusal = unwelcome
-        self._tell(exchange, id_of(exchange.headers), b"", refusal)
+        self._respond(exchange, request_id_from(exchange.headers), b"", refusal)
         return True
 
-    def _admit(self, exchange: Exchange) -> None:
+    def _authorize(self, exchange: Exchange) -> None:
         """Look at who asks. Raises Unauthenticated, Forbidden, RateLimited."""
         if self.guard is not None:
             key = self.guard.who(exchange.headers)
@@ -110,20 +110,20 @@ class Express:
         if upload is None:
             return False
         exchange.body = b""  # it would stay for as long as the connection does
-        request_id = id_of(exchange.headers)
-        tell = partial(self._tell, exchange, request_id, upload)
+        request_id = request_id_from(exchange.headers)
+        tell = partial(self._respond, exchange, request_id, upload)
         try:
-            self._admit(exchange)
+            self._authorize(exchange)
             self.predictor.predict_soon(upload, tell, exchange.is_gone)
         except ServiceError as refusal:
             tell(refusal)
         return True
 
-    def _tell(self, exchange: Exchange, request_id: bytes, upload: bytes, outcome: Outcome) -> None:
+    def _respond(self, exchange: Exchange, request_id: bytes, upload: bytes, outcome: Outcome) -> None:
         if outcome is None:
             task = asyncio.create_task(self._predict(exchange, request_id, upload))
-            self._slow.add(task)
-            task.add_done_callback(self._slow.discard)
+            self._background_tasks.add(task)
+            task.add_done_callback(self._background_tasks.discard)
             return
         logs.request_id.set(shown_id := request_id.decode())
         if isinstance(outcome, Predicted):
@@ -132,14 +132,14 @@ class Express:
             status, headers = 200, [JSON, length, (HEADER, request_id)]
             known: logs.Known = {"version": outcome.answer.version}
         else:
-            problem = problem_details.answer("POST", PATH, outcome)
+            problem = problem_details.response_for_exception("POST", PATH, outcome)
             status, headers, content = problem.status_code, problem.raw_headers, bytes(problem.body)
             known = NOTHING
         exchange.respond(status, headers, content)
         self.access_log.add(shown_id, ROUTE, *ROUTE, status, exchange.started, known)
 
     async def _predict(self, exchange: Exchange, request_id: bytes, upload: bytes) -> None:
-        tell = partial(self._tell, exchange, request_id, upload)
+        tell = partial(self._respond, exchange, request_id, upload)
         try:
             predicted = await self.predictor.predict(upload, is_gone=exchange.is_gone)
         except Exception as error:  # no variable keeps it: its traceback holds this frame
@@ -153,5 +153,5 @@ def _upload(exchange: Exchange) -> bytes | None:
     content_type = next((value for name, value in exchange.headers if name == b"content-type"), b"")
     kind = content_type.partition(b";")[0].strip().lower()
     if kind == b"multipart/form-data":
-        return only_file(exchange.body, content_type, "file")
+        return parse_single_file(exchange.body, content_type, "file")
     return None if kind == b"application/json" else exchange.body

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from app.api import request_body
-from app.api.dependencies import IdempotencyKey, MayTrain, ServicesDep, note
-from app.api.error_responses import GUARD, Responses, bad, documented, headers
+from app.api.dependencies import IdempotencyKey, RequireTrain, ServicesDep, add_log_fields
+from app.api.error_responses import GUARD, Responses, invalid_field_example, error_responses, headers
 from app.api.schemas import resources
 from app.database.sweeps import Sweeps
 from app.database.tables import Job as JobRow
@@ -25,8 +25,8 @@ from app.train.jobs.sweep_grid import Grid
 router = APIRouter(
     prefix="/sweeps",
     tags=["train"],
-    responses=documented(*GUARD, NotReady),
-    dependencies=[MayTrain],
+    responses=error_responses(*GUARD, NotReady),
+    dependencies=[RequireTrain],
 )
 
 MOST: Final = 100
@@ -39,7 +39,7 @@ QUEUED: Final[Responses] = {
         },
     }
 }
-NO_LIMIT: Final = bad("limit", f"Input should be less than or equal to {MOST}")
+NO_LIMIT: Final = invalid_field_example("limit", f"Input should be less than or equal to {MOST}")
 WANTED: Final = request_body.documented(Grid, required=False)
 Limit = Annotated[int, Query(ge=1, le=MOST, description="most to give at once")]
 
@@ -51,9 +51,9 @@ Limit = Annotated[int, Query(ge=1, le=MOST, description="most to give at once")]
     operation_id="create_sweep",
     openapi_extra=WANTED,
     responses=QUEUED
-    | documented(
+    | error_responses(
         *(MalformedRequest, Conflict, BodyTooLarge, QueueFull),
-        bad("seed", "has a value twice: each makes jobs of its own"),
+        invalid_field_example("seed", "has a value twice: each makes jobs of its own"),
     ),
 )
 async def create(
@@ -74,12 +74,12 @@ async def create(
         key=idempotency_key or None,
         trail=services.tracing.trail() if services.tracing else None,
     )
-    note(request, services, sweep_id=created.id)
+    add_log_fields(request, services, sweep_id=created.id)
     response.headers["Location"] = f"/sweeps/{created.id}"
     return await asyncio.to_thread(_shown, services.sweeps, created)
 
 
-@router.get("", summary="List sweeps, newest first", responses=documented(NotFound, NO_LIMIT))
+@router.get("", summary="List sweeps, newest first", responses=error_responses(NotFound, NO_LIMIT))
 def list_sweeps(
     services: ServicesDep,
     after: Annotated[str | None, Query(description="id of the last sweep seen")] = None,
@@ -93,7 +93,7 @@ def list_sweeps(
     return resources.Sweeps(data=data, has_more=len(found) > limit)
 
 
-@router.get("/{sweep_id}", summary="Tell how a sweep is doing", responses=documented(NotFound))
+@router.get("/{sweep_id}", summary="Tell how a sweep is doing", responses=error_responses(NotFound))
 def get_sweep(sweep_id: str, services: ServicesDep) -> resources.Sweep:
     """`best` is the best job so far; `result` says what became of it when all had ended."""
     return _shown(services.sweeps, sweep.get(services.sweeps, sweep_id))
@@ -104,7 +104,7 @@ def get_sweep(sweep_id: str, services: ServicesDep) -> resources.Sweep:
     status_code=202,
     summary="Cancel a sweep",
     operation_id="cancel_sweep",
-    responses=documented(NotFound, Conflict),
+    responses=error_responses(NotFound, Conflict),
 )
 def cancel(sweep_id: str, services: ServicesDep) -> resources.Sweep:
     """Jobs that have not ended are cancelled; versions that were made stay, and none goes live."""

@@ -13,15 +13,15 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from app.api import request_body
 from app.api.dependencies import (
-    UNBUFFERED,
+    STREAMING_HEADERS,
     IdempotencyKey,
     Limit,
-    MayTrain,
+    RequireTrain,
     Services,
     ServicesDep,
-    note,
+    add_log_fields,
 )
-from app.api.error_responses import GUARD, Responses, bad, documented, headers
+from app.api.error_responses import GUARD, Responses, invalid_field_example, error_responses, headers
 from app.api.schemas import resources
 from app.database.tables import Job as Row
 from app.errors import BodyTooLarge, QueueFull, Conflict, MalformedRequest, NotFound, NotReady
@@ -33,8 +33,8 @@ from app.train.jobs.job import Status
 router = APIRouter(
     prefix="/train",
     tags=["train"],
-    responses=documented(*GUARD, NotReady),
-    dependencies=[MayTrain],
+    responses=error_responses(*GUARD, NotReady),
+    dependencies=[RequireTrain],
 )
 
 ID: Final = {"job_id": "$response.body#/id"}
@@ -47,7 +47,7 @@ QUEUED: Final[Responses] = {
 }
 LINES: Final = "==>>> epoch: 0, batch index: 100, train loss: 1.97\n"
 LOG: Final[Responses] = {200: {"content": {"text/plain": {"example": LINES}}}}
-NO_LIMIT: Final = bad("limit", "Input should be less than or equal to 1000")
+NO_LIMIT: Final = invalid_field_example("limit", "Input should be less than or equal to 1000")
 WANTED: Final = request_body.documented(Hyperparameters, required=False)
 TEXT: Final = "text/plain; charset=utf-8"
 
@@ -59,9 +59,9 @@ TEXT: Final = "text/plain; charset=utf-8"
     operation_id="create_job",
     openapi_extra=WANTED,
     responses=QUEUED
-    | documented(
+    | error_responses(
         *(MalformedRequest, Conflict, BodyTooLarge, QueueFull),
-        bad("epochs", "Input should be less than or equal to 1000"),
+        invalid_field_example("epochs", "Input should be less than or equal to 1000"),
     ),
 )
 async def create(
@@ -80,12 +80,12 @@ async def create(
         key=idempotency_key or None,
         trail=services.tracing.trail() if services.tracing else None,
     )
-    note(request, services, job_id=created.id)
+    add_log_fields(request, services, job_id=created.id)
     response.headers["Location"] = f"/train/{created.id}"
     return resources.Job.model_validate(created)
 
 
-@router.get("", summary="List jobs, newest first", responses=documented(NotFound, NO_LIMIT))
+@router.get("", summary="List jobs, newest first", responses=error_responses(NotFound, NO_LIMIT))
 def list_jobs(
     services: ServicesDep,
     status: Status | None = None,
@@ -98,7 +98,7 @@ def list_jobs(
     return resources.Jobs(data=_shown(services, *found[:limit]), has_more=len(found) > limit)
 
 
-@router.get("/{job_id}", summary="Tell how a job is doing", responses=documented(NotFound))
+@router.get("/{job_id}", summary="Tell how a job is doing", responses=error_responses(NotFound))
 def get_job(job_id: str, services: ServicesDep) -> resources.Job:
     """`progress.eta` is in seconds, `epochs` grows as the job goes on."""
     return _shown(services, jobs.get(services.store, job_id))[0]
@@ -109,7 +109,7 @@ def get_job(job_id: str, services: ServicesDep) -> resources.Job:
     status_code=202,
     summary="Cancel a job",
     operation_id="cancel_job",
-    responses=documented(NotFound, Conflict),
+    responses=error_responses(NotFound, Conflict),
 )
 def cancel(job_id: str, services: ServicesDep) -> resources.Job:
     """A job that waits never starts; a running one ends without a version."""
@@ -121,7 +121,7 @@ def cancel(job_id: str, services: ServicesDep) -> resources.Job:
     status_code=202,
     summary="Pause a job",
     operation_id="pause_job",
-    responses=documented(NotFound, Conflict),
+    responses=error_responses(NotFound, Conflict),
 )
 def pause(job_id: str, services: ServicesDep) -> resources.Job:
     """A running job stops with its state saved, and the next in the queue may start."""
@@ -133,7 +133,7 @@ def pause(job_id: str, services: ServicesDep) -> resources.Job:
     status_code=202,
     summary="Resume a job",
     operation_id="resume_job",
-    responses=documented(NotFound, Conflict),
+    responses=error_responses(NotFound, Conflict),
 )
 def resume(job_id: str, services: ServicesDep) -> resources.Job:
     """A paused job queues again, and goes on where it was."""
@@ -145,13 +145,13 @@ def resume(job_id: str, services: ServicesDep) -> resources.Job:
     summary="Give the log",
     operation_id="get_job_log",
     response_class=PlainTextResponse,
-    responses=LOG | documented(NotFound, bad("follow", "Input should be a valid boolean")),
+    responses=LOG | error_responses(NotFound, invalid_field_example("follow", "Input should be a valid boolean")),
 )
 async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> Response:
     """The tutorial's own lines; with `follow`, as they come, until the job has ended."""
     await asyncio.to_thread(jobs.get, services.store, job_id)
     if follow:
-        return StreamingResponse(_follow(services, job_id), 200, UNBUFFERED, TEXT)
+        return StreamingResponse(_follow(services, job_id), 200, STREAMING_HEADERS, TEXT)
     lines = await asyncio.to_thread(lambda: [*events.whole(services.store, job_id)])
     return PlainTextResponse("".join(lines))
 
