@@ -39,9 +39,9 @@ from app.api.routes import (
 )
 from app.api.routes.predict_fast_path import PATH as EXPRESS_PATH
 from app.api.routes.predict_fast_path import PredictFastPath
-from app.auth.access_control import Guard
-from app.auth.key_cache import Keyring
-from app.auth.keys import Keys
+from app.auth.access_control import AccessControl
+from app.auth.key_cache import KeyCache
+from app.auth.keys import KeyStore
 from app.config.settings import Settings, load_settings
 from app.database.store import Store
 from app.feedback import FeedbackStore
@@ -85,7 +85,7 @@ SWITCH_INTERVAL_SECONDS: Final = 0.0001
 # Seconds for which a worker tries to start, and between two tries.
 STARTUP_TIMEOUT: Final = 300.0
 STARTUP_RETRY_INTERVAL: Final = 2.0
-OpenedResources = tuple[Registry, Store, Keyring, Ledger | None]
+OpenedResources = tuple[Registry, Store, KeyCache, Ledger | None]
 
 
 class LifespanState(TypedDict):
@@ -182,7 +182,7 @@ async def _open_services(
             predictor,
             Review(live, settings.data_dir),
             Scrape(predictor, registry, store, others),
-            Guard(settings, keyring),
+            AccessControl(settings, keyring),
             FeedbackStore(settings.feedback_dir, settings.max_feedback),
             look,
             traces,
@@ -247,8 +247,8 @@ def _start_draining(services: Services, supervisor: Supervisor, ending: Ending) 
     supervisor.stop()
 
 
-def _keyring(settings: Settings, store: Store) -> Keyring:
+def _keyring(settings: Settings, store: Store) -> KeyCache:
     first = settings.admin_key.get_secret_value() if settings.admin_key else None
-    keyring = Keyring(Keys(store), first)
+    keyring = KeyCache(KeyStore(store), first)
     keyring.refresh()
     return keyring

@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.auth.keys import Keys
+from app.auth.keys import KeyStore
 from app.config.settings import Settings
 from app.database.engine import advice, open_engine
 from app.database.schema import SchemaMismatch, SchemaStatus, status_of
@@ -132,7 +132,7 @@ def check_keys(settings: Settings, store: Store) -> None:
         if first:
             log.warning("MYNET_ADMIN_KEY is of no use: all is open by MYNET_AUTH=none")
         return
-    if first or Keys(store).valid():
+    if first or KeyStore(store).valid():
         return
     if settings.auth is None:
         raise StartupError(

@@ -8,7 +8,7 @@ from rich.console import Console
 from starlette.testclient import TestClient
 
 from app import main
-from app.auth.keys import Keys, Scope
+from app.auth.keys import KeyStore, Scope
 from app.cli import follow
 from app.errors import NotReady
 from app.main import create_app
@@ -177,7 +177,7 @@ def test_what_was_said_to_be_open_starts(settings, store, caplog, changes, said)
 
 def test_beyond_this_machine_nothing_starts_without_a_key(settings, store):
     settings = settings.model_copy(update=EVERYWHERE)
-    keys = Keys(store)
+    keys = KeyStore(store)
     keys.create("old", [Scope.ADMIN], days=-1)
     with pytest.raises(StartupError, match=r"MYNET_HOST=0\.0\.0\.0 .* set MYNET_ADMIN_KEY"):
         check_keys(settings, store)

@@ -18,7 +18,7 @@ from starlette.types import Scope
 from app.api import access_log
 from app.api.access_log import LOG_FIELDS
 from app.auth import csrf
-from app.auth.access_control import Guard
+from app.auth.access_control import AccessControl
 from app.auth.keys import Scope as KeyScope
 from app.config.settings import Settings
 from app.database.store import Store
@@ -58,7 +58,7 @@ class Services:
     predictor: Predictor
     review: Review
     scrape: Scrape
-    guard: Guard
+    guard: AccessControl
     feedback: FeedbackStore
     look: Look
     tracing: Tracing | None = None
@@ -85,12 +85,12 @@ async def _authorize(
     services = await _services(request)
     guard = services.guard
     needed = KeyScope(scopes.scopes[0]) if scopes.scopes else None
-    key = guard.who(request.scope["headers"])
+    key = guard.authenticate(request.scope["headers"])
     if request.method not in SAFE and needed is not KeyScope.PREDICT:
         access_log.mark(request.state, key)
         if guard.auth == "none":
             csrf.check(request.headers, services.settings.origins)
-    guard.admit(key, request.client.host if request.client else "", needed)
+    guard.authorize(key, request.client.host if request.client else "", needed)
 
 
 def disconnect_probe(scope: Scope) -> Callable[[], bool]:

@@ -10,7 +10,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 from app.auth import keys
-from app.auth.key_cache import Keyring
+from app.auth.key_cache import KeyCache
 from app.auth.keys import Scope
 from app.config.settings import Settings
 from app.database.tables import Key
@@ -19,48 +19,48 @@ from app.errors import Forbidden, Unauthenticated
 HEADER: Final = b"x-api-key"
 FORWARDED: Final = b"x-forwarded-for"
 BEARER: Final = b"bearer "
-HOW: Final = "Send a key as `Authorization: Bearer …` or as `X-API-Key`."
+HINT: Final = "Send a key as `Authorization: Bearer …` or as `X-API-Key`."
 NETWORK: Final = 64  # bits of an IPv6 address that one customer of a provider has at least
 
 
-class Guard:
+class AccessControl:
     """Lets requests pass, by `MYNET_AUTH` and `MYNET_RATE_LIMIT`."""
 
-    def __init__(self, settings: Settings, keyring: Keyring) -> None:
+    def __init__(self, settings: Settings, keyring: KeyCache) -> None:
         self.auth, self.keyring = settings.effective_auth, keyring
         self.rates = None
         if settings.rate_limit:
-            from app.auth.rate_limit import Rates
+            from app.auth.rate_limit import RateLimiter
 
-            self.rates = Rates(settings.rate_limit)
+            self.rates = RateLimiter(settings.rate_limit)
 
     @property
-    def passes_predictions(self) -> bool:
+    def predictions_are_public(self) -> bool:
         """Say whether predictions are open to all, as often as they like."""
         return self.auth != "keys" and self.rates is None
 
-    def who(self, headers: Iterable[tuple[bytes, bytes]]) -> Key | None:
+    def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Key | None:
         """Give the key that was sent, where keys are looked at and it is one."""
-        return None if self.auth == "none" else self.keyring.find(_given(headers))
+        return None if self.auth == "none" else self.keyring.find(_key_from_headers(headers))
 
-    def admit(self, key: Key | None, address: str, needed: Scope | None) -> None:
+    def authorize(self, key: Key | None, address: str, needed: Scope | None) -> None:
         """Let a request pass that needs this scope, or any key for None.
 
         Raises RateLimited, Unauthenticated, Forbidden.
         """
         if self.rates:
-            self.rates.take(f"key {key.id}" if key else _place(address))
+            self.rates.hit(f"key {key.id}" if key else _rate_limit_key(address))
         if self.auth == "none" or (self.auth == "predict" and needed is Scope.PREDICT):
             return
         what = f"a key with the scope {needed}" if needed else "a key"
         if key is None:
-            raise Unauthenticated(f"This needs {what}, and none that is valid was sent. {HOW}")
+            raise Unauthenticated(f"This needs {what}, and none that is valid was sent. {HINT}")
         if not keys.allows(key, needed):
             has = ", ".join(key.scopes)
             raise Forbidden(f"This needs {what}; key {key.id} ({key.name}) has {has}.")
 
 
-def _given(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def _key_from_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Give what was sent as a key. A proxy may want `Authorization` for itself: ours goes first.
 
     An empty one is none: whoever fills in a variable that is not set sends that.
@@ -75,7 +75,7 @@ def _given(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 @lru_cache(4096)
-def _place(address: str) -> str:
+def _rate_limit_key(address: str) -> str:
     """Give what is counted for an address: one customer has many of IPv6."""
     try:
         parsed = ip_address(address.partition("%")[0])

@@ -10,7 +10,7 @@ from hmac import compare_digest
 from typing import Final
 
 from app.auth import keys as issued
-from app.auth.keys import Keys, Scope
+from app.auth.keys import KeyStore, Scope
 from app.database.tables import Key, now
 
 POLL: Final = 0.5
@@ -20,12 +20,12 @@ ADMIN_NAME: Final = "MYNET_ADMIN_KEY"
 log = logging.getLogger(__name__)
 
 
-class Keyring:
+class KeyCache:
     """The keys of the database, as they were half a second ago, and the first key."""
 
-    def __init__(self, keys: Keys, admin: str | None) -> None:
+    def __init__(self, keys: KeyStore, admin: str | None) -> None:
         self.keys = keys
-        self._admin = _first(admin) if admin else None
+        self._admin = _admin_key(admin) if admin else None
         self._known: dict[str, Key] = {}
 
     def find(self, given: bytes) -> Key | None:
@@ -61,7 +61,7 @@ class Keyring:
                 away = True
 
 
-def _first(admin: str) -> Key:
+def _admin_key(admin: str) -> Key:
     return Key(
         id=ADMIN_ID,
         name=ADMIN_NAME,

@@ -31,7 +31,7 @@ SECRET_BYTES: Final = 24
 NAME: Final = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
 
 
-class Keys:
+class KeyStore:
     """The keys in a store. Every call raises NotReady as the store's do."""
 
     def __init__(self, store: Store) -> None:

@@ -19,7 +19,7 @@ from app.errors import RateLimited
 MOST_COUNTERS: Final = 100_000
 
 
-class Counters(Storage):
+class BoundedMemoryStorage(Storage):
     """Counters in memory, of which there is a most: the oldest give way.
 
     The library's own have no most, and start a thread every ten milliseconds that looks at all of
@@ -63,14 +63,14 @@ class Counters(Storage):
         self._counted.pop(key, None)
 
 
-class Rates:
+class RateLimiter:
     """Counts requests, for each limit in a window that begins with the first of them."""
 
-    def __init__(self, notation: str, counters: Counters | None = None) -> None:
+    def __init__(self, notation: str, counters: BoundedMemoryStorage | None = None) -> None:
         self._limits = sorted(parse_many(notation))
-        self._limiter = FixedWindowRateLimiter(counters or Counters())
+        self._limiter = FixedWindowRateLimiter(counters or BoundedMemoryStorage())
 
-    def take(self, who: str) -> None:
+    def hit(self, who: str) -> None:
         """Count a request. Raises RateLimited."""
         for limit in self._limits:
             if not self._limiter.hit(limit, who):

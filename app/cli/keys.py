@@ -19,7 +19,7 @@ from app.cli import context
 from app.telemetry import logs
 
 if TYPE_CHECKING:
-    from app.auth.keys import Keys
+    from app.auth.keys import KeyStore
     from app.database.tables import Key
 
 app = typer.Typer(no_args_is_help=True, help="Say who may ask for what: keys, and their scopes.")
@@ -62,25 +62,25 @@ def revoke(
 
 
 @contextmanager
-def _keys(*, kept: bool = False) -> "Iterator[Keys]":
+def _keys(*, kept: bool = False) -> "Iterator[KeyStore]":
     """Open the keys. What is to be kept is in the database's backup, too, by the end: perhaps no
     service runs that would see to it.
     """
-    from app.auth.keys import Keys
+    from app.auth.keys import KeyStore
     from app.startup import STARTUP_ERRORS, open_store
 
     settings = context.settings()
     logs.configure(settings.log_level, settings.log_format)
     try:
         with closing(open_store(settings)) as store:
-            yield Keys(store)
+            yield KeyStore(store)
             if kept and store.backup:
                 store.backup.keep()
     except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
 
 
-def _show(keys: "Keys", key: "Key", whole: str) -> None:
+def _show(keys: "KeyStore", key: "Key", whole: str) -> None:
     """Print a key that was made. Where nobody can have seen it, it opens nothing."""
     try:
         if sys.stdout is None:  # nothing would be printed, and nothing said

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from app.auth.keys import Keys, Scope
+from app.auth.keys import KeyStore, Scope
 from app.database.store import Store
 from app.main import create_app
 from app.telemetry import logs
@@ -20,7 +20,7 @@ CURRENT = {"content": b'{"version": 1}'}
 def trainer(settings):
     """A key, with its row."""
     store = Store(settings.effective_database_url)
-    made = Keys(store).create("ci", [Scope.TRAIN])
+    made = KeyStore(store).create("ci", [Scope.TRAIN])
     store.close()
     return made
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.auth.keys import Keys, Scope
+from app.auth.keys import KeyStore, Scope
 from app.database.store import Store
 from app.main import create_app
 from tests.api.routes.test_predict_fast_path import FORM, THE_ROUTE, form
@@ -14,7 +14,7 @@ IMAGE = {"content-type": "image/png"}
 @pytest.fixture
 def key_for(settings):
     store = Store(settings.effective_database_url)
-    yield lambda *scopes: Keys(store).create("test", scopes)[1]
+    yield lambda *scopes: KeyStore(store).create("test", scopes)[1]
     store.close()
 
 

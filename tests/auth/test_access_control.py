@@ -7,7 +7,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from app.api.protocols import cloud
-from app.auth.keys import Keys, Scope
+from app.auth.keys import KeyStore, Scope
 from app.database.store import Store
 from app.main import ROUTERS, create_app
 from tests.conftest import png
@@ -92,7 +92,7 @@ def settings(settings):
 def keys(settings):
     """A key of every kind, by what it is good for."""
     store = Store(settings.effective_database_url)
-    made = Keys(store)
+    made = KeyStore(store)
     given = {str(scope): made.create("test", [scope])[1] for scope in Scope}
     revoked, given["revoked"] = made.create("test", Scope)
     made.revoke(revoked.id)

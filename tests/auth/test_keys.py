@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from app.auth import key_cache, keys
-from app.auth.key_cache import Keyring
-from app.auth.keys import Keys, Scope
+from app.auth.key_cache import KeyCache
+from app.auth.keys import KeyStore, Scope
 from app.database.store import Store
 from app.errors import Conflict, InvalidField, NotFound, NotReady
 from tests.database import before_revisions
@@ -20,12 +20,12 @@ ADMIN_KEY = "the-first-key-of-all"
 
 @pytest.fixture
 def made(store):
-    return Keys(store)
+    return KeyStore(store)
 
 
 @pytest.fixture
 def ring(made):
-    return Keyring(made, ADMIN_KEY)
+    return KeyCache(made, ADMIN_KEY)
 
 
 def test_a_key_is_kept_as_a_digest(made, store):
@@ -63,7 +63,7 @@ def test_keys_are_listed_and_revoked_once(made):
 def test_a_database_from_before_there_were_keys_goes_on(settings):
     before_revisions.make(settings.effective_database_url, without=["keys"])
     store = Store(settings.effective_database_url, migrate=True)
-    assert Keys(store).all() == []
+    assert KeyStore(store).all() == []
     assert store.jobs() == []
     store.close()
 
@@ -117,14 +117,14 @@ def test_keys_are_compared_in_constant_time(made, ring, monkeypatch):
 
 
 def test_without_a_first_key_there_is_none(made):
-    ring = Keyring(made, None)
+    ring = KeyCache(made, None)
     assert ring.find(b"") is None
     assert ring.find(b"None") is None
 
 
 def test_a_pasted_key_is_the_first_one_all_the_same(made):
     _, whole = made.create("ci", [Scope.TRAIN])
-    ring = Keyring(made, whole)
+    ring = KeyCache(made, whole)
     ring.refresh()
     assert ring.find(whole.encode()).scopes == ["admin"]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from app.auth import rate_limit
-from app.auth.rate_limit import Counters, Rates
+from app.auth.rate_limit import BoundedMemoryStorage, RateLimiter
 from app.errors import RateLimited
 
 
@@ -33,7 +33,7 @@ def passed(limits, who, times):
 
 
 def test_each_has_a_window_of_their_own(clock):
-    limits = Rates("3/minute")
+    limits = RateLimiter("3/minute")
     assert passed(limits, "a", 5) == 3
     assert passed(limits, "b", 2) == 2
     clock.now += 59
@@ -43,16 +43,16 @@ def test_each_has_a_window_of_their_own(clock):
 
 
 def test_the_refusal_says_how_often_and_when_again(clock):
-    limits = Rates("1/minute")
-    limits.take("a")
+    limits = RateLimiter("1/minute")
+    limits.hit("a")
     clock.now += 19.5
     with pytest.raises(RateLimited, match="1 per 1 minute") as refused:
-        limits.take("a")
+        limits.hit("a")
     assert refused.value.retry_after == 41
 
 
 def test_all_limits_hold(clock):
-    limits = Rates("10/minute; 2/second")
+    limits = RateLimiter("10/minute; 2/second")
     assert passed(limits, "a", 5) == 2
     for _ in range(3):
         clock.now += 1
@@ -64,20 +64,20 @@ def test_all_limits_hold(clock):
 
 
 def test_memory_is_bounded_and_the_oldest_gives_way():
-    counters = Counters(most=100)
-    limits = Rates("1/hour", counters)
+    counters = BoundedMemoryStorage(most=100)
+    limits = RateLimiter("1/hour", counters)
     for address in range(1000):
-        limits.take(f"10.0.{address}")
+        limits.hit(f"10.0.{address}")
     assert len(counters._counted) == 100
     assert passed(limits, "10.0.999", 1) == 0
     assert passed(limits, "10.0.0", 1) == 1
 
 
 def test_a_new_window_takes_no_more_room(clock):
-    counters = Counters(most=100)
-    limits = Rates("1/second", counters)
+    counters = BoundedMemoryStorage(most=100)
+    limits = RateLimiter("1/second", counters)
     for _ in range(10):
-        limits.take("a")
+        limits.hit("a")
         clock.now += 1
     assert len(counters._counted) == 1
     assert counters.get("LIMITER/a/1/1/second") == 0
@@ -87,7 +87,7 @@ def test_a_new_window_takes_no_more_room(clock):
 
 
 def test_what_is_cleared_counts_anew():
-    counters = Counters()
+    counters = BoundedMemoryStorage()
     assert [counters.incr("a", 60), counters.incr("a", 60, 2), counters.get("a")] == [1, 3, 3]
     counters.clear("a")
     assert counters.get("a") == 0

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app.auth.key_cache import Keyring
-from app.auth.keys import Keys
+from app.auth.key_cache import KeyCache
+from app.auth.keys import KeyStore
 from app.cli.main import app
 from app.database.store import Store
 
@@ -30,7 +30,7 @@ def mynet(tmp_path, monkeypatch):
 def ring(tmp_path):
     """What a service on this state folder knows."""
     store = Store(f"sqlite:///{tmp_path / 'var' / 'mynet.db'}")
-    yield Keyring(Keys(store), None)
+    yield KeyCache(KeyStore(store), None)
     store.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.keys import Keys, Scope
+from app.auth.keys import KeyStore, Scope
 from app.database.sqlite import Damaged
 from app.database.store import Store
 from app.database.tables import now
@@ -81,7 +81,7 @@ def put_back(older, file):
 
 
 def test_an_older_database_put_back_keeps_its_older_state(store, file, tmp_path):
-    keys = Keys(store)
+    keys = KeyStore(store)
     revoked, _ = keys.create("revoked", [Scope.PREDICT])
     valid, _ = keys.create("valid", [Scope.PREDICT])
     add(store, "ends")
@@ -106,7 +106,7 @@ def test_an_older_database_put_back_keeps_its_older_state(store, file, tmp_path)
 
 
 def test_a_start_over_an_older_database_keeps_keys_revoked(settings, store, file, tmp_path):
-    keys = Keys(store)
+    keys = KeyStore(store)
     revoked, _ = keys.create("revoked", [Scope.PREDICT])
     with closing(sqlite3.connect(file)) as database:
         database.execute("VACUUM INTO ?", [str(tmp_path / "older.db")])
@@ -115,7 +115,7 @@ def test_a_start_over_an_older_database_keeps_keys_revoked(settings, store, file
     store.close()
     put_back(tmp_path / "older.db", file)
     with closing(open_store(settings)) as opened:
-        assert Keys(opened).valid() == []
+        assert KeyStore(opened).valid() == []
 
 
 def test_a_backup_is_made_anew_only_where_something_matters(store):
@@ -129,7 +129,7 @@ def test_a_backup_is_made_anew_only_where_something_matters(store):
     store.change_job("ended", values={"status": "failed"})
     second = made()
     assert second != first
-    Keys(store).create("new", [Scope.TRAIN])
+    KeyStore(store).create("new", [Scope.TRAIN])
     assert made() != second
 
 

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import create_engine, func, insert, select, text, update
 
 from app import subprocesses
-from app.auth.key_cache import Keyring
-from app.auth.keys import Keys, Scope
+from app.auth.key_cache import KeyCache
+from app.auth.keys import KeyStore, Scope
 from app.database.postgres import LOCK, Bounded
 from app.database.store import Store
 from app.database.tables import Base, Event, Job, now
@@ -193,8 +193,8 @@ def test_tables_that_are_being_restored_are_told(store):
 
 
 def test_keys_that_are_known_open_while_the_database_is_away(own, owned):
-    keys = Keys(owned)
-    ring = Keyring(keys, None)
+    keys = KeyStore(owned)
+    ring = KeyCache(keys, None)
     key, whole = keys.create("ci", [Scope.TRAIN])
     ring.refresh()
     own.stop()

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from app.auth.keys import Keys
+from app.auth.keys import KeyStore
 from app.database.schema import BASELINE, REVISION
 from app.database.store import Store
 from app.startup import StartupError, open_store
@@ -131,11 +131,11 @@ def test_a_running_service_migrates_an_older_backup(settings, file):
 def test_keys_revoked_in_a_newer_backup_stay_revoked_in_an_older_database(settings, file):
     first = file.read_bytes()
     with closing(open_store(settings, migrate=True)) as store:
-        valid = Keys(store).valid()
-        Keys(store).revoke(valid[0].id)
+        valid = KeyStore(store).valid()
+        KeyStore(store).revoke(valid[0].id)
         store.backup.keep()
     for part in ("-wal", "-shm"):
         file.with_name(f"{file.name}{part}").unlink(missing_ok=True)
     file.write_bytes(first)
     with closing(open_store(settings, migrate=True)) as store:
-        assert [key.id for key in Keys(store).valid()] == [key.id for key in valid[1:]]
+        assert [key.id for key in KeyStore(store).valid()] == [key.id for key in valid[1:]]

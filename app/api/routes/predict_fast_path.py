@@ -45,7 +45,7 @@ class PredictFastPath:
         self.largest = min(self.most, LARGEST)
         self._small_upload_handler = Taken(self.begin, True)
         guard = services.guard
-        self.guard = None if guard.passes_predictions else guard
+        self.guard = None if guard.predictions_are_public else guard
         # Answers to a page elsewhere want headers, and who is behind a proxy is for uvicorn to say.
         self._headers_that_need_the_app = {
             *((b"origin",) if services.settings.origins else ()),
@@ -98,8 +98,8 @@ class PredictFastPath:
     def _authorize(self, exchange: Exchange) -> None:
         """Look at who asks. Raises Unauthenticated, Forbidden, RateLimited."""
         if self.guard is not None:
-            key = self.guard.who(exchange.headers)
-            self.guard.admit(key, exchange.address, Scope.PREDICT)
+            key = self.guard.authenticate(exchange.headers)
+            self.guard.authorize(key, exchange.address, Scope.PREDICT)
 
     def begin(self, exchange: Exchange) -> bool:
         """Begin to answer; False where the body is not plain."""
