@@ -45,7 +45,7 @@ from app.auth.keys import KeyStore
 from app.config.settings import Settings, load_settings
 from app.database.store import Store
 from app.feedback import FeedbackStore
-from app.monitoring.collector import Scrape
+from app.monitoring.collector import MetricsCollector
 from app.net import pick_device
 from app.predict.live_model import Live
 from app.predict.predictor import Predictor
@@ -181,7 +181,7 @@ async def _open_services(
             live,
             predictor,
             Review(live, settings.data_dir),
-            Scrape(predictor, registry, store, others),
+            MetricsCollector(predictor, registry, store, others),
             AccessControl(settings, keyring),
             FeedbackStore(settings.feedback_dir, settings.max_feedback),
             look,
@@ -196,7 +196,7 @@ async def _open_services(
             gc.unfreeze()
         for task in tasks:
             task.cancel()
-        services.scrape.leave()
+        services.scrape.publish()
         if traces:
             traces.close()
 
@@ -236,7 +236,7 @@ def _open_resources(settings: Settings, runtime: Runtime) -> OpenedResources:
 def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]:
     yield services.live.watch()
     yield health.watch(services.store)
-    yield services.scrape.keep()
+    yield services.scrape.publish_periodically()
     if services.guard.auth != "none":
         yield services.guard.keyring.watch()
 

@@ -24,7 +24,7 @@ from app.config.settings import Settings
 from app.database.store import Store
 from app.database.sweeps import Sweeps
 from app.feedback import FeedbackStore
-from app.monitoring.collector import Scrape
+from app.monitoring.collector import MetricsCollector
 from app.predict.live_model import Live
 from app.predict.predictor import Predictor, never
 from app.predict.preprocess import Look
@@ -57,7 +57,7 @@ class Services:
     live: Live
     predictor: Predictor
     review: Review
-    scrape: Scrape
+    scrape: MetricsCollector
     guard: AccessControl
     feedback: FeedbackStore
     look: Look

@@ -31,7 +31,7 @@ class Families(list[Metric], Collector):
         return iter(self)
 
 
-class Scrape:
+class MetricsCollector:
     """Reads on the event loop what belongs to it, and the rest in a thread."""
 
     def __init__(
@@ -45,25 +45,25 @@ class Scrape:
         """Give all there is to tell."""
         return await asyncio.to_thread(self._complete, self._own())
 
-    async def keep(self) -> None:
+    async def publish_periodically(self) -> None:
         """Leave for the other workers what this one counted, until cancelled."""
         while self.ledger:
             await asyncio.sleep(EVERY)
             counted = prometheus.samples(self._own())
             await asyncio.to_thread(self._leave, counted)
 
-    def leave(self) -> None:
+    def publish(self) -> None:
         """Leave it once more, before this process ends."""
         self._leave(prometheus.samples(self._own()))
 
     def _own(self) -> list[Metric]:
         predictor = self.predictor
         under_way, swaps = predictor.under_way, predictor.live.swaps
-        return prometheus.of(predictor.tally, under_way=under_way, swaps=swaps)
+        return prometheus.process_families(predictor.tally, under_way=under_way, swaps=swaps)
 
     def _complete(self, counted: list[Metric]) -> Families:
         if self.ledger:
-            prometheus.add(counted, self.ledger.others())
+            prometheus.merge_workers(counted, self.ledger.others())
         model = prometheus.of_model(self.predictor.live, self.registry)
         return Families([*counted, *model, *prometheus.of_jobs(self.store)])
 

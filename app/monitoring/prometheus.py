@@ -28,7 +28,7 @@ from app.versions.registry import Registry
 OUTCOMES: Final = (ANSWERED, QueueFull.code, ClientDisconnected.code, DeadlineExceeded.code)
 
 
-def of(tally: Tally, *, under_way: int, swaps: int) -> list[Metric]:
+def process_families(tally: Tally, *, under_way: int, swaps: int) -> list[Metric]:
     """Give all that one process counted."""
     return [
         *_of_requests(tally),
@@ -49,7 +49,7 @@ def samples(families: Iterable[Metric]) -> Samples:
     }
 
 
-def add(families: Iterable[Metric], others: Iterable[Entry]) -> None:
+def merge_workers(families: Iterable[Metric], others: Iterable[Entry]) -> None:
     """Add what other processes counted; of one that has ended, nothing is under way."""
     entries = list(others)
     for family in families:

@@ -11,7 +11,7 @@ from typing import Final
 
 from ray.serve.metrics import Gauge
 
-from app.monitoring.collector import Families, Scrape
+from app.monitoring.collector import Families, MetricsCollector
 
 # Seconds. Every ten of them Ray collects what it was told since.
 EVERY: Final = 3.0
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class Mirror:
     """One process's gauges, which Ray wants only once by each name."""
 
-    def __init__(self, scrape: Scrape) -> None:
+    def __init__(self, scrape: MetricsCollector) -> None:
         self.scrape = scrape
         self._gauges: dict[str, Gauge] = {}
 

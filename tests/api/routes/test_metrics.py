@@ -161,7 +161,7 @@ def test_promtool_has_no_complaint(client, seven):
 
 def test_of_a_worker_that_ended_only_what_it_counted_counts():
     def told(tally, under_way):
-        return prometheus.of(tally, under_way=under_way, swaps=1)
+        return prometheus.process_families(tally, under_way=under_way, swaps=1)
 
     mine, its = Tally(), Tally()
     mine.batch(3, 0.5)
@@ -169,7 +169,7 @@ def test_of_a_worker_that_ended_only_what_it_counted_counts():
     its.request(Route("GET", "/models"), 200, 0.1)
     for alive, under_way in ((True, 7), (False, 2)):
         together = told(mine, 2)
-        prometheus.add(together, [Entry(alive, prometheus.samples(told(its, 5)))])
+        prometheus.merge_workers(together, [Entry(alive, prometheus.samples(told(its, 5)))])
         sums = {(s.name, *s.labels.values()): s.value for f in together for s in f.samples}
         assert sums["mynet_images_under_way",] == under_way
         assert sums["mynet_model_swaps_total",] == 2
