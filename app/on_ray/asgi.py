@@ -21,7 +21,7 @@ HEALTH_EVERY: Final = 1.0
 UNASKED: Final = 8.0
 
 
-class Hosted:
+class HostedApp:
     """An app between `begin`, which tells what went wrong by raising it, and `end`."""
 
     def __init__(self, app: FastAPI) -> None:
@@ -50,7 +50,7 @@ class Hosted:
         self.services.draining.clear()
         await health.ready(self.services)
 
-    async def drain_unasked(self) -> None:
+    async def drain_when_unprobed(self) -> None:
         """Drain where nobody asks any more: Serve asks no replica that it takes down, and tells it
         only once all requests are answered, which those that follow a job would put off. Time in
         which this process stood still is not counted: it could hear of no question.

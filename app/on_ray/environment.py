@@ -9,9 +9,9 @@ from typing import Final
 
 TOLD: Final = ("OTEL_", "MLFLOW_")
 # Else whom Ray gave no GPU would see all of them, and `auto` take one that is another's.
-NO_GPU_UNASKED: Final = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+HIDE_UNASSIGNED_GPUS: Final = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 
 
-def told() -> dict[str, str]:
+def inherited_environment() -> dict[str, str]:
     """Give the variables of this process that are theirs, too."""
     return {name: value for name, value in os.environ.items() if name.startswith(TOLD)}

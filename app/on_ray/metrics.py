@@ -18,7 +18,7 @@ EVERY: Final = 3.0
 log = logging.getLogger(__name__)
 
 
-class Mirror:
+class RayMetricsBridge:
     """One process's gauges, which Ray wants only once by each name."""
 
     def __init__(self, scrape: MetricsCollector) -> None:

@@ -25,9 +25,9 @@ from ray.serve.config import AutoscalingConfig
 from app.config.settings import Settings, load_settings
 from app.main import create_app
 from app.on_ray import storage
-from app.on_ray.asgi import HEALTH_EVERY, Hosted
-from app.on_ray.environment import NO_GPU_UNASKED, told
-from app.on_ray.metrics import Mirror
+from app.on_ray.asgi import HEALTH_EVERY, HostedApp
+from app.on_ray.environment import HIDE_UNASSIGNED_GPUS, inherited_environment
+from app.on_ray.metrics import RayMetricsBridge
 from app.server.runtime import Runtime, begun
 from app.startup import StartupError, open_registry
 
@@ -36,8 +36,8 @@ NAME: Final = "mynet"
 GRACE: Final = 20.0
 WATCH: Final = 2.0
 START_TRIES: Final = 3
-ENDS: Final = (signal.SIGTERM, signal.SIGINT)
-ON_RAY: Final = Runtime(open_registry, lambda _: None, "app.on_ray.training", storage.sweep)
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+ON_RAY: Final = Runtime(open_registry, lambda _: None, "app.on_ray.training", storage.delete_finished_runs)
 log = logging.getLogger(__name__)
 
 
@@ -47,14 +47,14 @@ class Replica:
     def __init__(self, settings: Settings, told: Mapping[str, str]) -> None:
         address = ray.get_runtime_context().gcs_address  # for the trainings that it starts
         os.environ.update(told, RAY_ADDRESS=address)
-        self.hosted = Hosted(create_app(settings, runtime=ON_RAY))
+        self.hosted = HostedApp(create_app(settings, runtime=ON_RAY))
 
-    async def __serve_build_asgi_app__(self) -> Hosted:
+    async def __serve_build_asgi_app__(self) -> HostedApp:
         """Begin here, so that Serve hears why where that fails."""
         await self.hosted.begin()
-        mirror = Mirror(self.hosted.services.scrape)
+        mirror = RayMetricsBridge(self.hosted.services.scrape)
         self.tasks = [
-            asyncio.create_task(each) for each in (self.hosted.drain_unasked(), mirror.keep())
+            asyncio.create_task(each) for each in (self.hosted.drain_when_unprobed(), mirror.keep())
         ]
         return self.hosted
 
@@ -77,14 +77,14 @@ def app(_: dict[str, str]) -> Application:
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; what is under way is answered first. Raises CannotStart."""
     with _cluster(settings):
-        for number in ENDS:
+        for number in STOP_SIGNALS:
             signal.signal(number, _end)
         application = _application(settings)
         with _listening(settings):
             try:
                 serve.run(application, name=NAME, route_prefix="/")
             except RuntimeError as error:
-                raise StartupError(f"no replica starts: {_why() or error}") from error
+                raise StartupError(f"no replica starts: {_replica_error() or error}") from error
             log.info("serving on http://%s:%d", settings.host, settings.port)
             while True:
                 time.sleep(WATCH)
@@ -93,7 +93,7 @@ def run(settings: Settings) -> None:
 
 def _end(*_: object) -> None:
     """End by way of the contexts, once; replicas that no node has room for are waited for, too."""
-    for number in ENDS:
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     sys.exit()
 
@@ -133,7 +133,7 @@ def _listening(settings: Settings) -> Iterator[None]:
         serve.shutdown()
 
 
-def _why() -> str:
+def _replica_error() -> str:
     """Give the last line of what the replicas raised, if they did: Serve names but a deployment."""
     known = serve.status().applications.get(NAME)
     told = "".join(each.message for each in known.deployments.values()) if known else ""
@@ -163,8 +163,8 @@ def _application(settings: Settings) -> Application:
             ray_actor_options={
                 "num_gpus": int(settings.device.startswith("cuda")),
                 # uvloop starts no process that lies in a group of its own.
-                "runtime_env": {"env_vars": {"RAY_USE_UVLOOP": "0", **NO_GPU_UNASKED}},
+                "runtime_env": {"env_vars": {"RAY_USE_UVLOOP": "0", **HIDE_UNASSIGNED_GPUS}},
             },
         )
-        .bind(settings, told())
+        .bind(settings, inherited_environment())
     )

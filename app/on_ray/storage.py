@@ -29,7 +29,7 @@ def check(settings: Settings) -> None:
         raise StartupError(masked(f"MYNET_RAY_STORAGE cannot be used: {error}")) from error
 
 
-def sweep(settings: Settings) -> None:
+def delete_finished_runs(settings: Settings) -> None:
     """Begin to remove what nobody needs any more. A storage that hangs shall hold nobody up."""
     if settings.ray_storage:
         threading.Thread(

@@ -22,7 +22,7 @@ from app import subprocesses
 from app.config.settings import Settings
 from app.database.store import Store
 from app.database.tables import Job
-from app.on_ray.environment import NO_GPU_UNASKED, told
+from app.on_ray.environment import HIDE_UNASSIGNED_GPUS, inherited_environment
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
 from app.train.worker import state
@@ -78,9 +78,9 @@ def attempt() -> None:
         return _fail(assignment, "No node of the Ray cluster has a GPU: train with device cpu.")
     here = ray.get_runtime_context().get_node_id()
     beside = NodeAffinitySchedulingStrategy(here, soft=False)
-    leash = ray.remote(Leash).options(num_cpus=0, scheduling_strategy=beside).remote()
+    leash = ray.remote(StopSignal).options(num_cpus=0, scheduling_strategy=beside).remote()
     threading.Thread(target=lambda: stop.wait() and leash.pull.remote(), daemon=True).start()
-    given = {"assignment": assignment.model_dump_json(), "told": told(), "leash": leash}
+    given = {"assignment": assignment.model_dump_json(), "told": inherited_environment(), "leash": leash}
     _forget_damaged(assignment)
     try:
         _trainer(assignment, given, on_gpu=on_gpu).fit()
@@ -134,7 +134,7 @@ def _trainer(assignment: Assignment, given: dict[str, Any], *, on_gpu: bool) -> 
             storage_path=_storage(settings),
             failure_config=train.FailureConfig(max_failures=DEATHS),
             checkpoint_config=train.CheckpointConfig(num_to_keep=1),
-            worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE", **NO_GPU_UNASKED}},
+            worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE", **HIDE_UNASSIGNED_GPUS}},
         ),
     )
 
@@ -174,17 +174,17 @@ if __name__ == "__main__":
     attempt()
 
 
-class Leash:
+class StopSignal:
     """Lies beside the process that the supervisor started, and is gone when that is."""
 
     def __init__(self) -> None:
         self.pulled = asyncio.Event()
         self.code = 0
 
-    async def pull(self) -> None:
+    async def set(self) -> None:
         self.pulled.set()
 
-    async def until_pulled(self) -> None:
+    async def wait(self) -> None:
         await self.pulled.wait()
 
     async def end(self, code: int | None = None) -> int:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.main import create_app
-from app.on_ray.asgi import Hosted
+from app.on_ray.asgi import HostedApp
 
 EVERY, UNASKED = 0.02, 0.2
 
@@ -20,9 +20,9 @@ def asked(settings, monkeypatch):
 
     @asynccontextmanager
     async def hosted():
-        app = Hosted(create_app(settings))
+        app = HostedApp(create_app(settings))
         await app.begin()
-        watch = asyncio.create_task(app.drain_unasked())
+        watch = asyncio.create_task(app.drain_when_unprobed())
         yield app
         watch.cancel()
         await app.end()
