@@ -52,7 +52,7 @@ from app.predict.predictor import Predictor
 from app.predict.preprocess import Look
 from app.predict.test_set_errors import Review
 from app.server.runtime import UVICORN, Runtime
-from app.server.shutdown import Ending, end_with_parent, noticing
+from app.server.shutdown import Shutdown, exit_with_parent, on_shutdown_signal
 from app.startup import STARTUP_ERRORS, open_store
 from app.telemetry import logs, tracing_setup
 from app.telemetry.metrics import Tally
@@ -90,7 +90,7 @@ OpenedResources = tuple[Registry, Store, KeyCache, Ledger | None]
 
 class LifespanState(TypedDict):
     services: Services
-    ending: Ending
+    ending: Shutdown
     express: NotRequired[PredictFastPath]
 
 
@@ -128,7 +128,7 @@ def create_app(
     if traces:
         logs.configure(settings.log_level, settings.log_format, traces.ids)
     tally = Tally()
-    access_log, ending = AccessLog(tally), Ending()
+    access_log, ending = AccessLog(tally), Shutdown()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[LifespanState]:
@@ -161,7 +161,7 @@ def create_app(
 
 @asynccontextmanager
 async def _open_services(
-    settings: Settings, tally: Tally, traces: Tracing | None, runtime: Runtime, ending: Ending
+    settings: Settings, tally: Tally, traces: Tracing | None, runtime: Runtime, ending: Shutdown
 ) -> AsyncIterator[Services]:
     _prepare_process()
     registry, store, keyring, others = await _open_with_retries(partial(_open_resources, settings, runtime))
@@ -189,7 +189,7 @@ async def _open_services(
         )
         tasks = [asyncio.create_task(each) for each in _background_tasks(services)]
         supervisor = Supervisor(settings, store, runtime.trainer, runtime.sweep)
-        with supervisor, noticing(partial(_start_draining, services, supervisor, ending)):
+        with supervisor, on_shutdown_signal(partial(_start_draining, services, supervisor, ending)):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
             gc.freeze()
             yield services
@@ -206,7 +206,7 @@ def _prepare_process() -> None:
     torch.set_num_threads(1)
     threadpool_limits(1)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    end_with_parent()
+    exit_with_parent()
 
 
 async def _open_with_retries(begin: Callable[[], OpenedResources]) -> OpenedResources:
@@ -215,7 +215,7 @@ async def _open_with_retries(begin: Callable[[], OpenedResources]) -> OpenedReso
     What keeps it from that may pass, and uvicorn ends all workers where one does not start.
     """
     until, ending = time.monotonic() + STARTUP_TIMEOUT, asyncio.Event()
-    with noticing(ending.set):
+    with on_shutdown_signal(ending.set):
         while True:
             try:
                 return await asyncio.to_thread(begin)
@@ -241,7 +241,7 @@ def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]
         yield services.guard.keyring.watch()
 
 
-def _start_draining(services: Services, supervisor: Supervisor, ending: Ending) -> None:
+def _start_draining(services: Services, supervisor: Supervisor, ending: Shutdown) -> None:
     services.draining.set()
     ending.begin()
     supervisor.stop()

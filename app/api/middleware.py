@@ -12,7 +12,7 @@ from app.api import access_log as audit
 from app.api import problem_details
 from app.api.access_log import HEADER, LOG_FIELDS, AccessLog, request_id_from, loggable_path
 from app.errors import BodyTooLarge, QueueFull, NotReady
-from app.server.shutdown import Ending
+from app.server.shutdown import Shutdown
 from app.telemetry import logs
 from app.telemetry.metrics import Route
 from app.telemetry.tracing import Tracing
@@ -107,7 +107,7 @@ class ShutdownDeadline:
     or whose file is being appraised. An answer that has begun is left to end.
     """
 
-    def __init__(self, app: ASGIApp, ending: Ending) -> None:
+    def __init__(self, app: ASGIApp, ending: Shutdown) -> None:
         self.app, self.ending = app, ending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,10 +115,10 @@ class ShutdownDeadline:
             await self.app(scope, receive, send)
             return
         try:
-            async with self.ending.in_time() as limit:
+            async with self.ending.deadline() as limit:
 
                 async def send_in_time(message: Message) -> None:
-                    self.ending.spare(limit)
+                    self.ending.lift(limit)
                     await send(message)
 
                 await self.app(scope, receive, send_in_time)

@@ -28,7 +28,7 @@ from app.on_ray import storage
 from app.on_ray.asgi import HEALTH_EVERY, HostedApp
 from app.on_ray.environment import HIDE_UNASSIGNED_GPUS, inherited_environment
 from app.on_ray.metrics import RayMetricsBridge
-from app.server.runtime import Runtime, begun
+from app.server.runtime import Runtime, prepare_with_absolute_paths
 from app.startup import StartupError, open_registry
 
 NAME: Final = "mynet"
@@ -143,7 +143,7 @@ def _replica_error() -> str:
 def _application(settings: Settings) -> Application:
     """Prepare for a service, once, and say what its replicas are. Raises CannotStart."""
     storage.check(settings)
-    settings = begun(settings)
+    settings = prepare_with_absolute_paths(settings)
     fewest = settings.workers
     return (
         serve.deployment(serve.ingress()(Replica))

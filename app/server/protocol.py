@@ -11,14 +11,14 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from app.errors import MalformedRequest
-from app.server.raw_response import written
-from app.server.shutdown import Ending
-from app.server.timeouts import Patient
+from app.server.raw_response import serialize_response
+from app.server.shutdown import Shutdown
+from app.server.timeouts import TimeoutProtocol
 
 PIECE: Final = 16 * 1024
 
 
-class Flow(FlowControl):
+class PipelineFlowControl(FlowControl):
     """Reads on only where no request waits for the answer to one before it."""
 
     def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
@@ -29,7 +29,7 @@ class Flow(FlowControl):
         if not (self.waiting or self.unread):
             super().resume_reading()
 
-    def pieces(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         """Give what is to be parsed by now."""
         while self.unread and not self.waiting:
             piece, self.unread = self.unread[:PIECE], self.unread[PIECE:]
@@ -41,23 +41,23 @@ LARGEST_HEAD: Final = 64 * 1024
 Headers = list[tuple[bytes, bytes]]
 
 
-class Taken(NamedTuple):
+class FastHandler(NamedTuple):
     """What begins to answer a request that is here whole, and whether it is told the body; where it
     says False, the request goes to the app.
     """
 
-    begin: Callable[["Exchange"], bool]
+    begin: Callable[["FastCycle"], bool]
     wants_body: bool
 
 
-class Express(typing.Protocol):
+class FastPath(typing.Protocol):
     """Answers some requests without ASGI."""
 
-    def takes(self, method: bytes, target: bytes, headers: Headers) -> Taken | None:
+    def takes(self, method: bytes, target: bytes, headers: Headers) -> FastHandler | None:
         """Say whether it may answer, by what came before the body, and how."""
 
 
-class Exchange:
+class FastCycle:
     """A request that is here whole, and its answer, given by one call of `respond`.
 
     It stands where uvicorn has the cycle of a request under way, and has what is looked at there.
@@ -67,7 +67,7 @@ class Exchange:
     keep_alive = True
     message_event = asyncio.Event()  # nobody waits for it
 
-    def __init__(self, connection: "Protocol", headers: Headers, taken: Taken) -> None:
+    def __init__(self, connection: "Protocol", headers: Headers, taken: FastHandler) -> None:
         self.connection, self.headers, self.taken = connection, headers, taken
         self.body = b""
         self.started = time.perf_counter()
@@ -88,14 +88,14 @@ class Exchange:
         self.response_complete = True
         if not self.is_gone():
             told = (*connection.server_state.default_headers, *headers)
-            answer = written(status, told, content, is_last=not self.keep_alive)
+            answer = serialize_response(status, told, content, is_last=not self.keep_alive)
             connection.transport.write(answer)
             if not self.keep_alive:
                 connection.transport.close()
         connection.on_response_complete()
 
 
-class Protocol(Patient):
+class Protocol(TimeoutProtocol):
     """Bounds headers, leaves out trailers, and passes over offers to upgrade, as RFC 9110 (6.5.1,
     7.8) allows.
 
@@ -104,13 +104,13 @@ class Protocol(Patient):
     """
 
     parser: Any
-    flow: Flow
+    flow: PipelineFlowControl
     head_size = 0  # or of what came since the last of the body
-    exchange: Exchange | None = None  # whose body is coming
+    exchange: FastCycle | None = None  # whose body is coming
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow = Flow(transport, self.pipeline)
+        self.flow = PipelineFlowControl(transport, self.pipeline)
         connection = transport.get_extra_info("socket")
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             # Not set where several workers listen on one socket: the second half of an answer would
@@ -124,8 +124,8 @@ class Protocol(Patient):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        ending: Ending | None = self.app_state.get("ending")
-        if ending is not None and ending.listens_no_more:
+        ending: Shutdown | None = self.app_state.get("ending")
+        if ending is not None and ending.listeners_closed:
             self.transport.close()  # one that was just made when the others were told
         elif self.flow.unread:
             self.loop.call_soon(self._read_on)
@@ -135,14 +135,14 @@ class Protocol(Patient):
         self.flow.resume_reading()
 
     def _read(self) -> None:
-        for piece in self.flow.pieces():
+        for piece in self.flow.chunks():
             if self.transport.is_closing():
                 self.flow.unread = b""
                 return
             self._unset_keepalive_if_required()
             self._parse(piece)
-        if self.is_coming:
-            self.expect_more()
+        if self.receiving:
+            self.start_read_timer()
 
     def _parse(self, data: bytes) -> None:
         while data:
@@ -150,11 +150,11 @@ class Protocol(Patient):
             try:
                 self.parser.feed_data(received)
             except httptools.HttpParserUpgrade as stopped:
-                data = self._without_offer(received[stopped.args[0] :])
+                data = self._strip_upgrade(received[stopped.args[0] :])
             except httptools.HttpParserError:
                 self._refuse("This is no HTTP/1.1 request.")
                 return
-            self.head_size = self.head_size + len(received) if self.is_coming else 0
+            self.head_size = self.head_size + len(received) if self.receiving else 0
         if self.head_size > LARGEST_HEAD:
             self._refuse(f"The headers are larger than {LARGEST_HEAD} bytes, or the trailers are.")
 
@@ -171,13 +171,13 @@ class Protocol(Patient):
         if self.parser.should_upgrade():
             return
         if taken := self._taken():
-            self.cycle = self.exchange = Exchange(self, self.headers, taken)
+            self.cycle = self.exchange = FastCycle(self, self.headers, taken)
         else:
             self._begin()
 
-    def _taken(self) -> Taken | None:
+    def _taken(self) -> FastHandler | None:
         """Only for who waits for nothing yet, reads what is answered, and asks for no more."""
-        express: Express | None = self.app_state.get("express")
+        express: FastPath | None = self.app_state.get("express")
         if (
             express is not None
             and (self.cycle is None or self.cycle.response_complete)
@@ -202,17 +202,17 @@ class Protocol(Patient):
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return
-        self.expect_no_more()
+        self.stop_read_timer()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             if exchange.taken.begin(exchange):
                 return
-            self._hand_over(exchange)
+            self._fall_back_to_asgi(exchange)
         super().on_message_complete()
         # Reading was paused where the body is large, and who does not read sees nobody hang up.
         self.flow.resume_reading()
 
-    def _hand_over(self, exchange: Exchange) -> None:
+    def _fall_back_to_asgi(self, exchange: FastCycle) -> None:
         """Let the app answer what was collected."""
         self.cycle = None
         self._begin()
@@ -222,7 +222,7 @@ class Protocol(Patient):
         """Let the app, which knows how long it has, answer for an upload that is still coming."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None and exchange.taken.wants_body:
-            self._hand_over(exchange)
+            self._fall_back_to_asgi(exchange)
         super().shutdown()
         if exchange is not None and not exchange.taken.wants_body:
             exchange.taken.begin(exchange)
@@ -230,14 +230,14 @@ class Protocol(Patient):
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self.exchange = self.exchange, None
         if exchange is not None:  # it broke off: the app tells of that as of any other
-            self._hand_over(exchange)
+            self._fall_back_to_asgi(exchange)
         super().connection_lost(exc)
         self.pipeline.clear()
         self.flow.unread = b""
-        if isinstance(self.cycle, Exchange):
+        if isinstance(self.cycle, FastCycle):
             self.cycle = None  # each holds the other, which only the garbage collector would see
 
-    def _without_offer(self, rest: bytes) -> bytes:
+    def _strip_upgrade(self, rest: bytes) -> bytes:
         """Give the request to be parsed again, without the offer, and what came after it."""
         method: bytes = self.parser.get_method()
         if method == b"CONNECT":
@@ -250,4 +250,4 @@ class Protocol(Patient):
         return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(kept)) + rest
 
     def _refuse(self, message: str) -> None:
-        self.turn_away(MalformedRequest(message))
+        self.reject(MalformedRequest(message))

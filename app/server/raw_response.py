@@ -16,7 +16,7 @@ PROBLEM: Final = (b"content-type", b"application/problem+json")
 Header = tuple[bytes, bytes]
 
 
-def written(status: int, headers: Iterable[Header], content: bytes, *, is_last: bool) -> bytes:
+def serialize_response(status: int, headers: Iterable[Header], content: bytes, *, is_last: bool) -> bytes:
     """Write an answer; after the last one the connection ends."""
     lines = [STATUS_LINE[status]]
     for name, value in headers:
@@ -26,7 +26,7 @@ def written(status: int, headers: Iterable[Header], content: bytes, *, is_last: 
     return b"".join((*lines, b"\r\n", content))
 
 
-def refused(refusal: ServiceError, request_id: bytes, headers: Iterable[Header]) -> bytes:
+def serialize_error(refusal: ServiceError, request_id: bytes, headers: Iterable[Header]) -> bytes:
     """Write a refusal as routes do (RFC 9457), as the last answer."""
     problem = {
         "type": "about:blank",
@@ -41,4 +41,4 @@ def refused(refusal: ServiceError, request_id: bytes, headers: Iterable[Header])
     told.append((b"content-length", b"%d" % len(content)))
     if refusal.retry_after is not None:
         told.append((b"retry-after", b"%d" % refusal.retry_after))
-    return written(refusal.status, told, content, is_last=True)
+    return serialize_response(refusal.status, told, content, is_last=True)

@@ -34,7 +34,7 @@ class Runtime:
 UVICORN: Final = Runtime(prepare_worker, worker_metrics.of_worker, TRAINER, lambda _: None)
 
 
-def begun(settings: Settings) -> Settings:
+def prepare_with_absolute_paths(settings: Settings) -> Settings:
     """Prepare for a service whose processes run in other folders, and give its settings to them.
 
     Raises BadCheckpoint, CannotStart.

@@ -22,7 +22,7 @@ from app.telemetry.logs import masked
 
 # Seconds for which a worker may not answer its parent, since imports keep the interpreter: one that
 # is taken for dead meanwhile begins anew, and loads the machine again.
-IMPORTS: Final = 30
+WORKER_STARTUP_TIMEOUT: Final = 30
 log = logging.getLogger(__name__)
 
 
@@ -31,7 +31,7 @@ def run(settings: Settings) -> None:
 
     Raises what is in `app.startup.STARTUP_ERRORS`, before anything is changed where that is possible.
     """
-    log.info("settings: %s", _shown(settings))
+    log.info("settings: %s", _format_settings(settings))
     _check_port(settings)
     _check_device("DEVICE", settings.device)
     _check_device("TRAIN_DEVICE", settings.effective_train_device)
@@ -55,7 +55,7 @@ def _serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE,
-        timeout_worker_healthcheck=IMPORTS,
+        timeout_worker_healthcheck=WORKER_STARTUP_TIMEOUT,
     )
 
 
@@ -77,7 +77,7 @@ def _check_device(name: str, device: str) -> None:
         raise StartupError(f"{PREFIX}{name}: {error}") from error
 
 
-def _shown(settings: Settings) -> str:
+def _format_settings(settings: Settings) -> str:
     values = {f"{PREFIX}{name.upper()}": masked(str(value)) for name, value in settings}
     if settings.database_url:
         values[f"{PREFIX}DATABASE_URL"] = shown(settings.database_url)

@@ -17,16 +17,16 @@ from typing import Final
 
 # Seconds for which a process that is to end still takes requests, while it says that it is not
 # ready: so that whoever spreads requests over several can look elsewhere first.
-NOTICE: Final = 1.0
+LAME_DUCK_SECONDS: Final = 1.0
 # Seconds for what is under way from then on: longer than predictions may take, and together with
 # the notice, and the two or three that processes take to hear and to go, shorter than the ten
 # seconds that containers are given to end.
 GRACE: Final = 6
 # Seconds from the notice on after which there is time for an answer still, and for no more.
-LAST: Final = GRACE - 1.0
+DEADLINE_SECONDS: Final = GRACE - 1.0
 
 
-class Ending:
+class Shutdown:
     """Lets nothing take longer than this process has."""
 
     def __init__(self) -> None:
@@ -34,20 +34,20 @@ class Ending:
         self._under_way: set[asyncio.Timeout] = set()
 
     @property
-    def listens_no_more(self) -> bool:
+    def listeners_closed(self) -> bool:
         """Say whether the server has been told: it closes the connections that it knows then."""
         if self._until is None:
             return False
-        return asyncio.get_running_loop().time() > self._until - LAST + NOTICE
+        return asyncio.get_running_loop().time() > self._until - DEADLINE_SECONDS + LAME_DUCK_SECONDS
 
     def begin(self) -> None:
         """Let what is under way end in time."""
-        self._until = asyncio.get_running_loop().time() + LAST
+        self._until = asyncio.get_running_loop().time() + DEADLINE_SECONDS
         for each in self._under_way:
             each.reschedule(self._until)
 
     @asynccontextmanager
-    async def in_time(self) -> AsyncIterator[asyncio.Timeout]:
+    async def deadline(self) -> AsyncIterator[asyncio.Timeout]:
         """Raise TimeoutError where it takes too long, and is not spared by then."""
         async with asyncio.timeout_at(self._until) as limit:
             self._under_way.add(limit)
@@ -56,14 +56,14 @@ class Ending:
             finally:
                 self._under_way.discard(limit)
 
-    def spare(self, limit: asyncio.Timeout) -> None:
+    def lift(self, limit: asyncio.Timeout) -> None:
         """Let it take as long as it does."""
         if limit in self._under_way and not limit.expired():
             self._under_way.remove(limit)
             limit.reschedule(None)
 
 
-def end_with_parent() -> None:
+def exit_with_parent() -> None:
     """Let a worker end when the process that started it is gone, in whatever way it went."""
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -78,7 +78,7 @@ def end_with_parent() -> None:
 
 
 @contextmanager
-def noticing(tell: Callable[[], None]) -> Iterator[None]:
+def on_shutdown_signal(tell: Callable[[], None]) -> Iterator[None]:
     """Call `tell` in the event loop when the server is told to end. The server hears of it later,
     unless it is told again, or from the keyboard.
     """
@@ -101,7 +101,7 @@ def noticing(tell: Callable[[], None]) -> Iterator[None]:
         if told_again or number == signal.SIGINT:
             hand_on(number, frame)
         else:
-            loop.call_soon_threadsafe(loop.call_later, NOTICE, hand_on, number, None)
+            loop.call_soon_threadsafe(loop.call_later, LAME_DUCK_SECONDS, hand_on, number, None)
 
     for number in before:
         signal.signal(number, notice)

@@ -18,14 +18,14 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import NotReady, ServiceError, RequestTimeout
-from app.server.raw_response import refused
+from app.server.raw_response import serialize_error
 from app.telemetry import logs
 
 # Seconds; and bytes that have to come, or go, in each of them.
-PATIENCE: Final = 20.0
-LEAST: Final = 1024 * PATIENCE
+IDLE_TIMEOUT: Final = 20.0
+MIN_BYTES: Final = 1024 * IDLE_TIMEOUT
 # Files that stay for everything that is no connection.
-SPARE: Final = 256
+RESERVED_FDS: Final = 256
 log = logging.getLogger(__name__)
 
 
@@ -45,10 +45,10 @@ def most_connections() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         except (OSError, ValueError):  # macOS says that there is no limit, and allows fewer
             hard = soft
-    return max(hard - SPARE, hard // 2) if hard != resource.RLIM_INFINITY else sys.maxsize
+    return max(hard - RESERVED_FDS, hard // 2) if hard != resource.RLIM_INFINITY else sys.maxsize
 
 
-class Patient(HttpToolsProtocol):
+class TimeoutProtocol(HttpToolsProtocol):
     """Waits for the rest of a request, and until an answer is read, but not for ever.
 
     A timer runs only while something is missing: most requests come in one piece.
@@ -57,28 +57,28 @@ class Patient(HttpToolsProtocol):
     transport: asyncio.Transport
     cycle: Any
     received = 0
-    is_coming = True
+    receiving = True
     in_head = False
-    coming: asyncio.TimerHandle | None = None
-    going: asyncio.TimerHandle | None = None
+    read_timer: asyncio.TimerHandle | None = None
+    write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > most_connections():
             log.warning("%s is turned away: %d connections", self.client, len(self.connections))
-            self.turn_away(NotReady("There are too many connections.", retry_after=1))
+            self.reject(NotReady("There are too many connections.", retry_after=1))
         else:
-            self.expect_more()
+            self.start_read_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self.coming, self.going):
+        for timer in (self.read_timer, self.write_timer):
             if timer is not None:
                 timer.cancel()
-        self.coming = self.going = None  # each holds this object, as it holds them
+        self.read_timer = self.write_timer = None  # each holds this object, as it holds them
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        self.is_coming = self.in_head = True
+        self.receiving = self.in_head = True
         super().on_message_begin()
 
     def pause_writing(self) -> None:
@@ -86,24 +86,24 @@ class Patient(HttpToolsProtocol):
         self._wait_for_reader()
 
     def resume_writing(self) -> None:
-        if self.going is not None:
-            self.going.cancel()
-        self.going = None
+        if self.write_timer is not None:
+            self.write_timer.cancel()
+        self.write_timer = None
         super().resume_writing()
 
-    def expect_more(self) -> None:
+    def start_read_timer(self) -> None:
         """Wait for the rest of a request that is coming."""
-        if self.is_coming and self.coming is None and not self.transport.is_closing():
-            self.coming = self.loop.call_later(PATIENCE, self._look_for_more, self.received)
+        if self.receiving and self.read_timer is None and not self.transport.is_closing():
+            self.read_timer = self.loop.call_later(IDLE_TIMEOUT, self._on_read_timeout, self.received)
 
-    def expect_no_more(self) -> None:
+    def stop_read_timer(self) -> None:
         """The request is here whole."""
-        self.is_coming = False
-        if self.coming is not None:
-            self.coming.cancel()
-            self.coming = None
+        self.receiving = False
+        if self.read_timer is not None:
+            self.read_timer.cancel()
+            self.read_timer = None
 
-    def turn_away(self, refusal: ServiceError) -> None:
+    def reject(self, refusal: ServiceError) -> None:
         """Answer, unless an answer is on its way already, and end the connection."""
         request_id = logs.draw_id()
         token = logs.request_id.set(request_id.decode())
@@ -111,36 +111,36 @@ class Patient(HttpToolsProtocol):
         logs.request_id.reset(token)
         if not self._is_answered():
             headers = self.server_state.default_headers
-            self.transport.write(refused(refusal, request_id, headers))
+            self.transport.write(serialize_error(refusal, request_id, headers))
         self.transport.close()
 
     def _is_answered(self) -> bool:
         """Say whether an answer to what comes, or to what came before it, has begun."""
         if self.cycle is None or not self.cycle.response_started:
             return False
-        is_of_this_request = self.is_coming and not self.in_head
+        is_of_this_request = self.receiving and not self.in_head
         return is_of_this_request or not self.cycle.response_complete
 
-    def _look_for_more(self, before: int) -> None:
+    def _on_read_timeout(self, before: int) -> None:
         """Go on waiting where enough came, or where it is the app that takes its time."""
-        self.coming, came = None, self.received - before
+        self.read_timer, came = None, self.received - before
         answers_another = self.in_head and self.cycle and not self.cycle.response_complete
-        if came >= LEAST or self.flow.read_paused or answers_another:
-            self.expect_more()
+        if came >= MIN_BYTES or self.flow.read_paused or answers_another:
+            self.start_read_timer()
             return
         if self.in_head or self.cycle:
-            self.turn_away(RequestTimeout(f"Less than {LEAST:g} bytes came in {PATIENCE:g} s."))
+            self.reject(RequestTimeout(f"Less than {MIN_BYTES:g} bytes came in {IDLE_TIMEOUT:g} s."))
         else:
             log.info("%s says nothing", self.client)
             self.transport.close()
 
     def _wait_for_reader(self) -> None:
         left = self.transport.get_write_buffer_size()
-        self.going = self.loop.call_later(PATIENCE, self._look_for_reader, left)
+        self.write_timer = self.loop.call_later(IDLE_TIMEOUT, self._on_write_timeout, left)
 
-    def _look_for_reader(self, before: int) -> None:
+    def _on_write_timeout(self, before: int) -> None:
         left = self.transport.get_write_buffer_size()
-        if before - left >= LEAST:
+        if before - left >= MIN_BYTES:
             self._wait_for_reader()
         else:
             log.info("%s does not read: %d bytes are left", self.client, left)

@@ -112,8 +112,8 @@ def test_the_admin_key_is_neither_shown_nor_handed_on(monkeypatch):
     monkeypatch.setenv("MYNET_ADMIN_KEY", "open-sesame-open-sesame")
     settings = load_settings()
     assert settings.admin_key.get_secret_value() == "open-sesame-open-sesame"
-    assert "MYNET_ADMIN_KEY=**********" in server._shown(settings)
-    for text in (server._shown(settings), repr(settings), settings.model_dump_json()):
+    assert "MYNET_ADMIN_KEY=**********" in server._format_settings(settings)
+    for text in (server._format_settings(settings), repr(settings), settings.model_dump_json()):
         assert "sesame" not in text
     monkeypatch.delenv("MYNET_ADMIN_KEY")
     assignment = Assignment(settings=settings, job_id="x", attempt=1)

@@ -272,6 +272,6 @@ def test_what_the_url_asks_of_the_server_holds(settings):
 @pytest.mark.parametrize("form", ["//me:{}@h/n", "//h/n?user=me&password={}", "//me:{}%20x y@h/n"])
 def test_the_settings_line_tells_no_password(settings, form):
     url = f"postgresql+psycopg:{form.format(PASSWORD)}"
-    shown = server._shown(settings.model_copy(update={"database_url": url}))
+    shown = server._format_settings(settings.model_copy(update={"database_url": url}))
     assert "MYNET_DATABASE_URL=postgresql+psycopg://" in shown
     assert PASSWORD not in shown

@@ -5,7 +5,7 @@ import pytest
 from app.config import validators
 from app.config.settings import Settings
 from app.database import engine
-from app.server.runtime import begun
+from app.server.runtime import prepare_with_absolute_paths
 from app.versions.registry import Registry
 from tests.conftest import DATA
 
@@ -19,7 +19,7 @@ def there(tmp_path, monkeypatch):
 def test_paths_lead_to_the_same_from_another_folder(there, monkeypatch):
     (there / "data").symlink_to(DATA)
     given = {"state_dir": "var", "data_dir": "data", "models_url": "models"}
-    settings = begun(Settings(**given, database_url="sqlite:///x.db", device="cpu"))
+    settings = prepare_with_absolute_paths(Settings(**given, database_url="sqlite:///x.db", device="cpu"))
     elsewhere = there / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
@@ -31,7 +31,7 @@ def test_paths_lead_to_the_same_from_another_folder(there, monkeypatch):
 
 
 def test_what_is_not_set_lies_in_the_state_folder(there):
-    settings = begun(Settings(state_dir="var", data_dir=DATA, device="cpu"))
+    settings = prepare_with_absolute_paths(Settings(state_dir="var", data_dir=DATA, device="cpu"))
     assert settings.models_dir == there / "var/models"
     assert settings.effective_database_url == f"sqlite:///{there}/var/mynet.db"
 

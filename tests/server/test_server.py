@@ -20,12 +20,12 @@ SECRET = "hunter2"
     ],
 )
 def test_no_address_of_a_database_tells_a_password(settings, url, shown):
-    line = server._shown(settings.model_copy(update={"database_url": url}))
+    line = server._format_settings(settings.model_copy(update={"database_url": url}))
     assert f"MYNET_DATABASE_URL={shown} " in line
     assert SECRET not in line
 
 
 def test_no_other_address_does(settings):
     bucket = f"s3://KEY:{SECRET}@bucket/path"
-    line = server._shown(settings.model_copy(update={"ray_storage": bucket}))
+    line = server._format_settings(settings.model_copy(update={"ray_storage": bucket}))
     assert "MYNET_RAY_STORAGE=s3://KEY:***@bucket/path " in line

@@ -8,7 +8,7 @@ import pytest
 from app.api.middleware import ShutdownDeadline
 from app.main import create_app
 from app.server import shutdown
-from app.server.shutdown import Ending
+from app.server.shutdown import Shutdown
 from tests.served import connected, served
 
 SCOPE = {"type": "http", "path": "/"}
@@ -18,12 +18,12 @@ END = {"type": "http.response.body", "body": b"whole"}
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(shutdown, "LAST", 0.05)
+    monkeypatch.setattr(shutdown, "DEADLINE_SECONDS", 0.05)
 
 
 def asked(app, *, early):
     """Ask while the service ends, or just before, and give what was answered."""
-    sent, until = [], Ending()
+    sent, until = [], Shutdown()
 
     async def send(message):
         sent.append(message)
@@ -77,15 +77,15 @@ def test_who_is_answered_in_time_is_answered():
 
 
 def test_the_server_is_told_a_notice_later(monkeypatch):
-    monkeypatch.setattr(shutdown, "NOTICE", 0.05)
+    monkeypatch.setattr(shutdown, "LAME_DUCK_SECONDS", 0.05)
 
     async def told():
-        until = Ending()
-        yield until.listens_no_more
+        until = Shutdown()
+        yield until.listeners_closed
         until.begin()
-        yield until.listens_no_more
+        yield until.listeners_closed
         await asyncio.sleep(0.1)
-        yield until.listens_no_more
+        yield until.listeners_closed
 
     async def all_told():
         return [each async for each in told()]
@@ -99,7 +99,7 @@ def test_who_came_too_late_to_be_let_go_is_let_go_with_the_answer(
 ):
     """A connection that is made while the server goes through those that it has."""
     with served(create_app(settings)) as client, connected(client) as connection:
-        monkeypatch.setattr(Ending, "listens_no_more", True)
+        monkeypatch.setattr(Shutdown, "listeners_closed", True)
         head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(seven)}\r\n\r\n"
         connection.sendall(head.encode() + seven)
         answer = b"".join(iter(partial(connection.recv, 65536), b""))

@@ -26,8 +26,8 @@ WAYS = ("/predict", "/predict?explain=false", "/train")
 
 @pytest.fixture
 def client(settings, monkeypatch):
-    monkeypatch.setattr(timeouts, "PATIENCE", 0.3)
-    monkeypatch.setattr(timeouts, "LEAST", 100)
+    monkeypatch.setattr(timeouts, "IDLE_TIMEOUT", 0.3)
+    monkeypatch.setattr(timeouts, "MIN_BYTES", 100)
     with served(create_app(settings)) as client:
         yield client
 
@@ -134,7 +134,7 @@ def test_who_is_slow_but_not_too_slow_is_answered(client, mnist):
     noise = np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)
     image = png(np.maximum(mnist.test.pixels[0].numpy(), noise // 8))
     pieces = [image[at : at + len(image) // 4] for at in range(0, len(image), len(image) // 4)]
-    assert all(len(piece) >= timeouts.LEAST for piece in pieces[:4])
+    assert all(len(piece) >= timeouts.MIN_BYTES for piece in pieces[:4])
     with connected(client) as one, connected(client) as other:
         slow = dict(zip(WAYS[:2], (one, other), strict=True))
         for path, connection in slow.items():
@@ -142,7 +142,7 @@ def test_who_is_slow_but_not_too_slow_is_answered(client, mnist):
         for piece in pieces:
             for connection in slow.values():
                 connection.sendall(piece)
-            time.sleep(timeouts.PATIENCE * 2 / 3)
+            time.sleep(timeouts.IDLE_TIMEOUT * 2 / 3)
         for connection in slow.values():
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 

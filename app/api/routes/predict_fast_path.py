@@ -24,7 +24,7 @@ from app.auth.access_control import FORWARDED
 from app.auth.keys import Scope
 from app.errors import QueueFull, MalformedRequest, ServiceError
 from app.predict.batcher import Outcome, Predicted
-from app.server.protocol import Exchange, Headers, Taken
+from app.server.protocol import FastCycle, Headers, FastHandler
 from app.telemetry import logs
 from app.telemetry.metrics import Route
 
@@ -43,7 +43,7 @@ class PredictFastPath:
         self.predictor, self.access_log = services.predictor, access_log
         self.most = services.settings.max_body_bytes
         self.largest = min(self.most, LARGEST)
-        self._small_upload_handler = Taken(self.begin, True)
+        self._small_upload_handler = FastHandler(self.begin, True)
         guard = services.guard
         self.guard = None if guard.predictions_are_public else guard
         # Answers to a page elsewhere want headers, and who is behind a proxy is for uvicorn to say.
@@ -53,7 +53,7 @@ class PredictFastPath:
         }
         self._background_tasks: set[asyncio.Task[None]] = set()
 
-    def match(self, method: bytes, target: bytes, headers: Headers) -> Taken | None:
+    def match(self, method: bytes, target: bytes, headers: Headers) -> FastHandler | None:
         """Say whether it can be answered here once its body has come, or refused whatever
         its body is.
         """
@@ -76,7 +76,7 @@ class PredictFastPath:
             return self._small_upload_handler
         return self._refused(target, int(length))
 
-    def _refused(self, target: bytes, length: int) -> Taken | None:
+    def _refused(self, target: bytes, length: int) -> FastHandler | None:
         """To read a photo, let alone hundreds a second, for nobody would take time from those that
         are answered.
         """
@@ -84,9 +84,9 @@ class PredictFastPath:
         if not (alone or target == TARGET) or length > self.most:
             return None
         busy = self.predictor.busy(length, alone=alone)
-        return Taken(partial(self._refuse, busy), False) if busy else None
+        return FastHandler(partial(self._refuse, busy), False) if busy else None
 
-    def _refuse(self, busy: QueueFull, exchange: Exchange) -> bool:
+    def _refuse(self, busy: QueueFull, exchange: FastCycle) -> bool:
         try:
             self._authorize(exchange)
             refusal = self.predictor.refused(busy)
@@ -95,13 +95,13 @@ class PredictFastPath:
         self._respond(exchange, request_id_from(exchange.headers), b"", refusal)
         return True
 
-    def _authorize(self, exchange: Exchange) -> None:
+    def _authorize(self, exchange: FastCycle) -> None:
         """Look at who asks. Raises Unauthenticated, Forbidden, RateLimited."""
         if self.guard is not None:
             key = self.guard.authenticate(exchange.headers)
             self.guard.authorize(key, exchange.address, Scope.PREDICT)
 
-    def begin(self, exchange: Exchange) -> bool:
+    def begin(self, exchange: FastCycle) -> bool:
         """Begin to answer; False where the body is not plain."""
         try:
             upload = _upload(exchange)
@@ -119,7 +119,7 @@ class PredictFastPath:
             tell(refusal)
         return True
 
-    def _respond(self, exchange: Exchange, request_id: bytes, upload: bytes, outcome: Outcome) -> None:
+    def _respond(self, exchange: FastCycle, request_id: bytes, upload: bytes, outcome: Outcome) -> None:
         if outcome is None:
             task = asyncio.create_task(self._predict(exchange, request_id, upload))
             self._background_tasks.add(task)
@@ -138,7 +138,7 @@ class PredictFastPath:
         exchange.respond(status, headers, content)
         self.access_log.add(shown_id, ROUTE, *ROUTE, status, exchange.started, known)
 
-    async def _predict(self, exchange: Exchange, request_id: bytes, upload: bytes) -> None:
+    async def _predict(self, exchange: FastCycle, request_id: bytes, upload: bytes) -> None:
         tell = partial(self._respond, exchange, request_id, upload)
         try:
             predicted = await self.predictor.predict(upload, is_gone=exchange.is_gone)
@@ -148,7 +148,7 @@ class PredictFastPath:
             tell(predicted)
 
 
-def _upload(exchange: Exchange) -> bytes | None:
+def _upload(exchange: FastCycle) -> bytes | None:
     """Give the image of a form that is one file, or of a body that is the image."""
     content_type = next((value for name, value in exchange.headers if name == b"content-type"), b"")
     kind = content_type.partition(b";")[0].strip().lower()

@@ -10,7 +10,7 @@ import pytest
 from app.api.schemas.resources import Prediction
 from app.main import create_app
 from app.predict import batcher
-from app.server.protocol import Exchange
+from app.server.protocol import FastCycle
 from tests.conftest import png, settings_in
 from tests.served import connected, served
 from tests.service.running import comes_true
@@ -175,13 +175,13 @@ def test_who_wants_more_of_the_connection_is_answered_by_the_route(client, seven
 
 
 def test_an_answer_that_cannot_be_given_harms_no_other(client, seven, monkeypatch, caplog):
-    whole = Exchange.respond
+    whole = FastCycle.respond
 
     def fail_once(*_):
-        monkeypatch.setattr(Exchange, "respond", whole)
+        monkeypatch.setattr(FastCycle, "respond", whole)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Exchange, "respond", fail_once)
+    monkeypatch.setattr(FastCycle, "respond", fail_once)
     with pytest.raises(httpx2.ReadTimeout):
         client.post("/predict", content=seven, timeout=0.5)
     assert client.post("/predict", content=seven).json()["digit"] == 7
