@@ -49,8 +49,8 @@ from app.monitoring.collector import MetricsCollector
 from app.net import pick_device
 from app.predict.live_model import Live
 from app.predict.predictor import Predictor
-from app.predict.preprocess import Look
-from app.predict.test_set_errors import Review
+from app.predict.preprocess import ImageValidator
+from app.predict.test_set_errors import TestSetErrors
 from app.server.runtime import UVICORN, Runtime
 from app.server.shutdown import Shutdown, exit_with_parent, on_shutdown_signal
 from app.startup import STARTUP_ERRORS, open_store
@@ -166,11 +166,11 @@ async def _open_services(
     _prepare_process()
     registry, store, keyring, others = await _open_with_retries(partial(_open_resources, settings, runtime))
     live = Live(registry, pick_device(settings.device))
-    live.begin()
+    live.load_initial()
     with (
         closing(store),
         closing(Predictor(settings, live, tally)) as predictor,
-        closing(Look(settings)) as look,
+        closing(ImageValidator(settings)) as look,
         registry.following(),
     ):
         services = Services(
@@ -180,7 +180,7 @@ async def _open_services(
             Feed(store),
             live,
             predictor,
-            Review(live, settings.data_dir),
+            TestSetErrors(live, settings.data_dir),
             MetricsCollector(predictor, registry, store, others),
             AccessControl(settings, keyring),
             FeedbackStore(settings.feedback_dir, settings.max_feedback),

@@ -92,7 +92,7 @@ class Invariants:
             weights, card = self.registry.weights(version), self.registry.card(version)
             assert checkpoint.digest(weights) == card.weights_digest, f"version {version}"
         for version in new:
-            model = self.live.of(version)
+            model = self.live.get(version)
             self.answers[version] = [
                 model.answer(each[None])[0].probabilities for each in self.pixels
             ]

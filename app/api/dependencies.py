@@ -26,9 +26,9 @@ from app.database.sweeps import Sweeps
 from app.feedback import FeedbackStore
 from app.monitoring.collector import MetricsCollector
 from app.predict.live_model import Live
-from app.predict.predictor import Predictor, never
-from app.predict.preprocess import Look
-from app.predict.test_set_errors import Review
+from app.predict.predictor import Predictor, never_disconnected
+from app.predict.preprocess import ImageValidator
+from app.predict.test_set_errors import TestSetErrors
 from app.server.protocol import CLIENT
 from app.telemetry.tracing import Tracing
 from app.train.jobs.events import Feed
@@ -56,11 +56,11 @@ class Services:
     feed: Feed
     live: Live
     predictor: Predictor
-    review: Review
+    review: TestSetErrors
     scrape: MetricsCollector
     guard: AccessControl
     feedback: FeedbackStore
-    look: Look
+    look: ImageValidator
     tracing: Tracing | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -96,7 +96,7 @@ async def _authorize(
 def disconnect_probe(scope: Scope) -> Callable[[], bool]:
     """Give what says whether the client has hung up; where the server does not tell, nobody has."""
     client = (scope.get("extensions") or {}).get(CLIENT, {})
-    return client.get("is_gone", never)  # type: ignore[no-any-return]
+    return client.get("is_gone", never_disconnected)  # type: ignore[no-any-return]
 
 
 def add_log_fields(request: Request, services: Services, **known: str | int) -> None:

@@ -149,19 +149,19 @@ def models(url: Url = None, api_key: Key = None) -> None:
 def _reader(version: int | None) -> "Reader":
     from app.net import pick_device
     from app.predict.live_model import Live
-    from app.predict.predictor import read
+    from app.predict.predictor import predict_sync
     from app.startup import STARTUP_ERRORS, open_registry
 
     settings = context.settings()
     try:
         live = Live(open_registry(settings), pick_device(settings.device))
         live.refresh()
-        model = live.of(version)
+        model = live.get(version)
     except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
 
     def fields(file: Path) -> dict[str, Any]:
-        answer = read(file.read_bytes(), model, settings.max_pixels).answer
+        answer = predict_sync(file.read_bytes(), model, settings.max_pixels).answer
         return {**answer._asdict(), "confidence": answer.probabilities[answer.digit]}
 
     return fields

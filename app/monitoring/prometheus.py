@@ -125,7 +125,7 @@ def of_model(live: Live, registry: Registry) -> list[Metric]:
     """Give what the card of the live version says; nothing where none is loaded."""
     try:
         model = live.model
-        lost = GaugeMetricFamily("mynet_device_lost", LOST, bool(model.lost))
+        lost = GaugeMetricFamily("mynet_device_lost", LOST, bool(model.device_error))
         return [lost, *_of_card(registry.card(model.version))]
     except ServiceError:
         return []

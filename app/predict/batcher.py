@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from app.errors import ClientDisconnected, ServiceError, without_trace
 from app.predict.live_model import Live
 from app.predict.model import Answer
-from app.predict.preprocess import Seen, see_small
+from app.predict.preprocess import PreprocessedImage, preprocess_if_small
 from app.telemetry.metrics import Tally
 from app.telemetry.tracing import Past
 
@@ -32,7 +32,7 @@ LARGEST: Final = 256
 log = logging.getLogger(__name__)
 
 
-class WrongLength(Exception):
+class BatchSizeMismatch(Exception):
     """A batch came back with another length: nobody can know whose answers they are."""
 
 
@@ -44,12 +44,12 @@ class Forward(NamedTuple):
     images: int
 
 
-class Predicted(NamedTuple):
+class PredictionResult(NamedTuple):
     """What was seen in an upload, the answer, and the forward that it was part of; saliency,
     (28, 28) uint8, where asked for.
     """
 
-    seen: Seen
+    seen: PreprocessedImage
     answer: Answer
     saliency: NDArray[np.uint8] | None = None
     forward: Forward | None = None
@@ -68,14 +68,14 @@ class Predicted(NamedTuple):
 
 
 # None where seeing the upload takes a while, and is for a thread.
-Outcome = Predicted | Exception | None
+PredictionOutcome = PredictionResult | Exception | None
 
 
-class Waiting(NamedTuple):
+class PendingRequest(NamedTuple):
     """Someone who waits: since and until times of the loop's clock, and unless gone."""
 
-    upload: bytes | Seen
-    tell: Callable[[Outcome], None]
+    upload: bytes | PreprocessedImage
+    tell: Callable[[PredictionOutcome], None]
     until: float
     is_gone: Callable[[], bool]
     since: float
@@ -87,30 +87,30 @@ class Batcher:
     def __init__(self, live: Live, max_pixels: int, tally: Tally | None = None) -> None:
         self.live, self.max_pixels = live, max_pixels
         self.tally = tally or Tally()
-        self._waiting: list[Waiting] = []
+        self._waiting: list[PendingRequest] = []
 
     async def predict(
-        self, upload: bytes | Seen, until: float, is_gone: Callable[[], bool]
-    ) -> Predicted | None:
+        self, upload: bytes | PreprocessedImage, until: float, is_gone: Callable[[], bool]
+    ) -> PredictionResult | None:
         """Answer for one image, seen already or small; None where seeing it takes a while.
 
         Raises NotAnImage, ImageTooLarge, BlankImage, NotReady, TimeoutError, ClientGone.
         """
-        return await self._told(upload, until, is_gone)
+        return await self._enqueue_with_future(upload, until, is_gone)
 
-    def _told(
-        self, upload: bytes | Seen, until: float, is_gone: Callable[[], bool]
-    ) -> asyncio.Future[Predicted | None]:
+    def _enqueue_with_future(
+        self, upload: bytes | PreprocessedImage, until: float, is_gone: Callable[[], bool]
+    ) -> asyncio.Future[PredictionResult | None]:
         loop = asyncio.get_running_loop()
-        told: asyncio.Future[Predicted | None] = loop.create_future()
+        told: asyncio.Future[PredictionResult | None] = loop.create_future()
 
         def is_unwanted() -> bool:
             return told.done() or is_gone()
 
-        self.enter(Waiting(upload, partial(_settle, told), until, is_unwanted, loop.time()))
+        self.enqueue(PendingRequest(upload, partial(_settle, told), until, is_unwanted, loop.time()))
         return told
 
-    def enter(self, waiting: Waiting) -> None:
+    def enqueue(self, waiting: PendingRequest) -> None:
         """Answer by a call of `tell`, in one of the next turns."""
         self._waiting.append(waiting)
         if len(self._waiting) == 1:
@@ -125,12 +125,12 @@ class Batcher:
         now, queue = loop.time(), self.tally.stages["queue"]
         for each in batch:
             queue.add(now - each.since)
-        looked = [(each, self._look(each, now)) for each in batch]
-        outcomes = self._answer([seen for _, seen in looked if isinstance(seen, Seen)])
+        looked = [(each, self._preprocess(each, now)) for each in batch]
+        outcomes = self._answer([seen for _, seen in looked if isinstance(seen, PreprocessedImage)])
         for waiting, seen in looked:
-            _tell(waiting, next(outcomes) if isinstance(seen, Seen) else seen)
+            _tell(waiting, next(outcomes) if isinstance(seen, PreprocessedImage) else seen)
 
-    def _look(self, waiting: Waiting, now: float) -> Seen | Exception | None:
+    def _preprocess(self, waiting: PendingRequest, now: float) -> PreprocessedImage | Exception | None:
         """See one upload. What is wrong with it is for its own sender alone; who no longer waits,
         since time is up or the connection gone, costs no work.
         """
@@ -138,16 +138,16 @@ class Batcher:
             return ClientDisconnected("The client hung up.")
         if now > waiting.until:
             return TimeoutError()
-        if isinstance(waiting.upload, Seen):
+        if isinstance(waiting.upload, PreprocessedImage):
             return waiting.upload
         try:
-            return see_small(waiting.upload, self.max_pixels)
+            return preprocess_if_small(waiting.upload, self.max_pixels)
         except ServiceError as refusal:
             return without_trace(refusal)  # its frames, and those that called them, hold it
         except Exception as error:
             return error
 
-    def _answer(self, seen: list[Seen]) -> Iterator[Outcome]:
+    def _answer(self, seen: list[PreprocessedImage]) -> Iterator[PredictionOutcome]:
         if not seen:
             return iter(())
         started = time.perf_counter()
@@ -155,22 +155,22 @@ class Batcher:
             pixels = [each.normalised.pixels for each in seen]
             answers = self.live.model.answer(np.stack(pixels))
             if len(answers) != len(seen):
-                raise WrongLength(f"{len(seen)} images went in, {len(answers)} answers came out")
+                raise BatchSizeMismatch(f"{len(seen)} images went in, {len(answers)} answers came out")
         except Exception as error:
             return repeat(error)
         forward = Forward(started, time.perf_counter() - started, len(seen))
         self.tally.batch(forward.images, forward.seconds)
-        return map(Predicted, seen, answers, repeat(None), repeat(forward))
+        return map(PredictionResult, seen, answers, repeat(None), repeat(forward))
 
 
-def _tell(waiting: Waiting, outcome: Outcome) -> None:
+def _tell(waiting: PendingRequest, outcome: PredictionOutcome) -> None:
     try:
         waiting.tell(outcome)
     except Exception:  # the others of the batch wait for theirs
         log.exception("an answer could not be given")
 
 
-def _settle(told: asyncio.Future[Predicted | None], outcome: Outcome) -> None:
+def _settle(told: asyncio.Future[PredictionResult | None], outcome: PredictionOutcome) -> None:
     if told.done():
         return
     if isinstance(outcome, Exception):

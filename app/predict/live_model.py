@@ -46,7 +46,7 @@ class Live:
             raise NotReady("No version has been loaded yet.", retry_after=1)
         return self._model
 
-    def of(self, version: int | None) -> Model:
+    def get(self, version: int | None) -> Model:
         """Give a version's model, the live one for None. Raises NotFound, Conflict, NotReady."""
         if version is None:
             return self.model
@@ -54,7 +54,7 @@ class Live:
         model = self._model
         return model if model and model.version == version else self.other(version)
 
-    def begin(self) -> None:
+    def load_initial(self) -> None:
         """Load what is live, or what was before it where that does not answer.
 
         Raises NotReady, Conflict where none of them does.
@@ -100,15 +100,15 @@ class Live:
         while True:
             await asyncio.sleep(POLL)
             try:
-                stamp = self.registry.stamp()
-                is_new = stamp is None or stamp != self._stamp
-                if is_new and (stamp != tried or time.monotonic() > again):
-                    tried, again = stamp, time.monotonic() + RETRY
+                current_stamp = self.registry.stamp()
+                is_new = current_stamp is None or current_stamp != self._stamp
+                if is_new and (current_stamp != tried or time.monotonic() > again):
+                    tried, again = current_stamp, time.monotonic() + RETRY
                     await asyncio.to_thread(self.refresh)
-                    self._stamp = stamp
-                elif self._model and self._model.lost and time.monotonic() > again:
+                    self._stamp = current_stamp
+                elif self._model and self._model.device_error and time.monotonic() > again:
                     again = time.monotonic() + RETRY
-                    await asyncio.to_thread(self._model.regain)
+                    await asyncio.to_thread(self._model.retry_device)
             except Exception:  # whatever it is, the previous version stays, and it may pass
                 log.exception("what is live on disk cannot be loaded; the previous version stays")
 

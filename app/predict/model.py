@@ -45,10 +45,10 @@ class Model:
         device: torch.device,
         temperature: float = 1.0,
     ) -> None:
-        self.version, self.device, self.lost = version, device, ""
+        self.version, self.device, self.device_error = version, device, ""
         self.energy_threshold, self.temperature = energy_threshold, temperature
         self.net = net.eval().requires_grad_(False)
-        self.spare: Model | None = None
+        self.cpu_fallback: Model | None = None
         layers = (self.net.fc1, self.net.fc2, self.net.fc3, self.net.fc4)
         # Laid out as they are read by rows of images: half the time of `Linear`.
         self._layers: list[tuple[torch.Tensor, torch.Tensor]] = [
@@ -57,14 +57,14 @@ class Model:
         self._arrays = [(weight.numpy(), bias.numpy()) for weight, bias in self._layers]
         if device.type != "cpu":
             cpu = torch.device("cpu")
-            self.spare = Model(version, deepcopy(net), energy_threshold, cpu, temperature)
-            self._move(self.spare)
+            self.cpu_fallback = Model(version, deepcopy(net), energy_threshold, cpu, temperature)
+            self._move(self.cpu_fallback)
 
-    def regain(self) -> None:
+    def retry_device(self) -> None:
         """Move to the device again where it was lost, if it can be."""
-        if self.spare and self.lost:
-            self._move(self.spare)
-            if not self.lost:
+        if self.cpu_fallback and self.device_error:
+            self._move(self.cpu_fallback)
+            if not self.device_error:
                 log.warning("%s answers again", self.device)
 
     def _move(self, spare: "Model") -> None:
@@ -73,7 +73,7 @@ class Model:
             layers = [(w.to(self.device), bias.to(self.device)) for w, bias in spare._layers]
             self.net, self._layers = net, layers
             self._by_device(np.zeros((1, SIDE, SIDE), np.uint8))
-            self.lost = ""
+            self.device_error = ""
         except RuntimeError as error:
             self._lose(error)
 
@@ -99,13 +99,13 @@ class Model:
 
     def _logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """MyNet's forward, (B, 10)."""
-        if self.spare:
-            if not self.lost:
+        if self.cpu_fallback:
+            if not self.device_error:
                 try:
                     return self._by_device(pixels)
                 except RuntimeError as error:  # what CUDA and Metal raise, a full device for one
                     self._lose(error)
-            return self.spare._logits(pixels)
+            return self.cpu_fallback._logits(pixels)
         x = INPUT.take(pixels).reshape(-1, PIXELS)
         if len(pixels) <= SMALL_BATCH:
             return _by_numpy(self._arrays, x)
@@ -115,9 +115,9 @@ class Model:
         return self._by_torch(to_input(torch.tensor(pixels).to(self.device)))
 
     def _lose(self, error: RuntimeError) -> None:
-        if not self.lost:
+        if not self.device_error:
             log.error("%s is lost, the CPU answers instead: %s", self.device, error)
-        self.lost = f"{self.device}: {str(error).partition(chr(10))[0]}"
+        self.device_error = f"{self.device}: {str(error).partition(chr(10))[0]}"
 
     def _by_torch(self, x: torch.Tensor) -> NDArray[np.float32]:
         *hidden, (weight, bias) = self._layers
@@ -132,8 +132,8 @@ class Model:
         Gradient × input, with a blank image as the reference (Shrikumar et al. 2016, "Not Just a
         Black Box"): (28, 28) uint8, 255 where it spoke the most, 0 where it did not or against it.
         """
-        if self.spare:  # one image is little work, and no device can be lost by it
-            return self.spare.saliency(pixels, digit)
+        if self.cpu_fallback:  # one image is little work, and no device can be lost by it
+            return self.cpu_fallback.saliency(pixels, digit)
         x = to_input(torch.tensor(pixels)[None]).requires_grad_()
         (gradient,) = torch.autograd.grad(self.net(x)[0, digit], x)  # (1, 784) float32
         ink = torch.tensor(pixels).reshape(-1) / 255

@@ -17,13 +17,13 @@ from app.image.decode import allocated_size, open_image, to_grey
 from app.image.normalise import Normalised, normalise
 from app.image.png import read_plain_png
 from app.net import SIDE
-from app.predict.thread_pool import Crew, go_on_unless
+from app.predict.thread_pool import AdmissionPool, raise_if_disconnected
 
 SMALL_PIXELS: Final = 128 * 128
 SMALL_BYTES: Final = 16 * 1024
 
 
-class Seen(NamedTuple):
+class PreprocessedImage(NamedTuple):
     """What the network is given, and the scale between the upload's pixels and `box`.
 
     Beside it, when that began, by `time.perf_counter`, and the seconds that it took.
@@ -36,20 +36,20 @@ class Seen(NamedTuple):
     began: float = 0.0
 
 
-def as_seen(pixels: NDArray[np.uint8]) -> Seen:
+def from_mnist_pixels(pixels: NDArray[np.uint8]) -> PreprocessedImage:
     """Take (28, 28) uint8 pixels that are in MNIST's own form already, as they are."""
     whole = (0, 0, SIDE, SIDE)
-    return Seen(Normalised(np.ascontiguousarray(pixels), False, whole, (0.0, 0.0)), 1.0)
+    return PreprocessedImage(Normalised(np.ascontiguousarray(pixels), False, whole, (0.0, 0.0)), 1.0)
 
 
-def see(upload: bytes, max_pixels: int, is_unwanted: Callable[[], bool] | None = None) -> Seen:
+def preprocess(upload: bytes, max_pixels: int, is_unwanted: Callable[[], bool] | None = None) -> PreprocessedImage:
     """See an image of any size. Raises NotAnImage, ImageTooLarge, BlankImage, ClientGone."""
     started = time.perf_counter()
-    seen = see_small(upload, max_pixels)
+    seen = preprocess_if_small(upload, max_pixels)
     return seen or _see(open_image(upload, max_pixels, is_unwanted), started)
 
 
-def see_small(upload: bytes, max_pixels: int) -> Seen | None:
+def preprocess_if_small(upload: bytes, max_pixels: int) -> PreprocessedImage | None:
     """See a small image; None of one that takes a while. Raises as `see`."""
     if len(upload) > SMALL_BYTES:
         return None
@@ -61,26 +61,26 @@ def see_small(upload: bytes, max_pixels: int) -> Seen | None:
     return _see(image, started) if math.prod(allocated_size(image)) <= SMALL_PIXELS else None
 
 
-def _see(image: Image.Image, started: float) -> Seen:
+def _see(image: Image.Image, started: float) -> PreprocessedImage:
     grey = to_grey(image)
     return _normalised(grey.pixels, grey.size[0] / grey.pixels.shape[1], started)
 
 
-def _normalised(pixels: NDArray[np.uint8], scale: float, started: float) -> Seen:
+def _normalised(pixels: NDArray[np.uint8], scale: float, started: float) -> PreprocessedImage:
     decoded = time.perf_counter()
     normalised = normalise(pixels)
     ended = time.perf_counter()
-    return Seen(normalised, scale, decoded - started, ended - decoded, started)
+    return PreprocessedImage(normalised, scale, decoded - started, ended - decoded, started)
 
 
-class Look:
+class ImageValidator:
     """Looks at uploads, a bounded number at a time, after all predictions."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._crew = Crew(1, "look")
+        self._crew = AdmissionPool(1, "look")
 
-    async def at(self, upload: bytes, is_gone: Callable[[], bool]) -> NDArray[np.uint8]:
+    async def decode(self, upload: bytes, is_gone: Callable[[], bool]) -> NDArray[np.uint8]:
         """Give the (H, W) grey pixels of an image in which there is ink.
 
         Raises NotAnImage, ImageTooLarge, BlankImage, Busy, DeadlineExceeded, ClientGone.
@@ -91,7 +91,7 @@ class Look:
         until = asyncio.get_running_loop().time() + limit
         work = partial(_grey, upload, self.settings.max_pixels)
         try:
-            return await self._crew.do(work, until, is_gone)
+            return await self._crew.submit(work, until, is_gone)
         except TimeoutError:
             raise DeadlineExceeded(f"The image was not decoded within {limit} s.") from None
 
@@ -101,6 +101,6 @@ class Look:
 
 def _grey(upload: bytes, max_pixels: int, is_gone: Callable[[], bool]) -> NDArray[np.uint8]:
     grey = to_grey(open_image(upload, max_pixels, is_gone)).pixels
-    go_on_unless(is_gone)
+    raise_if_disconnected(is_gone)
     normalise(grey)
     return grey

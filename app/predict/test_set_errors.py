@@ -22,7 +22,7 @@ CHUNK: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewed:
+class TestImagePrediction:
     """A test image, (28, 28) uint8, with the answer and the probability that it was given."""
 
     index: int
@@ -39,7 +39,7 @@ class Answers(NamedTuple):
     confidences: NDArray[np.float64]
 
 
-class Review:
+class TestSetErrors:
     """Finds the answers once for each version, in the thread that asks first."""
 
     def __init__(self, live: Live, data_dir: Path) -> None:
@@ -49,7 +49,7 @@ class Review:
 
     def page(
         self, version: int, digit: int | None, answer: int | None, *, after: int, limit: int
-    ) -> tuple[list[Reviewed], bool]:
+    ) -> tuple[list[TestImagePrediction], bool]:
         """List test images with this label and this answer, in their order, and say if more follow.
 
         None stands for any; unless both are given, only what was read wrong is listed. Raises
@@ -62,7 +62,7 @@ class Review:
         asked = np.flatnonzero(_asked(images.labels, answers.digits, digit, answer))
         asked = asked[asked > after]
         page = [
-            Reviewed(
+            TestImagePrediction(
                 index=int(index),
                 digit=int(images.labels[index]),
                 answer=int(answers.digits[index]),
@@ -74,7 +74,7 @@ class Review:
         return page, len(asked) > limit
 
     def _answer(self, version: int) -> Answers:
-        model, pixels = self.live.of(version), read_test_images(self.data_dir).pixels
+        model, pixels = self.live.get(version), read_test_images(self.data_dir).pixels
         answers = [
             answer
             for start in range(0, len(pixels), CHUNK)

@@ -23,28 +23,28 @@ from app.errors import QueueFull, ClientDisconnected, ServiceError, without_trac
 # After the event loop, on which small images wait.
 NICENESS: Final = 10
 # Of its time: how much may pass before work is begun. The rest is for itself, and for bad luck.
-WAITS: Final = 0.7
+MAX_QUEUE_SHARE: Final = 0.7
 # How much a piece of work counts in the moving mean of what they take: more where it took longer.
 # Who is taken shall be answered in time in a slow second, too, and none can be foreseen.
-LONGER: Final = 0.1
-SHORTER: Final = 0.03
+EWMA_UP: Final = 0.1
+EWMA_DOWN: Final = 0.03
 T = TypeVar("T")
 
 
-class Crew:
+class AdmissionPool:
     """So many threads, and how long who comes now would wait for one. Belongs to one event loop.
 
     Work is counted in images, since a batch is as long as it has images.
     """
 
-    def __init__(self, threads: int, name: str, *, gives_way: bool = True) -> None:
+    def __init__(self, threads: int, name: str, *, low_priority: bool = True) -> None:
         self.threads = threads
         self.images = 0
         self.seconds = 0.0
         self.lock, self.queued = threading.Lock(), 0
-        self._pool = ThreadPoolExecutor(threads, name, _give_way if gives_way else None)
+        self._pool = ThreadPoolExecutor(threads, name, _lower_priority if low_priority else None)
 
-    async def do(
+    async def submit(
         self,
         work: Callable[[Callable[[], bool]], T],
         until: float,
@@ -57,9 +57,9 @@ class Crew:
         Work is handed what says whether it is given up.
         """
         loop = asyncio.get_running_loop()
-        if busy := self.busy(until - loop.time()):
+        if busy := self.check_capacity(until - loop.time()):
             raise busy
-        turn = Turn(self, images, until, is_gone)
+        turn = QueuedTask(self, images, until, is_gone)
         self.images += images
         try:
             async with asyncio.timeout_at(until):
@@ -70,10 +70,10 @@ class Crew:
             self.images -= images
 
     def _work(
-        self, work: Callable[[Callable[[], bool]], T], turn: "Turn", clock: Callable[[], float]
+        self, work: Callable[[Callable[[], bool]], T], turn: "QueuedTask", clock: Callable[[], float]
     ) -> T:
         turn.begin()
-        go_on_unless(turn.is_given_up)
+        raise_if_disconnected(turn.is_given_up)
         if self.queued and clock() + turn.images * self.seconds > turn.until:
             raise TimeoutError
         started = time.perf_counter()
@@ -83,14 +83,14 @@ class Crew:
             raise without_trace(refusal) from None  # its frames hold the image
         finally:
             longer = (time.perf_counter() - started) / turn.images - self.seconds
-            self.seconds += longer * (LONGER if longer > 0 else SHORTER)
+            self.seconds += longer * (EWMA_UP if longer > 0 else EWMA_DOWN)
 
-    def busy(self, left: float) -> QueueFull | None:
+    def check_capacity(self, left: float) -> QueueFull | None:
         """Give the refusal of work that has to be done in so many seconds, if there is one; there
         is none while a thread is free, however long work took so far.
         """
         wait = self.images * self.seconds / self.threads
-        if self.images < self.threads or wait <= WAITS * left:
+        if self.images < self.threads or wait <= MAX_QUEUE_SHARE * left:
             return None
         message = f"{self.images} images are waiting already, which take {wait:.1f} s."
         return QueueFull(message, retry_after=ceil(wait))
@@ -99,10 +99,10 @@ class Crew:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-class Turn:
+class QueuedTask:
     """A piece of work: in the queue, and then at work, or given up."""
 
-    def __init__(self, crew: Crew, images: int, until: float, is_gone: Callable[[], bool]) -> None:
+    def __init__(self, crew: AdmissionPool, images: int, until: float, is_gone: Callable[[], bool]) -> None:
         self.crew, self.images, self.until, self.is_gone = crew, images, until, is_gone
         self.is_late = False
         self._queued = images
@@ -119,13 +119,13 @@ class Turn:
         return self.is_late or self.is_gone()
 
 
-def go_on_unless(is_gone: Callable[[], bool]) -> None:
+def raise_if_disconnected(is_gone: Callable[[], bool]) -> None:
     """Raises ClientGone."""
     if is_gone():
         raise ClientDisconnected("The client hung up.")
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     """Make this thread alone nicer; other systems than Linux know niceness of processes only."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + NICENESS)

@@ -21,7 +21,7 @@ from PIL import Image
 from app.config.settings import Settings
 from app.errors import QueueFull, ServiceError
 from app.main import create_app
-from app.predict.thread_pool import Crew
+from app.predict.thread_pool import AdmissionPool
 from tests.api.protocols.test_open_inference import HEADER, INFER
 from tests.api.routes.test_predict_fast_path import FORM, form
 from tests.conftest import DATA, png
@@ -195,7 +195,7 @@ def test_refused_image_is_released_without_the_collector(service, living, monkey
         assert comes_true(lambda: not living.count(), SOON), "unreadable images"
         assert living.most_images == 1, "a request has one image in memory at a time"
         with monkeypatch.context() as patch:
-            patch.setattr(Crew, "busy", busy)
+            patch.setattr(AdmissionPool, "check_capacity", busy)
             assert status(way(service, BLANK)) == 429
             service.get("/health/live")  # a connection keeps its last request
             assert comes_true(lambda: not living.count(), SOON), "images for which nobody is free"

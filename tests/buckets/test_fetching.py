@@ -106,5 +106,5 @@ def test_a_start_passes_over_what_cannot_be_fetched(first, mirror, card):
         other.catch_up()
         assert _first_loadable_version(other) == 1
         served = Live(other, torch.device("cpu"))
-        served.begin()
+        served.load_initial()
     assert served.model.version == 1

@@ -23,7 +23,7 @@ from app.config.settings import Settings
 from app.errors import MalformedRequest, ServiceError
 from app.main import create_app
 from app.net import check_weights
-from app.predict.preprocess import see
+from app.predict.preprocess import preprocess
 from app.server.protocol import Protocol
 from app.train.supervisor.supervisor import Supervisor
 from app.versions import checkpoint
@@ -47,7 +47,7 @@ def image() -> Iterator[Check]:
 
     def check(data: bytes) -> None:
         try:
-            pixels = see(data, MAX_PIXELS, lambda: False).normalised.pixels
+            pixels = preprocess(data, MAX_PIXELS, lambda: False).normalised.pixels
         except ServiceError:
             return
         assert (pixels.shape, pixels.dtype) == ((28, 28), np.uint8)

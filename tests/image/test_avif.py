@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.errors import ImageTooLarge, NotAnImage, ServiceError
 from app.image.decode import open_image, to_grey
-from app.predict.preprocess import see, see_small
+from app.predict.preprocess import preprocess, preprocess_if_small
 from tests.conftest import png
 from tests.image.test_bombs import DIGIT, MOST, patched
 
@@ -189,7 +189,7 @@ def test_what_cannot_be_vouched_for_is_refused(upload, words):
         open_image(upload, MOST)
 
 
-@pytest.mark.parametrize("look", [see, see_small, open_image])
+@pytest.mark.parametrize("look", [preprocess, preprocess_if_small, open_image])
 def test_a_frame_over_the_limit_is_refused_whatever_its_container_says(look):
     lying = patched(saved("L", (100, 100)), b"ispe", 8, ">II", 28, 28)
     with pytest.raises(ImageTooLarge, match="100 x 100 = 10,000 pixels and the limit is 9,999"):
@@ -204,7 +204,7 @@ def test_a_grid_is_held_to_its_canvas_and_to_all_of_its_cells():
     assert open_image(grid(2, 3, (SIDE, SIDE), (SIDE, SIDE)), 3 * SIDE * SIDE)
 
 
-@pytest.mark.parametrize("look", [see, see_small, open_image])
+@pytest.mark.parametrize("look", [preprocess, preprocess_if_small, open_image])
 def test_a_small_image_has_no_large_one_beside_it(look):
     """What is decoded for an alpha of another size would be thrown away only afterwards."""
     large = saved("L", (400, 400))
@@ -233,7 +233,7 @@ def test_damage_is_read_or_refused():
         broken = bytearray(whole)
         broken[place] ^= int(random.integers(1, 256))
         try:
-            see(bytes(broken), 10**6)
+            preprocess(bytes(broken), 10**6)
             outcomes["read"] += 1
         except ServiceError:
             outcomes["refused"] += 1

@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.errors import ClientDisconnected, ImageTooLarge, NotAnImage, ServiceError
 from app.image.decode import open_image, to_grey
-from app.predict.preprocess import see
+from app.predict.preprocess import preprocess
 from tests.conftest import png
 
 MOST = 50_000_000
@@ -110,14 +110,14 @@ def test_what_says_that_it_is_too_large_is_not_decoded(upload):
 @pytest.mark.parametrize("upload", LIES.values(), ids=LIES)
 def test_a_header_that_lies_is_refused(upload):
     with pytest.raises(NotAnImage):
-        see(upload, MOST)
+        preprocess(upload, MOST)
 
 
 @pytest.mark.parametrize("shape", [(1, 65535), (65535, 1), (1, MOST), (7000, 7000)])
 def test_thin_and_large_ones_are_read_or_refused(shape):
     height, width = shape
     with pytest.raises(ServiceError):
-        see(portable(width, height, content=packed(height * (width + 1) + 2**20)), MOST)
+        preprocess(portable(width, height, content=packed(height * (width + 1) + 2**20)), MOST)
 
 
 def scans(number):
@@ -151,7 +151,7 @@ def test_decoders_stop_when_nobody_waits_any_more(upload):
         return looks > 10
 
     with pytest.raises(ClientDisconnected):
-        see(upload, MOST, is_unwanted)
+        preprocess(upload, MOST, is_unwanted)
     assert looks == 11
 
 
@@ -177,7 +177,7 @@ def test_of_many_frames_the_first_is_read(form):
     frames = [Image.fromarray(np.roll(DIGIT, turn % 20, 1)) for turn in range(1000)]
     buffer = BytesIO()
     frames[0].save(buffer, form, save_all=True, append_images=frames[1:])
-    seen, lone = see(buffer.getvalue(), MOST), see(png(DIGIT), MOST)
+    seen, lone = preprocess(buffer.getvalue(), MOST), preprocess(png(DIGIT), MOST)
     assert (seen.normalised.pixels == lone.normalised.pixels).mean() > 0.9
 
 
@@ -185,6 +185,6 @@ def test_of_many_frames_the_first_is_read(form):
 def test_an_avif_that_lies_of_its_size(side):
     lying = patched(png(DIGIT, "AVIF"), b"ispe", 8, ">II", side, side)
     try:
-        assert see(lying, MOST).normalised.pixels.any()
+        assert preprocess(lying, MOST).normalised.pixels.any()
     except ServiceError:
         assert side != 28

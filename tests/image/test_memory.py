@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from app.errors import ServiceError
-from app.predict.preprocess import see
+from app.predict.preprocess import preprocess
 from tests.image.test_bombs import LIES, MOST, TOO_LARGE
 
 pytestmark = pytest.mark.skipif(
@@ -39,7 +39,7 @@ def see_all(uploads, told):
     before, seen = peak(), 0
     for upload in uploads:
         with suppress(ServiceError):
-            see(upload, MOST)
+            preprocess(upload, MOST)
             seen += 1
     told.send((seen, peak() - before))
 

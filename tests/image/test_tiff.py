@@ -10,7 +10,7 @@ import pytest
 from app.errors import ImageTooLarge, NotAnImage
 from app.image.decode import open_image, to_grey
 from app.image.tiff import NUMBERS
-from app.predict.preprocess import see, see_small
+from app.predict.preprocess import preprocess, preprocess_if_small
 from tests.image.test_memory import taken
 
 MOST = 50_000_000
@@ -82,7 +82,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("look", [open_image, see, see_small])
+@pytest.mark.parametrize("look", [open_image, preprocess, preprocess_if_small])
 @pytest.mark.parametrize("upload", HOSTILE.values(), ids=HOSTILE)
 def test_size_that_pillow_and_libtiff_read_differently_is_refused(upload, look):
     with pytest.raises(NotAnImage):
@@ -117,7 +117,7 @@ def directory(upload):
 
 
 @pytest.mark.parametrize("tile", [(528, 16), (16, 528), (7056, 7056), (5008, 5008), (2**31, 16)])
-@pytest.mark.parametrize("look", [open_image, see, see_small])
+@pytest.mark.parametrize("look", [open_image, preprocess, preprocess_if_small])
 def test_tile_larger_than_its_image_and_than_what_writers_use_is_refused(look, tile):
     with pytest.raises(ImageTooLarge, match="tiles"):
         look(tiled((64, 64), tile, b""), MOST)
@@ -155,8 +155,8 @@ def test_small_image_in_a_large_tile_is_not_decoded_on_the_event_loop(mnist):
         tiled((28, 28), (side, side), zlib.compress(pixels[:side, :side].tobytes()))
         for side in (128, 256)
     )
-    assert see_small(large, MOST) is None
-    at_once, in_a_thread = see_small(small, MOST), see(large, MOST)
+    assert preprocess_if_small(large, MOST) is None
+    at_once, in_a_thread = preprocess_if_small(small, MOST), preprocess(large, MOST)
     assert np.array_equal(at_once.normalised.pixels, in_a_thread.normalised.pixels)
 
 

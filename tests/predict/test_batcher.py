@@ -8,10 +8,10 @@ import pytest
 from app.errors import ClientDisconnected, NotAnImage, NotReady
 from app.image.normalise import Normalised
 from app.predict import preprocess as seeing
-from app.predict.batcher import LARGEST, Batcher, WrongLength
+from app.predict.batcher import LARGEST, Batcher, BatchSizeMismatch
 from app.predict.model import Answer
-from app.predict.predictor import never
-from app.predict.preprocess import Seen
+from app.predict.predictor import never_disconnected
+from app.predict.preprocess import PreprocessedImage
 from tests.conftest import png
 
 MOST = 10**6
@@ -36,7 +36,7 @@ class Recorder:
 
 
 def image(digit):
-    return Seen(Normalised(np.full((28, 28), digit, np.uint8), False, (0, 0, 1, 1), (0, 0)), 1.0)
+    return PreprocessedImage(Normalised(np.full((28, 28), digit, np.uint8), False, (0, 0, 1, 1), (0, 0)), 1.0)
 
 
 def run(live, uploads, act=None, until=lambda loop: loop.time() + 60, gone=()):
@@ -46,7 +46,7 @@ def run(live, uploads, act=None, until=lambda loop: loop.time() + 60, gone=()):
         batcher, loop = Batcher(live, MOST), asyncio.get_running_loop()
         tasks = [
             asyncio.create_task(
-                batcher.predict(upload, until(loop), (lambda: True) if place in gone else never)
+                batcher.predict(upload, until(loop), (lambda: True) if place in gone else never_disconnected)
             )
             for place, upload in enumerate(uploads)
         ]
@@ -72,7 +72,7 @@ def test_what_arrives_together_goes_together_and_comes_back_in_place():
 def test_a_lone_image_does_not_wait_for_company():
     async def turns():
         batcher = Batcher(Recorder(), MOST)
-        task = asyncio.create_task(batcher.predict(image(3), float("inf"), never))
+        task = asyncio.create_task(batcher.predict(image(3), float("inf"), never_disconnected))
         for turn in range(1, 10):
             await asyncio.sleep(0)
             if task.done():
@@ -160,7 +160,7 @@ def test_an_error_reaches_everybody_and_the_next_batch_is_tried():
 
 def test_a_batch_that_comes_back_shorter_is_an_error_for_everybody():
     answers = run(Recorder(drop=1), map(image, [1, 2, 3]))
-    assert all(isinstance(answer, WrongLength) for answer in answers)
+    assert all(isinstance(answer, BatchSizeMismatch) for answer in answers)
 
 
 @pytest.mark.parametrize("kind", ["no image", "large"])
@@ -177,7 +177,7 @@ def test_what_is_not_answered_stays_in_memory_no_longer(mnist, kind):
         batcher = Batcher(Recorder(), MOST)
         for _ in range(3):
             with suppress(NotAnImage):
-                await batcher.predict(Upload(content), float("inf"), never)
+                await batcher.predict(Upload(content), float("inf"), never_disconnected)
         await asyncio.sleep(0)
         return len(freed)
 
@@ -193,7 +193,7 @@ def test_rounds_follow_each_other():
 
     async def go():
         batcher = Batcher(live, MOST)
-        return [await batcher.predict(image(n), float("inf"), never) for n in range(3)]
+        return [await batcher.predict(image(n), float("inf"), never_disconnected) for n in range(3)]
 
     assert [each.answer.digit for each in asyncio.run(go())] == [0, 1, 2]
     assert live.batches == [1, 1, 1]

@@ -8,13 +8,13 @@ import pytest
 
 from app.errors import QueueFull, ClientDisconnected, DeadlineExceeded
 from app.predict import preprocess
-from app.predict.predictor import never
-from app.predict.preprocess import Look
+from app.predict.predictor import never_disconnected
+from app.predict.preprocess import ImageValidator
 
 
-def looked(settings, upload, is_gone=never):
-    with closing(Look(settings)) as looking:
-        return asyncio.run(looking.at(upload, is_gone))
+def looked(settings, upload, is_gone=never_disconnected):
+    with closing(ImageValidator(settings)) as looking:
+        return asyncio.run(looking.decode(upload, is_gone))
 
 
 def test_it_gives_the_grey_pixels(settings, seven, digits):
@@ -25,12 +25,12 @@ def test_too_many_are_told_to_come_again(settings, seven):
     one = settings.model_copy(update={"max_queue": 1})
 
     async def two_at_once(looking):
-        looks = (looking.at(seven, never) for _ in range(2))
+        looks = (looking.at(seven, never_disconnected) for _ in range(2))
         return await asyncio.gather(*looks, return_exceptions=True)
 
-    with closing(Look(one)) as looking:
+    with closing(ImageValidator(one)) as looking:
         first, second = asyncio.run(two_at_once(looking))
-        assert np.array_equal(first, asyncio.run(looking.at(seven, never)))
+        assert np.array_equal(first, asyncio.run(looking.decode(seven, never_disconnected)))
     assert isinstance(second, QueueFull) and second.retry_after == 1
 
 

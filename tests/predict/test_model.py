@@ -79,13 +79,13 @@ def test_where_a_device_raises_the_cpu_answers(digits, caplog):
     """The device `meta` raises whenever a number is asked of it."""
     net = MyNet()
     lost = Model(1, net, 0.0, torch.device("meta"))
-    assert lost.lost.startswith("meta: Cannot copy out of meta tensor")
+    assert lost.device_error.startswith("meta: Cannot copy out of meta tensor")
     assert "meta is lost, the CPU answers instead" in caplog.text
     well = Model(1, net, 0.0, torch.device("cpu"))
     assert lost.answer(digits) == well.answer(digits)
     assert (lost.saliency(digits[0], 7) == well.saliency(digits[0], 7)).all()
-    lost.regain()
-    assert lost.lost, "it raises still"
+    lost.retry_device()
+    assert lost.device_error, "it raises still"
 
 
 def test_a_device_that_raises_while_it_serves(digits, monkeypatch):
@@ -99,13 +99,13 @@ def test_a_device_that_raises_while_it_serves(digits, monkeypatch):
     monkeypatch.setattr(Model, "_by_device", by_device)
     model = Model(1, MyNet(), 0.0, torch.device("meta"))
     before = model.answer(digits)
-    assert not model.lost
+    assert not model.device_error
     raising.append(True)
     assert model.saliency(digits[0], 7).any()
-    assert not model.lost, "what explains an answer takes no device"
+    assert not model.device_error, "what explains an answer takes no device"
     assert model.answer(digits) == before
-    assert model.lost == "meta: CUDA error: device-side assert triggered"
+    assert model.device_error == "meta: CUDA error: device-side assert triggered"
     raising.clear()
-    model.regain()
-    assert not model.lost
+    model.retry_device()
+    assert not model.device_error
     monkeypatch.setattr(Model, "_by_device", real)

@@ -10,8 +10,8 @@ from app.net import MyNet
 from app.predict import predictor as predictors
 from app.predict import preprocess as seeing
 from app.predict.live_model import Live
-from app.predict.predictor import Predictor, read
-from app.predict.preprocess import as_seen
+from app.predict.predictor import Predictor, predict_sync
+from app.predict.preprocess import from_mnist_pixels
 from tests.conftest import png
 
 
@@ -49,7 +49,7 @@ def test_small_and_large_images_are_read(make, seven, photo):
 
 def test_what_is_seen_already_goes_with_what_others_send(make, seven, mnist):
     predictor = make()
-    given = as_seen(mnist.test.pixels[1].numpy())
+    given = from_mnist_pixels(mnist.test.pixels[1].numpy())
 
     async def go():
         return await asyncio.gather(predictor.predict(given), predictor.predict(seven))
@@ -62,7 +62,7 @@ def test_what_is_seen_already_goes_with_what_others_send(make, seven, mnist):
 
 def test_the_command_line_reads_as_the_service_does(make, live, seven, settings):
     served = asyncio.run(make().predict(seven)).answer
-    local = read(seven, live.model, settings.max_pixels).answer
+    local = predict_sync(seven, live.model, settings.max_pixels).answer
     assert local.probabilities == pytest.approx(served.probabilities, abs=1e-6)
 
 

@@ -5,15 +5,15 @@ import time
 import pytest
 
 from app.errors import QueueFull, ClientDisconnected
-from app.predict.predictor import never
-from app.predict.thread_pool import Crew
+from app.predict.predictor import never_disconnected
+from app.predict.thread_pool import AdmissionPool
 
 SOON = 30.0
 
 
 @pytest.fixture
 def crew():
-    crew = Crew(1, "test")
+    crew = AdmissionPool(1, "test")
     yield crew
     crew.close()
 
@@ -28,7 +28,7 @@ def run(crew, gate, *others):
 
     async def go():
         loop = asyncio.get_running_loop()
-        first = asyncio.create_task(crew.do(lambda _: gate.wait(10), loop.time() + SOON, never))
+        first = asyncio.create_task(crew.do(lambda _: gate.wait(10), loop.time() + SOON, never_disconnected))
         await asyncio.sleep(0)
         tasks = [
             asyncio.create_task(crew.do(work, loop.time() + left, is_gone))
@@ -45,7 +45,7 @@ def run(crew, gate, *others):
 
 def test_work_is_done_in_its_turn(crew, gate):
     done = []
-    others = [(lambda _, n=n: done.append(n) or n, SOON, never) for n in range(5)]
+    others = [(lambda _, n=n: done.append(n) or n, SOON, never_disconnected) for n in range(5)]
     assert run(crew, gate, *others) == done == [0, 1, 2, 3, 4]
     assert crew.images == 0
 
@@ -53,17 +53,17 @@ def test_work_is_done_in_its_turn(crew, gate):
 def test_a_slow_piece_of_work_counts_more_than_a_quick_one(crew, gate):
     """Whoever is taken is answered in time where work is as slow for a while as it was just now."""
     crew.seconds = 0.2
-    run(crew, gate, *[(lambda _: time.sleep(0.5), SOON, never)] * 2)
+    run(crew, gate, *[(lambda _: time.sleep(0.5), SOON, never_disconnected)] * 2)
     slow = crew.seconds
     assert slow > 0.2
-    run(crew, gate, *[(lambda _: None, SOON, never)] * 2)
+    run(crew, gate, *[(lambda _: None, SOON, never_disconnected)] * 2)
     assert 0.2 < crew.seconds < slow
 
 
 def test_who_would_wait_too_long_is_refused_at_once(crew, gate):
     crew.seconds = 10.0
     done = []
-    (refused, taken) = run(crew, gate, (done.append, 11.0, never), (lambda _: "done", 60.0, never))
+    (refused, taken) = run(crew, gate, (done.append, 11.0, never_disconnected), (lambda _: "done", 60.0, never_disconnected))
     assert isinstance(refused, QueueFull)
     assert refused.retry_after == 10
     assert (taken, done) == ("done", [])
@@ -74,7 +74,7 @@ def test_a_batch_is_as_long_as_it_has_images(crew, gate):
 
     async def go():
         until = asyncio.get_running_loop().time() + SOON
-        batch = asyncio.create_task(crew.do(lambda _: gate.wait(10), until, never, images=100))
+        batch = asyncio.create_task(crew.do(lambda _: gate.wait(10), until, never_disconnected, images=100))
         await asyncio.sleep(0)
         busy = crew.busy(SOON)
         gate.set()
@@ -89,7 +89,7 @@ def test_a_free_thread_takes_what_comes_however_long_work_took(crew):
     crew.seconds = 1000.0
 
     async def go():
-        return await crew.do(lambda _: "done", asyncio.get_running_loop().time() + SOON, never)
+        return await crew.do(lambda _: "done", asyncio.get_running_loop().time() + SOON, never_disconnected)
 
     assert asyncio.run(go()) == "done"
     assert crew.seconds < 1000.0, "and it is known that work takes less by now"
@@ -97,7 +97,7 @@ def test_a_free_thread_takes_what_comes_however_long_work_took(crew):
 
 def test_whose_time_is_up_in_the_queue_is_not_begun(crew, gate):
     done = []
-    (late,) = run(crew, gate, (lambda _: done.append(1), 0.01, never))
+    (late,) = run(crew, gate, (lambda _: done.append(1), 0.01, never_disconnected))
     crew._pool.submit(int).result(10)
     assert isinstance(late, TimeoutError)
     assert done == []
@@ -113,7 +113,7 @@ def test_what_would_be_late_is_not_begun_while_another_waits(crew, gate):
     async def go():
         until = asyncio.get_running_loop().time() + SOON
         tasks = [
-            asyncio.create_task(crew.do(work, until, never))
+            asyncio.create_task(crew.do(work, until, never_disconnected))
             for work in (takes_long, lambda _: done.append("late"), lambda _: "last")
         ]
         await asyncio.sleep(0.1)

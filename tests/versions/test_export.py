@@ -56,7 +56,7 @@ def test_onnx_answers_as_the_model_does(registry, mnist, version):
     assert session.get_outputs()[0].name == "probabilities"
     assert session.get_outputs()[0].shape == ["batch", 10]
     (probabilities,) = session.run(None, {"image": to_input(pixels).numpy()})
-    model = Live(registry, torch.device("cpu")).of(version)
+    model = Live(registry, torch.device("cpu")).get(version)
     expected = [answer.probabilities for answer in model.answer(pixels.numpy())]
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-5)
 

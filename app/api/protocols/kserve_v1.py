@@ -20,7 +20,7 @@ from app.api.routes.predict import OF_IMAGES, OF_UPLOADS, answer_all, fields
 from app.api.schemas.protocols import ModelReady, V1Instances, V1Models, V1Predictions
 from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import PIXELS, SIDE
-from app.predict.preprocess import Seen, as_seen
+from app.predict.preprocess import PreprocessedImage, from_mnist_pixels
 
 SHAPES: Final = ([SIDE, SIDE], [PIXELS])
 router = APIRouter(prefix="/v1", tags=["KServe V1"])
@@ -82,7 +82,7 @@ async def predict(request: Request, services: ServicesDep) -> Response:
     return Response(to_json({"predictions": predictions}), media_type="application/json")
 
 
-def _image(instance: Any, name: str) -> bytes | Seen:
+def _image(instance: Any, name: str) -> bytes | PreprocessedImage:
     """Read one instance. Raises MalformedRequest, InvalidField."""
     if isinstance(instance, dict):
         instance = instance.get("b64")
@@ -96,4 +96,4 @@ def _image(instance: Any, name: str) -> bytes | Seen:
             f"{name} has shape {shape!s:.60}, and may have {SIDE} rows of {SIDE} numbers, or "
             f"{PIXELS} numbers."
         )
-    return as_seen(to_uint8(numbers(instance).reshape(SIDE, SIDE)))
+    return from_mnist_pixels(to_uint8(numbers(instance).reshape(SIDE, SIDE)))

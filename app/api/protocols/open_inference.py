@@ -29,7 +29,7 @@ from app.api.schemas.protocols import (
 )
 from app.errors import Conflict, InvalidField, NotFound, NotReady
 from app.net import SIDE
-from app.predict.preprocess import as_seen
+from app.predict.preprocess import from_mnist_pixels
 
 LONGEST: Final = 9  # digits of a version
 PATH: Final = f"/models/{MODEL}"
@@ -128,7 +128,7 @@ def model(services: ServicesDep) -> V2Model:
 )
 def model_version(services: ServicesDep, version: Version) -> V2Model:
     """All versions have the same."""
-    services.live.of(_number(version))
+    services.live.get(_number(version))
     return model(services)
 
 
@@ -152,7 +152,7 @@ async def model_ready(services: ServicesDep) -> ModelReady:
 )
 async def version_ready(services: ServicesDep, version: Version) -> ModelReady:
     """A version is ready where it is there."""
-    await asyncio.to_thread(services.live.of, _number(version))
+    await asyncio.to_thread(services.live.get, _number(version))
     return await model_ready(services)
 
 
@@ -192,7 +192,7 @@ async def _infer(
     inference, binary = tensors.read(await request.body(), header)
     images = tensors.images(inference, binary, services.settings.max_batch_files)
     wanted = outputs.requested_outputs(inference)
-    sent = images if isinstance(images, list) else [as_seen(pixels) for pixels in images]
+    sent = images if isinstance(images, list) else [from_mnist_pixels(pixels) for pixels in images]
     answers = await answer_all(request, services, sent, version)
     content, length = outputs.encode_response(inference, wanted, answers)
     if length is None:

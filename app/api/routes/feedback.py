@@ -80,7 +80,7 @@ async def create(
 ) -> resources.Correction:
     """`POST /train` with `include_feedback` trains with it. An image is kept once."""
     upload, wanted = await request_body.read_form_with_file(request, resources.Label)
-    pixels = await services.look.at(upload, disconnect_probe(request.scope))
+    pixels = await services.look.decode(upload, disconnect_probe(request.scope))
     correction, is_new = await asyncio.to_thread(
         services.feedback.add, pixels, wanted.label, wanted.prediction_id or None, replace=replace
     )

@@ -64,7 +64,7 @@ async def ready(services: ServicesDep) -> Ready:
     return Ready(
         version=model.version,
         device=str(model.device),
-        lost=model.lost or None,
+        lost=model.device_error or None,
         images=dict(services.predictor.counts),
     )
 

@@ -18,7 +18,7 @@ from app.errors import (
     NotReady,
 )
 from app.image.png import to_data_url
-from app.predict.test_set_errors import Reviewed
+from app.predict.test_set_errors import TestImagePrediction
 from app.versions import export
 from app.versions.card import Card
 from app.weights_import.parent import admit_upload
@@ -196,7 +196,7 @@ def get_errors(
     return TestImages(data=[_shown(each) for each in page], has_more=has_more)
 
 
-def _shown(reviewed: Reviewed) -> TestImage:
+def _shown(reviewed: TestImagePrediction) -> TestImage:
     return TestImage(
         index=reviewed.index,
         digit=reviewed.digit,

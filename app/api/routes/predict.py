@@ -26,9 +26,9 @@ from app.errors import (
     ServiceError,
 )
 from app.image.png import to_data_url
-from app.predict.batcher import Predicted
+from app.predict.batcher import PredictionResult
 from app.predict.model import Answer
-from app.predict.preprocess import Seen
+from app.predict.preprocess import PreprocessedImage
 
 router = APIRouter(tags=["predict"], responses=error_responses(*GUARD), dependencies=[RequirePredict])
 
@@ -112,7 +112,7 @@ async def predict_batch(
     return Response(to_json(answer), media_type="application/json")
 
 
-def _element(predicted: Predicted | ServiceError) -> dict[str, Any]:
+def _element(predicted: PredictionResult | ServiceError) -> dict[str, Any]:
     if isinstance(predicted, ServiceError):
         return {"error": problem_details.problem_from(predicted).model_dump(exclude_none=True)}
     return fields(predicted.answer)
@@ -130,7 +130,7 @@ def fields(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _normalisation(seen: Seen) -> Normalisation:
+def _normalisation(seen: PreprocessedImage) -> Normalisation:
     left, top, right, bottom = (round(edge * seen.scale) for edge in seen.normalised.box)
     return Normalisation(
         inverted=seen.normalised.inverted,
@@ -140,7 +140,7 @@ def _normalisation(seen: Seen) -> Normalisation:
 
 
 async def answer_all(
-    request: Request, services: Services, images: Sequence[bytes | Seen], version: int | None = None
+    request: Request, services: Services, images: Sequence[bytes | PreprocessedImage], version: int | None = None
 ) -> list[Answer]:
     """Answer for images, in their order, with the live version unless another is named.
 

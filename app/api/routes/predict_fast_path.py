@@ -23,7 +23,7 @@ from app.api.routes.predict import fields
 from app.auth.access_control import FORWARDED
 from app.auth.keys import Scope
 from app.errors import QueueFull, MalformedRequest, ServiceError
-from app.predict.batcher import Outcome, Predicted
+from app.predict.batcher import PredictionOutcome, PredictionResult
 from app.server.protocol import FastCycle, Headers, FastHandler
 from app.telemetry import logs
 from app.telemetry.metrics import Route
@@ -83,13 +83,13 @@ class PredictFastPath:
         alone = target[len(TARGET) : len(TARGET) + 1] == b"?"
         if not (alone or target == TARGET) or length > self.most:
             return None
-        busy = self.predictor.busy(length, alone=alone)
+        busy = self.predictor.check_overload(length, alone=alone)
         return FastHandler(partial(self._refuse, busy), False) if busy else None
 
     def _refuse(self, busy: QueueFull, exchange: FastCycle) -> bool:
         try:
             self._authorize(exchange)
-            refusal = self.predictor.refused(busy)
+            refusal = self.predictor.count_rejection(busy)
         except ServiceError as unwelcome:
             refusal = unwelcome
         self._respond(exchange, request_id_from(exchange.headers), b"", refusal)
@@ -114,19 +114,19 @@ class PredictFastPath:
         tell = partial(self._respond, exchange, request_id, upload)
         try:
             self._authorize(exchange)
-            self.predictor.predict_soon(upload, tell, exchange.is_gone)
+            self.predictor.predict_with_callback(upload, tell, exchange.is_gone)
         except ServiceError as refusal:
             tell(refusal)
         return True
 
-    def _respond(self, exchange: FastCycle, request_id: bytes, upload: bytes, outcome: Outcome) -> None:
+    def _respond(self, exchange: FastCycle, request_id: bytes, upload: bytes, outcome: PredictionOutcome) -> None:
         if outcome is None:
             task = asyncio.create_task(self._predict(exchange, request_id, upload))
             self._background_tasks.add(task)
             task.add_done_callback(self._background_tasks.discard)
             return
         logs.request_id.set(shown_id := request_id.decode())
-        if isinstance(outcome, Predicted):
+        if isinstance(outcome, PredictionResult):
             content = to_json(fields(outcome.answer))
             length = b"content-length", b"%d" % len(content)
             status, headers = 200, [JSON, length, (HEADER, request_id)]

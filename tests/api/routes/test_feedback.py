@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.predict.preprocess import see
+from app.predict.preprocess import preprocess
 from tests.conftest import ROOT, png
 
 SEVEN = ROOT / "docs/images/seven.jpg"
@@ -88,7 +88,7 @@ def test_the_image_is_a_png_of_what_was_decoded(client, send, seven, photo):
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-disposition"].startswith('attachment; filename="7-')
-    given, sent = see(answer.content, 50_000_000), see(upload, 50_000_000)
+    given, sent = preprocess(answer.content, 50_000_000), preprocess(upload, 50_000_000)
     assert np.array_equal(given.normalised.pixels, sent.normalised.pixels)
     assert send(answer.content, 7).status_code == 200
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.feedback import FeedbackStore
-from app.predict.preprocess import see
+from app.predict.preprocess import preprocess
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import recipes
 from app.train.recipes.dataset import Dataset, Digits
@@ -51,7 +51,7 @@ def test_they_are_brought_into_the_form_that_predictions_are(feedback, digits, p
     found = gathered(feedback)
     assert found.labels.tolist() == [1, 2, 3]
     for pixels, image in zip(found.pixels.numpy(), (digits[0], digits[1], photo), strict=True):
-        assert np.array_equal(pixels, see(png(image), 50_000_000).normalised.pixels)
+        assert np.array_equal(pixels, preprocess(png(image), 50_000_000).normalised.pixels)
 
 
 def test_what_cannot_be_read_any_more_is_passed_over(feedback, digits, caplog):
