@@ -29,13 +29,13 @@ class Sequence(NamedTuple):
     integer_vectors: int = CHOOSE
 
 
-class Bits:
+class BitReader:
     """Numbers of so many bits each, one after the other."""
 
     def __init__(self, data: memoryview) -> None:
         self.data, self.at = data, 0
 
-    def take(self, count: int) -> int:
+    def read(self, count: int) -> int:
         """Read the next; raises ValueError where there are no more."""
         first, self.at = self.at // 8, self.at + count
         if self.at > 8 * len(self.data):
@@ -50,7 +50,7 @@ def frame_size(data: memoryview) -> Size:
     frames = 0
     for kind, body in _obus(data):
         if kind == SEQUENCE:
-            found = _sequence(Bits(body))
+            found = _sequence(BitReader(body))
             if sequence not in (None, found):
                 raise ValueError("its frames are not all of one size")
             sequence = found
@@ -58,7 +58,7 @@ def frame_size(data: memoryview) -> Size:
             frames += 1
             if sequence is None:
                 raise ValueError("a frame comes before the header that says its size")
-            _check_frame(Bits(body), sequence)
+            _check_frame(BitReader(body), sequence)
     if sequence is None or frames != 1:
         raise ValueError(f"it has {frames} frames in a picture, where a still image has 1")
     return sequence.size
@@ -66,12 +66,12 @@ def frame_size(data: memoryview) -> Size:
 
 def _obus(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Take it apart (5.3)."""
-    bits = Bits(data)
+    bits = BitReader(data)
     for _ in range(MOST_OBUS):
         if bits.at == 8 * len(data):
             return
-        kind, extended, sized = bits.take(5), bits.take(1), bits.take(1)
-        bits.take(9 if extended else 1)
+        kind, extended, sized = bits.read(5), bits.read(1), bits.read(1)
+        bits.read(9 if extended else 1)
         size = _leb128(bits) if sized else len(data) - bits.at // 8
         start = bits.at // 8
         if size > len(data) - start:
@@ -81,63 +81,63 @@ def _obus(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     raise ValueError(f"a picture has more than {MOST_OBUS} parts")
 
 
-def _leb128(bits: Bits) -> int:
+def _leb128(bits: BitReader) -> int:
     size = 0
     for shift in range(0, 56, 7):
-        more = bits.take(1)
-        size |= bits.take(7) << shift
+        more = bits.read(1)
+        size |= bits.read(7) << shift
         if not more:
             return size
     raise ValueError("a part is longer than AV1 allows")
 
 
-def _sequence(bits: Bits) -> Sequence:
+def _sequence(bits: BitReader) -> Sequence:
     """Read a sequence header (5.5.1), as far as the size of its frames depends on it."""
-    bits.take(4)  # profile, still picture
-    reduced = bool(bits.take(1))
+    bits.read(4)  # profile, still picture
+    reduced = bool(bits.read(1))
     if reduced:
-        bits.take(5)
+        bits.read(5)
     else:
         _operating_points(bits)
-    sides = bits.take(4) + 1, bits.take(4) + 1
-    size = bits.take(sides[0]) + 1, bits.take(sides[1]) + 1
+    sides = bits.read(4) + 1, bits.read(4) + 1
+    size = bits.read(sides[0]) + 1, bits.read(sides[1]) + 1
     if reduced:
         return Sequence(size)
-    of_number = bits.take(4) + bits.take(3) + 3 if bits.take(1) else 0
-    bits.take(7)  # superblocks, intra and inter tools
-    if bits.take(1):  # order of frames
-        bits.take(2)
-    screen_tools = CHOOSE if bits.take(1) else bits.take(1)
-    chosen = screen_tools == 0 or bits.take(1)
-    integer_vectors = CHOOSE if chosen else bits.take(1)
+    of_number = bits.read(4) + bits.read(3) + 3 if bits.read(1) else 0
+    bits.read(7)  # superblocks, intra and inter tools
+    if bits.read(1):  # order of frames
+        bits.read(2)
+    screen_tools = CHOOSE if bits.read(1) else bits.read(1)
+    chosen = screen_tools == 0 or bits.read(1)
+    integer_vectors = CHOOSE if chosen else bits.read(1)
     return Sequence(size, False, of_number, screen_tools, integer_vectors)
 
 
-def _operating_points(bits: Bits) -> None:
-    if bits.take(1):
+def _operating_points(bits: BitReader) -> None:
+    if bits.read(1):
         raise ValueError("its frames are timed, which a still image's are not")
-    delayed = bits.take(1)
-    for _ in range(bits.take(5) + 1):
-        bits.take(12)
-        if bits.take(5) > 7:
-            bits.take(1)
-        if delayed and bits.take(1):
-            bits.take(4)
+    delayed = bits.read(1)
+    for _ in range(bits.read(5) + 1):
+        bits.read(12)
+        if bits.read(5) > 7:
+            bits.read(1)
+        if delayed and bits.read(1):
+            bits.read(4)
 
 
-def _check_frame(bits: Bits, sequence: Sequence) -> None:
+def _check_frame(bits: BitReader, sequence: Sequence) -> None:
     """Read a frame's header (5.9.2) as far as the flag that gives it a size of its own."""
     if sequence.reduced:
         return
-    repeats, kind, shown = bits.take(1), bits.take(2), bits.take(1)
+    repeats, kind, shown = bits.read(1), bits.read(2), bits.read(1)
     if repeats or kind != KEY_FRAME or not shown:
         raise ValueError("its frame is no key frame that is shown")
-    bits.take(1)
-    screen_tools = bits.take(1) if sequence.screen_tools == CHOOSE else sequence.screen_tools
+    bits.read(1)
+    screen_tools = bits.read(1) if sequence.screen_tools == CHOOSE else sequence.screen_tools
     if screen_tools and sequence.integer_vectors == CHOOSE:
-        bits.take(1)
-    bits.take(sequence.of_number)
-    if bits.take(1):
+        bits.read(1)
+    bits.read(sequence.of_number)
+    if bits.read(1):
         raise ValueError("its frame has a size of its own")
 
 
@@ -152,14 +152,14 @@ class Picture(NamedTuple):
     """What is made of an item, and all that the container says that it is."""
 
     size: Size
-    told: set[Size]
+    declared: set[Size]
 
 
 def pictures(data: bytes) -> list[Picture]:
     """Measure all that may be decoded; raises ValueError where that cannot be told."""
     whole = memoryview(data)
     meta = list(_boxes(_only(list(_boxes(whole)), b"meta")[4:]))
-    told, extents = _told(_only(meta, b"iprp")), _extents(_only(meta, b"iloc"))
+    told, extents = _declared_sizes(_only(meta, b"iprp")), _extents(_only(meta, b"iloc"))
     sources = [whole, *(body for kind, body in meta if kind == b"idat")]
     found, left = [], len(data)
     for item, kind in _items(_only(meta, b"iinf")).items():
@@ -167,7 +167,7 @@ def pictures(data: bytes) -> list[Picture]:
             continue
         content = _content(extents.get(item, []), sources, left)
         left -= len(content)
-        size = frame_size(content) if kind == b"av01" else _canvas(Bits(content))
+        size = frame_size(content) if kind == b"av01" else _canvas(BitReader(content))
         found.append(Picture(size, told.get(item, set())))
     if not found:
         raise ValueError("there is no AV1 in it")
@@ -179,10 +179,10 @@ def _boxes(data: memoryview) -> Iterator[Box]:
     for _ in range(MOST):
         if at == len(data):
             return
-        bits = Bits(data[at : at + 16])
-        size, kind, head = bits.take(32), bits.take(32).to_bytes(4), 8
+        bits = BitReader(data[at : at + 16])
+        size, kind, head = bits.read(32), bits.read(32).to_bytes(4), 8
         if size == 1:
-            size, head = bits.take(64), 16
+            size, head = bits.read(64), 16
         elif size == 0:
             size = len(data) - at
         if not head <= size <= len(data) - at:
@@ -199,8 +199,8 @@ def _only(boxes: list[Box], wanted: bytes) -> memoryview:
     return found[0]
 
 
-def _number(bits: Bits, size: int, most: int, name: str) -> int:
-    number = bits.take(size)
+def _number(bits: BitReader, size: int, most: int, name: str) -> int:
+    number = bits.read(size)
     if number > most:
         raise ValueError(f"it has {number:,} {name}, and {most:,} would be many")
     return number
@@ -209,60 +209,60 @@ def _number(bits: Bits, size: int, most: int, name: str) -> int:
 def _items(iinf: memoryview) -> dict[int, bytes]:
     """Give the type of each item."""
     items: dict[int, bytes] = {}
-    for _, infe in _boxes(iinf[8 if Bits(iinf).take(8) else 6 :]):
-        bits = Bits(infe)
-        version, _flags = bits.take(8), bits.take(24)
+    for _, infe in _boxes(iinf[8 if BitReader(iinf).read(8) else 6 :]):
+        bits = BitReader(infe)
+        version, _flags = bits.read(8), bits.read(24)
         if version not in (2, 3):
             raise ValueError("its items are listed in a form that is not for images")
-        item, _protection = bits.take(16 if version == 2 else 32), bits.take(16)
+        item, _protection = bits.read(16 if version == 2 else 32), bits.read(16)
         if item in items:
             raise ValueError("two of its items have one number")
-        items[item] = bits.take(32).to_bytes(4)
+        items[item] = bits.read(32).to_bytes(4)
     return items
 
 
-def _told(iprp: memoryview) -> dict[int, set[Size]]:
+def _declared_sizes(iprp: memoryview) -> dict[int, set[Size]]:
     """Give the sizes that each item is said to have."""
     parts = list(_boxes(iprp))
-    properties = [set[Size](), *(_said(*box) for box in _boxes(_only(parts, b"ipco")))]
+    properties = [set[Size](), *(_ispe_size(*box) for box in _boxes(_only(parts, b"ipco")))]
     told: dict[int, set[Size]] = {}
-    for bits in (Bits(body) for kind, body in parts if kind == b"ipma"):
-        version, flags = bits.take(8), bits.take(24)
+    for bits in (BitReader(body) for kind, body in parts if kind == b"ipma"):
+        version, flags = bits.read(8), bits.read(24)
         for _ in range(_number(bits, 32, MOST, "items")):
-            item = bits.take(32 if version else 16)
-            for _ in range(bits.take(8)):
-                _essential, index = bits.take(1), bits.take(15 if flags & 1 else 7)
+            item = bits.read(32 if version else 16)
+            for _ in range(bits.read(8)):
+                _essential, index = bits.read(1), bits.read(15 if flags & 1 else 7)
                 if index >= len(properties):
                     raise ValueError("an item has a property that is not there")
                 told[item] = told.get(item, set()) | properties[index]
     return told
 
 
-def _said(kind: bytes, content: memoryview) -> set[Size]:
-    bits = Bits(content[4:])
-    return {(bits.take(32), bits.take(32))} if kind == b"ispe" else set()
+def _ispe_size(kind: bytes, content: memoryview) -> set[Size]:
+    bits = BitReader(content[4:])
+    return {(bits.read(32), bits.read(32))} if kind == b"ispe" else set()
 
 
 def _extents(iloc: memoryview) -> dict[int, list[Extent]]:
     """Give the places of each item's bytes, as they follow on each other."""
-    bits = Bits(iloc)
-    version, _flags = bits.take(8), bits.take(24)
+    bits = BitReader(iloc)
+    version, _flags = bits.read(8), bits.read(24)
     if version > 2:
         raise ValueError("it says in an unknown form where its items are")
-    of_offset, of_length, of_base, of_index = (8 * bits.take(4) for _ in range(4))
+    of_offset, of_length, of_base, of_index = (8 * bits.read(4) for _ in range(4))
     of_item = 32 if version == 2 else 16
     items: dict[int, list[Extent]] = {}
     for _ in range(_number(bits, of_item, MOST, "items")):
-        item = bits.take(of_item)
+        item = bits.read(of_item)
         if item in items:
             raise ValueError("an item is in two places")
-        source = bits.take(16) & 15 if version else 0
-        _file, base = bits.take(16), bits.take(of_base)
+        source = bits.read(16) & 15 if version else 0
+        _file, base = bits.read(16), bits.read(of_base)
         items[item] = []
         for _ in range(_number(bits, 16, MOST_EXTENTS, "parts of an item")):
-            bits.take(of_index if version else 0)
-            start = base + bits.take(of_offset)
-            items[item].append((source, start, bits.take(of_length)))
+            bits.read(of_index if version else 0)
+            start = base + bits.read(of_offset)
+            items[item].append((source, start, bits.read(of_length)))
     return items
 
 
@@ -279,8 +279,8 @@ def _content(extents: list[Extent], sources: list[memoryview], left: int) -> mem
     return memoryview(b"".join(parts))
 
 
-def _canvas(bits: Bits) -> Size:
+def _canvas(bits: BitReader) -> Size:
     """Read what a grid's cells are copied to (6.6.2.3.2)."""
-    _version, flags, _rows, _columns = (bits.take(8) for _ in range(4))
+    _version, flags, _rows, _columns = (bits.read(8) for _ in range(4))
     size = 32 if flags & 1 else 16
-    return bits.take(size), bits.take(size)
+    return bits.read(size), bits.read(size)

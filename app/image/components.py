@@ -50,7 +50,7 @@ def keep_digit(mask: MatLike, amount: MatLike) -> MatLike | None:
     if not masses.any():
         return None
     kept = np.zeros(count, np.uint8)
-    kept[_gather(masses, boxes, cells.shape)] = 1
+    kept[_group(masses, boxes, cells.shape)] = 1
     chosen = cv2.dilate(kept[labels], np.ones((3, 3), np.uint8))
     whole = cv2.resize(chosen, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return cv2.bitwise_and(whole, mask)
@@ -78,8 +78,8 @@ def _is_frame(piece: MatLike, box: Box) -> bool:
     return bool(min(side.mean() for side in sides) > 0.9 and inside.sum() < 0.05 * part.sum())
 
 
-def _gather(masses: NDArray[np.float64], boxes: list[Box], shape: tuple[int, ...]) -> list[int]:
-    scores = [mass * _standing(box, shape) for mass, box in zip(masses, boxes, strict=True)]
+def _group(masses: NDArray[np.float64], boxes: list[Box], shape: tuple[int, ...]) -> list[int]:
+    scores = [mass * _position_weight(box, shape) for mass, box in zip(masses, boxes, strict=True)]
     best = int(np.argmax(scores))
     whole = boxes[best]
     reach = GAP * max(whole.right - whole.left, whole.bottom - whole.top)
@@ -94,7 +94,7 @@ def _gather(masses: NDArray[np.float64], boxes: list[Box], shape: tuple[int, ...
     return kept
 
 
-def _standing(box: Box, shape: tuple[int, ...]) -> float:
+def _position_weight(box: Box, shape: tuple[int, ...]) -> float:
     """Neighbours that the border cuts, and shadows, lie at the edge; the digit seldom does."""
     rows, columns = shape
     off = max(

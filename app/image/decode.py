@@ -27,7 +27,7 @@ FORMATS: Final = (
     *("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"),
     *("PPM", "QOI", "DIB", "PCX", "SGI", "XBM", "TGA"),
 )
-WANTED: Final = "send a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF image"
+FORMAT_HINT: Final = "send a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF image"
 
 # Full scale of what is stored in deep pixels: unit floats, 8 bits, 12-bit sensors, 16 bits.
 FULL_SCALES: Final = (1.0, 255.0, 4095.0, 65535.0)
@@ -37,8 +37,8 @@ LARGEST: Final = 1e30  # of a deep pixel, so that the difference of two is a num
 BLOCK: Final = 4096
 
 # All pictures of an AVIF, with its alpha, a thumbnail and what of cells is outside of their grid.
-MOST_OVER: Final = 3  # times the limit of one
-MOST_BESIDE: Final = 16  # times the image itself, of which a cell is 64 pixels wide or more
+MAX_TOTAL_FACTOR: Final = 3  # times the limit of one
+MAX_EXTRA_FACTOR: Final = 16  # times the image itself, of which a cell is 64 pixels wide or more
 CELL: Final = 64
 
 ORIENTATION: Final = 0x0112
@@ -60,19 +60,19 @@ class Grey:
 
 
 def open_image(
-    data: bytes, max_pixels: int, is_unwanted: Callable[[], bool] | None = None
+    data: bytes, max_pixels: int, is_cancelled: Callable[[], bool] | None = None
 ) -> Image.Image:
     """Read the header only; refuse what is no image, or has more than `max_pixels`.
 
     Where it `is_unwanted` by the time that a decoder reads on, ClientGone is raised, later, too.
     """
     if not data:
-        raise NotAnImage(f"The upload is empty: {WANTED}")
+        raise NotAnImage(f"The upload is empty: {FORMAT_HINT}")
     frames = 0
     if data[4:8] == b"ftyp":
-        frames, data = _still(data, max_pixels)
+        frames, data = _check_avif(data, max_pixels)
     try:
-        source = Source(data, is_unwanted) if is_unwanted else BytesIO(data)
+        source = InterruptibleBytesIO(data, is_cancelled) if is_cancelled else BytesIO(data)
         image = Image.open(source, formats=FORMATS)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             check_header(image, data)
@@ -82,11 +82,11 @@ def open_image(
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"The limit is {max_pixels:,} pixels: {error}") from error
     except Exception as error:  # decoders raise nearly anything on hostile bytes
-        raise NotAnImage(f"The upload is not an image that can be read: {WANTED}") from error
-    _hold(allocated, max_pixels)
-    if frames > MOST_BESIDE * max(CELL, image.width) * max(CELL, image.height):
-        raise NotAnImage(f"The AVIF holds far more pixels than its image has: {WANTED}")
-    if is_unwanted and isinstance(image, ImageFile.ImageFile):
+        raise NotAnImage(f"The upload is not an image that can be read: {FORMAT_HINT}") from error
+    _check_pixel_limit(allocated, max_pixels)
+    if frames > MAX_EXTRA_FACTOR * max(CELL, image.width) * max(CELL, image.height):
+        raise NotAnImage(f"The AVIF holds far more pixels than its image has: {FORMAT_HINT}")
+    if is_cancelled and isinstance(image, ImageFile.ImageFile):
         image.decodermaxblock = BLOCK
     return image
 
@@ -109,11 +109,11 @@ def to_grey(image: Image.Image) -> Grey:
         raise
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         raise NotAnImage(
-            f"The {kind} is truncated or corrupt ({error}): {WANTED}, complete"
+            f"The {kind} is truncated or corrupt ({error}): {FORMAT_HINT}, complete"
         ) from error
 
 
-def _hold(size: tuple[int, int], max_pixels: int) -> None:
+def _check_pixel_limit(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise ImageTooLarge(
@@ -122,7 +122,7 @@ def _hold(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _still(data: bytes, max_pixels: int) -> tuple[int, bytes]:
+def _check_avif(data: bytes, max_pixels: int) -> tuple[int, bytes]:
     """Hold an AVIF to the size of its frames, and an animated one to the still that is in it.
 
     libavif asks the brand which of both to decode, and it is the still that was measured.
@@ -131,18 +131,18 @@ def _still(data: bytes, max_pixels: int) -> tuple[int, bytes]:
     try:
         found = pictures(data)
     except ValueError as error:
-        raise NotAnImage(f"The upload is no AVIF that can be read, {error}: {WANTED}") from error
+        raise NotAnImage(f"The upload is no AVIF that can be read, {error}: {FORMAT_HINT}") from error
     for size, told in found:
-        _hold(size, max_pixels)
+        _check_pixel_limit(size, max_pixels)
         if told != {size}:
             raise NotAnImage(
-                f"The AVIF does not say that it is {size[0]} x {size[1]}, as its frame is: {WANTED}"
+                f"The AVIF does not say that it is {size[0]} x {size[1]}, as its frame is: {FORMAT_HINT}"
             )
     total = sum(width * height for (width, height), _ in found)
-    if total > MOST_OVER * max_pixels:
+    if total > MAX_TOTAL_FACTOR * max_pixels:
         raise ImageTooLarge(
             f"The image is made of {len(found)} frames with {total:,} pixels and their limit is "
-            f"{MOST_OVER * max_pixels:,}: send a smaller one"
+            f"{MAX_TOTAL_FACTOR * max_pixels:,}: send a smaller one"
         )
     return total, data[:8] + b"avif" + data[12:]
 
@@ -156,7 +156,7 @@ def _decode(image: Image.Image) -> Grey:
         image.draft(None, (max(1, int(width * ratio)), max(1, int(height * ratio))))
     image.load()
     orientation = _orientation(image)
-    pixels = np.asarray(_reduce(_plain(image)))
+    pixels = np.asarray(_reduce(_to_standard_mode(image)))
     tones = to_tones(flatten(pixels))
     size = (height, width) if orientation in SIDEWAYS else (width, height)
     return Grey(np.ascontiguousarray(_upright(tones, orientation)), size)
@@ -170,7 +170,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _to_standard_mode(image: Image.Image) -> Image.Image:
     """Bring any mode to L, RGB or RGBA."""
     if image.mode == "F" or image.mode.startswith("I"):
         return Image.fromarray(_scale(_reduce_deep(np.asarray(image))))
@@ -227,7 +227,7 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return pixels
 
 
-class Source(BytesIO):
+class InterruptibleBytesIO(BytesIO):
     """Bytes that raise ClientGone where they are read on when they are unwanted."""
 
     def __init__(self, data: bytes, is_unwanted: Callable[[], bool]) -> None:

@@ -43,7 +43,7 @@ MOMENTS: Final = np.stack(
 ).astype(np.float32)
 
 
-class Known(NamedTuple):
+class MnistImage(NamedTuple):
     """The pixels as they are, inverted back if need be, and where the ink lies in them."""
 
     pixels: NDArray[np.uint8]  # (28, 28)
@@ -51,7 +51,7 @@ class Known(NamedTuple):
     box: tuple[int, int, int, int]
 
 
-def from_mnist_form(grey: NDArray[np.uint8]) -> Known | None:
+def detect_mnist_format(grey: NDArray[np.uint8]) -> MnistImage | None:
     """Recognise by tones, size and place of the ink; None where the image is in another form."""
     if grey.shape != (SIDE, SIDE):
         return None
@@ -70,7 +70,7 @@ def from_mnist_form(grey: NDArray[np.uint8]) -> Known | None:
     if not all(MASS[0] <= first / mass <= MASS[1] for first in (across, down)):
         return None
     pixels = np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
-    return Known(pixels, inverted, (left, top, right, bottom))
+    return MnistImage(pixels, inverted, (left, top, right, bottom))
 
 
 def _extent(ink: NDArray[np.uint8]) -> tuple[int, int]:

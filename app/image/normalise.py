@@ -24,9 +24,9 @@ from app.errors import BlankImage
 from app.image.components import keep_digit
 from app.image.fit import stretch, to_mnist
 from app.image.ink import SMALL, Ink, find_ink
-from app.image.mnist_format import from_mnist_form
+from app.image.mnist_format import detect_mnist_format
 from app.image.ruled_lines import drop_lines
-from app.image.stroke import is_drawn
+from app.image.stroke import has_stroke_edges
 from app.image.threshold import find_threshold
 
 # Requests run side by side already: OpenCV's own threads would take cores from one another.
@@ -54,7 +54,7 @@ class Normalised:
 
 def normalise(grey: NDArray[np.uint8]) -> Normalised:
     """Find the digit and bring it into MNIST's form; raises BlankImage where there is no ink."""
-    known = from_mnist_form(grey)
+    known = detect_mnist_format(grey)
     if known is not None:
         return Normalised(known.pixels, known.inverted, known.box, (0.0, 0.0))
     factor = -(-max(grey.shape) // WORK)
@@ -85,7 +85,7 @@ def _cut_out(ink: Ink) -> tuple[MatLike, Box]:
         raise _blank()
     mask = (smooth >= threshold.at).astype(np.uint8)
     digit = mask if small else keep_digit(drop_lines(mask), smooth)
-    if digit is None or not (small or is_drawn(digit, smooth, threshold, ink.uneven)):
+    if digit is None or not (small or has_stroke_edges(digit, smooth, threshold, ink.uneven)):
         raise _blank()
     left, top, width, height = cv2.boundingRect(digit)
     if max(width, height) < max(2, SPECK * max(digit.shape)):

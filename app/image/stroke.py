@@ -32,7 +32,7 @@ def stroke_width(mask: MatLike) -> float:
     return 4 * cv2.mean(cv2.distanceTransform(padded, cv2.DIST_L2, 3), padded)[0] - 1
 
 
-def is_drawn(digit: MatLike, amount: MatLike, threshold: Threshold, uneven: float) -> bool:
+def has_stroke_edges(digit: MatLike, amount: MatLike, threshold: Threshold, uneven: float) -> bool:
     """Tell strokes, sharp or out of focus, from the rest of a shadow, which fades away slowly."""
     return _ends_sharply(digit, amount, threshold) or (
         threshold.full > min(2 * 255 * uneven, STRONG) and _ends_softly(digit, amount, threshold)

@@ -21,8 +21,8 @@ TWO_TONES: Final = 0.85
 
 # Neighbours in a picture are alike. In noise they are so by chance only, and chance shrinks with
 # size; the thinnest lines on an empty canvas still reach twice this.
-ALIKE: Final = 0.15
-CHANCE: Final = 1.6
+MIN_CORRELATION: Final = 0.15
+SMALL_SAMPLE_TERM: Final = 1.6
 
 
 class Threshold(NamedTuple):
@@ -68,7 +68,7 @@ def is_noise(thumb: MatLike) -> bool:
         return power == 0.0
     beside = cv2.mean(cv2.multiply(away[:, 1:], away[:, :-1]))[0]
     below = cv2.mean(cv2.multiply(away[1:], away[:-1]))[0]
-    return bool(max(beside, below) < (ALIKE + CHANCE / max(thumb.shape)) * power)
+    return bool(max(beside, below) < (MIN_CORRELATION + SMALL_SAMPLE_TERM / max(thumb.shape)) * power)
 
 
 def _quantile(counts: NDArray[np.float64], share: float) -> int:
