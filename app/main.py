@@ -58,7 +58,7 @@ from app.telemetry import logs, tracing_setup
 from app.telemetry.metrics import Tally
 from app.telemetry.tracing import Tracing
 from app.telemetry.worker_metrics import Ledger
-from app.train.jobs.events import Feed
+from app.train.jobs.events import EventStream
 from app.train.supervisor.supervisor import Supervisor
 from app.versions.registry import Registry
 
@@ -177,7 +177,7 @@ async def _open_services(
             settings,
             registry,
             store,
-            Feed(store),
+            EventStream(store),
             live,
             predictor,
             TestSetErrors(live, settings.data_dir),

@@ -44,7 +44,7 @@ def contract_service(settings: Settings) -> Iterator[str]:
     """Serve the app on a port of its own, with keys wanted, and yield its URL."""
     changes = {"auth": "keys", "admin_key": SecretStr(KEY)}
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(Supervisor, "_step", succeed_at_once)
+        monkeypatch.setattr(Supervisor, "_schedule", succeed_at_once)
         with served(create_app(settings.model_copy(update=changes))) as client:
             yield str(client.base_url)
 

@@ -115,7 +115,7 @@ def _save_state(folder: Path) -> None:
 
 
 def _lock_job(folder: Path) -> None:
-    with state.alone(folder, "job"):
+    with state.job_lock(folder, "job"):
         pass
 
 

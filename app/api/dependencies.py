@@ -31,7 +31,7 @@ from app.predict.preprocess import ImageValidator
 from app.predict.test_set_errors import TestSetErrors
 from app.server.protocol import CLIENT
 from app.telemetry.tracing import Tracing
-from app.train.jobs.events import Feed
+from app.train.jobs.events import EventStream
 from app.versions.registry import Registry
 
 SAFE: Final = {"GET", "HEAD", "OPTIONS"}
@@ -53,7 +53,7 @@ class Services:
     settings: Settings
     registry: Registry
     store: Store
-    feed: Feed
+    feed: EventStream
     live: Live
     predictor: Predictor
     review: TestSetErrors

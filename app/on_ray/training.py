@@ -26,8 +26,8 @@ from app.on_ray.environment import HIDE_UNASSIGNED_GPUS, inherited_environment
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
 from app.train.worker import state
-from app.train.worker.ddp import Leader, Member, Word, help_out
-from app.train.worker.main import work as run_attempt
+from app.train.worker.ddp import Leader, Member, Command, run_rank
+from app.train.worker.main import run_worker as run_attempt
 from app.train.worker.state import Here, Position, Strategy
 
 TRAIN_GRACE: Final = 4.0
@@ -63,7 +63,7 @@ class FirstWorker(Leader, InCheckpoints):
     """The worker that leads others: Ray Train waits with a checkpoint until all report."""
 
     def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
-        self.say(Word.SAVE)
+        self.broadcast(Command.SAVE)
         super().save(model, optimizer, position)
 
 
@@ -151,7 +151,7 @@ def _work(given: dict[str, Any]) -> None:
         with closing(FirstWorker()) as strategy:
             _lead(assignment, given["leash"], strategy)
     else:
-        help_out(assignment.settings, Member(), InCheckpoints(), lambda: train.report({}))
+        run_rank(assignment.settings, Member(), InCheckpoints(), lambda: train.report({}))
 
 
 def _lead(assignment: Assignment, leash: Any, strategy: Strategy) -> None:

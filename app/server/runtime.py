@@ -15,7 +15,7 @@ from app.database.engine import from_anywhere
 from app.startup import prepare_worker, prepare_service
 from app.telemetry import worker_metrics
 from app.telemetry.worker_metrics import Ledger
-from app.train.supervisor.supervisor import TRAINER
+from app.train.supervisor.supervisor import WORKER_MODULE
 from app.versions.registry import Registry
 
 
@@ -31,7 +31,7 @@ class Runtime:
     sweep: Callable[[Settings], None]
 
 
-UVICORN: Final = Runtime(prepare_worker, worker_metrics.of_worker, TRAINER, lambda _: None)
+UVICORN: Final = Runtime(prepare_worker, worker_metrics.of_worker, WORKER_MODULE, lambda _: None)
 
 
 def prepare_with_absolute_paths(settings: Settings) -> Settings:

@@ -24,7 +24,7 @@ from app.subprocesses import on_parent_exit
 from app.telemetry import logs
 from app.train.evaluation import evaluate
 from app.train.recipes import dataset as data
-from app.train.recipes.dataset import Dataset, NoData
+from app.train.recipes.dataset import Dataset, DatasetUnavailable
 from app.versions import checkpoint
 from app.versions.bucket.object_store import BucketAway
 from app.versions.bucket.registry import registry_of
@@ -45,7 +45,7 @@ def appraise(candidate: Candidate) -> Appraisal:
         return Appraisal(code=InvalidField.code, detail=f"The file {error.problem}.")
     except BadCheckpoint as error:
         return Appraisal(code=MalformedRequest.code, detail=f"The file {error.problem}.")
-    except (NoData, BucketAway) as error:
+    except (DatasetUnavailable, BucketAway) as error:
         return Appraisal(code=NotReady.code, detail=str(error))
 
 
@@ -63,7 +63,7 @@ def _card(candidate: Candidate, weights: dict[str, Tensor], dataset: Dataset) ->
     model = MyNet()
     model.load_state_dict(weights)
     try:
-        metrics = evaluate.measure(model, dataset, torch.device("cpu"))
+        metrics = evaluate.evaluate(model, dataset, torch.device("cpu"))
     except evaluate.NotFinite as error:
         raise ForeignWeights(candidate.path, str(error)) from error
     return Card(

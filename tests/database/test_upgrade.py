@@ -119,7 +119,7 @@ def test_every_row_is_there_after_the_upgrade(old):
 
 @pytest.mark.usefixtures("all_shipped")
 def test_the_service_answers_for_all_that_was_there(old, monkeypatch):
-    monkeypatch.setattr(supervisor.Supervisor, "_step", lambda _: None)
+    monkeypatch.setattr(supervisor.Supervisor, "_schedule", lambda _: None)
     with TestClient(create_app(old), raise_server_exceptions=False) as client:
         assert client.get("/health/ready").status_code == 200
         listed = client.get("/train?limit=1000")

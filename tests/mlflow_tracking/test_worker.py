@@ -106,7 +106,7 @@ def test_a_job_of_several_attempts_is_one_run_without_doubled_points(
         "RUNNING",
         in_the_row(store.job(broken.job.id), "train_loss"),
     )
-    jobs.release(store, store.job(broken.job.id))
+    jobs.requeue(store, store.job(broken.job.id))
     tell()
     start(broken.job.id).run()
     tell()
@@ -155,7 +155,7 @@ def test_a_run_ends_as_its_job_does(start, store, tell, end, status):
 
 def test_a_job_that_waits_is_told_when_it_starts(settings, store, start):
     attempt = start()
-    jobs.release(store, store.job(attempt.job.id))
+    jobs.requeue(store, store.job(attempt.job.id))
     waiting = jobs.create(store, attempt.attempt.wanted, most_queued=9, key=None)
     tracking = Tracking(settings, store)
     tracking.turn()

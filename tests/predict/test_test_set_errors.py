@@ -10,7 +10,7 @@ from app.net import MyNet
 from app.predict.live_model import Live
 from app.predict.model import Model
 from app.predict.test_set_errors import TestSetErrors
-from app.train.evaluation.evaluate import measure
+from app.train.evaluation.evaluate import evaluate
 from tests.conftest import DATA
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ def cell(review, version, digit=None, answer=None):
 @pytest.mark.parametrize("version", [1, 2])
 def test_each_cell_holds_as_many_images_as_the_card_counts(registry, review, mnist, version):
     net = MyNet()
-    metrics = measure(net, mnist, CPU).model_dump()
+    metrics = evaluate(net, mnist, CPU).model_dump()
     registry.save(net.state_dict(), registry.card(1).model_copy(update=metrics))
     confusion = registry.card(version).confusion
     for digit in range(10):

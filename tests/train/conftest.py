@@ -15,8 +15,8 @@ from app.train.recipes import dataset
 from app.train.recipes.dataset import Dataset, Digits
 from app.train.supervisor.supervisor import Supervisor, Timing
 from app.train.worker import trainer
-from app.train.worker.attempt import Attempt
-from app.train.worker.main import perform
+from app.train.worker.attempt import JobAttempt
+from app.train.worker.main import train_and_promote
 from app.versions.card import Card
 
 # Shell code of processes that stand in for a training.
@@ -61,7 +61,7 @@ class Run:
         self.attempt, self.job, self.stop = attempt, attempt.job, threading.Event()
 
     def run(self):
-        perform(self.attempt, self.stop)
+        train_and_promote(self.attempt, self.stop)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def start(settings, store, registry, few):  # noqa: ARG001
             wanted = Hyperparameters(**{"epochs": 3, "seed": 11, **wanted})
             job_id = job.create(store, wanted, most_queued=9, key=None).id
         number = job.start(store, store.job(job_id))
-        return Run(Attempt.begin(settings, store, registry, job_id, number))
+        return Run(JobAttempt.begin(settings, store, registry, job_id, number))
 
     return start
 
@@ -130,9 +130,9 @@ def untold(start, store, monkeypatch):
     def untold(promote):
         run = start(promote=promote, epochs=1)
         with monkeypatch.context() as patch, pytest.raises(NotReady):
-            patch.setattr(Attempt, "succeed", away)
+            patch.setattr(JobAttempt, "succeed", away)
             run.run()
-        job.release(store, store.job(run.job.id))
+        job.requeue(store, store.job(run.job.id))
         return run.job.id
 
     return untold

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from app.net import MyNet
-from app.train.evaluation.evaluate import measure
+from app.train.evaluation.evaluate import evaluate
 from app.train.recipes.recipes import split
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
@@ -17,7 +17,7 @@ def test_the_card_tells_what_the_weights_do(path, mnist):
     card, model = checkpoint.read_card(path), MyNet()
     model.load_state_dict(checkpoint.read_weights(path))
     held_out = split(mnist.train)[1] if card.recipe == "robust" else None
-    metrics = measure(model, mnist, torch.device("cpu"), held_out)
+    metrics = evaluate(model, mnist, torch.device("cpu"), held_out)
     assert metrics.temperature == pytest.approx(card.temperature, rel=0.01)
     assert metrics.energy_threshold == pytest.approx(card.energy_threshold, abs=1e-3)
     assert metrics.test_accuracy == card.test_accuracy

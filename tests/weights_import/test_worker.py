@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from app.net import MyNet
-from app.train.evaluation.evaluate import measure
+from app.train.evaluation.evaluate import evaluate
 from app.train.recipes.dataset import load
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
@@ -47,7 +47,7 @@ def test_a_state_dict_becomes_a_version_that_is_measured_here(settings, registry
     card = registry.card(2)
     assert (card.origin, card.note, card.recipe, card.job) == ("uploaded", "mine", None, None)
     dataset = load(settings.data_dir)
-    expected = measure(model, dataset, torch.device("cpu"))
+    expected = evaluate(model, dataset, torch.device("cpu"))
     assert (card.test_accuracy, card.confusion) == (expected.test_accuracy, expected.confusion)
     assert card.data_digest == dataset.digest
     assert card.weights_digest == checkpoint.digest(model.state_dict())

@@ -83,7 +83,7 @@ async def events(
 
 
 async def _stream(services: Services, job_id: str, after: int) -> AsyncIterator[bytes]:
-    async for page in services.feed.follow(job_id, after, services.draining):
+    async for page in services.feed.subscribe(job_id, after, services.draining):
         yield _told(page) if page else format_sse_event(comment="heartbeat")
     if services.draining.is_set():
         yield format_sse_event(retry=RECONNECT, comment="the service restarts")

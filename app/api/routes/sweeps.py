@@ -121,8 +121,8 @@ def _all_shown(sweeps: Sweeps, rows: Sequence[SweepRow]) -> list[resources.Sweep
 
 
 def _told(sweeps: Sweeps, row: SweepRow, members: Sequence[JobRow]) -> resources.Sweep:
-    wanted = sweep.wanted_of(row)
-    jobs = {job.id: _job(job, wanted.varied) for job in members}
+    wanted = sweep.request_of(row)
+    jobs = {job.id: _job(job, wanted.swept) for job in members}
     ranked = [row.best] if row.best else [job.id for job in sweep.ranked(sweeps, members)]
     return resources.Sweep(
         id=row.id,

@@ -163,5 +163,5 @@ def _shown(services: Services, *rows: Row) -> list[resources.Job]:
 
 
 async def _follow(services: Services, job_id: str) -> AsyncIterator[str]:
-    async for page in services.feed.follow(job_id, 0, services.draining):
+    async for page in services.feed.subscribe(job_id, 0, services.draining):
         yield "".join(events.lines(page))

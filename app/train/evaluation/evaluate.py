@@ -14,7 +14,7 @@ from app.versions.card import Metrics
 CHUNK: Final = 2000
 CALIBRATION_IMAGES: Final = 10_000
 # Of digits that were trained with, and that were not.
-REFUSED_SHARE: Final = 0.005
+OOD_QUANTILE: Final = 0.005
 REFUSED_HELD_OUT: Final = 0.0075
 BINS: Final = 15
 
@@ -42,7 +42,7 @@ def score(model: MyNet, digits: Digits, device: torch.device) -> Score:
     return _score(logits_of(model, digits.pixels, device), digits.labels)
 
 
-def measure(
+def evaluate(
     model: MyNet, data: Dataset, device: torch.device, held_out: Digits | None = None
 ) -> Metrics:
     """Evaluate for the card, on the test images. Raises NotFinite.
@@ -54,7 +54,7 @@ def measure(
     """
     logits = logits_of(model, data.test.pixels, device)
     known = logits_of(model, (held_out or data.train).pixels[:CALIBRATION_IMAGES], device)
-    refused = REFUSED_HELD_OUT if held_out else REFUSED_SHARE
+    refused = REFUSED_HELD_OUT if held_out else OOD_QUANTILE
     threshold = known.logsumexp(1).quantile(refused).item()
     temperature = fit_temperature(known, held_out.labels) if held_out else 1.0
     logits = logits / temperature
@@ -73,7 +73,7 @@ def measure(
     )
 
 
-def right(model: MyNet, digits: Digits, device: torch.device) -> Tensor:
+def correct_mask(model: MyNet, digits: Digits, device: torch.device) -> Tensor:
     """Say which images are read right: (N,) bool."""
     return logits_of(model, digits.pixels, device).argmax(1) == digits.labels
 

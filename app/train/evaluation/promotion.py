@@ -23,14 +23,14 @@ class Verdict(NamedTuple):
     reason: str
 
 
-class Rival(NamedTuple):
+class Baseline(NamedTuple):
     """The version that is live, and which test images it reads right: (N,) bool."""
 
     version: int
-    right: Tensor
+    correct: Tensor
 
 
-def judge(rule: PromoteRule, right: Tensor, rival: Rival | None) -> Verdict:
+def decide(rule: PromoteRule, right: Tensor, rival: Baseline | None) -> Verdict:
     """Compare two versions on the same test images; `right` is the new one's, (N,) bool.
 
     By `if_better` it goes live where it reads more of them right, and McNemar's test gives less
@@ -40,11 +40,11 @@ def judge(rule: PromoteRule, right: Tensor, rival: Rival | None) -> Verdict:
         return Verdict(False, "promote: never was asked for")
     if rival is None:
         return Verdict(True, "no version was live")
-    gained = int((right & ~rival.right).sum())
-    lost = int((~right & rival.right).sum())
+    gained = int((right & ~rival.correct).sum())
+    lost = int((~right & rival.correct).sum())
     p = mcnemar(gained, lost)
     figures = (
-        f"{_percent(right)} against {_percent(rival.right)} of version {rival.version}, "
+        f"{_percent(right)} against {_percent(rival.correct)} of version {rival.version}, "
         f"McNemar {_in_words(p)}"
     )
     if rule == "always":
@@ -80,7 +80,7 @@ log = logging.getLogger(__name__)
 Begin = Callable[[int | None, Verdict], None]
 
 
-def pass_gate(
+def evaluate_and_promote(
     registry: Registry,
     version: int,
     right: Tensor,
@@ -102,7 +102,7 @@ def pass_gate(
         is_done = version == live or (begun and version in history)
         # Else it is not live, whatever it was once, and has what is live now to beat.
         rivals = history[history.index(version) + 1 :] if is_done else history
-        verdict = judge(rule, right, _rival(registry, rivals, test))
+        verdict = decide(rule, right, _rival(registry, rivals, test))
         if is_done or not verdict.promoted:
             return verdict
         begin(live, verdict)
@@ -116,7 +116,7 @@ def result_of(card: Card, verdict: Verdict) -> dict[str, Any]:
     return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
 
 
-def _rival(registry: Registry, history: Sequence[int], test: Digits) -> Rival | None:
+def _rival(registry: Registry, history: Sequence[int], test: Digits) -> Baseline | None:
     """Give the first of these versions that can be read."""
     for live in history:
         try:
@@ -125,5 +125,5 @@ def _rival(registry: Registry, history: Sequence[int], test: Digits) -> Rival | 
         except (Conflict, NotFound) as error:
             log.error("%s", error)
             continue
-        return Rival(live, evaluate.right(model, test, torch.device("cpu")))
+        return Baseline(live, evaluate.correct_mask(model, test, torch.device("cpu")))
     return None

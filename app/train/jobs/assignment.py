@@ -17,7 +17,7 @@ class Assignment(BaseModel):
     attempt: int
 
 
-class Conclusion(BaseModel):
+class SweepAssignment(BaseModel):
     """Which sweep to bring to its end, under which settings."""
 
     settings: Settings

@@ -19,24 +19,24 @@ PAGE: Final = 1000
 log = logging.getLogger(__name__)
 
 
-class Feed:
+class EventStream:
     """What is read from the database serves all who ask for it within a moment. For one loop."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._looks: dict[tuple[str, int], asyncio.Task[Sequence[Event]]] = {}
+        self._shared_reads: dict[tuple[str, int], asyncio.Task[Sequence[Event]]] = {}
 
     async def page(self, job_id: str, after: int) -> Sequence[Event]:
         """Give the events after that number, oldest first, at most 1,000. Raises NotReady."""
         seen = job_id, after
-        if seen not in self._looks:
+        if seen not in self._shared_reads:
             look = asyncio.to_thread(self.store.events, job_id, after, limit=PAGE)
-            self._looks[seen] = asyncio.create_task(look)
-            asyncio.get_running_loop().call_later(POLL, self._looks.pop, seen, None)
+            self._shared_reads[seen] = asyncio.create_task(look)
+            asyncio.get_running_loop().call_later(POLL, self._shared_reads.pop, seen, None)
         # Shielded, since a listener that leaves must not take the page from the others.
-        return await asyncio.shield(self._looks[seen])
+        return await asyncio.shield(self._shared_reads[seen])
 
-    async def follow(
+    async def subscribe(
         self, job_id: str, after: int, until: asyncio.Event
     ) -> AsyncIterator[Sequence[Event]]:
         """Give pages as they come, until the job has ended or `until` is set.
@@ -49,8 +49,8 @@ class Feed:
         while not last_look:
             last_look = until.is_set()
             if last_look:  # a fresh one, so that nothing is left out that was told by now
-                self._looks.pop((job_id, after), None)
-            page = await self._patiently(job_id, after)
+                self._shared_reads.pop((job_id, after), None)
+            page = await self._page_or_empty(job_id, after)
             quiet = not page and clock() - told >= HEARTBEAT
             if quiet and await self._has_ended(job_id, after):
                 return
@@ -80,7 +80,7 @@ class Feed:
             return await self.is_over(job_id, after)
         return False
 
-    async def _patiently(self, job_id: str, after: int) -> Sequence[Event]:
+    async def _page_or_empty(self, job_id: str, after: int) -> Sequence[Event]:
         try:
             return await self.page(job_id, after)
         except NotReady as error:

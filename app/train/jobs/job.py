@@ -51,8 +51,8 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.FAILED: frozenset(),
     Status.CANCELLED: frozenset(),
 }
-MOST_DEATHS: Final = 10
-MOST_STUMBLES: Final = 3
+MAX_CRASHES: Final = 10
+MAX_ERRORS: Final = 3
 RETRY_AFTER: Final = 30
 # Seconds before a failed job is started again, times 2 to the power of its failures.
 BACK_OFF: Final = 0.5
@@ -67,12 +67,12 @@ def create(
 ) -> Job:
     """Queue a job, or give the one that has this idempotency key. Raises Busy, Conflict."""
     if key is not None and (known := store.job_by_key(key)):
-        return _same(known, wanted)
+        return _check_idempotent(known, wanted)
     job, rows = queued(wanted, key, trail)
     kept = store.add_job(job, *rows, most=most_queued)
     if kept is None:
         raise QueueFull(f"{most_queued} jobs are waiting already.", retry_after=RETRY_AFTER)
-    return _same(kept, wanted)
+    return _check_idempotent(kept, wanted)
 
 
 def queued(wanted: Hyperparameters, key: str | None, trail: Trail) -> tuple[Job, list[Base]]:
@@ -102,24 +102,24 @@ def start(store: Store, job: Job) -> int | None:
     attempt = job.attempt + 1
     values = {"attempt": attempt, "started_at": job.started_at or now()}
     same = Job.attempt == job.attempt
-    return attempt if _move(store, job.id, Status.RUNNING, values, same) else None
+    return attempt if _transition(store, job.id, Status.RUNNING, values, same) else None
 
 
 def cancel(store: Store, job_id: str) -> Job:
     """End a job at the client's wish. Raises NotFound, Conflict."""
-    return _wish(store, job_id, Status.CANCELLED, {"finished_at": now()}, "cancelled any more")
+    return _request_transition(store, job_id, Status.CANCELLED, {"finished_at": now()}, "cancelled any more")
 
 
 def pause(store: Store, job_id: str) -> Job:
     """Stop a running job until it is resumed; its state is saved. Raises NotFound, Conflict."""
-    return _wish(store, job_id, Status.PAUSED, {}, "paused: only a running job can be")
+    return _request_transition(store, job_id, Status.PAUSED, {}, "paused: only a running job can be")
 
 
 def resume(store: Store, job_id: str) -> Job:
     """Queue a paused job again, at its old place. Raises NotFound, Conflict."""
     values = {"not_before": now()}
     wrong = "resumed: only a paused job can be"
-    return _wish(store, job_id, Status.QUEUED, values, wrong, Job.status == Status.PAUSED)
+    return _request_transition(store, job_id, Status.QUEUED, values, wrong, Job.status == Status.PAUSED)
 
 
 def record(
@@ -129,7 +129,7 @@ def record(
     _change(store, job_id, attempt, values, (kind, told))
 
 
-def got_further(store: Store, job_id: str, attempt: int) -> None:
+def reset_failures(store: Store, job_id: str, attempt: int) -> None:
     """Forget past crashes, since there is newly saved state. Raises Superseded."""
     _change(store, job_id, attempt, {"crashes": 0, "errors": 0})
 
@@ -151,28 +151,28 @@ def succeed(store: Store, job_id: str, attempt: int, result: dict[str, Any]) -> 
 def fail(store: Store, job_id: str, attempt: int, code: str, message: str) -> None:
     """End a job with an error, if this attempt is still the one that runs."""
     values = {"error": {"code": code, "message": message}, "finished_at": now()}
-    _move(store, job_id, Status.FAILED, values, Job.attempt == attempt)
+    _transition(store, job_id, Status.FAILED, values, Job.attempt == attempt)
 
 
-def release(store: Store, job: Job) -> bool:
+def requeue(store: Store, job: Job) -> bool:
     """Queue a running job again: its process was stopped with the service, which is no failure.
 
     Says False where another has taken it over, or ended it.
     """
-    return _move(store, job.id, Status.QUEUED, {"not_before": now()}, *_runs(job.attempt))
+    return _transition(store, job.id, Status.QUEUED, {"not_before": now()}, *_runs(job.attempt))
 
 
-def bury(store: Store, job: Job, exit_code: int, back_off: float = BACK_OFF) -> None:
+def record_crash(store: Store, job: Job, exit_code: int, back_off: float = BACK_OFF) -> None:
     """Queue a running job again since its process died, or fail it after too many crashes."""
     crashes, reason = job.crashes + 1, f"The training process died (exit code {exit_code})."
-    if crashes < MOST_DEATHS:
+    if crashes < MAX_CRASHES:
         _retry(store, job.id, job.attempt, back_off * 2**crashes, {"crashes": crashes}, reason)
     else:
         message = f"{reason} It did so {crashes} times without getting any further."
         fail(store, job.id, job.attempt, "process_died", message)
 
 
-def stumble(
+def record_error(
     store: Store,
     job_id: str,
     attempt: int,
@@ -182,7 +182,7 @@ def stumble(
 ) -> None:
     """Queue a running job again since it raised an exception, or fail it the third time."""
     errors = get(store, job_id).errors + 1
-    if errors < MOST_STUMBLES:
+    if errors < MAX_ERRORS:
         wait = back_off * 2**errors
         _retry(store, job_id, attempt, wait, {"errors": errors}, message)
     else:
@@ -194,7 +194,7 @@ def _retry(
 ) -> None:
     not_before = now() + timedelta(seconds=min(LONGEST_WAIT, wait))
     values = {"not_before": not_before, **values}
-    _move(store, job_id, Status.QUEUED, values, *_runs(attempt), told={"reason": reason})
+    _transition(store, job_id, Status.QUEUED, values, *_runs(attempt), event_data={"reason": reason})
 
 
 def _change(
@@ -213,7 +213,7 @@ def _runs(attempt: int) -> tuple[ColumnElement[bool], ...]:
     return Job.status == Status.RUNNING, Job.attempt == attempt
 
 
-def _wish(
+def _request_transition(
     store: Store,
     job_id: str,
     to: Status,
@@ -223,7 +223,7 @@ def _wish(
 ) -> Job:
     """Move a job at a client's wish, which comes too late where its version is being stored."""
     get(store, job_id)
-    moved = _move(store, job_id, to, values, Job.committing.is_(False), *where)
+    moved = _transition(store, job_id, to, values, Job.committing.is_(False), *where)
     job = get(store, job_id)
     if not moved:
         storing = job.committing and not Status(job.status).is_final
@@ -232,13 +232,13 @@ def _wish(
     return job
 
 
-def _move(
+def _transition(
     store: Store,
     job_id: str,
     to: Status,
     values: dict[str, Any],
     *where: ColumnElement[bool],
-    told: dict[str, Any] | None = None,
+    event_data: dict[str, Any] | None = None,
 ) -> bool:
     sources = [status for status in Status if to in TRANSITIONS[status]]
     known: dict[str, Any] = {n: values[n] for n in ("attempt", "error") if n in values}
@@ -247,12 +247,12 @@ def _move(
         Job.status.in_(sources),
         *where,
         values={"status": to, **values},
-        told=[("status", {"status": to, **known, **(told or {})})],
+        told=[("status", {"status": to, **known, **(event_data or {})})],
         vital=True,
     )
 
 
-def _same(job: Job, wanted: Hyperparameters) -> Job:
+def _check_idempotent(job: Job, wanted: Hyperparameters) -> Job:
     seed = job.hyperparameters["seed"] if wanted.seed is None else wanted.seed
     if wanted.model_dump(mode="json") | {"seed": seed} != job.hyperparameters:
         raise Conflict("This Idempotency-Key was used before, for other hyperparameters.")

@@ -70,7 +70,7 @@ def get(sweeps: Sweeps, sweep_id: str) -> Sweep:
     raise NotFound(f"There is no sweep {sweep_id!r}; GET /sweeps lists them.")
 
 
-def wanted_of(sweep: Sweep) -> Grid:
+def request_of(sweep: Sweep) -> Grid:
     """Give what was asked for, with the seed that was drawn."""
     return Grid.model_validate(sweep.request)
 
@@ -95,7 +95,7 @@ def finish_cancelling(sweeps: Sweeps, sweep: Sweep) -> None:
     sweeps.change(sweep.id, Sweep.finished_at.is_(None), values={"finished_at": now()})
 
 
-def end_without_best(sweeps: Sweeps, sweep: Sweep) -> None:
+def finish_without_best(sweeps: Sweeps, sweep: Sweep) -> None:
     """End a sweep whose jobs have ended, none with a version."""
     states = {job.status for job in sweeps.jobs(sweep.id)}
     if states == {jobs.Status.CANCELLED}:

@@ -83,7 +83,7 @@ class Grid(BaseModel):
     note: Note | None = Field(None, description="kept on the card of each version")
 
     @property
-    def varied(self) -> list[str]:
+    def swept(self) -> list[str]:
         """Name the hyperparameters that differ between jobs."""
         return [name for name, values in self._values.items() if len(values) > 1]
 
@@ -107,7 +107,7 @@ class Grid(BaseModel):
         jobs = prod(map(len, self._values.values()))
         if jobs > MOST_JOBS:
             raise _of_field(
-                self.varied[0], f"with the other lists makes {jobs} jobs, and may make {MOST_JOBS}"
+                self.swept[0], f"with the other lists makes {jobs} jobs, and may make {MOST_JOBS}"
             )
         return self
 

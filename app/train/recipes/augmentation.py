@@ -19,7 +19,7 @@ from app.train.recipes.dataset import Digits
 
 HALF: Final = SIDE / 2
 # Uniform within these, of degrees, shares and pixels.
-TURN: Final = 11.0
+MAX_ROTATION: Final = 11.0
 SHEAR: Final = 0.2
 STRETCH: Final = 0.12
 SHIFT: Final = 1.0
@@ -28,8 +28,8 @@ ELASTIC: Final = 1.85
 SMOOTH: Final = 4.0
 KNOTS: Final = 12
 # Of the images, and how far; the rest of what a pen and a camera do happens to fewer.
-PEN: Final = 0.2
-SELDOM: Final = 0.06
+STROKE_WIDTH_PROBABILITY: Final = 0.2
+CAMERA_DEFECT_PROBABILITY: Final = 0.06
 
 
 class Augment:
@@ -50,13 +50,13 @@ class Augment:
     def _affine(self, images: Tensor) -> Tensor:
         """Where each pixel comes from: (B, 28, 28, 2), from -1 to 1."""
         count = len(images)
-        angle, shear, wide, high = _even(4, count)
-        angle, shear = angle * math.radians(TURN), shear * SHEAR
+        angle, shear, wide, high = _uniform(4, count)
+        angle, shear = angle * math.radians(MAX_ROTATION), shear * SHEAR
         wide, high = (wide * STRETCH).exp(), (high * STRETCH).exp()
         cos, sin = angle.cos(), angle.sin()
         rows = [cos * wide, (cos * shear - sin) * high, sin * wide, (sin * shear + cos) * high]
         matrix = torch.stack(rows, -1).view(count, 2, 2)
-        shift = _even(count, 2, 1) * SHIFT / HALF
+        shift = _uniform(count, 2, 1) * SHIFT / HALF
         changes = torch.cat([matrix, shift], 2)  # (B, 2, 3)
         return F.affine_grid(changes, [count, 1, SIDE, SIDE], align_corners=False)
 
@@ -68,15 +68,15 @@ class Augment:
 
 def _redraw(images: Tensor) -> Tensor:
     """Some with a thicker pen, some with a thinner one."""
-    thick, thin = _some(images, PEN), _some(images, PEN)
-    images[thick] += _share(images[thick]) * (_grown(images[thick]) - images[thick])
-    images[thin] -= 0.7 * _share(images[thin]) * (images[thin] + _grown(-images[thin]))
+    thick, thin = _bernoulli_mask(images, STROKE_WIDTH_PROBABILITY), _bernoulli_mask(images, STROKE_WIDTH_PROBABILITY)
+    images[thick] += _share(images[thick]) * (_dilate(images[thick]) - images[thick])
+    images[thin] -= 0.7 * _share(images[thin]) * (images[thin] + _dilate(-images[thin]))
     return images
 
 
 def _photograph(images: Tensor) -> Tensor:
     """Some coarse, some noisy, some with a hole, some with other tones."""
-    coarse, noisy, torn, toned = (_some(images, SELDOM) for _ in range(4))
+    coarse, noisy, torn, toned = (_bernoulli_mask(images, CAMERA_DEFECT_PROBABILITY) for _ in range(4))
     side = int(torch.randint(8, 15, ()))
     small = F.interpolate(images[coarse, None], (side, side), mode="area")
     large = F.interpolate(small, (SIDE, SIDE), mode="bicubic")
@@ -84,7 +84,7 @@ def _photograph(images: Tensor) -> Tensor:
     noise = torch.randn_like(images[noisy]) * 0.2 * _share(images[noisy])
     images[noisy] = (images[noisy] + noise).clamp(0, 1)
     images[torn] = images[torn].masked_fill(_holes(images[torn]), 0)
-    images[toned] = images[toned].clamp(min=1e-6) ** torch.exp(0.7 * _even(int(toned.sum()), 1, 1))
+    images[toned] = images[toned].clamp(min=1e-6) ** torch.exp(0.7 * _uniform(int(toned.sum()), 1, 1))
     return images
 
 
@@ -101,7 +101,7 @@ def _holes(images: Tensor) -> Tensor:
     return across[:, None] & down[:, :, None]
 
 
-def _some(images: Tensor, share: float) -> Tensor:
+def _bernoulli_mask(images: Tensor, share: float) -> Tensor:
     return torch.rand(len(images)) < share
 
 
@@ -109,12 +109,12 @@ def _share(images: Tensor) -> Tensor:
     return torch.rand(len(images), 1, 1)
 
 
-def _even(*shape: int) -> Tensor:
+def _uniform(*shape: int) -> Tensor:
     """Draw evenly from -1 to 1."""
     return torch.rand(shape) * 2 - 1
 
 
-def _grown(images: Tensor) -> Tensor:
+def _dilate(images: Tensor) -> Tensor:
     """Give the greatest of each pixel and its eight neighbours."""
     for _ in range(2):  # along rows, then along columns; PyTorch's pooling takes five times as long
         wide = F.pad(images, (1, 1), value=-1.0)

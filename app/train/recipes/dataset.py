@@ -28,7 +28,7 @@ RAW: Final = Path("MNIST/raw")
 log = logging.getLogger(__name__)
 
 
-class NoData(Exception):
+class DatasetUnavailable(Exception):
     """MNIST is not there and cannot be had; the message says what was tried."""
 
 
@@ -42,11 +42,11 @@ class Digits:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def at(self, places: Tensor) -> "Digits":
+    def subset(self, places: Tensor) -> "Digits":
         """Give some of them."""
         return Digits(self.pixels[places], self.labels[places])
 
-    def followed_by(self, others: "Digits | None") -> "Digits":
+    def concat(self, others: "Digits | None") -> "Digits":
         """Give them with others after them, where there are some."""
         if not others:
             return self
@@ -85,7 +85,7 @@ def load(root: Path) -> Dataset:
     try:
         train, test = (_read_digits(root, part) for part in ("train", "t10k"))
     except (OSError, RuntimeError, ValueError) as error:
-        raise NoData(f"MNIST could not be read from {root / RAW}: {error}") from error
+        raise DatasetUnavailable(f"MNIST could not be read from {root / RAW}: {error}") from error
     digest = hashlib.sha256()
     for array in (train.pixels, train.labels, test.pixels, test.labels):
         digest.update(array.numpy().data)

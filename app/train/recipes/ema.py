@@ -19,7 +19,7 @@ from app.net import MyNet
 DECAY: Final = 0.999
 
 
-class Averaged(nn.Module):
+class EMAModel(nn.Module):
     """Trains `net`; `average` follows, step by step."""
 
     steps: Tensor
@@ -28,14 +28,14 @@ class Averaged(nn.Module):
         super().__init__()
         self.net, self.average = net, copy.deepcopy(net).requires_grad_(False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        optimizer.register_step_post_hook(self._follow)
+        optimizer.register_step_post_hook(self._update)
 
     def forward(self, x: Tensor) -> Tensor:
         """As the network."""
         return self.net(x)  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def _follow(self, *_: Any) -> None:
+    def _update(self, *_: Any) -> None:
         self.steps += 1
         # At first the average is a short one: otherwise it would keep the random start too long.
         share = max(1 - DECAY, 9 / (int(self.steps) + 9))

@@ -17,7 +17,7 @@ from app.net import MyNet
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes.augmentation import AugmentedBatches
 from app.train.recipes.dataset import Batches, Digits
-from app.train.recipes.ema import Averaged
+from app.train.recipes.ema import EMAModel
 from app.train.recipes.loop import Loader
 from app.train.recipes.synthetic.digits import draw_uploads
 from app.train.recipes.synthetic.negatives import draw_negatives
@@ -32,7 +32,7 @@ SPLIT_SEED: Final = 1998
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class TrainingSetup:
     """What the loop needs, and what follows it.
 
     `model` is what is trained and saved, `net` what becomes a version of it. `held_out` are the
@@ -52,12 +52,12 @@ def documented(
     train: Digits,
     device: torch.device,
     corrections: Digits | None = None,
-) -> Setup:
+) -> TrainingSetup:
     """Set up the tutorial's training: plain MNIST, and what was corrected; SGD with momentum."""
     net = MyNet().to(device)
     optimizer = optim.SGD(net.parameters(), lr=wanted.learning_rate, momentum=wanted.momentum)
-    batches = Batches(train.followed_by(corrections), wanted.batch_size, device)
-    return Setup(net, net, optimizer, batches)
+    batches = Batches(train.concat(corrections), wanted.batch_size, device)
+    return TrainingSetup(net, net, optimizer, batches)
 
 
 def robust(
@@ -65,7 +65,7 @@ def robust(
     train: Digits,
     device: torch.device,
     corrections: Digits | None = None,
-) -> Setup:
+) -> TrainingSetup:
     """Set up a training for real handwriting, and for what is none.
 
     Digits, those of MNIST and others drawn here, are changed anew in each epoch; some images show
@@ -74,7 +74,7 @@ def robust(
     Hutter 2017, "SGDR"), and what becomes a version is the average of the weights.
     """
     kept, held_out = split(train)
-    learned = kept.followed_by(corrections)
+    learned = kept.concat(corrections)
     batches = AugmentedBatches(*_drawn(learned), wanted.batch_size, device)
     net = MyNet().to(device)
     optimizer = optim.SGD(
@@ -84,9 +84,9 @@ def robust(
         nesterov=wanted.momentum > 0,
         weight_decay=DECAY,
     )
-    model = Averaged(net, optimizer)
-    _follow_cosine(optimizer, wanted.learning_rate, wanted.epochs * len(batches))
-    return Setup(model, model.average, optimizer, batches, held_out)
+    model = EMAModel(net, optimizer)
+    _attach_cosine_schedule(optimizer, wanted.learning_rate, wanted.epochs * len(batches))
+    return TrainingSetup(model, model.average, optimizer, batches, held_out)
 
 
 def _drawn(kept: Digits) -> tuple[Digits, Tensor]:
@@ -94,7 +94,7 @@ def _drawn(kept: Digits) -> tuple[Digits, Tensor]:
     random = np.random.default_rng(int(torch.randint(2**31, ())))
     uploads = draw_uploads(random, kept, UPLOADS)
     negatives = draw_negatives(random, kept.pixels.numpy(), NEGATIVES)
-    return kept.followed_by(uploads), torch.from_numpy(negatives)
+    return kept.concat(uploads), torch.from_numpy(negatives)
 
 
 def split(train: Digits) -> tuple[Digits, Digits]:
@@ -102,10 +102,10 @@ def split(train: Digits) -> tuple[Digits, Digits]:
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SPLIT_SEED))
     share = min(HELD_OUT, len(train) // 10)
     held_out, kept = order[:share], order[share:]
-    return train.at(kept), train.at(held_out)
+    return train.subset(kept), train.subset(held_out)
 
 
-def _follow_cosine(optimizer: Optimizer, highest: float, steps: int) -> None:
+def _attach_cosine_schedule(optimizer: Optimizer, highest: float, steps: int) -> None:
     """Set the learning rate after each step; how many there were is part of the saved state."""
     (group,) = optimizer.param_groups
     group["done"] = 0
@@ -130,7 +130,7 @@ class Recipe(Protocol):
         train: Digits,
         device: torch.device,
         corrections: Digits | None = None,
-    ) -> Setup: ...
+    ) -> TrainingSetup: ...
 
 
 RECIPES: Final[dict[str, Recipe]] = {

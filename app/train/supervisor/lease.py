@@ -37,14 +37,14 @@ class Lease:
         self._seen: Held | None = None
         self._seen_at = 0.0
 
-    def hold(self) -> bool:
+    def acquire(self) -> bool:
         """Take or renew the lease; False where another holds it."""
         if self._renewed is not None and time.monotonic() - self._renewed < RENEW:
             return True
         if not self._locked():
             return False
         asked = time.monotonic()
-        taken = self.store.take_lease(self._holder(), SECONDS, self._lapsed())
+        taken = self.store.take_lease(self._holder(), SECONDS, self._expired())
         self._renewed = asked if taken else None
         return self._renewed is not None
 
@@ -52,14 +52,14 @@ class Lease:
         """Whether another may hold it by now, since the database did not answer for long."""
         return self._renewed is None or time.monotonic() - self._renewed > SECONDS - MARGIN
 
-    def end(self) -> None:
+    def release(self) -> None:
         """Give it up, where this process holds it."""
         if self._lock.is_locked:
             self._renewed = None
             self.store.end_lease(self._holder())
             self._lock.release()
 
-    def _lapsed(self) -> Held | None:
+    def _expired(self) -> Held | None:
         """Give another's lease that was not renewed for all of its time, by this process's clock:
         the time of day is put forward and back, and differs between machines.
         """

@@ -28,12 +28,12 @@ from app.train.jobs.assignment import Assignment
 from app.train.jobs.job import Status
 from app.train.supervisor.lease import Lease
 from app.train.supervisor.mlflow_process import Tracker
-from app.train.supervisor.sweep_finisher import Conclusions
-from app.train.supervisor.worker_process import Running, told_of
+from app.train.supervisor.sweep_finisher import SweepFinisher
+from app.train.supervisor.worker_process import WorkerProcess, log_fields
 from app.train.worker import state
 
-TRAINER: Final = "app.train.worker.main"
-NO_BACK_UP_FOR: Final = 30.0
+WORKER_MODULE: Final = "app.train.worker.main"
+BACKUP_RETRY_INTERVAL: Final = 30.0
 TIDY_EVERY: Final = 3600.0
 log = logging.getLogger(__name__)
 
@@ -62,21 +62,21 @@ class Supervisor:
         self,
         settings: Settings,
         store: Store,
-        trainer: str = TRAINER,
-        sweep: Callable[[Settings], None] = lambda _: None,
+        trainer: str = WORKER_MODULE,
+        clean_storage: Callable[[Settings], None] = lambda _: None,
         *,
         start: Callable[[str, str], subprocess.Popen[str]] = subprocesses.start,
         timing: Timing = TIMING,
     ) -> None:
-        self.settings, self.store, self.trainer, self.sweep = settings, store, trainer, sweep
+        self.settings, self.store, self.trainer, self.sweep = settings, store, trainer, clean_storage
         self.start, self.timing = start, timing
         self.lease, self.tracker = Lease(settings.state_dir, store), Tracker(settings)
-        self.conclusions = Conclusions(settings, store, start=start, back_off=timing.back_off)
+        self.conclusions = SweepFinisher(settings, store, start=start, back_off=timing.back_off)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._stop = threading.Event()
-        self._running: list[Running] = []
+        self._running: list[WorkerProcess] = []
         self._tidy_at = self._back_up_at = 0.0
-        self._forgets = False
+        self._has_old_events = False
         self._end_by = float("inf")
 
     def __enter__(self) -> "Supervisor":
@@ -97,9 +97,9 @@ class Supervisor:
 
     def _run(self) -> None:
         while not self._stop.wait(self.timing.poll):
-            self._try(self._turn)
-        self._try(self._let_go)
-        self._try(self.lease.end)
+            self._try(self._tick)
+        self._try(self._stop_and_requeue)
+        self._try(self.lease.release)
 
     def _try(self, step: Callable[[], None]) -> None:
         try:
@@ -119,29 +119,29 @@ class Supervisor:
         except (NotReady, OSError) as error:
             log.error("the database cannot be mended: %s", error)
 
-    def _turn(self) -> None:
-        if self.lease.hold():
+    def _tick(self) -> None:
+        if self.lease.acquire():
             self._back_up()  # first, since the end of a process is waited for
-            self._step()
-            self._tidy()
+            self._schedule()
+            self._clean_up()
             self.tracker.keep()
         else:
-            self._let_go()
+            self._stop_and_requeue()
 
-    def _step(self) -> None:
+    def _schedule(self) -> None:
         """Watch the processes there are, and start the one that is due."""
-        self._take_leave()
+        self._reap()
         if len(self._running) < self.settings.train_jobs:
-            self._adopt_orphans()
+            self._requeue_orphans()
             self._start_next()
-        self.conclusions.keep()
+        self.conclusions.tick()
 
-    def _let_go(self) -> None:
+    def _stop_and_requeue(self) -> None:
         """Stop the processes, and queue their jobs again."""
         for each in self._end_processes():
-            each.let_go()
+            each.requeue()
 
-    def _tidy(self) -> None:
+    def _clean_up(self) -> None:
         """Remove what nobody needs any more, and keep some room for bad days."""
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_EVERY
@@ -149,10 +149,10 @@ class Supervisor:
             self._tidy_saved()
             if self.store.reserve:
                 self.store.reserve.keep()
-            self._forgets = True
-        if self._forgets:  # a part in each turn, since there may be millions
+            self._has_old_events = True
+        if self._has_old_events:  # a part in each turn, since there may be millions
             days = timedelta(days=self.settings.keep_events_days)
-            self._forgets = self.store.forget_events(now() - days)
+            self._has_old_events = self.store.forget_events(now() - days)
 
     def _back_up(self) -> None:
         """Keep a copy of what matters, where there is room for it."""
@@ -160,16 +160,16 @@ class Supervisor:
             try:
                 self.store.backup.keep()
             except (DiskFull, OSError) as error:
-                self._back_up_at = time.monotonic() + NO_BACK_UP_FOR
+                self._back_up_at = time.monotonic() + BACKUP_RETRY_INTERVAL
                 log.error("the database cannot be backed up: %s", error)
 
-    def _adopt_orphans(self) -> None:
+    def _requeue_orphans(self) -> None:
         """Queue the jobs again whose supervisor died."""
         ours = {each.job.id for each in self._running}
         for job in self.store.jobs(Status.RUNNING):
-            if job.id not in ours and jobs.release(self.store, job):
+            if job.id not in ours and jobs.requeue(self.store, job):
                 log.info(
-                    "job %s: found without a process, and queued again", job.id, extra=told_of(job)
+                    "job %s: found without a process, and queued again", job.id, extra=log_fields(job)
                 )
 
     def _start_next(self) -> None:
@@ -179,36 +179,36 @@ class Supervisor:
             return
         job = jobs.get(self.store, due.id)
         assignment = Assignment(settings=self.settings, job_id=job.id, attempt=attempt)
-        begun = Running(self.store, job, None, self.timing.back_off)
+        begun = WorkerProcess(self.store, job, None, self.timing.back_off)
         self._running.append(begun)
         try:
             begun.process = self.start(self.trainer, assignment.model_dump_json())
             pid = begun.process.pid
             log.info(
-                "job %s: attempt %d runs as process %d", job.id, attempt, pid, extra=told_of(job)
+                "job %s: attempt %d runs as process %d", job.id, attempt, pid, extra=log_fields(job)
             )
         except OSError:
-            log.exception("job %s: no process could be started", job.id, extra=told_of(job))
+            log.exception("job %s: no process could be started", job.id, extra=log_fields(job))
 
-    def _take_leave(self) -> None:
+    def _reap(self) -> None:
         """End what is over, all of it at once, and see what becomes of the jobs."""
         over = [each for each in self._running if each.is_over()]
         subprocesses.end(*(each.process for each in over if each.process))
         for each in over:
-            each.take_leave()
+            each.handle_exit()
             self._running.remove(each)
         if over:
             self._tidy_saved()
 
     def _tidy_saved(self) -> None:
-        state.sweep(self.settings.jobs_dir, self._is_unfinished, writers=bool(self._running))
+        state.delete_finished(self.settings.jobs_dir, self._is_unfinished, writers=bool(self._running))
         self.sweep(self.settings)
 
     def _is_unfinished(self, job_id: str) -> bool:
         job = self.store.job(job_id)
         return job is not None and not Status(job.status).is_final
 
-    def _end_processes(self) -> list[Running]:
+    def _end_processes(self) -> list[WorkerProcess]:
         """End every process, all at once, and give the attempts that ran."""
         ended, self._running = self._running, []
         processes = [each.process for each in ended]

@@ -17,15 +17,15 @@ from app.database.store import LONGEST_WAIT, Store
 from app.database.sweeps import Sweeps
 from app.database.tables import Sweep
 from app.train.jobs import job, sweep
-from app.train.jobs.assignment import Conclusion
+from app.train.jobs.assignment import SweepAssignment
 
 POLL: Final = 0.5
 # Seconds until it is tried again where nothing can be read or written.
-AWAY: Final = 5.0
+RETRY_INTERVAL: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-class Conclusions:
+class SweepFinisher:
     """What ends sweeps; used by one thread."""
 
     def __init__(
@@ -43,14 +43,14 @@ class Conclusions:
         self._look_at = 0.0
         self._not_before: dict[str, float] = {}
 
-    def keep(self) -> None:
+    def tick(self) -> None:
         """See to it that sweeps end whose jobs have ended."""
         if self.process and self.process.poll() is not None:
             self._take_leave(self.process.returncode)
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + POLL
             for each in self.sweeps.unfinished():
-                self._see_to(each)
+                self._advance(each)
 
     def end(self) -> None:
         """End the process, where there is one: another goes on with what it did."""
@@ -58,37 +58,37 @@ class Conclusions:
             subprocesses.end(self.process)
             self.process = None
 
-    def _see_to(self, each: Sweep) -> None:
+    def _advance(self, each: Sweep) -> None:
         if each.status == sweep.Status.CANCELLED:
             sweep.finish_cancelling(self.sweeps, each)
         elif not self.sweeps.has_ended(each.id):
             return
         elif not any(member.result for member in self.sweeps.jobs(each.id)):
-            sweep.end_without_best(self.sweeps, each)
+            sweep.finish_without_best(self.sweeps, each)
         elif self.process is None and time.monotonic() >= self._not_before.get(each.id, 0.0):
             self._start(each.id)
 
     def _start(self, sweep_id: str) -> None:
         self._sweep_id = sweep_id
         try:
-            conclusion = Conclusion(settings=self.settings, sweep_id=sweep_id)
+            conclusion = SweepAssignment(settings=self.settings, sweep_id=sweep_id)
             self.process = self.start("app.train.worker.finish_sweep", conclusion.model_dump_json())
             log.info("sweep %s: process %d looks at its best", sweep_id, self.process.pid)
         except OSError:
             log.exception("sweep %s: no process could be started", sweep_id)
-            self._bury(-1)
+            self._record_crash(-1)
 
     def _take_leave(self, exit_code: int) -> None:
         """A sweep that the process left running has lost it: another process is started later."""
         left = self.sweeps.sweep(self._sweep_id)
         if left and left.status == sweep.Status.RUNNING:
             if exit_code == os.EX_IOERR:  # the bucket, the disk or the database, which may pass
-                self._not_before[self._sweep_id] = time.monotonic() + AWAY
+                self._not_before[self._sweep_id] = time.monotonic() + RETRY_INTERVAL
             else:
-                self._bury(exit_code)
+                self._record_crash(exit_code)
         self.process = None
 
-    def _bury(self, exit_code: int) -> None:
+    def _record_crash(self, exit_code: int) -> None:
         sweep_id = self._sweep_id
         log.warning("sweep %s: its process died with exit code %d", sweep_id, exit_code)
         reason = f"The process that ends it died (exit code {exit_code}); the log may tell why."

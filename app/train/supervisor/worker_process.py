@@ -23,7 +23,7 @@ UNWRITABLE: Final = (
 log = logging.getLogger(__name__)
 
 
-class Running:
+class WorkerProcess:
     """An attempt that began; `process` is None where none could be started."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Running:
         """Whether the process has ended, or has no job to run any more."""
         return self.process is None or self.process.poll() is not None or not self._current()
 
-    def take_leave(self) -> None:
+    def handle_exit(self) -> None:
         """Once the process has ended: a job that it left running has lost it, any other needs it
         no more.
         """
@@ -44,19 +44,19 @@ class Running:
             return
         exit_code = -1 if self.process is None else self.process.returncode
         log.warning(
-            "job %s: its process died with exit code %d", job.id, exit_code, extra=told_of(job)
+            "job %s: its process died with exit code %d", job.id, exit_code, extra=log_fields(job)
         )
         if exit_code == os.EX_IOERR:
-            jobs.stumble(
+            jobs.record_error(
                 self.store, job.id, job.attempt, "storage_failed", UNWRITABLE, self.back_off
             )
         else:
-            jobs.bury(self.store, job, exit_code, self.back_off)
+            jobs.record_crash(self.store, job, exit_code, self.back_off)
 
-    def let_go(self) -> None:
+    def requeue(self) -> None:
         """Queue the job again, whose process was stopped with the service."""
-        if jobs.release(self.store, self.job):
-            log.info("job %s: stopped, and queued again", self.job.id, extra=told_of(self.job))
+        if jobs.requeue(self.store, self.job):
+            log.info("job %s: stopped, and queued again", self.job.id, extra=log_fields(self.job))
 
     def _current(self) -> Job | None:
         """Give the job as it is, if it still runs, and by this attempt."""
@@ -65,6 +65,6 @@ class Running:
         return job if runs else None
 
 
-def told_of(job: Job) -> dict[str, logs.Known]:
+def log_fields(job: Job) -> dict[str, logs.Known]:
     """Give what lets a line of the log tell of which job it is."""
     return logs.known(job_id=job.id)

@@ -16,8 +16,8 @@ from app.net import pick_device
 from app.telemetry.tracing import Tell, untold
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
-from app.train.worker.state import Files
-from app.train.worker.state_replica import files_of
+from app.train.worker.state import JobFiles
+from app.train.worker.state_replica import job_files
 from app.versions.registry import Registry
 
 
@@ -30,7 +30,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Attempt:
+class JobAttempt:
     """`job` is as it was when the attempt began; `tell` takes what has ended since the last."""
 
     settings: Settings
@@ -38,10 +38,10 @@ class Attempt:
     registry: Registry
     job: Job
     number: int
-    wanted: Hyperparameters
+    hyperparameters: Hyperparameters
     device: torch.device
-    files: Files
-    tell: Tell = untold
+    files: JobFiles
+    trace_stage: Tell = untold
 
     @classmethod
     def begin(
@@ -52,7 +52,7 @@ class Attempt:
         job_id: str,
         number: int,
         tell: Tell = untold,
-    ) -> "Attempt":
+    ) -> "JobAttempt":
         """Look up what was asked for, and where to train.
 
         Raises NotFound, BadBucket, BadDevice.
@@ -60,18 +60,18 @@ class Attempt:
         job = jobs.get(store, job_id)
         wanted = Hyperparameters(**job.hyperparameters)
         device = pick_device(wanted.device or settings.effective_train_device)
-        files = files_of(settings, job_id, number)
+        files = job_files(settings, job_id, number)
         return cls(settings, store, registry, job, number, wanted, device, files, tell)
 
     def record(self, kind: str, told: dict[str, Any], **values: Any) -> None:
         """Tell of progress. Raises Superseded."""
         jobs.record(self.store, self.job.id, self.number, kind, told, **values)
 
-    def got_further(self) -> None:
+    def record_progress_saved(self) -> None:
         """Tell that there is newly saved state. Raises Superseded."""
-        jobs.got_further(self.store, self.job.id, self.number)
+        jobs.reset_failures(self.store, self.job.id, self.number)
 
-    def begin_finish(self) -> None:
+    def begin_commit(self) -> None:
         """Make sure that this attempt may store and promote. Raises Superseded."""
         jobs.begin_finish(self.store, self.job.id, self.number)
 

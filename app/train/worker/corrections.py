@@ -22,13 +22,13 @@ from app.image.decode import open_image, to_grey
 from app.image.normalise import normalise
 from app.net import SIDE
 from app.train.recipes.dataset import Digits
-from app.train.worker.attempt import Attempt, Stopped
-from app.train.worker.state import Damaged
+from app.train.worker.attempt import JobAttempt, Stopped
+from app.train.worker.state import CorruptCheckpoint
 
 log = logging.getLogger(__name__)
 
 
-def of_attempt(attempt: Attempt, stop: threading.Event) -> Digits:
+def of_attempt(attempt: JobAttempt, stop: threading.Event) -> Digits:
     """Give a job's corrections, as its first attempt found them.
 
     Raises BucketAway, Damaged, Stopped.
@@ -75,4 +75,4 @@ def _load(path: Path) -> Digits:
         kept: dict[str, Tensor] = torch.load(path, weights_only=True)
         return Digits(kept["pixels"], kept["labels"])
     except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError) as error:
-        raise Damaged(f"{path} holds no corrections: {error}") from error
+        raise CorruptCheckpoint(f"{path} holds no corrections: {error}") from error

@@ -24,10 +24,10 @@ from app.train.recipes import dataset as data
 from app.train.recipes import loop
 from app.train.recipes.dataset import Digits
 from app.train.recipes.loop import Loader, Step
-from app.train.worker.state import Broken, Kept, resume
+from app.train.worker.state import PeerLost, Kept, resume
 
 
-class Word(IntEnum):
+class Command(IntEnum):
     """What is next: another batch, to save what is done, or nothing more."""
 
     ON = 0
@@ -35,7 +35,7 @@ class Word(IntEnum):
     END = 2
 
 
-class Shares:
+class ShardedBatches:
     """One process's rows of each batch; `share` says how much of the last one they are."""
 
     def __init__(self, batches: Loader, rank: int, size: int) -> None:
@@ -72,10 +72,10 @@ class Team:
         done: int = 0,
     ) -> Iterator[Step]:
         """Train as `loop.fit` does, as one of several. Raises Broken."""
-        shares = Shares(train_loader, self.rank, self.size)
+        shares = ShardedBatches(train_loader, self.rank, self.size)
         with _broken():
             together = DistributedDataParallel(model, forward_sync_buffers=False)
-            together.register_comm_hook(shares, _sum_up)
+            together.register_comm_hook(shares, _weighted_all_reduce)
             steps = loop.fit(together, optimizer, shares, epochs=epochs, device=device, done=done)
             for step in steps:
                 loss = step.loss * shares.share
@@ -88,11 +88,11 @@ class Leader(Team):
 
     def __init__(self) -> None:
         super().__init__()
-        self.awaited = True
+        self.peers_waiting = True
 
     def begin(self, wanted: Hyperparameters, corrections: Digits | None) -> None:
         """Tell the others what they are to help with. Raises Broken."""
-        self.say(Word.ON)
+        self.broadcast(Command.ON)
         with _broken():
             distributed.broadcast_object_list([wanted, corrections], group=self.words)
 
@@ -100,32 +100,32 @@ class Leader(Team):
         """As a team does, and have the others wait until the step is dealt with. Raises Broken."""
         for step in super().fit(*given, **options):
             yield step
-            self.say(Word.ON)
-        self.awaited = False
+            self.broadcast(Command.ON)
+        self.peers_waiting = False
 
-    def say(self, word: Word) -> None:
+    def broadcast(self, word: Command) -> None:
         """Tell the others what is next. Raises Broken."""
         with _broken():
             distributed.broadcast(torch.tensor(int(word)), src=0, group=self.words)
 
     def close(self) -> None:
         """Let those go who still wait. Raises Broken."""
-        if self.awaited:
-            self.awaited = False
-            self.say(Word.END)
+        if self.peers_waiting:
+            self.peers_waiting = False
+            self.broadcast(Command.END)
 
 
 class Member(Team):
     """One of the other processes."""
 
-    def hear(self) -> Word:
+    def receive(self) -> Command:
         """Wait for what is next. Raises Broken."""
         word = torch.tensor(0)
         with _broken():
             distributed.broadcast(word, src=0, group=self.words)
-        return Word(int(word))
+        return Command(int(word))
 
-    def hear_what(self) -> tuple[Hyperparameters, Digits | None]:
+    def receive_job(self) -> tuple[Hyperparameters, Digits | None]:
         """Wait for what is to be trained. Raises Broken."""
         told: list[Any] = [None, None]
         with _broken():
@@ -138,11 +138,11 @@ def _broken() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch has nothing more exact for a peer that is gone
-        raise Broken(f"the processes of this training lost one another: {error}") from error
+        raise PeerLost(f"the processes of this training lost one another: {error}") from error
 
 
-def _sum_up(
-    shares: Shares,
+def _weighted_all_reduce(
+    shares: ShardedBatches,
     bucket: distributed.GradBucket,  # type: ignore[name-defined]
 ) -> Future[Tensor]:
     """Make of each share's mean gradient that of the batch: a mean by rows, not by processes."""
@@ -151,15 +151,15 @@ def _sum_up(
     return work.get_future().then(lambda done: done.value()[0])
 
 
-def help_out(settings: Settings, member: Member, kept: Kept, save: Callable[[], None]) -> None:
+def run_rank(settings: Settings, member: Member, kept: Kept, save: Callable[[], None]) -> None:
     """Help until the training ends; `save` is called where the leader saves.
 
     Raises BadDevice, Broken, NoData.
     """
     torch.set_num_threads(settings.effective_train_threads)
-    if member.hear() is Word.END:
+    if member.receive() is Command.END:
         return
-    wanted, corrections = member.hear_what()
+    wanted, corrections = member.receive_job()
     dataset = data.load(settings.data_dir)
     if corrections is not None:
         dataset = dataset.with_corrections(corrections)
@@ -173,7 +173,7 @@ def help_out(settings: Settings, member: Member, kept: Kept, save: Callable[[], 
         device=device,
         done=position.batches_done,
     ):
-        while (word := member.hear()) is Word.SAVE:
+        while (word := member.receive()) is Command.SAVE:
             save()
-        if word is Word.END:
+        if word is Command.END:
             return

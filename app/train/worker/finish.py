@@ -14,15 +14,15 @@ import torch
 from app.database.tables import now
 from app.net import InvalidWeights, MyNet, check_weights
 from app.train.evaluation import evaluate
-from app.train.evaluation.promotion import Verdict, pass_gate, result_of
+from app.train.evaluation.promotion import Verdict, evaluate_and_promote, result_of
 from app.train.recipes.dataset import Dataset, Digits
-from app.train.worker.attempt import Attempt, Diverged
+from app.train.worker.attempt import JobAttempt, Diverged
 from app.versions import checkpoint
 from app.versions.card import Card, EpochRecord
 
 
 def finish(
-    attempt: Attempt,
+    attempt: JobAttempt,
     model: MyNet,
     dataset: Dataset,
     epochs: Sequence[EpochRecord],
@@ -35,11 +35,11 @@ def finish(
     begun = attempt.is_finishing()
     card = _stored(attempt, begun) or _store(attempt, model, dataset, epochs, held_out)
     verdict = _promote(attempt, card.version, model, dataset, begun)
-    attempt.tell("promote", {"version": card.version, "promoted": verdict.promoted})
+    attempt.trace_stage("promote", {"version": card.version, "promoted": verdict.promoted})
     return result_of(card, verdict)
 
 
-def _stored(attempt: Attempt, begun: bool) -> Card | None:
+def _stored(attempt: JobAttempt, begun: bool) -> Card | None:
     """Find the version where an earlier attempt stored it, and died then."""
     cards = attempt.registry.cards()
     known = next((card for card in cards if card.job == attempt.job.id), None)
@@ -49,7 +49,7 @@ def _stored(attempt: Attempt, begun: bool) -> Card | None:
 
 
 def _store(
-    attempt: Attempt,
+    attempt: JobAttempt,
     model: MyNet,
     dataset: Dataset,
     epochs: Sequence[EpochRecord],
@@ -57,22 +57,22 @@ def _store(
 ) -> Card:
     try:
         weights = check_weights(model.state_dict())
-        metrics = evaluate.measure(model, dataset, attempt.device, held_out)
-        attempt.tell("evaluate", {"test_accuracy": metrics.test_accuracy})
+        metrics = evaluate.evaluate(model, dataset, attempt.device, held_out)
+        attempt.trace_stage("evaluate", {"test_accuracy": metrics.test_accuracy})
     except (InvalidWeights, evaluate.NotFinite) as error:
         raise Diverged(f"The training left the finite numbers: the network {error}.") from error
-    attempt.begin_finish()
+    attempt.begin_commit()
     card = Card(
         **metrics.model_dump(),
         origin="trained",
         created_at=now(),
-        recipe=attempt.wanted.recipe,
+        recipe=attempt.hyperparameters.recipe,
         hyperparameters=attempt.job.hyperparameters,
         epochs=list(epochs),
         seconds=sum(epoch.seconds for epoch in epochs),
         job=attempt.job.id,
         parent=attempt.registry.current(),
-        note=attempt.wanted.note,
+        note=attempt.hyperparameters.note,
         feedback=None if dataset.corrections is None else len(dataset.corrections),
         data_digest=dataset.digest,
         weights_digest=checkpoint.digest(weights),
@@ -82,16 +82,16 @@ def _store(
         code_version=version_of("mynet"),
     )
     version = attempt.registry.save(weights, card)
-    attempt.tell("store", {"version": version})
+    attempt.trace_stage("store", {"version": version})
     return attempt.registry.card(version)
 
 
 def _promote(
-    attempt: Attempt, version: int, model: MyNet, dataset: Dataset, begun: bool
+    attempt: JobAttempt, version: int, model: MyNet, dataset: Dataset, begun: bool
 ) -> Verdict:
     def begin(_live: int | None, _verdict: Verdict) -> None:
-        attempt.begin_finish()
+        attempt.begin_commit()
 
-    right = evaluate.right(model, dataset.test, attempt.device)
-    rule = attempt.wanted.promote
-    return pass_gate(attempt.registry, version, right, rule, dataset.test, begin, begun=begun)
+    right = evaluate.correct_mask(model, dataset.test, attempt.device)
+    rule = attempt.hyperparameters.promote
+    return evaluate_and_promote(attempt.registry, version, right, rule, dataset.test, begin, begun=begun)

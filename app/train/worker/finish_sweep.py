@@ -26,7 +26,7 @@ from app.telemetry import logs
 from app.train.evaluation import evaluate, promotion
 from app.train.evaluation.promotion import Verdict
 from app.train.jobs import sweep
-from app.train.jobs.assignment import Conclusion
+from app.train.jobs.assignment import SweepAssignment
 from app.train.recipes import dataset
 from app.versions.bucket.registry import registry_of
 from app.versions.card import Card
@@ -37,7 +37,7 @@ log = logging.getLogger("app.train.worker.finish_sweep")
 
 
 def main() -> None:
-    conclusion = Conclusion.model_validate_json(sys.stdin.readline())
+    conclusion = SweepAssignment.model_validate_json(sys.stdin.readline())
     on_parent_exit(partial(os._exit, 1))
     settings = conclusion.settings
     logs.configure(settings.log_level, settings.log_format)
@@ -57,7 +57,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def conclude(conclusion: Conclusion, sweeps: Sweeps, registry: Registry) -> None:
+def conclude(conclusion: SweepAssignment, sweeps: Sweeps, registry: Registry) -> None:
     """Bring the sweep to its end, unless it has ended. Raises NotReady, OSError."""
     row = sweep.get(sweeps, conclusion.sweep_id)
     if row.status != sweep.Status.RUNNING:
@@ -69,12 +69,12 @@ def conclude(conclusion: Conclusion, sweeps: Sweeps, registry: Registry) -> None
             sweep.fail(sweeps, row.id, "no_version", "No version of the sweep is left.")
             return
         job, card = best
-        verdict = _given(row, card.version, registry) or _judge(
+        verdict = _earlier_verdict(row, card.version, registry) or _evaluate_promotion(
             conclusion, sweeps, registry, row, card.version
         )
         sweep.succeed(sweeps, row.id, job.id, promotion.result_of(card, verdict))
         log.info("sweep %s: succeeded with version %d", row.id, card.version)
-    except dataset.NoData as error:
+    except dataset.DatasetUnavailable as error:
         sweep.fail(sweeps, row.id, "no_data", str(error))
     except sweep.Superseded:
         log.info("sweep %s has ended already", row.id)
@@ -93,7 +93,7 @@ def _best(sweeps: Sweeps, registry: Registry, row: Sweep) -> tuple[Job, Card] | 
     return None
 
 
-def _given(row: Sweep, version: int, registry: Registry) -> Verdict | None:
+def _earlier_verdict(row: Sweep, version: int, registry: Registry) -> Verdict | None:
     """Give the verdict by which an earlier process went live with the version, and died then."""
     told = row.result or {}
     if not row.committing or told.get("version") != version:
@@ -107,8 +107,8 @@ def _given(row: Sweep, version: int, registry: Registry) -> Verdict | None:
     return Verdict(True, told["reason"]) if went_live else None
 
 
-def _judge(
-    conclusion: Conclusion, sweeps: Sweeps, registry: Registry, row: Sweep, version: int
+def _evaluate_promotion(
+    conclusion: SweepAssignment, sweeps: Sweeps, registry: Registry, row: Sweep, version: int
 ) -> Verdict:
     test = dataset.load(conclusion.settings.data_dir).test
     model = MyNet()
@@ -118,9 +118,9 @@ def _judge(
     def begin(live: int | None, verdict: Verdict) -> None:
         sweep.begin_finish(sweeps, row.id, live, promotion.result_of(card, verdict))
 
-    right = evaluate.right(model, test, torch.device("cpu"))
-    rule = sweep.wanted_of(row).promote
-    return promotion.pass_gate(registry, version, right, rule, test, begin)
+    right = evaluate.correct_mask(model, test, torch.device("cpu"))
+    rule = sweep.request_of(row).promote
+    return promotion.evaluate_and_promote(registry, version, right, rule, test, begin)
 
 
 if __name__ == "__main__":

@@ -28,19 +28,19 @@ from app.train.jobs.job import Status
 from app.train.recipes import dataset as data
 from app.train.recipes.dataset import Dataset
 from app.train.worker import corrections, state
-from app.train.worker.attempt import Attempt, Diverged, Stopped
+from app.train.worker.attempt import JobAttempt, Diverged, Stopped
 from app.train.worker.finish import finish
-from app.train.worker.state import Broken, Strategy
-from app.train.worker.state_replica import files_of
-from app.train.worker.trainer import Training
+from app.train.worker.state import PeerLost, Strategy
+from app.train.worker.state_replica import job_files
+from app.train.worker.trainer import Trainer
 from app.versions.bucket.object_store import BucketAway
 from app.versions.bucket.registry import registry_of
 from app.versions.retention import prune
 
-CANNOT_WRITE: Final = os.EX_IOERR
+EXIT_IO_ERROR: Final = os.EX_IOERR
 # Seconds between two looks for a bucket that is away.
 RETRY: Final = 2.0
-REFUSALS: Final = {data.NoData: "no_data", Diverged: "diverged", DeviceUnavailable: "bad_device"}
+JOB_ERRORS: Final = {data.DatasetUnavailable: "no_data", Diverged: "diverged", DeviceUnavailable: "bad_device"}
 T = TypeVar("T")
 log = logging.getLogger("app.train.worker.main")
 
@@ -49,10 +49,10 @@ def main() -> None:
     assignment = Assignment.model_validate_json(sys.stdin.readline())
     stop = threading.Event()
     exit_gracefully_with_parent(stop)  # what is lost by it is trained again, exactly
-    work(assignment, stop)
+    run_worker(assignment, stop)
 
 
-def work(assignment: Assignment, stop: threading.Event, strategy: Strategy | None = None) -> None:
+def run_worker(assignment: Assignment, stop: threading.Event, strategy: Strategy | None = None) -> None:
     """Prepare this process for one attempt, and run it."""
     settings = assignment.settings
     logs.job_id.set(assignment.job_id)
@@ -76,11 +76,11 @@ def run(
     try:
         with closing(Store(assignment.settings.effective_database_url)) as store:
             _run(assignment, store, stop, traces, strategy)
-            files = files_of(assignment.settings, assignment.job_id, assignment.attempt)
+            files = job_files(assignment.settings, assignment.job_id, assignment.attempt)
             files.tidy(partial(_has_ended, store))
     except (NotReady, OSError) as error:
         log.error("job %s: %s", assignment.job_id, error)
-        sys.exit(CANNOT_WRITE)
+        sys.exit(EXIT_IO_ERROR)
 
 
 def _run(
@@ -96,27 +96,27 @@ def _run(
         registry = registry_of(settings)
         # An older attempt may still be on its way out: two must never write.
         with (
-            state.alone(settings.jobs_dir, job_id),
+            state.job_lock(settings.jobs_dir, job_id),
             _traced(traces, store, job_id, attempt) as tell,
         ):
-            perform(Attempt.begin(settings, store, registry, job_id, attempt, tell), stop, strategy)
+            train_and_promote(JobAttempt.begin(settings, store, registry, job_id, attempt, tell), stop, strategy)
         log.info("job %s: succeeded", job_id)
     except Stopped:
         log.info("job %s: attempt %d is stopped, its state is saved", job_id, attempt)
     except jobs.Superseded:
         log.info("job %s: attempt %d may write no more", job_id, attempt)
-    except tuple(REFUSALS) as error:
+    except tuple(JOB_ERRORS) as error:
         log.error("job %s: failed: %s", job_id, error)
-        jobs.fail(store, job_id, attempt, REFUSALS[type(error)], str(error))
-    except (NotReady, Broken):
+        jobs.fail(store, job_id, attempt, JOB_ERRORS[type(error)], str(error))
+    except (NotReady, PeerLost):
         raise  # the database is away: nothing can be told; or it is another's to start again
     except OSError as error:
         log.error("job %s: attempt %d cannot write: %s", job_id, attempt, error)
         message = f"The state folder {settings.state_dir} cannot be written: {error}"
-        jobs.stumble(store, job_id, attempt, "storage_failed", message)
+        jobs.record_error(store, job_id, attempt, "storage_failed", message)
     except Exception as error:
         log.exception("job %s: attempt %d stumbled", job_id, attempt)
-        jobs.stumble(store, job_id, attempt, "exception", f"{type(error).__name__}: {error}")
+        jobs.record_error(store, job_id, attempt, "exception", f"{type(error).__name__}: {error}")
 
 
 def _has_ended(store: Store, job_id: str) -> bool:
@@ -133,35 +133,35 @@ def _traced(
     return traces.attempt(store.trail(job_id), known, (Stopped, jobs.Superseded))
 
 
-def perform(attempt: Attempt, stop: threading.Event, strategy: Strategy | None = None) -> None:
+def train_and_promote(attempt: JobAttempt, stop: threading.Event, strategy: Strategy | None = None) -> None:
     """The flow: loop → checkpoint → evaluate → promote."""
     dataset = data.load(attempt.settings.data_dir)
-    taking_up = partial(_take_up, attempt, dataset, stop)
-    dataset = _while_away(taking_up, f"job {attempt.job.id} waits to go on", stop)
+    taking_up = partial(_prepare, attempt, dataset, stop)
+    dataset = _retry_while_bucket_unavailable(taking_up, f"job {attempt.job.id} waits to go on", stop)
     with attempt.files.following():
-        training = Training(attempt, dataset, stop, strategy)
+        training = Trainer(attempt, dataset, stop, strategy)
         model = training.run()
     held_out = training.setup.held_out
     finishing = partial(_finish, attempt, model, dataset, training.epochs, held_out)
-    result = _while_away(finishing, f"job {attempt.job.id} waits to be stored", stop)
+    result = _retry_while_bucket_unavailable(finishing, f"job {attempt.job.id} waits to be stored", stop)
     attempt.succeed(result)
     prune(attempt.settings, attempt.registry)
 
 
-def _take_up(attempt: Attempt, dataset: Dataset, stop: threading.Event) -> Dataset:
+def _prepare(attempt: JobAttempt, dataset: Dataset, stop: threading.Event) -> Dataset:
     """Take up what an earlier attempt left, here or elsewhere; give what the job trains with."""
     attempt.files.catch_up()
-    if attempt.wanted.include_feedback:
+    if attempt.hyperparameters.include_feedback:
         return dataset.with_corrections(corrections.of_attempt(attempt, stop))
     return dataset
 
 
-def _finish(attempt: Attempt, *trained: Any) -> dict[str, Any]:
+def _finish(attempt: JobAttempt, *trained: Any) -> dict[str, Any]:
     attempt.registry.catch_up()
     return finish(attempt, *trained)
 
 
-def _while_away(step: Callable[[], T], waiting: str, stop: threading.Event) -> T:
+def _retry_while_bucket_unavailable(step: Callable[[], T], waiting: str, stop: threading.Event) -> T:
     """Take a step, however long the bucket of the versions is away: nothing trained is lost."""
     told = False
     while True:

@@ -22,9 +22,9 @@ from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import loop
 from app.train.recipes.dataset import Dataset, Digits
 from app.train.recipes.loop import Loader, Step
-from app.train.recipes.recipes import RECIPES, Setup
+from app.train.recipes.recipes import RECIPES, TrainingSetup
 
-KEPT: Final = ("*.pt", "*.corrections", "*.lock")
+JOB_FILE_PATTERNS: Final = ("*.pt", "*.corrections", "*.lock")
 # What torch and what is in a file raise where it is not a saved state.
 DAMAGE: Final = (
     pickle.UnpicklingError,
@@ -36,7 +36,7 @@ DAMAGE: Final = (
 )
 
 
-class Damaged(Exception):
+class CorruptCheckpoint(Exception):
     """A file that is not a saved state; the message names it."""
 
 
@@ -72,7 +72,7 @@ class Position:
         return Position(self.epoch + 1)
 
 
-class Files:
+class JobFiles:
     """What one job keeps in a folder, for its next attempt."""
 
     def __init__(self, folder: Path, job_id: str) -> None:
@@ -104,7 +104,7 @@ class Files:
 
 
 @contextmanager
-def alone(folder: Path, job_id: str) -> Iterator[None]:
+def job_lock(folder: Path, job_id: str) -> Iterator[None]:
     """Wait until no other process works on this job, and keep others waiting."""
     make_folder(folder)
     with FileLock(folder / f"{job_id}.lock"):
@@ -146,11 +146,11 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | No
         torch.set_num_threads(state["threads"])
         torch.set_rng_state(position.random)
     except DAMAGE as e:
-        raise Damaged(f"{path} is not a saved state: {e}") from e
+        raise CorruptCheckpoint(f"{path} is not a saved state: {e}") from e
     return position
 
 
-def reach(content: bytes) -> tuple[int, int] | None:
+def saved_position(content: bytes) -> tuple[int, int] | None:
     """Say how far a saved state is: its epoch, and the batches of it that are done; None where it
     is none.
     """
@@ -174,11 +174,11 @@ class InFile:
         return restore(self.path, model, optimizer)
 
 
-def sweep(folder: Path, is_needed: Callable[[str], bool], *, writers: bool) -> None:
+def delete_finished(folder: Path, is_needed: Callable[[str], bool], *, writers: bool) -> None:
     """Remove what was kept for jobs that need it no more; and where there are no `writers` at work,
     what broken writes left.
     """
-    for path in chain.from_iterable(map(folder.glob, KEPT)):
+    for path in chain.from_iterable(map(folder.glob, JOB_FILE_PATTERNS)):
         if not is_needed(path.stem):
             path.unlink(missing_ok=True)
     for checkpoints in folder.glob("*/"):
@@ -201,24 +201,24 @@ log = logging.getLogger(__name__)
 
 def resume(
     wanted: Hyperparameters, dataset: Dataset, device: torch.device, kept: Kept
-) -> tuple[Setup, Position]:
+) -> tuple[TrainingSetup, Position]:
     """Set up a training, and put back what was saved of it. `wanted` names its seed."""
     setup, start = _fresh(wanted, dataset, device), Position()
     try:
         restored = kept.restore(setup.model, setup.optimizer)
-    except Damaged as error:
+    except CorruptCheckpoint as error:
         log.error("the training starts again from its seed: %s", error)
         return _fresh(wanted, dataset, device), Position()
     return setup, restored or start
 
 
-def _fresh(wanted: Hyperparameters, dataset: Dataset, device: torch.device) -> Setup:
+def _fresh(wanted: Hyperparameters, dataset: Dataset, device: torch.device) -> TrainingSetup:
     assert wanted.seed is not None, "a job's seed is drawn when it is queued"
     torch.manual_seed(wanted.seed)
     return RECIPES[wanted.recipe](wanted, dataset.train, device, dataset.corrections)
 
 
-class Broken(Exception):
+class PeerLost(Exception):
     """The processes of one training lost one another: whoever started them starts them again."""
 
 

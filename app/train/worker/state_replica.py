@@ -20,7 +20,7 @@ from typing import Final
 from app.config.settings import Settings
 from app.errors import NotReady
 from app.train.worker import state
-from app.train.worker.state import Files
+from app.train.worker.state import JobFiles
 from app.versions.bucket.object_store import Bucket, BucketAway
 
 JOBS: Final = "jobs/"
@@ -30,14 +30,14 @@ EVERY: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-def files_of(settings: Settings, job_id: str, attempt: int) -> Files:
+def job_files(settings: Settings, job_id: str, attempt: int) -> JobFiles:
     """Give a job's files, copied where versions are in a bucket. Raises BadBucket."""
     if settings.bucket_url is None:
-        return Files(settings.jobs_dir, job_id)
-    return Copied(settings.jobs_dir, job_id, attempt, Bucket.at(settings.bucket_url))
+        return JobFiles(settings.jobs_dir, job_id)
+    return ReplicatedJobFiles(settings.jobs_dir, job_id, attempt, Bucket.at(settings.bucket_url))
 
 
-class Copied(Files):
+class ReplicatedJobFiles(JobFiles):
     """Files with copies in a bucket."""
 
     def __init__(self, folder: Path, job_id: str, attempt: int, bucket: Bucket) -> None:
@@ -46,7 +46,7 @@ class Copied(Files):
         self._ours = f"{JOBS}{job_id}/"
         self._copied, self._number = b"", 0
 
-    def catch_up(self) -> None:
+    def download_newer(self) -> None:
         """Take what another service left, where that is further than what is here.
 
         Raises BucketAway; but what is here is enough to go on while the bucket is away.
@@ -69,7 +69,7 @@ class Copied(Files):
         super().keep_corrections(content)
 
     @contextmanager
-    def following(self) -> Iterator[None]:
+    def replicating(self) -> Iterator[None]:
         stop = threading.Event()
         thread = threading.Thread(target=self._follow, args=[stop], name="copies", daemon=True)
         thread.start()
@@ -99,10 +99,10 @@ class Copied(Files):
         return self.corrections.read_bytes() == corrections
 
     def _bring_state(self) -> None:
-        here = state.reach(self.state.read_bytes()) if self.state.exists() else None
+        here = state.saved_position(self.state.read_bytes()) if self.state.exists() else None
         for name in self._copies():
             content = self.bucket.read(name) or b""
-            there = state.reach(content)
+            there = state.saved_position(content)
             if there is None:
                 log.error("job %s: %s is no saved state", self.job_id, name)
             elif here is None or there > here:

@@ -17,19 +17,19 @@ from app.train.evaluation import evaluate
 from app.train.jobs.job import Superseded
 from app.train.recipes.dataset import Dataset
 from app.train.recipes.loop import Step
-from app.train.worker.attempt import Attempt, Diverged, Stopped
+from app.train.worker.attempt import JobAttempt, Diverged, Stopped
 from app.train.worker.state import Alone, Position, Strategy, resume
 from app.versions.card import EpochRecord
 
 SAVE_EVERY: Final = 5.0
 
 
-class Training:
+class Trainer:
     """Where a training is, and what it has told already."""
 
     def __init__(
         self,
-        attempt: Attempt,
+        attempt: JobAttempt,
         dataset: Dataset,
         stop: threading.Event,
         strategy: Strategy | None = None,
@@ -38,10 +38,10 @@ class Training:
         self.strategy: Strategy = strategy or Alone(attempt.files.state)
         self.epochs = [EpochRecord(**epoch) for epoch in attempt.job.epochs]
         shown = attempt.job.progress or {"epoch": -1, "batch": 0}
-        self.shown = (shown["epoch"], shown["batch"])
-        self.strategy.begin(attempt.wanted, dataset.corrections)
-        self.setup, self.position = resume(attempt.wanted, dataset, attempt.device, self.strategy)
-        self.clock = Clock(self.position, len(self.setup.batches), attempt.wanted.epochs)
+        self.last_recorded = (shown["epoch"], shown["batch"])
+        self.strategy.begin(attempt.hyperparameters, dataset.corrections)
+        self.setup, self.position = resume(attempt.hyperparameters, dataset, attempt.device, self.strategy)
+        self.clock = Clock(self.position, len(self.setup.batches), attempt.hyperparameters.epochs)
 
     def run(self) -> MyNet:
         """Train to the end. Raises Broken, Diverged, Stopped, Superseded."""
@@ -51,11 +51,11 @@ class Training:
                 self.setup.model,
                 self.setup.optimizer,
                 self.setup.batches,
-                epochs=range(self.position.epoch, self.attempt.wanted.epochs),
+                epochs=range(self.position.epoch, self.attempt.hyperparameters.epochs),
                 device=self.attempt.device,
                 done=self.position.batches_done,
             ):
-                self._follow(step)
+                self._on_step(step)
         except Superseded:  # paused, perhaps: what was done since the last save shall not be lost
             # At its end, an epoch's random state is spent: it is trained again from the last save.
             if self.position.batches_done < len(self.setup.batches):
@@ -70,24 +70,24 @@ class Training:
             loss = self.position.losses[-1]
             last = Step(self.position.epoch, done, len(self.setup.batches), loss)
             if last.is_logged:
-                self._tell(last)
+                self._record_batch(last)
 
-    def _follow(self, step: Step) -> None:
+    def _on_step(self, step: Step) -> None:
         self.position.losses.append(step.loss)
         if step.is_logged:
-            self._tell(step)
+            self._record_batch(step)
         if step.ends_epoch:
             self._end_epoch()
         elif self.clock.since_save() > SAVE_EVERY or self.stop.is_set():
-            self._get_further()
+            self._save_checkpoint()
         if self.stop.is_set():
             raise Stopped
 
-    def _tell(self, step: Step) -> None:
+    def _record_batch(self, step: Step) -> None:
         loss = step.loss.item()
         self._check(loss, f"in epoch {step.epoch}, batch {step.batch}")
         # A resumed job repeats what it has shown, exactly.
-        if (step.epoch, step.batch) > self.shown:
+        if (step.epoch, step.batch) > self.last_recorded:
             told = {"epoch": step.epoch, "batch": step.batch, "loss": loss}
             self.attempt.record("batch", told, progress=self.clock.progress(step))
 
@@ -95,7 +95,7 @@ class Training:
         if not math.isfinite(loss):
             raise Diverged(
                 f"The loss became {loss} {where}: "
-                f"try a learning_rate below {self.attempt.wanted.learning_rate}."
+                f"try a learning_rate below {self.attempt.hyperparameters.learning_rate}."
             )
 
     def _end_epoch(self) -> None:
@@ -113,14 +113,14 @@ class Training:
             )
             told = [epoch.model_dump() for epoch in (*self.epochs, ended)]
             self.attempt.record("epoch", told[-1], epochs=told)
-            self.attempt.tell("epoch", told[-1])
+            self.attempt.trace_stage("epoch", told[-1])
             self.epochs.append(ended)
         self.position = self.position.next_epoch()
-        self._get_further()
+        self._save_checkpoint()
 
-    def _get_further(self) -> None:
+    def _save_checkpoint(self) -> None:
         self._save()
-        self.attempt.got_further()
+        self.attempt.record_progress_saved()
 
     def _save(self) -> None:
         self.position.seconds += self.clock.lap()

@@ -17,7 +17,7 @@ STREAM = {"Accept": "text/event-stream"}
 def idle(shared_client):
     """The app with a supervisor that starts nothing."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(supervisor.Supervisor, "_step", lambda _: None)
+        monkeypatch.setattr(supervisor.Supervisor, "_schedule", lambda _: None)
         yield shared_client
 
 

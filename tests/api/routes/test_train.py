@@ -13,7 +13,7 @@ from app.train.supervisor import supervisor
 @pytest.fixture
 def idle(settings, monkeypatch):
     """The app with a supervisor that starts nothing, so that jobs stay queued."""
-    monkeypatch.setattr(supervisor.Supervisor, "_step", lambda _: None)
+    monkeypatch.setattr(supervisor.Supervisor, "_schedule", lambda _: None)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from app.net import DIGITS, MyNet
-from app.train.evaluation.evaluate import calibration_error, measure, right, score
+from app.train.evaluation.evaluate import calibration_error, evaluate, correct_mask, score
 from app.train.recipes.dataset import Dataset, Digits
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def test_the_score_is_what_was_read_right():
 def test_the_metrics_are_of_the_test_images():
     test = digits([0, 1, 1, 7], [0, 1, 7, 7])
     train = digits([5] * 10, [5] * 10)
-    metrics = measure(Reader(), Dataset(train, test, "digest"), CPU)
+    metrics = evaluate(Reader(), Dataset(train, test, "digest"), CPU)
     assert metrics.test_accuracy == 0.75
     assert (metrics.confusion[7][1], metrics.confusion[7][7], metrics.confusion[1][7]) == (1, 1, 0)
     assert (metrics.recall[7], metrics.recall[1], metrics.recall[3]) == (0.5, 1.0, 0.0)
@@ -52,12 +52,12 @@ def test_sure_and_right_is_well_calibrated():
 
 
 def test_what_is_right_is_told_image_by_image():
-    assert right(Reader(), digits([1, 2, 3], [1, 0, 3]), CPU).tolist() == [True, False, True]
+    assert correct_mask(Reader(), digits([1, 2, 3], [1, 0, 3]), CPU).tolist() == [True, False, True]
 
 
 def test_nearly_all_digits_look_like_digits(mnist, registry):
     model = MyNet()
     model.load_state_dict(registry.weights(1))
     few = Dataset(mnist.train, Digits(mnist.test.pixels[:3000], mnist.test.labels[:3000]), "")
-    threshold = measure(model, few, CPU).energy_threshold
+    threshold = evaluate(model, few, CPU).energy_threshold
     assert threshold == pytest.approx(registry.card(1).energy_threshold, abs=1e-4)

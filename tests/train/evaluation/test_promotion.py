@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from app.train.evaluation.promotion import Rival, judge, mcnemar
+from app.train.evaluation.promotion import Baseline, decide, mcnemar
 
 IMAGES = 1000
 
@@ -35,8 +35,8 @@ def reads(right):
     ],
 )
 def test_the_rule_decides_and_says_why(rule, new, live, promoted, said):
-    rival = None if live is None else Rival(7, reads(live))
-    verdict = judge(rule, reads(new), rival)
+    rival = None if live is None else Baseline(7, reads(live))
+    verdict = decide(rule, reads(new), rival)
     assert verdict.promoted == promoted
     assert said in verdict.reason
 
@@ -44,7 +44,7 @@ def test_the_rule_decides_and_says_why(rule, new, live, promoted, said):
 def test_images_that_both_read_or_miss_do_not_count():
     right = torch.tensor([True] * 900 + [True] * 40 + [False] * 10 + [False] * 50)
     live = torch.tensor([True] * 900 + [False] * 40 + [True] * 10 + [False] * 50)
-    assert "40 images gained, 10 lost" in judge("if_better", right, Rival(1, live)).reason
+    assert "40 images gained, 10 lost" in decide("if_better", right, Baseline(1, live)).reason
 
 
 @pytest.mark.parametrize(

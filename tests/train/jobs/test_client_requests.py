@@ -43,11 +43,11 @@ def test_a_job_whose_version_may_be_live_is_not_cancelled_whatever_became_of_it(
     job_id, attempt = running(store)
     jobs.begin_finish(store, job_id, attempt)
     if how == "release":
-        jobs.release(store, store.job(job_id))
+        jobs.requeue(store, store.job(job_id))
     elif how == "bury":
-        jobs.bury(store, store.job(job_id), -9)
+        jobs.record_crash(store, store.job(job_id), -9)
     else:
-        jobs.stumble(store, job_id, attempt, "code", "a reason")
+        jobs.record_error(store, job_id, attempt, "code", "a reason")
     with pytest.raises(Conflict, match="storing its version; it cannot be cancelled"):
         jobs.cancel(store, job_id)
     jobs.succeed(store, job_id, jobs.start(store, store.job(job_id)), {"version": 2})
@@ -106,11 +106,11 @@ def test_whatever_becomes_of_the_process_a_paused_job_stays_paused(store, how):
     before = store.job(job_id)
     jobs.pause(store, job_id)
     if how == "release":
-        assert not jobs.release(store, before)
+        assert not jobs.requeue(store, before)
     elif how == "bury":
-        jobs.bury(store, before, -9)
+        jobs.record_crash(store, before, -9)
     else:
-        jobs.stumble(store, job_id, attempt, "code", "a reason")
+        jobs.record_error(store, job_id, attempt, "code", "a reason")
     assert store.job(job_id).status == "paused"
 
 

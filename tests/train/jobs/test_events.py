@@ -9,7 +9,7 @@ from app.database.store import Store
 from app.errors import NotReady
 from app.train.jobs import events as feeds
 from app.train.jobs import job as jobs
-from app.train.jobs.events import Feed
+from app.train.jobs.events import EventStream
 from app.train.jobs.hyperparameters import Hyperparameters
 
 
@@ -44,7 +44,7 @@ async def listen(feed, job_id, after=0, until=None, delay=0.0):
 
 def test_a_listener_gets_all_until_the_job_ends(store, running):
     async def scenario():
-        listening = asyncio.create_task(listen(Feed(store), running[0]))
+        listening = asyncio.create_task(listen(EventStream(store), running[0]))
         for batch in range(5):
             await asyncio.sleep(0.03)
             await asyncio.to_thread(tell, store, running, batch)
@@ -61,7 +61,7 @@ def test_a_database_that_is_away_at_a_heartbeat_ends_no_listener(store, running,
         raise NotReady("The database does not answer.")
 
     async def scenario():
-        pages = Feed(store).follow(running[0], 0, asyncio.Event())
+        pages = EventStream(store).subscribe(running[0], 0, asyncio.Event())
         first = await anext(pages)
         with monkeypatch.context() as patch:
             patch.setattr(Store, "events", away)
@@ -81,7 +81,7 @@ def test_it_goes_on_after_the_last_one_seen(store, running):
     last = store.events(running[0])[-1].number
     tell(store, running, 2)
     jobs.cancel(store, running[0])
-    assert told(asyncio.run(listen(Feed(store), running[0], last))) == [2, "cancelled"]
+    assert told(asyncio.run(listen(EventStream(store), running[0], last))) == [2, "cancelled"]
 
 
 def test_a_long_past_comes_in_pages(store, running, monkeypatch):
@@ -89,7 +89,7 @@ def test_a_long_past_comes_in_pages(store, running, monkeypatch):
     for batch in range(5):
         tell(store, running, batch)
     jobs.cancel(store, running[0])
-    events = asyncio.run(listen(Feed(store), running[0]))
+    events = asyncio.run(listen(EventStream(store), running[0]))
     assert told(events) == ["queued", "running", 0, 1, 2, 3, 4, "cancelled"]
 
 
@@ -97,7 +97,7 @@ def test_other_jobs_are_not_heard(store, running):
     other = jobs.create(store, Hyperparameters(), most_queued=9, key=None).id
     tell(store, running, 1)
     jobs.cancel(store, other)
-    assert told(asyncio.run(listen(Feed(store), other))) == ["queued", "cancelled"]
+    assert told(asyncio.run(listen(EventStream(store), other))) == ["queued", "cancelled"]
 
 
 def test_listeners_share_their_looks_and_a_slow_one_delays_nobody(store, running, monkeypatch):
@@ -111,7 +111,7 @@ def test_listeners_share_their_looks_and_a_slow_one_delays_nobody(store, running
     monkeypatch.setattr(feeds, "POLL", 0.2)
 
     async def scenario():
-        feed = Feed(store)
+        feed = EventStream(store)
         slow = asyncio.create_task(listen(feed, running[0], delay=0.5))
         quick = [asyncio.create_task(listen(feed, running[0])) for _ in range(50)]
         await asyncio.sleep(0.1)
@@ -131,7 +131,7 @@ def test_who_leaves_takes_nothing_from_the_others(store, running, monkeypatch):
     monkeypatch.setattr(feeds, "POLL", 30)
 
     async def scenario():
-        feed = Feed(store)
+        feed = EventStream(store)
         leaving = asyncio.create_task(feed.page(running[0], 0))
         staying = asyncio.create_task(feed.page(running[0], 0))
         await asyncio.sleep(0)
@@ -145,7 +145,7 @@ def test_silence_is_told_now_and_then(store, running, monkeypatch):
     monkeypatch.setattr(feeds, "HEARTBEAT", 0.05)
 
     async def scenario():
-        pages = Feed(store).follow(running[0], 0, asyncio.Event())
+        pages = EventStream(store).subscribe(running[0], 0, asyncio.Event())
         return [await anext(pages) for _ in range(3)]
 
     first, *silence = asyncio.run(scenario())
@@ -156,12 +156,12 @@ def test_silence_is_told_now_and_then(store, running, monkeypatch):
 def test_who_asks_for_what_will_never_come_is_not_kept_for_ever(store, running, monkeypatch):
     monkeypatch.setattr(feeds, "HEARTBEAT", 0.05)
     jobs.cancel(store, running[0])
-    assert asyncio.run(asyncio.wait_for(listen(Feed(store), running[0], 10**9), 30)) == []
+    assert asyncio.run(asyncio.wait_for(listen(EventStream(store), running[0], 10**9), 30)) == []
 
 
 def test_a_job_is_over_when_it_has_ended_and_all_was_seen(store, running):
     async def over(after):
-        return await Feed(store).is_over(running[0], after)
+        return await EventStream(store).is_over(running[0], after)
 
     assert not asyncio.run(over(10**9))
     jobs.cancel(store, running[0])
@@ -173,7 +173,7 @@ def test_a_job_is_over_when_it_has_ended_and_all_was_seen(store, running):
 def test_it_ends_when_the_service_does(store, running):
     async def scenario():
         until = asyncio.Event()
-        listening = asyncio.create_task(listen(Feed(store), running[0], until=until))
+        listening = asyncio.create_task(listen(EventStream(store), running[0], until=until))
         await asyncio.sleep(0.1)
         until.set()
         return await asyncio.wait_for(listening, 30)
@@ -192,13 +192,13 @@ def test_a_database_that_is_away_is_waited_for(store, running, monkeypatch):
 
     monkeypatch.setattr(Store, "events", broken)
     jobs.cancel(store, running[0])
-    events = asyncio.run(listen(Feed(store), running[0]))
+    events = asyncio.run(listen(EventStream(store), running[0]))
     assert told(events) == ["queued", "running", "cancelled"]
 
 
 def test_what_was_told_before_the_service_ends_is_given(store, running):
     async def scenario():
-        feed, until = Feed(store), asyncio.Event()
+        feed, until = EventStream(store), asyncio.Event()
         await feed.page(running[0], store.events(running[0])[-1].number)
         tell(store, running, 1)
         until.set()

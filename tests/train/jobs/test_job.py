@@ -9,7 +9,7 @@ from app.database.tables import now
 from app.errors import QueueFull, Conflict
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
-from app.train.jobs.job import MOST_DEATHS, MOST_STUMBLES, Status, Superseded
+from app.train.jobs.job import MAX_CRASHES, MAX_ERRORS, Status, Superseded
 from tests.postgres import BOTH
 
 DATABASES = BOTH
@@ -44,7 +44,7 @@ def statuses(store, job_id):
 def test_every_pair_of_states(store, source, target):
     job = create(store)
     store.change_job(job.id, values={"status": source})
-    moved = jobs._move(store, job.id, target, {})
+    moved = jobs._transition(store, job.id, target, {})
     assert moved == ((source, target) in ALLOWED)
     assert store.job(job.id).status == (target if moved else source)
     assert len(store.events(job.id, kind="status")) == 1 + moved
@@ -76,7 +76,7 @@ def test_the_queue_is_bounded(store):
 
 def test_what_an_older_attempt_still_writes_is_refused(store):
     job_id, first = running(store)
-    jobs.release(store, store.job(job_id))
+    jobs.requeue(store, store.job(job_id))
     second = jobs.start(store, store.job(job_id))
     assert (first, second) == (1, 2)
     with pytest.raises(Superseded):
@@ -84,27 +84,27 @@ def test_what_an_older_attempt_still_writes_is_refused(store):
     with pytest.raises(Superseded):
         jobs.begin_finish(store, job_id, first)
     jobs.fail(store, job_id, first, "code", "message")
-    jobs.stumble(store, job_id, first, "code", "a reason")
+    jobs.record_error(store, job_id, first, "code", "a reason")
     jobs.record(store, job_id, second, "batch", {}, progress={})
     assert store.job(job_id).status == "running"
 
 
 def test_stopping_the_service_never_counts_against_a_job(store):
     job_id, _ = running(store)
-    for _ in range(MOST_DEATHS + 5):
-        jobs.release(store, store.job(job_id))
+    for _ in range(MAX_CRASHES + 5):
+        jobs.requeue(store, store.job(job_id))
         assert jobs.start(store, store.job(job_id))
     assert (store.job(job_id).crashes, store.job(job_id).status) == (0, "running")
 
 
 def die(store, job_id):
-    jobs.bury(store, store.job(job_id), -9)
+    jobs.record_crash(store, store.job(job_id), -9)
     jobs.start(store, store.job(job_id))
 
 
 def test_a_job_whose_process_dies_goes_on_after_a_pause(store):
     job_id, _ = running(store)
-    jobs.bury(store, store.job(job_id), -9)
+    jobs.record_crash(store, store.job(job_id), -9)
     job = store.job(job_id)
     assert (job.status, job.crashes) == ("queued", 1)
     assert store.next_job(Status.QUEUED) is None, "it waits before it tries again"
@@ -112,9 +112,9 @@ def test_a_job_whose_process_dies_goes_on_after_a_pause(store):
 
 def test_why_a_job_is_tried_again_is_told(store):
     job_id, attempt = running(store)
-    jobs.bury(store, store.job(job_id), -9)
+    jobs.record_crash(store, store.job(job_id), -9)
     attempt = jobs.start(store, store.job(job_id))
-    jobs.stumble(store, job_id, attempt, "code", "a reason")
+    jobs.record_error(store, job_id, attempt, "code", "a reason")
     told = [event.data.get("reason") for event in store.events(job_id, kind="status")]
     reasons = ["The training process died (exit code -9).", "a reason"]
     assert told == [None, None, reasons[0], None, reasons[1]]
@@ -123,8 +123,8 @@ def test_why_a_job_is_tried_again_is_told(store):
 @pytest.mark.parametrize(
     ("fail", "seconds"),
     [
-        (lambda store, job: jobs.bury(store, job, -9), [1, 2, 4, 8, 16, 32, 60, 60, 60]),
-        (lambda store, job: jobs.stumble(store, job.id, job.attempt, "code", "why"), [1, 2]),
+        (lambda store, job: jobs.record_crash(store, job, -9), [1, 2, 4, 8, 16, 32, 60, 60, 60]),
+        (lambda store, job: jobs.record_error(store, job.id, job.attempt, "code", "why"), [1, 2]),
     ],
 )
 def test_each_failure_doubles_the_wait_up_to_a_minute(store, fail, seconds):
@@ -138,7 +138,7 @@ def test_each_failure_doubles_the_wait_up_to_a_minute(store, fail, seconds):
 
 def test_ten_deaths_without_progress_fail_a_job(store):
     job_id, _ = running(store)
-    for _ in range(MOST_DEATHS):
+    for _ in range(MAX_CRASHES):
         die(store, job_id)
     job = store.job(job_id)
     assert (job.status, job.error["code"]) == ("failed", "process_died")
@@ -146,17 +146,17 @@ def test_ten_deaths_without_progress_fail_a_job(store):
 
 def test_newly_saved_state_forgives_deaths(store):
     job_id, _ = running(store)
-    for _ in range(MOST_DEATHS + 5):
+    for _ in range(MAX_CRASHES + 5):
         die(store, job_id)
-        jobs.got_further(store, job_id, store.job(job_id).attempt)
+        jobs.reset_failures(store, job_id, store.job(job_id).attempt)
     assert store.job(job_id).status == "running"
 
 
 def test_the_third_exception_at_the_same_place_fails_a_job(store):
     job_id, attempt = running(store)
-    for number in range(MOST_STUMBLES):
+    for number in range(MAX_ERRORS):
         assert store.job(job_id).status == "running", number
-        jobs.stumble(store, job_id, attempt, "exception", "ValueError: a reason")
+        jobs.record_error(store, job_id, attempt, "exception", "ValueError: a reason")
         attempt = jobs.start(store, store.job(job_id))
     job = store.job(job_id)
     assert (job.status, job.error) == (
@@ -173,15 +173,15 @@ def test_of_two_who_start_a_job_one_does(store):
 def test_who_saw_an_earlier_attempt_starts_nothing(store):
     job = create(store)
     jobs.start(store, job)
-    jobs.release(store, store.job(job.id))
+    jobs.requeue(store, store.job(job.id))
     assert jobs.start(store, job) is None
     assert (store.job(job.id).status, store.job(job.id).attempt) == ("queued", 1)
 
 
 def test_newly_saved_state_forgives_exceptions(store):
     job_id, attempt = running(store)
-    for _ in range(MOST_STUMBLES + 1):
-        jobs.got_further(store, job_id, attempt)
-        jobs.stumble(store, job_id, attempt, "exception", "a reason")
+    for _ in range(MAX_ERRORS + 1):
+        jobs.reset_failures(store, job_id, attempt)
+        jobs.record_error(store, job_id, attempt, "exception", "a reason")
         attempt = jobs.start(store, store.job(job_id))
     assert store.job(job_id).status == "running"

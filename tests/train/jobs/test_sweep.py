@@ -10,10 +10,10 @@ from app.errors import Conflict
 from app.net import MyNet
 from app.train.jobs import job as jobs
 from app.train.jobs import sweep
-from app.train.jobs.assignment import Conclusion
+from app.train.jobs.assignment import SweepAssignment
 from app.train.jobs.sweep_grid import Grid
 from app.train.supervisor.supervisor import Supervisor
-from app.train.supervisor.sweep_finisher import Conclusions
+from app.train.supervisor.sweep_finisher import SweepFinisher
 from app.train.worker.finish_sweep import conclude
 from app.versions import checkpoint
 from app.versions.registry import Registry
@@ -61,7 +61,7 @@ def ended(sweeps, registry):
 @pytest.fixture
 def end(settings, sweeps, registry, few):  # noqa: ARG001
     def end(row):
-        conclude(Conclusion(settings=settings, sweep_id=row.id), sweeps, registry)
+        conclude(SweepAssignment(settings=settings, sweep_id=row.id), sweeps, registry)
         return sweep.get(sweeps, row.id)
 
     return end
@@ -161,9 +161,9 @@ def test_what_is_away_is_no_death(ended, sweeps, settings, store, exit_code, cra
     row = ended((0.9, 0.1))
     ending = subprocess.Popen(["sh", "-c", "kill -9 $$" if exit_code < 0 else f"exit {exit_code}"])
     ending.wait()
-    conclusions = Conclusions(settings, store)
+    conclusions = SweepFinisher(settings, store)
     conclusions.process, conclusions._sweep_id = ending, row.id
-    conclusions.keep()
+    conclusions.tick()
     assert conclusions.process is None, "not at once again"
     assert sweep.get(sweeps, row.id).crashes == crashes
 

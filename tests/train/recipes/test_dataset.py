@@ -203,7 +203,7 @@ def test_the_digest_tells_data_apart(tmp_path, raw):
 def test_broken_data_that_cannot_be_had_is_told_and_where(tmp_path, raw):
     (raw / "t10k-images-idx3-ubyte").write_bytes(b"half")
     (raw / "t10k-images-idx3-ubyte.gz").unlink()
-    with pytest.raises(dataset.NoData, match=r"MNIST/raw: t10k-images.*\.gz is missing or damaged"):
+    with pytest.raises(dataset.DatasetUnavailable, match=r"MNIST/raw: t10k-images.*\.gz is missing or damaged"):
         dataset.load(tmp_path)
 
 
@@ -211,7 +211,7 @@ def test_broken_data_that_cannot_be_had_is_told_and_where(tmp_path, raw):
 def test_images_without_labels_are_told(tmp_path, raw):
     (raw / "t10k-labels-idx1-ubyte.gz").unlink()
     (raw / "t10k-labels-idx1-ubyte").write_bytes(idx(9))
-    with pytest.raises(dataset.NoData, match="10 images, but 9 labels"):
+    with pytest.raises(dataset.DatasetUnavailable, match="10 images, but 9 labels"):
         dataset.load(tmp_path)
 
 
@@ -223,7 +223,7 @@ def test_missing_data_that_cannot_be_had_is_told(tmp_path, monkeypatch, error):
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", fail)
     with pytest.raises(
-        dataset.NoData, match=r"damaged; https?://\S+ failed: .*; https?://\S+ failed: "
+        dataset.DatasetUnavailable, match=r"damaged; https?://\S+ failed: .*; https?://\S+ failed: "
     ):
         dataset.load(tmp_path)
     assert list((tmp_path / "MNIST" / "raw").iterdir()) == []

@@ -9,7 +9,7 @@ from app.train.jobs.hyperparameters import ROBUST, Hyperparameters
 from app.train.recipes import recipes
 from app.train.recipes.augmentation import SHARE, AugmentedBatches
 from app.train.recipes.dataset import Digits
-from app.train.recipes.ema import DECAY, Averaged
+from app.train.recipes.ema import DECAY, EMAModel
 from app.train.recipes.loop import fit
 from tests.train.worker.test_resume import interrupt_batch
 
@@ -70,7 +70,7 @@ def test_the_rate_rises_and_falls_along_a_cosine(setup, monkeypatch):
     monkeypatch.setattr(recipes, "WARM_UP", 4)
     net = MyNet()
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
-    recipes._follow_cosine(optimizer, 0.5, 20)
+    recipes._attach_cosine_schedule(optimizer, 0.5, 20)
     rates = []
     for _ in range(20):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -91,7 +91,7 @@ def test_the_version_is_the_average_of_the_weights(setup):
 def test_the_average_follows_as_it_says():
     net = MyNet()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
-    averaged = Averaged(net, optimizer)
+    averaged = EMAModel(net, optimizer)
     averaged.steps.fill_(10**6)
     before = net.fc4.bias.detach().clone()
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_a_robust_job_interrupted_three_times_ends_with_the_very_same_weights(
             interrupt_batch(patch, number)
             with pytest.raises(KeyboardInterrupt):
                 broken.run()
-        job.release(store, store.job(broken.job.id))
+        job.requeue(store, store.job(broken.job.id))
         torch.manual_seed(number)  # another process has whatever random state
         broken = start(broken.job.id)
     broken.run()

@@ -35,15 +35,15 @@ def test_no_sign_is_written_as_a_digit_is():
 def test_a_lone_digit_is_never_a_negative(few_digits):
     """Of several digits normalisation may keep one."""
     digit = few_digits.pixels[0].numpy()
-    assert negatives._seen(np.pad(digit, 40)) is None
-    assert negatives._seen(np.pad(np.concatenate([digit[:, 5:-5]] * 2, 1), 40)) is not None
+    assert negatives._normalised_or_none(np.pad(digit, 40)) is None
+    assert negatives._normalised_or_none(np.pad(np.concatenate([digit[:, 5:-5]] * 2, 1), 40)) is not None
 
 
 @pytest.mark.parametrize("width", [8, 30])
 def test_a_bar_that_stands_is_a_one(width):
     picture = np.zeros((64, 64), np.uint8)
     picture[4:60, 30 : 30 + width] = 255
-    assert (negatives._seen(picture) is None) == (width == 8)
+    assert (negatives._normalised_or_none(picture) is None) == (width == 8)
 
 
 def test_signs_differ_each_time_and_show():

@@ -22,24 +22,24 @@ def elsewhere(store, tmp_path):
 
 def test_a_lease_has_one_holder(settings, store, elsewhere):
     here = Lease(settings.state_dir, store)
-    assert here.hold()
-    assert not Lease(settings.state_dir, store).hold(), "the lock of the state folder is taken"
+    assert here.acquire()
+    assert not Lease(settings.state_dir, store).acquire(), "the lock of the state folder is taken"
     assert not elsewhere.hold(), "the lease in the database is taken"
-    here.end()
+    here.release()
     assert elsewhere.hold()
-    assert not here.hold()
+    assert not here.acquire()
 
 
 def test_a_service_that_was_killed_goes_on_at_once(settings, store):
     killed = Lease(settings.state_dir, store)
-    assert killed.hold()
+    assert killed.acquire()
     killed._lock.release()
-    assert Lease(settings.state_dir, store).hold(), "the lease is in the state folder's own name"
+    assert Lease(settings.state_dir, store).acquire(), "the lease is in the state folder's own name"
 
 
 def test_a_lease_that_is_not_renewed_lapses(settings, store, elsewhere, monkeypatch):
     monkeypatch.setattr(lease, "SECONDS", 0.05)
-    assert Lease(settings.state_dir, store).hold()
+    assert Lease(settings.state_dir, store).acquire()
     assert not elsewhere.hold()
     time.sleep(0.1)
     assert elsewhere.hold()
@@ -48,11 +48,11 @@ def test_a_lease_that_is_not_renewed_lapses(settings, store, elsewhere, monkeypa
 @pytest.mark.parametrize("hours", [-5, 5])
 def test_the_time_of_day_decides_nothing(settings, store, elsewhere, monkeypatch, hours):
     here = Lease(settings.state_dir, store)
-    assert here.hold()
+    assert here.acquire()
     monkeypatch.setattr("app.database.store.now", lambda: tables.now() + timedelta(hours=hours))
     assert not elsewhere.hold(), "the holder lives"
     monkeypatch.setattr(lease, "RENEW", 0.0)
-    assert here.hold()
+    assert here.acquire()
     monkeypatch.setattr(lease, "SECONDS", 0.05)
     assert not elsewhere.hold()
     time.sleep(0.1)
@@ -62,7 +62,7 @@ def test_the_time_of_day_decides_nothing(settings, store, elsewhere, monkeypatch
 def test_who_cannot_renew_says_so_in_time(settings, store, monkeypatch):
     here = Lease(settings.state_dir, store)
     assert here.may_have_lapsed()
-    assert here.hold()
+    assert here.acquire()
     assert not here.may_have_lapsed()
     monkeypatch.setattr(lease, "MARGIN", lease.SECONDS)
     assert here.may_have_lapsed()

@@ -9,9 +9,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from app.net import MyNet
 from app.train.jobs import job as jobs
 from app.train.jobs import sweep
-from app.train.jobs.assignment import Conclusion
+from app.train.jobs.assignment import SweepAssignment
 from app.train.worker import main
-from app.train.worker.attempt import Attempt
+from app.train.worker.attempt import JobAttempt
 from app.train.worker.finish_sweep import conclude
 from app.versions.bucket.object_store import Bucket, BucketAway
 from app.versions.bucket.registry import Mirror
@@ -69,7 +69,7 @@ def test_a_best_that_cannot_be_fetched_does_not_give_way(
     unread,
 ):
     row, other = ended((0.9, 0.1), (0.8, 0.1)), mirror("other")
-    conclusion = Conclusion(settings=settings, sweep_id=row.id)
+    conclusion = SweepAssignment(settings=settings, sweep_id=row.id)
     with unread(2, times=1):
         with pytest.raises(BucketAway):
             conclude(conclusion, sweeps, other)
@@ -86,7 +86,7 @@ def test_a_version_that_cannot_be_fetched_is_not_stored_again(
     number, other = jobs.start(store, store.job(job_id)), mirror("other")
     monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
     with unread(2, times=3):
-        Run(Attempt.begin(settings, store, other, job_id, number)).run()
+        Run(JobAttempt.begin(settings, store, other, job_id, number)).run()
     assert store.job(job_id).result["version"] == 2
     assert other.versions() == [1, 2]
 
@@ -98,7 +98,7 @@ def test_a_job_that_stored_nothing_waits_for_no_version(
     registry.save(MyNet().state_dict(), registry.card(1))
     asked, other = start(promote="never", epochs=1), mirror("other")
     with unread(2, times=100):
-        Run(Attempt.begin(settings, store, other, asked.job.id, 1)).run()
+        Run(JobAttempt.begin(settings, store, other, asked.job.id, 1)).run()
     assert store.job(asked.job.id).result["version"] == 3
     assert other.versions() == [1, 3]
 

@@ -193,7 +193,7 @@ def test_the_end_does_not_wait_for_a_database_that_hangs(supervise, monkeypatch,
         answers.wait()
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lease, "hold", hang)
+        patch.setattr(Lease, "acquire", hang)
         with supervise(end=0.1) as ending:
             assert asked.wait(30)
         assert ending._thread.is_alive()

@@ -13,7 +13,7 @@ from app.train.recipes import recipes
 from app.train.recipes.dataset import Dataset, Digits
 from app.train.worker import corrections, state
 from app.train.worker.attempt import Stopped
-from app.train.worker.state import Damaged
+from app.train.worker.state import CorruptCheckpoint
 from tests.conftest import png
 from tests.train.worker.test_resume import go_on, interrupt_after, interrupt_batch
 
@@ -164,7 +164,7 @@ def test_a_damaged_file_is_told(start):
     run = start(include_feedback=True)
     run.attempt.files.corrections.parent.mkdir(parents=True, exist_ok=True)
     run.attempt.files.corrections.write_bytes(b"damaged")
-    with pytest.raises(Damaged, match=r"\.corrections holds no corrections"):
+    with pytest.raises(CorruptCheckpoint, match=r"\.corrections holds no corrections"):
         run.run()
 
 

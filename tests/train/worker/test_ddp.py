@@ -11,8 +11,8 @@ from app.net import MyNet
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import loop
 from app.train.recipes.dataset import Batches, Digits
-from app.train.worker.ddp import Leader, Member, Shares, Word
-from app.train.worker.state import Broken
+from app.train.worker.ddp import Leader, Member, ShardedBatches, Command
+from app.train.worker.state import PeerLost
 
 CPU = torch.device("cpu")
 WANTED = Hyperparameters(seed=3, epochs=2)
@@ -52,17 +52,17 @@ def place(rank, size, path, told, batch_size, end_at, dies):
                 leader.begin(WANTED, None)
                 losses, weights = trained(leader.fit, batch_size, end_at=end_at)
             told.put((rank, losses, weights.numpy()))
-        except Broken as error:
+        except PeerLost as error:
             told.put((rank, str(error), None))
         return
     member = Member()
-    assert member.hear() is Word.ON
-    assert member.hear_what() == (WANTED, None)
+    assert member.receive() is Command.ON
+    assert member.receive_job() == (WANTED, None)
 
     def follow(*given, **options):
         for step in member.fit(*given, **options):
             yield step
-            if member.hear() is Word.END:
+            if member.receive() is Command.END:
                 return
 
     losses, weights = trained(follow, batch_size, end_at=dies)
@@ -107,7 +107,7 @@ def test_a_process_that_is_lost_breaks_the_training(tmp_path):
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_shares_are_whole_together(rows):
     batch = (torch.arange(rows), torch.arange(rows))
-    shares = [Shares([batch], rank, 3) for rank in range(3)]
+    shares = [ShardedBatches([batch], rank, 3) for rank in range(3)]
     given = [next(iter(each))[0].tolist() for each in shares]
     assert sum(each.share for each in shares) == pytest.approx(1)
     kept = [row for each, rows in zip(shares, given, strict=True) if each.share for row in rows]

@@ -34,7 +34,7 @@ def test_a_device_that_is_not_there_fails_the_job(attempt):
 
 def test_missing_data_fails_the_job(attempt, monkeypatch):
     def no_data(_):
-        raise dataset.NoData("MNIST could not be read")
+        raise dataset.DatasetUnavailable("MNIST could not be read")
 
     monkeypatch.setattr(dataset, "load", no_data)
     assert attempt().error == {"code": "no_data", "message": "MNIST could not be read"}
@@ -56,7 +56,7 @@ def test_an_unexpected_exception_is_tried_again(attempt, monkeypatch, caplog):
 
 def test_a_full_disk_fails_the_job_the_third_time_in_clear_words(attempt, monkeypatch):
     monkeypatch.setattr(dataset, "load", failing(OSError(errno.ENOSPC, "No space left on device")))
-    monkeypatch.setattr(job, "MOST_STUMBLES", 1)
+    monkeypatch.setattr(job, "MAX_ERRORS", 1)
     ended = attempt()
     assert (ended.status, ended.error["code"]) == ("failed", "storage_failed")
     assert re.search("/var cannot be written: .*No space", ended.error["message"])
@@ -68,7 +68,7 @@ def test_a_database_that_is_away_ends_the_process(settings, registry, store, mon
     monkeypatch.setattr(dataset, "load", failing(NotReady("The database does not answer")))
     with pytest.raises(SystemExit) as ended:
         main.run(assignment, threading.Event())
-    assert ended.value.code == main.CANNOT_WRITE
+    assert ended.value.code == main.EXIT_IO_ERROR
 
 
 def test_a_superseded_attempt_ends_quietly(attempt, store, monkeypatch):

@@ -29,7 +29,7 @@ def interrupt_after(monkeypatch, function, calls):
 
 def go_on(start, store, registry, job_id):
     """Let another process take the job up, in whatever random state; give the version's card."""
-    job.release(store, store.job(job_id))
+    job.requeue(store, store.job(job_id))
     torch.manual_seed(999)
     start(job_id).run()
     return registry.card(store.job(job_id).result["version"])
@@ -69,7 +69,7 @@ def seen(monkeypatch):
 
 def interrupt_batch(monkeypatch, number):
     """Save the state after that batch, counted over all epochs, and 'die' at once."""
-    real = trainer.Training._follow
+    real = trainer.Trainer._on_step
 
     def dying(self, step):
         last = step.epoch * step.batches + step.batch == number
@@ -78,7 +78,7 @@ def interrupt_batch(monkeypatch, number):
         if last:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.Training, "_follow", dying)
+    monkeypatch.setattr(trainer.Trainer, "_on_step", dying)
 
 
 @pytest.mark.parametrize("number", [1, 57, 199, 200, 201, 350])
@@ -91,7 +91,7 @@ def test_it_goes_on_in_the_middle_of_an_epoch(
         interrupt_batch(patch, number)
         with pytest.raises(KeyboardInterrupt):
             broken.run()
-    job.release(store, store.job(broken.job.id))
+    job.requeue(store, store.job(broken.job.id))
     torch.manual_seed(999)
     trained = seen(monkeypatch)
     start(broken.job.id).run()
@@ -111,7 +111,7 @@ def test_a_paused_job_ends_with_the_very_same_weights(
 ):
     whole = uninterrupted(epochs=2, **LONG)
     paused = start(epochs=2, **LONG)
-    real = trainer.Training._follow
+    real = trainer.Trainer._on_step
 
     def pausing(self, step):
         if (step.epoch, step.batch) == (epoch, batch):
@@ -119,7 +119,7 @@ def test_a_paused_job_ends_with_the_very_same_weights(
         real(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.Training, "_follow", pausing)
+        patch.setattr(trainer.Trainer, "_on_step", pausing)
         with pytest.raises(job.Superseded):
             paused.run()
     job.resume(store, paused.job.id)
@@ -135,7 +135,7 @@ def test_a_paused_job_ends_with_the_very_same_weights(
 
 
 def test_a_stopped_attempt_saves_its_state_first(start, store, monkeypatch):
-    stopped, real = start(epochs=1, **LONG), trainer.Training._follow
+    stopped, real = start(epochs=1, **LONG), trainer.Trainer._on_step
 
     def stopping(self, step):
         if step.batch == 33:
@@ -143,10 +143,10 @@ def test_a_stopped_attempt_saves_its_state_first(start, store, monkeypatch):
         real(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.Training, "_follow", stopping)
+        patch.setattr(trainer.Trainer, "_on_step", stopping)
         with pytest.raises(Stopped):
             stopped.run()
-    job.release(store, store.job(stopped.job.id))
+    job.requeue(store, store.job(stopped.job.id))
     trained = seen(monkeypatch)
     start(stopped.job.id).run()
     assert trained == [(range(1), 33)]
@@ -169,7 +169,7 @@ def test_what_was_done_is_not_done_again(start, store, monkeypatch):
         interrupt_after(patch, "got_further", 2)
         with pytest.raises(KeyboardInterrupt):
             broken.run()
-    job.release(store, store.job(broken.job.id))
+    job.requeue(store, store.job(broken.job.id))
     trained = seen(monkeypatch)
     start(broken.job.id).run()
     assert trained == [(range(2, 3), 0)]

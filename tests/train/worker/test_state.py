@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.train.worker import state
-from app.train.worker.state import Damaged, Position
+from app.train.worker.state import CorruptCheckpoint, Position
 
 
 @pytest.fixture
@@ -51,14 +51,14 @@ def test_the_number_of_threads_is_put_back(tmp_path, model, optimizer):
 @pytest.mark.parametrize("content", [b"", b"damaged", b"PK\x03\x04"])
 def test_a_file_that_is_no_state_is_told(tmp_path, model, optimizer, content):
     (tmp_path / "job.pt").write_bytes(content)
-    with pytest.raises(Damaged, match=r"job\.pt is not a saved state"):
+    with pytest.raises(CorruptCheckpoint, match=r"job\.pt is not a saved state"):
         state.restore(tmp_path / "job.pt", model, optimizer)
 
 
 def test_the_state_of_another_network_is_told(tmp_path, model, optimizer):
     other = torch.nn.Linear(3, 3)
     state.save(tmp_path / "job.pt", other, torch.optim.SGD(other.parameters()), Position())
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptCheckpoint):
         state.restore(tmp_path / "job.pt", model, optimizer)
 
 
@@ -84,7 +84,7 @@ def test_only_what_unfinished_jobs_need_is_kept(tmp_path):
         (tmp_path / name).write_text("")
     for name in ("a", "b"):
         (tmp_path / name / "checkpoint").mkdir(parents=True)
-    state.sweep(tmp_path, lambda job_id: job_id == "a", writers=False)
+    state.delete_finished(tmp_path, lambda job_id: job_id == "a", writers=False)
     kept = ["a", "a.corrections", "a.lock", "a.pt"]
     assert sorted(each.name for each in tmp_path.iterdir()) == kept
     assert (tmp_path / "a" / "checkpoint").exists()

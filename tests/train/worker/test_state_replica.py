@@ -12,8 +12,8 @@ from app.image.decode import open_image, to_grey
 from app.train.jobs import job
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.worker import main, state_replica, trainer
-from app.train.worker.attempt import Attempt, Stopped
-from app.train.worker.state_replica import Copied
+from app.train.worker.attempt import JobAttempt, Stopped
+from app.train.worker.state_replica import ReplicatedJobFiles
 from app.versions.bucket.object_store import Bucket, BucketAway
 from tests.conftest import png
 from tests.service.running import comes_true
@@ -55,10 +55,10 @@ def service(settings, store, registry, few, bucket, tmp_path):  # noqa: ARG001
             wanted = Hyperparameters(**{"epochs": 3, "seed": 11, **wanted})
             job_id = job.create(store, wanted, most_queued=9, key=None).id
         else:
-            job.release(store, store.job(job_id))
+            job.requeue(store, store.job(job_id))
         number = job.start(store, store.job(job_id))
         own = settings.model_copy(update=own)
-        return Run(Attempt.begin(own, store, registry, job_id, number))
+        return Run(JobAttempt.begin(own, store, registry, job_id, number))
 
     return service
 
@@ -122,7 +122,7 @@ def test_a_copy_that_is_damaged_gives_way_to_the_one_before(
 
 def test_what_is_further_here_is_not_replaced(service, interrupted, first_epochs, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Copied, "_copy", lambda _: None)
+        patch.setattr(ReplicatedJobFiles, "_copy", lambda _: None)
         left = interrupted("one")
     again = service("one", left)
     assert again.attempt.files.catch_up() is None
@@ -132,7 +132,7 @@ def test_what_is_further_here_is_not_replaced(service, interrupted, first_epochs
 
 def test_an_older_attempt_takes_no_newer_copy_away(service, interrupted, bucket):
     left = interrupted("one")
-    old, new = (Copied(service("one", left).attempt.files.folder, left, n, bucket) for n in (1, 2))
+    old, new = (ReplicatedJobFiles(service("one", left).attempt.files.folder, left, n, bucket) for n in (1, 2))
     for files in (new, old):
         files._number = 500
         files._copy()
@@ -145,7 +145,7 @@ def test_an_older_attempt_takes_no_newer_copy_away(service, interrupted, bucket)
 def test_corrections_are_those_of_the_first_attempt(
     service, interrupted, few_digits, store, registry, monkeypatch
 ):
-    monkeypatch.setattr(Copied, "_copy", lambda _: None)  # but for these, nothing is copied
+    monkeypatch.setattr(ReplicatedJobFiles, "_copy", lambda _: None)  # but for these, nothing is copied
     one = service("one", include_feedback=True, epochs=1)
     correct(one.attempt.settings, few_digits.pixels[0].numpy(), 7)
     one.run()
@@ -218,7 +218,7 @@ def test_copies_go_with_their_jobs(service, interrupted, store, bucket, away, ca
 
 def test_a_copy_is_made_while_it_trains(service, bucket, monkeypatch):
     monkeypatch.setattr(state_replica, "EVERY", 0.001)
-    seen, real = [], trainer.Training._get_further
+    seen, real = [], trainer.Trainer._save_checkpoint
 
     def look(self):
         real(self)
@@ -227,7 +227,7 @@ def test_a_copy_is_made_while_it_trains(service, bucket, monkeypatch):
         assert comes_true(lambda: files._copied == content and len(bucket.sizes()) == 1)
         seen.extend(bucket.sizes())
 
-    monkeypatch.setattr(trainer.Training, "_get_further", look)
+    monkeypatch.setattr(trainer.Trainer, "_save_checkpoint", look)
     begun = service("one")
     begun.run()
     assert len({*seen}) == 3, "the one before goes once the next is there"

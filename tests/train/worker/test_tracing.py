@@ -75,7 +75,7 @@ def test_a_stopped_attempt_is_no_error(attempt):
 
 def test_a_failed_one_is(attempt, monkeypatch):
     def no_data(_):
-        raise dataset.NoData("MNIST could not be read")
+        raise dataset.DatasetUnavailable("MNIST could not be read")
 
     monkeypatch.setattr(dataset, "load", no_data)
     _, (whole,) = attempt()

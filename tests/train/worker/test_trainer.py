@@ -43,7 +43,7 @@ def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
         with pytest.raises(KeyboardInterrupt):
             broken.run()
     versions = registry.versions()
-    job.release(store, store.job(broken.job.id))
+    job.requeue(store, store.job(broken.job.id))
     start(broken.job.id).run()
     assert registry.versions() == versions
     result = store.job(broken.job.id).result
@@ -58,7 +58,7 @@ def test_an_older_attempt_stores_and_promotes_nothing(start, store, registry, mo
     real = getattr(module, step)
 
     def overtaken(*args):
-        job.release(store, store.job(older.job.id))
+        job.requeue(store, store.job(older.job.id))
         job.start(store, store.job(older.job.id))
         return real(*args)
 
@@ -73,10 +73,10 @@ def test_two_attempts_at_one_job_never_work_at_once(tmp_path):
     order = []
 
     def second():
-        with state.alone(tmp_path, "a"):
+        with state.job_lock(tmp_path, "a"):
             order.append("second")
 
-    with state.alone(tmp_path, "a"), state.alone(tmp_path, "b"):
+    with state.job_lock(tmp_path, "a"), state.job_lock(tmp_path, "b"):
         thread = threading.Thread(target=second)
         thread.start()
         thread.join(0.2)

@@ -33,19 +33,19 @@ ONE: Final = 36  # pixels; a digit of MNIST has 20
 def draw_negatives(random: Generator, digits: Pixels, count: int) -> Pixels:
     """Draw `count` images; `digits` (N, 28, 28) are what several of are put together."""
     kinds: list[Callable[[Generator], Pixels]] = [
-        _sign, _sign, _sign, _sign, _sign, _sign, _scribble, _figure, _thing, _garment, _garment,
+        _sign, _sign, _sign, _sign, _sign, _sign, _scribble, _figure, _object, _garment, _garment,
         _silhouette, _silhouette, _texture, _texture, lambda random: _several(random, digits),
     ]  # fmt: skip
     drawn: list[Pixels] = []
     while len(drawn) < count:
         picture = kinds[len(drawn) % len(kinds)](random)
-        seen = _seen(255 - picture if random.random() < 0.5 else picture)
+        seen = _normalised_or_none(255 - picture if random.random() < 0.5 else picture)
         if seen is not None:
             drawn.append(seen)
     return np.stack(drawn)
 
 
-def _seen(picture: Pixels) -> Pixels | None:
+def _normalised_or_none(picture: Pixels) -> Pixels | None:
     """Normalise; None where nothing is left, or what may be a digit."""
     try:
         seen = normalise(np.ascontiguousarray(picture))
@@ -88,7 +88,7 @@ def _figure(random: Generator) -> Pixels:
     return picture
 
 
-def _thing(random: Generator) -> Pixels:
+def _object(random: Generator) -> Pixels:
     """A figure with strokes that hold it, or hang from it."""
     picture = cv2.resize(_figure(random), None, fx=1, fy=random.uniform(0.2, 1))
     picture = np.vstack([np.zeros((CANVAS - len(picture), CANVAS), np.uint8), picture])
@@ -109,7 +109,7 @@ def _silhouette(random: Generator) -> Pixels:
         low, high = np.sort(random.uniform(0, 1.2, 2))
         gap = np.abs(across - random.uniform(-0.3, 0.3)) < random.uniform(0.05, 0.4)
         inside &= ~(gap & ((rows >= low) & (rows <= high))[:, None])
-    return _lit(random, inside.T if random.random() < 0.4 else inside)
+    return _shade(random, inside.T if random.random() < 0.4 else inside)
 
 
 def _garment(random: Generator) -> Pixels:
@@ -144,10 +144,10 @@ def _garment(random: Generator) -> Pixels:
         )
     side = SIDE if random.random() < 0.7 else CANVAS
     small = cv2.resize(_turned(random, picture), (side, side), interpolation=cv2.INTER_AREA)
-    return _lit(random, small > 127)
+    return _shade(random, small > 127)
 
 
-def _lit(random: Generator, inside: NDArray[np.bool_]) -> Pixels:
+def _shade(random: Generator, inside: NDArray[np.bool_]) -> Pixels:
     """Give a thing light, and a pattern or none."""
     side, kind = len(inside), random.random()
     tones = 1 - _field(random, side, random.uniform(1, 8)) * random.uniform(0, 0.9)
