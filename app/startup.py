@@ -30,7 +30,7 @@ from app.versions.bucket.registry import Mirror, registry_of
 from app.versions.checkpoint import BadCheckpoint
 from app.versions.registry import Registry
 from app.versions.retention import prune
-from app.weights_import.parent import Candidate, admit, sweep_uploads
+from app.weights_import.parent import ImportRequest, import_checkpoint, sweep_uploads
 
 log = logging.getLogger(__name__)
 
@@ -208,8 +208,8 @@ def _version_of(settings: Settings, file: Path, registry: Registry) -> int:
         raise StartupError(f"MYNET_CHECKPOINT: {error}") from error
     known = (card.version for card in registry.cards() if card.weights_digest == digest)
     note = f"loaded from {file.name}"
-    candidate = Candidate(settings=settings, path=file, origin="checkpoint", note=note)
+    candidate = ImportRequest(settings=settings, path=file, origin="checkpoint", note=note)
     try:
-        return next(known, None) or asyncio.run(admit(candidate))
+        return next(known, None) or asyncio.run(import_checkpoint(candidate))
     except ServiceError as refusal:
         raise StartupError(f"MYNET_CHECKPOINT={file} is no version: {refusal}") from refusal

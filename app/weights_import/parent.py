@@ -33,11 +33,11 @@ LOCK: Final = ".lock"
 READING: Final = b"reading"
 # How a process ends whose file is beyond its limits or broke its libraries. SIGKILL is not among
 # them: the system may have run out of memory for other reasons.
-BROKEN: Final = {-signal.SIGXCPU, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE}
+CRASH_SIGNALS: Final = {-signal.SIGXCPU, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE}
 REFUSALS: Final = {each.code: each for each in (MalformedRequest, InvalidField, NotReady)}
 
 
-class Candidate(BaseModel):
+class ImportRequest(BaseModel):
     """A file, and what its card is to say of it."""
 
     settings: Settings
@@ -46,7 +46,7 @@ class Candidate(BaseModel):
     note: str | None
 
 
-class Appraisal(BaseModel):
+class ImportResult(BaseModel):
     """What became of a candidate: a version, or a refusal."""
 
     version: int | None = None
@@ -64,22 +64,22 @@ async def admit_upload(settings: Settings, content: bytes, note: str | None) -> 
             "The body is empty: send a .safetensors file or a state dict saved by torch.save, "
             "as the body or as the multipart field `file`."
         )
-    async with _turn(settings.uploads_dir) as folder, _appraiser() as process:
+    async with _upload_lock(settings.uploads_dir) as folder, _appraiser() as process:
         with NamedTemporaryFile(dir=folder, prefix=".", suffix=TEMPORARY) as file:
             await asyncio.to_thread(_fill, file, content)
             path = Path(file.name)
-            candidate = Candidate(settings=settings, path=path, origin="uploaded", note=note)
-            return await _ask(process, candidate)
+            candidate = ImportRequest(settings=settings, path=path, origin="uploaded", note=note)
+            return await _import_in(process, candidate)
 
 
-async def admit(candidate: Candidate) -> int:
+async def import_checkpoint(candidate: ImportRequest) -> int:
     """Have a file appraised and stored, and give the number of its version.
 
     Raises MalformedRequest where it cannot be read, InvalidField where its weights are not MyNet's,
     NotReady where MNIST is not to be had or the process died.
     """
     async with _appraiser() as process:
-        return await _ask(process, candidate)
+        return await _import_in(process, candidate)
 
 
 def sweep_uploads(folder: Path) -> None:
@@ -90,7 +90,7 @@ def sweep_uploads(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def _turn(folder: Path) -> AsyncIterator[Path]:
+async def _upload_lock(folder: Path) -> AsyncIterator[Path]:
     make_folder(folder)
     lock = AsyncFileLock(folder / LOCK, timeout=PATIENCE)
     try:
@@ -125,7 +125,7 @@ async def _appraiser() -> AsyncIterator[Process]:
         await process.wait()
 
 
-async def _ask(process: Process, candidate: Candidate) -> int:
+async def _import_in(process: Process, candidate: ImportRequest) -> int:
     """Hand over the candidate. The pipe stays open: the process ends when it closes."""
     cast(StreamWriter, process.stdin).write(candidate.model_dump_json().encode() + b"\n")
     told = cast(StreamReader, process.stdout)
@@ -139,7 +139,7 @@ async def _ask(process: Process, candidate: Candidate) -> int:
         raise NotReady(f"The file was not appraised within {LIMIT:.0f} s.") from None
     if not answer:
         code = await process.wait()
-        if is_reading and code in BROKEN:
+        if is_reading and code in CRASH_SIGNALS:
             raise MalformedRequest(
                 "The file takes more time or memory than MyNet's weights can, or breaks the "
                 "library that reads it."
@@ -149,13 +149,13 @@ async def _ask(process: Process, candidate: Candidate) -> int:
             "The service's log may tell why.",
             retry_after=int(PATIENCE),
         )
-    appraisal = Appraisal.model_validate_json(answer)
+    appraisal = ImportResult.model_validate_json(answer)
     if appraisal.version is None:
         raise _refusal(appraisal)
     return appraisal.version
 
 
-def _refusal(appraisal: Appraisal) -> ServiceError:
+def _refusal(appraisal: ImportResult) -> ServiceError:
     refusal = REFUSALS[appraisal.code]
     fields = [FieldError("file", appraisal.detail)] if refusal is InvalidField else []
     return refusal(appraisal.detail, errors=fields)

@@ -19,7 +19,7 @@ FILE_SIZE: Final = 256 * 1024**2
 STATUS: Final = Path("/proc/self/status")
 
 
-def bound() -> None:
+def apply_rlimits() -> None:
     """Bound memory, processor time, open files and what may be written, once and for all."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     _limit("RLIMIT_CPU", int(usage.ru_utime + usage.ru_stime) + SECONDS)

@@ -31,25 +31,25 @@ from app.versions.bucket.registry import registry_of
 from app.versions.card import Card
 from app.versions.checkpoint import BadCheckpoint, ForeignWeights
 from app.versions.retention import prune
-from app.weights_import.parent import READING, Appraisal, Candidate
-from app.weights_import.rlimits import bound
+from app.weights_import.parent import READING, ImportResult, ImportRequest
+from app.weights_import.rlimits import apply_rlimits
 
 log = logging.getLogger("app.weights_import.worker")
 
 
-def appraise(candidate: Candidate) -> Appraisal:
+def import_file(candidate: ImportRequest) -> ImportResult:
     """Check and evaluate the file and store it as a version, or say why not."""
     try:
-        return Appraisal(version=_admit(candidate))
+        return ImportResult(version=_admit(candidate))
     except ForeignWeights as error:
-        return Appraisal(code=InvalidField.code, detail=f"The file {error.problem}.")
+        return ImportResult(code=InvalidField.code, detail=f"The file {error.problem}.")
     except BadCheckpoint as error:
-        return Appraisal(code=MalformedRequest.code, detail=f"The file {error.problem}.")
+        return ImportResult(code=MalformedRequest.code, detail=f"The file {error.problem}.")
     except (DatasetUnavailable, BucketAway) as error:
-        return Appraisal(code=NotReady.code, detail=str(error))
+        return ImportResult(code=NotReady.code, detail=str(error))
 
 
-def _admit(candidate: Candidate) -> int:
+def _admit(candidate: ImportRequest) -> int:
     settings = candidate.settings
     weights = checkpoint.read_weights(candidate.path)
     card = _card(candidate, weights, data.load(settings.data_dir))
@@ -59,7 +59,7 @@ def _admit(candidate: Candidate) -> int:
     return version
 
 
-def _card(candidate: Candidate, weights: dict[str, Tensor], dataset: Dataset) -> Card:
+def _card(candidate: ImportRequest, weights: dict[str, Tensor], dataset: Dataset) -> Card:
     model = MyNet()
     model.load_state_dict(weights)
     try:
@@ -79,16 +79,16 @@ def _card(candidate: Candidate, weights: dict[str, Tensor], dataset: Dataset) ->
 
 
 def main() -> None:
-    candidate = Candidate.model_validate_json(sys.stdin.buffer.readline())
+    candidate = ImportRequest.model_validate_json(sys.stdin.buffer.readline())
     on_parent_exit(partial(os._exit, 1))
     logs.configure(candidate.settings.log_level, candidate.settings.log_format)
-    _be_the_first_to_go()
+    _prefer_as_oom_victim()
     torch.set_num_threads(candidate.settings.effective_train_threads)
-    bound()
+    apply_rlimits()
     _say(READING)
     try:
         with redirect_stdout(sys.stderr):  # what libraries print is no answer
-            appraisal = appraise(candidate)
+            appraisal = import_file(candidate)
     except Exception:
         log.exception("a file could not be appraised")
         sys.exit(1)
@@ -100,7 +100,7 @@ def _say(line: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _be_the_first_to_go() -> None:
+def _prefer_as_oom_victim() -> None:
     """Where memory runs out, let the system end this process and not the server."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -13,8 +13,8 @@ from app.train.evaluation.evaluate import evaluate
 from app.train.recipes.dataset import load
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
-from app.weights_import.parent import Appraisal, Candidate
-from app.weights_import.worker import appraise
+from app.weights_import.parent import ImportResult, ImportRequest
+from app.weights_import.worker import import_file
 from tests.conftest import DATA
 
 DOCUMENTED = SHIPPED / "documented.safetensors"
@@ -35,15 +35,15 @@ def candidate(settings, tmp_path):
         else:
             torch.save(content, path)
         told = {"settings": settings, "path": path, "origin": "uploaded", "note": None}
-        return Candidate(**(told | changes))
+        return ImportRequest(**(told | changes))
 
     return candidate
 
 
 def test_a_state_dict_becomes_a_version_that_is_measured_here(settings, registry, candidate):
     model = MyNet()
-    appraisal = appraise(candidate(model.state_dict(), note="mine"))
-    assert appraisal == Appraisal(version=2)
+    appraisal = import_file(candidate(model.state_dict(), note="mine"))
+    assert appraisal == ImportResult(version=2)
     card = registry.card(2)
     assert (card.origin, card.note, card.recipe, card.job) == ("uploaded", "mine", None, None)
     dataset = load(settings.data_dir)
@@ -56,7 +56,7 @@ def test_a_state_dict_becomes_a_version_that_is_measured_here(settings, registry
 
 def test_known_weights_are_a_new_version_without_their_old_card(settings, registry, candidate):
     whole = settings.model_copy(update={"data_dir": DATA})
-    assert appraise(candidate(DOCUMENTED.read_bytes(), settings=whole)).version == 2
+    assert import_file(candidate(DOCUMENTED.read_bytes(), settings=whole)).version == 2
     card = registry.card(2)
     assert (card.origin, card.recipe, card.epochs) == ("uploaded", None, [])
     assert card.weights_digest == registry.card(1).weights_digest
@@ -66,7 +66,7 @@ def test_known_weights_are_a_new_version_without_their_old_card(settings, regist
 def test_old_versions_give_way(settings, registry, candidate):
     few = settings.model_copy(update={"keep_versions": 2})
     for _ in range(3):
-        appraise(candidate(MyNet().state_dict(), settings=few))
+        import_file(candidate(MyNet().state_dict(), settings=few))
     assert registry.versions() == [1, 3, 4]
 
 
@@ -86,7 +86,7 @@ class Bomb:
     ],
 )
 def test_what_cannot_be_read_is_malformed(registry, candidate, capsys, content, said):
-    appraisal = appraise(candidate(content))
+    appraisal = import_file(candidate(content))
     assert (appraisal.version, appraisal.code) == (None, "malformed_request")
     assert appraisal.detail.startswith("The file is")
     assert said in appraisal.detail
@@ -116,7 +116,7 @@ def changed(**tensors):
 def test_what_is_not_mynets_is_invalid_and_says_what_would_be_right(
     registry, candidate, content, said
 ):
-    appraisal = appraise(candidate(content))
+    appraisal = import_file(candidate(content))
     assert (appraisal.version, appraisal.code) == (None, "invalid_field")
     assert said in appraisal.detail
     assert "upload" not in appraisal.detail, "where the file lies is not told"
@@ -128,7 +128,7 @@ def test_without_mnist_it_is_not_ready(settings, candidate, tmp_path, monkeypatc
 
     monkeypatch.setattr(MNIST, "mirrors", [])
     nowhere = settings.model_copy(update={"data_dir": tmp_path / "nowhere"})
-    appraisal = appraise(candidate(MyNet().state_dict(), settings=nowhere))
+    appraisal = import_file(candidate(MyNet().state_dict(), settings=nowhere))
     assert (appraisal.version, appraisal.code) == (None, "not_ready")
     assert "MNIST could not be read" in appraisal.detail
 
