@@ -33,7 +33,7 @@ Point = tuple[str, int]  # a metric's name and its step
 
 
 @dataclass(frozen=True)
-class Made:
+class CreatedVersion:
     """The version that a job made: its file, and its card."""
 
     file: Path
@@ -53,7 +53,7 @@ class Runs:
             known.experiment_id if known else self._client.create_experiment(experiment)
         )
 
-    def tell(self, job: Job, sweep_id: str | None, made: Made | None) -> None:
+    def log_job(self, job: Job, sweep_id: str | None, made: CreatedVersion | None) -> None:
         """Log what the job's run does not have yet, and end it where the job has ended.
 
         A run that somebody ended or deleted stays as it is.
@@ -100,7 +100,7 @@ def _params(job: Job) -> Iterator[Param]:
             yield Param(name, str(value))
 
 
-def _metrics(job: Job, made: Made | None) -> Iterator[Metric]:
+def _metrics(job: Job, made: CreatedVersion | None) -> Iterator[Metric]:
     epochs = [EpochRecord(**epoch) for epoch in job.epochs]
     begun = _milliseconds(job, job.started_at)
     passed = accumulate(epoch.seconds for epoch in epochs)

@@ -23,7 +23,7 @@ from app.database.store import Store
 from app.database.sweeps import Sweeps
 from app.database.tables import Job
 from app.errors import NotReady
-from app.mlflow_tracking.run_logger import Made, Runs
+from app.mlflow_tracking.run_logger import CreatedVersion, Runs
 from app.subprocesses import exit_gracefully_with_parent
 from app.telemetry import logs
 from app.telemetry.logs import masked
@@ -48,14 +48,14 @@ def main() -> None:
         FileLock(settings.state_dir / "tracking.lock"),
         closing(Store(settings.effective_database_url)) as store,
     ):
-        tracking = Tracking(settings, store)
+        tracking = MlflowSync(settings, store)
         while not stop.wait(POLL):
-            tracking.turn()
-        tracking.turn(at_last=True)
+            tracking.sync()
+        tracking.sync(at_last=True)
 
 
 @dataclass
-class Patience:
+class Backoff:
     """What MLflow does wrong is told to the log once, and tried again after a while."""
 
     not_before: float = 0.0
@@ -72,13 +72,13 @@ class Patience:
 
 
 @dataclass
-class Followed(Patience):
+class PendingJob(Backoff):
     """A job that MLflow does not have whole."""
 
     told: Told | None = None
 
 
-class Tracking:
+class MlflowSync:
     """What MLflow was told already. Jobs from before it was wanted are told, too."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -86,11 +86,11 @@ class Tracking:
         self._sweeps = Sweeps(store)
         self._experiment = os.environ.get(EXPERIMENT) or "mynet"
         self._runs: Runs | None = None
-        self._patience = Patience()
-        self._followed: dict[str, Followed] = {}
+        self._patience = Backoff()
+        self._followed: dict[str, PendingJob] = {}
         self._last = 0
 
-    def turn(self, *, at_last: bool = False) -> None:
+    def sync(self, *, at_last: bool = False) -> None:
         """Tell what is new; at last, also what else would have to wait."""
         try:
             self._notice()
@@ -106,7 +106,7 @@ class Tracking:
     def _notice(self) -> None:
         while jobs := self.store.jobs_after(self._last):
             self._last = jobs[-1].number
-            self._followed |= {job.id: Followed() for job in jobs}
+            self._followed |= {job.id: PendingJob() for job in jobs}
 
     def _open(self) -> None:
         try:
@@ -114,7 +114,7 @@ class Tracking:
         except Exception as error:  # whatever it is, it is MLflow's, and passes, or is put right
             self._patience.begin("MLflow cannot be told of jobs", error)
 
-    def _follow(self, runs: Runs, job_id: str, followed: Followed) -> None:
+    def _follow(self, runs: Runs, job_id: str, followed: PendingJob) -> None:
         job = self.store.job(job_id)
         if job is None:
             del self._followed[job_id]
@@ -123,7 +123,7 @@ class Tracking:
         sweep_id = self._sweeps.of_jobs([job_id]).get(job_id)
         try:
             if job.attempt and now != followed.told:
-                runs.tell(job, sweep_id, self._made(job))
+                runs.log_job(job, sweep_id, self._made(job))
                 followed.told = now
         except Exception as error:  # as above
             followed.begin(f"job {job_id}: MLflow could not be told", error)
@@ -131,7 +131,7 @@ class Tracking:
         if Status(job.status).is_final:
             del self._followed[job_id]
 
-    def _made(self, job: Job) -> Made | None:
+    def _made(self, job: Job) -> CreatedVersion | None:
         """Give the version that the job made, unless it had to give way since."""
         if not job.result:
             return None
@@ -142,7 +142,7 @@ class Tracking:
         # Not by the registry, since PyTorch would take half a gigabyte for it.
         with safe_open(file, framework="np") as opened:
             card = Card.model_validate_json(opened.metadata()["card"])
-        return Made(file, card.model_copy(update={"version": version}))
+        return CreatedVersion(file, card.model_copy(update={"version": version}))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from app.mlflow_tracking import worker
-from app.mlflow_tracking.worker import Tracking
+from app.mlflow_tracking.worker import MlflowSync
 
 PER_EPOCH = ("train_loss", "test_loss", "test_accuracy", "seconds")
 
@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def tell(settings, store, registry):  # noqa: ARG001, there is a version to beat
     """Tell of all jobs as a process would that has just been started."""
-    return lambda: Tracking(settings, store).turn()
+    return lambda: MlflowSync(settings, store).sync()
 
 
 def told(job_id):
@@ -157,13 +157,13 @@ def test_a_job_that_waits_is_told_when_it_starts(settings, store, start):
     attempt = start()
     jobs.requeue(store, store.job(attempt.job.id))
     waiting = jobs.create(store, attempt.attempt.wanted, most_queued=9, key=None)
-    tracking = Tracking(settings, store)
-    tracking.turn()
+    tracking = MlflowSync(settings, store)
+    tracking.sync()
     client = MlflowClient()
     experiment = client.get_experiment_by_name("mynet").experiment_id
     assert len(client.search_runs([experiment])) == 1, "it has not begun"
     jobs.start(store, waiting)
-    tracking.turn()
+    tracking.sync()
     assert told(waiting.id).info.status == "RUNNING"
 
 
@@ -171,15 +171,15 @@ def test_what_could_not_be_told_is_told_later_and_complained_of_once(
     settings, store, start, folder, caplog
 ):
     folder.write_text("in the way")
-    tracking = Tracking(settings, store)
+    tracking = MlflowSync(settings, store)
     attempt = start()
     for _ in range(3):
-        tracking.turn()
+        tracking.sync()
     assert caplog.text.count("MLflow cannot be told") == 1
     attempt.run()
     assert store.job(attempt.job.id).status == "succeeded"
     folder.unlink()
-    tracking.turn()
+    tracking.sync()
     run = told(attempt.job.id)
     assert (run.info.status, len(points(run, "seconds"))) == ("FINISHED", 3)
 
@@ -187,9 +187,9 @@ def test_what_could_not_be_told_is_told_later_and_complained_of_once(
 def test_one_job_that_cannot_be_told_holds_up_no_other(settings, store, start, caplog):
     first, second = start(), start()
     store.change_job(first.job.id, values={"epochs": [{"epoch": "spoilt"}]})
-    tracking = Tracking(settings, store)
+    tracking = MlflowSync(settings, store)
     for _ in range(3):
-        tracking.turn()
+        tracking.sync()
     assert caplog.text.count(f"{first.job.id}: MLflow could not be told") == 1
     assert told(second.job.id).info.status == "RUNNING"
 
