@@ -171,7 +171,7 @@ async def _open_services(
         closing(store),
         closing(Predictor(settings, live, tally)) as predictor,
         closing(ImageValidator(settings)) as look,
-        registry.following(),
+        registry.refreshing(),
     ):
         services = Services(
             settings,

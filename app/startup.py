@@ -25,8 +25,8 @@ from app.feedback import FeedbackStore
 from app.net import DeviceUnavailable
 from app.train.supervisor import mlflow_process
 from app.versions import checkpoint
-from app.versions.bucket.object_store import BadBucket, BucketAway
-from app.versions.bucket.registry import Mirror, registry_of
+from app.versions.bucket.object_store import InvalidBucket, BucketUnavailable
+from app.versions.bucket.registry import BucketRegistry, open_registry
 from app.versions.checkpoint import BadCheckpoint
 from app.versions.registry import Registry
 from app.versions.retention import prune
@@ -48,13 +48,13 @@ def open_registry(settings: Settings) -> Registry:
     Raises BadCheckpoint, CannotStart.
     """
     try:
-        registry = registry_of(settings)
-        if isinstance(registry, Mirror):
+        registry = open_registry(settings)
+        if isinstance(registry, BucketRegistry):
             registry.bucket.check()
-        registry.adopt_shipped()
-        registry.mend()
-    except (BadBucket, BucketAway) as error:
-        problem = error.problem if isinstance(error, BucketAway) else error
+        registry.import_bundled()
+        registry.repair()
+    except (InvalidBucket, BucketUnavailable) as error:
+        problem = error.problem if isinstance(error, BucketUnavailable) else error
         raise _setting_error("MODELS_URL", settings.models_url, problem) from error
     except OSError as error:
         if settings.models_url and not settings.bucket_url:
@@ -190,7 +190,7 @@ def _first_loadable_version(registry: Registry) -> int | None:
         try:
             registry.check(version)
             return version
-        except (Conflict, BucketAway) as error:
+        except (Conflict, BucketUnavailable) as error:
             log.error("%s", error)
     return None
 

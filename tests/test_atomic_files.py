@@ -11,7 +11,7 @@ from app.atomic_files import make_folder, remove, atomic_replace, remove_tempora
 from app.database import sqlite
 from app.feedback import FeedbackStore
 from app.train.worker import state
-from app.versions.version_files import Shelf
+from app.versions.version_files import VersionFiles
 from app.weights_import.parent import sweep_uploads
 from tests.conftest import ROOT
 from tests.durability import assert_durable_file, assert_durable_folders, recorded
@@ -123,7 +123,7 @@ def _lock_job(folder: Path) -> None:
     "make",
     [
         lambda folder: sqlite.prepare(create_engine("sqlite://"), folder / "mynet.db"),
-        Shelf,
+        VersionFiles,
         lambda folder: FeedbackStore(folder, 10),
         _save_state,
         _lock_job,

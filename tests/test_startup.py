@@ -66,7 +66,7 @@ def test_a_damaged_shipped_version_is_copied_again(settings, registry):
 
 
 def test_with_nothing_to_serve_there_is_no_start(settings, monkeypatch):
-    monkeypatch.setattr(Registry, "adopt_shipped", lambda _: None)
+    monkeypatch.setattr(Registry, "import_bundled", lambda _: None)
     with pytest.raises(StartupError, match="none is shipped"):
         open_registry(settings)
 

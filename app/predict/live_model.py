@@ -70,7 +70,7 @@ class Live:
     def refresh(self) -> None:
         """Make live what CURRENT names. Raises NotReady, NotFound, Conflict."""
         with self._swapping:
-            self.registry.mend(self._model.version if self._model else None)
+            self.registry.repair(self._model.version if self._model else None)
             version = self.registry.current()
             if version is None:
                 raise NotReady("There is no version to serve.")
@@ -80,7 +80,7 @@ class Live:
     def promote(self, version: int) -> None:
         """Go live with a version, or leave all as it is. Raises NotFound, Conflict with why."""
         with self._swapping:
-            self.registry.catch_up()
+            self.registry.refresh()
             model = self._load(version)
             self.registry.promote(version)
             self._swap(model)
@@ -88,9 +88,9 @@ class Live:
     def rollback(self) -> int:
         """Go back to the version that was live before. Raises Conflict, as `promote`."""
         with self._swapping:
-            self.registry.catch_up()
+            self.registry.refresh()
             model = self._load(self.registry.previous())
-            self.registry.rollback(to=model.version)
+            self.registry.rollback(expected=model.version)
             self._swap(model)
         return model.version
 

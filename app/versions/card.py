@@ -76,7 +76,7 @@ class Card(Metrics):
     job: str | None = None
     parent: int | None = Field(None, description="the version that was current when this was made")
     note: str | None = None
-    elsewhere: dict[str, float] = Field(
+    other_datasets: dict[str, float] = Field(
         {}, description="shares of other images that are read right, or taken for digits"
     )
     feedback: int | None = Field(

@@ -38,19 +38,19 @@ class BadCheckpoint(Exception):
         self.problem = problem
 
 
-class ForeignWeights(BadCheckpoint):
+class IncompatibleWeights(BadCheckpoint):
     """Weights that can be read, and are not MyNet's or not finite."""
 
 
 def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
     """Write weights and card as one file, atomically. Raises ForeignWeights, and writes nothing."""
     # Through memory, so that a full disk is an OSError and not one of the library's own.
-    content = packed(path, weights, card)
+    content = to_bytes(path, weights, card)
     with atomic_replace(path) as temporary:
         temporary.write_bytes(content)
 
 
-def packed(path: Path, weights: Mapping[str, Tensor], card: Card) -> bytes:
+def to_bytes(path: Path, weights: Mapping[str, Tensor], card: Card) -> bytes:
     """Give what a file with weights and card holds. Raises ForeignWeights, which names `path`.
 
     The card is told the weights' digest: what has another one is taken for damaged.
@@ -91,7 +91,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise BadCheckpoint(path, NEITHER) from error
 
 
-def read_sound(path: Path) -> dict[str, Tensor]:
+def read_verified(path: Path) -> dict[str, Tensor]:
     """Read the weights of a file that `write` made, and compare them with the card's digest.
 
     Raises BadCheckpoint.
@@ -140,7 +140,7 @@ def _checked(weights: object, path: Path) -> dict[str, Tensor]:
     try:
         return check_weights(weights)
     except InvalidWeights as error:
-        raise ForeignWeights(path, f"does not hold MyNet's weights: {error}") from error
+        raise IncompatibleWeights(path, f"does not hold MyNet's weights: {error}") from error
 
 
 def _plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from app import atomic_files
 from app.errors import Conflict
 from app.versions import checkpoint
 from app.versions.card import Card
-from app.versions.version_files import Shelf
+from app.versions.version_files import VersionFiles
 
 CURRENT: Final = "CURRENT"
 COPY: Final = "CURRENT.copy"
@@ -30,16 +30,16 @@ SHIPPED: Final = Path(__file__).parents[2] / "models"
 log = logging.getLogger(__name__)
 
 
-class Registry(Shelf):
+class Registry(VersionFiles):
     """The versions in one folder, one of them live."""
 
-    def catch_up(self) -> None:
+    def refresh(self) -> None:
         """See what others changed: they share the folder, so that there is nothing to do."""
 
-    def check_all_here(self) -> None:
+    def check_complete(self) -> None:
         """See that no version is missing here: where all share the folder, none is."""
 
-    def following(self) -> AbstractContextManager[None]:
+    def refreshing(self) -> AbstractContextManager[None]:
         """Catch up again and again, until the context ends."""
         return nullcontext()
 
@@ -53,7 +53,7 @@ class Registry(Shelf):
         # Where one was removed between two that are the same, these are one step.
         return [version for version, _ in groupby(named)]
 
-    def mend(self, live: int | None = None) -> None:
+    def repair(self, live: int | None = None) -> None:
         """Write CURRENT anew where it names nothing that is here: by its copy, else with `live`."""
         if self._named():
             return
@@ -72,7 +72,7 @@ class Registry(Shelf):
             return None
         return status.st_mtime_ns, status.st_ino
 
-    def promote(self, version: int, *, over: int | EllipsisType | None = ...) -> bool:
+    def promote(self, version: int, *, expected: int | EllipsisType | None = ...) -> bool:
         """Make a version the live one; with `over`, only where that one is live until then.
 
         Says whether it is live now: False where another than `over` is. Raises NotFound, Conflict
@@ -82,26 +82,26 @@ class Registry(Shelf):
             self.check(version)
             current = self.current()
             if current != version:
-                if over not in (..., current):
+                if expected not in (..., current):
                     return False
-                self._go_live([version, *self.history()][:HISTORY])
+                self._commit([version, *self.history()][:HISTORY])
         return True
 
     def previous(self) -> int:
         """Give the version that was live before the current one. Raises Conflict without one."""
         return self._before()[0]
 
-    def rollback(self, *, to: int | EllipsisType = ...) -> int:
+    def rollback(self, *, expected: int | EllipsisType = ...) -> int:
         """Make the previous version the live one again; with `to`, only where it is that one.
 
         Raises Conflict where there is none or another, and where it is damaged.
         """
         with self.lock:
             before = self._before()
-            if to not in (..., before[0]):
+            if expected not in (..., before[0]):
                 raise Conflict("What is live was changed by another request meanwhile: try again.")
             self.check(before[0])
-            self._go_live(before)
+            self._commit(before)
             return before[0]
 
     def delete(self, version: int) -> None:
@@ -113,7 +113,7 @@ class Registry(Shelf):
             self.remove([version])
 
     def prune(
-        self, keep: int, shipped: Path | None = None, *, spared: Container[str | None] = ()
+        self, keep: int, shipped: Path | None = None, *, protected_jobs: Container[str | None] = ()
     ) -> None:
         """Remove the oldest versions, so that the newest `keep` are left.
 
@@ -128,11 +128,11 @@ class Registry(Shelf):
                 oldest_with.get(card.weights_digest) for _, card in _shipped(shipped or SHIPPED)
             }
             stay = adopted.union(self.history()[:2])
-            stay |= {card.version for card in cards if card.job in spared}
+            stay |= {card.version for card in cards if card.job in protected_jobs}
             others = [card.version for card in cards if card.version not in stay]
             self.remove(others[: max(0, len(others) - keep)])
 
-    def adopt_shipped(self, shipped: Path | None = None) -> None:
+    def import_bundled(self, shipped: Path | None = None) -> None:
         """Copy the shipped checkpoints that are missing here, each under a number of its own."""
         with self.lock:
             atomic_files.remove_temporary_files(self.folder)
@@ -141,7 +141,7 @@ class Registry(Shelf):
                 if card.weights_digest not in known:
                     # Its job and its parent are of the place where it was trained.
                     here = card.model_copy(update={"job": None, "parent": None})
-                    self.save(checkpoint.read_sound(path), here)
+                    self.save(checkpoint.read_verified(path), here)
 
     def _named(self) -> list[int]:
         """List what CURRENT names and is here; nothing where it is its copy, cut off."""
@@ -155,7 +155,7 @@ class Registry(Shelf):
     def _is_here(self, version: int) -> bool:
         return self.file(version).exists()
 
-    def _go_live(self, history: list[int]) -> None:
+    def _commit(self, history: list[int]) -> None:
         self._write(history)
 
     def _write(self, history: list[int]) -> None:

@@ -26,7 +26,7 @@ LARGEST: Final = 2**31
 log = logging.getLogger(__name__)
 
 
-class Shelf:
+class VersionFiles:
     """The versions in one folder, which is made where it is missing."""
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class Shelf:
     def weights(self, version: int) -> dict[str, Tensor]:
         """Read a version's weights, float32. Raises NotFound, Conflict where damaged."""
         with self._reading(version) as path:
-            return checkpoint.read_sound(path)
+            return checkpoint.read_verified(path)
 
     def content(self, version: int) -> bytes:
         """Read a version's file as it is. Raises NotFound, Conflict where damaged."""

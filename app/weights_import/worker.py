@@ -26,10 +26,10 @@ from app.train.evaluation import evaluate
 from app.train.recipes import dataset as data
 from app.train.recipes.dataset import Dataset, DatasetUnavailable
 from app.versions import checkpoint
-from app.versions.bucket.object_store import BucketAway
-from app.versions.bucket.registry import registry_of
+from app.versions.bucket.object_store import BucketUnavailable
+from app.versions.bucket.registry import open_registry
 from app.versions.card import Card
-from app.versions.checkpoint import BadCheckpoint, ForeignWeights
+from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights
 from app.versions.retention import prune
 from app.weights_import.parent import READING, ImportResult, ImportRequest
 from app.weights_import.rlimits import apply_rlimits
@@ -41,11 +41,11 @@ def import_file(candidate: ImportRequest) -> ImportResult:
     """Check and evaluate the file and store it as a version, or say why not."""
     try:
         return ImportResult(version=_admit(candidate))
-    except ForeignWeights as error:
+    except IncompatibleWeights as error:
         return ImportResult(code=InvalidField.code, detail=f"The file {error.problem}.")
     except BadCheckpoint as error:
         return ImportResult(code=MalformedRequest.code, detail=f"The file {error.problem}.")
-    except (DatasetUnavailable, BucketAway) as error:
+    except (DatasetUnavailable, BucketUnavailable) as error:
         return ImportResult(code=NotReady.code, detail=str(error))
 
 
@@ -53,7 +53,7 @@ def _admit(candidate: ImportRequest) -> int:
     settings = candidate.settings
     weights = checkpoint.read_weights(candidate.path)
     card = _card(candidate, weights, data.load(settings.data_dir))
-    registry = registry_of(settings)
+    registry = open_registry(settings)
     version = registry.save(weights, card)
     prune(settings, registry)
     return version
@@ -65,7 +65,7 @@ def _card(candidate: ImportRequest, weights: dict[str, Tensor], dataset: Dataset
     try:
         metrics = evaluate.evaluate(model, dataset, torch.device("cpu"))
     except evaluate.NotFinite as error:
-        raise ForeignWeights(candidate.path, str(error)) from error
+        raise IncompatibleWeights(candidate.path, str(error)) from error
     return Card(
         **metrics.model_dump(),
         origin=candidate.origin,

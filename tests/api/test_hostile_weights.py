@@ -13,7 +13,7 @@ import torch
 from app.atomic_files import TEMPORARY
 from app.net import MyNet
 from app.versions import checkpoint
-from app.versions.checkpoint import BadCheckpoint, ForeignWeights
+from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights
 from app.weights_import import parent
 
 SHAPES = {name: tuple(tensor.shape) for name, tensor in MyNet().state_dict().items()}
@@ -142,7 +142,7 @@ def test_what_is_written_here_can_be_read_where_it_does_not_lie(tmp_path):
     assert {name: tuple(each.shape) for name, each in weights.items()} == SHAPES
     old = b"\x80\x02" + tensor(100, [10], [1], more=b"N") + b".\x80\x02]X\x01\0\0\x000a."
     path.write_bytes(LEGACY + old + struct.pack("<q", 100) + bytes(400))
-    with pytest.raises(ForeignWeights, match="holds a Tensor"):
+    with pytest.raises(IncompatibleWeights, match="holds a Tensor"):
         checkpoint.read_weights(path)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.versions.bucket.object_store import Bucket
-from app.versions.bucket.registry import Mirror
+from app.versions.bucket.registry import BucketRegistry
 from tests.buckets.google import google_storage
 from tests.programs import needed
 from tests.service.running import free_port
@@ -139,7 +139,7 @@ def url(request):
 @pytest.fixture
 def mirror(url, tmp_path):
     """Open another service's registry of the same bucket."""
-    return lambda name: Mirror(tmp_path / name, Bucket.at(url))
+    return lambda name: BucketRegistry(tmp_path / name, Bucket.at(url))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from app.errors import NotFound
 from app.net import MyNet
 from app.predict.live_model import Live
 from app.startup import _first_loadable_version
-from app.versions.bucket.object_store import Bucket, BucketAway
+from app.versions.bucket.object_store import Bucket, BucketUnavailable
 
 
 def save(registry, card):
@@ -30,7 +30,7 @@ def test_a_version_that_cannot_be_fetched_holds_up_no_other(
 ):
     def read(bucket, name):
         if name == f"{lost}.safetensors":
-            raise BucketAway(PermissionError())
+            raise BucketUnavailable(PermissionError())
         return real(bucket, name)
 
     lost, live, real = save(first, card), save(first, card), Bucket.read
@@ -43,7 +43,7 @@ def test_a_version_that_cannot_be_fetched_holds_up_no_other(
         assert (other.current(), lost in other.versions()) == (live, False)
         assert caplog.text.count(f"version {lost} cannot be fetched: PermissionError") == 1
         first.promote(lost)
-        with pytest.raises(BucketAway):
+        with pytest.raises(BucketUnavailable):
             other.catch_up()
         assert other.current() == live, "nothing is said of what is live"
     other.catch_up()
@@ -55,9 +55,9 @@ def test_a_version_that_cannot_be_fetched_is_not_said_to_be_none(first, mirror, 
     with lacking(f"{lost}.safetensors"):
         other.catch_up()
         for call in (other.card, other.weights, other.check, other.promote):
-            with pytest.raises(BucketAway):
+            with pytest.raises(BucketUnavailable):
                 call(lost)
-        with pytest.raises(BucketAway):
+        with pytest.raises(BucketUnavailable):
             other.check_all_here()
         with pytest.raises(NotFound):
             other.card(lost + 1)
@@ -77,7 +77,7 @@ def test_a_version_that_cannot_be_fetched_keeps_its_place_in_the_history(first, 
         first.catch_up()
         assert first.history() == [newer, live, lost, 1]
         assert other.rollback() == live
-        with pytest.raises(BucketAway):
+        with pytest.raises(BucketUnavailable):
             other.rollback()
     assert other.rollback() == lost
 
@@ -88,7 +88,7 @@ def test_where_the_last_step_cannot_be_read_nothing_is_promoted_over_what_was_li
     second, third, other = save(first, card), save(first, card), mirror("other")
     other.catch_up()
     first.promote(second)
-    with lacking("current/0000000002"), pytest.raises(BucketAway):
+    with lacking("current/0000000002"), pytest.raises(BucketUnavailable):
         other.promote(third, over=1)
     assert not other.promote(third, over=1)
     first.catch_up()

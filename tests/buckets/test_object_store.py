@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.versions.bucket.object_store import BadBucket, Bucket, BucketAway
+from app.versions.bucket.object_store import InvalidBucket, Bucket, BucketUnavailable
 
 
 def test_of_many_that_make_the_same_object_one_does(url):
@@ -62,14 +62,14 @@ def test_a_bucket_that_can_be_used_is_left_as_it_was(url):
 
 
 def test_a_bucket_that_is_not_there_is_told(server):  # noqa: ARG001
-    with pytest.raises(BadBucket, match="FileNotFoundError"):
+    with pytest.raises(InvalidBucket, match="FileNotFoundError"):
         Bucket.at("s3://nowhere/mynet").check()
-    with pytest.raises(BucketAway, match="is not there"):
+    with pytest.raises(BucketUnavailable, match="is not there"):
         Bucket.at("s3://nowhere/mynet").create("1", b"")
 
 
 def test_wrong_keys_are_told_without_the_keys(s3_url, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-wrong-secret")
-    with pytest.raises(BadBucket, match="PermissionError") as told:
+    with pytest.raises(InvalidBucket, match="PermissionError") as told:
         Bucket.at(s3_url).check()
     assert "a-wrong-secret" not in str(told.value)

@@ -10,8 +10,8 @@ import pytest
 from app.errors import Conflict, NotFound
 from app.net import MyNet
 from app.startup import StartupError, open_registry
-from app.versions.bucket.object_store import Bucket, BucketAway
-from app.versions.bucket.registry import Mirror
+from app.versions.bucket.object_store import Bucket, BucketUnavailable
+from app.versions.bucket.registry import BucketRegistry
 from app.versions.registry import SHIPPED
 from tests.buckets.worker import Worker
 from tests.service.running import comes_true
@@ -121,11 +121,11 @@ def test_what_is_damaged_in_the_bucket_neither_goes_live_nor_comes_back(first, m
 
 def test_a_bucket_that_was_emptied_takes_nothing_out_of_service(first):
     first.bucket.remove(first.bucket.sizes())
-    anew = Mirror(first.folder, first.bucket)  # as a training opens it, or a worker that starts
+    anew = BucketRegistry(first.folder, first.bucket)  # as a training opens it, or a worker that starts
     for registry in (first, anew):
-        with pytest.raises(BucketAway):
+        with pytest.raises(BucketUnavailable):
             registry.catch_up()
-        with pytest.raises(BucketAway):
+        with pytest.raises(BucketUnavailable):
             save(registry, first.card(1))
     assert first.history() == [1]
 
@@ -141,7 +141,7 @@ def test_a_live_version_that_was_taken_out_of_the_bucket_stays_here(first, card)
 def test_settings_open_it(settings, url, tmp_path):
     settings = settings.model_copy(update={"models_url": url})
     registry = open_registry(settings)
-    assert isinstance(registry, Mirror)
+    assert isinstance(registry, BucketRegistry)
     assert registry.current() == 1
     assert settings.models_dir.parent == tmp_path / "var" / "mirror"
     assert sorted(registry.bucket.sizes()) == ["1.safetensors", "current/0000000001"]

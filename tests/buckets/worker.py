@@ -11,7 +11,7 @@ import torch
 from app.net import MyNet
 from app.versions import checkpoint
 from app.versions.bucket.object_store import Bucket
-from app.versions.bucket.registry import Mirror
+from app.versions.bucket.registry import BucketRegistry
 from app.versions.registry import SHIPPED
 
 
@@ -51,7 +51,7 @@ def _work(
 ) -> None:
     os.environ.update(environment)  # the process that was forked may have started with another
     torch.seed()  # forks would draw the same weights, and the same content is the same version
-    registry = Mirror(folder, Bucket.at(url))
+    registry = BucketRegistry(folder, Bucket.at(url))
     card = checkpoint.read_card(SHIPPED / "documented.safetensors")
     connection.send("ready")
     connection.recv()

@@ -6,7 +6,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from app.startup import StartupError, open_registry
-from app.versions.bucket.object_store import BadBucket, Bucket
+from app.versions.bucket.object_store import InvalidBucket, Bucket
 
 
 class Forgetful(MemoryFileSystem):
@@ -18,7 +18,7 @@ class Forgetful(MemoryFileSystem):
 
 def test_a_store_that_makes_objects_twice_is_refused():
     Bucket(MemoryFileSystem(), "/good").check()
-    with pytest.raises(BadBucket, match="made twice"):
+    with pytest.raises(InvalidBucket, match="made twice"):
         Bucket(Forgetful(), "/bad").check()
 
 

@@ -7,7 +7,7 @@ import torch
 
 from app.net import MyNet
 from app.versions import checkpoint
-from app.versions.checkpoint import BadCheckpoint, ForeignWeights
+from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights
 from app.versions.registry import SHIPPED
 
 DOCUMENTED = SHIPPED / "documented.safetensors"
@@ -68,7 +68,7 @@ def test_a_state_dict_whose_tensors_share_memory_is_stored(tmp_path):
 
 def test_weights_that_are_not_mynets_are_not_written(tmp_path):
     weights = MyNet().state_dict() | {"fc1.bias": torch.full((300,), torch.nan)}
-    with pytest.raises(ForeignWeights, match="not finite"):
+    with pytest.raises(IncompatibleWeights, match="not finite"):
         checkpoint.write(tmp_path / "1", weights, checkpoint.read_card(DOCUMENTED))
     assert not list(tmp_path.iterdir())
 

@@ -129,8 +129,8 @@ def test_of_many_promotions_over_the_same_version_one_happens(registry, card):
 
 def test_promotion_over_none_is_for_a_folder_where_nothing_is_live(tmp_path, card):
     fresh = Registry(tmp_path / "fresh")
-    assert fresh.promote(save(fresh, card), over=None)
-    assert not fresh.promote(save(fresh, card), over=None)
+    assert fresh.promote(save(fresh, card), expected=None)
+    assert not fresh.promote(save(fresh, card), expected=None)
 
 
 @pytest.mark.parametrize("spoil", [lambda _: b"", lambda whole: whole[:-9], not_finite])

@@ -11,7 +11,7 @@ import torch
 
 from app.errors import Conflict, NotFound
 from app.net import MyNet
-from app.versions.checkpoint import ForeignWeights
+from app.versions.checkpoint import IncompatibleWeights
 from app.versions.registry import Registry
 from app.versions.version_files import LAST
 
@@ -56,7 +56,7 @@ def test_a_number_file_that_cannot_be_read_stops_nothing(registry, card):
     ],
 )
 def test_what_is_not_mynets_or_not_finite_is_not_stored(registry, card, spoil, said):
-    with pytest.raises(ForeignWeights, match=said):
+    with pytest.raises(IncompatibleWeights, match=said):
         registry.save(spoil(MyNet().state_dict()), card)
     assert registry.versions() == [1]
     assert save(registry, card) == 2

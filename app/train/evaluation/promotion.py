@@ -107,7 +107,7 @@ def evaluate_and_promote(
             return verdict
         begin(live, verdict)
         # Where another version went live meanwhile, it is that one that this one has to beat.
-        if registry.promote(version, over=live):
+        if registry.promote(version, expected=live):
             return verdict
 
 

@@ -44,7 +44,7 @@ def _stored(attempt: JobAttempt, begun: bool) -> Card | None:
     cards = attempt.registry.cards()
     known = next((card for card in cards if card.job == attempt.job.id), None)
     if begun and known is None:
-        attempt.registry.check_all_here()  # it may be among those that could not be fetched
+        attempt.registry.check_complete()  # it may be among those that could not be fetched
     return known
 
 

@@ -28,7 +28,7 @@ from app.train.evaluation.promotion import Verdict
 from app.train.jobs import sweep
 from app.train.jobs.assignment import SweepAssignment
 from app.train.recipes import dataset
-from app.versions.bucket.registry import registry_of
+from app.versions.bucket.registry import open_registry
 from app.versions.card import Card
 from app.versions.registry import Registry
 from app.versions.retention import prune
@@ -48,7 +48,7 @@ def main() -> None:
             FileLock(settings.state_dir / "sweeps.lock"),
             closing(Store(settings.effective_database_url)) as store,
         ):
-            conclude(conclusion, Sweeps(store), registry_of(settings))
+            conclude(conclusion, Sweeps(store), open_registry(settings))
     except (NotReady, OSError) as error:
         log.error("sweep %s: %s", conclusion.sweep_id, error)
         sys.exit(os.EX_IOERR)
@@ -62,7 +62,7 @@ def conclude(conclusion: SweepAssignment, sweeps: Sweeps, registry: Registry) ->
     row = sweep.get(sweeps, conclusion.sweep_id)
     if row.status != sweep.Status.RUNNING:
         return
-    registry.catch_up()  # another service may have trained the best
+    registry.refresh()  # another service may have trained the best
     try:
         best = _best(sweeps, registry, row)
         if best is None:

@@ -33,8 +33,8 @@ from app.train.worker.finish import finish
 from app.train.worker.state import PeerLost, Strategy
 from app.train.worker.state_replica import job_files
 from app.train.worker.trainer import Trainer
-from app.versions.bucket.object_store import BucketAway
-from app.versions.bucket.registry import registry_of
+from app.versions.bucket.object_store import BucketUnavailable
+from app.versions.bucket.registry import open_registry
 from app.versions.retention import prune
 
 EXIT_IO_ERROR: Final = os.EX_IOERR
@@ -93,7 +93,7 @@ def _run(
     """What goes wrong is told to the job, never swallowed."""
     settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
     try:
-        registry = registry_of(settings)
+        registry = open_registry(settings)
         # An older attempt may still be on its way out: two must never write.
         with (
             state.job_lock(settings.jobs_dir, job_id),
@@ -157,7 +157,7 @@ def _prepare(attempt: JobAttempt, dataset: Dataset, stop: threading.Event) -> Da
 
 
 def _finish(attempt: JobAttempt, *trained: Any) -> dict[str, Any]:
-    attempt.registry.catch_up()
+    attempt.registry.refresh()
     return finish(attempt, *trained)
 
 
@@ -167,7 +167,7 @@ def _retry_while_bucket_unavailable(step: Callable[[], T], waiting: str, stop: t
     while True:
         try:
             return step()
-        except BucketAway as error:
+        except BucketUnavailable as error:
             if not told:
                 log.error("%s: %s", waiting, error.problem)
             told = True

@@ -21,7 +21,7 @@ from app.config.settings import Settings
 from app.errors import NotReady
 from app.train.worker import state
 from app.train.worker.state import JobFiles
-from app.versions.bucket.object_store import Bucket, BucketAway
+from app.versions.bucket.object_store import Bucket, BucketUnavailable
 
 JOBS: Final = "jobs/"
 NAME: Final = re.compile(r"jobs/(\w+)/(?:(\d+)-(\d+)\.pt|corrections)", re.ASCII)
@@ -56,7 +56,7 @@ class ReplicatedJobFiles(JobFiles):
         try:
             self._bring_corrections()
             self._bring_state()
-        except BucketAway as error:
+        except BucketUnavailable as error:
             if not self.state.exists():
                 raise
             log.warning("job %s goes on from what is here: %s", self.job_id, error.problem)
@@ -123,7 +123,7 @@ class ReplicatedJobFiles(JobFiles):
             try:
                 self._copy()
                 away = False
-            except BucketAway as error:
+            except BucketUnavailable as error:
                 if not away:
                     log.warning("job %s is not copied for now: %s", self.job_id, error.problem)
                 away = True

@@ -10,7 +10,7 @@ from app.versions.bucket.object_store import Bucket
 KEPT: Final = 400
 
 
-class Numbered:
+class ObjectSequence:
     """Those objects of a bucket whose names are a number between `before` and `after`.
 
     Of those that have long been followed by others, the empty ones go, or all where `fleeting`.
@@ -21,7 +21,7 @@ class Numbered:
     ) -> None:
         self.bucket = bucket
         self.before, self.after, self.digits = before, after, digits
-        self.fleeting = fleeting
+        self.prune_old = fleeting
         self._pattern = re.compile(rf"{re.escape(before)}0*([1-9]\d{{0,9}}){re.escape(after)}")
 
     def name(self, number: int) -> str:
@@ -33,7 +33,7 @@ class Numbered:
         numbers = {int(match[1]): size for match, size in found if match}
         return {number: size for number, size in numbers.items() if self.name(number) in sizes}
 
-    def take(self, number: int, content: bytes) -> bool:
+    def claim(self, number: int, content: bytes) -> bool:
         """Take a number; False where it is, or was, another's. Raises BucketAway."""
         if not self.bucket.create(self.name(number), content):
             return False
@@ -47,10 +47,10 @@ class Numbered:
 
     def _tidy(self, numbers: Mapping[int, int]) -> None:
         old = (n for n in sorted(numbers) if n <= max(numbers) - KEPT)
-        self.bucket.remove(self.name(n) for n in old if self.fleeting or not numbers[n])
+        self.bucket.remove(self.name(n) for n in old if self.prune_old or not numbers[n])
 
 
-class Step(NamedTuple):
+class LiveLogEntry(NamedTuple):
     """What was live, newest first, from one step on, and which versions went with it."""
 
     number: int = 0
@@ -58,13 +58,13 @@ class Step(NamedTuple):
     gone: Sequence[int] = ()
 
     @classmethod
-    def read(cls, number: int, content: bytes) -> "Step":
+    def read(cls, number: int, content: bytes) -> "LiveLogEntry":
         lines = content.decode("ascii", "replace").splitlines()
         numbers = [int(line) for line in lines if re.fullmatch(r"-?[1-9]\d{0,9}", line)]
         gone = [-number for number in numbers if number < 0]
         return cls(number, [number for number in numbers if number > 0], gone)
 
-    def packed(self) -> bytes:
+    def to_bytes(self) -> bytes:
         going = (-version for version in self.gone)
         lines = [*self.history, *going, f"# {secrets.token_hex(8)}"]
         return "".join(f"{line}\n" for line in lines).encode()

@@ -24,11 +24,11 @@ EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 LIMIT: Final = 8.0
 
 
-class BadBucket(Exception):
+class InvalidBucket(Exception):
     """Nothing can be kept there; the message says why."""
 
 
-class BucketAway(NotReady):
+class BucketUnavailable(NotReady):
     """The bucket of the versions does not answer, or refuses."""
 
     def __init__(self, error: Exception) -> None:
@@ -54,9 +54,9 @@ class Bucket:
             options = {"use_listings_cache": False, "skip_instance_cache": True}
             return cls(fsspec.filesystem(protocol, **options), root)
         except ImportError as error:
-            raise BadBucket(f"{error}: pip install '.[{EXTRAS[protocol]}]'") from error
+            raise InvalidBucket(f"{error}: pip install '.[{EXTRAS[protocol]}]'") from error
         except Exception as error:  # whatever the library makes of its environment
-            raise BadBucket(BucketAway(error).problem) from error
+            raise InvalidBucket(BucketUnavailable(error).problem) from error
 
     def sizes(self, below: str = "") -> dict[str, int]:
         """List all names that begin with `below/`, with the sizes of what they hold."""
@@ -71,7 +71,7 @@ class Bucket:
         """Give what an object holds; None where there is none."""
         try:
             return bytes(self._ask(self.filesystem.cat_file, self._path(name)))
-        except BucketAway as error:
+        except BucketUnavailable as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return None
             raise
@@ -84,7 +84,7 @@ class Bucket:
         try:
             self._ask(self.filesystem.pipe_file, self._path(name), content, mode="create")
             return True
-        except BucketAway:
+        except BucketUnavailable:
             there = self.read(name)
             if there is None:
                 raise
@@ -99,7 +99,7 @@ class Bucket:
         for name in names:
             try:
                 self._ask(self.filesystem.rm_file, self._path(name))
-            except BucketAway as error:
+            except BucketUnavailable as error:
                 if not isinstance(error.__cause__, FileNotFoundError):
                     raise
 
@@ -110,10 +110,10 @@ class Bucket:
             self.sizes()
             made = self.create(name, b"first"), self.create(name, b"second")
             self.remove([name])
-        except BucketAway as error:
-            raise BadBucket(error.problem) from error
+        except BucketUnavailable as error:
+            raise InvalidBucket(error.problem) from error
         if made != (True, False):
-            raise BadBucket("it lets an object be made twice (If-None-Match is not heeded)")
+            raise InvalidBucket("it lets an object be made twice (If-None-Match is not heeded)")
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -122,7 +122,7 @@ class Bucket:
         try:
             return call(*arguments, **options, **self._more)
         except Exception as error:  # each library has its own
-            raise BucketAway(error) from error
+            raise BucketUnavailable(error) from error
 
 
 def _said(error: Exception) -> str:

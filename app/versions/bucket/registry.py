@@ -28,8 +28,8 @@ from app.config.settings import Settings
 from app.errors import Conflict
 from app.telemetry.logs import masked
 from app.versions import checkpoint
-from app.versions.bucket.log import Numbered, Step
-from app.versions.bucket.object_store import Bucket, BucketAway
+from app.versions.bucket.log import ObjectSequence, LiveLogEntry
+from app.versions.bucket.object_store import Bucket, BucketUnavailable
 from app.versions.card import Card
 from app.versions.registry import CURRENT, Registry
 
@@ -41,28 +41,28 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def registry_of(settings: Settings) -> Registry:
+def open_registry(settings: Settings) -> Registry:
     """Give the registry of the settings' versions; a bucket is not asked yet. Raises BadBucket."""
     if settings.bucket_url is None:
         return Registry(settings.models_dir)
-    return Mirror(settings.models_dir, Bucket.at(settings.bucket_url))
+    return BucketRegistry(settings.models_dir, Bucket.at(settings.bucket_url))
 
 
-class Overtaken(Exception):
+class ConcurrentUpdate(Exception):
     """Somebody else changed the bucket first."""
 
 
-class Mirror(Registry):
+class BucketRegistry(Registry):
     """A registry whose folder follows a bucket. Changes raise BucketAway while that is away."""
 
     def __init__(self, folder: Path, bucket: Bucket) -> None:
         super().__init__(folder)
         self.bucket = bucket
-        self._saved = Numbered(bucket, "", checkpoint.SUFFIX)
-        self._steps = Numbered(bucket, STEPS, "", digits=10, fleeting=True)
-        self._step = Step()
+        self._saved = ObjectSequence(bucket, "", checkpoint.SUFFIX)
+        self._steps = ObjectSequence(bucket, STEPS, "", digits=10, fleeting=True)
+        self._step = LiveLogEntry()
         self._highest = 0
-        self._going: list[int] = []
+        self._pending_deletions: list[int] = []
         self._failed: set[int] = set()
 
     def catch_up(self) -> None:
@@ -81,7 +81,7 @@ class Mirror(Registry):
     def path(self, version: int) -> Path:
         """Raises NotFound; BucketAway where the bucket has it, and it could not be fetched."""
         if version in self._failed and not self.file(version).exists():
-            raise BucketAway(LookupError(f"version {version} could not be fetched"))
+            raise BucketUnavailable(LookupError(f"version {version} could not be fetched"))
         return super().path(version)
 
     def check_all_here(self) -> None:
@@ -89,20 +89,20 @@ class Mirror(Registry):
             self.path(version)
 
     def card(self, version: int) -> Card:
-        return self._or_again(super().card, version)
+        return self._read_with_repair(super().card, version)
 
     def weights(self, version: int) -> dict[str, Tensor]:
-        return self._or_again(super().weights, version)
+        return self._read_with_repair(super().weights, version)
 
     def save(self, weights: Mapping[str, Tensor], card: Card) -> int:
-        content = checkpoint.packed(self.folder, weights, card)
+        content = checkpoint.to_bytes(self.folder, weights, card)
         return self._change(partial(self._save, content))
 
     def promote(self, version: int, *, over: int | EllipsisType | None = ...) -> bool:
-        return self._change(partial(super().promote, version, over=over))
+        return self._change(partial(super().promote, version, expected=over))
 
     def rollback(self, *, to: int | EllipsisType = ...) -> int:
-        return self._change(partial(super().rollback, to=to))
+        return self._change(partial(super().rollback, expected=to))
 
     def delete(self, version: int) -> None:
         self._change(partial(super().delete, version))
@@ -110,11 +110,11 @@ class Mirror(Registry):
     def prune(
         self, keep: int, shipped: Path | None = None, *, spared: Container[str | None] = ()
     ) -> None:
-        self._change(partial(super().prune, keep, shipped, spared=spared))
+        self._change(partial(super().prune, keep, shipped, protected_jobs=spared))
 
     def adopt_shipped(self, shipped: Path | None = None) -> None:
         # Where two do it at once, they want the same numbers for the same contents.
-        self._change(partial(super().adopt_shipped, shipped))
+        self._change(partial(super().import_bundled, shipped))
 
     def remove(self, versions: Sequence[int]) -> None:
         if versions:
@@ -128,34 +128,34 @@ class Mirror(Registry):
 
     def _go_live(self, history: list[int]) -> None:
         self._make_step(history)
-        super()._go_live(history)
+        super()._commit(history)
 
     def _change(self, change: Callable[[], T]) -> T:
         """Change what was just looked at; where somebody else was quicker, look again."""
         if self.lock.lock_counter:
             return change()  # this is a part of another change, which begins anew as a whole
         while True:
-            with self.lock, suppress(Overtaken):
+            with self.lock, suppress(ConcurrentUpdate):
                 self._catch_up()
                 return change()
 
     def _save(self, content: bytes) -> int:
         version = self._highest + 1
-        if not self._saved.take(version, content):
-            raise Overtaken
+        if not self._saved.claim(version, content):
+            raise ConcurrentUpdate
         self._highest = version
         self._put(version, content)
         return version
 
     def _make_step(self, history: Sequence[int], gone: Sequence[int] = ()) -> None:
-        going = sorted({*self._going, *gone})  # some may be of one who died before they went
-        step = Step(self._step.number + 1, history, going)
-        if not self._steps.take(step.number, step.packed()):
-            raise Overtaken
+        going = sorted({*self._pending_deletions, *gone})  # some may be of one who died before they went
+        step = LiveLogEntry(self._step.number + 1, history, going)
+        if not self._steps.claim(step.number, step.to_bytes()):
+            raise ConcurrentUpdate
         self._step = step
         for version in going:
             self.bucket.empty(self._saved.name(version))
-        self._going = []
+        self._pending_deletions = []
 
     def _catch_up(self) -> None:
         """Let the folder be as the bucket is; what is live comes when its file is there."""
@@ -164,7 +164,7 @@ class Mirror(Registry):
         self._step = self._last_step(self._steps.among(sizes))
         saved = self._saved.among(sizes)
         self._highest = max(saved, default=0)
-        self._going = [version for version in self._step.gone if saved.get(version)]
+        self._pending_deletions = [version for version in self._step.gone if saved.get(version)]
         there = {version for version, size in saved.items() if size} - {*self._step.gone}
         history = [*self._step.history]
         self._fetch_missing(sorted(there.difference(self.versions())), history[:1])
@@ -173,18 +173,18 @@ class Mirror(Registry):
         for version in {*self.versions()} - there - {*history[:1]}:
             atomic_files.remove(self.file(version))
 
-    def _last_step(self, steps: Mapping[int, int]) -> Step:
+    def _last_step(self, steps: Mapping[int, int]) -> LiveLogEntry:
         number = max(steps, default=0)
         if not number and self.read_text(CURRENT):  # which was a step's, of this process or another
-            raise BucketAway(LookupError("it is empty, and was not"))
+            raise BucketUnavailable(LookupError("it is empty, and was not"))
         if number == self._step.number:
             return self._step
         if number < self._step.number:
-            raise BucketAway(LookupError(f"it was at step {self._step.number}, and is at {number}"))
+            raise BucketUnavailable(LookupError(f"it was at step {self._step.number}, and is at {number}"))
         content = self.bucket.read(self._steps.name(number))
         if not content:
-            raise BucketAway(LookupError(f"step {number} is listed, and not there"))
-        return Step.read(number, content)
+            raise BucketUnavailable(LookupError(f"step {number} is listed, and not there"))
+        return LiveLogEntry.read(number, content)
 
     def _fetch_missing(self, missing: Sequence[int], live: Sequence[int]) -> None:
         """Bring versions here. Without the live one nothing can be said; any other may follow."""
@@ -192,7 +192,7 @@ class Mirror(Registry):
         for version in missing:
             try:
                 self._fetch(version)
-            except BucketAway as error:
+            except BucketUnavailable as error:
                 if version in live:
                     raise
                 failed.add(version)
@@ -204,7 +204,7 @@ class Mirror(Registry):
         """Bring a version here, sound or not: its digest is looked at whenever it is read."""
         content = self.bucket.read(self._saved.name(version))
         if content is None:
-            raise BucketAway(LookupError(f"version {version} is listed, and not there"))
+            raise BucketUnavailable(LookupError(f"version {version} is listed, and not there"))
         if content:  # else it was removed meanwhile
             self._put(version, content)
 
@@ -212,13 +212,13 @@ class Mirror(Registry):
         with atomic_files.atomic_replace(self.file(version)) as temporary:
             temporary.write_bytes(content)
 
-    def _or_again(self, read: Callable[[int], T], version: int) -> T:
+    def _read_with_repair(self, read: Callable[[int], T], version: int) -> T:
         """Read a version; where it is damaged here, fetch it once more."""
         try:
             return read(version)
         except Conflict as error:
             log.error("%s It is fetched again.", error)
-            with self.lock, suppress(BucketAway):
+            with self.lock, suppress(BucketUnavailable):
                 self._fetch(version)
             return read(version)
 

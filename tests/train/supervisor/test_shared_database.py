@@ -13,8 +13,8 @@ from app.train.jobs.assignment import SweepAssignment
 from app.train.worker import main
 from app.train.worker.attempt import JobAttempt
 from app.train.worker.finish_sweep import conclude
-from app.versions.bucket.object_store import Bucket, BucketAway
-from app.versions.bucket.registry import Mirror
+from app.versions.bucket.object_store import Bucket, BucketUnavailable
+from app.versions.bucket.registry import BucketRegistry
 from tests.train.conftest import Run
 from tests.train.jobs.test_sweep import end, ended, sweeps  # noqa: F401
 
@@ -23,7 +23,7 @@ from tests.train.jobs.test_sweep import end, ended, sweeps  # noqa: F401
 def mirror(tmp_path):
     """Open a service's registry of one bucket."""
     root = f"{secrets.token_hex(4)}/mynet"
-    return lambda name: Mirror(tmp_path / name, Bucket(MemoryFileSystem(), root))
+    return lambda name: BucketRegistry(tmp_path / name, Bucket(MemoryFileSystem(), root))
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def unread(monkeypatch):
     def unread(version, times):
         def read(bucket, name):
             if name == f"{version}.safetensors" and left:
-                raise BucketAway(left.pop())
+                raise BucketUnavailable(left.pop())
             return real(bucket, name)
 
         left, real = [TimeoutError()] * times, Bucket.read
@@ -71,7 +71,7 @@ def test_a_best_that_cannot_be_fetched_does_not_give_way(
     row, other = ended((0.9, 0.1), (0.8, 0.1)), mirror("other")
     conclusion = SweepAssignment(settings=settings, sweep_id=row.id)
     with unread(2, times=1):
-        with pytest.raises(BucketAway):
+        with pytest.raises(BucketUnavailable):
             conclude(conclusion, sweeps, other)
         assert sweep.get(sweeps, row.id).status == "running"
         conclude(conclusion, sweeps, other)
@@ -109,16 +109,16 @@ def test_a_promotion_whose_answer_was_lost_is_not_made_again_over_what_came_afte
     def promote(registry, version, **options):
         done = real(registry, version, **options)
         if version == 2:
-            monkeypatch.setattr(Mirror, "promote", real)
+            monkeypatch.setattr(BucketRegistry, "promote", real)
             other = mirror("other")
             other.promote(other.save(MyNet().state_dict(), registry.card(1)))
-            raise BucketAway(TimeoutError())
+            raise BucketUnavailable(TimeoutError())
         return done
 
-    real = Mirror.promote
+    real = BucketRegistry.promote
     monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
     asked = start(promote="always", epochs=1)
-    monkeypatch.setattr(Mirror, "promote", promote)
+    monkeypatch.setattr(BucketRegistry, "promote", promote)
     asked.run()
     assert registry.history() == [3, 2, 1]
     assert store.job(asked.job.id).result["promoted"] is True

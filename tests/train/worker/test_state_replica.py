@@ -14,7 +14,7 @@ from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.worker import main, state_replica, trainer
 from app.train.worker.attempt import JobAttempt, Stopped
 from app.train.worker.state_replica import ReplicatedJobFiles
-from app.versions.bucket.object_store import Bucket, BucketAway
+from app.versions.bucket.object_store import Bucket, BucketUnavailable
 from tests.conftest import png
 from tests.service.running import comes_true
 from tests.train.conftest import Run, events
@@ -38,7 +38,7 @@ def away(monkeypatch):
 
     def away():
         def fail(*_, **__):
-            raise BucketAway(TimeoutError())
+            raise BucketUnavailable(TimeoutError())
 
         monkeypatch.setattr(Bucket, "_ask", fail)
 
