@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.keys import KeyStore
 from app.config.settings import Settings
-from app.database.engine import advice, open_engine
+from app.database.engine import hint, open_engine
 from app.database.schema import SchemaMismatch, SchemaStatus, status_of
 from app.database.store import Store
 from app.errors import Conflict, NotReady, ServiceError
@@ -79,7 +79,7 @@ def open_store(settings: Settings, *, migrate: bool = False) -> Store:
     with _in_words(settings), ExitStack() as stack:
         store = Store(settings.effective_database_url, migrate=migrate)
         stack.callback(store.close)
-        store.mend()
+        store.repair()
         stack.pop_all()
         return store
 
@@ -174,7 +174,7 @@ def prepare_worker(settings: Settings) -> Registry:
 
 
 def _database_error(error: Exception) -> StartupError:
-    words = f"MYNET_DATABASE_URL cannot be used: {error} {advice(error)}"
+    words = f"MYNET_DATABASE_URL cannot be used: {error} {hint(error)}"
     return StartupError(words.rstrip())
 
 

@@ -20,10 +20,10 @@ from typing import Final
 from filelock import FileLock
 
 from app.atomic_files import TEMPORARY, atomic_replace
-from app.database.sqlite import Damaged, in_words
+from app.database.sqlite import Damaged, to_service_error
 
 PATIENCE: Final = 10.0
-MATTERS: Final = """
+CHANGE_QUERY: Final = """
     SELECT (SELECT group_concat(status || n)
             FROM (SELECT status, count(*) AS n FROM jobs GROUP BY status)),
            (SELECT count(*) || ' ' || count(finished_at) FROM sweeps),
@@ -48,7 +48,7 @@ class Backup:
         self.lock = FileLock(f"{file}.lock")
         self._known: object = None
 
-    def settle(self) -> None:
+    def restore_if_damaged(self) -> None:
         """See that there is a sound file: where it is damaged or gone, the copy takes its place.
 
         Raises NotReady, OSError.
@@ -87,7 +87,7 @@ class Backup:
     def keep(self) -> None:
         """Make the copy anew where something that matters has changed. Raises NotReady, OSError."""
         with _opened(self.file) as database:
-            known = database.execute(MATTERS).fetchone()
+            known = database.execute(CHANGE_QUERY).fetchone()
         if known == self._known and self.copy.exists():
             return
         self.keep_revoked()
@@ -144,7 +144,7 @@ def _problem(file: Path) -> str | None:
             if said == "ok" and database.execute(ANY_TABLE).fetchone() is None:
                 return NO_TABLES
     except sqlite3.DatabaseError as error:
-        refusal = in_words(error)
+        refusal = to_service_error(error)
         if not isinstance(refusal, Damaged):
             raise refusal from error
         said = str(error)
@@ -157,7 +157,7 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
         with closing(_connect(file)) as database:
             yield database
     except sqlite3.DatabaseError as error:
-        raise in_words(error) from error
+        raise to_service_error(error) from error
 
 
 def _connect(file: Path) -> sqlite3.Connection:
@@ -168,7 +168,7 @@ def _connect(file: Path) -> sqlite3.Connection:
 SIZE: Final = 4 * 1024**2
 
 
-class Reserve:
+class BallastFile:
     """A file of zeros, four mebibytes, in the name of those who write beside it."""
 
     def __init__(self, path: Path) -> None:

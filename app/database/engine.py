@@ -51,7 +51,7 @@ class Pool(QueuePool):
             raise NotReady("The database is asked by too many at once.", retry_after=5) from error
 
 
-def shown(url: str) -> str:
+def redacted(url: str) -> str:
     """Give a URL without its password; nothing of it, where that may be anywhere."""
     try:
         parsed = make_url(url)
@@ -91,7 +91,7 @@ def open_engine(url: str, time_outs: TimeOuts = TIME_OUTS) -> tuple[Engine, Path
     is_file = parsed.get_backend_name() == "sqlite" and parsed.database
     pool = {"poolclass": Pool, "pool_timeout": PATIENCE} if is_file else {}
     engine = create_engine(parsed, **pool)
-    event.listen(engine, "handle_error", sqlite.tell_in_words)
+    event.listen(engine, "handle_error", sqlite.translate_error)
     if not is_file:
         return engine, None
     file = Path(str(parsed.database))
@@ -99,7 +99,7 @@ def open_engine(url: str, time_outs: TimeOuts = TIME_OUTS) -> tuple[Engine, Path
     return engine, file
 
 
-def advice(problem: object) -> str:
+def hint(problem: object) -> str:
     """Say what to do about what a database said, or what is missing to ask it."""
     if isinstance(problem, ImportError) and "psycopg" in str(problem):
         return DRIVER

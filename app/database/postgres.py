@@ -19,8 +19,8 @@ from app.database.time_outs import TIME_OUTS, TimeOuts
 from app.errors import NotReady
 
 # A server has 100 connections unless it is told otherwise, and several processes share them.
-KEPT: Final = 5
-BESIDE: Final = 10
+POOL_SIZE: Final = 5
+MAX_OVERFLOW: Final = 10
 # Any number that no other application takes for locks of its own in this database.
 LOCK: Final = int.from_bytes(b"mynet")
 # What passes, though it is not called operational: a standby, tables that are being restored, and
@@ -33,7 +33,7 @@ PASSING: Final = (
 UNUSABLE: Final = (psycopg.OperationalError, psycopg.InternalError, *PASSING)
 
 
-class Bounded(psycopg.Connection[Any]):
+class TimeoutConnection(psycopg.Connection[Any]):
     """A connection that waits for no answer longer than it may, and is closed instead."""
 
     time_outs: TimeOuts = TIME_OUTS
@@ -55,8 +55,8 @@ def open_engine(url: URL, pool: type[Pool], time_outs: TimeOuts = TIME_OUTS) -> 
     engine = create_engine(
         url,
         poolclass=pool,
-        pool_size=KEPT,
-        max_overflow=BESIDE,
+        pool_size=POOL_SIZE,
+        max_overflow=MAX_OVERFLOW,
         pool_timeout=time_outs.pool,
         pool_pre_ping=True,
     )
@@ -70,11 +70,11 @@ def open_engine(url: URL, pool: type[Pool], time_outs: TimeOuts = TIME_OUTS) -> 
 
 def _connect(
     time_outs: TimeOuts, _dialect: object, _record: object, cargs: Any, cparams: dict[str, Any]
-) -> Bounded:
+) -> TimeoutConnection:
     limits = " ".join(f"-c {name}={1000 * value:.0f}" for name, value in _limits(time_outs).items())
     # What the URL says comes last, and holds.
     cparams["options"] = f"{limits} {cparams.get('options', '')}"
-    connection = Bounded.connect(*cargs, **{"connect_timeout": time_outs.connect} | cparams)
+    connection = TimeoutConnection.connect(*cargs, **{"connect_timeout": time_outs.connect} | cparams)
     connection.time_outs = time_outs
     return connection
 
@@ -88,11 +88,11 @@ def _limits(time_outs: TimeOuts) -> dict[str, float]:
     }
 
 
-def _take(connection: Bounded, _record: object, _proxy: object) -> None:
+def _take(connection: TimeoutConnection, _record: object, _proxy: object) -> None:
     connection.until = time.monotonic() + connection.time_outs.transaction
 
 
-def _give_back(connection: Bounded | None, _record: object) -> None:
+def _give_back(connection: TimeoutConnection | None, _record: object) -> None:
     if connection:
         connection.until = None
 

@@ -68,16 +68,16 @@ def prepare(engine: Engine, file: Path) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def tell_in_words(context: ExceptionContext) -> None:
+def translate_error(context: ExceptionContext) -> None:
     """Raises NotReady for what a database says that cannot be used now."""
     original = context.original_exception
-    refusal = in_words(original)
+    refusal = to_service_error(original)
     unusable = isinstance(context.sqlalchemy_exception, OperationalError)
     if unusable or isinstance(refusal, Damaged):
         raise refusal from original
 
 
-def in_words(error: BaseException) -> NotReady:
+def to_service_error(error: BaseException) -> NotReady:
     """Say what is wrong with a database that cannot be used now."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in DAMAGED or EMPTY in str(error):

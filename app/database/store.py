@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.database.backup import Backup, Reserve
+from app.database.backup import Backup, BallastFile
 from app.database.engine import open_engine
 from app.database.schema import Schema
 from app.database.sqlite import Damaged, DiskFull
@@ -23,7 +23,7 @@ from app.database.time_outs import TIME_OUTS, TimeOuts
 
 ResultT = TypeVar("ResultT")
 # Who holds the lease, and until when by that one's own clock.
-Held = tuple[str, datetime]
+LeaseInfo = tuple[str, datetime]
 # Seconds that a job waits at most before it is tried again.
 LONGEST_WAIT: Final = 60.0
 # Events that are removed in one transaction, so that none is long.
@@ -41,38 +41,38 @@ class Store:
 
     def __init__(self, url: str, time_outs: TimeOuts = TIME_OUTS, *, migrate: bool = False) -> None:
         self.engine, file = open_engine(url, time_outs)
-        self.reserve = Reserve(Path(f"{file}.reserve")) if file else None
+        self.reserve = BallastFile(Path(f"{file}.reserve")) if file else None
         self.backup = Backup(file) if file else None
         self.schema = Schema(self.engine, self.backup, migrate=migrate)
         writing = self.engine.execution_options(immediate=True)
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(writing, expire_on_commit=False)
-        self._alone = sessionmaker(writing.execution_options(alone=True), expire_on_commit=False)
+        self._exclusive = sessionmaker(writing.execution_options(alone=True), expire_on_commit=False)
         try:
             self.schema.prepare()
         except Damaged:  # it may be the first start, too
-            self.mend()
+            self.repair()
         except Exception:
             self.close()
             raise
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Mend an SQLite file by its backup, which may be older. Raises NotReady, OSError."""
         if self.backup:
-            self.backup.settle()
+            self.backup.restore_if_damaged()
             self.schema.prepare()
             self.backup.keep_revoked()
 
     def close(self) -> None:
         self.engine.dispose()
 
-    def add_job(self, job: Job, *rows: Base, most: int) -> Job | None:
+    def add_job(self, job: Job, *rows: Base, max_queued: int) -> Job | None:
         """Keep a new job with its first rows; None where `most` wait in its state already.
 
         Gives the job that has the same idempotency key, where there is one.
         """
         try:
-            return job if self.add(job.status, [job], rows, most=most) else None
+            return job if self.add(job.status, [job], rows, most=max_queued) else None
         except IntegrityError:
             if job.idempotency_key and (known := self.job_by_key(job.idempotency_key)):
                 return known
@@ -84,7 +84,7 @@ class Store:
         """
         turn = func.coalesce(Member.sweep_id, Job.id)
         waiting = select(func.count(turn.distinct())).select_from(Job).where(Job.status == status)
-        with self._alone.begin() as session:
+        with self._exclusive.begin() as session:
             if (session.scalar(waiting.outerjoin(Member)) or 0) >= most:
                 return False
             session.add_all(new)
@@ -98,7 +98,7 @@ class Store:
         with self._read() as session:
             return session.scalar(select(Job).where(Job.id == job_id))
 
-    def trail(self, job_id: str) -> dict[str, str]:
+    def trace_context(self, job_id: str) -> dict[str, str]:
         """Give what goes on with a job's trace; nothing where it was queued without one."""
         with self._read() as session:
             trace = session.get(Trace, job_id)
@@ -155,7 +155,7 @@ class Store:
         *where: ColumnElement[bool],
         values: dict[str, Any],
         told: Sequence[tuple[str, dict[str, Any]]] = (),
-        vital: bool = False,
+        use_reserve: bool = False,
     ) -> bool:
         """Change a job if it is as `where` says, and tell it in events: their kind, their data.
 
@@ -169,7 +169,7 @@ class Store:
                 session.add(Event(job_id=job_id, at=now(), kind=kind, data=data))
             return changed
 
-        return self.write(work, vital=vital)
+        return self.write(work, vital=use_reserve)
 
     def events(
         self, job_id: str, after: int = 0, kind: str | None = None, limit: int = 1000
@@ -181,7 +181,7 @@ class Store:
         with self._read() as session:
             return session.scalars(query.order_by(Event.number).limit(limit)).all()
 
-    def forget_events(self, before: datetime) -> bool:
+    def delete_old_events(self, before: datetime) -> bool:
         """Remove some of what jobs told of their progress that ended before then.
 
         Says whether there may be more. What became of a job stays.
@@ -198,13 +198,13 @@ class Store:
         held = self.lease()
         return held[0] if held and held[1] > now() else None
 
-    def lease(self) -> Held | None:
+    def lease(self) -> LeaseInfo | None:
         """Give the lease as it was last renewed."""
         with self._read() as session:
             lease = session.get(Lease, 1)
         return (lease.holder, lease.expires_at) if lease else None
 
-    def take_lease(self, holder: str, seconds: float, lapsed: Held | None = None) -> bool:
+    def take_lease(self, holder: str, seconds: float, lapsed: LeaseInfo | None = None) -> bool:
         """Take or renew the lease; False where another holds it that is not `lapsed`."""
         expires_at = now() + timedelta(seconds=seconds)
         free = [(holder, Lease.expires_at), *([lapsed] if lapsed else [])]

@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 # What goes on with a trace in another process, where there is one.
-Trail = dict[str, str] | None
+TraceContext = dict[str, str] | None
 
 
 def now() -> datetime:

@@ -12,7 +12,7 @@ from typing import Final
 import uvicorn
 
 from app.config.settings import PREFIX, Settings
-from app.database.engine import shown
+from app.database.engine import redacted
 from app.net import DeviceUnavailable, pick_device
 from app.server.protocol import Protocol
 from app.server.shutdown import GRACE
@@ -80,5 +80,5 @@ def _check_device(name: str, device: str) -> None:
 def _format_settings(settings: Settings) -> str:
     values = {f"{PREFIX}{name.upper()}": masked(str(value)) for name, value in settings}
     if settings.database_url:
-        values[f"{PREFIX}DATABASE_URL"] = shown(settings.database_url)
+        values[f"{PREFIX}DATABASE_URL"] = redacted(settings.database_url)
     return " ".join(f"{name}={value}" for name, value in values.items())

@@ -14,7 +14,7 @@ def make(url: str, *, without: Iterable[str] = (), first: Iterable[str] = ()) ->
     """Make one, which lacks some tables as those of older releases do; then run statements."""
     engine, file = open_engine(url)
     if file:
-        Backup(file).settle()
+        Backup(file).restore_if_damaged()
     with engine.execution_options(immediate=True).begin() as connection:
         migrate.upgrade(connection, BASELINE)
         for table in ("mynet_alembic_version", *without):

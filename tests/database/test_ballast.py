@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from app.database.backup import SIZE, Reserve
+from app.database.backup import SIZE, BallastFile
 from app.database.store import DiskFull, Store
 from tests.database.test_store import add
 
 
 @pytest.fixture
 def reserve(tmp_path):
-    return Reserve(tmp_path / "mynet.db.reserve")
+    return BallastFile(tmp_path / "mynet.db.reserve")
 
 
 def test_it_is_kept_and_given_up_once(reserve):
@@ -51,13 +51,13 @@ def full(settings, monkeypatch):
     def limit(connection):
         connection.exec_driver_sql(f"PRAGMA max_page_count={room['pages']}")
 
-    real = Reserve.give_up
+    real = BallastFile.give_up
 
     def give_up(self):
         room["pages"] = 2**30
         return real(self)
 
-    monkeypatch.setattr(Reserve, "give_up", give_up)
+    monkeypatch.setattr(BallastFile, "give_up", give_up)
     yield store
     store.close()
 

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, func, insert, select, text, update
 from app import subprocesses
 from app.auth.key_cache import KeyCache
 from app.auth.keys import KeyStore, Scope
-from app.database.postgres import LOCK, Bounded
+from app.database.postgres import LOCK, TimeoutConnection
 from app.database.store import Store
 from app.database.tables import Base, Event, Job, now
 from app.database.time_outs import TIME_OUTS, TimeOuts
@@ -151,7 +151,7 @@ def test_a_server_that_is_away_or_hangs_is_told(own):
     with closing(Store(own.fresh(), QUICK_ANSWERS)) as store:
         with store.engine.connect() as held:
             assert store.jobs() == [], "which leaves a connection in the pool"
-            connecting = patch.object(Bounded, "connect", wraps=Bounded.connect)
+            connecting = patch.object(TimeoutConnection, "connect", wraps=TimeoutConnection.connect)
             with own.hanging(), connecting as connect:
                 assert "does not answer" in refused(store.jobs)
                 assert connect.call_count == 1, "in place of the one that did not answer"

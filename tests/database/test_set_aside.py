@@ -122,7 +122,7 @@ def test_a_running_service_migrates_an_older_backup(settings, file):
     store = Store(settings.effective_database_url, migrate=True)
     before_revisions.make(f"sqlite:///{file}.backup")
     file.unlink()
-    store.mend()
+    store.repair()
     assert store.jobs() == []
     assert revision(file) == REVISION
     store.close()

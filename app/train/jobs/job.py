@@ -23,7 +23,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement
 
 from app.database.store import LONGEST_WAIT, Store
-from app.database.tables import Base, Event, Job, Trace, Trail, now
+from app.database.tables import Base, Event, Job, Trace, TraceContext, now
 from app.errors import QueueFull, Conflict, NotFound
 from app.train.jobs.hyperparameters import Hyperparameters
 
@@ -63,19 +63,19 @@ class Superseded(Exception):
 
 
 def create(
-    store: Store, wanted: Hyperparameters, *, most_queued: int, key: str | None, trail: Trail = None
+    store: Store, wanted: Hyperparameters, *, most_queued: int, key: str | None, trail: TraceContext = None
 ) -> Job:
     """Queue a job, or give the one that has this idempotency key. Raises Busy, Conflict."""
     if key is not None and (known := store.job_by_key(key)):
         return _check_idempotent(known, wanted)
     job, rows = queued(wanted, key, trail)
-    kept = store.add_job(job, *rows, most=most_queued)
+    kept = store.add_job(job, *rows, max_queued=most_queued)
     if kept is None:
         raise QueueFull(f"{most_queued} jobs are waiting already.", retry_after=RETRY_AFTER)
     return _check_idempotent(kept, wanted)
 
 
-def queued(wanted: Hyperparameters, key: str | None, trail: Trail) -> tuple[Job, list[Base]]:
+def queued(wanted: Hyperparameters, key: str | None, trail: TraceContext) -> tuple[Job, list[Base]]:
     """Give a new job, and its first rows."""
     seed = secrets.randbelow(2**32) if wanted.seed is None else wanted.seed
     job = Job(
@@ -205,7 +205,7 @@ def _change(
     *told: tuple[str, dict[str, Any]],
 ) -> None:
     final = "status" in values
-    if not store.change_job(job_id, *_runs(attempt), values=values, told=told, vital=final):
+    if not store.change_job(job_id, *_runs(attempt), values=values, told=told, use_reserve=final):
         raise Superseded(job_id)
 
 
@@ -248,7 +248,7 @@ def _transition(
         *where,
         values={"status": to, **values},
         told=[("status", {"status": to, **known, **(event_data or {})})],
-        vital=True,
+        use_reserve=True,
     )
 
 

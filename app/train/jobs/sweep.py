@@ -19,7 +19,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement
 
 from app.database.sweeps import Sweeps
-from app.database.tables import Job, Sweep, Trail, now
+from app.database.tables import Job, Sweep, TraceContext, now
 from app.errors import QueueFull, Conflict, NotFound
 from app.train.jobs import job as jobs
 from app.train.jobs.job import RETRY_AFTER
@@ -41,7 +41,7 @@ class Superseded(Exception):
 
 
 def create(
-    sweeps: Sweeps, wanted: Grid, *, most_queued: int, key: str | None, trail: Trail = None
+    sweeps: Sweeps, wanted: Grid, *, most_queued: int, key: str | None, trail: TraceContext = None
 ) -> Sweep:
     """Queue the jobs of a sweep, or give the one that has this key. Raises Busy, Conflict."""
     if key is not None and (known := sweeps.by_key(key)):

@@ -18,7 +18,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from app.atomic_files import atomic_replace
-from app.database.store import Held, Store
+from app.database.store import LeaseInfo, Store
 
 SECONDS: Final = 30.0
 RENEW: Final = 5.0
@@ -34,7 +34,7 @@ class Lease:
         self.state_dir, self.store = state_dir, store
         self._lock = FileLock(state_dir / f"{NAME}.lock", blocking=False)
         self._renewed: float | None = None
-        self._seen: Held | None = None
+        self._seen: LeaseInfo | None = None
         self._seen_at = 0.0
 
     def acquire(self) -> bool:
@@ -59,7 +59,7 @@ class Lease:
             self.store.end_lease(self._holder())
             self._lock.release()
 
-    def _expired(self) -> Held | None:
+    def _expired(self) -> LeaseInfo | None:
         """Give another's lease that was not renewed for all of its time, by this process's clock:
         the time of day is put forward and back, and differs between machines.
         """

@@ -115,7 +115,7 @@ class Supervisor:
 
     def _try_to_mend(self) -> None:
         try:
-            self.store.mend()
+            self.store.repair()
         except (NotReady, OSError) as error:
             log.error("the database cannot be mended: %s", error)
 
@@ -152,7 +152,7 @@ class Supervisor:
             self._has_old_events = True
         if self._has_old_events:  # a part in each turn, since there may be millions
             days = timedelta(days=self.settings.keep_events_days)
-            self._has_old_events = self.store.forget_events(now() - days)
+            self._has_old_events = self.store.delete_old_events(now() - days)
 
     def _back_up(self) -> None:
         """Keep a copy of what matters, where there is room for it."""

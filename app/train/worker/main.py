@@ -130,7 +130,7 @@ def _traced(
     if traces is None:
         return no_attempt()
     known: Known = {"job_id": job_id, "attempt": attempt}
-    return traces.attempt(store.trail(job_id), known, (Stopped, jobs.Superseded))
+    return traces.attempt(store.trace_context(job_id), known, (Stopped, jobs.Superseded))
 
 
 def train_and_promote(attempt: JobAttempt, stop: threading.Event, strategy: Strategy | None = None) -> None:

@@ -37,7 +37,7 @@ def counted(client, name, by, **labels):
 def keep_job(settings, **fields):
     store = Store(settings.effective_database_url)
     given = {"id": "a", "created_at": now(), "not_before": now(), "started_at": now(), **fields}
-    store.add_job(Job(**given), Event(job_id="a", at=now(), kind="x", data={}), most=9)
+    store.add_job(Job(**given), Event(job_id="a", at=now(), kind="x", data={}), max_queued=9)
     store.close()
 
 

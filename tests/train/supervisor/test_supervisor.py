@@ -204,7 +204,7 @@ def test_the_end_does_not_wait_for_a_database_that_hangs(supervise, monkeypatch,
 
 def test_many_old_events_are_forgotten_bit_by_bit(store, supervise, monkeypatch):
     asked, more = [], iter([True, True, False])
-    monkeypatch.setattr(store, "forget_events", lambda _: asked.append(True) or next(more))
+    monkeypatch.setattr(store, "delete_old_events", lambda _: asked.append(True) or next(more))
     supervisor = supervise()
     for turn in range(1, 5):
         supervisor._tidy()
