@@ -55,9 +55,9 @@ from app.server.runtime import UVICORN, Runtime
 from app.server.shutdown import Shutdown, exit_with_parent, on_shutdown_signal
 from app.startup import STARTUP_ERRORS, open_store
 from app.telemetry import logs, tracing_setup
-from app.telemetry.metrics import Tally
+from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import Tracing
-from app.telemetry.worker_metrics import Ledger
+from app.telemetry.worker_metrics import WorkerMetricsFile
 from app.train.jobs.events import EventStream
 from app.train.supervisor.supervisor import Supervisor
 from app.versions.registry import Registry
@@ -85,7 +85,7 @@ SWITCH_INTERVAL_SECONDS: Final = 0.0001
 # Seconds for which a worker tries to start, and between two tries.
 STARTUP_TIMEOUT: Final = 300.0
 STARTUP_RETRY_INTERVAL: Final = 2.0
-OpenedResources = tuple[Registry, Store, KeyCache, Ledger | None]
+OpenedResources = tuple[Registry, Store, KeyCache, WorkerMetricsFile | None]
 
 
 class LifespanState(TypedDict):
@@ -127,7 +127,7 @@ def create_app(
     traces = traces or tracing_setup.begin()
     if traces:
         logs.configure(settings.log_level, settings.log_format, traces.ids)
-    tally = Tally()
+    tally = Metrics()
     access_log, ending = AccessLog(tally), Shutdown()
 
     @asynccontextmanager
@@ -161,7 +161,7 @@ def create_app(
 
 @asynccontextmanager
 async def _open_services(
-    settings: Settings, tally: Tally, traces: Tracing | None, runtime: Runtime, ending: Shutdown
+    settings: Settings, tally: Metrics, traces: Tracing | None, runtime: Runtime, ending: Shutdown
 ) -> AsyncIterator[Services]:
     _prepare_process()
     registry, store, keyring, others = await _open_with_retries(partial(_open_resources, settings, runtime))

@@ -12,12 +12,12 @@ from starlette.types import Scope
 
 from app.database.tables import Key
 from app.telemetry import logs
-from app.telemetry.metrics import Route, Tally
+from app.telemetry.metrics import Route, Metrics
 
 HEADER: Final = b"x-request-id"
 # Of the scope: what the route came to know of the request, for its line.
 LOG_FIELDS: Final = "mynet.known"
-NOTHING: Final[logs.Known] = {}
+NOTHING: Final[logs.LogFields] = {}
 LONGEST_PATH: Final = 256
 ACCEPTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 log = logging.getLogger(logs.ACCESS)
@@ -29,7 +29,7 @@ def request_id_from(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     for name, value in headers:
         if name == HEADER and ACCEPTABLE.fullmatch(value):
             return bytes(value)
-    return logs.draw_id()
+    return logs.new_request_id()
 
 
 def loggable_path(scope: Scope) -> str:
@@ -45,9 +45,9 @@ class AccessLog:
     line takes three times as long.
     """
 
-    def __init__(self, tally: Tally | None = None) -> None:
-        self.tally = tally or Tally()
-        self._answered: list[tuple[str, Route, str, str, int, float, logs.Known]] = []
+    def __init__(self, tally: Metrics | None = None) -> None:
+        self.tally = tally or Metrics()
+        self._answered: list[tuple[str, Route, str, str, int, float, logs.LogFields]] = []
         self._context = Context()  # not that of the first request of a turn
 
     def add(
@@ -58,7 +58,7 @@ class AccessLog:
         path: str,
         status: int,
         started: float,
-        known: logs.Known = NOTHING,
+        known: logs.LogFields = NOTHING,
     ) -> None:
         """Take one answer; `started` is of `time.perf_counter`."""
         seconds = time.perf_counter() - started

@@ -103,7 +103,7 @@ def add_log_fields(request: Request, services: Services, **known: str | int) -> 
     """Let the request's line in the log, and its span, tell what it is about."""
     request.scope.setdefault(LOG_FIELDS, {}).update(known)
     if services.tracing:
-        services.tracing.know(known)
+        services.tracing.set_attributes(known)
 
 
 class VersionConvertor(Convertor[int]):

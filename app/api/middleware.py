@@ -40,7 +40,7 @@ class RequestId:
         request_id = request_id_from(scope["headers"])
         logs.request_id.set(request_id.decode())
         if self.tracing:
-            self.tracing.know({"request_id": request_id.decode()})
+            self.tracing.set_attributes({"request_id": request_id.decode()})
         status, started = 500, time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
@@ -59,7 +59,7 @@ class RequestId:
             known = self._known(scope)
             self.access_log.add(request_id.decode(), _route(scope), *asked, status, started, known)
 
-    def _known(self, scope: Scope) -> logs.Known:
+    def _known(self, scope: Scope) -> logs.LogFields:
         path = scope.get("path_params", {})
         known = {"job_id": path["job_id"]} if "job_id" in path else {}
         spans = self.tracing.ids() if self.tracing else {}

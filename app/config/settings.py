@@ -18,7 +18,7 @@ from pydantic_settings import (
 )
 
 from app.config import validators, vertex_ai
-from app.telemetry.logs import masked
+from app.telemetry.logs import redact
 
 PREFIX: Final = "MYNET_"
 ROUTE: Final = r"^/[^{}?#\s]*$"
@@ -241,7 +241,7 @@ def _format_error(error: Mapping[str, object]) -> str:
     variable = vertex_ai.VARIABLES.get(field, "")
     if error["input"] != os.environ.get(variable):
         variable = f"{PREFIX}{field.upper()}"
-    shown = "***" if field in SECRETS else masked(str(error["input"]))
+    shown = "***" if field in SECRETS else redact(str(error["input"]))
     return f"{variable}={shown!s}: {message}"
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from app.database import sqlite
 from app.database.time_outs import TIME_OUTS, TimeOuts
 from app.errors import NotReady
-from app.telemetry.logs import masked
+from app.telemetry.logs import redact
 
 # Seconds that a thread waits for its turn where many use an SQLite file.
 PATIENCE: Final = 10.0
@@ -59,7 +59,7 @@ def redacted(url: str) -> str:
         return "***"
     if "@" in f"{parsed.host}{parsed.database}":  # the password has one, and ended before its end
         return "***"
-    return masked(parsed.render_as_string(hide_password=True))
+    return redact(parsed.render_as_string(hide_password=True))
 
 
 def from_anywhere(url: str) -> str:

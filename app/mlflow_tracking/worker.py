@@ -26,7 +26,7 @@ from app.errors import NotReady
 from app.mlflow_tracking.run_logger import CreatedVersion, Runs
 from app.subprocesses import exit_gracefully_with_parent
 from app.telemetry import logs
-from app.telemetry.logs import masked
+from app.telemetry.logs import redact
 from app.train.jobs.job import Status
 from app.versions.card import Card
 
@@ -68,7 +68,7 @@ class Backoff:
         self.not_before = time.monotonic() + RETRY
         if not self.complained:
             self.complained = True
-            log.error("%s: %s", what, masked(str(error)))
+            log.error("%s: %s", what, redact(str(error)))
 
 
 @dataclass

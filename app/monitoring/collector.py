@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from app.database.store import Store
 from app.monitoring import prometheus
 from app.predict.predictor import Predictor
-from app.telemetry.worker_metrics import Ledger, Samples
+from app.telemetry.worker_metrics import WorkerMetricsFile, Samples
 from app.versions.registry import Registry
 
 # Seconds by which what other workers counted may be out of date. It must be less than the time
@@ -35,7 +35,7 @@ class MetricsCollector:
     """Reads on the event loop what belongs to it, and the rest in a thread."""
 
     def __init__(
-        self, predictor: Predictor, registry: Registry, store: Store, ledger: Ledger | None
+        self, predictor: Predictor, registry: Registry, store: Store, ledger: WorkerMetricsFile | None
     ) -> None:
         self.predictor, self.registry, self.store = predictor, registry, store
         self.ledger = ledger

@@ -19,7 +19,7 @@ from app.database.store import Store
 from app.database.tables import Job
 from app.errors import QueueFull, ClientDisconnected, DeadlineExceeded, NotReady, ServiceError
 from app.predict.live_model import Live
-from app.telemetry.metrics import ANSWERED, Histogram, Tally
+from app.telemetry.metrics import ANSWERED, Histogram, Metrics
 from app.telemetry.worker_metrics import Entry, Samples
 from app.train.jobs.job import Status
 from app.versions.card import Card
@@ -28,7 +28,7 @@ from app.versions.registry import Registry
 OUTCOMES: Final = (ANSWERED, QueueFull.code, ClientDisconnected.code, DeadlineExceeded.code)
 
 
-def process_families(tally: Tally, *, under_way: int, swaps: int) -> list[Metric]:
+def process_families(tally: Metrics, *, under_way: int, swaps: int) -> list[Metric]:
     """Give all that one process counted."""
     return [
         *_of_requests(tally),
@@ -64,7 +64,7 @@ def merge_workers(families: Iterable[Metric], others: Iterable[Entry]) -> None:
         family.samples = [Sample(name, dict(labels), sums[name, labels]) for name, labels in sums]
 
 
-def _of_requests(tally: Tally) -> list[Metric]:
+def _of_requests(tally: Metrics) -> list[Metric]:
     requests = CounterMetricFamily(
         "mynet_http_requests", "Requests answered.", labels=("method", "route", "status")
     )
@@ -80,7 +80,7 @@ def _of_requests(tally: Tally) -> list[Metric]:
     return [requests, seconds]
 
 
-def _of_images(tally: Tally) -> list[Metric]:
+def _of_images(tally: Metrics) -> list[Metric]:
     outcomes = CounterMetricFamily(
         "mynet_images",
         "Images by what became of them: answered, or the code of the problem.",
@@ -100,7 +100,7 @@ def _of_images(tally: Tally) -> list[Metric]:
     return [outcomes, stages, batches]
 
 
-def _of_answers(tally: Tally) -> list[Metric]:
+def _of_answers(tally: Metrics) -> list[Metric]:
     answers = CounterMetricFamily("mynet_answers", "Answers by digit.", labels=("digit",))
     for digit, number in enumerate(tally.digits):
         answers.add_metric([str(digit)], number)

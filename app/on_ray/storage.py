@@ -14,7 +14,7 @@ from app.config.settings import Settings
 from app.database.store import Store
 from app.errors import NotReady
 from app.startup import StartupError
-from app.telemetry.logs import masked
+from app.telemetry.logs import redact
 from app.train.jobs.job import Status
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def check(settings: Settings) -> None:
         if settings.ray_storage:
             FileSystem.from_uri(settings.ray_storage)
     except (ValueError, OSError) as error:
-        raise StartupError(masked(f"MYNET_RAY_STORAGE cannot be used: {error}")) from error
+        raise StartupError(redact(f"MYNET_RAY_STORAGE cannot be used: {error}")) from error
 
 
 def delete_finished_runs(settings: Settings) -> None:

@@ -25,8 +25,8 @@ from app.errors import ClientDisconnected, ServiceError, without_trace
 from app.predict.live_model import Live
 from app.predict.model import Answer
 from app.predict.preprocess import PreprocessedImage, preprocess_if_small
-from app.telemetry.metrics import Tally
-from app.telemetry.tracing import Past
+from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import FinishedSpan
 
 LARGEST: Final = 256
 log = logging.getLogger(__name__)
@@ -54,17 +54,17 @@ class PredictionResult(NamedTuple):
     saliency: NDArray[np.uint8] | None = None
     forward: Forward | None = None
 
-    def stages(self, asked: float) -> Iterator[Past]:
+    def stages(self, asked: float) -> Iterator[FinishedSpan]:
         """Tell of the stages of an image for which was asked then."""
         seen = self.seen
         decoded = seen.began + seen.decode_seconds
-        yield Past("queue", asked, seen.began - asked)
-        yield Past("decode", seen.began, seen.decode_seconds)
-        yield Past("normalise", decoded, seen.normalise_seconds)
+        yield FinishedSpan("queue", asked, seen.began - asked)
+        yield FinishedSpan("decode", seen.began, seen.decode_seconds)
+        yield FinishedSpan("normalise", decoded, seen.normalise_seconds)
         if self.forward:
             began, seconds, images = self.forward
             known = {"images": images, "version": self.answer.version}
-            yield Past("forward", began, seconds, known)
+            yield FinishedSpan("forward", began, seconds, known)
 
 
 # None where seeing the upload takes a while, and is for a thread.
@@ -84,9 +84,9 @@ class PendingRequest(NamedTuple):
 class Batcher:
     """Collects images and answers them together. Belongs to one event loop."""
 
-    def __init__(self, live: Live, max_pixels: int, tally: Tally | None = None) -> None:
+    def __init__(self, live: Live, max_pixels: int, tally: Metrics | None = None) -> None:
         self.live, self.max_pixels = live, max_pixels
-        self.tally = tally or Tally()
+        self.tally = tally or Metrics()
         self._waiting: list[PendingRequest] = []
 
     async def predict(

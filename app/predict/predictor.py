@@ -19,7 +19,7 @@ from app.predict.live_model import Live
 from app.predict.model import Model
 from app.predict.preprocess import SMALL_BYTES, PreprocessedImage, preprocess
 from app.predict.thread_pool import AdmissionPool, raise_if_disconnected
-from app.telemetry.metrics import Tally
+from app.telemetry.metrics import Metrics
 
 THREADS: Final = 2
 
@@ -35,8 +35,8 @@ class Predictor:
     `counts` tells how many images were answered, and how many were refused, by the refusal's code.
     """
 
-    def __init__(self, settings: Settings, live: Live, tally: Tally | None = None) -> None:
-        self.settings, self.live, self.tally = settings, live, tally or Tally()
+    def __init__(self, settings: Settings, live: Live, tally: Metrics | None = None) -> None:
+        self.settings, self.live, self.tally = settings, live, tally or Metrics()
         self.batcher = Batcher(live, settings.max_pixels, self.tally)
         self.in_flight = 0
         self.counts = self.tally.images

@@ -14,7 +14,7 @@ from app.config.settings import Settings
 from app.database.engine import from_anywhere
 from app.startup import prepare_worker, prepare_service
 from app.telemetry import worker_metrics
-from app.telemetry.worker_metrics import Ledger
+from app.telemetry.worker_metrics import WorkerMetricsFile
 from app.train.supervisor.supervisor import WORKER_MODULE
 from app.versions.registry import Registry
 
@@ -26,12 +26,12 @@ class Runtime:
     """
 
     prepare: Callable[[Settings], Registry]
-    ledger: Callable[[Path], Ledger | None]
+    ledger: Callable[[Path], WorkerMetricsFile | None]
     trainer: str
     sweep: Callable[[Settings], None]
 
 
-UVICORN: Final = Runtime(prepare_worker, worker_metrics.of_worker, WORKER_MODULE, lambda _: None)
+UVICORN: Final = Runtime(prepare_worker, worker_metrics.open_for_worker, WORKER_MODULE, lambda _: None)
 
 
 def prepare_with_absolute_paths(settings: Settings) -> Settings:

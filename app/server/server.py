@@ -18,7 +18,7 @@ from app.server.protocol import Protocol
 from app.server.shutdown import GRACE
 from app.startup import StartupError, prepare_service
 from app.telemetry import worker_metrics
-from app.telemetry.logs import masked
+from app.telemetry.logs import redact
 
 # Seconds for which a worker may not answer its parent, since imports keep the interpreter: one that
 # is taken for dead meanwhile begins anew, and loads the machine again.
@@ -37,7 +37,7 @@ def run(settings: Settings) -> None:
     _check_device("TRAIN_DEVICE", settings.effective_train_device)
     prepare_service(settings)
     several = settings.workers > 1
-    with worker_metrics.kept_for_workers(settings.metrics_dir) if several else nullcontext():
+    with worker_metrics.worker_metrics_dir(settings.metrics_dir) if several else nullcontext():
         _serve(settings)
 
 
@@ -78,7 +78,7 @@ def _check_device(name: str, device: str) -> None:
 
 
 def _format_settings(settings: Settings) -> str:
-    values = {f"{PREFIX}{name.upper()}": masked(str(value)) for name, value in settings}
+    values = {f"{PREFIX}{name.upper()}": redact(str(value)) for name, value in settings}
     if settings.database_url:
         values[f"{PREFIX}DATABASE_URL"] = redacted(settings.database_url)
     return " ".join(f"{name}={value}" for name, value in values.items())

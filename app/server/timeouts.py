@@ -105,7 +105,7 @@ class TimeoutProtocol(HttpToolsProtocol):
 
     def reject(self, refusal: ServiceError) -> None:
         """Answer, unless an answer is on its way already, and end the connection."""
-        request_id = logs.draw_id()
+        request_id = logs.new_request_id()
         token = logs.request_id.set(request_id.decode())
         log.info("%s is answered %d: %s", self.client, refusal.status, refusal.detail)
         logs.request_id.reset(token)

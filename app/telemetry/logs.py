@@ -19,27 +19,27 @@ request_id: Final[ContextVar[str]] = ContextVar("request_id", default="-")
 job_id: Final[ContextVar[str | None]] = ContextVar("job_id", default=None)
 
 # What is known where a line is logged: names and values, for JSON.
-Known = Mapping[str, Any]
+LogFields = Mapping[str, Any]
 
 ACCESS: Final = "app.access"
 AUDIT: Final = "app.audit"
-NO_NEWS: Final = "Exception in ASGI application"
+DUPLICATE_PREFIX: Final = "Exception in ASGI application"
 # When they tell all, they quote what clients send.
 TALKATIVE: Final = ("PIL", "python_multipart")
 
 
-def draw_id() -> bytes:
+def new_request_id() -> bytes:
     """Draw the id of a request that brought none."""
     return b"%016x" % random.getrandbits(64)
 
 
-def configure(level: str, form: str, known: Callable[[], Known] = dict) -> None:
+def configure(level: str, form: str, known: Callable[[], LogFields] = dict) -> None:
     """Send everything that is logged in this process to standard error, in one form.
 
     `known` gives what JSON lines tell beside, asked where each is logged.
     """
     _leave_out_what_is_not_shown()
-    handler = Lines()
+    handler = BufferedHandler()
     handler.setFormatter(JsonLines(known) if form == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
@@ -50,12 +50,12 @@ def configure(level: str, form: str, known: Callable[[], Known] = dict) -> None:
     logging.getLogger("uvicorn.error").addFilter(_is_news)
 
 
-def known(**fields: Any) -> dict[str, Known]:
+def known(**fields: Any) -> dict[str, LogFields]:
     """Give what is logged as `extra` so that a JSON line has these fields."""
     return {"known": fields}
 
 
-def masked(text: str) -> str:
+def redact(text: str) -> str:
     """Leave out the passwords in addresses, before the host or in the query.
 
     Who has no password may be a key.
@@ -73,7 +73,7 @@ def _leave_out_what_is_not_shown() -> None:
     logging._srcfile = None
 
 
-class Lines(logging.StreamHandler[TextIO]):
+class BufferedHandler(logging.StreamHandler[TextIO]):
     """Writes the lines of the requests that one turn of the event loop answered in one go."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class TextLines(logging.Formatter):
 class JsonLines(logging.Formatter):
     """The same fields as a JSON object, with what else is known."""
 
-    def __init__(self, known: Callable[[], Known]) -> None:
+    def __init__(self, known: Callable[[], LogFields]) -> None:
         super().__init__()
         self.known = known
 
@@ -145,14 +145,14 @@ class JsonLines(logging.Formatter):
             fields["trace"] = trace[0]
         return json.dumps(fields)
 
-    def _known(self, record: logging.LogRecord) -> Known:
+    def _known(self, record: logging.LogRecord) -> LogFields:
         job = job_id.get()
-        told: Known = getattr(record, "known", {})
+        told: LogFields = getattr(record, "known", {})
         return {**({} if job is None else {"job_id": job}), **self.known(), **told}
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(NO_NEWS)
+    return not record.getMessage().startswith(DUPLICATE_PREFIX)
 
 
 def _one_line(text: str) -> str:

@@ -46,7 +46,7 @@ class Route(NamedTuple):
     path: str
 
 
-class Tally:
+class Metrics:
     """Everything that one process counts."""
 
     def __init__(self) -> None:

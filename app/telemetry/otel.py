@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from app.telemetry.tracing import Known, Past, Tell
+from app.telemetry.tracing import Attributes, FinishedSpan, EndStage
 
 SERVICE: Final = "mynet"
 # Who stops a service or a training process waits for it, and not for a collector that is away.
@@ -64,10 +64,10 @@ class Spans:
             "span_id": trace.format_span_id(context.span_id),
         }
 
-    def know(self, known: Known) -> None:
+    def know(self, known: Attributes) -> None:
         trace.get_current_span().set_attributes(_attributes(known))
 
-    def tell(self, stages: Iterable[Past]) -> None:
+    def tell(self, stages: Iterable[FinishedSpan]) -> None:
         zero = time.time_ns() - time.perf_counter_ns()
         for name, began, seconds, known in stages:
             start = zero + int(began * 1e9)
@@ -81,14 +81,14 @@ class Spans:
 
     @contextmanager
     def attempt(
-        self, trail: Mapping[str, str], known: Known, harmless: tuple[type[Exception], ...]
-    ) -> Iterator[Tell]:
+        self, trail: Mapping[str, str], known: Attributes, harmless: tuple[type[Exception], ...]
+    ) -> Iterator[EndStage]:
         last = time.perf_counter()
 
-        def tell(name: str, known: Known) -> None:
+        def tell(name: str, known: Attributes) -> None:
             nonlocal last
             began, last = last, time.perf_counter()
-            self.tell([Past(name, began, last - began, known)])
+            self.tell([FinishedSpan(name, began, last - began, known)])
 
         with self.tracer.start_as_current_span(
             "train",
@@ -158,6 +158,6 @@ def _excluded() -> Callable[[MutableMapping[str, Any]], bool] | None:
     return is_excluded
 
 
-def _attributes(known: Known) -> Known:
+def _attributes(known: Attributes) -> Attributes:
     """OpenTelemetry has names of its own; those of an application bear its name."""
     return {f"{SERVICE}.{name}": value for name, value in known.items()}

@@ -9,18 +9,18 @@ from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-Known = Mapping[str, str | int | float | bool]
+Attributes = Mapping[str, str | int | float | bool]
 # Tells that something has ended which began when the last one did, with what is known of it.
-Tell = Callable[[str, Known], None]
+EndStage = Callable[[str, Attributes], None]
 
 
-class Past(NamedTuple):
+class FinishedSpan(NamedTuple):
     """Something that is over: when it began, by `time.perf_counter`, and how long it took."""
 
     name: str
     began: float
     seconds: float
-    known: Known = MappingProxyType({})
+    known: Attributes = MappingProxyType({})
 
 
 class Tracing(Protocol):
@@ -32,28 +32,28 @@ class Tracing(Protocol):
     def ids(self) -> dict[str, str]:
         """Name the current span, for lines in the log; nothing where there is none."""
 
-    def know(self, known: Known) -> None:
+    def set_attributes(self, known: Attributes) -> None:
         """Add to the current span what is known by now."""
 
-    def tell(self, stages: Iterable[Past]) -> None:
+    def tell(self, stages: Iterable[FinishedSpan]) -> None:
         """Tell what the current span consisted of."""
 
-    def trail(self) -> dict[str, str]:
+    def inject(self) -> dict[str, str]:
         """Give what goes on with the current trace in another process."""
 
     def attempt(
-        self, trail: Mapping[str, str], known: Known, harmless: tuple[type[Exception], ...]
-    ) -> AbstractContextManager[Tell]:
+        self, trail: Mapping[str, str], known: Attributes, harmless: tuple[type[Exception], ...]
+    ) -> AbstractContextManager[EndStage]:
         """Trace an attempt at a job, which may end with an exception that is no error."""
 
     def close(self) -> None:
         """Send what was not sent yet, with little patience."""
 
 
-def no_attempt() -> AbstractContextManager[Tell]:
+def no_attempt() -> AbstractContextManager[EndStage]:
     """Give what stands for a traced attempt where there are no traces."""
-    return nullcontext(untold)
+    return nullcontext(noop)
 
 
-def untold(_name: str, _known: Known) -> None:
+def noop(_name: str, _known: Attributes) -> None:
     """Stand where there is nobody to tell."""

@@ -32,7 +32,7 @@ class Entry(NamedTuple):
     samples: Samples
 
 
-class Ledger:
+class WorkerMetricsFile:
     """One process's file, and those beside it."""
 
     def __init__(self, place: Path) -> None:
@@ -57,14 +57,14 @@ class Ledger:
         return entries
 
 
-def of_worker(folder: Path) -> Ledger | None:
+def open_for_worker(folder: Path) -> WorkerMetricsFile | None:
     """Give the ledger of this process, or None where it serves alone."""
     parent = multiprocessing.parent_process()
-    return Ledger(_place(folder, parent.pid or 0)) if parent else None
+    return WorkerMetricsFile(_place(folder, parent.pid or 0)) if parent else None
 
 
 @contextmanager
-def kept_for_workers(folder: Path) -> Iterator[None]:
+def worker_metrics_dir(folder: Path) -> Iterator[None]:
     """Keep a place for the workers of this process, which is empty at first."""
     place = _place(folder, os.getpid())
     folder.mkdir(parents=True, exist_ok=True)

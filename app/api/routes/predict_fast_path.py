@@ -130,7 +130,7 @@ class PredictFastPath:
             content = to_json(fields(outcome.answer))
             length = b"content-length", b"%d" % len(content)
             status, headers = 200, [JSON, length, (HEADER, request_id)]
-            known: logs.Known = {"version": outcome.answer.version}
+            known: logs.LogFields = {"version": outcome.answer.version}
         else:
             problem = problem_details.response_for_exception("POST", PATH, outcome)
             status, headers, content = problem.status_code, problem.raw_headers, bytes(problem.body)

@@ -72,7 +72,7 @@ async def create(
         wanted,
         most_queued=services.settings.train_queue,
         key=idempotency_key or None,
-        trail=services.tracing.trail() if services.tracing else None,
+        trail=services.tracing.inject() if services.tracing else None,
     )
     add_log_fields(request, services, sweep_id=created.id)
     response.headers["Location"] = f"/sweeps/{created.id}"

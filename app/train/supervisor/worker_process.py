@@ -65,6 +65,6 @@ class WorkerProcess:
         return job if runs else None
 
 
-def log_fields(job: Job) -> dict[str, logs.Known]:
+def log_fields(job: Job) -> dict[str, logs.LogFields]:
     """Give what lets a line of the log tell of which job it is."""
     return logs.known(job_id=job.id)

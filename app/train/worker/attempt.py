@@ -13,7 +13,7 @@ from app.config.settings import Settings
 from app.database.store import Store
 from app.database.tables import Job
 from app.net import pick_device
-from app.telemetry.tracing import Tell, untold
+from app.telemetry.tracing import EndStage, noop
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.worker.state import JobFiles
@@ -41,7 +41,7 @@ class JobAttempt:
     hyperparameters: Hyperparameters
     device: torch.device
     files: JobFiles
-    trace_stage: Tell = untold
+    trace_stage: EndStage = noop
 
     @classmethod
     def begin(
@@ -51,7 +51,7 @@ class JobAttempt:
         registry: Registry,
         job_id: str,
         number: int,
-        tell: Tell = untold,
+        tell: EndStage = noop,
     ) -> "JobAttempt":
         """Look up what was asked for, and where to train.
 

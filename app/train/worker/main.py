@@ -21,7 +21,7 @@ from app.errors import NotReady
 from app.net import DeviceUnavailable
 from app.subprocesses import exit_gracefully_with_parent
 from app.telemetry import logs, tracing_setup
-from app.telemetry.tracing import Known, Tell, Tracing, no_attempt
+from app.telemetry.tracing import Attributes, EndStage, Tracing, no_attempt
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
 from app.train.jobs.job import Status
@@ -126,10 +126,10 @@ def _has_ended(store: Store, job_id: str) -> bool:
 
 def _traced(
     traces: Tracing | None, store: Store, job_id: str, attempt: int
-) -> AbstractContextManager[Tell]:
+) -> AbstractContextManager[EndStage]:
     if traces is None:
         return no_attempt()
-    known: Known = {"job_id": job_id, "attempt": attempt}
+    known: Attributes = {"job_id": job_id, "attempt": attempt}
     return traces.attempt(store.trace_context(job_id), known, (Stopped, jobs.Superseded))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from app.errors import NotReady
-from app.telemetry.logs import masked
+from app.telemetry.logs import redact
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -33,7 +33,7 @@ class BucketUnavailable(NotReady):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(f"The bucket of the versions {_said(error)}.", retry_after=5)
-        self.problem = masked(f"{type(error).__name__}: {error}")
+        self.problem = redact(f"{type(error).__name__}: {error}")
 
 
 class Bucket:

@@ -26,7 +26,7 @@ from torch import Tensor
 from app import atomic_files
 from app.config.settings import Settings
 from app.errors import Conflict
-from app.telemetry.logs import masked
+from app.telemetry.logs import redact
 from app.versions import checkpoint
 from app.versions.bucket.log import ObjectSequence, LiveLogEntry
 from app.versions.bucket.object_store import Bucket, BucketUnavailable
@@ -234,7 +234,7 @@ class BucketRegistry(Registry):
                     self._catch_up()
                 problem = ""
             except Exception as error:  # whatever it is, what is here stays, and it may pass
-                problem = masked(f"{error} {getattr(error, 'problem', '')}")
+                problem = redact(f"{error} {getattr(error, 'problem', '')}")
             if problem and not before:
                 log.error("what is live elsewhere is not seen: %s", problem)
             elif before and not problem:

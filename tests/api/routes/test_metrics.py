@@ -12,7 +12,7 @@ from app.database.tables import Event, Job, now
 from app.errors import NotReady
 from app.main import create_app
 from app.monitoring import prometheus
-from app.telemetry.metrics import Route, Tally
+from app.telemetry.metrics import Route, Metrics
 from app.telemetry.worker_metrics import Entry
 from tests.api.routes.test_predict_fast_path import served
 from tests.programs import needed
@@ -163,7 +163,7 @@ def test_of_a_worker_that_ended_only_what_it_counted_counts():
     def told(tally, under_way):
         return prometheus.process_families(tally, under_way=under_way, swaps=1)
 
-    mine, its = Tally(), Tally()
+    mine, its = Metrics(), Metrics()
     mine.batch(3, 0.5)
     its.batch(200, 0.5)
     its.request(Route("GET", "/models"), 200, 0.1)
