@@ -49,7 +49,7 @@ def _train(
         quiet = settings.model_copy(update={"log_level": "error"})
         stack.enter_context(Supervisor(quiet, store))
         try:
-            bar = output.Bar(stack.enter_context(output.progress(console)))
+            bar = output.JobProgressBar(stack.enter_context(output.progress(console)))
             ended = _show(store, job, bar)
         except KeyboardInterrupt:
             console.print("The job is kept: it goes on with a service, or the next --follow.")
@@ -57,14 +57,14 @@ def _train(
     return output.ended(console, ended.status, ended.result, ended.error)
 
 
-def _show(store: Store, job: Job, bar: output.Bar) -> Job:
+def _show(store: Store, job: Job, bar: output.JobProgressBar) -> Job:
     after = 0
     while True:
         current = jobs.get(store, job.id)
         for event in store.events(job.id, after):
             after = event.number
-            bar.take(event.kind, event.data)
-        bar.advance(current.status, current.progress)
+            bar.on_event(event.kind, event.data)
+        bar.update(current.status, current.progress)
         if Status(current.status).is_final:
             return current
         time.sleep(POLL)

@@ -37,7 +37,7 @@ def create(
     """Make a key, and show it: only this once."""
     with _keys(kept=True) as keys:
         key, whole = keys.create(name, scope, days)
-        _tell("create", key)
+        _audit("create", key)
         _show(keys, key, whole)
 
 
@@ -58,7 +58,7 @@ def revoke(
     """Let a key open nothing any more; a running service knows within a second."""
     with _keys(kept=True) as keys:
         key = keys.revoke(key_id)
-        _tell("revoke", key)
+        _audit("revoke", key)
 
 
 @contextmanager
@@ -88,13 +88,13 @@ def _show(keys: "KeyStore", key: "Key", whole: str) -> None:
         typer.echo(whole)
     except OSError as error:
         keys.revoke(key.id)
-        _tell("revoke", key)
-        _write_no_more()
+        _audit("revoke", key)
+        _silence_stdout()
         said = f"Standard output cannot be written ({error}): key {key.id} is revoked."
         raise context.failure(said) from None
 
 
-def _write_no_more() -> None:
+def _silence_stdout() -> None:
     """Let what waits to be printed go nowhere: to try again at the end would fail again."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -110,7 +110,7 @@ def _state(key: "Key") -> str:
     return f"{'valid until' if is_valid(key) else 'expired'} {key.expires_at:%Y-%m-%d %H:%M}"
 
 
-def _tell(what: str, key: "Key") -> None:
+def _audit(what: str, key: "Key") -> None:
     who, scopes = f"user {os.getuid()} on the command line", ",".join(key.scopes)
     fields = {"who": who, "what": what, "key": key.id, "name": key.name, "scopes": scopes}
     words = "%s key %s (%s; %s) by %s"

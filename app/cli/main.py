@@ -85,7 +85,7 @@ def predict(
 ) -> None:
     """Read the digit in each image file."""
     if url:
-        with _asking(url, api_key) as client:
+        with _remote_client(url, api_key) as client:
             from app.cli import remote
 
             all_read = remote.predict(client, files, version, as_json=as_json)
@@ -116,9 +116,9 @@ def train(
     api_key: Key = None,
 ) -> None:
     """Train a new version; without options, the documented loop."""
-    asked = _asked(locals())
+    asked = _given_hyperparameters(locals())
     if url:
-        with _asking(url, api_key) as client:
+        with _remote_client(url, api_key) as client:
             from app.cli import remote
 
             succeeded = remote.train(client, asked, context.console(), follow=follow)
@@ -131,7 +131,7 @@ def train(
 def models(url: Url = None, api_key: Key = None) -> None:
     """List the versions; the live one is marked."""
     if url:
-        with _asking(url, api_key) as client:
+        with _remote_client(url, api_key) as client:
             from app.cli import remote
 
             remote.models(client)
@@ -167,7 +167,7 @@ def _reader(version: int | None) -> "Reader":
     return fields
 
 
-def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
+def _given_hyperparameters(options: Mapping[str, Any]) -> dict[str, Any]:
     """Give the hyperparameters among the options that were given."""
     from pydantic import ValidationError
 
@@ -197,7 +197,7 @@ def _train(asked: Mapping[str, Any], *, follow: bool) -> bool:
 
 
 @contextmanager
-def _asking(url: str, api_key: str | None) -> "Iterator[Client]":
+def _remote_client(url: str, api_key: str | None) -> "Iterator[Client]":
     try:
         from mynet_client import Client, MyNetError
     except ModuleNotFoundError as error:

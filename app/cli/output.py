@@ -80,14 +80,14 @@ def progress(console: Console) -> Progress:
     )
 
 
-class Bar:
+class JobProgressBar:
     """A training's bar, with loss and time left."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task = progress.add_task("queued", total=1.0, left="")
 
-    def take(self, kind: str, told: Fields) -> None:
+    def on_event(self, kind: str, told: Fields) -> None:
         """Show an event."""
         if kind == "epoch":
             accuracy = 100 * told["test_accuracy"]
@@ -96,7 +96,7 @@ class Bar:
             description = f"epoch {told['epoch']}, loss {told['loss']:.4f}"
             self._progress.update(self._task, description=description)
 
-    def advance(self, status: str, reached: Fields | None) -> None:
+    def update(self, status: str, reached: Fields | None) -> None:
         """Show how far the job is."""
         if reached:
             left = f"{reached['eta']:.0f} s left"

@@ -35,12 +35,12 @@ def train(client: Client, asked: Mapping[str, Any], console: Console, *, follow:
     if not follow:
         return True
     with output.progress(console) as progress:
-        bar = output.Bar(progress)
+        bar = output.JobProgressBar(progress)
         for event in client.events(job):
-            bar.take(event.event, event.data)
+            bar.on_event(event.event, event.data)
             if event.event in ("status", "batch"):
                 told = client.job(job).model_dump()
-                bar.advance(told["status"], told["progress"])
+                bar.update(told["status"], told["progress"])
     told = client.job(job).model_dump()
     return output.ended(console, told["status"], told["result"], told["error"])
 
