@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tenacity import wait_none
 
-from mynet_client import AsyncClient, Client, MyNetError, Refusal, Unreachable, following, retries
+from mynet_client import AsyncClient, Client, MyNetError, ApiError, ConnectionFailed, following, retries
 from tests.client.stub import HANG_UP, Relay, answer, answering, problem
 
 STREAM = {"Content_Type": "text/event-stream"}
@@ -61,7 +61,7 @@ def test_after_the_last_event_there_is_nothing(connect):
 
 def test_streams_that_bring_nothing_are_given_up(connect):
     with answering(stream(b""), broken(b""), stream(b": nothing\n\n")) as stub:
-        with pytest.raises(Unreachable, match="brings nothing"):
+        with pytest.raises(ConnectionFailed, match="brings nothing"):
             [*connect(stub.url, attempts=3).events("j")]
         assert len(stub.seen) == 3
 
@@ -73,12 +73,12 @@ def test_what_is_no_event_is_said(connect, content):
 
 
 def test_a_page_is_no_stream(connect):
-    with answering(answer(b"<h1>Hello")) as stub, pytest.raises(Unreachable, match="event-stream"):
+    with answering(answer(b"<h1>Hello")) as stub, pytest.raises(ConnectionFailed, match="event-stream"):
         [*connect(stub.url).events("j")]
 
 
 def test_a_job_that_is_not_there_is_refused(mynet):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         [*mynet.events("none")]
     assert refused.value.code == "not_found"
 

@@ -3,7 +3,7 @@
 import pytest
 from tenacity import wait_none
 
-from mynet_client import MyNetError, Refusal, Unreachable, retries
+from mynet_client import MyNetError, ApiError, ConnectionFailed, retries
 from tests.client.stub import HANG_UP, answer, answering, problem
 
 READY = answer({"status": "ready", "version": 3, "device": "cpu", "since": "a newer service"})
@@ -27,7 +27,7 @@ def test_busy_and_not_ready_pass(connect):
 
 def test_attempts_are_bounded(connect):
     with answering(BUSY, BUSY, BUSY, READY) as stub:
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(ApiError) as refused:
             connect(stub.url, attempts=3).predict(b"image")
         assert (refused.value.status, refused.value.code) == (429, "busy")
         assert len(stub.seen) == 3
@@ -35,14 +35,14 @@ def test_attempts_are_bounded(connect):
 
 def test_who_says_come_back_tomorrow_is_believed(connect):
     with answering(problem(503, "not_ready", Retry_After="86400")) as stub:
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(ApiError) as refused:
             connect(stub.url).ready()
         assert refused.value.retry_after == 86400
 
 
 def test_other_refusals_are_final(connect):
     with answering(problem(409, "conflict")) as stub:
-        with pytest.raises(Refusal, match="no") as refused:
+        with pytest.raises(ApiError, match="no") as refused:
             connect(stub.url).delete(1)
         assert refused.value.code == "conflict"
         assert refused.value.request_id == "abc"
@@ -59,7 +59,7 @@ def test_a_broken_connection_is_repaired_where_that_does_no_harm(connect):
 
 def test_where_it_could_do_harm_nothing_is_sent_twice(connect):
     with answering(HANG_UP, READY) as stub:
-        with pytest.raises(Unreachable):
+        with pytest.raises(ConnectionFailed):
             connect(stub.url).rollback()
         assert len(stub.seen) == 1
 
@@ -72,7 +72,7 @@ def test_what_cannot_be_sent_is_the_callers_own_mistake(connect):
 def test_nobody_there(connect):
     with answering() as stub:
         pass
-    with pytest.raises(Unreachable, match=stub.url):
+    with pytest.raises(ConnectionFailed, match=stub.url):
         connect(stub.url, attempts=2).rollback()
 
 
@@ -86,7 +86,7 @@ def test_the_key_is_sent(connect):
 def test_something_else_than_mynet_answers(connect):
     with answering((502, {}, b"<h1>Bad gateway"), answer(b"<h1>Hello"), answer({})) as stub:
         client = connect(stub.url)
-        with pytest.raises(Refusal, match="Bad gateway") as refused:
+        with pytest.raises(ApiError, match="Bad gateway") as refused:
             client.ready()
         assert (refused.value.code, refused.value.status) == ("unknown", 502)
         for _ in range(2):
@@ -100,6 +100,6 @@ def test_something_else_than_mynet_answers(connect):
 )
 def test_retry_after_in_both_forms(value, seconds, connect):
     with answering(problem(409, "conflict", Retry_After=value)) as stub:
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(ApiError) as refused:
             connect(stub.url).rollback()
         assert refused.value.retry_after == seconds

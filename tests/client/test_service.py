@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from mynet_client import AsyncClient, Client, Prediction, Problem, Refusal
+from mynet_client import AsyncClient, Client, Prediction, Problem, ApiError
 from tests.conftest import ROOT, png
 
 SEVEN = ROOT / "docs/images/seven.jpg"
@@ -52,7 +52,7 @@ def test_predict_batch_tells_of_each(mynet, seven):
     ],
 )
 def test_refusals_are_exceptions(mynet, call, status, code):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         call(mynet)
     assert (refused.value.status, refused.value.code) == (status, code)
     assert refused.value.detail == str(refused.value)
@@ -60,14 +60,14 @@ def test_refusals_are_exceptions(mynet, call, status, code):
 
 
 def test_what_no_route_is_reached_with_is_told_alike(connect, url):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         connect(url, api_key="x" * 500_000).models()
     assert (refused.value.status, refused.value.code) == (400, "malformed_request")
     assert refused.value.request_id
 
 
 def test_wrong_fields_are_named(mynet):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         mynet.train(epochs=0, momentum=2.0)
     assert [each.field for each in refused.value.errors] == ["epochs", "momentum"]
 
@@ -90,7 +90,7 @@ def test_jobs_are_listed_paused_resumed_and_cancelled(mynet):
     page = mynet.jobs(status="cancelled", limit=2)
     assert [each.id for each in page.data] == [waiting.id, job.id]
     assert job.id not in [each.id for each in mynet.jobs(after=job).data]
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         mynet.resume(job)
     assert refused.value.code == "conflict"
 
@@ -99,7 +99,7 @@ def test_corrections_are_kept_listed_and_deleted(mynet, digits):
     first = mynet.feedback(SEVEN, 1, prediction_id=mynet.predict(SEVEN).id)
     second = mynet.feedback(png(digits[1]), 2)
     assert mynet.feedback(png(digits[1]), 2) == second
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         mynet.feedback(SEVEN, 7)
     assert (refused.value.code, first.label) == ("conflict", 1)
     replaced = mynet.feedback(SEVEN, 7, replace=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mynet_client import Refusal
+from mynet_client import ApiError
 
 
 def test_a_sweep_is_started_listed_and_cancelled(mynet):
@@ -21,6 +21,6 @@ def test_a_sweep_is_started_listed_and_cancelled(mynet):
     for each in (again[0], first.id):
         assert mynet.cancel_sweep(each).is_final
     assert mynet.sweep(first).status == "cancelled"
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         mynet.start_sweep({"epochs": []})
     assert [each.field for each in refused.value.errors] == ["epochs"]

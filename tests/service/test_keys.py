@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from mynet_client import Client, Refusal
+from mynet_client import Client, ApiError
 from tests.service.running import MYNET, comes_true, serving
 
 ADMIN_KEY = "the-first-key-of-all"
@@ -96,10 +96,10 @@ def test_the_client_and_the_command_line_send_their_key(state, service, seven):
         assert mynet.models().current
         job = mynet.train(epochs=1)
         assert mynet.cancel(job).id == job.id
-        with pytest.raises(Refusal, match="scope admin") as refused:
+        with pytest.raises(ApiError, match="scope admin") as refused:
             mynet.rollback()
         assert (refused.value.status, refused.value.code) == (403, "forbidden")
-    with Client(url) as nobody, pytest.raises(Refusal) as refused:
+    with Client(url) as nobody, pytest.raises(ApiError) as refused:
         nobody.predict(seven)
     assert refused.value.code == "unauthenticated"
     command = [MYNET, "models", "--url", url]

@@ -27,7 +27,7 @@ from mynet_client.answers import (
 )
 from mynet_client.asynchronous import AsyncClient
 from mynet_client.client import Client
-from mynet_client.errors import MyNetError, Refusal, Unreachable
+from mynet_client.errors import MyNetError, ApiError, ConnectionFailed
 
 __all__ = [
     "AsyncClient",
@@ -49,10 +49,10 @@ __all__ = [
     "Problem",
     "Progress",
     "Ready",
-    "Refusal",
+    "ApiError",
     "Result",
     "Sweep",
     "SweepJob",
     "Sweeps",
-    "Unreachable",
+    "ConnectionFailed",
 ]

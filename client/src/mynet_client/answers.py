@@ -13,18 +13,18 @@ from pydantic import BaseModel, ConfigDict, field_validator
 FINAL: Final = frozenset({"succeeded", "failed", "cancelled"})
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class FieldError(Answer):
+class FieldError(ResponseModel):
     """One field that was refused, and what would be right."""
 
     field: str
     message: str
 
 
-class Problem(Answer):
+class Problem(ResponseModel):
     """Why something was refused (RFC 9457); `code` is what programs can rely on."""
 
     title: str
@@ -35,7 +35,7 @@ class Problem(Answer):
     errors: list[FieldError] = []
 
 
-class Normalisation(Answer):
+class Normalisation(ResponseModel):
     """What was done to the upload; `box` is in its pixels, `shift` in those of the 28×28 image."""
 
     inverted: bool
@@ -43,7 +43,7 @@ class Normalisation(Answer):
     shift: tuple[float, float]
 
 
-class Prediction(Answer):
+class Prediction(ResponseModel):
     """`seen`, `saliency` (PNG data URLs) and `normalisation` are there with `explain`."""
 
     id: str
@@ -57,7 +57,7 @@ class Prediction(Answer):
     normalisation: Normalisation | None = None
 
 
-class Predictions(Answer):
+class Predictions(ResponseModel):
     """One element for each image, in the order sent: one bad image never spoils the others."""
 
     predictions: list[Prediction | Problem]
@@ -69,7 +69,7 @@ class Predictions(Answer):
         return [each.get("error", each) if isinstance(each, dict) else each for each in told]
 
 
-class Progress(Answer):
+class Progress(ResponseModel):
     """`epoch` counts from 0; `eta` is in seconds."""
 
     epoch: int
@@ -80,7 +80,7 @@ class Progress(Answer):
     eta: float
 
 
-class Epoch(Answer):
+class Epoch(ResponseModel):
     """One epoch as it ended; losses are mean cross-entropy."""
 
     epoch: int
@@ -90,19 +90,19 @@ class Epoch(Answer):
     seconds: float
 
 
-class Result(Answer):
+class Result(ResponseModel):
     version: int
     test_accuracy: float
     promoted: bool
     reason: str
 
 
-class JobError(Answer):
+class JobError(ResponseModel):
     code: str
     message: str
 
 
-class Job(Answer):
+class Job(ResponseModel):
     """A training job: queued, running, paused, succeeded, failed or cancelled."""
 
     id: str
@@ -123,14 +123,14 @@ class Job(Answer):
         return self.status in FINAL
 
 
-class Jobs(Answer):
+class Jobs(ResponseModel):
     """A page of jobs, newest first."""
 
     data: list[Job]
     has_more: bool
 
 
-class SweepJob(Answer):
+class SweepJob(ResponseModel):
     """A job of a sweep, in short; `hyperparameters` are those that differ between the jobs."""
 
     id: str
@@ -141,7 +141,7 @@ class SweepJob(Answer):
     version: int | None = None
 
 
-class Sweep(Answer):
+class Sweep(ResponseModel):
     """A group of jobs: queued, running, succeeded, failed or cancelled; `best` is so far."""
 
     id: str
@@ -160,14 +160,14 @@ class Sweep(Answer):
         return self.status in FINAL
 
 
-class Sweeps(Answer):
+class Sweeps(ResponseModel):
     """A page of sweeps, newest first."""
 
     data: list[Sweep]
     has_more: bool
 
 
-class Event(Answer):
+class Event(ResponseModel):
     """Something that happened to a job: `status`, `batch`, `epoch` or `result`, and its data."""
 
     id: int
@@ -179,7 +179,7 @@ class Event(Answer):
         return self.event == "status" and self.data.get("status") in FINAL
 
 
-class Card(Answer):
+class Card(ResponseModel):
     """What is known about a version: its metrics, and all that is needed to make it again."""
 
     version: int
@@ -211,7 +211,7 @@ class Card(Answer):
     code_version: str
 
 
-class Correction(Answer):
+class Correction(ResponseModel):
     """An image that somebody corrected, and the digit that it shows."""
 
     id: str
@@ -220,21 +220,21 @@ class Correction(Answer):
     created_at: datetime
 
 
-class Corrections(Answer):
+class Corrections(ResponseModel):
     """A page of corrections, newest first."""
 
     data: list[Correction]
     has_more: bool
 
 
-class Models(Answer):
+class Models(ResponseModel):
     """All versions, oldest first, and which one is live."""
 
     data: list[Card]
     current: int | None
 
 
-class Ready(Answer):
+class Ready(ResponseModel):
     """The service can be asked; `images` counts what became of those it was sent."""
 
     version: int

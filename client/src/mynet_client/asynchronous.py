@@ -14,10 +14,10 @@ from tenacity import AsyncRetrying
 
 from mynet_client import calls, sweep_calls
 from mynet_client.answers import Event, Job
-from mynet_client.calls import Call
+from mynet_client.calls import Request
 from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
-from mynet_client.errors import in_our_words, readable, refusal
-from mynet_client.following import Following
+from mynet_client.errors import translate_errors, readable, refusal
+from mynet_client.following import EventSubscription
 from mynet_client.methods import async_method
 from mynet_client.retries import policy
 
@@ -74,8 +74,8 @@ class AsyncClient:
         `after` is the id of the last event seen. Where the connection breaks, a new one goes on.
         Who stops before the end closes the generator (`contextlib.aclosing`).
         """
-        following = Following(job, after or 0, self._attempts)
-        with in_our_words():
+        following = EventSubscription(job, after or 0, self._attempts)
+        with translate_errors():
             while not following.is_over:
                 response = await self._answer(following.call, stream=True)
                 async with aclosing(response):
@@ -95,16 +95,16 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _send(self, call: Call[T]) -> T:
-        with in_our_words():
+    async def _send(self, call: Request[T]) -> T:
+        with translate_errors():
             response = await self._answer(call)
         with readable():
             return call.read(response)
 
-    async def _answer(self, call: Call[Any], *, stream: bool = False) -> httpx2.Response:
+    async def _answer(self, call: Request[Any], *, stream: bool = False) -> httpx2.Response:
         return await AsyncRetrying(**policy(call, self._attempts))(self._once, call, stream=stream)
 
-    async def _once(self, call: Call[Any], *, stream: bool) -> httpx2.Response:
+    async def _once(self, call: Request[Any], *, stream: bool) -> httpx2.Response:
         request = self._http.build_request(**call.request)
         response = await self._http.send(request, stream=stream)
         if not response.is_success:

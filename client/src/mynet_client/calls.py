@@ -15,7 +15,7 @@ from uuid import uuid4
 from httpx2 import Response
 
 from mynet_client.answers import (
-    Answer,
+    ResponseModel,
     Card,
     Correction,
     Corrections,
@@ -28,7 +28,7 @@ from mynet_client.answers import (
 )
 
 T = TypeVar("T")
-AnswerT = TypeVar("AnswerT", bound=Answer)
+AnswerT = TypeVar("AnswerT", bound=ResponseModel)
 File = bytes | str | PathLike[str]
 """A file's bytes, or the path of one."""
 Format = Literal["safetensors", "pt", "onnx"]
@@ -37,7 +37,7 @@ BINARY: Final = {"Content-Type": "application/octet-stream"}
 
 
 @dataclass(frozen=True)
-class Call(Generic[T]):
+class Request(Generic[T]):
     """One request. `body` is `json`, `content` or `files`, as httpx2 names them.
 
     `repeatable`: sent twice, it does what it does once.
@@ -83,28 +83,28 @@ class Hyperparameters(TypedDict, total=False):
     note: str | None
 
 
-def predict(image: File, *, version: int | None = None, explain: bool = False) -> Call[Prediction]:
+def predict(image: File, *, version: int | None = None, explain: bool = False) -> Request[Prediction]:
     """Read one digit, with `version` instead of the live one; `explain` adds what the network saw.
 
     Raises OSError where `image` is a path that cannot be read.
     """
     params = {"version": version, "explain": True if explain else None}
     body = {"content": _bytes(image)}
-    return Call("POST", "/predict", answer_of(Prediction), params, BINARY, body, repeatable=True)
+    return Request("POST", "/predict", answer_of(Prediction), params, BINARY, body, repeatable=True)
 
 
-def predict_batch(images: Iterable[File], *, version: int | None = None) -> Call[Predictions]:
+def predict_batch(images: Iterable[File], *, version: int | None = None) -> Request[Predictions]:
     """Read many digits with one version; each element is a Prediction or a Problem."""
     body = {"files": [("files", (str(at), _bytes(each))) for at, each in enumerate(images)]}
     params = {"version": version}
-    return Call(
+    return Request(
         "POST", "/predict/batch", answer_of(Predictions), params, body=body, repeatable=True
     )
 
 
 def train(
     *, idempotency_key: str | None = None, **hyperparameters: Unpack[Hyperparameters]
-) -> Call[Job]:
+) -> Request[Job]:
     """Queue a training; without hyperparameters, the documented loop.
 
     The key is drawn where none is given, so that a call sent twice makes one job.
@@ -112,45 +112,45 @@ def train(
     given = {name: value for name, value in hyperparameters.items() if value is not None}
     headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
     body = {"json": given}
-    return Call("POST", "/train", answer_of(Job), headers=headers, body=body, repeatable=True)
+    return Request("POST", "/train", answer_of(Job), headers=headers, body=body, repeatable=True)
 
 
-def job(job: Job | str) -> Call[Job]:
+def job(job: Job | str) -> Request[Job]:
     """Tell how a job is doing."""
-    return Call("GET", _path(job), answer_of(Job))
+    return Request("GET", _path(job), answer_of(Job))
 
 
 def jobs(
     *, status: str | None = None, after: Job | str | None = None, limit: int = 100
-) -> Call[Jobs]:
+) -> Request[Jobs]:
     """List jobs, newest first; `after` is the last one of the page before."""
     params = {"status": status, "after": _id(after) if after else None, "limit": limit}
-    return Call("GET", "/train", answer_of(Jobs), params)
+    return Request("GET", "/train", answer_of(Jobs), params)
 
 
-def cancel(job: Job | str) -> Call[Job]:
+def cancel(job: Job | str) -> Request[Job]:
     """End a job without a version."""
-    return Call("POST", _path(job, "/cancel"), answer_of(Job))
+    return Request("POST", _path(job, "/cancel"), answer_of(Job))
 
 
-def pause(job: Job | str) -> Call[Job]:
+def pause(job: Job | str) -> Request[Job]:
     """Stop a running job with its state saved."""
-    return Call("POST", _path(job, "/pause"), answer_of(Job))
+    return Request("POST", _path(job, "/pause"), answer_of(Job))
 
 
-def resume(job: Job | str) -> Call[Job]:
+def resume(job: Job | str) -> Request[Job]:
     """Queue a paused job again; it goes on where it was."""
-    return Call("POST", _path(job, "/resume"), answer_of(Job))
+    return Request("POST", _path(job, "/resume"), answer_of(Job))
 
 
-def log(job: Job | str) -> Call[list[str]]:
+def log(job: Job | str) -> Request[list[str]]:
     """Give the log's lines so far, in the tutorial's own words."""
-    return Call("GET", _path(job, "/log"), lambda response: response.text.splitlines())
+    return Request("GET", _path(job, "/log"), lambda response: response.text.splitlines())
 
 
 def feedback(
     image: File, label: int, *, prediction_id: str | None = None, replace: bool = False
-) -> Call[Correction]:
+) -> Request[Correction]:
     """Say which digit an image shows; `replace` where another was said of it before.
 
     Raises OSError where `image` is a path that cannot be read.
@@ -158,75 +158,75 @@ def feedback(
     data = {"label": str(label), "prediction_id": prediction_id or ""}
     body = {"files": {"file": ("image", _bytes(image))}, "data": data}
     params = {"replace": True if replace else None}
-    return Call("POST", "/feedback", answer_of(Correction), params, body=body, repeatable=True)
+    return Request("POST", "/feedback", answer_of(Correction), params, body=body, repeatable=True)
 
 
-def corrections(*, after: Correction | str | None = None, limit: int = 100) -> Call[Corrections]:
+def corrections(*, after: Correction | str | None = None, limit: int = 100) -> Request[Corrections]:
     """List corrections, newest first; `after` is the last one of the page before."""
     last = after.id if isinstance(after, Correction) else after
-    return Call("GET", "/feedback", answer_of(Corrections), {"after": last, "limit": limit})
+    return Request("GET", "/feedback", answer_of(Corrections), {"after": last, "limit": limit})
 
 
-def corrected_image(correction: Correction | str) -> Call[bytes]:
+def corrected_image(correction: Correction | str) -> Request[bytes]:
     """Give the image of a correction, a PNG."""
     path = _correction_path(correction, "/image")
-    return Call("GET", path, lambda response: response.content)
+    return Request("GET", path, lambda response: response.content)
 
 
-def delete_correction(correction: Correction | str) -> Call[None]:
+def delete_correction(correction: Correction | str) -> Request[None]:
     """Forget a correction."""
-    return Call("DELETE", _correction_path(correction), lambda _: None)
+    return Request("DELETE", _correction_path(correction), lambda _: None)
 
 
-def models() -> Call[Models]:
+def models() -> Request[Models]:
     """List versions, oldest first, and say which one is live."""
-    return Call("GET", "/models", answer_of(Models))
+    return Request("GET", "/models", answer_of(Models))
 
 
-def model(version: int) -> Call[Card]:
+def model(version: int) -> Request[Card]:
     """Give a version's card."""
-    return Call("GET", f"/models/{version}", answer_of(Card))
+    return Request("GET", f"/models/{version}", answer_of(Card))
 
 
-def promote(version: int) -> Call[Card]:
+def promote(version: int) -> Request[Card]:
     """Go live with a version."""
-    return Call("PUT", "/models/current", answer_of(Card), body={"json": {"version": version}})
+    return Request("PUT", "/models/current", answer_of(Card), body={"json": {"version": version}})
 
 
-def rollback() -> Call[Card]:
+def rollback() -> Request[Card]:
     """Go back to the version before; each call goes one step further."""
-    return Call("POST", "/models/rollback", answer_of(Card))
+    return Request("POST", "/models/rollback", answer_of(Card))
 
 
-def delete(version: int) -> Call[None]:
+def delete(version: int) -> Request[None]:
     """Remove a version that is not live. Its number is never given again."""
-    return Call("DELETE", f"/models/{version}", lambda _: None)
+    return Request("DELETE", f"/models/{version}", lambda _: None)
 
 
-def upload(weights: File, *, note: str | None = None) -> Call[Card]:
+def upload(weights: File, *, note: str | None = None) -> Request[Card]:
     """Make a version of a `.safetensors` file or a state dict; it does not go live.
 
     Raises OSError where `weights` is a path that cannot be read.
     """
     body = {"content": _bytes(weights)}
-    return Call("POST", "/models", answer_of(Card), {"note": note}, BINARY, body)
+    return Request("POST", "/models", answer_of(Card), {"note": note}, BINARY, body)
 
 
-def weights(version: int, *, format: Format = "safetensors") -> Call[bytes]:
+def weights(version: int, *, format: Format = "safetensors") -> Request[bytes]:
     """Give a version's weights as a file's content."""
     path = f"/models/{version}/weights"
-    return Call("GET", path, lambda response: response.content, {"format": format})
+    return Request("GET", path, lambda response: response.content, {"format": format})
 
 
-def ready() -> Call[Ready]:
+def ready() -> Request[Ready]:
     """Say that the service can be asked; where it still cannot after some attempts, Refusal."""
-    return Call("GET", "/health/ready", answer_of(Ready))
+    return Request("GET", "/health/ready", answer_of(Ready))
 
 
-def events(job: Job | str, after: int) -> Call[Response]:
+def events(job: Job | str, after: int) -> Request[Response]:
     """Open the stream of what happens to a job after that event."""
     headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
-    return Call("GET", _path(job, "/events"), lambda response: response, headers=headers)
+    return Request("GET", _path(job, "/events"), lambda response: response, headers=headers)
 
 
 def answer_of(answer: type[AnswerT]) -> Callable[[Response], AnswerT]:

@@ -14,10 +14,10 @@ from tenacity import Retrying
 
 from mynet_client import calls, sweep_calls
 from mynet_client.answers import Event, Job
-from mynet_client.calls import Call
+from mynet_client.calls import Request
 from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
-from mynet_client.errors import in_our_words, readable, refusal
-from mynet_client.following import Following
+from mynet_client.errors import translate_errors, readable, refusal
+from mynet_client.following import EventSubscription
 from mynet_client.methods import method
 from mynet_client.retries import policy
 
@@ -73,8 +73,8 @@ class Client:
 
         `after` is the id of the last event seen. Where the connection breaks, a new one goes on.
         """
-        following = Following(job, after or 0, self._attempts)
-        with in_our_words():
+        following = EventSubscription(job, after or 0, self._attempts)
+        with translate_errors():
             while not following.is_over:
                 response = self._answer(following.call, stream=True)
                 with closing(response), following.connection(response) as source:
@@ -93,16 +93,16 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(self, call: Call[T]) -> T:
-        with in_our_words():
+    def _send(self, call: Request[T]) -> T:
+        with translate_errors():
             response = self._answer(call)
         with readable():
             return call.read(response)
 
-    def _answer(self, call: Call[Any], *, stream: bool = False) -> httpx2.Response:
+    def _answer(self, call: Request[Any], *, stream: bool = False) -> httpx2.Response:
         return Retrying(**policy(call, self._attempts))(self._once, call, stream=stream)
 
-    def _once(self, call: Call[Any], *, stream: bool) -> httpx2.Response:
+    def _once(self, call: Request[Any], *, stream: bool) -> httpx2.Response:
         request = self._http.build_request(**call.request)
         response = self._http.send(request, stream=stream)
         if not response.is_success:

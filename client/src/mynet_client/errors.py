@@ -23,11 +23,11 @@ class MyNetError(Exception):
     """Whatever a client raises."""
 
 
-class Unreachable(MyNetError):
+class ConnectionFailed(MyNetError):
     """No answer came: the service is not there, is too slow, or the connection broke."""
 
 
-class Refusal(MyNetError):
+class ApiError(MyNetError):
     """The service will not do what was asked. `code` says why; `retry_after` is in seconds."""
 
     def __init__(self, problem: Problem, retry_after: float | None = None) -> None:
@@ -59,19 +59,19 @@ class Refusal(MyNetError):
         return self.problem.errors
 
 
-def refusal(response: Response) -> Refusal:
+def refusal(response: Response) -> ApiError:
     """Say what an answer that was read and is no success means."""
-    return Refusal(_problem(response), _retry_after(response.headers.get("retry-after", "")))
+    return ApiError(_problem(response), _retry_after(response.headers.get("retry-after", "")))
 
 
 @contextmanager
-def in_our_words() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise Unreachable for errors of the connection."""
     try:
         yield
     except RequestError as error:
         reason = str(error) or type(error).__name__
-        raise Unreachable(f"{error.request.url} does not answer: {reason}") from error
+        raise ConnectionFailed(f"{error.request.url} does not answer: {reason}") from error
 
 
 @contextmanager

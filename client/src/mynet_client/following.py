@@ -22,30 +22,30 @@ from httpx2 import (
 
 from mynet_client import calls
 from mynet_client.answers import Event, Job
-from mynet_client.calls import Call
-from mynet_client.errors import Unreachable, readable
+from mynet_client.calls import Request
+from mynet_client.errors import ConnectionFailed, readable
 
 NO_CONTENT: Final = 204
 LASTING: Final = 5.0  # seconds for which a connection without events was a good one
 PAUSE: Final = 1.0
 
 
-class Following:
+class EventSubscription:
     """What has been seen of a job's events."""
 
     def __init__(self, job: Job | str, after: int, attempts: int) -> None:
         self.is_over = False
         self._job, self._last, self._attempts = job, after, attempts
-        self._fruitless = 0
+        self._empty_connections = 0
 
     @property
-    def call(self) -> Call[Response]:
+    def call(self) -> Request[Response]:
         return calls.events(self._job, self._last)
 
     @property
     def pause(self) -> float:
         """Seconds to wait before the next connection."""
-        return PAUSE if self._fruitless and not self.is_over else 0.0
+        return PAUSE if self._empty_connections and not self.is_over else 0.0
 
     @contextmanager
     def connection(self, response: Response) -> Iterator[EventSource]:
@@ -66,9 +66,9 @@ class Following:
         else:
             reason = "it ends"
         was_good = self._last > before or time.monotonic() - opened > LASTING
-        self._fruitless = 0 if was_good else self._fruitless + 1
-        if self._fruitless >= self._attempts and not self.is_over:
-            raise Unreachable(f"The stream of events brings nothing: {reason}")
+        self._empty_connections = 0 if was_good else self._empty_connections + 1
+        if self._empty_connections >= self._attempts and not self.is_over:
+            raise ConnectionFailed(f"The stream of events brings nothing: {reason}")
 
     def take(self, told: ServerSentEvent) -> Event:
         """Give the event that was told, and note that it was seen. Raises MyNetError.

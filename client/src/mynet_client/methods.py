@@ -8,21 +8,21 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, get_args
 
-from mynet_client.calls import Call
+from mynet_client.calls import Request
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Sends(Protocol):
-    def _send(self, call: Call[T], /) -> T: ...
+    def _send(self, call: Request[T], /) -> T: ...
 
 
 class SendsLater(Protocol):
-    async def _send(self, call: Call[T], /) -> T: ...
+    async def _send(self, call: Request[T], /) -> T: ...
 
 
-def method(build: Callable[P, Call[T]]) -> Callable[Concatenate[Sends, P], T]:
+def method(build: Callable[P, Request[T]]) -> Callable[Concatenate[Sends, P], T]:
     """Give the method of a client that waits."""
 
     def send(self: Sends, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -33,7 +33,7 @@ def method(build: Callable[P, Call[T]]) -> Callable[Concatenate[Sends, P], T]:
 
 
 def async_method(
-    build: Callable[P, Call[T]],
+    build: Callable[P, Request[T]],
 ) -> Callable[Concatenate[SendsLater, P], Coroutine[Any, Any, T]]:
     """Give the method of a client that is awaited."""
 
@@ -44,7 +44,7 @@ def async_method(
     return send
 
 
-def _describe(send: Callable[..., Any], build: Callable[..., Call[Any]]) -> None:
+def _describe(send: Callable[..., Any], build: Callable[..., Request[Any]]) -> None:
     """Let `help()` show the call's docstring and arguments, and what the method answers."""
     send.__name__, send.__doc__ = build.__name__, build.__doc__
     signature = inspect.signature(build)

@@ -18,10 +18,10 @@ from tenacity import (
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
-from mynet_client.calls import Call
-from mynet_client.errors import Refusal
+from mynet_client.calls import Request
+from mynet_client.errors import ApiError
 
-PASSING: Final = frozenset({429, 503})  # nothing was done
+RETRYABLE_STATUSES: Final = frozenset({429, 503})  # nothing was done
 NEVER_SENT: Final = (ConnectError, ConnectTimeout)
 BROKEN: Final = (*NEVER_SENT, NetworkError, RemoteProtocolError)
 LONGEST: Final = 60.0
@@ -37,25 +37,25 @@ class Policy(TypedDict):
     reraise: bool
 
 
-def policy(call: Call[Any], attempts: int) -> Policy:
+def policy(call: Request[Any], attempts: int) -> Policy:
     """Say when `call` is sent again, `attempts` times at most."""
     return Policy(
-        retry=retry_if_exception(lambda error: _will_pass(call, error)),
+        retry=retry_if_exception(lambda error: _is_retryable(call, error)),
         wait=_Wait(),
         stop=stop_after_attempt(attempts),
         reraise=True,
     )
 
 
-def _will_pass(call: Call[Any], error: BaseException) -> bool:
-    if isinstance(error, Refusal):
-        return error.status in PASSING and (error.retry_after or 0.0) <= LONGEST
+def _is_retryable(call: Request[Any], error: BaseException) -> bool:
+    if isinstance(error, ApiError):
+        return error.status in RETRYABLE_STATUSES and (error.retry_after or 0.0) <= LONGEST
     return isinstance(error, BROKEN if call.may_be_repeated else NEVER_SENT)
 
 
 class _Wait(wait_base):
     def __call__(self, retry_state: RetryCallState) -> float:
         error = retry_state.outcome.exception() if retry_state.outcome else None
-        if isinstance(error, Refusal) and error.retry_after is not None:
+        if isinstance(error, ApiError) and error.retry_after is not None:
             return error.retry_after * uniform(1.0, 1.1)  # all who were refused shall not meet
         return BACK_OFF(retry_state)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from mynet_client.answers import Sweep, Sweeps
-from mynet_client.calls import Call, answer_of
+from mynet_client.calls import Request, answer_of
 
 
 def start_sweep(
@@ -19,7 +19,7 @@ def start_sweep(
     name: str | None = None,
     promote: str | None = None,
     idempotency_key: str | None = None,
-) -> Call[Sweep]:
+) -> Request[Sweep]:
     """Queue a job for each combination of the hyperparameters, each one value or a list of values.
 
     The key is drawn where none is given, so that a call sent twice makes one sweep.
@@ -28,23 +28,23 @@ def start_sweep(
     given = {key: value for key, value in said.items() if value is not None}
     headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
     body = {"json": {**hyperparameters, **given}}
-    return Call("POST", "/sweeps", answer_of(Sweep), headers=headers, body=body, repeatable=True)
+    return Request("POST", "/sweeps", answer_of(Sweep), headers=headers, body=body, repeatable=True)
 
 
-def sweep(sweep: Sweep | str) -> Call[Sweep]:
+def sweep(sweep: Sweep | str) -> Request[Sweep]:
     """Tell how a sweep is doing."""
-    return Call("GET", _path(sweep), answer_of(Sweep))
+    return Request("GET", _path(sweep), answer_of(Sweep))
 
 
-def sweeps(*, after: Sweep | str | None = None, limit: int = 20) -> Call[Sweeps]:
+def sweeps(*, after: Sweep | str | None = None, limit: int = 20) -> Request[Sweeps]:
     """List sweeps, newest first; `after` is the last one of the page before."""
     params = {"after": _id(after) if after else None, "limit": limit}
-    return Call("GET", "/sweeps", answer_of(Sweeps), params)
+    return Request("GET", "/sweeps", answer_of(Sweeps), params)
 
 
-def cancel_sweep(sweep: Sweep | str) -> Call[Sweep]:
+def cancel_sweep(sweep: Sweep | str) -> Request[Sweep]:
     """Cancel what of a sweep has not ended; nothing of it goes live."""
-    return Call("POST", _path(sweep, "/cancel"), answer_of(Sweep))
+    return Request("POST", _path(sweep, "/cancel"), answer_of(Sweep))
 
 
 def _id(sweep: Sweep | str) -> str:
