@@ -26,7 +26,7 @@ from app.net import DeviceUnavailable
 from app.train.supervisor import mlflow_process
 from app.versions import checkpoint
 from app.versions.bucket.object_store import InvalidBucket, BucketUnavailable
-from app.versions.bucket.registry import BucketRegistry, open_registry
+from app.versions.bucket.registry import BucketRegistry, prepare_registry
 from app.versions.checkpoint import BadCheckpoint
 from app.versions.registry import Registry
 from app.versions.retention import prune
@@ -42,13 +42,13 @@ class StartupError(Exception):
 STARTUP_ERRORS: Final = (BadCheckpoint, DeviceUnavailable, StartupError, ServiceError, OSError)
 
 
-def open_registry(settings: Settings) -> Registry:
+def prepare_registry(settings: Settings) -> Registry:
     """Open the versions, with the shipped ones among them, and one of them live.
 
     Raises BadCheckpoint, CannotStart.
     """
     try:
-        registry = open_registry(settings)
+        registry = prepare_registry(settings)
         if isinstance(registry, BucketRegistry):
             registry.bucket.check()
         registry.import_bundled()
@@ -160,7 +160,7 @@ def prepare_worker(settings: Settings) -> Registry:
 
     Call it where no event loop runs. Raises BadCheckpoint, CannotStart.
     """
-    registry = open_registry(settings)
+    registry = prepare_registry(settings)
     # Once a service, not once a worker: a worker that is started anew must not undo a promotion.
     if multiprocessing.parent_process() is None:
         sweep_uploads(settings.uploads_dir)

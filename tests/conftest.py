@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from app.config.settings import Settings
 from app.database.store import Store
 from app.main import create_app
-from app.startup import open_registry
+from app.startup import prepare_registry
 from app.train.recipes.dataset import Dataset, Digits, load
 from app.versions.registry import SHIPPED, Registry
 from tests.postgres import QUICK, Postgres, running
@@ -133,7 +133,7 @@ def settings(tmp_path: Path, database: str | None) -> Settings:
 @pytest.fixture
 def registry(settings: Settings) -> Registry:
     """A registry with the shipped checkpoint live as version 1."""
-    return open_registry(settings)
+    return prepare_registry(settings)
 
 
 @pytest.fixture

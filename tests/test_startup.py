@@ -14,7 +14,7 @@ from app.errors import NotReady
 from app.main import create_app
 from app.net import MyNet
 from app.server import server
-from app.startup import StartupError, check_keys, check_tracking, open_registry, open_store, prepare_worker
+from app.startup import StartupError, check_keys, check_tracking, prepare_registry, open_store, prepare_worker
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.versions import checkpoint
 from app.versions.registry import CURRENT, SHIPPED, Registry
@@ -28,7 +28,7 @@ def second(registry):
 
 @pytest.mark.usefixtures("all_shipped")
 def test_a_fresh_folder_serves_the_best_shipped_version(settings):
-    registry = open_registry(settings)
+    registry = prepare_registry(settings)
     best = max(registry.cards(), key=lambda card: card.test_accuracy)
     assert registry.current() == best.version
     assert best.job is best.parent is None, "they are of another place"
@@ -36,30 +36,30 @@ def test_a_fresh_folder_serves_the_best_shipped_version(settings):
 
 def test_what_is_live_stays_live(settings, registry, second):
     registry.promote(second)
-    assert open_registry(settings).current() == second
+    assert prepare_registry(settings).current() == second
 
 
 def test_a_damaged_live_version_gives_way_to_the_one_before(settings, registry, second, caplog):
     registry.promote(second)
     registry.path(second).write_bytes(b"damaged")
-    assert open_registry(settings).current() == 1
+    assert prepare_registry(settings).current() == 1
     assert f"Version {second} is damaged" in caplog.text
 
 
 def test_a_missing_live_version_gives_way_to_the_one_before(settings, registry, second):
     registry.promote(second)
     registry.path(second).unlink()
-    assert open_registry(settings).current() == 1
+    assert prepare_registry(settings).current() == 1
 
 
 def test_a_current_that_cannot_be_read_is_made_anew(settings, registry):
     (registry.folder / CURRENT).write_bytes(b"\xff\x00 nonsense\n")
-    assert open_registry(settings).current() == 1
+    assert prepare_registry(settings).current() == 1
 
 
 def test_a_damaged_shipped_version_is_copied_again(settings, registry):
     registry.path(1).write_bytes(b"damaged")
-    opened = open_registry(settings)
+    opened = prepare_registry(settings)
     assert opened.card(opened.current()).weights_digest == (
         checkpoint.read_card(SHIPPED / "documented.safetensors").weights_digest
     )
@@ -68,7 +68,7 @@ def test_a_damaged_shipped_version_is_copied_again(settings, registry):
 def test_with_nothing_to_serve_there_is_no_start(settings, monkeypatch):
     monkeypatch.setattr(Registry, "import_bundled", lambda _: None)
     with pytest.raises(StartupError, match="none is shipped"):
-        open_registry(settings)
+        prepare_registry(settings)
 
 
 def test_a_checkpoint_that_is_a_version_already_goes_live(settings, registry, tmp_path):
@@ -131,9 +131,9 @@ def test_a_folder_that_cannot_be_used_is_named_by_its_setting(settings, tmp_path
     in_the_way.write_text("")
     folder = f"{scheme}{in_the_way}"
     with pytest.raises(StartupError, match=f"^MYNET_MODELS_URL={folder} cannot be used: "):
-        open_registry(settings.model_copy(update={"models_url": folder}))
+        prepare_registry(settings.model_copy(update={"models_url": folder}))
     with pytest.raises(StartupError, match=f"^MYNET_STATE_DIR={in_the_way} cannot be used: "):
-        open_registry(settings.model_copy(update={"state_dir": in_the_way}))
+        prepare_registry(settings.model_copy(update={"state_dir": in_the_way}))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nonsense://x", "mssql+nodriver://x/y"])

@@ -137,10 +137,10 @@ def models(url: Url = None, api_key: Key = None) -> None:
             remote.models(client)
         return
     from app.cli import output
-    from app.startup import STARTUP_ERRORS, open_registry
+    from app.startup import STARTUP_ERRORS, prepare_registry
 
     try:
-        registry = open_registry(context.settings())
+        registry = prepare_registry(context.settings())
     except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
     output.versions(registry.cards(), registry.current())
@@ -150,11 +150,11 @@ def _reader(version: int | None) -> "Reader":
     from app.net import pick_device
     from app.predict.live_model import Live
     from app.predict.predictor import predict_sync
-    from app.startup import STARTUP_ERRORS, open_registry
+    from app.startup import STARTUP_ERRORS, prepare_registry
 
     settings = context.settings()
     try:
-        live = Live(open_registry(settings), pick_device(settings.device))
+        live = Live(prepare_registry(settings), pick_device(settings.device))
         live.refresh()
         model = live.get(version)
     except STARTUP_ERRORS as error:
@@ -184,13 +184,13 @@ def _given_hyperparameters(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _train(asked: Mapping[str, Any], *, follow: bool) -> bool:
     from app.cli import follow as following
-    from app.startup import STARTUP_ERRORS, open_registry
+    from app.startup import STARTUP_ERRORS, prepare_registry
     from app.train.jobs.hyperparameters import Hyperparameters
 
     settings = context.settings()
     logs.configure("warning", settings.log_format)
     try:
-        open_registry(settings)  # the shipped versions come first, so that there is one to beat
+        prepare_registry(settings)  # the shipped versions come first, so that there is one to beat
         return following.train(settings, Hyperparameters(**asked), context.console(), follow=follow)
     except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None

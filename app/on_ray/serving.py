@@ -29,7 +29,7 @@ from app.on_ray.asgi import HEALTH_EVERY, HostedApp
 from app.on_ray.environment import HIDE_UNASSIGNED_GPUS, inherited_environment
 from app.on_ray.metrics import RayMetricsBridge
 from app.server.runtime import Runtime, prepare_with_absolute_paths
-from app.startup import StartupError, open_registry
+from app.startup import StartupError, prepare_registry
 
 NAME: Final = "mynet"
 # Seconds for the end of what is under way.
@@ -37,7 +37,7 @@ GRACE: Final = 20.0
 WATCH: Final = 2.0
 START_TRIES: Final = 3
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-ON_RAY: Final = Runtime(open_registry, lambda _: None, "app.on_ray.training", storage.delete_finished_runs)
+ON_RAY: Final = Runtime(prepare_registry, lambda _: None, "app.on_ray.training", storage.delete_finished_runs)
 log = logging.getLogger(__name__)
 
 

@@ -64,7 +64,7 @@ class Spans:
             "span_id": trace.format_span_id(context.span_id),
         }
 
-    def know(self, known: Attributes) -> None:
+    def set_attributes(self, known: Attributes) -> None:
         trace.get_current_span().set_attributes(_attributes(known))
 
     def tell(self, stages: Iterable[FinishedSpan]) -> None:
@@ -74,7 +74,7 @@ class Spans:
             span = self.tracer.start_span(name, start_time=start, attributes=_attributes(known))
             span.end(start + int(seconds * 1e9))
 
-    def trail(self) -> dict[str, str]:
+    def inject(self) -> dict[str, str]:
         trail: dict[str, str] = {}
         propagate.inject(trail)
         return trail

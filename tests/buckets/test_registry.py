@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import Conflict, NotFound
 from app.net import MyNet
-from app.startup import StartupError, open_registry
+from app.startup import StartupError, prepare_registry
 from app.versions.bucket.object_store import Bucket, BucketUnavailable
 from app.versions.bucket.registry import BucketRegistry
 from app.versions.registry import SHIPPED
@@ -124,7 +124,7 @@ def test_a_bucket_that_was_emptied_takes_nothing_out_of_service(first):
     anew = BucketRegistry(first.folder, first.bucket)  # as a training opens it, or a worker that starts
     for registry in (first, anew):
         with pytest.raises(BucketUnavailable):
-            registry.catch_up()
+            registry.refresh()
         with pytest.raises(BucketUnavailable):
             save(registry, first.card(1))
     assert first.history() == [1]
@@ -140,7 +140,7 @@ def test_a_live_version_that_was_taken_out_of_the_bucket_stays_here(first, card)
 
 def test_settings_open_it(settings, url, tmp_path):
     settings = settings.model_copy(update={"models_url": url})
-    registry = open_registry(settings)
+    registry = prepare_registry(settings)
     assert isinstance(registry, BucketRegistry)
     assert registry.current() == 1
     assert settings.models_dir.parent == tmp_path / "var" / "mirror"
@@ -149,7 +149,7 @@ def test_settings_open_it(settings, url, tmp_path):
 
 def test_a_bucket_that_cannot_be_used_stops_the_start_in_words(settings, server):  # noqa: ARG001
     with pytest.raises(StartupError, match=r"MYNET_MODELS_URL=s3://nowhere/x cannot be used: "):
-        open_registry(settings.model_copy(update={"models_url": "s3://nowhere/x"}))
+        prepare_registry(settings.model_copy(update={"models_url": "s3://nowhere/x"}))
 
 
 def test_eight_processes_that_save_and_promote_at_once(first, url, tmp_path):

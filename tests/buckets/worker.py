@@ -59,9 +59,9 @@ def _work(
         version = registry.save(MyNet().state_dict(), card)
         connection.send(["saved", version])
         while True:
-            registry.catch_up()
+            registry.refresh()
             over = registry.current()
-            if registry.promote(version, over=over):
+            if registry.promote(version, expected=over):
                 break
         connection.send(["promoted", version, over])
     connection.send("done")

@@ -9,7 +9,7 @@ import torch
 
 from app.config.settings import Settings
 from app.database.store import Store
-from app.startup import open_registry
+from app.startup import prepare_registry
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
 from app.train.jobs.events import lines
@@ -32,7 +32,7 @@ def begin(service, wanted):
 def trained_here(folder, data_dir):
     """Train without Ray; return the digest of the weights, and the log."""
     settings = Settings(state_dir=folder, data_dir=data_dir, device="cpu", train_threads=1)
-    registry = open_registry(settings)
+    registry = prepare_registry(settings)
     with closing(Store(settings.effective_database_url)) as store:
         job = jobs.create(store, Hyperparameters(**WANTED), most_queued=1, key=None)
         attempt = jobs.start(store, job)

@@ -5,7 +5,7 @@ import sys
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from app.startup import StartupError, open_registry
+from app.startup import StartupError, prepare_registry
 from app.versions.bucket.object_store import InvalidBucket, Bucket
 
 
@@ -28,10 +28,10 @@ def test_a_library_that_is_missing_is_named(settings, monkeypatch, url, library)
     known = sys.modules["fsspec.registry"]._registry
     monkeypatch.delitem(known, url.partition(":")[0], raising=False)
     with pytest.raises(StartupError, match=r"MYNET_MODELS_URL=.*pip install '\.\[(s3|gs)\]'"):
-        open_registry(settings.model_copy(update={"models_url": url}))
+        prepare_registry(settings.model_copy(update={"models_url": url}))
 
 
 def test_a_path_is_the_folder_itself(settings, tmp_path):
     for url in (str(tmp_path / "shared"), f"file://{tmp_path}/shared"):
-        registry = open_registry(settings.model_copy(update={"models_url": url}))
+        registry = prepare_registry(settings.model_copy(update={"models_url": url}))
         assert (registry.folder, registry.versions()) == (tmp_path / "shared", [1])

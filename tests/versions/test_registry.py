@@ -6,7 +6,7 @@ import torch
 
 from app.errors import Conflict, NotFound
 from app.net import MyNet
-from app.startup import open_registry
+from app.startup import prepare_registry
 from app.versions import checkpoint
 from app.versions.registry import COPY, CURRENT, SHIPPED, Registry
 
@@ -30,7 +30,7 @@ def not_finite(whole):
 
 @pytest.mark.usefixtures("all_shipped")
 def test_a_fresh_folder_gets_the_shipped_versions_and_the_best_goes_live(settings):
-    registry = open_registry(settings)
+    registry = prepare_registry(settings)
     shipped = sorted(SHIPPED.glob("*.safetensors"))
     assert registry.versions() == list(range(1, len(shipped) + 1))
     best = max(registry.cards(), key=lambda card: card.test_accuracy)

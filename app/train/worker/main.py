@@ -34,7 +34,7 @@ from app.train.worker.state import PeerLost, Strategy
 from app.train.worker.state_replica import job_files
 from app.train.worker.trainer import Trainer
 from app.versions.bucket.object_store import BucketUnavailable
-from app.versions.bucket.registry import open_registry
+from app.versions.bucket.registry import prepare_registry
 from app.versions.retention import prune
 
 EXIT_IO_ERROR: Final = os.EX_IOERR
@@ -93,7 +93,7 @@ def _run(
     """What goes wrong is told to the job, never swallowed."""
     settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
     try:
-        registry = open_registry(settings)
+        registry = prepare_registry(settings)
         # An older attempt may still be on its way out: two must never write.
         with (
             state.job_lock(settings.jobs_dir, job_id),
@@ -138,7 +138,7 @@ def train_and_promote(attempt: JobAttempt, stop: threading.Event, strategy: Stra
     dataset = data.load(attempt.settings.data_dir)
     taking_up = partial(_prepare, attempt, dataset, stop)
     dataset = _retry_while_bucket_unavailable(taking_up, f"job {attempt.job.id} waits to go on", stop)
-    with attempt.files.following():
+    with attempt.files.replicating():
         training = Trainer(attempt, dataset, stop, strategy)
         model = training.run()
     held_out = training.setup.held_out
@@ -150,7 +150,7 @@ def train_and_promote(attempt: JobAttempt, stop: threading.Event, strategy: Stra
 
 def _prepare(attempt: JobAttempt, dataset: Dataset, stop: threading.Event) -> Dataset:
     """Take up what an earlier attempt left, here or elsewhere; give what the job trains with."""
-    attempt.files.catch_up()
+    attempt.files.download_newer()
     if attempt.hyperparameters.include_feedback:
         return dataset.with_corrections(corrections.of_attempt(attempt, stop))
     return dataset

@@ -88,14 +88,14 @@ class JobFiles:
         """The corrections that the job trains with."""
         return self.folder / f"{self.job_id}.corrections"
 
-    def catch_up(self) -> None:
+    def download_newer(self) -> None:
         """See what other services kept: none does, where nothing is shared."""
 
     def keep_corrections(self, content: bytes) -> None:
         """Keep the corrections for every attempt. Raises OSError."""
         write(self.corrections, content)
 
-    def following(self) -> AbstractContextManager[None]:
+    def replicating(self) -> AbstractContextManager[None]:
         """Let others have what is kept, again and again, until the context ends."""
         return nullcontext()
 

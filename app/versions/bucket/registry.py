@@ -41,7 +41,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def open_registry(settings: Settings) -> Registry:
+def prepare_registry(settings: Settings) -> Registry:
     """Give the registry of the settings' versions; a bucket is not asked yet. Raises BadBucket."""
     if settings.bucket_url is None:
         return Registry(settings.models_dir)
@@ -65,12 +65,12 @@ class BucketRegistry(Registry):
         self._pending_deletions: list[int] = []
         self._failed: set[int] = set()
 
-    def catch_up(self) -> None:
+    def refresh(self) -> None:
         with self.lock:
-            self._catch_up()
+            self._refresh()
 
     @contextmanager
-    def following(self) -> Iterator[None]:
+    def refreshing(self) -> Iterator[None]:
         stop = threading.Event()
         threading.Thread(target=self._follow, args=[stop], name="mirror", daemon=True).start()
         try:
@@ -84,7 +84,7 @@ class BucketRegistry(Registry):
             raise BucketUnavailable(LookupError(f"version {version} could not be fetched"))
         return super().path(version)
 
-    def check_all_here(self) -> None:
+    def check_complete(self) -> None:
         for version in self._failed:
             self.path(version)
 
@@ -98,36 +98,36 @@ class BucketRegistry(Registry):
         content = checkpoint.to_bytes(self.folder, weights, card)
         return self._change(partial(self._save, content))
 
-    def promote(self, version: int, *, over: int | EllipsisType | None = ...) -> bool:
-        return self._change(partial(super().promote, version, expected=over))
+    def promote(self, version: int, *, expected: int | EllipsisType | None = ...) -> bool:
+        return self._change(partial(super().promote, version, expected=expected))
 
-    def rollback(self, *, to: int | EllipsisType = ...) -> int:
-        return self._change(partial(super().rollback, expected=to))
+    def rollback(self, *, expected: int | EllipsisType = ...) -> int:
+        return self._change(partial(super().rollback, expected=expected))
 
     def delete(self, version: int) -> None:
         self._change(partial(super().delete, version))
 
     def prune(
-        self, keep: int, shipped: Path | None = None, *, spared: Container[str | None] = ()
+        self, keep: int, shipped: Path | None = None, *, protected_jobs: Container[str | None] = ()
     ) -> None:
-        self._change(partial(super().prune, keep, shipped, protected_jobs=spared))
+        self._change(partial(super().prune, keep, shipped, protected_jobs=protected_jobs))
 
-    def adopt_shipped(self, shipped: Path | None = None) -> None:
+    def import_bundled(self, shipped: Path | None = None) -> None:
         # Where two do it at once, they want the same numbers for the same contents.
         self._change(partial(super().import_bundled, shipped))
 
     def remove(self, versions: Sequence[int]) -> None:
         if versions:
             left = [version for version in self.history() if version not in versions]
-            self._make_step(left, versions)
+            self._append_entry(left, versions)
         super().remove(versions)
 
     def _is_here(self, version: int) -> bool:
         """What could not be fetched keeps its place in the history, which is everybody's."""
         return super()._is_here(version) or version in self._failed
 
-    def _go_live(self, history: list[int]) -> None:
-        self._make_step(history)
+    def _commit(self, history: list[int]) -> None:
+        self._append_entry(history)
         super()._commit(history)
 
     def _change(self, change: Callable[[], T]) -> T:
@@ -136,7 +136,7 @@ class BucketRegistry(Registry):
             return change()  # this is a part of another change, which begins anew as a whole
         while True:
             with self.lock, suppress(ConcurrentUpdate):
-                self._catch_up()
+                self._refresh()
                 return change()
 
     def _save(self, content: bytes) -> int:
@@ -147,7 +147,7 @@ class BucketRegistry(Registry):
         self._put(version, content)
         return version
 
-    def _make_step(self, history: Sequence[int], gone: Sequence[int] = ()) -> None:
+    def _append_entry(self, history: Sequence[int], gone: Sequence[int] = ()) -> None:
         going = sorted({*self._pending_deletions, *gone})  # some may be of one who died before they went
         step = LiveLogEntry(self._step.number + 1, history, going)
         if not self._steps.claim(step.number, step.to_bytes()):
@@ -157,11 +157,11 @@ class BucketRegistry(Registry):
             self.bucket.empty(self._saved.name(version))
         self._pending_deletions = []
 
-    def _catch_up(self) -> None:
+    def _refresh(self) -> None:
         """Let the folder be as the bucket is; what is live comes when its file is there."""
         (self.folder / LOOKED).touch()
         sizes = self.bucket.sizes()
-        self._step = self._last_step(self._steps.among(sizes))
+        self._step = self._last_entry(self._steps.among(sizes))
         saved = self._saved.among(sizes)
         self._highest = max(saved, default=0)
         self._pending_deletions = [version for version in self._step.gone if saved.get(version)]
@@ -173,7 +173,7 @@ class BucketRegistry(Registry):
         for version in {*self.versions()} - there - {*history[:1]}:
             atomic_files.remove(self.file(version))
 
-    def _last_step(self, steps: Mapping[int, int]) -> LiveLogEntry:
+    def _last_entry(self, steps: Mapping[int, int]) -> LiveLogEntry:
         number = max(steps, default=0)
         if not number and self.read_text(CURRENT):  # which was a step's, of this process or another
             raise BucketUnavailable(LookupError("it is empty, and was not"))
@@ -231,7 +231,7 @@ class BucketRegistry(Registry):
                 with self.lock:
                     if not self._is_due():
                         continue
-                    self._catch_up()
+                    self._refresh()
                 problem = ""
             except Exception as error:  # whatever it is, what is here stays, and it may pass
                 problem = redact(f"{error} {getattr(error, 'problem', '')}")
