@@ -28,7 +28,7 @@ and of whoever asks::
 
 from typing import ClassVar, NamedTuple, TypeVar
 
-R = TypeVar("R", bound="Refusal")
+R = TypeVar("R", bound="ServiceError")
 
 
 class FieldError(NamedTuple):

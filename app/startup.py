@@ -26,7 +26,7 @@ from app.net import DeviceUnavailable
 from app.train.supervisor import mlflow_process
 from app.versions import checkpoint
 from app.versions.bucket.object_store import InvalidBucket, BucketUnavailable
-from app.versions.bucket.registry import BucketRegistry, prepare_registry
+from app.versions.bucket.registry import BucketRegistry, open_registry
 from app.versions.checkpoint import BadCheckpoint
 from app.versions.registry import Registry
 from app.versions.retention import prune
@@ -48,7 +48,7 @@ def prepare_registry(settings: Settings) -> Registry:
     Raises BadCheckpoint, CannotStart.
     """
     try:
-        registry = prepare_registry(settings)
+        registry = open_registry(settings)
         if isinstance(registry, BucketRegistry):
             registry.bucket.check()
         registry.import_bundled()
@@ -66,7 +66,7 @@ def prepare_registry(settings: Settings) -> Registry:
         if version is None:
             raise StartupError(f"There is no version in {registry.folder}, and none is shipped.")
         # Another process may promote meanwhile: what it made live is not taken back.
-        if version == live or registry.promote(version, over=live):
+        if version == live or registry.promote(version, expected=live):
             return registry
 
 

@@ -44,7 +44,7 @@ def main() -> None:
     net.load_state_dict(weights)
     model = Model(1, net, card.energy_threshold, torch.device("cpu"), card.temperature)
     shares = {name: round(share, 4) for name, share in measured(model)}
-    checkpoint.write(path, weights, card.model_copy(update={"elsewhere": shares}))
+    checkpoint.write(path, weights, card.model_copy(update={"other_datasets": shares}))
     for name, share in shares.items():
         print(f"{name}: {100 * share:.2f} %")
 

@@ -64,7 +64,9 @@ class Metrics(BaseModel):
 class Card(Metrics):
     """One version: its metrics, and all that is needed to make it again."""
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, allow_inf_nan=False, validate_by_name=True, serialize_by_alias=True
+    )
 
     version: int = 0
     origin: Literal["trained", "checkpoint", "uploaded"]
@@ -77,7 +79,7 @@ class Card(Metrics):
     parent: int | None = Field(None, description="the version that was current when this was made")
     note: str | None = None
     other_datasets: dict[str, float] = Field(
-        {}, description="shares of other images that are read right, or taken for digits"
+        {}, alias="elsewhere", description="shares of other images that are read right, or taken for digits"
     )
     feedback: int | None = Field(
         None, description="corrections that it was trained with; null where none were asked for"

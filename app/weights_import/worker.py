@@ -27,7 +27,7 @@ from app.train.recipes import dataset as data
 from app.train.recipes.dataset import Dataset, DatasetUnavailable
 from app.versions import checkpoint
 from app.versions.bucket.object_store import BucketUnavailable
-from app.versions.bucket.registry import prepare_registry
+from app.versions.bucket.registry import open_registry
 from app.versions.card import Card
 from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights
 from app.versions.retention import prune
@@ -53,7 +53,7 @@ def _admit(candidate: ImportRequest) -> int:
     settings = candidate.settings
     weights = checkpoint.read_weights(candidate.path)
     card = _card(candidate, weights, data.load(settings.data_dir))
-    registry = prepare_registry(settings)
+    registry = open_registry(settings)
     version = registry.save(weights, card)
     prune(settings, registry)
     return version

@@ -87,7 +87,7 @@ def test_where_nothing_can_be_set_aside_nothing_is_migrated(settings, file, monk
         raise OSError(28, "No space left on device")
 
     before = file.read_bytes()
-    monkeypatch.setattr("app.database.backup.replacing", full)
+    monkeypatch.setattr("app.database.backup.atomic_replace", full)
     with pytest.raises(StartupError, match="No space left"):
         upgraded(settings)
     assert revision(file) is None

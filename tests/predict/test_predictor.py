@@ -136,7 +136,7 @@ def test_a_batch_that_misses_the_deadline_is_given_up(make, seven, photo, monkey
         gate.wait(10)
         done.append(upload)
 
-    monkeypatch.setattr(predictors, "see", slow)
+    monkeypatch.setattr(predictors, "preprocess", slow)
     predictor = make(predict_timeout=0.01)
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(predictor.predict_batch([photo] * 5))

@@ -28,7 +28,7 @@ from app.train.evaluation.promotion import Verdict
 from app.train.jobs import sweep
 from app.train.jobs.assignment import SweepAssignment
 from app.train.recipes import dataset
-from app.versions.bucket.registry import prepare_registry
+from app.versions.bucket.registry import open_registry
 from app.versions.card import Card
 from app.versions.registry import Registry
 from app.versions.retention import prune
@@ -48,7 +48,7 @@ def main() -> None:
             FileLock(settings.state_dir / "sweeps.lock"),
             closing(Store(settings.effective_database_url)) as store,
         ):
-            conclude(conclusion, Sweeps(store), prepare_registry(settings))
+            conclude(conclusion, Sweeps(store), open_registry(settings))
     except (NotReady, OSError) as error:
         log.error("sweep %s: %s", conclusion.sweep_id, error)
         sys.exit(os.EX_IOERR)

@@ -34,7 +34,7 @@ from app.train.worker.state import PeerLost, Strategy
 from app.train.worker.state_replica import job_files
 from app.train.worker.trainer import Trainer
 from app.versions.bucket.object_store import BucketUnavailable
-from app.versions.bucket.registry import prepare_registry
+from app.versions.bucket.registry import open_registry
 from app.versions.retention import prune
 
 EXIT_IO_ERROR: Final = os.EX_IOERR
@@ -93,7 +93,7 @@ def _run(
     """What goes wrong is told to the job, never swallowed."""
     settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
     try:
-        registry = prepare_registry(settings)
+        registry = open_registry(settings)
         # An older attempt may still be on its way out: two must never write.
         with (
             state.job_lock(settings.jobs_dir, job_id),

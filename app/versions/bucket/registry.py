@@ -41,7 +41,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def prepare_registry(settings: Settings) -> Registry:
+def open_registry(settings: Settings) -> Registry:
     """Give the registry of the settings' versions; a bucket is not asked yet. Raises BadBucket."""
     if settings.bucket_url is None:
         return Registry(settings.models_dir)

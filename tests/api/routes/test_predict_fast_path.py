@@ -130,7 +130,7 @@ def test_ids_and_log_are_those_of_every_request(client, seven, caplog):
 
 
 def test_a_defect_is_a_500_without_internals(client, seven, monkeypatch):
-    monkeypatch.setattr(batcher, "see_small", lambda *_: 1 / 0)
+    monkeypatch.setattr(batcher, "preprocess_if_small", lambda *_: 1 / 0)
     answer = client.post("/predict", content=seven)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "division" not in answer.text

@@ -145,7 +145,7 @@ def test_a_job_that_dies_while_it_gathers_gathers_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(state, "replacing", killed)
+        patch.setattr(state, "atomic_replace", killed)
         with pytest.raises(KeyboardInterrupt):
             broken.run()
     assert not broken.attempt.files.corrections.exists()
@@ -193,7 +193,7 @@ def test_the_robust_recipe_never_holds_them_back(few_digits, few_more, monkeypat
 
 
 def test_an_attempt_without_them_looks_for_none(start, monkeypatch):
-    monkeypatch.setattr(corrections, "Feedback", lambda *_: pytest.fail("it was looked for"))
+    monkeypatch.setattr(corrections, "FeedbackStore", lambda *_: pytest.fail("it was looked for"))
     run = start(epochs=1)
     run.run()
     assert not run.attempt.files.corrections.exists()
