@@ -109,7 +109,7 @@ class App(FastAPI):
         self.access_log, self.traces, self.origins = access_log, traces, origins
 
     def build_middleware_stack(self) -> ASGIApp:
-        stack = middleware.around(HeadAsGet(super().build_middleware_stack()), self.origins)
+        stack = middleware.add_cors(HeadAsGet(super().build_middleware_stack()), self.origins)
         return RequestId(stack, self.access_log, self.traces)
 
     def openapi(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def create_app(
         access_log,
         traces,
         settings.origins,
-        **document.about(),
+        **document.fastapi_options(),
         docs_url=None,
         redoc_url=None,
         # A redirect would name the Host that was sent, and http:// behind a proxy that speaks TLS.
@@ -196,7 +196,7 @@ async def _open_services(
             gc.unfreeze()
         for task in tasks:
             task.cancel()
-        services.scrape.publish()
+        services.metrics_collector.publish()
         if traces:
             traces.close()
 
@@ -236,9 +236,9 @@ def _open_resources(settings: Settings, runtime: Runtime) -> OpenedResources:
 def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]:
     yield services.live.watch()
     yield health.watch(services.store)
-    yield services.scrape.publish_periodically()
-    if services.guard.auth != "none":
-        yield services.guard.keyring.watch()
+    yield services.metrics_collector.publish_periodically()
+    if services.access_control.auth != "none":
+        yield services.access_control.keyring.watch()
 
 
 def _start_draining(services: Services, supervisor: Supervisor, ending: Shutdown) -> None:

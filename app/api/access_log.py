@@ -17,9 +17,9 @@ from app.telemetry.metrics import Route, Metrics
 HEADER: Final = b"x-request-id"
 # Of the scope: what the route came to know of the request, for its line.
 LOG_FIELDS: Final = "mynet.known"
-NOTHING: Final[logs.LogFields] = {}
-LONGEST_PATH: Final = 256
-ACCEPTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+NO_FIELDS: Final[logs.LogFields] = {}
+MAX_PATH_LENGTH: Final = 256
+VALID_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 log = logging.getLogger(logs.ACCESS)
 audit_log = logging.getLogger(logs.AUDIT)
 
@@ -27,7 +27,7 @@ audit_log = logging.getLogger(logs.AUDIT)
 def request_id_from(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Give the id that the client chose, or a drawn one."""
     for name, value in headers:
-        if name == HEADER and ACCEPTABLE.fullmatch(value):
+        if name == HEADER and VALID_REQUEST_ID.fullmatch(value):
             return bytes(value)
     return logs.new_request_id()
 
@@ -37,7 +37,7 @@ def loggable_path(scope: Scope) -> str:
     line. Of a long one, the beginning.
     """
     path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
-    return path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]}…"
+    return path if len(path) <= MAX_PATH_LENGTH else f"{path[:MAX_PATH_LENGTH]}…"
 
 
 class AccessLog:
@@ -45,9 +45,9 @@ class AccessLog:
     line takes three times as long.
     """
 
-    def __init__(self, tally: Metrics | None = None) -> None:
-        self.tally = tally or Metrics()
-        self._answered: list[tuple[str, Route, str, str, int, float, logs.LogFields]] = []
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        self.metrics = metrics or Metrics()
+        self._pending: list[tuple[str, Route, str, str, int, float, logs.LogFields]] = []
         self._context = Context()  # not that of the first request of a turn
 
     def add(
@@ -58,21 +58,21 @@ class AccessLog:
         path: str,
         status: int,
         started: float,
-        known: logs.LogFields = NOTHING,
+        fields: logs.LogFields = NO_FIELDS,
     ) -> None:
         """Take one answer; `started` is of `time.perf_counter`."""
         seconds = time.perf_counter() - started
-        self._answered.append((request_id, route, method, path, status, seconds, known))
-        if len(self._answered) == 1:
+        self._pending.append((request_id, route, method, path, status, seconds, fields))
+        if len(self._pending) == 1:
             asyncio.get_running_loop().call_soon(self._log, context=self._context)
 
     def _log(self) -> None:
-        answered, self._answered = self._answered, []
-        for request_id, route, method, path, status, seconds, known in answered:
+        pending, self._pending = self._pending, []
+        for request_id, route, method, path, status, seconds, fields in pending:
             logs.request_id.set(request_id)
             milliseconds = 1000 * seconds
-            log.info("%s %s %d %.1f ms", method, path, status, milliseconds, extra={"known": known})
-            self.tally.request(route, status, seconds)
+            log.info("%s %s %d %.1f ms", method, path, status, milliseconds, extra={"known": fields})
+            self.metrics.request(route, status, seconds)
 
 
 ACTOR: Final = "audit_who"
@@ -86,11 +86,11 @@ def mark(state: Any, key: Key | None) -> None:
 
 def write(scope: Scope, status: int) -> None:
     """Tell of a request that was noted."""
-    who = scope.get("state", {}).get(ACTOR)
-    if who is None:
+    actor = scope.get("state", {}).get(ACTOR)
+    if actor is None:
         return
     method, path = scope["method"], loggable_path(scope)
     address = scope["client"][0] if scope.get("client") else "-"
-    told = {"who": who, "method": method, "path": path, "status": status, "from": address}
-    words = "%s %s %d by %s from %s"
-    audit_log.info(words, method, path, status, who, address, extra=logs.known(**told))
+    fields = {"who": actor, "method": method, "path": path, "status": status, "from": address}
+    template = "%s %s %d by %s from %s"
+    audit_log.info(template, method, path, status, actor, address, extra=logs.known(**fields))

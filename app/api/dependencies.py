@@ -34,7 +34,7 @@ from app.telemetry.tracing import Tracing
 from app.train.jobs.events import EventStream
 from app.versions.registry import Registry
 
-SAFE: Final = {"GET", "HEAD", "OPTIONS"}
+SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
 # These only tell the documentation how a key is sent: `Guard` reads it, for the short way, too.
 BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="A key.")
 HEADER: Final = APIKeyHeader(
@@ -53,14 +53,14 @@ class Services:
     settings: Settings
     registry: Registry
     store: Store
-    feed: EventStream
+    event_stream: EventStream
     live: Live
     predictor: Predictor
-    review: TestSetErrors
-    scrape: MetricsCollector
-    guard: AccessControl
+    test_set_errors: TestSetErrors
+    metrics_collector: MetricsCollector
+    access_control: AccessControl
     feedback: FeedbackStore
-    look: ImageValidator
+    image_validator: ImageValidator
     tracing: Tracing | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -83,14 +83,14 @@ async def _authorize(
 ) -> None:
     """Look at who asks, before the body is read."""
     services = await _services(request)
-    guard = services.guard
-    needed = KeyScope(scopes.scopes[0]) if scopes.scopes else None
-    key = guard.authenticate(request.scope["headers"])
-    if request.method not in SAFE and needed is not KeyScope.PREDICT:
+    access_control = services.access_control
+    required_scope = KeyScope(scopes.scopes[0]) if scopes.scopes else None
+    key = access_control.authenticate(request.scope["headers"])
+    if request.method not in SAFE_METHODS and required_scope is not KeyScope.PREDICT:
         access_log.mark(request.state, key)
-        if guard.auth == "none":
+        if access_control.auth == "none":
             csrf.check(request.headers, services.settings.origins)
-    guard.authorize(key, request.client.host if request.client else "", needed)
+    access_control.authorize(key, request.client.host if request.client else "", required_scope)
 
 
 def disconnect_probe(scope: Scope) -> Callable[[], bool]:
@@ -99,11 +99,11 @@ def disconnect_probe(scope: Scope) -> Callable[[], bool]:
     return client.get("is_gone", never_disconnected)  # type: ignore[no-any-return]
 
 
-def add_log_fields(request: Request, services: Services, **known: str | int) -> None:
+def add_log_fields(request: Request, services: Services, **fields: str | int) -> None:
     """Let the request's line in the log, and its span, tell what it is about."""
-    request.scope.setdefault(LOG_FIELDS, {}).update(known)
+    request.scope.setdefault(LOG_FIELDS, {}).update(fields)
     if services.tracing:
-        services.tracing.set_attributes(known)
+        services.tracing.set_attributes(fields)
 
 
 class VersionConvertor(Convertor[int]):

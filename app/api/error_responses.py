@@ -22,21 +22,21 @@ Responses = dict[int | str, dict[str, Any]]
 ErrorOrExample = type[ServiceError] | ServiceError
 REQUEST_ID: Final = "0123456789abcdef"
 # What whoever asks a guarded route may be told.
-GUARD: Final = (Unauthenticated, Forbidden, RateLimited)
+ACCESS_ERRORS: Final = (Unauthenticated, Forbidden, RateLimited)
 HEADERS: Final = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
 
 
-def error_responses(*refusals: ErrorOrExample) -> Responses:
+def error_responses(*errors: ErrorOrExample) -> Responses:
     """Describe the errors of a route, each by its class or by one that is like those it raises.
 
     Any route can meet a defect.
     """
-    return _by_status(refusals, MEDIA_TYPE, "Problem")
+    return _by_status(errors, MEDIA_TYPE, "Problem")
 
 
-def plain_error_responses(*refusals: ErrorOrExample) -> Responses:
+def plain_error_responses(*errors: ErrorOrExample) -> Responses:
     """Describe the errors of a route whose protocol knows but `error`, in words."""
-    return _by_status(refusals, "application/json", "Failure")
+    return _by_status(errors, "application/json", "Failure")
 
 
 def invalid_field_example(field: str, message: str) -> InvalidField:
@@ -49,31 +49,31 @@ def headers(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _by_status(refusals: tuple[ErrorOrExample, ...], media_type: str, schema: str) -> Responses:
+def _by_status(errors: tuple[ErrorOrExample, ...], media_type: str, schema: str) -> Responses:
     responses: Responses = {}
-    told = [each(each.summary()) if isinstance(each, type) else each for each in refusals]
-    for each in (*told, InternalError(InternalError.summary())):
-        response = responses.setdefault(each.status, {"description": ""})
-        says = f"`{each.code}`: {each.summary()}"
-        response["description"] = f"{response['description']} {says}".strip()
-        response["headers"] = headers(*HEADERS.get(each.status, []))
+    instances = [error(error.summary()) if isinstance(error, type) else error for error in errors]
+    for error in (*instances, InternalError(InternalError.summary())):
+        response = responses.setdefault(error.status, {"description": ""})
+        description = f"`{error.code}`: {error.summary()}"
+        response["description"] = f"{response['description']} {description}".strip()
+        response["headers"] = headers(*HEADERS.get(error.status, []))
         content = response.setdefault("content", {}).setdefault(
             media_type, {"schema": {"$ref": f"#/components/schemas/{schema}"}, "examples": {}}
         )
-        content["examples"][each.code] = {"summary": each.title, "value": _example(each, schema)}
+        content["examples"][error.code] = {"summary": error.title, "value": _example(error, schema)}
     return responses
 
 
-def _example(refusal: ServiceError, schema: str) -> Any:
+def _example(error: ServiceError, schema: str) -> Any:
     if schema == "Failure":
-        return {"error": refusal.detail}
-    fields = [FieldProblem(field=each.field, message=each.message) for each in refusal.errors]
+        return {"error": error.detail}
+    fields = [FieldProblem(field=field_error.field, message=field_error.message) for field_error in error.errors]
     problem = Problem(
         type="about:blank",
-        title=refusal.title,
-        status=refusal.status,
-        detail=refusal.detail,
-        code=refusal.code,
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        code=error.code,
         request_id=REQUEST_ID,
         errors=fields or None,
     )

@@ -17,7 +17,7 @@ from app.telemetry import logs
 from app.telemetry.metrics import Route
 from app.telemetry.tracing import Tracing
 
-DIGITS: Final = 20  # of a length that can be meant
+MAX_LENGTH_DIGITS: Final = 20  # of a length that can be meant
 METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OTHER: Final = "other"
 # Bytes of each body, so that small images are read whatever else comes.
@@ -47,7 +47,7 @@ class RequestId:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [each for each in message.get("headers", []) if each[0] != HEADER]
+                headers = [header for header in message.get("headers", []) if header[0] != HEADER]
                 message["headers"] = [*headers, (HEADER, request_id)]
             await send(message)
 
@@ -55,15 +55,15 @@ class RequestId:
             await self.app(scope, receive, send_with_id)
         finally:
             audit.write(scope, status)
-            asked = scope["method"], loggable_path(scope)
-            known = self._known(scope)
-            self.access_log.add(request_id.decode(), _route(scope), *asked, status, started, known)
+            request_line = scope["method"], loggable_path(scope)
+            fields = self._log_fields(scope)
+            self.access_log.add(request_id.decode(), _route(scope), *request_line, status, started, fields)
 
-    def _known(self, scope: Scope) -> logs.LogFields:
-        path = scope.get("path_params", {})
-        known = {"job_id": path["job_id"]} if "job_id" in path else {}
+    def _log_fields(self, scope: Scope) -> logs.LogFields:
+        path_params = scope.get("path_params", {})
+        fields = {"job_id": path_params["job_id"]} if "job_id" in path_params else {}
         spans = self.tracing.ids() if self.tracing else {}
-        return {**known, **scope.get(LOG_FIELDS, {}), **spans}
+        return {**fields, **scope.get(LOG_FIELDS, {}), **spans}
 
 
 def _route(scope: Scope) -> Route:
@@ -84,22 +84,22 @@ class HeadAsGet:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self.app(scope, receive, send)
             return
-        asked = {**scope, "method": "GET"}
+        get_scope = {**scope, "method": "GET"}
 
         async def send_head(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await send(message)
                 await send({"type": "http.response.body"})
-                answering.cancel()
+                task.cancel()
 
-        answering = asyncio.ensure_future(self.app(asked, receive, send_head))
+        task = asyncio.ensure_future(self.app(get_scope, receive, send_head))
         try:
-            await asyncio.wait([answering])
+            await asyncio.wait([task])
         finally:
-            answering.cancel()
-            scope.update(asked, method="HEAD")  # with the route, for the log and the tally
-        if not answering.cancelled():
-            answering.result()
+            task.cancel()
+            scope.update(get_scope, method="HEAD")  # with the route, for the log and the tally
+        if not task.cancelled():
+            task.result()
 
 
 class ShutdownDeadline:
@@ -107,24 +107,24 @@ class ShutdownDeadline:
     or whose file is being appraised. An answer that has begun is left to end.
     """
 
-    def __init__(self, app: ASGIApp, ending: Shutdown) -> None:
-        self.app, self.ending = app, ending
+    def __init__(self, app: ASGIApp, shutdown: Shutdown) -> None:
+        self.app, self.shutdown = app, shutdown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         try:
-            async with self.ending.deadline() as limit:
+            async with self.shutdown.deadline() as timeout:
 
                 async def send_in_time(message: Message) -> None:
-                    self.ending.lift(limit)
+                    self.shutdown.lift(timeout)
                     await send(message)
 
                 await self.app(scope, receive, send_in_time)
         except TimeoutError:
-            late = NotReady("The service ends before this is answered.", retry_after=RETRY_AFTER)
-            await problem_details.response(scope["path"], late)(scope, receive, send)
+            error = NotReady("The service ends before this is answered.", retry_after=RETRY_AFTER)
+            await problem_details.response(scope["path"], error)(scope, receive, send)
 
 
 class BodyLimit:
@@ -134,59 +134,59 @@ class BodyLimit:
     `UNCOUNTED` of each is refused while it is as much as `TOGETHER` of the largest.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app, self.most = app, most
-        self._held = 0
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app, self.max_bytes = app, max_bytes
+        self._buffered_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        told = Headers(scope=scope).get("content-length", "")
-        expected = int(told) if told.isdecimal() and len(told) < DIGITS else 0
-        received = held = 0
+        content_length = Headers(scope=scope).get("content-length", "")
+        expected = int(content_length) if content_length.isdecimal() and len(content_length) < MAX_LENGTH_DIGITS else 0
+        received = buffered_bytes = 0
 
         async def receive_limited() -> Message:
-            nonlocal received, held
-            if expected > self.most:
-                raise self._refusal()
+            nonlocal received, buffered_bytes
+            if expected > self.max_bytes:
+                raise self._body_too_large()
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.most:
-                raise self._refusal()
-            more = max(0, received - FREE_BYTES_PER_BODY) - held
-            if more and self._held + more > MAX_BUFFERED_BODIES * self.most:
+            if received > self.max_bytes:
+                raise self._body_too_large()
+            extra = max(0, received - FREE_BYTES_PER_BODY) - buffered_bytes
+            if extra and self._buffered_bytes + extra > MAX_BUFFERED_BODIES * self.max_bytes:
                 raise QueueFull("Too much is being uploaded at once.", retry_after=1)
-            held += more
-            self._held += more
+            buffered_bytes += extra
+            self._buffered_bytes += extra
             return message
 
         try:
             await self.app(scope, receive_limited, send)
         finally:
-            self._held -= held
+            self._buffered_bytes -= buffered_bytes
 
-    def _refusal(self) -> BodyTooLarge:
+    def _body_too_large(self) -> BodyTooLarge:
         return BodyTooLarge(
-            f"The body is larger than {self.most} bytes, the most that this service takes."
+            f"The body is larger than {self.max_bytes} bytes, the most that this service takes."
         )
 
 
-TENSORS: Final = "Inference-Header-Content-Length"
+INFERENCE_LENGTH_HEADER: Final = "Inference-Header-Content-Length"
 CORS_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
-SENT: Final = (
+ALLOWED_HEADERS: Final = (
     "Authorization",
     "X-API-Key",
     "X-Request-ID",
     "Idempotency-Key",
     "If-None-Match",
     "Last-Event-ID",
-    TENSORS,
+    INFERENCE_LENGTH_HEADER,
 )
-SHOWN: Final = ("X-Request-ID", "Retry-After", "Location", "ETag", "Content-Disposition", TENSORS)
+EXPOSED_HEADERS: Final = ("X-Request-ID", "Retry-After", "Location", "ETag", "Content-Disposition", INFERENCE_LENGTH_HEADER)
 
 
-def around(app: ASGIApp, origins: list[str]) -> ASGIApp:
+def add_cors(app: ASGIApp, origins: list[str]) -> ASGIApp:
     """Let pages of these origins ask; no cookies, which nothing here looks at."""
     if not origins:
         return app
@@ -194,6 +194,6 @@ def around(app: ASGIApp, origins: list[str]) -> ASGIApp:
         app,
         allow_origins=origins,
         allow_methods=CORS_METHODS,
-        allow_headers=SENT,
-        expose_headers=SHOWN,
+        allow_headers=ALLOWED_HEADERS,
+        expose_headers=EXPOSED_HEADERS,
     )

@@ -16,10 +16,10 @@ from app.errors import MalformedRequest
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-MOST_PARTS: Final = 1000
-MOST_PARAMETERS: Final = 16
+MAX_PARTS: Final = 1000
+MAX_PARAMETERS: Final = 16
 DISPOSITION: Final = b"content-disposition"
-LONGEST: Final = 256
+MAX_CACHE_KEY_BYTES: Final = 256
 # Up to three headers, of a name, a colon, a space, and a value without control characters.
 HEAD: Final = re.compile(rb"(?:\r\n[\w-]+: [^\x00-\x1f\x7f]+){1,3}", re.ASCII)
 
@@ -37,19 +37,19 @@ def read_form(body: bytes, content_type: bytes) -> list[Part]:
 
     The parser stops at whatever begins as a delimiter does, which no content may (RFC 2046, 5.1.1).
     """
-    reader, boundary = _PartCollector(), _boundary(content_type)
-    if body.count(b"\r\n--" + boundary) > MOST_PARTS + 1:
-        raise _too_many()
+    collector, boundary = _PartCollector(), _boundary(content_type)
+    if body.count(b"\r\n--" + boundary) > MAX_PARTS + 1:
+        raise _too_many_parts()
     try:
-        MultipartParser(boundary, reader.callbacks).write(body)
+        MultipartParser(boundary, collector.callbacks).write(body)
     except FormParserError as error:
         raise MalformedRequest(f"The multipart body cannot be read: {error}.") from error
-    if not reader.has_ended:
+    if not collector.has_ended:
         raise MalformedRequest(
             "The multipart body does not end with its boundary: it was cut off, or the header "
             "Content-Type names another boundary."
         )
-    return reader.parts
+    return collector.parts
 
 
 def parse_single_file(body: bytes, content_type: bytes, name: str) -> bytes | None:
@@ -58,30 +58,30 @@ def parse_single_file(body: bytes, content_type: bytes, name: str) -> bytes | No
     Nearly every upload is such a form, and is read so in a tenth of the time.
     """
     delimiter = b"--" + _boundary(content_type)
-    if len(delimiter) > LONGEST:
+    if len(delimiter) > MAX_CACHE_KEY_BYTES:
         return None
     end = body.find(b"\r\n" + delimiter)
     head, separator, content = body[len(delimiter) : end].partition(b"\r\n\r\n")
-    if len(head) > 4 * LONGEST:
+    if len(head) > 4 * MAX_CACHE_KEY_BYTES:
         return None
-    whole = body.startswith(delimiter) and body[end + 2 + len(delimiter) :] in (b"--\r\n", b"--")
-    if not (whole and separator and _is_file(head, name)):
+    is_single_part = body.startswith(delimiter) and body[end + 2 + len(delimiter) :] in (b"--\r\n", b"--")
+    if not (is_single_part and separator and _is_file(head, name)):
         return None
     return content
 
 
-def _too_many() -> MalformedRequest:
-    return MalformedRequest(f"The multipart body has more than {MOST_PARTS} parts.")
+def _too_many_parts() -> MalformedRequest:
+    return MalformedRequest(f"The multipart body has more than {MAX_PARTS} parts.")
 
 
 def _boundary(content_type: bytes) -> bytes:
     """Give what separates the parts. Raises MalformedRequest."""
-    known = _known_boundary if len(content_type) <= LONGEST else _known_boundary.__wrapped__
-    return known(content_type)
+    parse_boundary = _cached_boundary if len(content_type) <= MAX_CACHE_KEY_BYTES else _cached_boundary.__wrapped__
+    return parse_boundary(content_type)
 
 
 @lru_cache(256)
-def _known_boundary(content_type: bytes) -> bytes:
+def _cached_boundary(content_type: bytes) -> bytes:
     boundary = _parameters(content_type).get(b"boundary")
     if not boundary:
         raise MalformedRequest("The header Content-Type names no boundary of the multipart body.")
@@ -113,9 +113,9 @@ def _parameters(header: bytes) -> dict[bytes, bytes]:
 
     Raises MalformedRequest.
     """
-    if header.count(b";") > MOST_PARAMETERS:
+    if header.count(b";") > MAX_PARAMETERS:
         raise MalformedRequest(
-            f"A header of the multipart body has more than {MOST_PARAMETERS} parameters."
+            f"A header of the multipart body has more than {MAX_PARAMETERS} parameters."
         )
     return parse_options_header(header)[1]
 
@@ -139,8 +139,8 @@ class _PartCollector:
         }
 
     def _begin(self) -> None:
-        if len(self.parts) == MOST_PARTS:
-            raise _too_many()
+        if len(self.parts) == MAX_PARTS:
+            raise _too_many_parts()
         self._disposition, self._content = b"", []
 
     def _add_to_field(self, data: bytes, start: int, end: int) -> None:

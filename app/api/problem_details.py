@@ -36,9 +36,9 @@ MEDIA_TYPE: Final = "application/problem+json"
 PROTOCOL_PATHS: Final = re.compile(r"/v[12](/|$)")
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
-MOST_FIELDS: Final = 10
-LONGEST_NAME: Final = 100
-UNWRITABLE: Final = {
+MAX_FIELDS: Final = 10
+MAX_NAME_LENGTH: Final = 100
+WRITE_ERRNOS: Final = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG
 }  # fmt: skip
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def response_for_exception(method: str, path: str, error: Exception) -> JSONResp
     """Answer for a refusal, for a disk that cannot be written, or for a defect."""
     if isinstance(error, ServiceError):
         return response(path, error)
-    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+    if isinstance(error, OSError) and error.errno in WRITE_ERRNOS:
         log.error("%s %s: %s", method, path, error)
         return response(path, NotReady(f"The state folder cannot be used: {error.strerror}."))
     log.error("%s %s failed", method, path, exc_info=error)
@@ -57,31 +57,31 @@ def response_for_exception(method: str, path: str, error: Exception) -> JSONResp
 
 def install(app: FastAPI) -> None:
     """Let `app` answer every error in the one form."""
-    app.add_exception_handler(ServiceError, _other)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(OSError, _other)
-    app.add_exception_handler(Exception, _other)
+    app.add_exception_handler(ServiceError, _handle_exception)
+    app.add_exception_handler(RequestValidationError, _handle_validation)
+    app.add_exception_handler(HTTPException, _handle_http)
+    app.add_exception_handler(ClientDisconnect, _handle_disconnect)
+    app.add_exception_handler(OSError, _handle_exception)
+    app.add_exception_handler(Exception, _handle_exception)
 
 
-def problem_from(refusal: ServiceError) -> Problem:
+def problem_from(error: ServiceError) -> Problem:
     """Describe a refusal."""
-    errors = [FieldProblem(field=each.field, message=each.message) for each in refusal.errors]
+    errors = [FieldProblem(field=field_error.field, message=field_error.message) for field_error in error.errors]
     return _problem(
-        refusal.status, refusal.code, refusal.title, refusal.detail, errors=errors or None
+        error.status, error.code, error.title, error.detail, errors=errors or None
     )
 
 
-def response(path: str, refusal: ServiceError) -> JSONResponse:
+def response(path: str, error: ServiceError) -> JSONResponse:
     """Answer with a refusal, in the form of the path's protocol, and let go of its traceback."""
-    without_trace(refusal)
+    without_trace(error)
     headers = {}
-    if refusal.retry_after is not None:
-        headers["Retry-After"] = str(refusal.retry_after)
-    if refusal.status == 401:
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return _response(path, problem_from(refusal), headers)
+    return _response(path, problem_from(error), headers)
 
 
 def invalid(errors: Sequence[Any]) -> ServiceError:
@@ -92,24 +92,24 @@ def invalid(errors: Sequence[Any]) -> ServiceError:
     for error in errors:
         if error["type"] in ("json_invalid", "model_type", "model_attributes_type"):
             return MalformedRequest(f"The body is not a JSON object: {error['msg']}.")
-    fields = [FieldError(_name(error["loc"]), _message(error)) for error in errors[:MOST_FIELDS]]
+    fields = [FieldError(_name(error["loc"]), _message(error)) for error in errors[:MAX_FIELDS]]
     detail = "; ".join(f"{field}: {message}" for field, message in fields)
     return InvalidField(detail, errors=fields)
 
 
-async def _validation(request: Request, error: Exception) -> JSONResponse:
+async def _handle_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     return response(request.url.path, invalid(error.errors()))
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _handle_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = HTTP_CODES.get(error.status_code, "malformed_request")
     title = code.replace("_", " ").capitalize()
-    asked = f"{request.method} {request.url.path}"
+    request_line = f"{request.method} {request.url.path}"
     detail = {
-        404: f"There is no {asked}; /docs shows what there is.",
-        405: f"{asked} is not possible; the header Allow says what is.",
+        404: f"There is no {request_line}; /docs shows what there is.",
+        405: f"{request_line} is not possible; the header Allow says what is.",
     }.get(error.status_code, str(error.detail))
     problem = _problem(error.status_code, code, title, detail)
     headers = {**(error.headers or {})}
@@ -121,24 +121,24 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 def _methods(request: Request) -> list[str]:
     """Give the methods of all routes of the path; the router tells those of the first alone."""
     routes = request.app.router.routes
-    known = {method for method in METHODS if _takes(routes, {**request.scope, "method": method})}
-    return sorted(known | {"HEAD"} if "GET" in known else known)
+    methods = {method for method in METHODS if _is_routed(routes, {**request.scope, "method": method})}
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
-def _takes(routes: Sequence[BaseRoute], scope: dict[str, Any]) -> bool:
+def _is_routed(routes: Sequence[BaseRoute], scope: dict[str, Any]) -> bool:
     return any(route.matches(scope)[0] is Match.FULL for route in routes)
 
 
-async def _gone(request: Request, _error: Exception) -> JSONResponse:
-    gone = ClientDisconnected("The client hung up before its request was whole.")
-    return response(request.url.path, gone)
+async def _handle_disconnect(request: Request, _error: Exception) -> JSONResponse:
+    error = ClientDisconnected("The client hung up before its request was whole.")
+    return response(request.url.path, error)
 
 
-async def _other(request: Request, error: Exception) -> JSONResponse:
+async def _handle_exception(request: Request, error: Exception) -> JSONResponse:
     return response_for_exception(request.method, request.url.path, error)
 
 
-def _problem(status: int, code: str, title: str, detail: str, **more: Any) -> Problem:
+def _problem(status: int, code: str, title: str, detail: str, **extra: Any) -> Problem:
     return Problem(
         type="about:blank",
         title=title,
@@ -146,7 +146,7 @@ def _problem(status: int, code: str, title: str, detail: str, **more: Any) -> Pr
         detail=detail,
         code=code,
         request_id=logs.request_id.get(),
-        **more,
+        **extra,
     )
 
 
@@ -160,7 +160,7 @@ def _response(path: str, problem: Problem, headers: dict[str, str]) -> JSONRespo
 
 def _name(location: tuple[str | int, ...]) -> str:
     names = [str(part) for part in location if part not in ("body", "query", "path", "header")]
-    return ".".join(names)[:LONGEST_NAME] or "body"
+    return ".".join(names)[:MAX_NAME_LENGTH] or "body"
 
 
 def _message(error: Any) -> str:

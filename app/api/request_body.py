@@ -15,7 +15,7 @@ from app.api.multipart import Part, read_form
 from app.api.problem_details import invalid
 from app.errors import BodyTooLarge, FieldError, InvalidField, MalformedRequest
 
-LARGEST_JSON: Final = 64 * 1024
+MAX_JSON_BYTES: Final = 64 * 1024
 MAX_JSON_TOKENS: Final = 100_000
 FILE: Final = {"type": "string", "format": "binary"}
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -48,7 +48,7 @@ async def read_file(request: Request) -> bytes:
     Raises MalformedRequest, InvalidField, BodyTooLarge.
     """
     if _content_type(request) == "multipart/form-data":
-        return _files(await _form(request), "file", most=1)[0]
+        return _files(await _form(request), "file", max_files=1)[0]
     return await request.body()
 
 
@@ -60,7 +60,7 @@ async def read_form_with_file(request: Request, model: type[ModelT]) -> tuple[by
     if _content_type(request) != "multipart/form-data":
         raise MalformedRequest("Send multipart/form-data with the image as the field `file`.")
     form = await _form(request)
-    (file,) = _files(form, "file", most=1)
+    (file,) = _files(form, "file", max_files=1)
     fields: dict[str, str] = {}
     for part in form:
         if part.name in fields and part.name in model.model_fields:
@@ -72,34 +72,34 @@ async def read_form_with_file(request: Request, model: type[ModelT]) -> tuple[by
         raise invalid(error.errors()) from None
 
 
-async def read_images(request: Request, most: int) -> list[bytes]:
+async def read_images(request: Request, max_files: int) -> list[bytes]:
     """Give the bytes of every multipart field `files`. Raises as `read_image`."""
     if _content_type(request) != "multipart/form-data":
         raise MalformedRequest("Send multipart/form-data with one `files` field for each image.")
-    return _files(await _form(request), "files", most)
+    return _files(await _form(request), "files", max_files)
 
 
-def multipart(field: str, schema: dict[str, Any] = FILE) -> dict[str, Any]:
+def multipart_content(field: str, schema: dict[str, Any] = FILE) -> dict[str, Any]:
     """Describe a multipart body with one field, for the OpenAPI document."""
     properties = {"type": "object", "required": [field], "properties": {field: schema}}
     return {"multipart/form-data": {"schema": properties}}
 
 
-def labelled(model: type[BaseModel]) -> dict[str, Any]:
+def form_with_file_content(model: type[BaseModel]) -> dict[str, Any]:
     """Describe the multipart body that `read_labelled` reads."""
     schema = model.model_json_schema()
     properties = {"file": FILE, **schema["properties"]}
     required = ["file", *schema["required"]]
-    whole = {"type": "object", "required": required, "properties": properties}
-    return {"multipart/form-data": {"schema": whole}}
+    form_schema = {"type": "object", "required": required, "properties": properties}
+    return {"multipart/form-data": {"schema": form_schema}}
 
 
-def documented(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
+def json_request_body(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
     """Describe a JSON body that a route reads itself, for the OpenAPI document."""
-    return {"requestBody": {"required": required, "content": as_json(model)}}
+    return {"requestBody": {"required": required, "content": json_content(model)}}
 
 
-def as_json(model: type[BaseModel]) -> dict[str, Any]:
+def json_content(model: type[BaseModel]) -> dict[str, Any]:
     """Describe a JSON body; the document has the schemas of `examples.READ_BY_ROUTES`."""
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
 
@@ -111,8 +111,8 @@ async def read_json(request: Request, model: type[ModelT]) -> ModelT:
     Raises MalformedRequest, InvalidField, BodyTooLarge.
     """
     content = await request.body() or b"{}"
-    if len(content) > LARGEST_JSON:
-        raise BodyTooLarge(f"The JSON body is larger than {LARGEST_JSON} bytes.")
+    if len(content) > MAX_JSON_BYTES:
+        raise BodyTooLarge(f"The JSON body is larger than {MAX_JSON_BYTES} bytes.")
     return parse(model, content)
 
 
@@ -153,13 +153,13 @@ def decode_base64(text: str, field: str) -> bytes:
         raise _not_base64(field) from None
 
 
-def _files(form: list[Part], field: str, most: int) -> list[bytes]:
+def _files(form: list[Part], field: str, max_files: int) -> list[bytes]:
     parts = [part for part in form if part.name == field]
     if not parts:
-        sent = ", ".join(sorted({part.name for part in form})) or "none"
-        raise _invalid_field(field, f"is missing; the fields sent are: {sent:.300}")
-    if len(parts) > most:
-        raise _invalid_field(field, f"was sent {len(parts)} times, and may be {most} times")
+        field_names = ", ".join(sorted({part.name for part in form})) or "none"
+        raise _invalid_field(field, f"is missing; the fields sent are: {field_names:.300}")
+    if len(parts) > max_files:
+        raise _invalid_field(field, f"was sent {len(parts)} times, and may be {max_files} times")
     if not all(part.is_file for part in parts):
         raise _invalid_field(field, "must be a file, sent with a filename")
     return [part.content for part in parts]

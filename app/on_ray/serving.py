@@ -52,7 +52,7 @@ class Replica:
     async def __serve_build_asgi_app__(self) -> HostedApp:
         """Begin here, so that Serve hears why where that fails."""
         await self.hosted.begin()
-        mirror = RayMetricsBridge(self.hosted.services.scrape)
+        mirror = RayMetricsBridge(self.hosted.services.metrics_collector)
         self.tasks = [
             asyncio.create_task(each) for each in (self.hosted.drain_when_unprobed(), mirror.keep())
         ]

@@ -3,7 +3,7 @@
 import pytest
 from python_multipart.multipart import parse_options_header
 
-from app.api.multipart import MOST_PARAMETERS, MOST_PARTS, Part, parse_single_file, read_form
+from app.api.multipart import MAX_PARAMETERS, MAX_PARTS, Part, parse_single_file, read_form
 from app.errors import MalformedRequest
 
 KIND = b"multipart/form-data; boundary=xyz"
@@ -75,9 +75,9 @@ def test_parts_keep_their_order_and_fields_are_no_files():
         (form((b"Content-Type: image/png", b"a")), KIND, "names no field"),
         (form((b'Content-Disposition: form-data; filename="a"', b"a")), KIND, "names no field"),
         (form((b"X: " + b"y" * 10_000, b"a")), KIND, "cannot be read"),
-        (form(*[(HEAD, b"")] * (MOST_PARTS + 1)), KIND, f"more than {MOST_PARTS} parts"),
+        (form(*[(HEAD, b"")] * (MAX_PARTS + 1)), KIND, f"more than {MAX_PARTS} parts"),
         # Each takes the parser as long as a part.
-        (form((HEAD, b"\r\n--xyz+" * (MOST_PARTS + 1))), KIND, f"more than {MOST_PARTS} parts"),
+        (form((HEAD, b"\r\n--xyz+" * (MAX_PARTS + 1))), KIND, f"more than {MAX_PARTS} parts"),
         (form((HEAD, b"a")), b"multipart/form-data; boundary=" + b"x" * 500, "cannot be read"),
     ],
 )
@@ -96,7 +96,7 @@ def test_headers_of_many_parameters_are_refused_before_they_are_parsed(monkeypat
 
     monkeypatch.setattr("app.api.multipart.parse_options_header", parse)
     disposition = HEAD.partition(b"\r\n")[0]
-    few, many = (more * number for number in (4, MOST_PARAMETERS))
+    few, many = (more * number for number in (4, MAX_PARAMETERS))
     assert read_form(form((disposition + few, b"a")), KIND + few) == [Part("file", True, b"a")]
     for body, kind in (
         (form((disposition + many, b"a")), KIND),
@@ -105,4 +105,4 @@ def test_headers_of_many_parameters_are_refused_before_they_are_parsed(monkeypat
         for read in (read_form, lambda *form: parse_single_file(*form, "file")):
             with pytest.raises(MalformedRequest, match="more than 16 parameters"):
                 read(body, kind)
-    assert parsed and max(parsed) <= MOST_PARAMETERS
+    assert parsed and max(parsed) <= MAX_PARAMETERS

@@ -21,7 +21,7 @@ DATABASES = BOTH
 
 @pytest.fixture
 def served(settings, monkeypatch):
-    monkeypatch.setattr(health, "EVERY", 3600)  # it looks where the test says so
+    monkeypatch.setattr(health, "SCHEMA_CHECK_INTERVAL", 3600)  # it looks where the test says so
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         assert client.get("/health/ready").status_code == 200
         yield client
@@ -49,7 +49,7 @@ def test_a_service_looks_again_and_again(served, monkeypatch):
             await asyncio.sleep(0.01)
         task.cancel()
 
-    monkeypatch.setattr(health, "EVERY", 0.0)
+    monkeypatch.setattr(health, "SCHEMA_CHECK_INTERVAL", 0.0)
     asyncio.run(until_it_looked_often())
 
 

@@ -83,7 +83,7 @@ def test_what_waits_for_an_answer_is_not_read_on_and_yet_answered(client, connec
 @pytest.mark.parametrize("first", [SMALL, b""])
 def test_a_row_of_uploads_is_answered_whatever_their_size(client, first, seven, monkeypatch):
     """The short way takes small ones, the other is paused for large ones."""
-    monkeypatch.setattr("app.api.routes.predict_fast_path.LARGEST", 1000)
+    monkeypatch.setattr("app.api.routes.predict_fast_path.MAX_FAST_BYTES", 1000)
     uploads = [seven, seven + b"x" * 2000, seven + b"x" * 300_000, seven] * 10
     with connected(client) as connection:
         sending(connection, b"".join(first + POST % len(each) + each for each in uploads))

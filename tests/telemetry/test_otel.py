@@ -90,7 +90,7 @@ def test_a_defect_is_one(ask, seven, monkeypatch):
     def fail(*_):
         raise ValueError("broken")
 
-    monkeypatch.setattr("app.api.routes.predict.fields", fail)
+    monkeypatch.setattr("app.api.routes.predict.prediction_fields", fail)
     _, told = ask("POST", "/predict", content=seven)
     assert told[-1].status.status_code.name == "ERROR"
 

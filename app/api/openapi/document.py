@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from fastapi.routing import APIRoute
 
-from app.api.error_responses import REQUEST_ID as DRAWN
+from app.api.error_responses import REQUEST_ID as EXAMPLE_ID
 from app.api.error_responses import headers
-from app.api.openapi.examples import JOB, by_schema, read_by_routes
+from app.api.openapi.examples import JOB, examples_by_schema, read_by_routes
 
 REQUEST_ID: Final = "X-Request-ID"
 DESCRIPTION: Final = f"""\
@@ -39,20 +39,20 @@ TAGS: Final = [
     {"name": "SageMaker", "description": "What Amazon SageMaker asks of a container."},
 ]
 # FastAPI tells of these wherever there is a parameter, be it one that any text is good for.
-NEVER_SENT: Final = ("HTTPValidationError", "ValidationError")
+UNUSED_SCHEMAS: Final = ("HTTPValidationError", "ValidationError")
 HEADERS: Final = {
-    REQUEST_ID: ("the request's id: its own, or one that was drawn", DRAWN),
+    REQUEST_ID: ("the request's id: its own, or one that was drawn", EXAMPLE_ID),
     "Retry-After": ("seconds after which to try again; not always told", "30"),
     "WWW-Authenticate": ("how to say who asks", "Bearer"),
     "Location": ("the path of what was made", f"/train/{JOB}"),
-    "ETag": ("the digest of the weights, in quotes", f'"{DRAWN}"'),
+    "ETag": ("the digest of the weights, in quotes", f'"{EXAMPLE_ID}"'),
     "Content-Disposition": ("a name for the file", 'attachment; filename="mynet-3.safetensors"'),
     "X-Content-Type-Options": ("the file is what its type says", "nosniff"),
     "Inference-Header-Content-Length": ("length of the JSON before the tensors", "167"),
 }
 
 
-def about() -> dict[str, Any]:
+def fastapi_options() -> dict[str, Any]:
     """Give what FastAPI is told of the document."""
     return {
         "title": "MyNet",
@@ -74,9 +74,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Add what is everywhere, and what routes refer to but FastAPI does not know."""
     components = document["components"]
     schemas = {**components["schemas"], **read_by_routes()}
-    for name in NEVER_SENT:
+    for name in UNUSED_SCHEMAS:
         schemas.pop(name, None)
-    for name, examples in by_schema().items():
+    for name, examples in examples_by_schema().items():
         schemas[name]["examples"] = examples
     components["schemas"] = dict(sorted(schemas.items()))
     components["headers"] = {
@@ -85,9 +85,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     }
     for operation in _operations(document):
         for parameter in operation.get("parameters", []):
-            parameter["schema"] = _never_null(parameter["schema"])
-        told = sorted(operation["responses"].items())
-        responses = {status: each for status, each in told if NEVER_SENT[0] not in str(each)}
+            parameter["schema"] = _without_null(parameter["schema"])
+        sorted_responses = sorted(operation["responses"].items())
+        responses = {status: response for status, response in sorted_responses if UNUSED_SCHEMAS[0] not in str(response)}
         for response in responses.values():
             response.setdefault("headers", {}).update(headers(REQUEST_ID))
         operation["responses"] = responses
@@ -99,10 +99,10 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from path.values()
 
 
-def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     """What may be left out is no null: outside of JSON there is none."""
-    kinds = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema
     kind: dict[str, Any] = kinds[0]
-    return {name: each for name, each in schema.items() if name != "anyOf"} | kind
+    return {name: value for name, value in schema.items() if name != "anyOf"} | kind

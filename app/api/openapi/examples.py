@@ -30,7 +30,7 @@ READ_BY_ROUTES: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (resources.Streamed, "serialization"),
 ]
 JOB: Final = "2f1c9d7a60b3e845"
-BEGIN: Final = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+CREATED_AT: Final = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 # The first of MNIST's test images, in two tones.
 SEVEN: Final = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABwAAAAcAQAAAABaduI5AAAASElEQVR42oXNoRGAMABD0d"
@@ -45,7 +45,7 @@ PREDICTION: Final = resources.Prediction(
     is_digit=True,
     version=2,
 )
-REFUSED: Final = resources.Problem(
+PROBLEM: Final = resources.Problem(
     type="about:blank",
     title=BlankImage.title,
     status=BlankImage.status,
@@ -62,9 +62,9 @@ RESULT: Final = resources.Result(
 TRAINING: Final = resources.Job(
     id=JOB,
     status=Status.SUCCEEDED,
-    created_at=BEGIN,
-    started_at=BEGIN + timedelta(seconds=1),
-    finished_at=BEGIN + timedelta(seconds=6),
+    created_at=CREATED_AT,
+    started_at=CREATED_AT + timedelta(seconds=1),
+    finished_at=CREATED_AT + timedelta(seconds=6),
     hyperparameters=resources.JobHyperparameters(epochs=1, seed=1998, promote="never"),
     attempt=1,
     progress=resources.Progress(epoch=0, epochs=1, batch=600, batches=600, fraction=1.0, eta=0.0),
@@ -73,7 +73,7 @@ TRAINING: Final = resources.Job(
     error=None,
     sweep=None,
 )
-TRIED: Final = [
+SWEEP_JOBS: Final = [
     resources.SweepJob(
         id=JOB,
         hyperparameters={"learning_rate": learning_rate},
@@ -88,11 +88,11 @@ SWEEP: Final = resources.Sweep(
     id="c04d1f6b7e2a9853",
     name="how fast?",
     status="succeeded",
-    created_at=BEGIN,
-    finished_at=BEGIN + timedelta(seconds=15),
+    created_at=CREATED_AT,
+    finished_at=CREATED_AT + timedelta(seconds=15),
     hyperparameters={"name": "how fast?", "learning_rate": [0.01, 0.03], "epochs": 1, "seed": 1998},
-    jobs=TRIED,
-    best=TRIED[1],
+    jobs=SWEEP_JOBS,
+    best=SWEEP_JOBS[1],
     result=resources.Result(
         version=4,
         test_accuracy=0.9412,
@@ -111,8 +111,8 @@ EVENT_EXAMPLES: Final[list[dict[str, Any]]] = [
 EVENTS: Final = resources.Events.model_validate(
     {
         "data": [
-            {"number": number, "kind": each["event"], "at": BEGIN, "data": each["data"]}
-            for number, each in enumerate(EVENT_EXAMPLES, 1)
+            {"number": number, "kind": event["event"], "at": CREATED_AT, "data": event["data"]}
+            for number, event in enumerate(EVENT_EXAMPLES, 1)
         ],
         "has_more": False,
     }
@@ -121,13 +121,13 @@ CORRECTION: Final = resources.Correction(
     id="5d7f0b1c9e3a48260f1b2c3d4e5f6071",
     label=7,
     prediction_id=PREDICTION.id,
-    created_at=BEGIN,
+    created_at=CREATED_AT,
 )
 CONFUSION: Final = [[95 if answer == digit else 1 for answer in range(10)] for digit in range(10)]
 CARD: Final = Card(
     version=3,
     origin="uploaded",
-    created_at=BEGIN,
+    created_at=CREATED_AT,
     parent=2,
     note="mine",
     test_accuracy=0.9135,
@@ -142,8 +142,8 @@ CARD: Final = Card(
 )
 RESPONSE_EXAMPLES: Final[tuple[BaseModel, ...]] = (
     PREDICTION,
-    REFUSED,
-    resources.Predictions(predictions=[PREDICTION, resources.Refused(error=REFUSED)], version=2),
+    PROBLEM,
+    resources.Predictions(predictions=[PREDICTION, resources.Refused(error=PROBLEM)], version=2),
     TRAINING,
     resources.Jobs(data=[TRAINING], has_more=False),
     SWEEP,
@@ -177,15 +177,15 @@ REQUEST_EXAMPLES: Final[dict[str, list[Any]]] = {
 
 def read_by_routes() -> dict[str, Any]:
     """Give the schemas of bodies that FastAPI does not see, since routes read them themselves."""
-    _, told = models_json_schema(READ_BY_ROUTES, ref_template="#/components/schemas/{model}")
-    definitions: dict[str, Any] = told["$defs"]
+    _, schema = models_json_schema(READ_BY_ROUTES, ref_template="#/components/schemas/{model}")
+    definitions: dict[str, Any] = schema["$defs"]
     return definitions
 
 
-def by_schema() -> dict[str, list[Any]]:
+def examples_by_schema() -> dict[str, list[Any]]:
     """Give examples by the names of their schemas."""
-    made = {
-        type(each).__name__: [each.model_dump(mode="json", exclude_unset=True, by_alias=False)]
-        for each in RESPONSE_EXAMPLES
+    responses = {
+        type(model).__name__: [model.model_dump(mode="json", exclude_unset=True, by_alias=False)]
+        for model in RESPONSE_EXAMPLES
     }
-    return made | REQUEST_EXAMPLES
+    return responses | REQUEST_EXAMPLES

@@ -7,7 +7,7 @@
 from fastapi import APIRouter, Request
 
 from app.api.dependencies import RequirePredict, ServicesDep
-from app.api.error_responses import GUARD, invalid_field_example, error_responses
+from app.api.error_responses import ACCESS_ERRORS, invalid_field_example, error_responses
 from app.api.protocols import kserve_v1
 from app.api.routes import health, predict
 from app.api.routes.health import Ready
@@ -37,7 +37,7 @@ async def ping(services: ServicesDep) -> Ready:
     openapi_extra=predict.ONE_IMAGE,
     operation_id="sagemaker_invoke",
     responses=error_responses(
-        *(*GUARD, *predict.OF_UPLOADS, *predict.OF_IMAGES), invalid_field_example("image", "Field required")
+        *(*ACCESS_ERRORS, *predict.UPLOAD_ERRORS, *predict.IMAGE_ERRORS), invalid_field_example("image", "Field required")
     ),
 )
 async def invocations(request: Request, services: ServicesDep) -> Prediction:

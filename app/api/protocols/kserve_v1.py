@@ -12,11 +12,11 @@ from pydantic_core import to_json
 
 from app.api import request_body
 from app.api.dependencies import RequirePredict, ServicesDep
-from app.api.error_responses import GUARD, plain_error_responses
+from app.api.error_responses import ACCESS_ERRORS, plain_error_responses
 from app.api.protocols.pixels import numbers, shape_of, to_uint8
 from app.api.protocols.tensors import MODEL
 from app.api.routes import health
-from app.api.routes.predict import OF_IMAGES, OF_UPLOADS, answer_all, fields
+from app.api.routes.predict import IMAGE_ERRORS, UPLOAD_ERRORS, predict_all, fields
 from app.api.schemas.protocols import ModelReady, V1Instances, V1Models, V1Predictions
 from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import PIXELS, SIDE
@@ -32,7 +32,7 @@ class Instances(BaseModel):
     instances: list[Any]
 
 
-BODY: Final = request_body.documented(V1Instances, required=True)
+BODY: Final = request_body.json_request_body(V1Instances, required=True)
 
 
 @router.get(
@@ -64,7 +64,7 @@ async def model(services: ServicesDep) -> ModelReady:
     operation_id="v1_predict",
     openapi_extra=BODY,
     response_model=V1Predictions,
-    responses=plain_error_responses(*GUARD, *OF_UPLOADS, *OF_IMAGES, InvalidField),
+    responses=plain_error_responses(*ACCESS_ERRORS, *UPLOAD_ERRORS, *IMAGE_ERRORS, InvalidField),
     dependencies=[RequirePredict],
 )
 async def predict(request: Request, services: ServicesDep) -> Response:
@@ -72,12 +72,12 @@ async def predict(request: Request, services: ServicesDep) -> Response:
 
     All are answered, or none.
     """
-    sent = request_body.parse_or_400(Instances, await request.body()).instances
-    most = services.settings.max_batch_files
-    if not 1 <= len(sent) <= most:
-        raise MalformedRequest(f"{len(sent)} instances were sent; 1 to {most} may be.")
-    images = [_image(each, f"instances.{number}") for number, each in enumerate(sent)]
-    answers = await answer_all(request, services, images)
+    instances = request_body.parse_or_400(Instances, await request.body()).instances
+    max_instances = services.settings.max_batch_files
+    if not 1 <= len(instances) <= max_instances:
+        raise MalformedRequest(f"{len(instances)} instances were sent; 1 to {max_instances} may be.")
+    images = [_image(instance, f"instances.{number}") for number, instance in enumerate(instances)]
+    answers = await predict_all(request, services, images)
     predictions = [fields(answer) for answer in answers]
     return Response(to_json({"predictions": predictions}), media_type="application/json")
 

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Header, Path, Request, Response
 
 from app.api import request_body
 from app.api.dependencies import RequirePredict, Services, ServicesDep
-from app.api.error_responses import GUARD, Responses, plain_error_responses, headers
+from app.api.error_responses import ACCESS_ERRORS, Responses, plain_error_responses, headers
 from app.api.protocols import tensors
 from app.api.protocols import tensors as outputs
 from app.api.protocols.tensors import MODEL, OUTPUTS
 from app.api.routes import health
-from app.api.routes.predict import OF_IMAGES, OF_UPLOADS, OF_VERSIONS, answer_all
+from app.api.routes.predict import IMAGE_ERRORS, UPLOAD_ERRORS, VERSION_ERRORS, predict_all
 from app.api.schemas.protocols import (
     ModelReady,
     V2Answer,
@@ -31,7 +31,7 @@ from app.errors import Conflict, InvalidField, NotFound, NotReady
 from app.net import SIDE
 from app.predict.preprocess import from_mnist_pixels
 
-LONGEST: Final = 9  # digits of a version
+MAX_VERSION_DIGITS: Final = 9  # digits of a version
 PATH: Final = f"/models/{MODEL}"
 VERSION_PATH: Final = f"{PATH}/versions/{{version}}"
 Version = Annotated[str, Path(description="a number")]
@@ -44,21 +44,21 @@ Length = Annotated[
     ),
 ]
 BINARY: Final = "application/octet-stream"
-MIXED: Final = {"type": "string", "format": "binary", "description": "JSON, and then tensors"}
+MIXED_BODY: Final = {"type": "string", "format": "binary", "description": "JSON, and then tensors"}
 INFERENCE: Final = {
     "requestBody": {
         "required": True,
-        "content": {**request_body.as_json(V2Inference), BINARY: {"schema": MIXED}},
+        "content": {**request_body.json_content(V2Inference), BINARY: {"schema": MIXED_BODY}},
     }
 }
-ANSWERED: Final[Responses] = {
+INFERENCE_RESPONSES: Final[Responses] = {
     200: {
-        "content": {BINARY: {"schema": MIXED}},
+        "content": {BINARY: {"schema": MIXED_BODY}},
         "headers": headers(tensors.HEADER),
     }
 }
-OF_INFERENCE: Final = (*GUARD, *OF_UPLOADS, *OF_IMAGES, InvalidField)
-OF_MODEL: Final = plain_error_responses(NotFound, Conflict, NotReady)
+INFERENCE_ERRORS: Final = (*ACCESS_ERRORS, *UPLOAD_ERRORS, *IMAGE_ERRORS, InvalidField)
+MODEL_RESPONSES: Final = plain_error_responses(NotFound, Conflict, NotReady)
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 
 
@@ -66,7 +66,7 @@ router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
     "",
     summary="Say what this server is",
     operation_id="v2_get_server",
-    responses=plain_error_responses(*GUARD),
+    responses=plain_error_responses(*ACCESS_ERRORS),
     dependencies=[RequirePredict],
 )
 async def server() -> V2Server:
@@ -101,7 +101,7 @@ async def ready(services: ServicesDep) -> V2Ready:
     PATH,
     summary="Describe the model's tensors",
     operation_id="v2_get_model",
-    responses=plain_error_responses(*GUARD),
+    responses=plain_error_responses(*ACCESS_ERRORS),
     dependencies=[RequirePredict],
 )
 def model(services: ServicesDep) -> V2Model:
@@ -123,7 +123,7 @@ def model(services: ServicesDep) -> V2Model:
     VERSION_PATH,
     summary="Describe a version's tensors",
     operation_id="v2_get_version",
-    responses=OF_MODEL | plain_error_responses(*GUARD),
+    responses=MODEL_RESPONSES | plain_error_responses(*ACCESS_ERRORS),
     dependencies=[RequirePredict],
 )
 def model_version(services: ServicesDep, version: Version) -> V2Model:
@@ -148,7 +148,7 @@ async def model_ready(services: ServicesDep) -> ModelReady:
     f"{VERSION_PATH}/ready",
     summary="Say whether a version answers",
     operation_id="v2_get_version_ready",
-    responses=OF_MODEL,
+    responses=MODEL_RESPONSES,
 )
 async def version_ready(services: ServicesDep, version: Version) -> ModelReady:
     """A version is ready where it is there."""
@@ -162,7 +162,7 @@ async def version_ready(services: ServicesDep, version: Version) -> ModelReady:
     operation_id="v2_infer",
     openapi_extra=INFERENCE,
     response_model=V2Answer,
-    responses=ANSWERED | plain_error_responses(*OF_INFERENCE),
+    responses=INFERENCE_RESPONSES | plain_error_responses(*INFERENCE_ERRORS),
     dependencies=[RequirePredict],
 )
 async def infer(request: Request, services: ServicesDep, length: Length = None) -> Response:
@@ -176,7 +176,7 @@ async def infer(request: Request, services: ServicesDep, length: Length = None) 
     operation_id="v2_infer_version",
     openapi_extra=INFERENCE,
     response_model=V2Answer,
-    responses=ANSWERED | plain_error_responses(*OF_INFERENCE, *OF_VERSIONS),
+    responses=INFERENCE_RESPONSES | plain_error_responses(*INFERENCE_ERRORS, *VERSION_ERRORS),
     dependencies=[RequirePredict],
 )
 async def infer_version(
@@ -191,16 +191,16 @@ async def _infer(
 ) -> Response:
     inference, binary = tensors.read(await request.body(), header)
     images = tensors.images(inference, binary, services.settings.max_batch_files)
-    wanted = outputs.requested_outputs(inference)
-    sent = images if isinstance(images, list) else [from_mnist_pixels(pixels) for pixels in images]
-    answers = await answer_all(request, services, sent, version)
-    content, length = outputs.encode_response(inference, wanted, answers)
+    output_as_bytes = outputs.requested_outputs(inference)
+    inputs = images if isinstance(images, list) else [from_mnist_pixels(pixels) for pixels in images]
+    answers = await predict_all(request, services, inputs, version)
+    content, length = outputs.encode_response(inference, output_as_bytes, answers)
     if length is None:
         return Response(content, media_type="application/json")
     return Response(content, 200, {tensors.HEADER: str(length)}, BINARY)
 
 
 def _number(version: str) -> int:
-    if not (version.isascii() and version.isdigit() and len(version) <= LONGEST):
+    if not (version.isascii() and version.isdigit() and len(version) <= MAX_VERSION_DIGITS):
         raise NotFound("There is no such version; versions are numbers.")
     return int(version)

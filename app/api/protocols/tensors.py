@@ -19,8 +19,8 @@ HEADER: Final = "Inference-Header-Content-Length"
 NAME: Final = "image"
 DTYPES: Final[dict[str, np.dtype[Any]]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
 SHAPES: Final = ([SIDE, SIDE], [PIXELS])
-LENGTH: Final = 4  # bytes that tell the length of a BYTES element
-LONGEST_HEADER: Final = 9  # digits
+LENGTH_BYTES: Final = 4  # bytes that tell the length of a BYTES element
+MAX_HEADER_DIGITS: Final = 9  # digits
 
 
 class Tensor(BaseModel):
@@ -62,7 +62,7 @@ def read(body: bytes, header: str | None) -> tuple[Inference, bytes]:
     """Part a body into the request and the bytes of its tensor. Raises MalformedRequest."""
     length = len(body)
     if header is not None:
-        if not (header.isascii() and header.isdigit() and len(header) <= LONGEST_HEADER):
+        if not (header.isascii() and header.isdigit() and len(header) <= MAX_HEADER_DIGITS):
             raise MalformedRequest(f"{HEADER}: {header:.20} is not a number of bytes.")
         length = int(header)
     if length > len(body):
@@ -70,7 +70,7 @@ def read(body: bytes, header: str | None) -> tuple[Inference, bytes]:
     return parse_or_400(Inference, body[:length]), body[length:]
 
 
-def images(inference: Inference, binary: bytes, most: int) -> list[bytes] | Pixels:
+def images(inference: Inference, binary: bytes, max_images: int) -> list[bytes] | Pixels:
     """Give the images of the one input: encoded ones, or (B, 28, 28) uint8 pixels.
 
     Raises MalformedRequest; InvalidField for what is no base64.
@@ -79,26 +79,26 @@ def images(inference: Inference, binary: bytes, most: int) -> list[bytes] | Pixe
     if names != [NAME]:
         raise MalformedRequest(f"Send the one input `{NAME}`; the inputs sent are: {names!s:.100}.")
     (tensor,) = inference.inputs
-    _check_shape(tensor, most)
+    _check_shape(tensor, max_images)
     content = _binary(tensor, binary)
     return _elements(tensor, content) if tensor.datatype == "BYTES" else _pixels(tensor, content)
 
 
-def _check_shape(tensor: Tensor, most: int) -> None:
+def _check_shape(tensor: Tensor, max_images: int) -> None:
     if tensor.datatype == "BYTES":
-        right = len(tensor.shape) == 1
+        is_valid = len(tensor.shape) == 1
     elif tensor.datatype in DTYPES:
-        right = tensor.shape[1:] in SHAPES
+        is_valid = tensor.shape[1:] in SHAPES
     else:
-        known = ", ".join([*DTYPES, "BYTES"])
-        raise MalformedRequest(f"datatype is {tensor.datatype:.20}, and may be {known}.")
-    if not right:
+        datatypes = ", ".join([*DTYPES, "BYTES"])
+        raise MalformedRequest(f"datatype is {tensor.datatype:.20}, and may be {datatypes}.")
+    if not is_valid:
         raise MalformedRequest(
             f"shape is {tensor.shape!s:.60}, and may be [n, {SIDE}, {SIDE}] or [n, {PIXELS}], "
             "or [n] for BYTES."
         )
-    if not 1 <= tensor.shape[0] <= most:
-        raise MalformedRequest(f"{tensor.shape[0]!s:.20} images were sent; 1 to {most} may be.")
+    if not 1 <= tensor.shape[0] <= max_images:
+        raise MalformedRequest(f"{tensor.shape[0]!s:.20} images were sent; 1 to {max_images} may be.")
 
 
 def _binary(tensor: Tensor, binary: bytes) -> bytes | None:
@@ -119,33 +119,33 @@ def _elements(tensor: Tensor, content: bytes | None) -> list[bytes]:
         return list(_split(content, number))
     texts = tensor.data or []
     _check_count(tensor, len(texts), number, "elements")
-    if not all(isinstance(each, str) for each in texts):
+    if not all(isinstance(text, str) for text in texts):
         raise MalformedRequest("data of BYTES in JSON is a list of base64 strings.")
     return [decode_base64(text, f"data.{n}") for n, text in enumerate(texts)]
 
 
 def _split(content: bytes, number: int) -> Iterator[bytes]:
-    at = 0
+    offset = 0
     for n in range(number):
-        start = at + LENGTH
-        at = start + int.from_bytes(content[at:start], "little")
-        if at > len(content):
+        start = offset + LENGTH_BYTES
+        offset = start + int.from_bytes(content[offset:start], "little")
+        if offset > len(content):
             raise MalformedRequest(f"Element {n} of {number} of the BYTES tensor is cut off.")
-        yield content[start:at]
-    if at < len(content):
+        yield content[start:offset]
+    if offset < len(content):
         raise MalformedRequest(f"More than {number} elements of the BYTES tensor were sent.")
 
 
-def _check_count(tensor: Tensor, sent: int, right: int, what: str) -> None:
-    if sent != right:
-        raise MalformedRequest(f"shape {tensor.shape} is {right} {what}, but {sent} were sent.")
+def _check_count(tensor: Tensor, actual: int, expected: int, unit: str) -> None:
+    if actual != expected:
+        raise MalformedRequest(f"shape {tensor.shape} is {expected} {unit}, but {actual} were sent.")
 
 
 def _pixels(tensor: Tensor, content: bytes | None) -> Pixels:
     dtype, count = DTYPES[tensor.datatype], tensor.shape[0] * PIXELS
     if content is None:
-        sent = math.prod(shape_of(tensor.data))
-        _check_count(tensor, sent, count, "numbers, in rows of one length")
+        actual = math.prod(shape_of(tensor.data))
+        _check_count(tensor, actual, count, "numbers, in rows of one length")
         values = numbers(tensor.data or [])
     else:
         _check_count(tensor, len(content), count * dtype.itemsize, "bytes")
@@ -161,33 +161,33 @@ OUTPUTS: Final = {"digit": ("INT64", "<i8", [-1]), "probabilities": ("FP32", "<f
 
 def requested_outputs(inference: Inference) -> dict[str, bool]:
     """Say which outputs to give, and of each whether as bytes. Raises MalformedRequest."""
-    wanted = inference.outputs or [RequestedOutput(name=name) for name in OUTPUTS]
-    for each in wanted:
-        if each.name not in OUTPUTS:
-            known = ", ".join(OUTPUTS)
-            raise MalformedRequest(f"There is no output {each.name:.40}; there are: {known}.")
+    outputs = inference.outputs or [RequestedOutput(name=name) for name in OUTPUTS]
+    for output in outputs:
+        if output.name not in OUTPUTS:
+            available = ", ".join(OUTPUTS)
+            raise MalformedRequest(f"There is no output {output.name:.40}; there are: {available}.")
     default = inference.parameters.get("binary_data_output")
-    return {each.name: each.parameters.get("binary_data", default) is True for each in wanted}
+    return {output.name: output.parameters.get("binary_data", default) is True for output in outputs}
 
 
 def encode_response(
-    inference: Inference, wanted: dict[str, bool], answers: Sequence[Answer]
+    inference: Inference, output_as_bytes: dict[str, bool], answers: Sequence[Answer]
 ) -> tuple[bytes, int | None]:
     """Give the body, and the length of the JSON in it where bytes follow."""
     response: dict[str, Any] = {"model_name": MODEL, "model_version": str(answers[0].version)}
     if inference.id is not None:
         response["id"] = inference.id
-    values = {name: _values(name, answers) for name in wanted}
-    response["outputs"] = [_output(name, values[name], wanted[name]) for name in wanted]
+    values = {name: _values(name, answers) for name in output_as_bytes}
+    response["outputs"] = [_output(name, values[name], output_as_bytes[name]) for name in output_as_bytes]
     document = to_json(response)
-    if not any(wanted.values()):
+    if not any(output_as_bytes.values()):
         return document, None
-    binary = [values[name].tobytes() for name in wanted if wanted[name]]
+    binary = [values[name].tobytes() for name in output_as_bytes if output_as_bytes[name]]
     return b"".join([document, *binary]), len(document)
 
 
 def _values(name: str, answers: Sequence[Answer]) -> NDArray[Any]:
-    return np.array([getattr(each, name) for each in answers], OUTPUTS[name][1])
+    return np.array([getattr(answer, name) for answer in answers], OUTPUTS[name][1])
 
 
 def _output(name: str, values: NDArray[Any], as_bytes: bool) -> dict[str, Any]:

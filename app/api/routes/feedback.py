@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.api import request_body
 from app.api.dependencies import Limit, RequireTrain, ServicesDep, disconnect_probe
-from app.api.error_responses import GUARD, Responses, invalid_field_example, error_responses, headers
+from app.api.error_responses import ACCESS_ERRORS, Responses, invalid_field_example, error_responses, headers
 from app.api.schemas import resources
 from app.errors import (
     BlankImage,
@@ -29,7 +29,7 @@ from app.errors import (
 router = APIRouter(
     prefix="/feedback",
     tags=["feedback"],
-    responses=error_responses(*GUARD, NotReady),
+    responses=error_responses(*ACCESS_ERRORS, NotReady),
     dependencies=[RequireTrain],
 )
 
@@ -39,7 +39,7 @@ LINKS: Final = {
     name: {"operationId": name, "parameters": ID}
     for name in ("get_feedback_image", "delete_feedback")
 }
-KEPT: Final[Responses] = {
+CREATE_RESPONSES: Final[Responses] = {
     201: {"headers": headers("Location"), "links": LINKS},
     200: {
         "description": "The image was known; with `replace`, it has the new label now",
@@ -48,17 +48,17 @@ KEPT: Final[Responses] = {
         "links": LINKS,
     },
 }
-IMAGE: Final[Responses] = {
+IMAGE_RESPONSES: Final[Responses] = {
     200: {
         "content": {PNG: {"schema": request_body.FILE}},
         "headers": headers("Content-Disposition", "X-Content-Type-Options"),
     }
 }
-CORRECTED: Final = {
-    "requestBody": {"required": True, "content": request_body.labelled(resources.Label)}
+CREATE_BODY: Final = {
+    "requestBody": {"required": True, "content": request_body.form_with_file_content(resources.Label)}
 }
-NO_LABEL: Final = invalid_field_example("label", "Input should be less than or equal to 9")
-NO_LIMIT: Final = invalid_field_example("limit", "Input should be less than or equal to 1000")
+INVALID_LABEL: Final = invalid_field_example("label", "Input should be less than or equal to 9")
+INVALID_LIMIT: Final = invalid_field_example("limit", "Input should be less than or equal to 1000")
 Replace = Annotated[bool, Query(description="give this label to an image that has another")]
 After = Annotated[str | None, Query(description="id of the last correction seen")]
 
@@ -68,21 +68,21 @@ After = Annotated[str | None, Query(description="id of the last correction seen"
     status_code=201,
     summary="Say which digit an image shows",
     operation_id="create_feedback",
-    openapi_extra=CORRECTED,
-    responses=KEPT
+    openapi_extra=CREATE_BODY,
+    responses=CREATE_RESPONSES
     | error_responses(
         *(MalformedRequest, Conflict, BodyTooLarge, ImageTooLarge, NotAnImage, BlankImage),
-        *(NO_LABEL, QueueFull, NotReady, DeadlineExceeded),
+        *(INVALID_LABEL, QueueFull, NotReady, DeadlineExceeded),
     ),
 )
 async def create(
     request: Request, response: Response, services: ServicesDep, replace: Replace = False
 ) -> resources.Correction:
     """`POST /train` with `include_feedback` trains with it. An image is kept once."""
-    upload, wanted = await request_body.read_form_with_file(request, resources.Label)
-    pixels = await services.look.decode(upload, disconnect_probe(request.scope))
+    upload, fields = await request_body.read_form_with_file(request, resources.Label)
+    pixels = await services.image_validator.decode(upload, disconnect_probe(request.scope))
     correction, is_new = await asyncio.to_thread(
-        services.feedback.add, pixels, wanted.label, wanted.prediction_id or None, replace=replace
+        services.feedback.add, pixels, fields.label, fields.prediction_id or None, replace=replace
     )
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/feedback/{correction.id}/image"
@@ -93,14 +93,14 @@ async def create(
     "",
     summary="List corrections, newest first",
     operation_id="list_feedback",
-    responses=error_responses(NotFound, NO_LIMIT),
+    responses=error_responses(NotFound, INVALID_LIMIT),
 )
 def list_feedback(
     services: ServicesDep, after: After = None, limit: Limit = 100
 ) -> resources.Corrections:
     """`after` is the id of the last correction on the page before."""
     page, has_more = services.feedback.page(after, limit)
-    data = [resources.Correction.model_validate(each) for each in page]
+    data = [resources.Correction.model_validate(correction) for correction in page]
     return resources.Corrections(data=data, has_more=has_more)
 
 
@@ -109,14 +109,14 @@ def list_feedback(
     summary="Give a corrected image",
     operation_id="get_feedback_image",
     response_class=Response,
-    responses=IMAGE | error_responses(NotFound),
+    responses=IMAGE_RESPONSES | error_responses(NotFound),
 )
 def get_image(correction_id: str, services: ServicesDep) -> Response:
     """What the image shows, in grey: a PNG that was made here, and not the upload."""
     correction, content = services.feedback.content(correction_id)
     disposition = f'attachment; filename="{correction.label}-{correction.id}.png"'
-    safe = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
-    return Response(content, media_type=PNG, headers=safe)
+    response_headers = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
+    return Response(content, media_type=PNG, headers=response_headers)
 
 
 @router.delete(

@@ -16,7 +16,7 @@ from app.database.store import Store
 from app.errors import NotReady
 
 # Seconds between two looks at the schema of the database: each takes some 10 ms of a core.
-EVERY: Final = 5.0
+SCHEMA_CHECK_INTERVAL: Final = 5.0
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -72,7 +72,7 @@ async def ready(services: ServicesDep) -> Ready:
 async def watch(store: Store) -> None:
     """Look whether the schema is still this code's, until cancelled."""
     while True:
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(SCHEMA_CHECK_INTERVAL)
         try:
             await asyncio.to_thread(store.schema.recheck)
         except Exception:  # whatever it is: who no longer looks sees no change

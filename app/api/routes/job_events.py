@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
 from app.api.dependencies import STREAMING_HEADERS, Limit, RequireTrain, Services, ServicesDep
-from app.api.error_responses import GUARD, Responses, invalid_field_example, error_responses
+from app.api.error_responses import ACCESS_ERRORS, Responses, invalid_field_example, error_responses
 from app.api.openapi.examples import EVENT_EXAMPLES
 from app.api.schemas import resources
 from app.database.tables import Event
@@ -24,7 +24,7 @@ from app.train.jobs import job as jobs
 router = APIRouter(
     prefix="/train",
     tags=["train"],
-    responses=error_responses(*GUARD, NotReady),
+    responses=error_responses(*ACCESS_ERRORS, NotReady),
     dependencies=[RequireTrain],
 )
 
@@ -33,28 +33,28 @@ STREAM_DESCRIPTION: Final = """\
 One of the server-sent events that come. A comment, `: heartbeat`, comes every 15 s where nothing
 happens. The stream ends after the last `status`: `succeeded`, `failed` or `cancelled`."""
 STREAM_EXAMPLES: Final = {
-    each["event"]: {"value": {**each, "id": str(number), "data": json.dumps(each["data"])}}
-    for number, each in enumerate(EVENT_EXAMPLES, 1)
+    event["event"]: {"value": {**event, "id": str(number), "data": json.dumps(event["data"])}}
+    for number, event in enumerate(EVENT_EXAMPLES, 1)
 }
 EVENT: Final = {"$ref": "#/components/schemas/Streamed", "description": STREAM_DESCRIPTION}
-STREAMED: Final[Responses] = {
+STREAM_RESPONSES: Final[Responses] = {
     200: {"content": {STREAM: {"schema": EVENT, "examples": STREAM_EXAMPLES}}},
     204: {"description": "The job has ended, and the last event was seen: do not connect again"},
 }
 # Milliseconds: by then the process that ends has let go of its port, and another may have it.
-RECONNECT: Final = 2000
-LARGEST: Final = 2**63 - 1
-LastSeen = Annotated[
-    int | None, Header(ge=0, le=LARGEST, description="as `after`; browsers send it by themselves")
+RECONNECT_MS: Final = 2000
+MAX_EVENT_ID: Final = 2**63 - 1
+LastEventId = Annotated[
+    int | None, Header(ge=0, le=MAX_EVENT_ID, description="as `after`; browsers send it by themselves")
 ]
-Number = Annotated[int, Query(ge=0, le=LARGEST, description="id of the last event seen")]
+EventId = Annotated[int, Query(ge=0, le=MAX_EVENT_ID, description="id of the last event seen")]
 
 
 @router.get(
     "/{job_id}/events",
     summary="Follow a job",
     operation_id="get_job_events",
-    responses=STREAMED
+    responses=STREAM_RESPONSES
     | error_responses(NotFound, invalid_field_example("after", "Input should be greater than or equal to 0")),
     response_model=resources.Events,
 )
@@ -62,9 +62,9 @@ async def events(
     request: Request,
     job_id: str,
     services: ServicesDep,
-    after: Number = 0,
+    after: EventId = 0,
     limit: Limit = 1000,
-    last_event_id: LastSeen = None,
+    last_event_id: LastEventId = None,
 ) -> Response | resources.Events:
     """Pages for `Accept: application/json`; else the events from `after` on, as they come.
 
@@ -73,30 +73,30 @@ async def events(
     """
     if not _wants_stream(request.headers.get("accept", "")):
         await asyncio.to_thread(jobs.get, services.store, job_id)
-        found = await asyncio.to_thread(services.store.events, job_id, after, limit=limit + 1)
-        page = {"data": found[:limit], "has_more": len(found) > limit}
+        rows = await asyncio.to_thread(services.store.events, job_id, after, limit=limit + 1)
+        page = {"data": rows[:limit], "has_more": len(rows) > limit}
         return resources.Events.model_validate(page)
-    seen = after if last_event_id is None else last_event_id
-    if await services.feed.is_over(job_id, seen):
+    cursor = after if last_event_id is None else last_event_id
+    if await services.event_stream.is_over(job_id, cursor):
         return Response(status_code=204)  # an EventSource connects again on anything else
-    return StreamingResponse(_stream(services, job_id, seen), 200, STREAMING_HEADERS, STREAM)
+    return StreamingResponse(_stream(services, job_id, cursor), 200, STREAMING_HEADERS, STREAM)
 
 
 async def _stream(services: Services, job_id: str, after: int) -> AsyncIterator[bytes]:
-    async for page in services.feed.subscribe(job_id, after, services.draining):
-        yield _told(page) if page else format_sse_event(comment="heartbeat")
+    async for page in services.event_stream.subscribe(job_id, after, services.draining):
+        yield _format_events(page) if page else format_sse_event(comment="heartbeat")
     if services.draining.is_set():
-        yield format_sse_event(retry=RECONNECT, comment="the service restarts")
+        yield format_sse_event(retry=RECONNECT_MS, comment="the service restarts")
 
 
-def _told(page: Sequence[Event]) -> bytes:
+def _format_events(page: Sequence[Event]) -> bytes:
     return b"".join(
-        format_sse_event(data_str=json.dumps(each.data), event=each.kind, id=str(each.number))
-        for each in page
+        format_sse_event(data_str=json.dumps(event.data), event=event.kind, id=str(event.number))
+        for event in page
     )
 
 
 def _wants_stream(accept: str) -> bool:
     """Whoever says nothing, as curl does, wants to follow."""
-    kinds = accept.lower()
-    return STREAM in kinds or "json" not in kinds
+    media_types = accept.lower()
+    return STREAM in media_types or "json" not in media_types

@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from app.api.dependencies import RequireAnyKey, ServicesDep
-from app.api.error_responses import GUARD, Responses, error_responses
+from app.api.error_responses import ACCESS_ERRORS, Responses, error_responses
 
 router = APIRouter(tags=["health"])
 
@@ -25,7 +25,7 @@ TEXT: Final = """\
 mynet_model_info{version="2"} 1.0
 """
 OPEN_METRICS: Final = "application/openmetrics-text"
-ANSWERS: Final[Responses] = {
+METRICS_RESPONSES: Final[Responses] = {
     200: {
         "content": {
             "text/plain": {"example": TEXT},
@@ -40,7 +40,7 @@ ANSWERS: Final[Responses] = {
     summary="Give metrics to Prometheus",
     operation_id="get_metrics",
     response_class=PlainTextResponse,
-    responses=error_responses(*GUARD) | ANSWERS,
+    responses=error_responses(*ACCESS_ERRORS) | METRICS_RESPONSES,
     dependencies=[RequireAnyKey],
 )
 async def metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") -> Response:
@@ -49,8 +49,8 @@ async def metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") 
     With several workers, all of them are counted together.
     """
     encode, content_type = _encoder(accept)
-    told = await services.scrape.families()
-    content = await asyncio.to_thread(encode, told)
+    families = await services.metrics_collector.families()
+    content = await asyncio.to_thread(encode, families)
     return Response(content, headers={"content-type": content_type})
 
 

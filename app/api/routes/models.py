@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from app.api import request_body
 from app.api.dependencies import Limit, RequireAdmin, RequireTrain, ServicesDep
-from app.api.error_responses import GUARD, Responses, invalid_field_example, error_responses, headers
+from app.api.error_responses import ACCESS_ERRORS, Responses, invalid_field_example, error_responses, headers
 from app.api.schemas.resources import Promotion, TestImage, TestImages, Versions
 from app.errors import (
     BodyTooLarge,
@@ -23,10 +23,10 @@ from app.versions import export
 from app.versions.card import Card
 from app.weights_import.parent import admit_upload
 
-router = APIRouter(prefix="/models", tags=["models"], responses=error_responses(*GUARD, NotReady))
+router = APIRouter(prefix="/models", tags=["models"], responses=error_responses(*ACCESS_ERRORS, NotReady))
 
-NO_NUMBER: Final = invalid_field_example("version", "Input should be greater than or equal to 1")
-PROMOTION: Final = request_body.documented(Promotion, required=True)
+INVALID_VERSION: Final = invalid_field_example("version", "Input should be greater than or equal to 1")
+PROMOTION: Final = request_body.json_request_body(Promotion, required=True)
 
 
 @router.get("", summary="List versions, oldest first", dependencies=[RequireTrain])
@@ -40,14 +40,14 @@ def list_versions(services: ServicesDep) -> Versions:
     summary="Go live with a version",
     operation_id="promote_version",
     openapi_extra=PROMOTION,
-    responses=error_responses(MalformedRequest, NotFound, Conflict, BodyTooLarge, NO_NUMBER),
+    responses=error_responses(MalformedRequest, NotFound, Conflict, BodyTooLarge, INVALID_VERSION),
     dependencies=[RequireAdmin],
 )
 async def promote(request: Request, services: ServicesDep) -> Card:
     """It is live in this process when the answer comes, in all others within two seconds."""
-    wanted = await request_body.read_json(request, Promotion)
-    await asyncio.to_thread(services.live.promote, wanted.version)
-    return await asyncio.to_thread(services.registry.card, wanted.version)
+    promotion = await request_body.read_json(request, Promotion)
+    await asyncio.to_thread(services.live.promote, promotion.version)
+    return await asyncio.to_thread(services.registry.card, promotion.version)
 
 
 @router.post(
@@ -86,7 +86,7 @@ def delete(version: int, services: ServicesDep) -> None:
 
 
 BINARY: Final = "application/octet-stream"
-FILE: Final[Responses] = {
+FILE_RESPONSES: Final[Responses] = {
     200: {
         "content": {BINARY: {"schema": request_body.FILE}},
         "headers": headers("ETag", "Content-Disposition"),
@@ -97,19 +97,19 @@ FILE: Final[Responses] = {
     },
 }
 NUMBER: Final = {"version": "$response.body#/version"}
-AFTERWARDS: Final = ("get_version", "get_version_weights", "get_version_errors", "delete_version")
-MADE: Final[Responses] = {
+LINKED_OPERATIONS: Final = ("get_version", "get_version_weights", "get_version_errors", "delete_version")
+UPLOAD_RESPONSES: Final[Responses] = {
     201: {
         "headers": headers("Location"),
-        "links": {name: {"operationId": name, "parameters": NUMBER} for name in AFTERWARDS},
+        "links": {name: {"operationId": name, "parameters": NUMBER} for name in LINKED_OPERATIONS},
     }
 }
-NO_FORM: Final = invalid_field_example("format", "Input should be 'safetensors', 'pt' or 'onnx'")
-FOREIGN: Final = invalid_field_example("file", "the weights are not those of MyNet")
+INVALID_FORMAT: Final = invalid_field_example("format", "Input should be 'safetensors', 'pt' or 'onnx'")
+INCOMPATIBLE_WEIGHTS: Final = invalid_field_example("file", "the weights are not those of MyNet")
 UPLOAD: Final = {
     "requestBody": {
         "required": True,
-        "content": {BINARY: {"schema": request_body.FILE}, **request_body.multipart("file")},
+        "content": {BINARY: {"schema": request_body.FILE}, **request_body.multipart_content("file")},
     }
 }
 Note = Annotated[str | None, Query(max_length=1000, description="kept on the version's card")]
@@ -124,7 +124,7 @@ Form = Annotated[
     summary="Make a version of a file",
     operation_id="upload_version",
     openapi_extra=UPLOAD,
-    responses=MADE | error_responses(MalformedRequest, BodyTooLarge, FOREIGN, QueueFull),
+    responses=UPLOAD_RESPONSES | error_responses(MalformedRequest, BodyTooLarge, INCOMPATIBLE_WEIGHTS, QueueFull),
     dependencies=[RequireAdmin],
 )
 async def upload(
@@ -142,7 +142,7 @@ async def upload(
     summary="Give the weights",
     operation_id="get_version_weights",
     response_class=Response,
-    responses=FILE | error_responses(NotFound, Conflict, NO_FORM),
+    responses=FILE_RESPONSES | error_responses(NotFound, Conflict, INVALID_FORMAT),
     dependencies=[RequireTrain],
 )
 def get_weights(
@@ -153,7 +153,7 @@ def get_weights(
 ) -> Response:
     """`safetensors` holds the card, too. The ETag is the digest on the card, in quotes."""
     etag = f'"{services.registry.card(version).weights_digest}"'
-    if _names(if_none_match, etag):
+    if _etag_matches(if_none_match, etag):
         return Response(status_code=304, headers={"ETag": etag})
     disposition = f'attachment; filename="mynet-{version}.{form}"'
     return Response(
@@ -163,13 +163,13 @@ def get_weights(
     )
 
 
-def _names(if_none_match: str, etag: str) -> bool:
+def _etag_matches(if_none_match: str, etag: str) -> bool:
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return not tags.isdisjoint({etag, "*"})
 
 
-FIRST: Final = -1
-NO_DIGIT: Final = invalid_field_example("digit", "Input should be less than or equal to 9")
+BEFORE_FIRST: Final = -1
+INVALID_DIGIT: Final = invalid_field_example("digit", "Input should be less than or equal to 9")
 Label = Annotated[int | None, Query(ge=0, le=9, description="what the image shows")]
 Answer = Annotated[int | None, Query(ge=0, le=9, description="what was read; any unless given")]
 After = Annotated[int | None, Query(ge=0, description="index of the last image seen")]
@@ -179,7 +179,7 @@ After = Annotated[int | None, Query(ge=0, description="index of the last image s
     "/{version:version}/errors",
     summary="Show the test images that a version reads wrong",
     operation_id="get_version_errors",
-    responses=error_responses(NotFound, Conflict, NO_DIGIT),
+    responses=error_responses(NotFound, Conflict, INVALID_DIGIT),
     dependencies=[RequireTrain],
 )
 def get_errors(
@@ -191,16 +191,16 @@ def get_errors(
     limit: Limit = 100,
 ) -> TestImages:
     """With `digit` and `answer`: that cell of the confusion matrix, also on its diagonal."""
-    last = FIRST if after is None else after
-    page, has_more = services.review.page(version, digit, answer, after=last, limit=limit)
-    return TestImages(data=[_shown(each) for each in page], has_more=has_more)
+    cursor = BEFORE_FIRST if after is None else after
+    page, has_more = services.test_set_errors.page(version, digit, answer, after=cursor, limit=limit)
+    return TestImages(data=[_to_test_image(prediction) for prediction in page], has_more=has_more)
 
 
-def _shown(reviewed: TestImagePrediction) -> TestImage:
+def _to_test_image(prediction: TestImagePrediction) -> TestImage:
     return TestImage(
-        index=reviewed.index,
-        digit=reviewed.digit,
-        answer=reviewed.answer,
-        confidence=reviewed.confidence,
-        image=to_data_url(reviewed.pixels),
+        index=prediction.index,
+        digit=prediction.digit,
+        answer=prediction.answer,
+        confidence=prediction.confidence,
+        image=to_data_url(prediction.pixels),
     )

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from app.api import problem_details, request_body
 from app.api.dependencies import RequirePredict, Services, ServicesDep, disconnect_probe, add_log_fields
-from app.api.error_responses import GUARD, invalid_field_example, error_responses
+from app.api.error_responses import ACCESS_ERRORS, invalid_field_example, error_responses
 from app.api.schemas.resources import Normalisation, Prediction, Predictions
 from app.errors import (
     BlankImage,
@@ -30,14 +30,14 @@ from app.predict.batcher import PredictionResult
 from app.predict.model import Answer
 from app.predict.preprocess import PreprocessedImage
 
-router = APIRouter(tags=["predict"], responses=error_responses(*GUARD), dependencies=[RequirePredict])
+router = APIRouter(tags=["predict"], responses=error_responses(*ACCESS_ERRORS), dependencies=[RequirePredict])
 
 ONE_IMAGE: Final = {
     "requestBody": {
         "required": True,
         "content": {
-            **request_body.multipart("file"),
-            **request_body.as_json(request_body.ImageBody),
+            **request_body.multipart_content("file"),
+            **request_body.json_content(request_body.ImageBody),
             "image/*": {"schema": request_body.FILE},
             "application/octet-stream": {"schema": request_body.FILE},
         },
@@ -46,14 +46,14 @@ ONE_IMAGE: Final = {
 MANY_IMAGES: Final = {
     "requestBody": {
         "required": True,
-        "content": request_body.multipart(
+        "content": request_body.multipart_content(
             "files", {"type": "array", "items": request_body.FILE, "minItems": 1}
         ),
     }
 }
-OF_UPLOADS: Final = (MalformedRequest, BodyTooLarge, QueueFull, NotReady, DeadlineExceeded)
-OF_VERSIONS: Final = (NotFound, Conflict)
-OF_IMAGES: Final = (ImageTooLarge, NotAnImage, BlankImage)
+UPLOAD_ERRORS: Final = (MalformedRequest, BodyTooLarge, QueueFull, NotReady, DeadlineExceeded)
+VERSION_ERRORS: Final = (NotFound, Conflict)
+IMAGE_ERRORS: Final = (ImageTooLarge, NotAnImage, BlankImage)
 Version = Annotated[
     int | None, Query(ge=1, description="answer with this version instead of the live one")
 ]
@@ -65,7 +65,7 @@ Version = Annotated[
     response_model_exclude_none=True,
     openapi_extra=ONE_IMAGE,
     responses=error_responses(
-        *(*OF_UPLOADS, *OF_VERSIONS, *OF_IMAGES),
+        *(*UPLOAD_ERRORS, *VERSION_ERRORS, *IMAGE_ERRORS),
         invalid_field_example("version", "Input should be greater than or equal to 1"),
     ),
 )
@@ -74,18 +74,18 @@ async def predict(
 ) -> Prediction:
     """The body is the image, in one of three forms. `explain` adds what the network saw."""
     upload = await request_body.read_image(request)
-    asked = time.perf_counter()
-    predicted = await services.predictor.predict(
+    started = time.perf_counter()
+    result = await services.predictor.predict(
         upload, version, explain=explain, is_gone=disconnect_probe(request.scope)
     )
-    add_log_fields(request, services, version=predicted.answer.version)
+    add_log_fields(request, services, version=result.answer.version)
     if services.tracing:
-        services.tracing.tell(predicted.stages(asked))
-    answer = Prediction(**fields(predicted.answer))
-    if predicted.saliency is not None:
-        answer.seen = to_data_url(predicted.seen.normalised.pixels)
-        answer.saliency = to_data_url(predicted.saliency)
-        answer.normalisation = _normalisation(predicted.seen)
+        services.tracing.tell(result.stages(started))
+    answer = Prediction(**prediction_fields(result.answer))
+    if result.saliency is not None:
+        answer.seen = to_data_url(result.seen.normalised.pixels)  # plain-words: ok
+        answer.saliency = to_data_url(result.saliency)
+        answer.normalisation = _normalisation(result.seen)
     return answer
 
 
@@ -95,7 +95,7 @@ async def predict(
     response_model=Predictions,
     openapi_extra=MANY_IMAGES,
     responses=error_responses(
-        *(*OF_UPLOADS, *OF_VERSIONS), invalid_field_example("files", "is missing; the fields sent are: file")
+        *(*UPLOAD_ERRORS, *VERSION_ERRORS), invalid_field_example("files", "is missing; the fields sent are: file")
     ),
 )
 async def predict_batch(
@@ -103,22 +103,22 @@ async def predict_batch(
 ) -> Response:
     """Each element is a prediction or an error: one bad image never spoils the others."""
     uploads = await request_body.read_images(request, services.settings.max_batch_files)
-    predicted, answered_by = await services.predictor.predict_batch(
+    results, model_version = await services.predictor.predict_batch(
         uploads, version, is_gone=disconnect_probe(request.scope)
     )
-    add_log_fields(request, services, version=answered_by)
-    answer = {"predictions": [_element(each) for each in predicted], "version": answered_by}
+    add_log_fields(request, services, version=model_version)
+    answer = {"predictions": [_element(result) for result in results], "version": model_version}
     # Ready bytes, since FastAPI would check each of up to hundreds once more.
     return Response(to_json(answer), media_type="application/json")
 
 
-def _element(predicted: PredictionResult | ServiceError) -> dict[str, Any]:
-    if isinstance(predicted, ServiceError):
-        return {"error": problem_details.problem_from(predicted).model_dump(exclude_none=True)}
-    return fields(predicted.answer)
+def _element(result: PredictionResult | ServiceError) -> dict[str, Any]:
+    if isinstance(result, ServiceError):
+        return {"error": problem_details.problem_from(result).model_dump(exclude_none=True)}
+    return prediction_fields(result.answer)
 
 
-def fields(answer: Answer) -> dict[str, Any]:
+def prediction_fields(answer: Answer) -> dict[str, Any]:
     """Say in the words of `Prediction` what was answered."""
     return {
         "id": f"{random.getrandbits(64):016x}",
@@ -130,32 +130,32 @@ def fields(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _normalisation(seen: PreprocessedImage) -> Normalisation:
-    left, top, right, bottom = (round(edge * seen.scale) for edge in seen.normalised.box)
+def _normalisation(preprocessed: PreprocessedImage) -> Normalisation:
+    left, top, right, bottom = (round(edge * preprocessed.scale) for edge in preprocessed.normalised.box)
     return Normalisation(
-        inverted=seen.normalised.inverted,
+        inverted=preprocessed.normalised.inverted,
         box=(left, top, right, bottom),
-        shift=seen.normalised.shift,
+        shift=preprocessed.normalised.shift,
     )
 
 
-async def answer_all(
+async def predict_all(
     request: Request, services: Services, images: Sequence[bytes | PreprocessedImage], version: int | None = None
 ) -> list[Answer]:
     """Answer for images, in their order, with the live version unless another is named.
 
     Raises as `Predictor.predict_batch`, and what is wrong with the first image that is refused.
     """
-    gone = disconnect_probe(request.scope)
+    is_cancelled = disconnect_probe(request.scope)
     if len(images) == 1:  # it goes together with what others send at the same moment
-        answer = (await services.predictor.predict(images[0], version, is_gone=gone)).answer
+        answer = (await services.predictor.predict(images[0], version, is_gone=is_cancelled)).answer
         add_log_fields(request, services, version=answer.version)
         return [answer]
-    predicted, answered_by = await services.predictor.predict_batch(images, version, is_gone=gone)
-    add_log_fields(request, services, version=answered_by)
+    results, model_version = await services.predictor.predict_batch(images, version, is_gone=is_cancelled)
+    add_log_fields(request, services, version=model_version)
     answers = []
-    for number, each in enumerate(predicted):
-        if isinstance(each, ServiceError):
-            raise type(each)(f"image {number}: {each.detail}")
-        answers.append(each.answer)
+    for number, result in enumerate(results):
+        if isinstance(result, ServiceError):
+            raise type(result)(f"image {number}: {result.detail}")
+        answers.append(result.answer)
     return answers

@@ -16,7 +16,7 @@ from typing import Final
 from pydantic_core import to_json
 
 from app.api import problem_details
-from app.api.access_log import HEADER, NOTHING, AccessLog, request_id_from
+from app.api.access_log import HEADER, NO_FIELDS, AccessLog, request_id_from
 from app.api.dependencies import Services
 from app.api.multipart import parse_single_file
 from app.api.routes.predict import fields
@@ -30,8 +30,8 @@ from app.telemetry.metrics import Route
 
 PATH: Final = "/predict"
 TARGET: Final = PATH.encode()
-LARGEST: Final = 20 * 1024
-DIGITS: Final = 10
+MAX_FAST_BYTES: Final = 20 * 1024
+MAX_LENGTH_DIGITS: Final = 10
 ROUTE: Final = Route("POST", PATH)
 JSON: Final = (b"content-type", b"application/json")
 
@@ -41,15 +41,15 @@ class PredictFastPath:
 
     def __init__(self, services: Services, access_log: AccessLog) -> None:
         self.predictor, self.access_log = services.predictor, access_log
-        self.most = services.settings.max_body_bytes
-        self.largest = min(self.most, LARGEST)
+        self.max_bytes = services.settings.max_body_bytes
+        self.max_fast_bytes = min(self.max_bytes, MAX_FAST_BYTES)
         self._small_upload_handler = FastHandler(self.begin, True)
-        guard = services.guard
-        self.guard = None if guard.predictions_are_public else guard
+        access_control = services.access_control
+        self.access_control = None if access_control.predictions_are_public else access_control
         # Answers to a page elsewhere want headers, and who is behind a proxy is for uvicorn to say.
         self._headers_that_need_the_app = {
             *((b"origin",) if services.settings.origins else ()),
-            *((FORWARDED,) if guard.rates else ()),
+            *((FORWARDED,) if access_control.rates else ()),
         }
         self._background_tasks: set[asyncio.Task[None]] = set()
 
@@ -59,99 +59,99 @@ class PredictFastPath:
         """
         if method != b"POST" or not target.startswith(TARGET):
             return None
-        kinds, length = 0, b""
+        content_type_count, length = 0, b""
         for name, value in headers:
             if name == b"content-length":
                 length = value
             elif name == b"content-type":
-                kinds += 1
+                content_type_count += 1
         if (
-            kinds > 1
+            content_type_count > 1
             or not length.isdigit()
-            or len(length) >= DIGITS
+            or len(length) >= MAX_LENGTH_DIGITS
             or (self._headers_that_need_the_app and any(name in self._headers_that_need_the_app for name, _ in headers))
         ):
             return None
-        if target == TARGET and int(length) <= self.largest:
+        if target == TARGET and int(length) <= self.max_fast_bytes:
             return self._small_upload_handler
-        return self._refused(target, int(length))
+        return self._match_overload(target, int(length))
 
-    def _refused(self, target: bytes, length: int) -> FastHandler | None:
+    def _match_overload(self, target: bytes, length: int) -> FastHandler | None:
         """To read a photo, let alone hundreds a second, for nobody would take time from those that
         are answered.
         """
-        alone = target[len(TARGET) : len(TARGET) + 1] == b"?"
-        if not (alone or target == TARGET) or length > self.most:
+        has_query = target[len(TARGET) : len(TARGET) + 1] == b"?"
+        if not (has_query or target == TARGET) or length > self.max_bytes:
             return None
-        busy = self.predictor.check_overload(length, alone=alone)
-        return FastHandler(partial(self._refuse, busy), False) if busy else None
+        overload = self.predictor.check_overload(length, alone=has_query)
+        return FastHandler(partial(self._reject, overload), False) if overload else None
 
-    def _refuse(self, busy: QueueFull, exchange: FastCycle) -> bool:
+    def _reject(self, overload: QueueFull, cycle: FastCycle) -> bool:
         try:
-            self._authorize(exchange)
-            refusal = self.predictor.count_rejection(busy)
+            self._authorize(cycle)
+            outcome = self.predictor.count_rejection(overload)
         except ServiceError as unwelcome:
-            refusal = unwelcome
-        self._respond(exchange, request_id_from(exchange.headers), b"", refusal)
+            outcome = unwelcome
+        self._respond(cycle, request_id_from(cycle.headers), b"", outcome)
         return True
 
-    def _authorize(self, exchange: FastCycle) -> None:
+    def _authorize(self, cycle: FastCycle) -> None:
         """Look at who asks. Raises Unauthenticated, Forbidden, RateLimited."""
-        if self.guard is not None:
-            key = self.guard.authenticate(exchange.headers)
-            self.guard.authorize(key, exchange.address, Scope.PREDICT)
+        if self.access_control is not None:
+            key = self.access_control.authenticate(cycle.headers)
+            self.access_control.authorize(key, cycle.address, Scope.PREDICT)
 
-    def begin(self, exchange: FastCycle) -> bool:
+    def begin(self, cycle: FastCycle) -> bool:
         """Begin to answer; False where the body is not plain."""
         try:
-            upload = _upload(exchange)
+            upload = _upload(cycle)
         except MalformedRequest:
             return False
         if upload is None:
             return False
-        exchange.body = b""  # it would stay for as long as the connection does
-        request_id = request_id_from(exchange.headers)
-        tell = partial(self._respond, exchange, request_id, upload)
+        cycle.body = b""  # it would stay for as long as the connection does
+        request_id = request_id_from(cycle.headers)
+        respond = partial(self._respond, cycle, request_id, upload)
         try:
-            self._authorize(exchange)
-            self.predictor.predict_with_callback(upload, tell, exchange.is_gone)
+            self._authorize(cycle)
+            self.predictor.predict_with_callback(upload, respond, cycle.is_gone)
         except ServiceError as refusal:
-            tell(refusal)
+            respond(refusal)
         return True
 
-    def _respond(self, exchange: FastCycle, request_id: bytes, upload: bytes, outcome: PredictionOutcome) -> None:
+    def _respond(self, cycle: FastCycle, request_id: bytes, upload: bytes, outcome: PredictionOutcome) -> None:
         if outcome is None:
-            task = asyncio.create_task(self._predict(exchange, request_id, upload))
+            task = asyncio.create_task(self._predict(cycle, request_id, upload))
             self._background_tasks.add(task)
             task.add_done_callback(self._background_tasks.discard)
             return
-        logs.request_id.set(shown_id := request_id.decode())
+        logs.request_id.set(request_id_text := request_id.decode())
         if isinstance(outcome, PredictionResult):
             content = to_json(fields(outcome.answer))
             length = b"content-length", b"%d" % len(content)
             status, headers = 200, [JSON, length, (HEADER, request_id)]
-            known: logs.LogFields = {"version": outcome.answer.version}
+            fields: logs.LogFields = {"version": outcome.answer.version}
         else:
-            problem = problem_details.response_for_exception("POST", PATH, outcome)
-            status, headers, content = problem.status_code, problem.raw_headers, bytes(problem.body)
-            known = NOTHING
-        exchange.respond(status, headers, content)
-        self.access_log.add(shown_id, ROUTE, *ROUTE, status, exchange.started, known)
+            response = problem_details.response_for_exception("POST", PATH, outcome)
+            status, headers, content = response.status_code, response.raw_headers, bytes(response.body)
+            fields = NO_FIELDS
+        cycle.respond(status, headers, content)
+        self.access_log.add(request_id_text, ROUTE, *ROUTE, status, cycle.started, fields)
 
-    async def _predict(self, exchange: FastCycle, request_id: bytes, upload: bytes) -> None:
-        tell = partial(self._respond, exchange, request_id, upload)
+    async def _predict(self, cycle: FastCycle, request_id: bytes, upload: bytes) -> None:
+        respond = partial(self._respond, cycle, request_id, upload)
         try:
-            predicted = await self.predictor.predict(upload, is_gone=exchange.is_gone)
+            result = await self.predictor.predict(upload, is_gone=cycle.is_gone)
         except Exception as error:  # no variable keeps it: its traceback holds this frame
-            tell(error)
+            respond(error)
         else:
-            tell(predicted)
+            respond(result)
 
 
-def _upload(exchange: FastCycle) -> bytes | None:
+def _upload(cycle: FastCycle) -> bytes | None:
     """Give the image of a form that is one file, or of a body that is the image."""
-    content_type = next((value for name, value in exchange.headers if name == b"content-type"), b"")
+    content_type = next((value for name, value in cycle.headers if name == b"content-type"), b"")
     kind = content_type.partition(b";")[0].strip().lower()
     if kind == b"multipart/form-data":
-        return parse_single_file(exchange.body, content_type, "file")
-    return None if kind == b"application/json" else exchange.body
+        return parse_single_file(cycle.body, content_type, "file")
+    return None if kind == b"application/json" else cycle.body

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.api import request_body
 from app.api.dependencies import IdempotencyKey, RequireTrain, ServicesDep, add_log_fields
-from app.api.error_responses import GUARD, Responses, invalid_field_example, error_responses, headers
+from app.api.error_responses import ACCESS_ERRORS, Responses, invalid_field_example, error_responses, headers
 from app.api.schemas import resources
 from app.database.sweeps import Sweeps
 from app.database.tables import Job as JobRow
@@ -25,13 +25,13 @@ from app.train.jobs.sweep_grid import Grid
 router = APIRouter(
     prefix="/sweeps",
     tags=["train"],
-    responses=error_responses(*GUARD, NotReady),
+    responses=error_responses(*ACCESS_ERRORS, NotReady),
     dependencies=[RequireTrain],
 )
 
-MOST: Final = 100
+MAX_PAGE_SIZE: Final = 100
 ID: Final = {"sweep_id": "$response.body#/id"}
-QUEUED: Final[Responses] = {
+CREATE_RESPONSES: Final[Responses] = {
     202: {
         "headers": headers("Location"),
         "links": {
@@ -39,9 +39,9 @@ QUEUED: Final[Responses] = {
         },
     }
 }
-NO_LIMIT: Final = invalid_field_example("limit", f"Input should be less than or equal to {MOST}")
-WANTED: Final = request_body.documented(Grid, required=False)
-Limit = Annotated[int, Query(ge=1, le=MOST, description="most to give at once")]
+INVALID_LIMIT: Final = invalid_field_example("limit", f"Input should be less than or equal to {MAX_PAGE_SIZE}")
+CREATE_BODY: Final = request_body.json_request_body(Grid, required=False)
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="most to give at once")]
 
 
 @router.post(
@@ -49,8 +49,8 @@ Limit = Annotated[int, Query(ge=1, le=MOST, description="most to give at once")]
     status_code=202,
     summary="Queue a sweep",
     operation_id="create_sweep",
-    openapi_extra=WANTED,
-    responses=QUEUED
+    openapi_extra=CREATE_BODY,
+    responses=CREATE_RESPONSES
     | error_responses(
         *(MalformedRequest, Conflict, BodyTooLarge, QueueFull),
         invalid_field_example("seed", "has a value twice: each makes jobs of its own"),
@@ -65,21 +65,21 @@ async def create(
     """Each hyperparameter is one value or a list; each combination makes a job, at most 64 of them.
     In the queue a sweep counts as one. `promote` is for the best of the jobs.
     """
-    wanted = await request_body.read_json(request, Grid)
-    created = await asyncio.to_thread(
+    grid = await request_body.read_json(request, Grid)
+    row = await asyncio.to_thread(
         sweep.create,
         services.sweeps,
-        wanted,
+        grid,
         most_queued=services.settings.train_queue,
         key=idempotency_key or None,
         trail=services.tracing.inject() if services.tracing else None,
     )
-    add_log_fields(request, services, sweep_id=created.id)
-    response.headers["Location"] = f"/sweeps/{created.id}"
-    return await asyncio.to_thread(_shown, services.sweeps, created)
+    add_log_fields(request, services, sweep_id=row.id)
+    response.headers["Location"] = f"/sweeps/{row.id}"
+    return await asyncio.to_thread(_to_sweep, services.sweeps, row)
 
 
-@router.get("", summary="List sweeps, newest first", responses=error_responses(NotFound, NO_LIMIT))
+@router.get("", summary="List sweeps, newest first", responses=error_responses(NotFound, INVALID_LIMIT))
 def list_sweeps(
     services: ServicesDep,
     after: Annotated[str | None, Query(description="id of the last sweep seen")] = None,
@@ -87,16 +87,16 @@ def list_sweeps(
 ) -> resources.Sweeps:
     """`after` is the id of the last sweep on the page before."""
     sweeps = services.sweeps
-    before = sweep.get(sweeps, after).number if after else None
-    found = sweeps.all(before, limit + 1)
-    data = _all_shown(sweeps, found[:limit])
-    return resources.Sweeps(data=data, has_more=len(found) > limit)
+    cursor = sweep.get(sweeps, after).number if after else None
+    rows = sweeps.all(cursor, limit + 1)
+    data = _to_sweeps(sweeps, rows[:limit])
+    return resources.Sweeps(data=data, has_more=len(rows) > limit)
 
 
 @router.get("/{sweep_id}", summary="Tell how a sweep is doing", responses=error_responses(NotFound))
 def get_sweep(sweep_id: str, services: ServicesDep) -> resources.Sweep:
     """`best` is the best job so far; `result` says what became of it when all had ended."""
-    return _shown(services.sweeps, sweep.get(services.sweeps, sweep_id))
+    return _to_sweep(services.sweeps, sweep.get(services.sweeps, sweep_id))
 
 
 @router.post(
@@ -108,26 +108,26 @@ def get_sweep(sweep_id: str, services: ServicesDep) -> resources.Sweep:
 )
 def cancel(sweep_id: str, services: ServicesDep) -> resources.Sweep:
     """Jobs that have not ended are cancelled; versions that were made stay, and none goes live."""
-    return _shown(services.sweeps, sweep.cancel(services.sweeps, sweep_id))
+    return _to_sweep(services.sweeps, sweep.cancel(services.sweeps, sweep_id))
 
 
-def _shown(sweeps: Sweeps, row: SweepRow) -> resources.Sweep:
-    return _all_shown(sweeps, [row])[0]
+def _to_sweep(sweeps: Sweeps, row: SweepRow) -> resources.Sweep:
+    return _to_sweeps(sweeps, [row])[0]
 
 
-def _all_shown(sweeps: Sweeps, rows: Sequence[SweepRow]) -> list[resources.Sweep]:
-    members = sweeps.jobs_of([row.id for row in rows])
-    return [_told(sweeps, row, members[row.id]) for row in rows]
+def _to_sweeps(sweeps: Sweeps, rows: Sequence[SweepRow]) -> list[resources.Sweep]:
+    rows_by_sweep = sweeps.jobs_of([row.id for row in rows])
+    return [_build_sweep(sweeps, row, rows_by_sweep[row.id]) for row in rows]
 
 
-def _told(sweeps: Sweeps, row: SweepRow, members: Sequence[JobRow]) -> resources.Sweep:
-    wanted = sweep.request_of(row)
-    jobs = {job.id: _job(job, wanted.swept) for job in members}
-    ranked = [row.best] if row.best else [job.id for job in sweep.ranked(sweeps, members)]
+def _build_sweep(sweeps: Sweeps, row: SweepRow, job_rows: Sequence[JobRow]) -> resources.Sweep:
+    grid = sweep.request_of(row)
+    jobs = {job.id: _job(job, grid.swept) for job in job_rows}
+    ranked = [row.best] if row.best else [job.id for job in sweep.ranked(sweeps, job_rows)]
     return resources.Sweep(
         id=row.id,
-        name=wanted.name,
-        status=_status(row, members),
+        name=grid.name,
+        status=_status(row, job_rows),
         created_at=row.created_at,
         finished_at=row.finished_at,
         hyperparameters=row.request,
@@ -138,16 +138,16 @@ def _told(sweeps: Sweeps, row: SweepRow, members: Sequence[JobRow]) -> resources
     )
 
 
-def _status(row: SweepRow, members: Sequence[JobRow]) -> Any:
-    waits = all(job.status == Status.QUEUED and job.progress is None for job in members)
-    return "queued" if waits and row.status == sweep.Status.RUNNING else row.status
+def _status(row: SweepRow, job_rows: Sequence[JobRow]) -> Any:
+    is_waiting = all(job.status == Status.QUEUED and job.progress is None for job in job_rows)
+    return "queued" if is_waiting and row.status == sweep.Status.RUNNING else row.status
 
 
-def _job(job: JobRow, varied: Sequence[str]) -> resources.SweepJob:
+def _job(job: JobRow, swept: Sequence[str]) -> resources.SweepJob:
     result: dict[str, Any] = job.result or {}
     return resources.SweepJob(
         id=job.id,
-        hyperparameters={name: job.hyperparameters[name] for name in varied},
+        hyperparameters={name: job.hyperparameters[name] for name in swept},
         status=Status(job.status),
         fraction=(job.progress or {}).get("fraction", 0.0),
         test_accuracy=result.get("test_accuracy"),

@@ -21,7 +21,7 @@ from app.api.dependencies import (
     ServicesDep,
     add_log_fields,
 )
-from app.api.error_responses import GUARD, Responses, invalid_field_example, error_responses, headers
+from app.api.error_responses import ACCESS_ERRORS, Responses, invalid_field_example, error_responses, headers
 from app.api.schemas import resources
 from app.database.tables import Job as Row
 from app.errors import BodyTooLarge, QueueFull, Conflict, MalformedRequest, NotFound, NotReady
@@ -33,22 +33,22 @@ from app.train.jobs.job import Status
 router = APIRouter(
     prefix="/train",
     tags=["train"],
-    responses=error_responses(*GUARD, NotReady),
+    responses=error_responses(*ACCESS_ERRORS, NotReady),
     dependencies=[RequireTrain],
 )
 
 ID: Final = {"job_id": "$response.body#/id"}
-AFTERWARDS: Final = ("get_job", "get_job_events", "cancel_job", "pause_job", "resume_job")
-QUEUED: Final[Responses] = {
+LINKED_OPERATIONS: Final = ("get_job", "get_job_events", "cancel_job", "pause_job", "resume_job")
+CREATE_RESPONSES: Final[Responses] = {
     202: {
         "headers": headers("Location"),
-        "links": {name: {"operationId": name, "parameters": ID} for name in AFTERWARDS},
+        "links": {name: {"operationId": name, "parameters": ID} for name in LINKED_OPERATIONS},
     }
 }
-LINES: Final = "==>>> epoch: 0, batch index: 100, train loss: 1.97\n"
-LOG: Final[Responses] = {200: {"content": {"text/plain": {"example": LINES}}}}
-NO_LIMIT: Final = invalid_field_example("limit", "Input should be less than or equal to 1000")
-WANTED: Final = request_body.documented(Hyperparameters, required=False)
+LOG_EXAMPLE: Final = "==>>> epoch: 0, batch index: 100, train loss: 1.97\n"
+LOG_RESPONSES: Final[Responses] = {200: {"content": {"text/plain": {"example": LOG_EXAMPLE}}}}
+INVALID_LIMIT: Final = invalid_field_example("limit", "Input should be less than or equal to 1000")
+CREATE_BODY: Final = request_body.json_request_body(Hyperparameters, required=False)
 TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -57,8 +57,8 @@ TEXT: Final = "text/plain; charset=utf-8"
     status_code=202,
     summary="Queue a training",
     operation_id="create_job",
-    openapi_extra=WANTED,
-    responses=QUEUED
+    openapi_extra=CREATE_BODY,
+    responses=CREATE_RESPONSES
     | error_responses(
         *(MalformedRequest, Conflict, BodyTooLarge, QueueFull),
         invalid_field_example("epochs", "Input should be less than or equal to 1000"),
@@ -71,21 +71,21 @@ async def create(
     idempotency_key: IdempotencyKey = None,
 ) -> resources.Job:
     """Every field is optional, and so is the body: without it, the documented loop runs."""
-    wanted = await request_body.read_json(request, Hyperparameters)
-    created = await asyncio.to_thread(
+    hyperparameters = await request_body.read_json(request, Hyperparameters)
+    row = await asyncio.to_thread(
         jobs.create,
         services.store,
-        wanted,
+        hyperparameters,
         most_queued=services.settings.train_queue,
         key=idempotency_key or None,
         trail=services.tracing.inject() if services.tracing else None,
     )
-    add_log_fields(request, services, job_id=created.id)
-    response.headers["Location"] = f"/train/{created.id}"
-    return resources.Job.model_validate(created)
+    add_log_fields(request, services, job_id=row.id)
+    response.headers["Location"] = f"/train/{row.id}"
+    return resources.Job.model_validate(row)
 
 
-@router.get("", summary="List jobs, newest first", responses=error_responses(NotFound, NO_LIMIT))
+@router.get("", summary="List jobs, newest first", responses=error_responses(NotFound, INVALID_LIMIT))
 def list_jobs(
     services: ServicesDep,
     status: Status | None = None,
@@ -93,15 +93,15 @@ def list_jobs(
     limit: Limit = 100,
 ) -> resources.Jobs:
     """`after` is the id of the last job on the page before."""
-    before = jobs.get(services.store, after).number if after else None
-    found = services.store.jobs(status, before, limit + 1)
-    return resources.Jobs(data=_shown(services, *found[:limit]), has_more=len(found) > limit)
+    cursor = jobs.get(services.store, after).number if after else None
+    rows = services.store.jobs(status, cursor, limit + 1)
+    return resources.Jobs(data=_to_jobs(services, *rows[:limit]), has_more=len(rows) > limit)
 
 
 @router.get("/{job_id}", summary="Tell how a job is doing", responses=error_responses(NotFound))
 def get_job(job_id: str, services: ServicesDep) -> resources.Job:
     """`progress.eta` is in seconds, `epochs` grows as the job goes on."""
-    return _shown(services, jobs.get(services.store, job_id))[0]
+    return _to_jobs(services, jobs.get(services.store, job_id))[0]
 
 
 @router.post(
@@ -113,7 +113,7 @@ def get_job(job_id: str, services: ServicesDep) -> resources.Job:
 )
 def cancel(job_id: str, services: ServicesDep) -> resources.Job:
     """A job that waits never starts; a running one ends without a version."""
-    return _shown(services, jobs.cancel(services.store, job_id))[0]
+    return _to_jobs(services, jobs.cancel(services.store, job_id))[0]
 
 
 @router.post(
@@ -125,7 +125,7 @@ def cancel(job_id: str, services: ServicesDep) -> resources.Job:
 )
 def pause(job_id: str, services: ServicesDep) -> resources.Job:
     """A running job stops with its state saved, and the next in the queue may start."""
-    return _shown(services, jobs.pause(services.store, job_id))[0]
+    return _to_jobs(services, jobs.pause(services.store, job_id))[0]
 
 
 @router.post(
@@ -137,7 +137,7 @@ def pause(job_id: str, services: ServicesDep) -> resources.Job:
 )
 def resume(job_id: str, services: ServicesDep) -> resources.Job:
     """A paused job queues again, and goes on where it was."""
-    return _shown(services, jobs.resume(services.store, job_id))[0]
+    return _to_jobs(services, jobs.resume(services.store, job_id))[0]
 
 
 @router.get(
@@ -145,23 +145,23 @@ def resume(job_id: str, services: ServicesDep) -> resources.Job:
     summary="Give the log",
     operation_id="get_job_log",
     response_class=PlainTextResponse,
-    responses=LOG | error_responses(NotFound, invalid_field_example("follow", "Input should be a valid boolean")),
+    responses=LOG_RESPONSES | error_responses(NotFound, invalid_field_example("follow", "Input should be a valid boolean")),
 )
 async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> Response:
     """The tutorial's own lines; with `follow`, as they come, until the job has ended."""
     await asyncio.to_thread(jobs.get, services.store, job_id)
     if follow:
-        return StreamingResponse(_follow(services, job_id), 200, STREAMING_HEADERS, TEXT)
+        return StreamingResponse(_stream_log(services, job_id), 200, STREAMING_HEADERS, TEXT)
     lines = await asyncio.to_thread(lambda: [*events.whole(services.store, job_id)])
     return PlainTextResponse("".join(lines))
 
 
-def _shown(services: Services, *rows: Row) -> list[resources.Job]:
+def _to_jobs(services: Services, *rows: Row) -> list[resources.Job]:
     sweeps = services.sweeps.of_jobs([row.id for row in rows])
-    shown = (resources.Job.model_validate(row) for row in rows)
-    return [job.model_copy(update={"sweep": sweeps.get(job.id)}) for job in shown]
+    job_models = (resources.Job.model_validate(row) for row in rows)
+    return [job.model_copy(update={"sweep": sweeps.get(job.id)}) for job in job_models]
 
 
-async def _follow(services: Services, job_id: str) -> AsyncIterator[str]:
-    async for page in services.feed.subscribe(job_id, 0, services.draining):
+async def _stream_log(services: Services, job_id: str) -> AsyncIterator[str]:
+    async for page in services.event_stream.subscribe(job_id, 0, services.draining):
         yield "".join(events.lines(page))

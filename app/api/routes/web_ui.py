@@ -25,7 +25,7 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-SECURITY: Final = {
+SECURITY_HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -33,11 +33,11 @@ SECURITY: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "geolocation=(), microphone=(), payment=(), usb=()",
 }
-ASK: Final = "no-cache"
-KEEP: Final = "public, max-age=31536000, immutable"
+CACHE_REVALIDATE: Final = "no-cache"
+CACHE_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 # Named, and not with a weight of zero, which refuses it (RFC 9110, 12.5.3).
 GZIP: Final = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
-COMPRESSIBLE: Final = (".css", ".html", ".js", ".svg")
+COMPRESSIBLE_SUFFIXES: Final = (".css", ".html", ".js", ".svg")
 
 router = APIRouter(include_in_schema=False)
 Encodings = Annotated[str, Header(alias="accept-encoding")]
@@ -47,17 +47,17 @@ class File(NamedTuple):
     """A file's bytes, as they are and compressed, and what they are."""
 
     plain: bytes
-    packed: bytes | None
+    compressed: bytes | None
     media_type: str
 
 
 @lru_cache(1)
 def digest() -> str:
     """Name the present state of all files."""
-    sums = hashlib.sha256()
+    hasher = hashlib.sha256()
     for name, path in sorted(FILES.items()):
-        sums.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return sums.hexdigest()[:16]
+        hasher.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return hasher.hexdigest()[:16]
 
 
 @lru_cache(len(FILES))
@@ -66,30 +66,30 @@ def read(name: str) -> File:
     content = FILES[name].read_bytes()
     if name.endswith(".html"):
         content = content.replace(b'"/web/', f'"/web/{digest()}/'.encode())
-    packed = gzip.compress(content, mtime=0) if name.endswith(COMPRESSIBLE) else None
-    return File(content, packed, guess_type(name)[0] or "text/plain")
+    compressed = gzip.compress(content, mtime=0) if name.endswith(COMPRESSIBLE_SUFFIXES) else None
+    return File(content, compressed, guess_type(name)[0] or "text/plain")
 
 
 # These are plain functions, so that a thread compresses what is asked for first.
 @router.get("/")
 def front(accept_encoding: Encodings = "") -> Response:
-    return _answer(PAGES["/"], accept_encoding, ASK)
+    return _answer(PAGES["/"], accept_encoding, CACHE_REVALIDATE)
 
 
 @router.get("/docs")
 def docs(accept_encoding: Encodings = "") -> Response:
-    return _answer(PAGES["/docs"], accept_encoding, ASK)
+    return _answer(PAGES["/docs"], accept_encoding, CACHE_REVALIDATE)
 
 
 @router.get("/web/{state}/{name:path}")
 def asset(state: str, name: str, accept_encoding: Encodings = "") -> Response:
     if state != digest() or name not in FILES:
         raise NotFound("There is no such file; GET / names those that there are.")
-    return _answer(name, accept_encoding, KEEP)
+    return _answer(name, accept_encoding, CACHE_IMMUTABLE)
 
 
-def _answer(name: str, encodings: str, keep: str) -> Response:
-    file, headers = read(name), {**SECURITY, "Cache-Control": keep, "Vary": "Accept-Encoding"}
-    if file.packed is None or not GZIP.search(encodings):
+def _answer(name: str, encodings: str, cache_control: str) -> Response:
+    file, headers = read(name), {**SECURITY_HEADERS, "Cache-Control": cache_control, "Vary": "Accept-Encoding"}
+    if file.compressed is None or not GZIP.search(encodings):
         return Response(file.plain, 200, headers, file.media_type)
-    return Response(file.packed, 200, {**headers, "Content-Encoding": "gzip"}, file.media_type)
+    return Response(file.compressed, 200, {**headers, "Content-Encoding": "gzip"}, file.media_type)

@@ -33,7 +33,7 @@ class Prediction(BaseModel):
     probabilities: list[float] = Field(min_length=10, max_length=10)
     is_digit: bool = Field(description="false: the image does not look like a digit at all")
     version: int
-    seen: str | None = Field(None, description="what the network was given, a PNG data URL")
+    seen: str | None = Field(None, description="what the network was given, a PNG data URL")  # plain-words: ok
     saliency: str | None = Field(None, description="which pixels spoke for it, a PNG data URL")
     normalisation: Normalisation | None = None
 
@@ -143,7 +143,7 @@ class Streamed(BaseModel):
     )
 
 
-class Happened(BaseModel):
+class JobEvent(BaseModel):
     """Something that happened to a job; `data` is what a server-sent event says."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -152,22 +152,22 @@ class Happened(BaseModel):
     at: datetime
 
 
-class StatusEvent(Happened):
+class StatusEvent(JobEvent):
     event: Literal["status"] = Field(validation_alias="kind")
     data: StatusTold
 
 
-class BatchEvent(Happened):
+class BatchEvent(JobEvent):
     event: Literal["batch"] = Field(validation_alias="kind")
     data: BatchTold
 
 
-class EpochEvent(Happened):
+class EpochEvent(JobEvent):
     event: Literal["epoch"] = Field(validation_alias="kind")
     data: EpochRecord
 
 
-class ResultEvent(Happened):
+class ResultEvent(JobEvent):
     event: Literal["result"] = Field(validation_alias="kind")
     data: Result
 
