@@ -238,7 +238,7 @@ def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]
     yield health.watch(services.store)
     yield services.metrics_collector.publish_periodically()
     if services.access_control.auth != "none":
-        yield services.access_control.keyring.watch()
+        yield services.access_control.key_cache.watch()
 
 
 def _start_draining(services: Services, supervisor: Supervisor, ending: Shutdown) -> None:

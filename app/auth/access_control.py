@@ -26,38 +26,38 @@ NETWORK: Final = 64  # bits of an IPv6 address that one customer of a provider h
 class AccessControl:
     """Lets requests pass, by `MYNET_AUTH` and `MYNET_RATE_LIMIT`."""
 
-    def __init__(self, settings: Settings, keyring: KeyCache) -> None:
-        self.auth, self.keyring = settings.effective_auth, keyring
-        self.rates = None
+    def __init__(self, settings: Settings, key_cache: KeyCache) -> None:
+        self.auth, self.key_cache = settings.effective_auth, key_cache
+        self.rate_limiter = None
         if settings.rate_limit:
             from app.auth.rate_limit import RateLimiter
 
-            self.rates = RateLimiter(settings.rate_limit)
+            self.rate_limiter = RateLimiter(settings.rate_limit)
 
     @property
     def predictions_are_public(self) -> bool:
         """Say whether predictions are open to all, as often as they like."""
-        return self.auth != "keys" and self.rates is None
+        return self.auth != "keys" and self.rate_limiter is None
 
     def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Key | None:
         """Give the key that was sent, where keys are looked at and it is one."""
-        return None if self.auth == "none" else self.keyring.find(_key_from_headers(headers))
+        return None if self.auth == "none" else self.key_cache.find(_key_from_headers(headers))
 
-    def authorize(self, key: Key | None, address: str, needed: Scope | None) -> None:
+    def authorize(self, key: Key | None, address: str, required_scope: Scope | None) -> None:
         """Let a request pass that needs this scope, or any key for None.
 
         Raises RateLimited, Unauthenticated, Forbidden.
         """
-        if self.rates:
-            self.rates.hit(f"key {key.id}" if key else _rate_limit_key(address))
-        if self.auth == "none" or (self.auth == "predict" and needed is Scope.PREDICT):
+        if self.rate_limiter:
+            self.rate_limiter.hit(f"key {key.id}" if key else _rate_limit_key(address))
+        if self.auth == "none" or (self.auth == "predict" and required_scope is Scope.PREDICT):
             return
-        what = f"a key with the scope {needed}" if needed else "a key"
+        requirement = f"a key with the scope {required_scope}" if required_scope else "a key"
         if key is None:
-            raise Unauthenticated(f"This needs {what}, and none that is valid was sent. {HINT}")
-        if not keys.allows(key, needed):
-            has = ", ".join(key.scopes)
-            raise Forbidden(f"This needs {what}; key {key.id} ({key.name}) has {has}.")
+            raise Unauthenticated(f"This needs {requirement}, and none that is valid was sent. {HINT}")
+        if not keys.allows(key, required_scope):
+            scopes = ", ".join(key.scopes)
+            raise Forbidden(f"This needs {requirement}; key {key.id} ({key.name}) has {scopes}.")
 
 
 def _key_from_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -17,18 +17,18 @@ from starlette.datastructures import Headers
 
 from app.errors import Forbidden
 
-OWN: Final = ("same-origin", "none")
+TRUSTED_FETCH_SITES: Final = ("same-origin", "none")
 
 
-def check(headers: Headers, allowed: Collection[str]) -> None:
+def check(headers: Headers, allowed_origins: Collection[str]) -> None:
     """Let pages of this service and of the allowed origins pass, and who is no page.
 
     Raises Forbidden.
     """
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    if origin in allowed or "*" in allowed:
+    if origin in allowed_origins or "*" in allowed_origins:
         return
-    if site in OWN or (site is None and (origin is None or _host(origin) == headers.get("host"))):
+    if site in TRUSTED_FETCH_SITES or (site is None and (origin is None or _host(origin) == headers.get("host"))):
         return
     raise Forbidden(
         f"A page of another site ({origin or site}) may change nothing here: name its origin in "

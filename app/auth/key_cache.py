@@ -9,12 +9,12 @@ import logging
 from hmac import compare_digest
 from typing import Final
 
-from app.auth import keys as issued
+from app.auth import keys as api_keys
 from app.auth.keys import KeyStore, Scope
 from app.database.tables import Key, now
 
-POLL: Final = 0.5
-LONGEST: Final = 512
+POLL_INTERVAL: Final = 0.5
+MAX_KEY_BYTES: Final = 512
 ADMIN_ID: Final = "admin"
 ADMIN_NAME: Final = "MYNET_ADMIN_KEY"
 log = logging.getLogger(__name__)
@@ -26,46 +26,46 @@ class KeyCache:
     def __init__(self, keys: KeyStore, admin: str | None) -> None:
         self.keys = keys
         self._admin = _admin_key(admin) if admin else None
-        self._known: dict[str, Key] = {}
+        self._keys_by_id: dict[str, Key] = {}
 
-    def find(self, given: bytes) -> Key | None:
+    def find(self, raw_key: bytes) -> Key | None:
         """Give the key that this is, unless it is none."""
-        if not 0 < len(given) <= LONGEST:
+        if not 0 < len(raw_key) <= MAX_KEY_BYTES:
             return None
-        digest = issued.digest(given)
-        for key in (self._admin, self._known.get(issued.id_of(given))):
-            if key and compare_digest(digest, key.digest) and issued.is_valid(key):
+        digest = api_keys.digest(raw_key)
+        for key in (self._admin, self._keys_by_id.get(api_keys.key_id_from(raw_key))):
+            if key and compare_digest(digest, key.digest) and api_keys.is_valid(key):
                 return key
         return None
 
     def refresh(self) -> None:
         """Take over what the database says. Raises NotReady."""
-        before, after = self._known, {key.id: key for key in self.keys.valid()}
-        self._known = after
-        for key in _missing(after, before):
+        previous, current = self._keys_by_id, {key.id: key for key in self.keys.valid()}
+        self._keys_by_id = current
+        for key in _missing(current, previous):
             log.info("key %s (%s) is known: %s", key.id, key.name, ", ".join(key.scopes))
-        for key in _missing(before, after):
+        for key in _missing(previous, current):
             log.info("key %s (%s) is known no more", key.id, key.name)
 
     async def watch(self) -> None:
         """Follow the database until cancelled. While it is away, what was known goes on."""
-        away = False
+        is_failing = False
         while True:
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(POLL_INTERVAL)
             try:
                 await asyncio.to_thread(self.refresh)
-                away = False
+                is_failing = False
             except Exception as error:  # whatever it is: who no longer looks sees nothing revoked
-                if not away:
+                if not is_failing:
                     log.error("keys cannot be read; those known before go on: %s", error)
-                away = True
+                is_failing = True
 
 
 def _admin_key(admin: str) -> Key:
     return Key(
         id=ADMIN_ID,
         name=ADMIN_NAME,
-        digest=issued.digest(admin.encode()),
+        digest=api_keys.digest(admin.encode()),
         scopes=[Scope.ADMIN],
         created_at=now(),
         expires_at=None,
@@ -73,5 +73,5 @@ def _admin_key(admin: str) -> Key:
     )
 
 
-def _missing(here: dict[str, Key], there: dict[str, Key]) -> list[Key]:
-    return [here[key_id] for key_id in here.keys() - there.keys()]
+def _missing(left: dict[str, Key], right: dict[str, Key]) -> list[Key]:
+    return [left[key_id] for key_id in left.keys() - right.keys()]

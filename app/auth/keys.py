@@ -24,7 +24,7 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
-BRAND: Final = "mynet"
+KEY_PREFIX: Final = "mynet"
 ID_BYTES: Final = 6
 SECRET_BYTES: Final = 24
 # Without spaces, so that a name in a line of the log cannot be taken for more than a name.
@@ -36,8 +36,8 @@ class KeyStore:
 
     def __init__(self, store: Store) -> None:
         self._read = sessionmaker(store.engine, expire_on_commit=False)
-        writing = store.engine.execution_options(immediate=True)
-        self._write = sessionmaker(writing, expire_on_commit=False)
+        immediate_engine = store.engine.execution_options(immediate=True)
+        self._write = sessionmaker(immediate_engine, expire_on_commit=False)
 
     def create(
         self, name: str, scopes: Iterable[Scope], days: int | None = None
@@ -46,19 +46,19 @@ class KeyStore:
         if not NAME.fullmatch(name):
             raise InvalidField("A name is up to 64 letters, digits and any of . _ - @ +")
         key_id = secrets.token_hex(ID_BYTES)
-        whole = f"{BRAND}_{key_id}_{secrets.token_hex(SECRET_BYTES)}"
+        full_key = f"{KEY_PREFIX}_{key_id}_{secrets.token_hex(SECRET_BYTES)}"
         created_at = now()
         key = Key(
             id=key_id,
             name=name,
-            digest=digest(whole.encode()),
+            digest=digest(full_key.encode()),
             scopes=sorted(set(scopes)),
             created_at=created_at,
             expires_at=None if days is None else created_at + timedelta(days=days),
         )
         with self._write.begin() as session:
             session.add(key)
-        return key, whole
+        return key, full_key
 
     def all(self) -> Sequence[Key]:
         """List every key there ever was, oldest first."""
@@ -68,8 +68,8 @@ class KeyStore:
     def valid(self) -> list[Key]:
         """List the keys that open something."""
         with self._read() as session:
-            found = session.scalars(select(Key).where(Key.revoked_at.is_(None)))
-            return [key for key in found if is_valid(key)]
+            rows = session.scalars(select(Key).where(Key.revoked_at.is_(None)))
+            return [key for key in rows if is_valid(key)]
 
     def revoke(self, key_id: str) -> Key:
         """Let a key open nothing any more. Raises NotFound, Conflict."""
@@ -90,16 +90,16 @@ def digest(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()
 
 
-def id_of(key: bytes) -> str:
+def key_id_from(key: bytes) -> str:
     """Give the id in a key; nothing where it has another form."""
     brand, _, rest = key.partition(b"_")
-    return rest.partition(b"_")[0].decode("latin-1") if brand == BRAND.encode() else ""
+    return rest.partition(b"_")[0].decode("latin-1") if brand == KEY_PREFIX.encode() else ""
 
 
 def is_valid(key: Key) -> bool:
     return key.revoked_at is None and (key.expires_at is None or key.expires_at > now())
 
 
-def allows(key: Key, needed: Scope | None) -> bool:
+def allows(key: Key, required_scope: Scope | None) -> bool:
     """Say whether a key is good for this; any key is for None."""
-    return needed is None or needed in key.scopes or Scope.ADMIN in key.scopes
+    return required_scope is None or required_scope in key.scopes or Scope.ADMIN in key.scopes

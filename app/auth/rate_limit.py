@@ -16,7 +16,7 @@ from limits.strategies import FixedWindowRateLimiter
 
 from app.errors import RateLimited
 
-MOST_COUNTERS: Final = 100_000
+MAX_COUNTERS: Final = 100_000
 
 
 class BoundedMemoryStorage(Storage):
@@ -29,52 +29,52 @@ class BoundedMemoryStorage(Storage):
     STORAGE_SCHEME = ["mynet"]  # noqa: RUF012
     base_exceptions = ()
 
-    def __init__(self, most: int = MOST_COUNTERS) -> None:
+    def __init__(self, max_counters: int = MAX_COUNTERS) -> None:
         super().__init__()
-        self.most = most
-        self._counted: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self.max_counters = max_counters
+        self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        count, until = self._counted.get(key, (0, 0.0))
-        if until <= time.monotonic():
-            self._counted.pop(key, None)
-            count, until = 0, time.monotonic() + expiry
-            while len(self._counted) >= self.most:
-                self._counted.popitem(last=False)
-        self._counted[key] = count + amount, until
+        count, expires_at = self._counts.get(key, (0, 0.0))
+        if expires_at <= time.monotonic():
+            self._counts.pop(key, None)
+            count, expires_at = 0, time.monotonic() + expiry
+            while len(self._counts) >= self.max_counters:
+                self._counts.popitem(last=False)
+        self._counts[key] = count + amount, expires_at
         return count + amount
 
     def get(self, key: str) -> int:
-        count, until = self._counted.get(key, (0, 0.0))
-        return count if until > time.monotonic() else 0
+        count, expires_at = self._counts.get(key, (0, 0.0))
+        return count if expires_at > time.monotonic() else 0
 
     def get_expiry(self, key: str) -> float:
-        return self._counted.get(key, (0, time.monotonic()))[1]
+        return self._counts.get(key, (0, time.monotonic()))[1]
 
     def check(self) -> bool:
         return True
 
     def reset(self) -> int:
-        number = len(self._counted)
-        self._counted.clear()
+        number = len(self._counts)
+        self._counts.clear()
         return number
 
     def clear(self, key: str) -> None:
-        self._counted.pop(key, None)
+        self._counts.pop(key, None)
 
 
 class RateLimiter:
     """Counts requests, for each limit in a window that begins with the first of them."""
 
-    def __init__(self, notation: str, counters: BoundedMemoryStorage | None = None) -> None:
+    def __init__(self, notation: str, storage: BoundedMemoryStorage | None = None) -> None:
         self._limits = sorted(parse_many(notation))
-        self._limiter = FixedWindowRateLimiter(counters or BoundedMemoryStorage())
+        self._limiter = FixedWindowRateLimiter(storage or BoundedMemoryStorage())
 
-    def hit(self, who: str) -> None:
+    def hit(self, identifier: str) -> None:
         """Count a request. Raises RateLimited."""
         for limit in self._limits:
-            if not self._limiter.hit(limit, who):
-                free_at = self._limiter.get_window_stats(limit, who).reset_time
+            if not self._limiter.hit(limit, identifier):
+                free_at = self._limiter.get_window_stats(limit, identifier).reset_time
                 raise RateLimited(
                     f"More requests came from you than {limit}.",
                     retry_after=max(1, ceil(free_at - time.monotonic())),

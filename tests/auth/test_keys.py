@@ -139,7 +139,7 @@ def test_a_scope_holds_no_other_but_admin(made, scope):
 
 
 def test_the_ring_follows_the_database_and_outlives_it(made, ring, monkeypatch, caplog):
-    monkeypatch.setattr(key_cache, "POLL", 0.01)
+    monkeypatch.setattr(key_cache, "POLL_INTERVAL", 0.01)
     caplog.set_level(logging.INFO, "app.auth.key_cache")
 
     async def until(condition):

@@ -64,22 +64,22 @@ def test_all_limits_hold(clock):
 
 
 def test_memory_is_bounded_and_the_oldest_gives_way():
-    counters = BoundedMemoryStorage(most=100)
+    counters = BoundedMemoryStorage(max_counters=100)
     limits = RateLimiter("1/hour", counters)
     for address in range(1000):
         limits.hit(f"10.0.{address}")
-    assert len(counters._counted) == 100
+    assert len(counters._counts) == 100
     assert passed(limits, "10.0.999", 1) == 0
     assert passed(limits, "10.0.0", 1) == 1
 
 
 def test_a_new_window_takes_no_more_room(clock):
-    counters = BoundedMemoryStorage(most=100)
+    counters = BoundedMemoryStorage(max_counters=100)
     limits = RateLimiter("1/second", counters)
     for _ in range(10):
         limits.hit("a")
         clock.now += 1
-    assert len(counters._counted) == 1
+    assert len(counters._counts) == 1
     assert counters.get("LIMITER/a/1/1/second") == 0
     assert counters.check()
     assert counters.reset() == 1

@@ -49,7 +49,7 @@ class PredictFastPath:
         # Answers to a page elsewhere want headers, and who is behind a proxy is for uvicorn to say.
         self._headers_that_need_the_app = {
             *((b"origin",) if services.settings.origins else ()),
-            *((FORWARDED,) if access_control.rates else ()),
+            *((FORWARDED,) if access_control.rate_limiter else ()),
         }
         self._background_tasks: set[asyncio.Task[None]] = set()
 
