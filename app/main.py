@@ -188,7 +188,7 @@ async def _open_services(
             traces,
         )
         tasks = [asyncio.create_task(each) for each in _background_tasks(services)]
-        supervisor = Supervisor(settings, store, runtime.trainer, runtime.sweep)
+        supervisor = Supervisor(settings, store, runtime.trainer, runtime.clean_storage)
         with supervisor, on_shutdown_signal(partial(_start_draining, services, supervisor, ending)):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
             gc.freeze()
@@ -230,7 +230,7 @@ async def _open_with_retries(begin: Callable[[], OpenedResources]) -> OpenedReso
 
 def _open_resources(settings: Settings, runtime: Runtime) -> OpenedResources:
     registry, store = runtime.prepare(settings), open_store(settings, migrate=True)
-    return registry, store, _keyring(settings, store), runtime.ledger(settings.metrics_dir)
+    return registry, store, _keyring(settings, store), runtime.worker_metrics_file(settings.metrics_dir)
 
 
 def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, suppress
 from itertools import cycle, islice
 from typing import Final
 
-from app.server.timeouts import most_connections
+from app.server.timeouts import max_connections
 from bench.digits import whole
 
 IDLE: Final = 2000
@@ -34,7 +34,7 @@ class Crowd:
         self._end = threading.Event()
 
     def __enter__(self) -> "Crowd":
-        most_connections()
+        max_connections()
         for _ in range(IDLE):
             self._open()
         for work in (self._dribble, self._vanish):

@@ -15,7 +15,7 @@ from math import ceil
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple, TypeVar
 
-from app.server.timeouts import most_connections
+from app.server.timeouts import max_connections
 from bench.press import DIGIT, NO_ANSWER, Connection, Request
 
 PATIENCE: Final = 10.0
@@ -67,7 +67,7 @@ def percentile(ranked: Sequence[float], percent: float) -> float:
 
 def flood(port: int, requests: Sequence[Request], rate: float, seconds: float) -> Flooded:
     """Send at a steady rate, then wait until all is answered."""
-    most_connections()  # as many as the system allows
+    max_connections()  # as many as the system allows
     return _Flood(port).run(requests, rate, seconds)
 
 

@@ -11,10 +11,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.server.protocol import Protocol
-from app.server.shutdown import GRACE
+from app.server.shutdown import GRACE_SECONDS
 
 # Far more than requests that a failed test left behind may take to end: else the run would hang.
-END = GRACE + 60
+END = GRACE_SECONDS + 60
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def served(app: FastAPI) -> Iterator[httpx2.Client]:
         ws="none",
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=_run, args=[server], daemon=True)

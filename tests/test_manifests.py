@@ -9,7 +9,7 @@ import yaml
 
 from app.config.settings import PREFIX, Settings, load_settings
 from app.main import create_app
-from app.server.shutdown import GRACE, LAME_DUCK_SECONDS
+from app.server.shutdown import GRACE_SECONDS, LAME_DUCK_SECONDS
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "deploy" / "k8s"
@@ -98,7 +98,7 @@ def test_what_may_be_written_is_the_images_volume_and_tmp(container):
 def test_a_pod_is_given_the_time_that_the_service_takes_to_end(pod):
     for container in pod["containers"]:
         before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {})
-        needed = before.get("seconds", 0) + LAME_DUCK_SECONDS + GRACE
+        needed = before.get("seconds", 0) + LAME_DUCK_SECONDS + GRACE_SECONDS
         assert pod["terminationGracePeriodSeconds"] > needed
 
 

@@ -15,29 +15,29 @@ from app.server.raw_response import serialize_response
 from app.server.shutdown import Shutdown
 from app.server.timeouts import TimeoutProtocol
 
-PIECE: Final = 16 * 1024
+CHUNK_BYTES: Final = 16 * 1024
 
 
 class PipelineFlowControl(FlowControl):
     """Reads on only where no request waits for the answer to one before it."""
 
-    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+    def __init__(self, transport: asyncio.Transport, pipeline: Sized) -> None:
         super().__init__(transport)
-        self.waiting, self.unread = waiting, b""
+        self.pipeline, self.unread = pipeline, b""
 
     def resume_reading(self) -> None:
-        if not (self.waiting or self.unread):
+        if not (self.pipeline or self.unread):
             super().resume_reading()
 
     def chunks(self) -> Iterator[bytes]:
         """Give what is to be parsed by now."""
-        while self.unread and not self.waiting:
-            piece, self.unread = self.unread[:PIECE], self.unread[PIECE:]
-            yield piece
+        while self.unread and not self.pipeline:
+            chunk, self.unread = self.unread[:CHUNK_BYTES], self.unread[CHUNK_BYTES:]
+            yield chunk
 
 
 CLIENT: Final = "mynet.client"
-LARGEST_HEAD: Final = 64 * 1024
+MAX_HEAD_BYTES: Final = 64 * 1024
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -53,7 +53,7 @@ class FastHandler(NamedTuple):
 class FastPath(typing.Protocol):
     """Answers some requests without ASGI."""
 
-    def takes(self, method: bytes, target: bytes, headers: Headers) -> FastHandler | None:
+    def match(self, method: bytes, target: bytes, headers: Headers) -> FastHandler | None:
         """Say whether it may answer, by what came before the body, and how."""
 
 
@@ -67,8 +67,8 @@ class FastCycle:
     keep_alive = True
     message_event = asyncio.Event()  # nobody waits for it
 
-    def __init__(self, connection: "Protocol", headers: Headers, taken: FastHandler) -> None:
-        self.connection, self.headers, self.taken = connection, headers, taken
+    def __init__(self, connection: "Protocol", headers: Headers, handler: FastHandler) -> None:
+        self.connection, self.headers, self.handler = connection, headers, handler
         self.body = b""
         self.started = time.perf_counter()
 
@@ -78,7 +78,7 @@ class FastCycle:
         client = self.connection.client
         return client[0] if client else ""
 
-    def is_gone(self) -> bool:
+    def is_cancelled(self) -> bool:
         """Say whether the client has hung up."""
         return self.connection.transport.is_closing()
 
@@ -86,10 +86,10 @@ class FastCycle:
         """Send the answer, unless nobody is there."""
         connection = self.connection
         self.response_complete = True
-        if not self.is_gone():
-            told = (*connection.server_state.default_headers, *headers)
-            answer = serialize_response(status, told, content, is_last=not self.keep_alive)
-            connection.transport.write(answer)
+        if not self.is_cancelled():
+            all_headers = (*connection.server_state.default_headers, *headers)
+            response = serialize_response(status, all_headers, content, is_last=not self.keep_alive)
+            connection.transport.write(response)
             if not self.keep_alive:
                 connection.transport.close()
         connection.on_response_complete()
@@ -106,7 +106,7 @@ class Protocol(TimeoutProtocol):
     parser: Any
     flow: PipelineFlowControl
     head_size = 0  # or of what came since the last of the body
-    exchange: FastCycle | None = None  # whose body is coming
+    fast_cycle: FastCycle | None = None  # whose body is coming
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -124,8 +124,8 @@ class Protocol(TimeoutProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        ending: Shutdown | None = self.app_state.get("ending")
-        if ending is not None and ending.listeners_closed:
+        shutdown: Shutdown | None = self.app_state.get("ending")
+        if shutdown is not None and shutdown.listeners_closed:
             self.transport.close()  # one that was just made when the others were told
         elif self.flow.unread:
             self.loop.call_soon(self._read_on)
@@ -135,12 +135,12 @@ class Protocol(TimeoutProtocol):
         self.flow.resume_reading()
 
     def _read(self) -> None:
-        for piece in self.flow.chunks():
+        for chunk in self.flow.chunks():
             if self.transport.is_closing():
                 self.flow.unread = b""
                 return
             self._unset_keepalive_if_required()
-            self._parse(piece)
+            self._parse(chunk)
         if self.receiving:
             self.start_read_timer()
 
@@ -152,11 +152,11 @@ class Protocol(TimeoutProtocol):
             except httptools.HttpParserUpgrade as stopped:
                 data = self._strip_upgrade(received[stopped.args[0] :])
             except httptools.HttpParserError:
-                self._refuse("This is no HTTP/1.1 request.")
+                self._reject_malformed("This is no HTTP/1.1 request.")
                 return
             self.head_size = self.head_size + len(received) if self.receiving else 0
-        if self.head_size > LARGEST_HEAD:
-            self._refuse(f"The headers are larger than {LARGEST_HEAD} bytes, or the trailers are.")
+        if self.head_size > MAX_HEAD_BYTES:
+            self._reject_malformed(f"The headers are larger than {MAX_HEAD_BYTES} bytes, or the trailers are.")
 
     def on_message_begin(self) -> None:
         self.head_size = 0
@@ -170,22 +170,22 @@ class Protocol(TimeoutProtocol):
         self.in_head = False
         if self.parser.should_upgrade():
             return
-        if taken := self._taken():
-            self.cycle = self.exchange = FastCycle(self, self.headers, taken)
+        if handler := self._match_fast_path():
+            self.cycle = self.fast_cycle = FastCycle(self, self.headers, handler)
         else:
             self._begin()
 
-    def _taken(self) -> FastHandler | None:
+    def _match_fast_path(self) -> FastHandler | None:
         """Only for who waits for nothing yet, reads what is answered, and asks for no more."""
-        express: FastPath | None = self.app_state.get("express")
+        fast_path: FastPath | None = self.app_state.get("express")
         if (
-            express is not None
+            fast_path is not None
             and (self.cycle is None or self.cycle.response_complete)
             and not (self.flow.write_paused or self.expect_100_continue)
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
         ):
-            return express.takes(self.parser.get_method(), self.url, self.headers)
+            return fast_path.match(self.parser.get_method(), self.url, self.headers)
         return None
 
     def _begin(self) -> None:
@@ -194,43 +194,43 @@ class Protocol(TimeoutProtocol):
 
     def on_body(self, body: bytes) -> None:
         self.head_size = 0
-        if self.exchange is None:
+        if self.fast_cycle is None:
             super().on_body(body)
-        elif self.exchange.taken.wants_body:
-            self.exchange.body += body
+        elif self.fast_cycle.handler.wants_body:
+            self.fast_cycle.body += body
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return
         self.stop_read_timer()
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None:
-            if exchange.taken.begin(exchange):
+        fast_cycle, self.fast_cycle = self.fast_cycle, None
+        if fast_cycle is not None:
+            if fast_cycle.handler.begin(fast_cycle):
                 return
-            self._fall_back_to_asgi(exchange)
+            self._fall_back_to_asgi(fast_cycle)
         super().on_message_complete()
         # Reading was paused where the body is large, and who does not read sees nobody hang up.
         self.flow.resume_reading()
 
-    def _fall_back_to_asgi(self, exchange: FastCycle) -> None:
+    def _fall_back_to_asgi(self, fast_cycle: FastCycle) -> None:
         """Let the app answer what was collected."""
         self.cycle = None
         self._begin()
-        super().on_body(exchange.body)
+        super().on_body(fast_cycle.body)
 
     def shutdown(self) -> None:
         """Let the app, which knows how long it has, answer for an upload that is still coming."""
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None and exchange.taken.wants_body:
-            self._fall_back_to_asgi(exchange)
+        fast_cycle, self.fast_cycle = self.fast_cycle, None
+        if fast_cycle is not None and fast_cycle.handler.wants_body:
+            self._fall_back_to_asgi(fast_cycle)
         super().shutdown()
-        if exchange is not None and not exchange.taken.wants_body:
-            exchange.taken.begin(exchange)
+        if fast_cycle is not None and not fast_cycle.handler.wants_body:
+            fast_cycle.handler.begin(fast_cycle)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None:  # it broke off: the app tells of that as of any other
-            self._fall_back_to_asgi(exchange)
+        fast_cycle, self.fast_cycle = self.fast_cycle, None
+        if fast_cycle is not None:  # it broke off: the app tells of that as of any other
+            self._fall_back_to_asgi(fast_cycle)
         super().connection_lost(exc)
         self.pipeline.clear()
         self.flow.unread = b""
@@ -241,13 +241,13 @@ class Protocol(TimeoutProtocol):
         """Give the request to be parsed again, without the offer, and what came after it."""
         method: bytes = self.parser.get_method()
         if method == b"CONNECT":
-            self._refuse("This is no proxy.")
+            self._reject_malformed("This is no proxy.")
             return b""
-        kept = [b"%s: %s\r\n" % each for each in self.headers if each[0] != b"upgrade"]
+        header_lines = [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
         version = self.parser.get_http_version().encode()
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
-        return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(kept)) + rest
+        return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(header_lines)) + rest
 
-    def _refuse(self, message: str) -> None:
+    def _reject_malformed(self, message: str) -> None:
         self.reject(MalformedRequest(message))

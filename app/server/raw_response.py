@@ -26,19 +26,19 @@ def serialize_response(status: int, headers: Iterable[Header], content: bytes, *
     return b"".join((*lines, b"\r\n", content))
 
 
-def serialize_error(refusal: ServiceError, request_id: bytes, headers: Iterable[Header]) -> bytes:
+def serialize_error(error: ServiceError, request_id: bytes, headers: Iterable[Header]) -> bytes:
     """Write a refusal as routes do (RFC 9457), as the last answer."""
     problem = {
         "type": "about:blank",
-        "title": refusal.title,
-        "status": refusal.status,
-        "detail": refusal.detail,
-        "code": refusal.code,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
         "request_id": request_id.decode(),
     }
     content = json.dumps(problem).encode()
-    told = [*headers, PROBLEM, (b"x-request-id", request_id)]
-    told.append((b"content-length", b"%d" % len(content)))
-    if refusal.retry_after is not None:
-        told.append((b"retry-after", b"%d" % refusal.retry_after))
-    return serialize_response(refusal.status, told, content, is_last=True)
+    response_headers = [*headers, PROBLEM, (b"x-request-id", request_id)]
+    response_headers.append((b"content-length", b"%d" % len(content)))
+    if error.retry_after is not None:
+        response_headers.append((b"retry-after", b"%d" % error.retry_after))
+    return serialize_response(error.status, response_headers, content, is_last=True)

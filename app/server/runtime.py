@@ -26,9 +26,9 @@ class Runtime:
     """
 
     prepare: Callable[[Settings], Registry]
-    ledger: Callable[[Path], WorkerMetricsFile | None]
+    worker_metrics_file: Callable[[Path], WorkerMetricsFile | None]
     trainer: str
-    sweep: Callable[[Settings], None]
+    clean_storage: Callable[[Settings], None]
 
 
 UVICORN: Final = Runtime(prepare_worker, worker_metrics.open_for_worker, WORKER_MODULE, lambda _: None)
@@ -39,12 +39,12 @@ def prepare_with_absolute_paths(settings: Settings) -> Settings:
 
     Raises BadCheckpoint, CannotStart.
     """
-    where: dict[str, object] = {
+    changes: dict[str, object] = {
         "state_dir": settings.state_dir.absolute(),
         "data_dir": settings.data_dir.absolute(),
         "models_url": settings.models_url and validators.absolute_url(settings.models_url),
         "database_url": settings.database_url and from_anywhere(settings.database_url),
     }
-    settings = settings.model_copy(update=where)
+    settings = settings.model_copy(update=changes)
     prepare_service(settings)
     return settings

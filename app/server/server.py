@@ -15,7 +15,7 @@ from app.config.settings import PREFIX, Settings
 from app.database.engine import redacted
 from app.net import DeviceUnavailable, pick_device
 from app.server.protocol import Protocol
-from app.server.shutdown import GRACE
+from app.server.shutdown import GRACE_SECONDS
 from app.startup import StartupError, prepare_service
 from app.telemetry import worker_metrics
 from app.telemetry.logs import redact
@@ -36,8 +36,8 @@ def run(settings: Settings) -> None:
     _check_device("DEVICE", settings.device)
     _check_device("TRAIN_DEVICE", settings.effective_train_device)
     prepare_service(settings)
-    several = settings.workers > 1
-    with worker_metrics.worker_metrics_dir(settings.metrics_dir) if several else nullcontext():
+    multiple_workers = settings.workers > 1
+    with worker_metrics.worker_metrics_dir(settings.metrics_dir) if multiple_workers else nullcontext():
         _serve(settings)
 
 
@@ -54,7 +54,7 @@ def _serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_worker_healthcheck=WORKER_STARTUP_TIMEOUT,
     )
 

@@ -21,46 +21,46 @@ LAME_DUCK_SECONDS: Final = 1.0
 # Seconds for what is under way from then on: longer than predictions may take, and together with
 # the notice, and the two or three that processes take to hear and to go, shorter than the ten
 # seconds that containers are given to end.
-GRACE: Final = 6
+GRACE_SECONDS: Final = 6
 # Seconds from the notice on after which there is time for an answer still, and for no more.
-DEADLINE_SECONDS: Final = GRACE - 1.0
+DEADLINE_SECONDS: Final = GRACE_SECONDS - 1.0
 
 
 class Shutdown:
     """Lets nothing take longer than this process has."""
 
     def __init__(self) -> None:
-        self._until: float | None = None
-        self._under_way: set[asyncio.Timeout] = set()
+        self._deadline: float | None = None
+        self._active_timeouts: set[asyncio.Timeout] = set()
 
     @property
     def listeners_closed(self) -> bool:
         """Say whether the server has been told: it closes the connections that it knows then."""
-        if self._until is None:
+        if self._deadline is None:
             return False
-        return asyncio.get_running_loop().time() > self._until - DEADLINE_SECONDS + LAME_DUCK_SECONDS
+        return asyncio.get_running_loop().time() > self._deadline - DEADLINE_SECONDS + LAME_DUCK_SECONDS
 
     def begin(self) -> None:
         """Let what is under way end in time."""
-        self._until = asyncio.get_running_loop().time() + DEADLINE_SECONDS
-        for each in self._under_way:
-            each.reschedule(self._until)
+        self._deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS
+        for timeout in self._active_timeouts:
+            timeout.reschedule(self._deadline)
 
     @asynccontextmanager
     async def deadline(self) -> AsyncIterator[asyncio.Timeout]:
         """Raise TimeoutError where it takes too long, and is not spared by then."""
-        async with asyncio.timeout_at(self._until) as limit:
-            self._under_way.add(limit)
+        async with asyncio.timeout_at(self._deadline) as timeout:
+            self._active_timeouts.add(timeout)
             try:
-                yield limit
+                yield timeout
             finally:
-                self._under_way.discard(limit)
+                self._active_timeouts.discard(timeout)
 
-    def lift(self, limit: asyncio.Timeout) -> None:
+    def lift(self, timeout: asyncio.Timeout) -> None:
         """Let it take as long as it does."""
-        if limit in self._under_way and not limit.expired():
-            self._under_way.remove(limit)
-            limit.reschedule(None)
+        if timeout in self._active_timeouts and not timeout.expired():
+            self._active_timeouts.remove(timeout)
+            timeout.reschedule(None)
 
 
 def exit_with_parent() -> None:
@@ -78,7 +78,7 @@ def exit_with_parent() -> None:
 
 
 @contextmanager
-def on_shutdown_signal(tell: Callable[[], None]) -> Iterator[None]:
+def on_shutdown_signal(callback: Callable[[], None]) -> Iterator[None]:
     """Call `tell` in the event loop when the server is told to end. The server hears of it later,
     unless it is told again, or from the keyboard.
     """
@@ -86,27 +86,27 @@ def on_shutdown_signal(tell: Callable[[], None]) -> Iterator[None]:
         yield
         return
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    told = False
+    previous_handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal_received = False
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        handler = before[signal.Signals(number)]
+    def forward(number: int, frame: FrameType | None) -> None:
+        handler = previous_handlers[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)
 
-    def notice(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        told_again, told = told, True
-        loop.call_soon_threadsafe(tell)
-        if told_again or number == signal.SIGINT:
-            hand_on(number, frame)
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal signal_received
+        is_repeat, signal_received = signal_received, True
+        loop.call_soon_threadsafe(callback)
+        if is_repeat or number == signal.SIGINT:
+            forward(number, frame)
         else:
-            loop.call_soon_threadsafe(loop.call_later, LAME_DUCK_SECONDS, hand_on, number, None)
+            loop.call_soon_threadsafe(loop.call_later, LAME_DUCK_SECONDS, forward, number, None)
 
-    for number in before:
-        signal.signal(number, notice)
+    for number in previous_handlers:
+        signal.signal(number, on_signal)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @lru_cache(1)
-def most_connections() -> int:
+def max_connections() -> int:
     """Count the connections for which there are file descriptors, once as many as possible are had.
 
     The limit that a process starts with is often 1,024, for the sake of programs that use select().
@@ -64,7 +64,7 @@ class TimeoutProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > most_connections():
+        if len(self.connections) > max_connections():
             log.warning("%s is turned away: %d connections", self.client, len(self.connections))
             self.reject(NotReady("There are too many connections.", retry_after=1))
         else:
@@ -83,7 +83,7 @@ class TimeoutProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._wait_for_reader()
+        self._start_write_timer()
 
     def resume_writing(self) -> None:
         if self.write_timer is not None:
@@ -103,15 +103,15 @@ class TimeoutProtocol(HttpToolsProtocol):
             self.read_timer.cancel()
             self.read_timer = None
 
-    def reject(self, refusal: ServiceError) -> None:
+    def reject(self, error: ServiceError) -> None:
         """Answer, unless an answer is on its way already, and end the connection."""
         request_id = logs.new_request_id()
         token = logs.request_id.set(request_id.decode())
-        log.info("%s is answered %d: %s", self.client, refusal.status, refusal.detail)
+        log.info("%s is answered %d: %s", self.client, error.status, error.detail)
         logs.request_id.reset(token)
         if not self._is_answered():
             headers = self.server_state.default_headers
-            self.transport.write(serialize_error(refusal, request_id, headers))
+            self.transport.write(serialize_error(error, request_id, headers))
         self.transport.close()
 
     def _is_answered(self) -> bool:
@@ -121,11 +121,11 @@ class TimeoutProtocol(HttpToolsProtocol):
         is_of_this_request = self.receiving and not self.in_head
         return is_of_this_request or not self.cycle.response_complete
 
-    def _on_read_timeout(self, before: int) -> None:
+    def _on_read_timeout(self, received_before: int) -> None:
         """Go on waiting where enough came, or where it is the app that takes its time."""
-        self.read_timer, came = None, self.received - before
+        self.read_timer, bytes_read = None, self.received - received_before
         answers_another = self.in_head and self.cycle and not self.cycle.response_complete
-        if came >= MIN_BYTES or self.flow.read_paused or answers_another:
+        if bytes_read >= MIN_BYTES or self.flow.read_paused or answers_another:
             self.start_read_timer()
             return
         if self.in_head or self.cycle:
@@ -134,14 +134,14 @@ class TimeoutProtocol(HttpToolsProtocol):
             log.info("%s says nothing", self.client)
             self.transport.close()
 
-    def _wait_for_reader(self) -> None:
-        left = self.transport.get_write_buffer_size()
-        self.write_timer = self.loop.call_later(IDLE_TIMEOUT, self._on_write_timeout, left)
+    def _start_write_timer(self) -> None:
+        buffer_size = self.transport.get_write_buffer_size()
+        self.write_timer = self.loop.call_later(IDLE_TIMEOUT, self._on_write_timeout, buffer_size)
 
-    def _on_write_timeout(self, before: int) -> None:
-        left = self.transport.get_write_buffer_size()
-        if before - left >= MIN_BYTES:
-            self._wait_for_reader()
+    def _on_write_timeout(self, previous_size: int) -> None:
+        buffer_size = self.transport.get_write_buffer_size()
+        if previous_size - buffer_size >= MIN_BYTES:
+            self._start_write_timer()
         else:
-            log.info("%s does not read: %d bytes are left", self.client, left)
+            log.info("%s does not read: %d bytes are left", self.client, buffer_size)
             self.transport.abort()

@@ -162,7 +162,7 @@ class _Serving:
 def _waits(protocol: Protocol) -> bool:
     """Say whether the request is not whole: nothing will come before the rest of it does."""
     cycle = protocol.cycle
-    return protocol.exchange is not None or bool(getattr(cycle, "more_body", False))
+    return protocol.fast_cycle is not None or bool(getattr(cycle, "more_body", False))
 
 
 class _Wire(asyncio.Transport):

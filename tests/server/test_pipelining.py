@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from app.main import create_app
-from app.server.protocol import PIECE, Protocol
+from app.server.protocol import CHUNK_BYTES, Protocol
 from tests.conftest import settings_in
 from tests.served import served
 from tests.service.running import comes_true
@@ -72,7 +72,7 @@ def test_what_waits_for_an_answer_is_not_read_on_and_yet_answered(client, connec
         sender.join(1)
         (server,) = connections
         assert server.flow.read_paused
-        assert 0 < len(server.pipeline) <= PIECE // len(SMALL) + 1
+        assert 0 < len(server.pipeline) <= CHUNK_BYTES // len(SMALL) + 1
         answers(connection, [b'"openapi"'] * 150 + ([live] * 20 + [digit]) * (small // 20))
         sender.join()
         connection.sendall(predict + SMALL)

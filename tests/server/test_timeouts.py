@@ -172,7 +172,7 @@ def test_nobody_notices_and_no_socket_stays_open(client, seven):
 
 
 def test_over_the_number_of_files_there_is_a_503(client, monkeypatch):
-    monkeypatch.setattr(timeouts, "most_connections", lambda: 3)
+    monkeypatch.setattr(timeouts, "max_connections", lambda: 3)
     with ExitStack() as crowd:
         for _ in range(3):
             crowd.enter_context(connected(client))

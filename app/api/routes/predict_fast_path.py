@@ -114,7 +114,7 @@ class PredictFastPath:
         respond = partial(self._respond, cycle, request_id, upload)
         try:
             self._authorize(cycle)
-            self.predictor.predict_with_callback(upload, respond, cycle.is_gone)
+            self.predictor.predict_with_callback(upload, respond, cycle.is_cancelled)
         except ServiceError as refusal:
             respond(refusal)
         return True
@@ -141,7 +141,7 @@ class PredictFastPath:
     async def _predict(self, cycle: FastCycle, request_id: bytes, upload: bytes) -> None:
         respond = partial(self._respond, cycle, request_id, upload)
         try:
-            result = await self.predictor.predict(upload, is_gone=cycle.is_gone)
+            result = await self.predictor.predict(upload, is_gone=cycle.is_cancelled)
         except Exception as error:  # no variable keeps it: its traceback holds this frame
             respond(error)
         else:
