@@ -9,7 +9,7 @@ from tests.postgres import BOTH
 
 
 @pytest.fixture(scope="module", params=BOTH)
-def refusing(request, tmp_path_factory):
+def rejecting_client(request, tmp_path_factory):
     """The same app for all that it refuses, so that nothing is kept in it."""
     url = None if request.param == "sqlite" else request.getfixturevalue("postgres").fresh()
     app = create_app(settings_in(tmp_path_factory.mktemp("refusing"), url))

@@ -20,9 +20,9 @@ CURRENT = {"content": b'{"version": 1}'}
 def trainer(settings):
     """A key, with its row."""
     store = Store(settings.effective_database_url)
-    made = KeyStore(store).create("ci", [Scope.TRAIN])
+    key_and_secret = KeyStore(store).create("ci", [Scope.TRAIN])
     store.close()
-    return made
+    return key_and_secret
 
 
 @pytest.fixture
@@ -48,16 +48,16 @@ def start(settings):
 @pytest.fixture
 def lines():
     """What the audit was told."""
-    told = []
+    messages = []
 
-    class Kept(logging.Handler):
+    class RecordingHandler(logging.Handler):
         def emit(self, record):
-            told.append(record.getMessage())
+            messages.append(record.getMessage())
 
-    log, kept = logging.getLogger(logs.AUDIT), Kept()
-    log.addHandler(kept)
-    yield lambda: told
-    log.removeHandler(kept)
+    log, handler = logging.getLogger(logs.AUDIT), RecordingHandler()
+    log.addHandler(handler)
+    yield lambda: messages
+    log.removeHandler(handler)
 
 
 def test_changes_are_told_with_who_and_from_where(start, trainer, lines):
@@ -109,9 +109,9 @@ def test_as_json_a_line_has_fields(start, capsys):
     logs.configure("info", "json")
     capsys.readouterr()
     client.post("/models/rollback", headers={"X-Request-ID": "mine"})
-    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    (line,) = (each for each in told if each["logger"] == "app.audit")
+    records = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    (line,) = (record for record in records if record["logger"] == "app.audit")
     fields = ("request_id", "who", "method", "path", "status", "from")
-    assert [line[each] for each in fields] == [
+    assert [line[field] for field in fields] == [
         "mine", "anonymous", "POST", "/models/rollback", 409, "192.0.2.7"
     ]  # fmt: skip

@@ -36,27 +36,27 @@ def no_route(monkeypatch):
     return lambda: monkeypatch.setattr("app.api.request_body.read_image", fail)
 
 
-def told(answer):
+def comparable(answer):
     """What an answer says, but for what differs from answer to answer."""
-    drawn = {"id", "request_id"}
-    body = {name: value for name, value in answer.json().items() if name not in drawn}
+    random_fields = {"id", "request_id"}
+    body = {name: value for name, value in answer.json().items() if name not in random_fields}
     headers = ("content-type", "www-authenticate", "retry-after")
-    return answer.status_code, body, [answer.headers.get(each) for each in headers]
+    return answer.status_code, body, [answer.headers.get(header) for header in headers]
 
 
 @pytest.mark.parametrize("auth", ["none", "predict", "keys"])
 def test_both_ways_let_the_same_keys_pass(serve, key_for, auth, seven):
-    sent = [None, "wrong", key_for(Scope.TRAIN), key_for(Scope.PREDICT), key_for(Scope.ADMIN)]
+    keys = [None, "wrong", key_for(Scope.TRAIN), key_for(Scope.PREDICT), key_for(Scope.ADMIN)]
     statuses = []
     with serve(auth=auth) as client:
-        for key in sent:
+        for key in keys:
             for name, start in (("Authorization", "Bearer "), ("X-API-Key", "")):
-                given = {name: start + key} if key else {}
+                key_header = {name: start + key} if key else {}
                 one, other = (
-                    client.post(path, content=form(seven), headers=FORM | given)
+                    client.post(path, content=form(seven), headers=FORM | key_header)
                     for path in ("/predict", THE_ROUTE)
                 )
-                assert told(one) == told(other)
+                assert comparable(one) == comparable(other)
             statuses.append(one.status_code)
     assert statuses == ([401, 401, 403, 200, 200] if auth == "keys" else [200] * 5)
 
@@ -66,8 +66,8 @@ def test_keys_are_looked_at_on_the_short_way(serve, key_for, seven, no_route):
     with serve(auth="keys") as client:
         no_route()
         assert client.post("/predict", content=seven, headers=IMAGE).status_code == 401
-        given = IMAGE | {"X-API-Key": key}
-        assert client.post("/predict", content=seven, headers=given).json()["digit"] == 7
+        headers = IMAGE | {"X-API-Key": key}
+        assert client.post("/predict", content=seven, headers=headers).json()["digit"] == 7
 
 
 def test_both_ways_count_together_and_refuse_alike(serve, seven):
@@ -75,8 +75,8 @@ def test_both_ways_count_together_and_refuse_alike(serve, seven):
         paths = ("/predict", THE_ROUTE, "/predict")
         answers = [client.post(path, content=seven, headers=IMAGE) for path in paths]
         assert [answer.status_code for answer in answers] == [200, 200, 200]
-        refused = [client.post(path, content=seven, headers=IMAGE) for path in paths]
-        for answer in refused:
+        rejections = [client.post(path, content=seven, headers=IMAGE) for path in paths]
+        for answer in rejections:
             assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
             assert 3590 <= int(answer.headers["retry-after"]) <= 3600
             assert answer.headers["content-type"] == "application/problem+json"
@@ -129,10 +129,10 @@ def test_pages_elsewhere_may_ask_where_that_is_set(serve, seven):
             answer = client.post(path, content=seven, headers=headers)
             assert answer.status_code == 401
             assert answer.headers["access-control-allow-origin"] == "https://a.org"
-            shown = answer.headers["access-control-expose-headers"]
-            assert {"X-Request-ID", "Retry-After", "Location", "ETag"} <= {*shown.split(", ")}
-        elsewhere = {"Origin": "https://elsewhere.org"}
-        answer = client.post("/predict", content=seven, headers=IMAGE | elsewhere)
+            exposed_headers = answer.headers["access-control-expose-headers"]
+            assert {"X-Request-ID", "Retry-After", "Location", "ETag"} <= {*exposed_headers.split(", ")}
+        other_origin = {"Origin": "https://elsewhere.org"}
+        answer = client.post("/predict", content=seven, headers=IMAGE | other_origin)
         assert "access-control-allow-origin" not in answer.headers
 
 

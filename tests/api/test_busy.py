@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.main import create_app
-from app.predict import preprocess as seeing
+from app.predict import preprocess as preprocess_module
 from tests.conftest import png
 from tests.served import served
 
@@ -27,8 +27,8 @@ class Gate:
 
 @pytest.fixture
 def gate(monkeypatch):
-    gate, real = Gate(), seeing._see
-    monkeypatch.setattr(seeing, "_see", lambda *seen: (gate.hold(), real(*seen))[1])
+    gate, real = Gate(), preprocess_module._see
+    monkeypatch.setattr(preprocess_module, "_see", lambda *args: (gate.hold(), real(*args))[1])
     yield gate
     gate.open.set()
 
@@ -43,7 +43,7 @@ def photo(mnist):
 
 
 @pytest.fixture
-def full(settings, gate, photo):
+def full_queue(settings, gate, photo):
     """Give a client of a service whose queue is full, and what fills it."""
     changes = {"max_queue": 1, "predict_timeout": 30, "max_body_bytes": len(photo)}
     app = create_app(settings.model_copy(update=changes))
@@ -54,8 +54,8 @@ def full(settings, gate, photo):
         gate.open.set()
 
 
-def test_small_and_large_uploads_are_refused_and_then_answered(full, gate, photo, seven):
-    client, waiting = full
+def test_small_and_large_uploads_are_refused_and_then_answered(full_queue, gate, photo, seven):
+    client, waiting = full_queue
     uploads = {"/predict": seven, "/predict?explain=true": seven, "/predict?version=1": photo}
     for path, content in [*uploads.items(), ("/predict", photo)]:
         answer = client.post(path, content=content)
@@ -68,22 +68,22 @@ def test_small_and_large_uploads_are_refused_and_then_answered(full, gate, photo
         assert client.post(path, content=content).json()["digit"] == 7
 
 
-def test_what_is_refused_is_not_read(full, photo, monkeypatch):
-    client, _ = full
+def test_what_is_refused_is_not_read(full_queue, photo, monkeypatch):
+    client, _ = full_queue
     monkeypatch.setattr("app.api.request_body.read_image", lambda _: pytest.fail("it was read"))
     assert client.post("/predict", content=photo).status_code == 429
-    counted = client.get("/health/ready").json()["images"]
+    counts = client.get("/health/ready").json()["images"]
     assert client.post("/predict?explain=true", content=photo).status_code == 429
-    assert client.get("/health/ready").json()["images"]["busy"] == counted["busy"] + 1
+    assert client.get("/health/ready").json()["images"]["busy"] == counts["busy"] + 1
 
 
-def test_what_is_too_large_for_any_queue_is_still_told_so(full, photo):
-    client, _ = full
+def test_what_is_too_large_for_any_queue_is_still_told_so(full_queue, photo):
+    client, _ = full_queue
     assert client.post("/predict", content=photo + b"x").status_code == 413
 
 
-def test_what_is_not_a_prediction_is_answered(full, seven):
-    client, _ = full
+def test_what_is_not_a_prediction_is_answered(full_queue, seven):
+    client, _ = full_queue
     assert client.get("/health/live").status_code == 200
     assert client.post("/predictions?a=b", content=seven).status_code == 404
 
@@ -91,11 +91,11 @@ def test_what_is_not_a_prediction_is_answered(full, seven):
 def test_who_may_not_ask_is_told_so_first(settings, gate, photo):
     changes = {"max_queue": 1, "auth": "keys", "admin_key": KEY, "predict_timeout": 30}
     changed = type(settings)(**{**settings.model_dump(), **changes})
-    known = {"x-api-key": KEY}
+    key_header = {"x-api-key": KEY}
     with served(create_app(changed)) as client, ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(client.post, "/predict", content=photo, headers=known)
+        waiting = thread.submit(client.post, "/predict", content=photo, headers=key_header)
         assert gate.reached.wait(20)
         assert client.post("/predict", content=photo).status_code == 401
-        assert client.post("/predict", content=photo, headers=known).status_code == 429
+        assert client.post("/predict", content=photo, headers=key_header).status_code == 429
         gate.open.set()
         assert waiting.result().json()["digit"] == 7

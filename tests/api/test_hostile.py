@@ -7,7 +7,7 @@ import pytest
 
 from app.config.settings import Settings
 from app.main import create_app
-from tests.api.routes.test_predict_fast_path import both, same, served
+from tests.api.routes.test_predict_fast_path import post_both_ways, comparable, served
 from tests.conftest import DATA
 from tests.image.test_bombs import LIES, TOO_LARGE
 
@@ -33,8 +33,8 @@ def service(tmp_path_factory):
 def test_images_that_lie(service, uploads, status, code, kind):
     for upload in uploads.values():
         headers = {"content-type": kind} if kind else {}
-        one, other = both(service, content=upload, headers=headers)
-        assert same(one) == same(other)
+        one, other = post_both_ways(service, content=upload, headers=headers)
+        assert comparable(one) == comparable(other)
         assert (one.status_code, one.json()["code"]) == (status, code)
 
 
@@ -71,8 +71,8 @@ FORMS = {
 @pytest.mark.parametrize(("boundary", "body", "expected"), FORMS.values(), ids=FORMS)
 def test_forms_that_are_none(service, boundary, body, expected):
     kind = f"multipart/form-data; boundary={boundary}" if boundary else "multipart/form-data"
-    one, other = both(service, content=body, headers={"content-type": kind})
-    assert same(one) == same(other)
+    one, other = post_both_ways(service, content=body, headers={"content-type": kind})
+    assert comparable(one) == comparable(other)
     assert (one.status_code, one.json()["code"]) == expected
     assert len(one.content) < 2000, "what was sent is not sent back"
 
@@ -80,7 +80,7 @@ def test_forms_that_are_none(service, boundary, body, expected):
 @pytest.mark.parametrize("name", [b"../../a", b"a\\b", b"\xff\xfe", b"%00", b"a" * 3000, b""])
 def test_names_of_files_are_nobodys_business(service, seven, name):
     body = FILE.replace(b'"a"', b'"%b"' % name) + b"\r\n\r\n" + seven + END
-    for answer in both(
+    for answer in post_both_ways(
         service, content=body, headers={"content-type": "multipart/form-data; boundary=x"}
     ):
         assert (answer.status_code, answer.json()["digit"]) == (200, 7)
@@ -100,7 +100,7 @@ BOMBS = {
     "null": b"null",
     "spaces": b" " * 60_000,
 }
-WANTED = {
+FIELDS_BY_PATH = {
     "/predict": b"image",
     "/invocations": b"image",
     "/train": b"epochs",
@@ -110,24 +110,24 @@ WANTED = {
 }
 
 
-@pytest.mark.parametrize("path", WANTED)
+@pytest.mark.parametrize("path", FIELDS_BY_PATH)
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 def test_json_that_is_odd(service, path, bomb):
     method = "PUT" if path.endswith("current") else "POST"
-    answer = service.request(method, path, content=bomb.replace(b"%b", WANTED[path]), headers=JSON)
+    answer = service.request(method, path, content=bomb.replace(b"%b", FIELDS_BY_PATH[path]), headers=JSON)
     assert answer.status_code in (400, 422)
-    told = json.loads(answer.content)
-    assert told.get("code") in (None, "malformed_request", "invalid_field")
-    assert told.get("detail") or told["error"]
+    body = json.loads(answer.content)
+    assert body.get("code") in (None, "malformed_request", "invalid_field")
+    assert body.get("detail") or body["error"]
     assert len(answer.content) < 1000
 
 
-@pytest.mark.parametrize("path", WANTED)
+@pytest.mark.parametrize("path", FIELDS_BY_PATH)
 def test_json_of_ten_megabytes(service, path):
     escapes = b"\\u0041" * (LARGE // 6 - 100)
     for value in (b'"%b"' % escapes, b"[" * LARGE, b"1" * (LARGE - 100)):
         method = "PUT" if path.endswith("current") else "POST"
-        body = b'{"%b":%b}' % (WANTED[path], value[: LARGE - 50])
+        body = b'{"%b":%b}' % (FIELDS_BY_PATH[path], value[: LARGE - 50])
         answer = service.request(method, path, content=body, headers=JSON)
         assert answer.status_code in (400, 413, 415, 422)
 

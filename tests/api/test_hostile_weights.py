@@ -129,9 +129,9 @@ BAD = {
 def test_a_file_that_lies_is_refused(tmp_path, content):
     path = tmp_path / "upload"
     path.write_bytes(content)
-    with pytest.raises(BadCheckpoint) as refused:
+    with pytest.raises(BadCheckpoint) as error:
         checkpoint.read_weights(path)
-    assert len(refused.value.problem) < 1000
+    assert len(error.value.problem) < 1000
 
 
 def test_what_is_written_here_can_be_read_where_it_does_not_lie(tmp_path):
@@ -139,7 +139,7 @@ def test_what_is_written_here_can_be_read_where_it_does_not_lie(tmp_path):
     path = tmp_path / "upload"
     path.write_bytes(archive(state(lambda shape: tensor(100, shape, [0] * len(shape))), **FLAT))
     weights = checkpoint.read_weights(path)
-    assert {name: tuple(each.shape) for name, each in weights.items()} == SHAPES
+    assert {name: tuple(weight.shape) for name, weight in weights.items()} == SHAPES
     old = b"\x80\x02" + tensor(100, [10], [1], more=b"N") + b".\x80\x02]X\x01\0\0\x000a."
     path.write_bytes(LEGACY + old + struct.pack("<q", 100) + bytes(400))
     with pytest.raises(IncompatibleWeights, match="holds a Tensor"):
@@ -154,7 +154,7 @@ def test_tensors_without_values_of_their_own_are_refused(tmp_path):
 
 
 @pytest.fixture
-def briefly(monkeypatch):
+def short_time_limit(monkeypatch):
     """Let the process that appraises have a second, so that the test need not wait for a minute."""
     code = "from app.weights_import import rlimits, worker; rlimits.SECONDS = 1; worker.main()"
     monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", code))
@@ -173,7 +173,7 @@ TOO_MUCH = {
 
 @pytest.mark.parametrize("content", TOO_MUCH.values(), ids=TOO_MUCH)
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere not all limits are kept")
-def test_a_file_that_takes_too_much_is_refused_in_words(client, briefly, content):  # noqa: ARG001
+def test_a_file_that_takes_too_much_is_refused_in_words(client, short_time_limit, content):  # noqa: ARG001
     for _ in range(3):
         answer = client.post("/models", content=content)
         # On a machine out of memory the system kills this process first. The answer says so and
@@ -190,8 +190,8 @@ def test_where_a_file_is_kept_is_not_the_senders_choice(client, settings, monkey
     code = "import json, sys; told = json.loads(sys.stdin.readline()); print(json.dumps("
     code += "{'code': 'invalid_field', 'detail': told['path']}))"
     monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", code))
-    sent = safetensors.torch.save({"x": torch.zeros(1)})
-    answer = client.post("/models", files={"file": (name, sent)})
+    content = safetensors.torch.save({"x": torch.zeros(1)})
+    answer = client.post("/models", files={"file": (name, content)})
     assert answer.status_code == 422
-    kept = Path(answer.json()["detail"])
-    assert (kept.parent, kept.suffix) == (settings.uploads_dir, TEMPORARY)
+    upload_path = Path(answer.json()["detail"])
+    assert (upload_path.parent, upload_path.suffix) == (settings.uploads_dir, TEMPORARY)

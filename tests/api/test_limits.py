@@ -12,27 +12,27 @@ from tests.conftest import png, settings_in
 
 
 @pytest.fixture
-def limited(settings):
+def limited_client(settings):
     clients = []
 
-    def limited(**changes):
+    def limited_client(**changes):
         app = create_app(settings.model_copy(update=changes))
         clients.append(TestClient(app, raise_server_exceptions=False))
         return clients[-1].__enter__()
 
-    yield limited
+    yield limited_client
     for client in clients:
         client.__exit__(None, None, None)
 
 
-def test_a_body_that_says_that_it_is_too_large_is_refused_unread(limited):
-    client = limited(max_body_bytes=1024)
+def test_a_body_that_says_that_it_is_too_large_is_refused_unread(limited_client):
+    client = limited_client(max_body_bytes=1024)
 
-    def endless():
+    def unread_body():
         raise AssertionError("the body was read")
         yield b""
 
-    answer = client.post("/predict", content=endless(), headers={"content-length": "999999"})
+    answer = client.post("/predict", content=unread_body(), headers={"content-length": "999999"})
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert "1024" in answer.json()["detail"]
 
@@ -40,8 +40,8 @@ def test_a_body_that_says_that_it_is_too_large_is_refused_unread(limited):
 @pytest.mark.parametrize(
     "path", ["/predict", "/predict/batch", "/train", "/models", "/models/current"]
 )
-def test_a_body_that_turns_out_too_large_is_refused(limited, path):
-    client = limited(max_body_bytes=1024)
+def test_a_body_that_turns_out_too_large_is_refused(limited_client, path):
+    client = limited_client(max_body_bytes=1024)
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
     chunks = (head if n == 0 else b"x" * 100 for n in range(100))
     method = "PUT" if path.endswith("current") else "POST"
@@ -50,26 +50,26 @@ def test_a_body_that_turns_out_too_large_is_refused(limited, path):
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
-def test_an_image_with_too_many_pixels_is_refused(limited):
-    client = limited(max_pixels=1000)
+def test_an_image_with_too_many_pixels_is_refused(limited_client):
+    client = limited_client(max_pixels=1000)
     answer = client.post("/predict", content=png(np.zeros((40, 50), np.uint8)))
     assert (answer.status_code, answer.json()["code"]) == (413, "image_too_large")
     assert "50" in answer.json()["detail"]
     assert "1000" in answer.json()["detail"].replace(",", "").replace(" ", "")
 
 
-def test_a_full_queue_is_a_429_with_a_time(limited, monkeypatch, seven):
+def test_a_full_queue_is_a_429_with_a_time(limited_client, monkeypatch, seven):
     gate, entered = threading.Event(), threading.Event()
     real = preprocess._see
 
-    def slow(*seen):
+    def slow(*args):
         entered.set()
         gate.wait(10)
-        return real(*seen)
+        return real(*args)
 
     monkeypatch.setattr(preprocess, "_see", slow)
     monkeypatch.setattr(preprocess, "SMALL_PIXELS", 0)
-    client = limited(max_queue=1, predict_timeout=30)
+    client = limited_client(max_queue=1, predict_timeout=30)
     first = []
     thread = threading.Thread(
         target=lambda: first.append(client.post("/predict", content=seven).status_code)
@@ -84,17 +84,17 @@ def test_a_full_queue_is_a_429_with_a_time(limited, monkeypatch, seven):
     assert first == [200]
 
 
-def test_a_missed_deadline_is_a_504(limited, monkeypatch, seven):
+def test_a_missed_deadline_is_a_504(limited_client, monkeypatch, seven):
     gate = threading.Event()
     monkeypatch.setattr(preprocess, "_see", lambda *_: gate.wait(10))
     monkeypatch.setattr(preprocess, "SMALL_PIXELS", 0)
-    answer = limited(predict_timeout=0.05).post("/predict", content=seven)
+    answer = limited_client(predict_timeout=0.05).post("/predict", content=seven)
     gate.set()
     assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
 
 
 @pytest.fixture(scope="module")
-def closed(tmp_path_factory):
+def closed_client(tmp_path_factory):
     settings = settings_in(tmp_path_factory.mktemp("closed")).model_copy(update={"auth": "predict"})
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
@@ -118,13 +118,13 @@ def closed(tmp_path_factory):
         ("POST", "/models/rollback"),
     ],
 )
-def test_with_auth_predict_nothing_else_is_open(closed, method, path):
-    answer = closed.request(method, path, content=b"{broken")
+def test_with_auth_predict_nothing_else_is_open(closed_client, method, path):
+    answer = closed_client.request(method, path, content=b"{broken")
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_with_auth_predict_predictions_and_health_are_open(closed, seven):
-    assert closed.post("/predict", content=seven).json()["digit"] == 7
-    assert closed.get("/health/live").status_code == 200
-    assert closed.get("/health/ready").status_code == 200
+def test_with_auth_predict_predictions_and_health_are_open(closed_client, seven):
+    assert closed_client.post("/predict", content=seven).json()["digit"] == 7
+    assert closed_client.get("/health/live").status_code == 200
+    assert closed_client.get("/health/ready").status_code == 200

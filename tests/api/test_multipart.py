@@ -66,7 +66,7 @@ def test_parts_keep_their_order_and_fields_are_no_files():
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "said"),
+    ("body", "kind", "message"),
     [
         (form((HEAD, b"a")), b"multipart/form-data", "names no boundary"),
         (form((HEAD, b"a"), boundary=b"other"), KIND, "cannot be read"),
@@ -81,8 +81,8 @@ def test_parts_keep_their_order_and_fields_are_no_files():
         (form((HEAD, b"a")), b"multipart/form-data; boundary=" + b"x" * 500, "cannot be read"),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_words(body, kind, said):
-    with pytest.raises(MalformedRequest, match=said):
+def test_what_cannot_be_read_is_refused_in_words(body, kind, message):
+    with pytest.raises(MalformedRequest, match=message):
         read_form(body, kind)
 
 

@@ -12,12 +12,12 @@ from tests.conftest import settings_in
 
 pytestmark = pytest.mark.read_only
 
-REFUSALS = [each for each in vars(errors).values() if isinstance(each, type)]
-REFUSALS = [each for each in REFUSALS if issubclass(each, ServiceError) and each is not ServiceError]
+ERROR_TYPES = [value for value in vars(errors).values() if isinstance(value, type)]
+ERROR_TYPES = [error_type for error_type in ERROR_TYPES if issubclass(error_type, ServiceError) and error_type is not ServiceError]
 
 
 @pytest.fixture(scope="module")
-def raising(tmp_path_factory):
+def raising_client(tmp_path_factory):
     app = create_app(settings_in(tmp_path_factory.mktemp("raising")))
 
     @app.get("/raise/{name}")
@@ -34,35 +34,35 @@ def raising(tmp_path_factory):
         yield client
 
 
-@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda each: each.__name__)
-def test_every_refusal_is_a_problem(raising, refusal):
-    answer = raising.get(f"/raise/{refusal.__name__}", headers={"X-Request-ID": "mine"})
-    assert answer.status_code == refusal.status
+@pytest.mark.parametrize("error_type", ERROR_TYPES, ids=lambda error_type: error_type.__name__)
+def test_every_refusal_is_a_problem(raising_client, error_type):
+    answer = raising_client.get(f"/raise/{error_type.__name__}", headers={"X-Request-ID": "mine"})
+    assert answer.status_code == error_type.status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["retry-after"] == "3"
     assert answer.json() == {
         "type": "about:blank",
-        "title": refusal.title,
-        "status": refusal.status,
+        "title": error_type.title,
+        "status": error_type.status,
         "detail": "why",
-        "code": refusal.code,
+        "code": error_type.code,
         "request_id": "mine",
     }
 
 
-def test_a_full_disk_is_a_503_in_words(raising, caplog):
-    answer = raising.get("/raise/full")
+def test_a_full_disk_is_a_503_in_words(raising_client, caplog):
+    answer = raising_client.get("/raise/full")
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
     assert answer.json()["detail"] == "The state folder cannot be used: No space left on device."
     assert "/a/secret/path" in caplog.text
 
 
-def test_an_os_error_of_another_kind_is_a_defect(raising):
-    assert raising.get("/raise/timeout").status_code == 500
+def test_an_os_error_of_another_kind_is_a_defect(raising_client):
+    assert raising_client.get("/raise/timeout").status_code == 500
 
 
-def test_a_defect_is_a_500_without_internals_and_logged(raising, caplog):
-    answer = raising.get("/raise/defect", headers={"X-Request-ID": "mine"})
+def test_a_defect_is_a_500_without_internals_and_logged(raising_client, caplog):
+    answer = raising_client.get("/raise/defect", headers={"X-Request-ID": "mine"})
     assert (answer.status_code, answer.json()["request_id"]) == (500, "mine")
     assert answer.headers["x-request-id"] == "mine"
     assert "secret" not in answer.text

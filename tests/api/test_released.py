@@ -29,7 +29,7 @@ from tests.served import served
 from tests.service.running import comes_true
 
 LARGE_SIDE = 1200
-OF_LARGE = 16 * LARGE_SIDE**2  # bytes that WebP's decoder takes of it
+LARGE_DECODED_BYTES = 16 * LARGE_SIDE**2  # bytes that WebP's decoder takes of it
 
 
 def blank(side, form="WEBP"):
@@ -37,8 +37,8 @@ def blank(side, form="WEBP"):
 
 
 BLANK, LARGE = blank(400), blank(LARGE_SIDE)
-REFUSED = ((BLANK, 422), (blank(400, "PNG")[:-100], 415))
-TIMES, IN_A_BATCH, SOON = 2, 4, 20
+REJECTED_UPLOADS = ((BLANK, 422), (blank(400, "PNG")[:-100], 415))
+REPEATS, BATCH_SIZE, RELEASE_TIMEOUT = 2, 4, 20
 
 
 def raw(path):
@@ -54,7 +54,7 @@ def as_json(client, upload):
 
 
 def batch(client, upload):
-    return client.post("/predict/batch", files=[("files", upload)] * IN_A_BATCH)
+    return client.post("/predict/batch", files=[("files", upload)] * BATCH_SIZE)
 
 
 def v1(images):
@@ -95,9 +95,9 @@ WAYS = {
     "version": raw("/predict?version=1"),
     "batch": batch,
     "v1": v1(1),
-    "v1_batch": v1(IN_A_BATCH),
+    "v1_batch": v1(BATCH_SIZE),
     "v2": v2(1),
-    "v2_batch": v2(IN_A_BATCH),
+    "v2_batch": v2(BATCH_SIZE),
     "v2_version": v2(1, "/v2/models/mynet/versions/1/infer"),
     "v2_binary": v2_binary,
     "invocations": raw("/invocations"),
@@ -132,7 +132,7 @@ def no_collector():
         gc.enable()
 
 
-class Living:
+class LiveObjects:
     """The images that were opened and the refusals that were made, for as long as they live."""
 
     def __init__(self):
@@ -147,22 +147,22 @@ class Living:
 
 
 @pytest.fixture
-def living(monkeypatch):
-    living = Living()
+def live_objects(monkeypatch):
+    live_objects = LiveObjects()
     open_image, refuse = Image.open, ServiceError.__init__
 
-    def opened(*arguments, **options):
+    def open_and_track(*arguments, **options):
         image = open_image(*arguments, **options)
-        living.image(image)
+        live_objects.image(image)
         return image
 
-    def refused(refusal, *arguments, **options):
+    def init_and_track(refusal, *arguments, **options):
         refuse(refusal, *arguments, **options)
-        living.refusals.append(weakref.ref(refusal))
+        live_objects.refusals.append(weakref.ref(refusal))
 
-    monkeypatch.setattr(Image, "open", opened)
-    monkeypatch.setattr(ServiceError, "__init__", refused)
-    return living
+    monkeypatch.setattr(Image, "open", open_and_track)
+    monkeypatch.setattr(ServiceError, "__init__", init_and_track)
+    return live_objects
 
 
 def resident():
@@ -172,14 +172,14 @@ def resident():
 
 def status(answer):
     """The status of an answer, or of the errors in that for a batch."""
-    told = answer.json()
+    body = answer.json()
     if answer.status_code != 200:
         return answer.status_code
-    (code,) = {each["error"]["status"] for each in told["predictions"]}
+    (code,) = {prediction["error"]["status"] for prediction in body["predictions"]}
     return code
 
 
-def busy(_crew, _left):
+def busy(_pool, _left):
     return QueueFull("No thread is free.", retry_after=1)
 
 
@@ -188,20 +188,20 @@ def fail(_pixels):
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_refused_image_is_released_without_the_collector(service, living, monkeypatch, way):
+def test_refused_image_is_released_without_the_collector(service, live_objects, monkeypatch, way):
     with no_collector():
-        for upload, expected in REFUSED * TIMES:
+        for upload, expected in REJECTED_UPLOADS * REPEATS:
             assert status(way(service, upload)) == expected
-        assert comes_true(lambda: not living.count(), SOON), "unreadable images"
-        assert living.most_images == 1, "a request has one image in memory at a time"
+        assert comes_true(lambda: not live_objects.count(), RELEASE_TIMEOUT), "unreadable images"
+        assert live_objects.most_images == 1, "a request has one image in memory at a time"
         with monkeypatch.context() as patch:
             patch.setattr(AdmissionPool, "check_capacity", busy)
             assert status(way(service, BLANK)) == 429
             service.get("/health/live")  # a connection keeps its last request
-            assert comes_true(lambda: not living.count(), SOON), "images for which nobody is free"
+            assert comes_true(lambda: not live_objects.count(), RELEASE_TIMEOUT), "images for which nobody is free"
         monkeypatch.setattr("app.predict.preprocess.normalise", fail)
         assert status(way(service, BLANK)) == 500
-        assert comes_true(lambda: not living.count(), SOON), "images that show a defect"
+        assert comes_true(lambda: not live_objects.count(), RELEASE_TIMEOUT), "images that show a defect"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux alone")
@@ -212,4 +212,4 @@ def test_refused_images_by_every_way_leave_resident_memory_where_it_was(service)
         before = resident()
         for way in WAYS.values():
             assert status(way(service, LARGE)) == 422
-        assert resident() - before < 2 * OF_LARGE
+        assert resident() - before < 2 * LARGE_DECODED_BYTES

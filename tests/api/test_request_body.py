@@ -25,7 +25,7 @@ LONG = {
 
 
 @pytest.fixture
-def unread(monkeypatch):
+def fail_on_parse(monkeypatch):
     """Let whatever is read fail."""
 
     def fail(*_):
@@ -35,41 +35,41 @@ def unread(monkeypatch):
         monkeypatch.setattr(model, "model_validate_json", fail)
 
 
-@pytest.mark.usefixtures("unread")
-@pytest.mark.parametrize(("model", "sent"), LONG.values(), ids=LONG)
+@pytest.mark.usefixtures("fail_on_parse")
+@pytest.mark.parametrize(("model", "payload"), LONG.values(), ids=LONG)
 @pytest.mark.parametrize("read", [parse, parse_or_400])
-def test_what_python_makes_slowly_is_counted_before_it_is_made(read, model, sent):
+def test_what_python_makes_slowly_is_counted_before_it_is_made(read, model, payload):
     with pytest.raises(MalformedRequest, match="lists, objects and fields"):
-        read(model, json.dumps(sent).encode())
+        read(model, json.dumps(payload).encode())
 
 
 def test_as_many_images_as_can_be_set_are_within_the_bound():
-    (bound,) = (each.le for each in Settings.model_fields["max_batch_files"].metadata[1:])
+    (bound,) = (constraint.le for constraint in Settings.model_fields["max_batch_files"].metadata[1:])
     rows = [[[0] * SIDE] * SIDE] * bound
     assert parse(Instances, json.dumps({"instances": rows}).encode()).instances == rows
-    sent = {"inputs": [INPUT | {"shape": [bound, SIDE, SIDE], "data": rows}]}
-    assert parse(Inference, json.dumps(sent).encode()).inputs[0].data == rows
+    payload = {"inputs": [INPUT | {"shape": [bound, SIDE, SIDE], "data": rows}]}
+    assert parse(Inference, json.dumps(payload).encode()).inputs[0].data == rows
 
 
 @pytest.mark.parametrize(
-    "sent",
+    "payload",
     [
         {"inputs": [1] * 1000},
         {"inputs": [INPUT | {"shape": [""] * 1000}] * 2},
         {"inputs": [INPUT], "outputs": [1] * 1000},
     ],
 )
-def test_of_wrong_elements_one_is_told(sent):
+def test_of_wrong_elements_one_is_told(payload):
     with pytest.raises(ValidationError) as error:
-        Inference.model_validate_json(json.dumps(sent))
+        Inference.model_validate_json(json.dumps(payload))
     assert error.value.error_count() == 1
 
 
 def test_what_was_sent_is_not_brought_along_with_what_is_wrong(monkeypatch):
-    told = []
+    reported_errors = []
     monkeypatch.setattr(
-        "app.api.request_body.invalid", lambda errors: told.extend(errors) or KeyError()
+        "app.api.request_body.invalid", lambda errors: reported_errors.extend(errors) or KeyError()
     )
     with pytest.raises(KeyError):
         parse(ImageBody, json.dumps({"image": [0] * 1000}).encode())
-    assert [sorted(each) for each in told] == [["loc", "msg", "type"]]
+    assert [sorted(error) for error in reported_errors] == [["loc", "msg", "type"]]

@@ -14,10 +14,10 @@ def test_the_id_of_the_request_comes_back(client):
     )
 
 
-@pytest.mark.parametrize("given", ["", "x" * 200, "two words", "caf\u00e9".encode()])
-def test_an_unusable_id_is_replaced(client, given):
-    drawn = client.get("/health/live", headers={"X-Request-ID": given}).headers["x-request-id"]
-    assert re.fullmatch("[0-9a-f]{16}", drawn)
+@pytest.mark.parametrize("request_id", ["", "x" * 200, "two words", "caf\u00e9".encode()])
+def test_an_unusable_id_is_replaced(client, request_id):
+    generated_id = client.get("/health/live", headers={"X-Request-ID": request_id}).headers["x-request-id"]
+    assert re.fullmatch("[0-9a-f]{16}", generated_id)
 
 
 def test_every_request_is_one_line(client, caplog):
@@ -30,17 +30,17 @@ def test_every_request_is_one_line(client, caplog):
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("path", "logged_path"),
     [
         ("/%0a%1b%5b31mFAKE%20200%201.0%20ms", "/%0a%1b%5b31mFAKE%20200%201.0%20ms"),
         ("/" + "x" * 1000, "/" + "x" * 255 + "…"),
     ],
 )
-def test_no_path_forges_a_line_or_fills_the_log(client, caplog, asked, told):
+def test_no_path_forges_a_line_or_fills_the_log(client, caplog, path, logged_path):
     with caplog.at_level(logging.INFO, "app.access"):
-        client.get(asked)
-    (line,) = (each.getMessage() for each in caplog.records if each.name == "app.access")
-    assert re.fullmatch(rf"GET {re.escape(told)} 404 \d+\.\d ms", line)
+        client.get(path)
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "app.access")
+    assert re.fullmatch(rf"GET {re.escape(logged_path)} 404 \d+\.\d ms", line)
 
 
 @pytest.mark.read_only(False)

@@ -14,14 +14,14 @@ THREADS = 40  # of AnyIO's, which FastAPI runs plain functions in
 
 
 @pytest.fixture(scope="module")
-def hung(tmp_path_factory):
+def hung_client(tmp_path_factory):
     """Give a client of a service in which no listing of versions comes to an end."""
-    reached, ended = threading.Semaphore(0), threading.Event()
+    reached, release = threading.Semaphore(0), threading.Event()
     app = create_app(settings_in(tmp_path_factory.mktemp("hung")))
 
     def cards(_):
         reached.release()
-        ended.wait(60)
+        release.wait(60)
         return []
 
     with (
@@ -37,7 +37,7 @@ def hung(tmp_path_factory):
             assert not reached.acquire(timeout=0.1), "one waits for a thread"
             yield client
         finally:
-            ended.set()
+            release.set()
 
 
 @pytest.fixture
@@ -45,19 +45,19 @@ def bmp(mnist):
     return png(mnist.test.pixels[0].numpy(), "BMP")
 
 
-def test_predictions_of_all_kinds_are_answered(hung, bmp):
+def test_predictions_of_all_kinds_are_answered(hung_client, bmp):
     text = {"image": data_url(bmp)}
-    assert hung.post("/predict", content=bmp).json()["digit"] == 7
-    assert hung.post("/predict", json=text).json()["digit"] == 7
-    assert hung.post("/predict?explain=true", content=bmp).json()["digit"] == 7
-    assert hung.post("/predict?version=1", files={"file": bmp}).json()["digit"] == 7
-    several = hung.post("/predict/batch", files=[("files", bmp), ("files", bmp)])
-    assert [each["digit"] for each in several.json()["predictions"]] == [7, 7]
-    assert hung.post("/invocations", content=bmp).json()["digit"] == 7
+    assert hung_client.post("/predict", content=bmp).json()["digit"] == 7
+    assert hung_client.post("/predict", json=text).json()["digit"] == 7
+    assert hung_client.post("/predict?explain=true", content=bmp).json()["digit"] == 7
+    assert hung_client.post("/predict?version=1", files={"file": bmp}).json()["digit"] == 7
+    several = hung_client.post("/predict/batch", files=[("files", bmp), ("files", bmp)])
+    assert [prediction["digit"] for prediction in several.json()["predictions"]] == [7, 7]
+    assert hung_client.post("/invocations", content=bmp).json()["digit"] == 7
     text = {"instances": [data_url(bmp)]}
-    assert hung.post("/v1/models/mynet:predict", json=text).status_code == 200
+    assert hung_client.post("/v1/models/mynet:predict", json=text).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/ping", "/v2/health/ready"])
-def test_probes_are_answered(hung, path):
-    assert hung.get(path).status_code == 200
+def test_probes_are_answered(hung_client, path):
+    assert hung_client.get(path).status_code == 200

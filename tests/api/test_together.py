@@ -11,15 +11,15 @@ from tests.conftest import png
 from tests.served import connected, served
 from tests.service.running import comes_true
 
-LARGEST = 256 * 1024
-SENT = LARGEST - 1024
+MAX_BODY_BYTES = 256 * 1024
+UPLOAD_BYTES = MAX_BODY_BYTES - 1024
 HEAD = b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
-FULL = MAX_BUFFERED_BODIES * LARGEST // (SENT - FREE_BYTES_PER_BODY)
+UPLOADS_TO_FILL = MAX_BUFFERED_BODIES * MAX_BODY_BYTES // (UPLOAD_BYTES - FREE_BYTES_PER_BODY)
 
 
 @pytest.fixture
 def client(settings):
-    changes = {"max_body_bytes": LARGEST, "predict_timeout": 60}
+    changes = {"max_body_bytes": MAX_BODY_BYTES, "predict_timeout": 60}
     with served(create_app(settings.model_copy(update=changes))) as client:
         client.timeout = 60
         yield client
@@ -29,13 +29,13 @@ def client(settings):
 def photo():
     noise = np.random.default_rng(5).integers(0, 256, (480, 520), np.uint8)
     photo = png(noise)
-    assert SENT - FREE_BYTES_PER_BODY > len(photo) - FREE_BYTES_PER_BODY > LARGEST // 2
+    assert UPLOAD_BYTES - FREE_BYTES_PER_BODY > len(photo) - FREE_BYTES_PER_BODY > MAX_BODY_BYTES // 2
     return photo
 
 
 def is_too_much(answer):
-    told = answer.json()
-    return (answer.status_code, told.get("code")) == (429, "busy") and "uploaded" in told["detail"]
+    body = answer.json()
+    return (answer.status_code, body.get("code")) == (429, "busy") and "uploaded" in body["detail"]
 
 
 @pytest.mark.parametrize("path", [b"/predict", b"/models", b"/train"])
@@ -46,14 +46,14 @@ def test_what_is_sent_for_hours_is_held_only_so_far(client, photo, seven, path):
 
         def send_half():
             sender = stack.enter_context(connected(client))
-            sender.sendall(HEAD % (path, LARGEST) + bytes(SENT))
+            sender.sendall(HEAD % (path, MAX_BODY_BYTES) + bytes(UPLOAD_BYTES))
 
         def is_refused():
             send_half()  # one of them may have been refused in place of the photo
             answers.append(client.post("/predict", content=photo))
             return is_too_much(answers[-1])
 
-        for _ in range(FULL):
+        for _ in range(UPLOADS_TO_FILL):
             send_half()
         assert comes_true(is_refused)
         assert int(answers[-1].headers["Retry-After"]) >= 1

@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import ClientDisconnected, NotAnImage, NotReady
 from app.image.normalise import Normalised
-from app.predict import preprocess as seeing
+from app.predict import preprocess as preprocess_module
 from app.predict.batcher import LARGEST, Batcher, BatchSizeMismatch
 from app.predict.model import Answer
 from app.predict.predictor import never_disconnected
@@ -107,7 +107,7 @@ def test_a_bad_file_harms_nobody(mnist):
 
 def test_what_breaks_the_reading_of_one_harms_nobody_else(mnist, monkeypatch):
     good = png(mnist.test.pixels[0].numpy())
-    monkeypatch.setattr(seeing, "normalise", lambda _: 1 / 0)
+    monkeypatch.setattr(preprocess_module, "normalise", lambda _: 1 / 0)
     answers = run(Recorder(), [image(1), good, image(2)])
     assert digits_of(answers) == [1, None, 2]
     assert isinstance(answers[1], ZeroDivisionError)
@@ -137,7 +137,7 @@ def test_when_nobody_waits_there_is_no_forward():
 
 def test_who_hung_up_costs_no_work_at_all(monkeypatch):
     live = Recorder()
-    monkeypatch.setattr(seeing, "open_image", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(preprocess_module, "open_image", lambda *_: pytest.fail("it was opened"))
     answers = run(live, [image(1), b"is not even looked at", image(3)], gone=[1, 2])
     assert digits_of(answers) == [1, None, None]
     assert {type(answer) for answer in answers[1:]} == {ClientDisconnected}

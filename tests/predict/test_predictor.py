@@ -8,7 +8,7 @@ import torch
 from app.errors import QueueFull, DeadlineExceeded, NotAnImage, NotFound
 from app.net import MyNet
 from app.predict import predictor as predictors
-from app.predict import preprocess as seeing
+from app.predict import preprocess as preprocess_module
 from app.predict.live_model import Live
 from app.predict.predictor import Predictor, predict_sync
 from app.predict.preprocess import from_mnist_pixels
@@ -77,8 +77,8 @@ def test_another_version_answers_where_it_is_asked(make, registry, seven):
 
 def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monkeypatch):
     gate = threading.Event()
-    real = seeing._see
-    monkeypatch.setattr(seeing, "_see", lambda *seen: (gate.wait(10), real(*seen))[1])
+    real = preprocess_module._see
+    monkeypatch.setattr(preprocess_module, "_see", lambda *seen: (gate.wait(10), real(*seen))[1])
     predictor = make(max_queue=2, predict_timeout=30)
 
     async def crowd():
@@ -96,7 +96,7 @@ def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monk
 
 def test_the_deadline_is_kept_and_gives_the_place_back(make, photo, monkeypatch):
     gate = threading.Event()
-    monkeypatch.setattr(seeing, "_see", lambda *_: gate.wait(10))
+    monkeypatch.setattr(preprocess_module, "_see", lambda *_: gate.wait(10))
     predictor = make(predict_timeout=0.05)
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(predictor.predict(photo))
@@ -154,14 +154,14 @@ def test_a_batch_of_bad_images_alone_is_answered(make):
 
 def test_large_images_do_not_hold_up_small_ones(make, seven, photo, monkeypatch):
     gate = threading.Event()
-    real = seeing._see
+    real = preprocess_module._see
 
     def slow_for_large(image, started):
         if image.width > 100:
             gate.wait(10)
         return real(image, started)
 
-    monkeypatch.setattr(seeing, "_see", slow_for_large)
+    monkeypatch.setattr(preprocess_module, "_see", slow_for_large)
     predictor = make(predict_timeout=30)
 
     async def go():

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.read_only
 
 GENERIC = ("HTTPValidationError", "ValidationError")
 # The one nobody reads, and the other comes before there is a route.
-OF_NO_ROUTE = {errors.ClientDisconnected.code, errors.RequestTimeout.code}
+ROUTELESS_CODES = {errors.ClientDisconnected.code, errors.RequestTimeout.code}
 
 
 @pytest.fixture(scope="module")
@@ -54,23 +54,23 @@ def test_every_example_is_of_its_schema(document):
     examples = 0
     for name, schema in document["components"]["schemas"].items():
         for example in schema.get("examples", []):
-            checked({"$ref": f"#/components/schemas/{name}"}, document, example)
+            validate_example({"$ref": f"#/components/schemas/{name}"}, document, example)
             examples += 1
     for _, operation in operations(document):
         for _, media in media_types(operation):
             for example in media.get("examples", {}).values():
-                checked(media["schema"], document, example["value"])
+                validate_example(media["schema"], document, example["value"])
                 examples += 1
     assert examples > len(document["paths"])
 
 
-def checked(schema, document, example):
+def validate_example(schema, document, example):
     whole = {**schema, "components": document["components"]}
     Draft202012Validator(whole).validate(example)
 
 
 def test_every_operation_tells_its_errors_and_the_request_id(document):
-    told = set()
+    documented_codes = set()
     for name, operation in operations(document):
         assert "500" in operation["responses"], name
         for status, response in operation["responses"].items():
@@ -80,9 +80,9 @@ def test_every_operation_tells_its_errors_and_the_request_id(document):
                 foreign = name.split()[1].startswith(("/v1", "/v2"))
                 expected = "application/json" if foreign else "application/problem+json"
                 assert media_type == expected, name
-                told |= set(media["examples"])
-    codes = {each.code for each in errors.ServiceError.__subclasses__()}
-    assert told == codes - OF_NO_ROUTE
+                documented_codes |= set(media["examples"])
+    codes = {error_type.code for error_type in errors.ServiceError.__subclasses__()}
+    assert documented_codes == codes - ROUTELESS_CODES
 
 
 def test_what_fastapi_would_say_is_not_there(document):

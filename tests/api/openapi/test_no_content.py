@@ -16,7 +16,7 @@ PIECE = 12
 
 
 @pytest.fixture(autouse=True)
-def restored():
+def restore_logging():
     root = logging.getLogger()
     before = root.handlers[:], root.level
     yield
@@ -25,7 +25,7 @@ def restored():
 
 
 @pytest.fixture
-def telling_all(settings):
+def debug_settings(settings):
     return settings.model_copy(update={"log_level": "debug"})
 
 
@@ -85,25 +85,25 @@ def check(log, path):
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict?explain=true", "/invocations"])
-def test_routes_keep_it_to_themselves(telling_all, capsys, path):
-    with TestClient(create_app(telling_all), raise_server_exceptions=False) as client:
+def test_routes_keep_it_to_themselves(debug_settings, capsys, path):
+    with TestClient(create_app(debug_settings), raise_server_exceptions=False) as client:
         logging.getLogger("app.test").debug("all is logged")
         statuses = ask(client, path)
     assert statuses == {200, 415, 422}
     check(capsys.readouterr().err, path)
 
 
-def test_the_short_way_does_so_too(telling_all, capsys):
-    with served(create_app(telling_all)) as client:
+def test_the_short_way_does_so_too(debug_settings, capsys):
+    with served(create_app(debug_settings)) as client:
         logging.getLogger("app.test").debug("all is logged")
         statuses = ask(client, "/predict")
     assert statuses == {200, 415, 422}
     check(capsys.readouterr().err, "/predict")
 
 
-def test_libraries_would_tell(telling_all, capsys):
+def test_libraries_would_tell(debug_settings, capsys):
     """Else the tests above could not fail."""
-    create_app(telling_all)
+    create_app(debug_settings)
     logging.getLogger("PIL").setLevel(logging.DEBUG)
     with Image.open(BytesIO(UPLOADS["a TIFF"])) as opened:
         opened.load()

@@ -46,7 +46,7 @@ def test_sagemaker_pings(client):
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
 
 
-def start(tmp_path, **given):
+def start(tmp_path, **environment):
     """Run the script with a `mynet` that shows what it was started with."""
     mynet = tmp_path / "mynet"
     mynet.write_text('#!/bin/sh\necho "$@"; env\n')
@@ -54,7 +54,7 @@ def start(tmp_path, **given):
     path = {"PATH": f"{tmp_path}:{os.defpath}"}
     done = subprocess.run(
         [SERVE, "serve"],
-        env=path | given,
+        env=path | environment,
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -83,13 +83,13 @@ def test_sagemaker_may_run_it_as_someone_who_cannot_write_there(tmp_path):
 def vertex(monkeypatch, tmp_path):
     """Its variables, with the paths that other containers' examples use."""
     shutil.copy(SHIPPED / "documented.safetensors", tmp_path / "given.safetensors")
-    given = {
+    variables = {
         "AIP_HTTP_PORT": "8080",
         "AIP_HEALTH_ROUTE": "/health",
         "AIP_PREDICT_ROUTE": "/predict",
         "AIP_STORAGE_URI": str(tmp_path),
     }
-    for name, value in given.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -146,6 +146,6 @@ def test_vertex_asks_on_its_routes(settings: Settings, seven, route):
     with TestClient(create_app(settings)) as client:
         assert client.get("/health").json()["status"] == "ready"
         answer = client.post(route, json={"instances": [data_url(seven)], "parameters": {}})
-        assert [each["digit"] for each in answer.json()["predictions"]] == [7]
+        assert [prediction["digit"] for prediction in answer.json()["predictions"]] == [7]
         assert client.post(route, json={}).status_code == 400
         assert ("express" in client.app_state) is (route != "/predict")

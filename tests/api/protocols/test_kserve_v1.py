@@ -15,7 +15,7 @@ def rows(mnist):
     return mnist.test.pixels[0].numpy()
 
 
-def refused(answer, status, word):
+def assert_error(answer, status, word):
     assert answer.status_code == status, answer.text
     assert set(answer.json()) == {"error"}
     assert word in answer.json()["error"]
@@ -29,21 +29,21 @@ def test_the_model_is_listed_and_ready(client):
 def test_instances_of_every_form_are_read_together(client, seven, rows):
     text = base64.b64encode(seven).decode()
     url = "data:image/png;base64," + text
-    sent = [{"b64": text}, {"b64": url}, text, url, rows.tolist(), rows.ravel().tolist()]
-    answer = client.post(PREDICT, json={"instances": sent})
+    instances = [{"b64": text}, {"b64": url}, text, url, rows.tolist(), rows.ravel().tolist()]
+    answer = client.post(PREDICT, json={"instances": instances})
     assert answer.headers["content-type"] == "application/json"
     predictions = answer.json()["predictions"]
-    assert [each["digit"] for each in predictions] == [7] * 6
-    for each in predictions:
-        assert each["confidence"] == each["probabilities"][7]
-        assert (each["is_digit"], each["version"]) == (True, 1)
+    assert [prediction["digit"] for prediction in predictions] == [7] * 6
+    for prediction in predictions:
+        assert prediction["confidence"] == prediction["probabilities"][7]
+        assert (prediction["is_digit"], prediction["version"]) == (True, 1)
 
 
 def test_pixels_are_given_to_the_network_as_they_are(client, rows):
     """Normalised, dark ink on light would be read as light ink on dark; and blank be refused."""
-    sent = [rows.tolist(), (255 - rows).tolist(), [0] * 784]
-    body = client.post(PREDICT, json={"instances": sent}).json()
-    plain, inverted, blank = (each["probabilities"] for each in body["predictions"])
+    instances = [rows.tolist(), (255 - rows).tolist(), [0] * 784]
+    body = client.post(PREDICT, json={"instances": instances}).json()
+    plain, inverted, blank = (prediction["probabilities"] for prediction in body["predictions"])
     assert plain[7] > 0.9
     assert plain != inverted != blank
 
@@ -70,22 +70,22 @@ def test_pixels_are_given_to_the_network_as_they_are(client, rows):
     ],
 )
 def test_what_cannot_be_read_is_refused(client, body, status, word):
-    refused(client.post(PREDICT, content=body), status, word)
+    assert_error(client.post(PREDICT, content=body), status, word)
 
 
 def test_pixels_out_of_range_are_refused(client):
     for wrong in (256, -1, 0.5):
-        refused(client.post(PREDICT, json={"instances": [[wrong] * 784]}), 400, "0 (background)")
+        assert_error(client.post(PREDICT, json={"instances": [[wrong] * 784]}), 400, "0 (background)")
 
 
 def test_too_many_instances_are_refused(client, settings):
-    sent = {"instances": [""] * (settings.max_batch_files + 1)}
-    refused(client.post(PREDICT, json=sent), 400, "257 instances")
+    payload = {"instances": [""] * (settings.max_batch_files + 1)}
+    assert_error(client.post(PREDICT, json=payload), 400, "257 instances")
 
 
 @pytest.mark.read_only(False)
 def test_what_is_not_there_is_refused_in_this_form(client):
-    refused(client.get("/v1/models/other"), 404, "/v1/models/other")
-    refused(client.get(PREDICT), 405, "not possible")
+    assert_error(client.get("/v1/models/other"), 404, "/v1/models/other")
+    assert_error(client.get(PREDICT), 405, "not possible")
     client.app_state["services"].draining.set()
-    refused(client.get("/v1/models/mynet"), 503, "draining")
+    assert_error(client.get("/v1/models/mynet"), 503, "draining")

@@ -36,16 +36,16 @@ def outputs(answer):
     assert answer.status_code == 200, answer.text
     content = answer.content
     length = int(answer.headers.get(HEADER, len(content)))
-    body, at, arrays = json.loads(content[:length]), length, {}
-    for each in body["outputs"]:
-        dtype = {"INT64": "<i8", "FP32": "<f4"}[each["datatype"]]
-        size = each.get("parameters", {}).get("binary_data_size")
+    body, offset, arrays = json.loads(content[:length]), length, {}
+    for output in body["outputs"]:
+        dtype = {"INT64": "<i8", "FP32": "<f4"}[output["datatype"]]
+        size = output.get("parameters", {}).get("binary_data_size")
         if size is None:
-            values = np.array(each["data"], dtype)
+            values = np.array(output["data"], dtype)
         else:
-            values, at = np.frombuffer(content[at : at + size], dtype), at + size
-        arrays[each["name"]] = values.reshape(each["shape"])
-    assert at == len(content)
+            values, offset = np.frombuffer(content[offset : offset + size], dtype), offset + size
+        arrays[output["name"]] = values.reshape(output["shape"])
+    assert offset == len(content)
     return body, arrays
 
 
@@ -66,7 +66,7 @@ def test_metadata_names_the_tensors(client, path):
     body = client.get(path).json()
     assert (body["name"], body["versions"]) == ("mynet", ["1"])
     assert body["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28]}]
-    assert [(each["name"], each["shape"]) for each in body["outputs"]] == [
+    assert [(output["name"], output["shape"]) for output in body["outputs"]] == [
         ("digit", [-1]),
         ("probabilities", [-1, 10]),
     ]
@@ -80,22 +80,22 @@ def test_pixels_are_read_in_every_way(client, digits):
         as_json(unit, "FP32"),
         tensor(digits, data=digits.ravel().tolist()),
     ]
-    answers = [client.post(INFER, json={"inputs": [each]}) for each in bodies]
+    answers = [client.post(INFER, json={"inputs": [body]}) for body in bodies]
     for values, datatype in ((digits, "UINT8"), (flat, "UINT8"), (unit, "FP32")):
         size = {"binary_data_size": values.nbytes}
         head = {"inputs": [tensor(values, datatype, parameters=size)]}
         answers.append(send_bytes(client, head, values.tobytes()))
-    shown = [outputs(answer)[1] for answer in answers]
-    for arrays in shown:
+    results = [outputs(answer)[1] for answer in answers]
+    for arrays in results:
         assert arrays["digit"].tolist() == [7, 2, 1, 0]
         assert arrays["probabilities"].sum(1) == pytest.approx(np.ones(4), abs=1e-5)
-        assert np.array_equal(arrays["probabilities"], shown[0]["probabilities"])
+        assert np.array_equal(arrays["probabilities"], results[0]["probabilities"])
 
 
 def test_encoded_images_are_read(client, seven):
     text = base64.b64encode(seven).decode()
-    sent = {"inputs": [tensor([text, text], "BYTES", data=[text, text])]}
-    assert outputs(client.post(INFER, json=sent))[1]["digit"].tolist() == [7, 7]
+    payload = {"inputs": [tensor([text, text], "BYTES", data=[text, text])]}
+    assert outputs(client.post(INFER, json=payload))[1]["digit"].tolist() == [7, 7]
     content = struct.pack("<I", len(seven)) + seven
     size = {"binary_data_size": len(content)}
     answer = send_bytes(client, {"inputs": [tensor([0], "BYTES", parameters=size)]}, content)
@@ -111,7 +111,7 @@ def test_the_answer_names_what_was_asked(client, digits):
 
 
 @pytest.mark.parametrize(
-    ("asked", "names", "binary"),
+    ("options", "names", "binary"),
     [
         ({}, ["digit", "probabilities"], []),
         ({"outputs": [{"name": "digit"}]}, ["digit"], []),
@@ -138,11 +138,11 @@ def test_the_answer_names_what_was_asked(client, digits):
         ),
     ],
 )
-def test_outputs_are_chosen(client, digits, asked, names, binary):
-    answer = client.post(INFER, json={"inputs": [as_json(digits)], **asked})
+def test_outputs_are_chosen(client, digits, options, names, binary):
+    answer = client.post(INFER, json={"inputs": [as_json(digits)], **options})
     body, arrays = outputs(answer)
-    assert [each["name"] for each in body["outputs"]] == list(arrays) == names
-    assert [each["name"] for each in body["outputs"] if "parameters" in each] == binary
+    assert [output["name"] for output in body["outputs"]] == list(arrays) == names
+    assert [output["name"] for output in body["outputs"] if "parameters" in output] == binary
     kind = "application/octet-stream" if binary else "application/json"
     assert answer.headers["content-type"] == kind
 
@@ -151,8 +151,8 @@ def test_outputs_are_chosen(client, digits, asked, names, binary):
 def test_a_version_is_asked(client, digits, settings):
     registry = Registry(settings.models_dir)
     other = registry.save(MyNet().state_dict(), registry.card(1))
-    sent = {"inputs": [as_json(digits)]}
-    body, _ = outputs(client.post(f"/v2/models/mynet/versions/{other}/infer", json=sent))
+    payload = {"inputs": [as_json(digits)]}
+    body, _ = outputs(client.post(f"/v2/models/mynet/versions/{other}/infer", json=payload))
     assert body["model_version"] == str(other)
 
 

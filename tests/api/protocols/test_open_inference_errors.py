@@ -11,7 +11,7 @@ from tests.api.protocols.test_open_inference import HEADER, INFER, as_json, send
 pytestmark = pytest.mark.read_only
 
 
-def refused(answer, status, *words):
+def assert_error(answer, status, *words):
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     assert set(answer.json()) == {"error"}
@@ -22,9 +22,9 @@ def refused(answer, status, *words):
 @pytest.mark.parametrize("version", ["99", "0", "x", "9" * 30])
 def test_an_unknown_version_is_not_found(client, digits, version):
     of_version = f"/v2/models/mynet/versions/{version}"
-    refused(client.get(of_version), 404, "version")
-    refused(client.get(f"{of_version}/ready"), 404, "version")
-    refused(client.post(f"{of_version}/infer", json={"inputs": [as_json(digits)]}), 404, "version")
+    assert_error(client.get(of_version), 404, "version")
+    assert_error(client.get(f"{of_version}/ready"), 404, "version")
+    assert_error(client.post(f"{of_version}/infer", json={"inputs": [as_json(digits)]}), 404, "version")
 
 
 ROW = {"name": "image", "shape": [1, 784], "datatype": "UINT8", "data": [0] * 784}
@@ -66,7 +66,7 @@ ROW = {"name": "image", "shape": [1, 784], "datatype": "UINT8", "data": [0] * 78
     ],
 )
 def test_wrong_tensors_are_refused(client, change, word):
-    refused(client.post(INFER, json={"inputs": [{**ROW, **change}]}), 400, word)
+    assert_error(client.post(INFER, json={"inputs": [{**ROW, **change}]}), 400, word)
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,17 @@ def test_wrong_tensors_are_refused(client, change, word):
     ],
 )
 def test_wrong_requests_are_refused(client, body, word):
-    refused(client.post(INFER, content=body), 400, word)
+    assert_error(client.post(INFER, content=body), 400, word)
 
 
 def test_nan_is_no_pixel(client):
     values = np.full((1, 784), np.nan, "<f4")
     head = {"inputs": [tensor(values, "FP32", parameters={"binary_data_size": values.nbytes})]}
-    refused(send_bytes(client, head, values.tobytes()), 400, "to 1 (ink)")
+    assert_error(send_bytes(client, head, values.tobytes()), 400, "to 1 (ink)")
 
 
 @pytest.mark.parametrize(
-    ("size", "sent", "length", "word"),
+    ("size", "byte_count", "length", "word"),
     [
         (784, 783, None, "783"),
         (783, 783, None, "784"),
@@ -108,9 +108,9 @@ def test_nan_is_no_pixel(client):
         (784, 784, 3, "JSON"),
     ],
 )
-def test_wrong_sizes_are_refused(client, size, sent, length, word):
+def test_wrong_sizes_are_refused(client, size, byte_count, length, word):
     head = {"inputs": [tensor(np.zeros((1, 784)), parameters={"binary_data_size": size})]}
-    refused(send_bytes(client, head, bytes(sent), length), 400, word)
+    assert_error(send_bytes(client, head, bytes(byte_count), length), 400, word)
 
 
 @pytest.mark.parametrize(
@@ -126,15 +126,15 @@ def test_wrong_sizes_are_refused(client, size, sent, length, word):
 def test_elements_that_are_cut_off_or_too_many_are_refused(client, content, word):
     size = {"binary_data_size": len(content)}
     head = {"inputs": [tensor([0], "BYTES", parameters=size)]}
-    refused(send_bytes(client, head, content), 400, word)
+    assert_error(send_bytes(client, head, content), 400, word)
 
 
 def test_what_is_no_image_is_refused_with_its_number(client, seven):
     good, bad = base64.b64encode(seven).decode(), base64.b64encode(b"hello").decode()
-    sent = {"inputs": [tensor([0, 0], "BYTES", data=[good, bad])]}
-    refused(client.post(INFER, json=sent), 415, "image 1")
-    sent = {"inputs": [tensor([0], "BYTES", data=["%%%"])]}
-    refused(client.post(INFER, json=sent), 422, "base64")
+    payload = {"inputs": [tensor([0, 0], "BYTES", data=[good, bad])]}
+    assert_error(client.post(INFER, json=payload), 415, "image 1")
+    payload = {"inputs": [tensor([0], "BYTES", data=["%%%"])]}
+    assert_error(client.post(INFER, json=payload), 422, "base64")
 
 
 @pytest.mark.parametrize(
@@ -147,28 +147,28 @@ def test_what_is_no_image_is_refused_with_its_number(client, seven):
     ],
 )
 def test_what_is_not_there_is_refused_in_this_form(client, method, path, status):
-    refused(client.request(method, path), status)
+    assert_error(client.request(method, path), status)
 
 
 def test_a_body_that_is_too_large_is_refused_in_this_form(client, settings):
-    refused(client.post(INFER, content=bytes(settings.max_body_bytes + 1)), 413)
+    assert_error(client.post(INFER, content=bytes(settings.max_body_bytes + 1)), 413)
 
 
 @pytest.mark.read_only(False)
 def test_a_full_queue_and_a_defect_are_told_in_this_form(client, digits, monkeypatch):
     predictor = client.app_state["services"].predictor
-    sent = {"inputs": [as_json(digits)]}
+    payload = {"inputs": [as_json(digits)]}
     predictor.under_way = predictor.settings.max_queue
-    answer = client.post(INFER, json=sent)
-    refused(answer, 429, "under way")
+    answer = client.post(INFER, json=payload)
+    assert_error(answer, 429, "under way")
     assert answer.headers["retry-after"] == "1"
     predictor.under_way = 0
     monkeypatch.setattr(predictor, "predict_batch", None)
-    refused(client.post(INFER, json=sent), 500, "defect")
+    assert_error(client.post(INFER, json=payload), 500, "defect")
 
 
 @pytest.mark.read_only(False)
 def test_a_draining_service_is_not_ready(client):
     client.app_state["services"].draining.set()
     for path in ("/v2/health/ready", "/v2/models/mynet/ready"):
-        refused(client.get(path), 503, "draining")
+        assert_error(client.get(path), 503, "draining")

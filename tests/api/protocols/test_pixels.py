@@ -43,7 +43,7 @@ def test_what_are_no_numbers_in_rows_of_one_length_is_refused(data):
 @pytest.mark.parametrize("others", [[""] * 783, [0] * 783])
 def test_one_long_element_takes_no_memory_for_each_of_the_others(long, others):
     rows = np.array([0] * 784).nbytes
-    for data in ([long, *others], [[long], *([each] for each in others)]):
+    for data in ([long, *others], [[long], *([element] for element in others)]):
         tracemalloc.start()
         with pytest.raises(MalformedRequest):
             numbers(data)

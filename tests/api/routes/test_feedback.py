@@ -32,10 +32,10 @@ def send(client):
 
 
 def listed(client):
-    return [(each["id"], each["label"]) for each in client.get("/feedback").json()["data"]]
+    return [(correction["id"], correction["label"]) for correction in client.get("/feedback").json()["data"]]
 
 
-def refused(answer, status, code):
+def assert_error(answer, status, code):
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     return answer.json()["detail"]
 
@@ -59,8 +59,8 @@ def test_the_same_picture_in_another_format_is_the_same(send, digits):
 
 def test_another_label_is_refused_unless_it_replaces(client, send, digits):
     first, second = send(png(digits[0]), 1), send(png(digits[1]), 2)
-    said = refused(send(png(digits[0]), 7), 409, "conflict")
-    assert "with the label 1" in said and "?replace=true says that it is 7" in said
+    detail = assert_error(send(png(digits[0]), 7), 409, "conflict")
+    assert "with the label 1" in detail and "?replace=true says that it is 7" in detail
     replaced = send(png(digits[0]), 7, "?replace=true", prediction_id="new")
     assert (replaced.status_code, replaced.json()["label"]) == (200, 7)
     assert replaced.json()["prediction_id"] == "new"
@@ -70,15 +70,15 @@ def test_another_label_is_refused_unless_it_replaces(client, send, digits):
 
 
 def test_pages_are_like_those_of_jobs(client, send, digits):
-    ids = [send(png(each), 1).json()["id"] for each in digits][::-1]
+    ids = [send(png(digit), 1).json()["id"] for digit in digits][::-1]
     first = client.get("/feedback?limit=3").json()
-    assert ([each["id"] for each in first["data"]], first["has_more"]) == (ids[:3], True)
+    assert ([correction["id"] for correction in first["data"]], first["has_more"]) == (ids[:3], True)
     rest = client.get(f"/feedback?limit=3&after={ids[2]}").json()
-    assert ([each["id"] for each in rest["data"]], rest["has_more"]) == (ids[3:], False)
+    assert ([correction["id"] for correction in rest["data"]], rest["has_more"]) == (ids[3:], False)
     assert client.get(f"/feedback?after={ids[3]}").json() == {"data": [], "has_more": False}
-    assert "after" not in refused(client.get("/feedback?after=none"), 404, "not_found")
+    assert "after" not in assert_error(client.get("/feedback?after=none"), 404, "not_found")
     for limit in (0, 1001, "x"):
-        assert "limit" in refused(client.get(f"/feedback?limit={limit}"), 422, "invalid_field")
+        assert "limit" in assert_error(client.get(f"/feedback?limit={limit}"), 422, "invalid_field")
 
 
 @pytest.mark.parametrize("photo", [True, False])
@@ -88,8 +88,8 @@ def test_the_image_is_a_png_of_what_was_decoded(client, send, seven, photo):
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-disposition"].startswith('attachment; filename="7-')
-    given, sent = preprocess(answer.content, 50_000_000), preprocess(upload, 50_000_000)
-    assert np.array_equal(given.normalised.pixels, sent.normalised.pixels)
+    returned_image, uploaded_image = preprocess(answer.content, 50_000_000), preprocess(upload, 50_000_000)
+    assert np.array_equal(returned_image.normalised.pixels, uploaded_image.normalised.pixels)
     assert send(answer.content, 7).status_code == 200
 
 
@@ -106,16 +106,16 @@ def test_a_correction_is_forgotten(client, send, seven, settings):
     answer = client.delete(path)
     assert (answer.status_code, answer.content) == (204, b"")
     assert listed(client) == [] and list(settings.feedback_dir.glob("*.png")) == []
-    assert "GET /feedback lists them" in refused(client.delete(path), 404, "not_found")
-    refused(client.get(location), 404, "not_found")
+    assert "GET /feedback lists them" in assert_error(client.delete(path), 404, "not_found")
+    assert_error(client.get(location), 404, "not_found")
     assert send(seven, 7).status_code == 201
 
 
-@pytest.mark.parametrize("odd", ["x", "..%2f..%2fmynet.db", "*", "[0-9a-f]*", "%00"])
-def test_ids_are_no_paths(client, send, seven, odd):
+@pytest.mark.parametrize("bad_id", ["x", "..%2f..%2fmynet.db", "*", "[0-9a-f]*", "%00"])
+def test_ids_are_no_paths(client, send, seven, bad_id):
     send(seven, 7)
-    refused(client.get(f"/feedback/{odd}/image"), 404, "not_found")
-    refused(client.delete(f"/feedback/{odd}"), 404, "not_found")
+    assert_error(client.get(f"/feedback/{bad_id}/image"), 404, "not_found")
+    assert_error(client.delete(f"/feedback/{bad_id}"), 404, "not_found")
     assert len(listed(client)) == 1
 
 
@@ -131,7 +131,7 @@ def test_ids_are_no_paths(client, send, seven, odd):
     ],
 )
 def test_only_what_could_be_predicted_is_kept(client, send, settings, image, status, code):
-    refused(send(image, 7), status, code)
+    assert_error(send(image, 7), status, code)
     assert listed(client) == []
     assert [path.name for path in settings.feedback_dir.iterdir()] in ([".lock"], [])
 
@@ -139,14 +139,14 @@ def test_only_what_could_be_predicted_is_kept(client, send, settings, image, sta
 @pytest.mark.read_only
 @pytest.mark.parametrize("label", ["10", "-1", "seven", "", "7.5", "null"])
 def test_a_label_is_a_digit(send, seven, label):
-    assert refused(send(seven, label), 422, "invalid_field").startswith("label: Input should be")
+    assert assert_error(send(seven, label), 422, "invalid_field").startswith("label: Input should be")
 
 
 @pytest.mark.read_only
 @pytest.mark.parametrize("prediction_id", ["x" * 65, "a b", "../x", "é", "a/b"])
 def test_a_prediction_id_is_a_name(send, seven, prediction_id):
-    said = refused(send(seven, 7, prediction_id=prediction_id), 422, "invalid_field")
-    assert said.startswith("prediction_id: ")
+    detail = assert_error(send(seven, 7, prediction_id=prediction_id), 422, "invalid_field")
+    assert detail.startswith("prediction_id: ")
 
 
 def test_a_prediction_id_may_be_empty(send, seven):
@@ -154,13 +154,13 @@ def test_a_prediction_id_may_be_empty(send, seven):
 
 
 def test_the_id_of_a_prediction_is_one(client, send, seven):
-    answered = client.post("/predict", content=seven).json()["id"]
-    assert send(seven, 7, prediction_id=answered).json()["prediction_id"] == answered
+    prediction_id = client.post("/predict", content=seven).json()["id"]
+    assert send(seven, 7, prediction_id=prediction_id).json()["prediction_id"] == prediction_id
 
 
 @pytest.mark.read_only
 @pytest.mark.parametrize(
-    ("form", "status", "said"),
+    ("form", "status", "message"),
     [
         ({"data": {"label": "7"}}, 400, "multipart/form-data"),
         ({"content": b"x"}, 400, "multipart/form-data"),
@@ -170,10 +170,10 @@ def test_the_id_of_a_prediction_is_one(client, send, seven):
         ({"files": [("file", ("x", b"x")), *[("label", (None, "7"))] * 2]}, 422, "several times"),
     ],
 )
-def test_forms_that_say_too_little_or_too_much(client, form, status, said):
+def test_forms_that_say_too_little_or_too_much(client, form, status, message):
     answer = client.post("/feedback", **form)
     assert answer.status_code == status
-    assert said in answer.json()["detail"]
+    assert message in answer.json()["detail"]
 
 
 def test_fields_that_nobody_knows_are_passed_over(send, seven):
@@ -196,9 +196,9 @@ def test_more_than_may_be_kept_are_refused(settings, digits):
             return client.post(f"/feedback{query}", files=files, data={"label": "1"})
 
         assert [send(digits[0]).status_code, send(digits[1]).status_code] == [201, 201]
-        said = refused(send(digits[2]), 409, "conflict")
-        assert "MYNET_MAX_FEEDBACK is 2: delete some first" in said
-        refused(send(digits[2], "?replace=true"), 409, "conflict")
+        detail = assert_error(send(digits[2]), 409, "conflict")
+        assert "MYNET_MAX_FEEDBACK is 2: delete some first" in detail
+        assert_error(send(digits[2], "?replace=true"), 409, "conflict")
         assert send(digits[0]).status_code == 200
         client.delete(f"/feedback/{send(digits[0]).json()['id']}")
         assert send(digits[2]).status_code == 201

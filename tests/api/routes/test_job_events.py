@@ -28,8 +28,8 @@ def ended(idle):
     job = jobs.create(store, Hyperparameters(), most_queued=9, key=None)
     attempt = jobs.start(store, job)
     for batch in (100, 200, 300):
-        told = {"epoch": 0, "batch": batch, "loss": 0.1 * batch}
-        jobs.record(store, job.id, attempt, "batch", told, progress=None)
+        data = {"epoch": 0, "batch": batch, "loss": 0.1 * batch}
+        jobs.record(store, job.id, attempt, "batch", data, progress=None)
     jobs.record(store, job.id, attempt, "epoch", EPOCH.model_dump(), progress=None)
     jobs.cancel(store, job.id)
     return f"/train/{job.id}/events"
@@ -40,7 +40,7 @@ def parsed(text):
     blocks = [
         dict(line.split(": ", 1) for line in block.splitlines()) for block in text.split("\n\n")
     ]
-    return [(int(each["id"]), each["event"], json.loads(each["data"])) for each in blocks if each]
+    return [(int(block["id"]), block["event"], json.loads(block["data"])) for block in blocks if block]
 
 
 def test_both_forms_tell_the_same(idle, ended):
@@ -49,7 +49,7 @@ def test_both_forms_tell_the_same(idle, ended):
     assert stream.headers["cache-control"] == "no-store"
     pages = idle.get(ended, headers=JSON).json()
     assert pages["has_more"] is False
-    assert [(each["id"], each["event"], each["data"]) for each in pages["data"]] == parsed(
+    assert [(event["id"], event["event"], event["data"]) for event in pages["data"]] == parsed(
         stream.text
     )
     assert [event for _, event, _ in parsed(stream.text)] == [
@@ -60,23 +60,23 @@ def test_both_forms_tell_the_same(idle, ended):
 
 
 def test_pages_follow_on_each_other(idle, ended):
-    seen, after, more = [], 0, True
-    while more:
+    ids, after, has_more = [], 0, True
+    while has_more:
         page = idle.get(f"{ended}?limit=3&after={after}", headers=JSON).json()
-        seen += [each["id"] for each in page["data"]]
-        after, more = seen[-1], page["has_more"]
-    assert seen == [each["id"] for each in idle.get(ended, headers=JSON).json()["data"]]
+        ids += [event["id"] for event in page["data"]]
+        after, has_more = ids[-1], page["has_more"]
+    assert ids == [event["id"] for event in idle.get(ended, headers=JSON).json()["data"]]
 
 
-@pytest.mark.parametrize("how", ["header", "query"])
-def test_a_stream_goes_on_after_the_last_one_seen(idle, ended, how):
-    every = parsed(idle.get(ended, headers=STREAM).text)
-    last = every[3][0]
-    if how == "header":
+@pytest.mark.parametrize("source", ["header", "query"])
+def test_a_stream_goes_on_after_the_last_one_seen(idle, ended, source):
+    all_events = parsed(idle.get(ended, headers=STREAM).text)
+    last = all_events[3][0]
+    if source == "header":
         rest = idle.get(ended, headers={**STREAM, "Last-Event-ID": str(last)})
     else:
         rest = idle.get(f"{ended}?after={last}", headers=STREAM)
-    assert parsed(rest.text) == every[4:]
+    assert parsed(rest.text) == all_events[4:]
 
 
 def test_who_has_seen_all_need_not_come_again(idle, ended):

@@ -22,22 +22,22 @@ ROUTE = {"method": "POST", "route": "/predict"}
 
 def value(client, name, **labels):
     """Give a sample of the exposition, None where there is none."""
-    told = parse(client.get("/metrics").text)
-    samples = [each for family in told for each in family.samples]
+    families = parse(client.get("/metrics").text)
+    samples = [sample for family in families for sample in family.samples]
     return next((s.value for s in samples if (s.name, s.labels) == (name, labels)), None)
 
 
 @contextmanager
-def counted(client, name, by, **labels):
+def assert_increment(client, name, by, **labels):
     before = value(client, name, **labels) or 0
     yield
     assert value(client, name, **labels) == before + by
 
 
-def keep_job(settings, **fields):
+def add_job(settings, **fields):
     store = Store(settings.effective_database_url)
-    given = {"id": "a", "created_at": now(), "not_before": now(), "started_at": now(), **fields}
-    store.add_job(Job(**given), Event(job_id="a", at=now(), kind="x", data={}), max_queued=9)
+    job_fields = {"id": "a", "created_at": now(), "not_before": now(), "started_at": now(), **fields}
+    store.add_job(Job(**job_fields), Event(job_id="a", at=now(), kind="x", data={}), max_queued=9)
     store.close()
 
 
@@ -81,10 +81,10 @@ def test_a_full_queue_is_counted(settings, seven):
 
 def test_what_clients_make_up_is_taken_together(client):
     labels = {"route": "other", "status": "404"}
-    with counted(client, "mynet_http_requests_total", 2, method="GET", **labels):
+    with assert_increment(client, "mynet_http_requests_total", 2, method="GET", **labels):
         client.get("/a")
         client.get("/b")
-    with counted(client, "mynet_http_requests_total", 1, method="other", **labels):
+    with assert_increment(client, "mynet_http_requests_total", 1, method="other", **labels):
         client.request("BREW", "/coffee")
     client.get("/models/1")
     labels = {"method": "GET", "route": "/models/{version}", "status": "200"}
@@ -95,12 +95,12 @@ def test_swaps_and_the_live_version_are_told(client):
     registry = client.app_state["services"].registry
     registry.save(registry.weights(1), registry.card(1).model_copy(update={"recipe": "robust"}))
     card = client.get("/models/2").json()
-    known = {"version": "2", "recipe": "robust", "origin": card["origin"]}
-    assert value(client, "mynet_model_info", **known) is None
-    with counted(client, "mynet_model_swaps_total", 1):
+    labels = {"version": "2", "recipe": "robust", "origin": card["origin"]}
+    assert value(client, "mynet_model_info", **labels) is None
+    with assert_increment(client, "mynet_model_swaps_total", 1):
         client.put("/models/current", json={"version": 2})
         client.put("/models/current", json={"version": 2})
-    assert value(client, "mynet_model_info", **known) == 1
+    assert value(client, "mynet_model_info", **labels) == 1
     assert value(client, "mynet_model_test_accuracy_ratio") == card["test_accuracy"]
     shares = [
         value(client, "mynet_model_expected_answers_ratio", digit=str(digit)) for digit in range(10)
@@ -112,7 +112,7 @@ def test_swaps_and_the_live_version_are_told(client):
 def test_the_last_job_is_told(client, settings):
     assert value(client, "mynet_jobs", status="succeeded") == 0
     assert value(client, "mynet_training_progress_ratio") is None
-    keep_job(
+    add_job(
         settings,
         status="succeeded",
         hyperparameters={"batch_size": 100},
@@ -120,7 +120,7 @@ def test_the_last_job_is_told(client, settings):
         epochs=[{"train_loss": 0.5, "test_loss": 0.4, "test_accuracy": 0.9, "seconds": 2.0}],
     )
     assert value(client, "mynet_jobs", status="succeeded") == 1
-    told = {
+    expected = {
         "progress_ratio": 1,
         "epochs": 1,
         "train_loss": 0.5,
@@ -128,7 +128,7 @@ def test_the_last_job_is_told(client, settings):
         "test_accuracy_ratio": 0.9,
         "images_per_second": 30_000,
     }
-    assert {name: value(client, f"mynet_training_{name}") for name in told} == told
+    assert {name: value(client, f"mynet_training_{name}") for name in expected} == expected
 
 
 def test_a_database_that_does_not_answer_is_told(client, monkeypatch):
@@ -154,13 +154,13 @@ def test_the_client_chooses_the_format(client):
 def test_promtool_has_no_complaint(client, seven):
     client.post("/predict", content=seven)
     command = [needed("promtool"), "check", "metrics"]
-    told = client.get("/metrics").text
-    done = subprocess.run(command, input=told, capture_output=True, text=True, check=False)
+    exposition = client.get("/metrics").text
+    done = subprocess.run(command, input=exposition, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_of_a_worker_that_ended_only_what_it_counted_counts():
-    def told(tally, under_way):
+    def worker_families(tally, under_way):
         return prometheus.process_families(tally, under_way=under_way, swaps=1)
 
     mine, its = Metrics(), Metrics()
@@ -168,8 +168,8 @@ def test_of_a_worker_that_ended_only_what_it_counted_counts():
     its.batch(200, 0.5)
     its.request(Route("GET", "/models"), 200, 0.1)
     for alive, under_way in ((True, 7), (False, 2)):
-        together = told(mine, 2)
-        prometheus.merge_workers(together, [Entry(alive, prometheus.samples(told(its, 5)))])
+        together = worker_families(mine, 2)
+        prometheus.merge_workers(together, [Entry(alive, prometheus.samples(worker_families(its, 5)))])
         sums = {(s.name, *s.labels.values()): s.value for f in together for s in f.samples}
         assert sums["mynet_images_under_way",] == under_way
         assert sums["mynet_model_swaps_total",] == 2

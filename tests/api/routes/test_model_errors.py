@@ -15,14 +15,14 @@ def test_the_images_behind_a_cell_are_shown(client, mnist):
     body = client.get("/models/1/errors?digit=4&answer=9").json()
     confusion = client.get("/models/1").json()["confusion"]
     assert (len(body["data"]), body["has_more"]) == (confusion[4][9], False)
-    for each in body["data"]:
-        assert set(each) == {"index", "digit", "answer", "confidence", "image"}
-        assert (each["digit"], each["answer"]) == (4, 9)
-        assert 0.1 < each["confidence"] <= 1
-        head, _, encoded = each["image"].partition(",")
+    for error in body["data"]:
+        assert set(error) == {"index", "digit", "answer", "confidence", "image"}
+        assert (error["digit"], error["answer"]) == (4, 9)
+        assert 0.1 < error["confidence"] <= 1
+        head, _, encoded = error["image"].partition(",")
         assert head == "data:image/png;base64"
-        shown = np.asarray(Image.open(BytesIO(base64.b64decode(encoded))))
-        assert np.array_equal(shown, mnist.test.pixels[each["index"]].numpy())
+        pixels = np.asarray(Image.open(BytesIO(base64.b64decode(encoded))))
+        assert np.array_equal(pixels, mnist.test.pixels[error["index"]].numpy())
 
 
 def test_pages_are_asked_for_by_the_last_index_seen(client):
@@ -37,9 +37,9 @@ def test_pages_are_asked_for_by_the_last_index_seen(client):
 
 
 def test_the_first_image_comes_after_none_and_not_after_0(client):
-    asked = "/models/1/errors?digit=7&answer=7&limit=1"
-    assert client.get(asked).json()["data"][0]["index"] == 0
-    assert client.get(f"{asked}&after=0").json()["data"][0]["index"] > 0
+    path = "/models/1/errors?digit=7&answer=7&limit=1"
+    assert client.get(path).json()["data"][0]["index"] == 0
+    assert client.get(f"{path}&after=0").json()["data"][0]["index"] > 0
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_the_first_image_comes_after_none_and_not_after_0(client):
 def test_what_is_not_there_is_refused(client, path, status, field):
     answer = client.get(path)
     assert answer.status_code == status
-    assert [each["field"] for each in answer.json().get("errors", [])] == [field] * bool(field)
+    assert [error["field"] for error in answer.json().get("errors", [])] == [field] * bool(field)
 
 
 def test_without_mnist_it_says_when_it_comes(settings, tmp_path):

@@ -22,17 +22,17 @@ def pt(weights):
 
 
 @pytest.fixture
-def appraised(monkeypatch):
+def fake_import(monkeypatch):
     """Answer for the process that appraises, to see what reaches it without what it loads."""
 
-    def appraised(**appraisal):
+    def fake_import(**appraisal):
         code = (
             "import json, sys; told = json.loads(sys.stdin.readline()); "
             f"sys.stderr.write(open(told['path']).read()); print({json.dumps(appraisal)!r})"
         )
         monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", code))
 
-    return appraised
+    return fake_import
 
 
 def test_an_upload_becomes_a_version_and_does_not_go_live(client, seven):
@@ -69,8 +69,8 @@ def test_a_file_in_a_form_that_is_not_mynets_is_told_what_would_be_right(client,
         {"files": {"file": ("anything.png", b"weights")}},
     ],
 )
-def test_the_body_may_be_sent_in_any_form(client, appraised, capfd, body):
-    appraised(version=1)
+def test_the_body_may_be_sent_in_any_form(client, fake_import, capfd, body):
+    fake_import(version=1)
     answer = client.post("/models", **body)
     assert (answer.status_code, answer.headers["location"]) == (201, "/models/1")
     assert capfd.readouterr().err == "weights"
@@ -78,7 +78,7 @@ def test_the_body_may_be_sent_in_any_form(client, appraised, capfd, body):
 
 @pytest.mark.read_only
 @pytest.mark.parametrize(
-    ("body", "status", "code", "said"),
+    ("body", "status", "code", "message"),
     [
         ({"content": b""}, 400, "malformed_request", "The body is empty: send a .safetensors"),
         ({"files": {"file": ("x", b"")}}, 400, "malformed_request", "The body is empty"),
@@ -86,18 +86,18 @@ def test_the_body_may_be_sent_in_any_form(client, appraised, capfd, body):
         ({"content": b"x", "params": {"note": "x" * 1001}}, 422, "invalid_field", "note"),
     ],
 )
-def test_a_request_that_holds_no_file_is_refused(client, body, status, code, said):
+def test_a_request_that_holds_no_file_is_refused(client, body, status, code, message):
     answer = client.post("/models", **body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert said in answer.json()["detail"]
+    assert message in answer.json()["detail"]
 
 
 @pytest.mark.read_only
 @pytest.mark.parametrize(
     ("code", "status"), [("malformed_request", 400), ("invalid_field", 422), ("not_ready", 503)]
 )
-def test_what_is_refused_there_is_refused_here(client, appraised, code, status):
-    appraised(code=code, detail="MNIST could not be read")
+def test_what_is_refused_there_is_refused_here(client, fake_import, code, status):
+    fake_import(code=code, detail="MNIST could not be read")
     answer = client.post("/models", content=b"weights")
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.json()["detail"] == "MNIST could not be read"

@@ -43,26 +43,26 @@ def test_onnx_is_a_model(client):
 
 @pytest.mark.parametrize("form", ["safetensors", "pt", "onnx"])
 def test_head_tells_the_same_without_the_file(client, form):
-    asked = f"/models/1/weights?format={form}"
-    told = client.head(asked)
-    assert (told.status_code, told.content) == (200, b"")
-    whole = client.get(asked).headers
+    path = f"/models/1/weights?format={form}"
+    head = client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    whole = client.get(path).headers
     for name in ("etag", "content-type", "content-disposition", "content-length"):
-        assert told.headers[name] == whole[name]
+        assert head.headers[name] == whole[name]
 
 
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', "*"])
 def test_a_client_that_has_the_weights_does_not_get_them_again(client, form):
     etag = client.head("/models/1/weights").headers["etag"]
-    told = {"If-None-Match": form.format(etag)}
+    headers = {"If-None-Match": form.format(etag)}
     for call in (client.get, client.head):
-        answer = call("/models/1/weights", headers=told)
+        answer = call("/models/1/weights", headers=headers)
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
 
 
-@pytest.mark.parametrize("told", ['"other"', "", "nonsense"])
-def test_another_etag_gets_the_file(client, told):
-    assert client.get("/models/1/weights", headers={"If-None-Match": told}).status_code == 200
+@pytest.mark.parametrize("etag", ['"other"', "", "nonsense"])
+def test_another_etag_gets_the_file(client, etag):
+    assert client.get("/models/1/weights", headers={"If-None-Match": etag}).status_code == 200
 
 
 @pytest.mark.parametrize(

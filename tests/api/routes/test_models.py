@@ -62,10 +62,10 @@ def test_a_bad_promotion_is_refused(client, body, status):
 
 
 def test_a_deleted_version_is_gone_at_once_and_its_number_too(client, settings, second, seven):
-    asked = f"/predict?version={second}"
-    assert client.post(asked, content=seven).json()["version"] == second
+    path = f"/predict?version={second}"
+    assert client.post(path, content=seven).json()["version"] == second
     assert client.delete(f"/models/{second}").status_code == 204
-    assert client.post(asked, content=seven).status_code == 404
+    assert client.post(path, content=seven).status_code == 404
     assert client.get(f"/models/{second}").status_code == 404
     assert client.delete(f"/models/{second}").status_code == 404
     registry = Registry(settings.models_dir)

@@ -23,7 +23,7 @@ def forms(upload):
     """All the ways in which clients send one image."""
     text = base64.b64encode(upload).decode()
     url_safe = base64.urlsafe_b64encode(upload).decode().rstrip("=")
-    wrapped = "\n".join(text[at : at + 76] for at in range(0, len(text), 76))
+    wrapped = "\n".join(text[start : start + 76] for start in range(0, len(text), 76))
     return {
         "multipart": {"files": {"file": ("seven.png", upload, PNG)}},
         "multipart without a type": {"files": {"file": ("seven.bin", upload)}},
@@ -65,8 +65,8 @@ def test_the_answer_is_the_contracts(client, seven):
 
 
 def test_explain_shows_what_the_network_saw(client, mnist):
-    shown = mnist.test.pixels[0].numpy()
-    large = Image.fromarray(255 - shown).resize((280, 280), Image.Resampling.NEAREST)
+    pixels = mnist.test.pixels[0].numpy()
+    large = Image.fromarray(255 - pixels).resize((280, 280), Image.Resampling.NEAREST)
     buffer = BytesIO()
     large.save(buffer, "PNG")
     body = client.post("/predict?explain=true", content=buffer.getvalue()).json()
@@ -76,14 +76,14 @@ def test_explain_shows_what_the_network_saw(client, mnist):
         assert (image.size, image.mode) == ((28, 28), "L")
     assert body["normalisation"]["inverted"] is True
     left, top, right, bottom = body["normalisation"]["box"]
-    rows, columns = (np.flatnonzero(shown.any(axis=axis)) * 10 for axis in (1, 0))
+    rows, columns = (np.flatnonzero(pixels.any(axis=axis)) * 10 for axis in (1, 0))
     expected = [columns[0], rows[0], columns[-1] + 10, rows[-1] + 10]
     assert [left, top, right, bottom] == pytest.approx(expected, abs=15)
 
 
 def test_the_box_is_in_the_uploads_own_pixels(client, mnist):
-    shown = np.kron(mnist.test.pixels[0].numpy(), np.ones((100, 100), np.uint8))
-    body = client.post("/predict?explain=true", content=png(shown)).json()
+    pixels = np.kron(mnist.test.pixels[0].numpy(), np.ones((100, 100), np.uint8))
+    body = client.post("/predict?explain=true", content=png(pixels)).json()
     _, top, _, bottom = body["normalisation"]["box"]
     assert 1500 < bottom - top < 2300
     assert bottom <= 2800
@@ -109,39 +109,39 @@ def test_a_batch_keeps_its_order_and_its_bad_images_to_themselves(client, mnist)
     assert body["version"] == 1
     error = body["predictions"].pop(2)["error"]
     assert (error["status"], error["code"]) == (415, "not_an_image")
-    digits = [each["digit"] for each in body["predictions"]]
+    digits = [prediction["digit"] for prediction in body["predictions"]]
     assert digits == mnist.test.labels[:5].tolist()
 
 
-def refused(answer, status, code, field=None):
+def assert_error(answer, status, code, field=None):
     body = answer.json()
     assert (answer.status_code, body["code"], body["status"]) == (status, code, status), body
     assert answer.headers["content-type"] == "application/problem+json"
     assert body["detail"]
     if field:
-        assert [each["field"] for each in body["errors"]] == [field]
+        assert [error["field"] for error in body["errors"]] == [field]
     return body
 
 
 def test_what_is_no_image_is_refused(client, seven):
     for upload in (b"", b"hello", seven[:60], b"GIF89a"):
-        refused(client.post("/predict", content=upload), 415, "not_an_image")
+        assert_error(client.post("/predict", content=upload), 415, "not_an_image")
 
 
 def test_a_blank_image_is_refused(client):
     blank = png(np.full((100, 100), 255, np.uint8))
-    refused(client.post("/predict", content=blank), 422, "blank_image")
+    assert_error(client.post("/predict", content=blank), 422, "blank_image")
 
 
 def test_a_form_without_the_field_says_what_it_had(client, seven):
     answer = client.post("/predict", files={"image": ("a.png", seven, PNG)})
-    assert "image" in refused(answer, 422, "invalid_field", "file")["detail"]
+    assert "image" in assert_error(answer, 422, "invalid_field", "file")["detail"]
 
 
 def test_a_field_that_is_no_file_is_refused(client):
     form = {"content-type": "multipart/form-data; boundary=x"}
     part = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\ntext\r\n--x--\r\n'
-    refused(client.post("/predict", content=part, headers=form), 422, "invalid_field", "file")
+    assert_error(client.post("/predict", content=part, headers=form), 422, "invalid_field", "file")
 
 
 def test_a_batch_that_is_cut_off_is_refused_whole(client, seven):
@@ -150,14 +150,14 @@ def test_a_batch_that_is_cut_off_is_refused_whole(client, seven):
     form = {"content-type": "multipart/form-data; boundary=x"}
     answer = client.post("/predict/batch", content=whole, headers=form)
     assert len(answer.json()["predictions"]) == 2
-    refused(
+    assert_error(
         client.post("/predict/batch", content=whole[:-30], headers=form), 400, "malformed_request"
     )
 
 
 def test_two_images_belong_to_the_batch(client, seven):
     files = [("file", ("a.png", seven, PNG)), ("file", ("b.png", seven, PNG))]
-    refused(client.post("/predict", files=files), 422, "invalid_field", "file")
+    assert_error(client.post("/predict", files=files), 422, "invalid_field", "file")
 
 
 @pytest.mark.parametrize(
@@ -179,17 +179,17 @@ def test_two_images_belong_to_the_batch(client, seven):
 )
 def test_bodies_that_cannot_be_read_are_refused(client, content_type, body, status, code):
     answer = client.post("/predict", content=body, headers={"content-type": content_type})
-    refused(answer, status, code)
+    assert_error(answer, status, code)
 
 
 @pytest.mark.parametrize("query", ["version=0", "version=x", "explain=perhaps"])
 def test_bad_queries_are_refused(client, seven, query):
-    refused(
+    assert_error(
         client.post(f"/predict?{query}", content=seven), 422, "invalid_field", query.split("=")[0]
     )
 
 
 def test_a_batch_must_be_a_form_and_not_too_large(client, seven, settings):
-    refused(client.post("/predict/batch", content=seven), 400, "malformed_request")
+    assert_error(client.post("/predict/batch", content=seven), 400, "malformed_request")
     files = [("files", ("a.png", seven, PNG))] * (settings.max_batch_files + 1)
-    refused(client.post("/predict/batch", files=files), 422, "invalid_field", "files")
+    assert_error(client.post("/predict/batch", files=files), 422, "invalid_field", "files")

@@ -30,19 +30,19 @@ def form(upload):
     return HEAD + upload + b"\r\n--x--\r\n"
 
 
-def both(client, **request):
+def post_both_ways(client, **request):
     """Give the answers of the short way and of the route."""
     return [client.post(path, **request) for path in ("/predict", THE_ROUTE)]
 
 
-def same(answer):
+def comparable(answer):
     """Leave out what differs from answer to answer."""
-    drawn = ("id", "request_id")
-    return answer.status_code, {k: v for k, v in answer.json().items() if k not in drawn}
+    random_fields = ("id", "request_id")
+    return answer.status_code, {k: v for k, v in answer.json().items() if k not in random_fields}
 
 
 @pytest.fixture
-def short(client, monkeypatch):
+def fast_path_client(client, monkeypatch):
     """A client whose requests must take the short way."""
 
     def fail(*_):
@@ -52,9 +52,9 @@ def short(client, monkeypatch):
     return client
 
 
-def test_forms_and_bare_images_take_it(short, seven):
+def test_forms_and_bare_images_take_it(fast_path_client, seven):
     for request in ({"content": seven}, {"content": form(seven), "headers": FORM}):
-        assert short.post("/predict", **request).json()["digit"] == 7
+        assert fast_path_client.post("/predict", **request).json()["digit"] == 7
 
 
 @pytest.mark.parametrize("wrap", [lambda upload: (upload, {}), lambda upload: (form(upload), FORM)])
@@ -68,8 +68,8 @@ def test_both_ways_answer_alike(client, seven, wrap):
         (blank, 422),
     ):
         content, headers = wrap(upload)
-        one, other = both(client, content=content, headers=headers)
-        assert same(one) == same(other)
+        one, other = post_both_ways(client, content=content, headers=headers)
+        assert comparable(one) == comparable(other)
         assert one.status_code == status
         assert one.headers["content-type"] == other.headers["content-type"]
 
@@ -93,8 +93,8 @@ def test_the_answer_is_what_the_documentation_shows(client, seven):
     ],
 )
 def test_what_is_not_plain_is_answered_by_the_route(client, content, headers):
-    one, other = both(client, content=content, headers=headers)
-    assert same(one) == same(other)
+    one, other = post_both_ways(client, content=content, headers=headers)
+    assert comparable(one) == comparable(other)
     assert one.headers["content-type"] == "application/problem+json"
 
 
@@ -115,8 +115,8 @@ def test_a_large_image_is_answered(client, mnist):
 
 def test_ids_and_log_are_those_of_every_request(client, seven, caplog):
     def lines():
-        told = [record.getMessage() for record in caplog.records if record.name == "app.access"]
-        return [line.split()[:3] for line in told]
+        messages = [record.getMessage() for record in caplog.records if record.name == "app.access"]
+        return [line.split()[:3] for line in messages]
 
     with caplog.at_level(logging.INFO, "app.access"):
         answer = client.post("/predict", content=seven, headers={"X-Request-ID": "mine"})
@@ -158,12 +158,12 @@ def test_a_length_of_many_digits_is_no_defect(client, seven):
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
 
 
-def test_a_small_file_with_many_pixels_is_read_in_a_thread(short, mnist):
+def test_a_small_file_with_many_pixels_is_read_in_a_thread(fast_path_client, mnist):
     large = np.kron(mnist.test.pixels[0].numpy(), np.ones((20, 20), np.uint8))
     assert len(png(large)) < 16 * 1024
-    assert short.post("/predict", content=png(large)).json()["digit"] == 7
+    assert fast_path_client.post("/predict", content=png(large)).json()["digit"] == 7
     bomb = png(np.zeros((8000, 8000), np.uint8))[:16_000]
-    assert short.post("/predict", content=bomb).json()["code"] == "image_too_large"
+    assert fast_path_client.post("/predict", content=bomb).json()["code"] == "image_too_large"
 
 
 @pytest.mark.parametrize("header", ["connection", "expect"])
@@ -190,5 +190,5 @@ def test_an_answer_that_cannot_be_given_harms_no_other(client, seven, monkeypatc
 
 def test_two_content_types_are_for_the_route(client, seven):
     headers = [("content-type", "application/json"), ("content-type", "image/png")]
-    one, other = both(client, content=seven, headers=headers)
-    assert same(one) == same(other)
+    one, other = post_both_ways(client, content=seven, headers=headers)
+    assert comparable(one) == comparable(other)

@@ -27,8 +27,8 @@ def trainer(settings, small_data_dir):
 
 
 def wait(client, job, seconds=120):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
         body = client.get(f"/train/{job}").json()
         if Status(body["status"]).is_final:
             return body
@@ -90,7 +90,7 @@ def test_the_content_type_does_not_matter(idle, content_type):
 def test_every_bad_field_is_named(client, body, field):
     answer = client.post("/train", content=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
-    assert [each["field"] for each in answer.json()["errors"]] == [field]
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
     assert client.get("/train").json()["data"] == []
 
 
@@ -145,10 +145,10 @@ def test_a_queued_job_is_cancelled_once(idle):
 
 def test_a_queued_job_is_neither_paused_nor_resumed(idle):
     job = idle.post("/train").json()["id"]
-    for wish in ("pause", "resume"):
-        answer = idle.post(f"/train/{job}/{wish}")
+    for action in ("pause", "resume"):
+        answer = idle.post(f"/train/{job}/{action}")
         assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
-        assert f"The job is queued; it cannot be {wish}d: only a" in answer.json()["detail"]
+        assert f"The job is queued; it cannot be {action}d: only a" in answer.json()["detail"]
 
 
 def test_a_full_queue_is_a_429_with_a_time(idle, settings):
@@ -160,9 +160,9 @@ def test_a_full_queue_is_a_429_with_a_time(idle, settings):
 
 
 @pytest.mark.read_only
-@pytest.mark.parametrize("wish", ["cancel", "pause", "resume"])
-def test_a_wish_for_an_unknown_job_is_a_404(client, wish):
-    assert client.post(f"/train/x/{wish}").json()["code"] == "not_found"
+@pytest.mark.parametrize("action", ["cancel", "pause", "resume"])
+def test_a_wish_for_an_unknown_job_is_a_404(client, action):
+    assert client.post(f"/train/x/{action}").json()["code"] == "not_found"
 
 
 @pytest.mark.read_only
@@ -172,8 +172,8 @@ def test_an_unknown_job_is_a_404(client, path):
 
 
 def test_a_job_trains_goes_live_and_is_answered_for_all_the_while(trainer, seven):
-    wishes = {"epochs": 4, "batch_size": 10, "seed": 3, "promote": "always"}
-    job = trainer.post("/train", json=wishes).json()["id"]
+    hyperparameters = {"epochs": 4, "batch_size": 10, "seed": 3, "promote": "always"}
+    job = trainer.post("/train", json=hyperparameters).json()["id"]
     versions = set()
     while trainer.get(f"/train/{job}").json()["status"] in ("queued", "running"):
         answer = trainer.post("/predict", content=seven)
@@ -187,9 +187,9 @@ def test_a_job_trains_goes_live_and_is_answered_for_all_the_while(trainer, seven
     assert 0.7 < done["result"]["test_accuracy"] < 0.94
     assert done["progress"]["fraction"] == 1.0
     assert 1 in versions
-    until = time.monotonic() + 10
+    deadline = time.monotonic() + 10
     while trainer.post("/predict", content=seven).json()["version"] != 2:
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
     log = trainer.get(f"/train/{job}/log")
     assert log.headers["content-type"] == "text/plain; charset=utf-8"
     lines = log.text.splitlines()

@@ -94,8 +94,8 @@ def test_the_form_has_the_bounds_of_the_service():
     names |= {"exclusiveMaximum": "data-below", "maxLength": "maxlength"}
     for name in ("epochs", "batch_size", "learning_rate", "momentum", "seed", "note"):
         attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', field(name)))
-        given = {key: float(attributes[key]) for key in names.values() if key in attributes}
-        assert given == expected(schema[name], names), name
+        bounds = {key: float(attributes[key]) for key in names.values() if key in attributes}
+        assert bounds == expected(schema[name], names), name
 
 
 def expected(schema, names):
