@@ -74,10 +74,10 @@ def all_routes(settings):
     """Every method and path of the app: of the routers that are in it, and of itself."""
     routers = [resource.router for resource in ROUTERS] + [cloud.vertex_ai_router(settings)]
     routes = [route for router in routers for route in router.routes]
-    own = [route for route in create_app(settings).routes if isinstance(route, Route | Mount)]
+    app_routes = [route for route in create_app(settings).routes if isinstance(route, Route | Mount)]
     for route in routes:
         assert isinstance(route, APIRoute), "another kind of route wants a rule of its own"
-    for route in (*routes, *own):
+    for route in (*routes, *app_routes):
         for method in getattr(route, "methods", ["GET"]):
             yield f"{method} {getattr(route, 'path_format', route.path)}"
 
@@ -92,13 +92,13 @@ def settings(settings):
 def keys(settings):
     """A key of every kind, by what it is good for."""
     store = Store(settings.effective_database_url)
-    made = KeyStore(store)
-    given = {str(scope): made.create("test", [scope])[1] for scope in Scope}
-    revoked, given["revoked"] = made.create("test", Scope)
-    made.revoke(revoked.id)
-    _, given["expired"] = made.create("test", Scope, days=-1)
+    key_store = KeyStore(store)
+    secrets = {str(scope): key_store.create("test", [scope])[1] for scope in Scope}
+    revoked, secrets["revoked"] = key_store.create("test", Scope)
+    key_store.revoke(revoked.id)
+    _, secrets["expired"] = key_store.create("test", Scope, days=-1)
     store.close()
-    return given | {"first": ADMIN_KEY, "unknown": "mynet_0_0", "none": None}
+    return secrets | {"first": ADMIN_KEY, "unknown": "mynet_0_0", "none": None}
 
 
 @pytest.fixture
@@ -117,8 +117,8 @@ def ask(settings):
             path = path.replace("{sweep_id}", "x")
             path = path.replace("{correction_id}", "x")
             request = {**BROKEN, **request} if method in ("POST", "PUT") else request
-            sent = {"Authorization": f"Bearer {key}"} if key else {}
-            headers = {**request.pop("headers", {}), **sent}
+            auth_headers = {"Authorization": f"Bearer {key}"} if key else {}
+            headers = {**request.pop("headers", {}), **auth_headers}
             return client.request(method, path, headers=headers, follow_redirects=False, **request)
 
         return ask
@@ -143,61 +143,61 @@ def test_every_route_has_a_rule(settings):
 
 @pytest.mark.parametrize("auth", ["none", "predict", "keys"])
 def test_every_route_keeps_its_rule(ask, keys, auth):
-    asked = ask(auth)
+    send = ask(auth)
     for route, rule in RULES.items():
         for kind, key in keys.items():
-            status = asked(route, key).status_code
-            refused = status if status in (401, 403) else None
-            assert refused == expected(rule, auth, kind), (route, kind)
+            status = send(route, key).status_code
+            actual = status if status in (401, 403) else None
+            assert actual == expected(rule, auth, kind), (route, kind)
 
 
 def test_refusals_say_what_is_needed(ask, keys):
-    asked = ask("keys")
+    send = ask("keys")
     for key in (None, keys["revoked"]):
-        answer = asked("POST /train", key)
+        answer = send("POST /train", key)
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
         assert answer.headers["www-authenticate"] == "Bearer"
         assert "scope train" in answer.json()["detail"]
-    answer = asked("PUT /models/current", keys["train"])
+    answer = send("PUT /models/current", keys["train"])
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert "scope admin" in answer.json()["detail"]
     assert "(test) has train" in answer.json()["detail"]
-    assert "scope predict" in asked("POST /v2/models/mynet/infer", None).json()["error"]
+    assert "scope predict" in send("POST /v2/models/mynet/infer", None).json()["error"]
 
 
 def test_a_key_may_come_in_either_header(ask, keys):
-    asked = ask("keys")
+    send = ask("keys")
     right, wrong = {"X-API-Key": keys["train"]}, {"X-API-Key": "wrong"}
-    assert asked("GET /train", None, headers=right).status_code == 200
-    assert asked("GET /train", "the-platforms-own", headers=right).status_code == 200
-    assert asked("GET /train", keys["train"], headers=wrong).status_code == 401
-    assert asked("GET /train", keys["train"], headers={"X-API-Key": ""}).status_code == 200
-    assert asked("GET /train", None, headers={"X-API-Key": ""}).status_code == 401
+    assert send("GET /train", None, headers=right).status_code == 200
+    assert send("GET /train", "the-platforms-own", headers=right).status_code == 200
+    assert send("GET /train", keys["train"], headers=wrong).status_code == 401
+    assert send("GET /train", keys["train"], headers={"X-API-Key": ""}).status_code == 200
+    assert send("GET /train", None, headers={"X-API-Key": ""}).status_code == 401
     for value in ("", "Bearer", "Bearer ", keys["train"], f"Basic {keys['train']}"):
-        assert asked("GET /train", None, headers={"Authorization": value}).status_code == 401
+        assert send("GET /train", None, headers={"Authorization": value}).status_code == 401
     for value in (f"bearer {keys['train']}", f"Bearer  {keys['train']} "):
-        assert asked("GET /train", None, headers={"Authorization": value}).status_code == 200
+        assert send("GET /train", None, headers={"Authorization": value}).status_code == 200
 
 
 @pytest.mark.parametrize("auth", ["predict", "keys"])
 def test_a_key_opens_changes(ask, keys, auth, seven):
-    asked = ask(auth)
-    answer = asked("PUT /models/current", ADMIN_KEY, content=b'{"version": 1}')
+    send = ask(auth)
+    answer = send("PUT /models/current", ADMIN_KEY, content=b'{"version": 1}')
     assert (answer.status_code, answer.json()["version"]) == (200, 1)
     plain = {"content-type": "image/png"}
     assert (
-        asked("POST /predict", keys["predict"], content=seven, headers=plain).json()["digit"] == 7
+        send("POST /predict", keys["predict"], content=seven, headers=plain).json()["digit"] == 7
     )
 
 
 @pytest.mark.parametrize("route", ["POST /predict", "POST /train", "POST /models"])
 def test_who_may_not_ask_is_refused_before_the_body_is_read(ask, route):
-    def endless():
+    def unread_body():
         raise AssertionError("the body was read")
         yield b""
 
     headers = {"content-length": "5000000", "content-type": "image/png"}
-    answer = ask("keys")(route, None, content=endless(), headers=headers)
+    answer = ask("keys")(route, None, content=unread_body(), headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
 
 
@@ -218,7 +218,7 @@ def test_the_documentation_says_how_to_send_a_key(ask):
 
 
 def test_none_looks_at_no_keys(ask, digits):
-    asked = ask("none")
+    send = ask("none")
     image = {"content-type": "image/png"}
-    answer = asked("POST /predict", "wrong", content=png(digits[0]), headers=image)
+    answer = send("POST /predict", "wrong", content=png(digits[0]), headers=image)
     assert answer.json()["digit"] == 7

@@ -20,9 +20,9 @@ CHANGES = [
 ]
 
 
-def asked(client, method, path, **headers):
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return client.request(method, path, headers=sent)
+def send(client, method, path, **headers):
+    http_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client.request(method, path, headers=http_headers)
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)
@@ -35,7 +35,7 @@ def test_a_page_of_another_site_changes_nothing(client, method, path):
         {"origin": "null"},
         {"origin": "http://[::"},
     ):
-        answer = asked(client, method, path, **headers)
+        answer = send(client, method, path, **headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), headers
     assert client.get("/train").json()["data"] == []
 
@@ -50,21 +50,21 @@ def test_a_page_of_another_site_changes_nothing(client, method, path):
     ],
 )
 def test_the_services_own_page_and_who_is_no_page_pass(client, headers):
-    answer = asked(client, "POST", "/models/rollback", **headers)
+    answer = send(client, "POST", "/models/rollback", **headers)
     assert answer.json()["code"] == "conflict", "there is none before"
 
 
 def test_predictions_and_readings_are_asked_for_by_any_page(client):
     foreign = {"origin": FOREIGN, "sec_fetch_site": "cross-site"}
-    assert asked(client, "POST", "/predict", **foreign).json()["code"] == "not_an_image"
-    assert asked(client, "GET", "/models", **foreign).status_code == 200
+    assert send(client, "POST", "/predict", **foreign).json()["code"] == "not_an_image"
+    assert send(client, "GET", "/models", **foreign).status_code == 200
 
 
 @pytest.mark.parametrize("origins", [FOREIGN, "*"])
 def test_origins_that_may_ask_may_change(settings, origins):
     settings = settings.model_copy(update={"cors_origins": origins})
     with TestClient(create_app(settings)) as client:
-        answer = asked(
+        answer = send(
             client, "POST", "/models/rollback", origin=FOREIGN, sec_fetch_site="cross-site"
         )
         assert answer.json()["code"] == "conflict"
@@ -73,7 +73,7 @@ def test_origins_that_may_ask_may_change(settings, origins):
 def test_where_a_key_is_wanted_the_key_decides(settings):
     settings = settings.model_copy(update={"auth": "keys"})
     with TestClient(create_app(settings)) as client:
-        answer = asked(
+        answer = send(
             client, "POST", "/models/rollback", origin=FOREIGN, sec_fetch_site="cross-site"
         )
         assert answer.json()["code"] == "unauthenticated"

@@ -20,12 +20,12 @@ def clock(monkeypatch):
     return clock
 
 
-def passed(limits, who, times):
+def count_passed(limits, address, times):
     """How many of these requests pass."""
     number = 0
     for _ in range(times):
         try:
-            limits.take(who)
+            limits.take(address)
             number += 1
         except RateLimited:
             pass
@@ -34,33 +34,33 @@ def passed(limits, who, times):
 
 def test_each_has_a_window_of_their_own(clock):
     limits = RateLimiter("3/minute")
-    assert passed(limits, "a", 5) == 3
-    assert passed(limits, "b", 2) == 2
+    assert count_passed(limits, "a", 5) == 3
+    assert count_passed(limits, "b", 2) == 2
     clock.now += 59
-    assert passed(limits, "a", 1) == 0
+    assert count_passed(limits, "a", 1) == 0
     clock.now += 1
-    assert passed(limits, "a", 5) == 3
+    assert count_passed(limits, "a", 5) == 3
 
 
 def test_the_refusal_says_how_often_and_when_again(clock):
     limits = RateLimiter("1/minute")
     limits.hit("a")
     clock.now += 19.5
-    with pytest.raises(RateLimited, match="1 per 1 minute") as refused:
+    with pytest.raises(RateLimited, match="1 per 1 minute") as error:
         limits.hit("a")
-    assert refused.value.retry_after == 41
+    assert error.value.retry_after == 41
 
 
 def test_all_limits_hold(clock):
     limits = RateLimiter("10/minute; 2/second")
-    assert passed(limits, "a", 5) == 2
+    assert count_passed(limits, "a", 5) == 2
     for _ in range(3):
         clock.now += 1
-        assert passed(limits, "a", 5) == 2
+        assert count_passed(limits, "a", 5) == 2
     clock.now += 1
-    assert passed(limits, "a", 5) == 2
+    assert count_passed(limits, "a", 5) == 2
     clock.now += 1
-    assert passed(limits, "a", 5) == 0
+    assert count_passed(limits, "a", 5) == 0
 
 
 def test_memory_is_bounded_and_the_oldest_gives_way():
@@ -69,8 +69,8 @@ def test_memory_is_bounded_and_the_oldest_gives_way():
     for address in range(1000):
         limits.hit(f"10.0.{address}")
     assert len(counters._counts) == 100
-    assert passed(limits, "10.0.999", 1) == 0
-    assert passed(limits, "10.0.0", 1) == 1
+    assert count_passed(limits, "10.0.999", 1) == 0
+    assert count_passed(limits, "10.0.0", 1) == 1
 
 
 def test_a_new_window_takes_no_more_room(clock):
