@@ -32,9 +32,9 @@ def service(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(chromium):
+def open_page(chromium):
     """Opens pages; when the test has ended, none has said an error or asked anybody else."""
-    said, contexts = [], []
+    messages, contexts = [], []
 
     def open_page(service, path="/", expected=(), **options):
         context = chromium.new_context(**{"viewport": DESK, "locale": "en-GB", **options})
@@ -47,14 +47,14 @@ def opened(chromium):
             if message.type in ("error", "warning") and not any(
                 s in message.text for s in expected
             ):
-                said.append(message.text)
+                messages.append(message.text)
 
         def ask(request):
             if not request.url.startswith((home, "data:", "blob:")):
-                said.append(f"asked {request.url}")
+                messages.append(f"asked {request.url}")
 
         page.on("console", hear)
-        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("pageerror", lambda error: messages.append(str(error)))
         page.on("request", ask)
         page.goto(f"{home}{path}")
         return page
@@ -62,7 +62,7 @@ def opened(chromium):
     yield open_page
     for context in contexts:
         context.close()
-    assert said == []
+    assert messages == []
 
 
 def draw(page, strokes, steps=12):

@@ -8,7 +8,7 @@ from tests.browser.conftest import SEVEN, draw, reads, shows
 from tests.browser.test_look import PHONE
 from tests.conftest import ROOT
 
-EVERY = 60  # milliseconds, as predict.js says
+REQUEST_INTERVAL_MS = 60  # milliseconds, as predict.js says
 PHOTO = ROOT / "docs/images/seven.jpg"
 BRING = """([kind, bytes]) => {
   const content = Uint8Array.from(atob(bytes), (each) => each.charCodeAt(0));
@@ -39,14 +39,14 @@ INK = """() => {
 
 
 @pytest.mark.parametrize("kind", ["drop", "paste"])
-def test_an_image_is_dropped_or_pasted(opened, service, kind):
-    page = opened(service)
+def test_an_image_is_dropped_or_pasted(open_page, service, kind):
+    page = open_page(service)
     page.evaluate(BRING, [kind, base64.b64encode(PHOTO.read_bytes()).decode()])
     reads(page, 7)
 
 
-def test_a_photo_is_taken(opened, service):
-    page = opened(service, **PHONE)
+def test_a_photo_is_taken(open_page, service):
+    page = open_page(service, **PHONE)
     camera = page.locator("input[type=file][capture]")
     assert camera.get_attribute("capture") == "environment"
     with page.expect_file_chooser() as chooser:
@@ -55,16 +55,16 @@ def test_a_photo_is_taken(opened, service):
     reads(page, 7)
 
 
-def test_a_finger_draws_and_the_page_stays(opened, service):
-    page = opened(service, **PHONE)
+def test_a_finger_draws_and_the_page_stays(open_page, service):
+    page = open_page(service, **PHONE)
     box = page.locator("#canvas").bounding_box()
     finger = page.context.new_cdp_session(page)
 
     def touch(kind, *points):
-        at = [
+        touch_points = [
             {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in points
         ]
-        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touch_points})
 
     touch("touchStart", (0.5, 0.2))
     for step in range(1, 13):
@@ -74,8 +74,8 @@ def test_a_finger_draws_and_the_page_stays(opened, service):
     assert page.evaluate("() => scrollY") == 0
 
 
-def test_who_presses_harder_draws_wider(opened, service):
-    page = opened(service, expected=["Canvas2D"])  # which minds that the test looks at the ink
+def test_who_presses_harder_draws_wider(open_page, service):
+    page = open_page(service, expected=["Canvas2D"])  # which minds that the test looks at the ink
     (stroke,) = SEVEN
     widths = []
     for pressure in (0.1, 0.9):
@@ -87,8 +87,8 @@ def test_who_presses_harder_draws_wider(opened, service):
     assert hard > 1.5 * light
 
 
-def test_the_page_asks_no_more_often_than_it_says(opened, service):
-    page = opened(service)
+def test_the_page_asks_no_more_often_than_it_says(open_page, service):
+    page = open_page(service)
     draw(page, SEVEN)
     reads(page, 7)
     page.click("#clear")
@@ -98,17 +98,17 @@ def test_the_page_asks_no_more_often_than_it_says(opened, service):
     page.evaluate("() => performance.clearResourceTimings()")
     for step in range(200):
         page.mouse.move(box["x"] + 50 + step, box["y"] + 50 + step)
-    asked = page.evaluate(
+    start_times = page.evaluate(
         "() => performance.getEntriesByType('resource')"
         ".filter((each) => each.name.endsWith('/predict')).map((each) => each.startTime)"
     )
     page.mouse.up()
-    assert len(asked) > 1
-    assert (len(asked) - 1) * EVERY <= 1.05 * (asked[-1] - asked[0])
+    assert len(start_times) > 1
+    assert (len(start_times) - 1) * REQUEST_INTERVAL_MS <= 1.05 * (start_times[-1] - start_times[0])
 
 
-def test_a_version_goes_live_by_its_button(opened, service):
-    page = opened(service)
+def test_a_version_goes_live_by_its_button(open_page, service):
+    page = open_page(service)
     live = service.get("/models")["current"]
     other = page.locator("#rows tr", has=page.get_by_role("button", name="Activate")).first
     number = other.locator(".pick").text_content()
@@ -119,14 +119,14 @@ def test_a_version_goes_live_by_its_button(opened, service):
     shows(page, "#s-version", str(live))
 
 
-def test_corrections_are_asked_to_be_learnt(opened, service):
-    page = opened(service)
+def test_corrections_are_asked_to_be_learnt(open_page, service):
+    page = open_page(service)
     page.fill("input[name=epochs]", "1")
     page.click("#advanced summary")
     page.check("input[name=include_feedback]")
-    with page.expect_request(lambda each: each.method == "POST" and "/train" in each.url) as asked:
+    with page.expect_request(lambda request: request.method == "POST" and "/train" in request.url) as train_request:
         page.click("#wishes button[type=submit]")
-    assert asked.value.post_data_json["include_feedback"] is True
+    assert train_request.value.post_data_json["include_feedback"] is True
     shows(page, "#job-title", "Trained", 120)
     (job,) = service.get("/train?limit=1")["data"]
     assert service.get(f"/models/{job['result']['version']}")["feedback"] is not None

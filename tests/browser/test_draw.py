@@ -23,8 +23,8 @@ UP_TO_DIGIT = """() => new Promise((done) => {
 
 
 @pytest.mark.parametrize(("digit", "strokes"), [(7, SEVEN), (1, ONE), (4, FOUR)])
-def test_a_drawn_digit_is_read(opened, service, digit, strokes):
-    page = opened(service)
+def test_a_drawn_digit_is_read(open_page, service, digit, strokes):
+    page = open_page(service)
     draw(page, strokes)
     reads(page, digit)
     assert page.locator("#bars li.first b").text_content() == str(digit)
@@ -34,24 +34,24 @@ def test_a_drawn_digit_is_read(opened, service, digit, strokes):
     assert str(digit) in page.locator("#said").text_content()
 
 
-def test_the_answer_follows_the_stroke_and_stale_ones_are_dropped(opened, service):
-    page = opened(service)
-    sent = []
-    page.on("request", lambda each: sent.append(each) if "/predict" in each.url else None)
+def test_the_answer_follows_the_stroke_and_stale_ones_are_dropped(open_page, service):
+    page = open_page(service)
+    requests = []
+    page.on("request", lambda request: requests.append(request) if "/predict" in request.url else None)
     box = page.locator("#canvas").bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + 100)
     page.mouse.down()
     page.mouse.move(box["x"] + 300, box["y"] + 100, steps=10)
     shows(page, "#digit", re.compile(r"\d"))
-    assert sent, "before the pen is lifted"
+    assert requests, "before the pen is lifted"
     page.mouse.up()
     page.click("#clear")
     page.wait_for_timeout(300)  # what was under way comes too late
     assert page.locator("#digit").text_content() == "?"
 
 
-def test_undo_takes_back_a_stroke(opened, service):
-    page = opened(service)
+def test_undo_takes_back_a_stroke(open_page, service):
+    page = open_page(service)
     draw(page, SEVEN)
     reads(page, 7)
     page.click("#clear")
@@ -62,27 +62,27 @@ def test_undo_takes_back_a_stroke(opened, service):
     reads(page, "?")
 
 
-def test_a_file_is_read(opened, service):
-    page = opened(service)
+def test_a_file_is_read(open_page, service):
+    page = open_page(service)
     page.set_input_files("#file", ROOT / "docs/images/seven.jpg")
     reads(page, 7)
 
 
-def test_a_scribble_is_no_digit(opened, service):
-    page = opened(service)
+def test_a_scribble_is_no_digit(open_page, service):
+    page = open_page(service)
     zigzag = [(0.1 + 0.8 * i / 11, 0.1 if i % 2 else 0.9) for i in range(12)]
     draw(page, [zigzag, [(y, x) for x, y in zigzag]], steps=3)
     shows(page, "#doubt", "not look")
 
 
-def test_what_is_no_image_is_refused_in_words(opened, service):
-    page = opened(service, expected=["415"])
+def test_what_is_no_image_is_refused_in_words(open_page, service):
+    page = open_page(service, expected=["415"])
     page.set_input_files("#file", ROOT / "README.md")
     shows(page, "#doubt", "not an image")
 
 
-def test_a_correction_is_kept_and_settled(opened, service):
-    page = opened(service, expected=["409"])
+def test_a_correction_is_kept_and_settled(open_page, service):
+    page = open_page(service, expected=["409"])
     draw(page, ONE)
     reads(page, 1)
     labels = page.locator("#labels button")
@@ -97,11 +97,11 @@ def test_a_correction_is_kept_and_settled(opened, service):
     assert answer.value.status == 409
     page.locator("#thanks button").click()
     shows(page, "#thanks", "Kept as a 1")
-    assert [each["label"] for each in service.get("/feedback")["data"]] == [1]
+    assert [correction["label"] for correction in service.get("/feedback")["data"]] == [1]
 
 
-def test_keys_draw(opened, service):
-    page = opened(service)
+def test_keys_draw(open_page, service):
+    page = open_page(service)
     page.focus("#canvas")
     page.keyboard.press("Space")
     for _ in range(20):
@@ -112,24 +112,24 @@ def test_keys_draw(opened, service):
     reads(page, "?")
 
 
-def test_how_long_from_pen_up_to_the_digit(opened, service):
+def test_how_long_from_pen_up_to_the_digit(open_page, service):
     """The request leaves with the pen; figures are printed beside those of a bare call."""
-    page = opened(service)
+    page = open_page(service)
     draw(page, ONE)
     reads(page, 1)
-    leaves, shown = [], []
+    request_times, answer_times = [], []
     for _ in range(10):
         page.click("#clear")
         page.evaluate(f"() => {{ window.took = ({UP_TO_DIGIT})(); }}")
         draw(page, SEVEN)
         left, took = page.evaluate("() => window.took")
-        leaves.append(left)
-        shown.append(took)
+        request_times.append(left)
+        answer_times.append(took)
     image = (ROOT / "docs/images/seven.jpg").read_bytes()
-    bare = []
+    api_times = []
     for _ in range(20):
         started = time.perf_counter()
         service.post("/predict", image)
-        bare.append(1000 * (time.perf_counter() - started))
-    middle = [f"{np.median(each):.1f} ms" for each in (leaves, shown, bare)]
-    print("pen-up to request {}, to the digit {}; a bare call of the API {}".format(*middle))
+        api_times.append(1000 * (time.perf_counter() - started))
+    medians = [f"{np.median(times):.1f} ms" for times in (request_times, answer_times, api_times)]
+    print("pen-up to request {}, to the digit {}; a bare call of the API {}".format(*medians))

@@ -9,7 +9,7 @@ from tests.browser.conftest import ONE, SEVEN, draw, reads, shows
 from tests.service.running import serving
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_scale_factor": 2}
-LONGEST = 120_000  # bytes over the wire at first load
+MAX_TRANSFER_BYTES = 120_000  # bytes over the wire at first load
 SHIFTS = """() => new Promise((done) => {
   new PerformanceObserver((list) => done(list.getEntries().map((each) => each.value)))
     .observe({ type: "layout-shift", buffered: true });
@@ -25,9 +25,9 @@ def axe():
     return (Path(found.origin).parent / "axe.min.js").read_text()
 
 
-@pytest.mark.parametrize("look", [{}, {"color_scheme": "dark"}, {**PHONE, "locale": "pt-BR"}])
-def test_axe_finds_nothing_serious(opened, service, axe, look):
-    page = opened(service, **look)
+@pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}, {**PHONE, "locale": "pt-BR"}])
+def test_axe_finds_nothing_serious(open_page, service, axe, options):
+    page = open_page(service, **options)
     draw(page, SEVEN)
     reads(page, 7)
     page.click("#advanced summary")
@@ -35,13 +35,13 @@ def test_axe_finds_nothing_serious(opened, service, axe, look):
     page.wait_for_selector("#behind h3")
     page.evaluate(axe)
     violations = page.evaluate("async () => (await axe.run()).violations")
-    found = [(each["id"], [node["html"] for node in each["nodes"]]) for each in violations]
-    serious = [each["id"] for each in violations if each["impact"] in ("serious", "critical")]
+    found = [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in violations]
+    serious = [violation["id"] for violation in violations if violation["impact"] in ("serious", "critical")]
     assert serious == [], found
 
 
-def test_both_languages(opened, service):
-    page = opened(service, locale="pt-BR")
+def test_both_languages(open_page, service):
+    page = open_page(service, locale="pt-BR")
     shows(page, "h1", "Desenhe um dígito")
     assert page.get_attribute("html", "lang") == "pt-BR"
     page.click("#language")
@@ -50,8 +50,8 @@ def test_both_languages(opened, service):
     shows(page, "h1", "Draw a digit")
 
 
-def test_both_themes(opened, service):
-    page = opened(service, color_scheme="dark")
+def test_both_themes(open_page, service):
+    page = open_page(service, color_scheme="dark")
 
     def paper():
         return page.evaluate("() => getComputedStyle(document.documentElement).backgroundColor")
@@ -64,8 +64,8 @@ def test_both_themes(opened, service):
     assert paper() == light
 
 
-def test_a_phone_shows_paper_and_answer_at_once(opened, service):
-    page = opened(service, **PHONE)
+def test_a_phone_shows_paper_and_answer_at_once(open_page, service):
+    page = open_page(service, **PHONE)
     draw(page, ONE)
     reads(page, 1)
     assert page.evaluate("() => document.documentElement.scrollWidth") == 390
@@ -75,14 +75,14 @@ def test_a_phone_shows_paper_and_answer_at_once(opened, service):
         assert box["y"] + box["height"] <= 844, name
 
 
-def test_keys_alone_reach_everything(opened, service):
-    page = opened(service)
+def test_keys_alone_reach_everything(open_page, service):
+    page = open_page(service)
     page.wait_for_selector("#rows .pick")
     reached = set()
     for _ in range(60):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("() => document.activeElement.id || document.activeElement.name"))
-    wanted = {
+    expected = {
         "language",
         "theme",
         "canvas",
@@ -93,23 +93,23 @@ def test_keys_alone_reach_everything(opened, service):
         "left",
         "right",
     }
-    assert wanted <= reached
+    assert expected <= reached
 
 
-def test_the_first_load_is_small_and_does_not_shift(opened, tmp_path):
+def test_the_first_load_is_small_and_does_not_shift(open_page, tmp_path):
     sizes = "() => performance.getEntries().map((each) => each.transferSize ?? 0)"
     with serving(tmp_path / "var") as fresh:
-        page = opened(fresh)
+        page = open_page(fresh)
         page.wait_for_selector("#rows .pick")
         assert sum(page.evaluate(SHIFTS)) == 0
         bytes_sent = sum(page.evaluate(sizes))
         page.close()
     print(f"first load: {bytes_sent} bytes over the wire")
-    assert 10_000 < bytes_sent <= LONGEST
+    assert 10_000 < bytes_sent <= MAX_TRANSFER_BYTES
 
 
-def test_the_documentation_works_under_the_policy(opened, service):
-    page = opened(service, "/docs")
+def test_the_documentation_works_under_the_policy(open_page, service):
+    page = open_page(service, "/docs")
     page.wait_for_selector(".opblock")
     page.locator(".opblock-summary-control").first.click()
     page.wait_for_selector(".opblock-body")

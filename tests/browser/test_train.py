@@ -12,8 +12,8 @@ def dots(page):
     return page.locator("#accuracy-chart circle").count()
 
 
-def test_a_training_is_watched_reloaded_and_goes_live(opened, service):
-    page = opened(service)
+def test_a_training_is_watched_reloaded_and_goes_live(open_page, service):
+    page = open_page(service)
     page.fill("input[name=epochs]", "3")
     page.click("#advanced summary")
     page.select_option("select[name=promote]", "always")
@@ -21,11 +21,11 @@ def test_a_training_is_watched_reloaded_and_goes_live(opened, service):
     page.click("#wishes button[type=submit]")
     shows(page, "#accuracy-now", "%", 60)
     page.reload()
-    other = opened(service)
-    for each in (page, other):
-        shows(each, "#job-title", "Trained", 120)
-        shows(each, "#result", "is live")
-        assert dots(each) == 3
+    other = open_page(service)
+    for tab in (page, other):
+        shows(tab, "#job-title", "Trained", 120)
+        shows(tab, "#result", "is live")
+        assert dots(tab) == 3
     assert len(page.locator("#loss-chart polyline.train").get_attribute("points").split()) > 12
     page.click("#log-fold summary")
     shows(page, "#log", "==>>> epoch: 2, batch index: 600, train loss: ")
@@ -38,8 +38,8 @@ def test_a_training_is_watched_reloaded_and_goes_live(opened, service):
     assert service.get("/health/ready")["version"] != live
 
 
-def test_a_job_is_paused_resumed_and_cancelled(opened, service):
-    page = opened(service)
+def test_a_job_is_paused_resumed_and_cancelled(open_page, service):
+    page = open_page(service)
     page.fill("input[name=epochs]", "300")
     page.click("#wishes button[type=submit]")
     shows(page, "#eta", "left", 60)
@@ -51,7 +51,7 @@ def test_a_job_is_paused_resumed_and_cancelled(opened, service):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("epochs", "0", "1 or more"),
         ("epochs", "1.5", "whole"),
@@ -61,17 +61,17 @@ def test_a_job_is_paused_resumed_and_cancelled(opened, service):
         ("device", "tpu", "cuda"),
     ],
 )
-def test_wrong_wishes_are_refused_beside_the_field(opened, service, name, value, said):
-    page = opened(service)
+def test_wrong_wishes_are_refused_beside_the_field(open_page, service, name, value, message):
+    page = open_page(service)
     page.click("#advanced summary")
     page.fill(f"input[name={name}]", value)
     page.click("#wishes button[type=submit]")
-    shows(page, f"#bad-{name}", said)
+    shows(page, f"#bad-{name}", message)
     assert page.get_attribute(f"input[name={name}]", "aria-invalid") == "true"
 
 
-def test_versions_are_looked_at_compared_and_downloaded(opened, service):
-    page = opened(service)
+def test_versions_are_looked_at_compared_and_downloaded(open_page, service):
+    page = open_page(service)
     draw(page, SEVEN)
     reads(page, 7)
     page.click("#rows tr:last-child .pick")
@@ -85,10 +85,10 @@ def test_versions_are_looked_at_compared_and_downloaded(opened, service):
     assert download.value.suggested_filename == "mynet-1.pt"
 
 
-def test_a_key_is_asked_for_where_the_service_wants_one(opened, tmp_path):
+def test_a_key_is_asked_for_where_the_service_wants_one(open_page, tmp_path):
     settings = {"auth": "keys", "admin_key": "a-key-of-some-length"}
     with serving(tmp_path / "var", **settings) as locked:
-        page = opened(locked, expected=["401"])
+        page = open_page(locked, expected=["401"])
         page.wait_for_selector("#give-key:visible")
         assert not page.is_visible("#key-dialog"), "nobody asked for anything yet"
         draw(page, SEVEN)
