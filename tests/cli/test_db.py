@@ -69,7 +69,7 @@ def test_other_verbs_do_not_migrate_beside_a_service_that_may_be_older(mynet, ve
 
 
 @pytest.mark.parametrize(
-    ("statement", "said"),
+    ("statement", "message"),
     [
         (
             "UPDATE mynet_alembic_version SET version_num = '9999'",
@@ -78,20 +78,20 @@ def test_other_verbs_do_not_migrate_beside_a_service_that_may_be_older(mynet, ve
         ("ALTER TABLE jobs DROP COLUMN errors", "jobs.errors is missing"),
     ],
 )
-def test_newer_and_mangled_schemas_are_refused_by_every_verb(mynet, state, statement, said):
+def test_newer_and_mangled_schemas_are_refused_by_every_verb(mynet, state, statement, message):
     mynet("db", "upgrade")
     execute(state / "mynet.db", statement)
     for verb in (("serve",), ("db", "upgrade"), ("keys", "list"), ("train",)):
         done = mynet(*verb)
         assert done.exit_code == 2, verb
-        assert said in done.stderr
+        assert message in done.stderr
         assert REVISION in done.stderr
         assert "it serves" not in done.stdout
         assert "does not answer" not in done.stderr
         assert "Traceback" not in done.output
     done = mynet("db", "current")
     assert done.exit_code == 1
-    assert said in done.stdout
+    assert message in done.stdout
 
 
 def test_the_process_ends_with_the_exit_code_of_other_start_errors(mynet, state):

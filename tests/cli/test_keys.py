@@ -23,24 +23,24 @@ CODE = "from app.cli.main import main; main()"
 def mynet(tmp_path, monkeypatch):
     monkeypatch.setenv("MYNET_STATE_DIR", str(tmp_path / "var"))
     monkeypatch.setenv("COLUMNS", "200")
-    return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments])
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
-def ring(tmp_path):
+def cache(tmp_path):
     """What a service on this state folder knows."""
     store = Store(f"sqlite:///{tmp_path / 'var' / 'mynet.db'}")
     yield KeyCache(KeyStore(store), None)
     store.close()
 
 
-def test_a_key_is_shown_once_and_works(mynet, ring):
+def test_a_key_is_shown_once_and_works(mynet, cache):
     done = mynet("keys", "create", "ci", "--scope", "predict", "--scope", "train")
     assert done.exit_code == 0, done.output
     whole = done.stdout.strip()
     assert re.fullmatch("mynet_[0-9a-f]{12}_[0-9a-f]{48}", whole), "alone on standard output"
-    ring.refresh()
-    assert ring.find(whole.encode()).scopes == ["predict", "train"]
+    cache.refresh()
+    assert cache.find(whole.encode()).scopes == ["predict", "train"]
     listed = mynet("keys", "list").stdout
     assert whole.rpartition("_")[2] not in listed
     assert re.fullmatch(r"[0-9a-f]{12}  ci  predict,train  [\d-]+ [\d:]+  valid\n", listed)
@@ -49,11 +49,11 @@ def test_a_key_is_shown_once_and_works(mynet, ring):
 def test_makers_and_revokers_are_told_of(mynet):
     done = mynet("keys", "create", "ci", "--scope", "train")
     key_id = done.stdout.split("_")[1]
-    who = f"by user {os.getuid()} on the command line"
-    assert f"app.audit: create key {key_id} (ci; train) {who}" in done.stderr
+    actor = f"by user {os.getuid()} on the command line"
+    assert f"app.audit: create key {key_id} (ci; train) {actor}" in done.stderr
     assert done.stdout.strip().rpartition("_")[2] not in done.stderr
     done = mynet("keys", "revoke", key_id)
-    assert f"app.audit: revoke key {key_id} (ci; train) {who}" in done.stderr
+    assert f"app.audit: revoke key {key_id} (ci; train) {actor}" in done.stderr
 
 
 def test_as_json_too(mynet, monkeypatch):
@@ -64,19 +64,19 @@ def test_as_json_too(mynet, monkeypatch):
     )  # fmt: skip
 
 
-def test_a_key_may_end_by_itself_or_be_revoked(mynet, ring):
+def test_a_key_may_end_by_itself_or_be_revoked(mynet, cache):
     mynet("keys", "create", "guest", "--scope", "predict", "--days", 90)
     whole = mynet("keys", "create", "old", "--scope", "predict").stdout.strip()
     assert mynet("keys", "revoke", whole.split("_")[1]).exit_code == 0
     guest, old = mynet("keys", "list").stdout.splitlines()
     assert re.search(r"guest .* valid until \d{4}-", guest)
     assert re.search(r"old .* revoked \d{4}-", old)
-    ring.refresh()
-    assert ring.find(whole.encode()) is None
+    cache.refresh()
+    assert cache.find(whole.encode()) is None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["create", "ci"], "--scope"),
         (["create", "ci", "--scope", "all"], "'predict', 'train', 'admin'"),
@@ -85,10 +85,10 @@ def test_a_key_may_end_by_itself_or_be_revoked(mynet, ring):
         (["revoke", "zzz"], "There is no key zzz."),
     ],
 )
-def test_what_is_wrong_is_said(mynet, arguments, said):
+def test_what_is_wrong_is_said(mynet, arguments, message):
     done = mynet("keys", *arguments)
     assert done.exit_code == 2
-    assert said in done.output
+    assert message in done.output
     assert mynet("keys", "list").stdout == ""
 
 
@@ -107,14 +107,14 @@ def test_a_key_is_revoked_once(mynet):
     assert "revoked already" in mynet("keys", "revoke", key_id).stderr
 
 
-def wanting(redirection):
+def create_key(redirection):
     """Make a key in a process of its own, whose standard output is elsewhere."""
     keys = f'"$0" -c "{CODE}" keys create ci --scope train {redirection}'
     return subprocess.run(["sh", "-c", keys, sys.executable], capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(
-    ("redirection", "why"),
+    ("redirection", "reason"),
     [
         pytest.param(
             "> /dev/full",
@@ -124,11 +124,11 @@ def wanting(redirection):
         (">&-", "it is closed"),
     ],
 )
-def test_a_key_that_nobody_can_have_seen_opens_nothing(mynet, redirection, why):
-    done = wanting(redirection)
+def test_a_key_that_nobody_can_have_seen_opens_nothing(mynet, redirection, reason):
+    done = create_key(redirection)
     assert done.returncode == 2
     assert "Standard output cannot be written (" in done.stderr
-    assert why in done.stderr
+    assert reason in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
     (listed,) = mynet("keys", "list").stdout.splitlines()

@@ -17,7 +17,7 @@ def mynet(tmp_path, monkeypatch, small_data_dir):
     monkeypatch.setenv("MYNET_STATE_DIR", str(tmp_path / "var"))
     monkeypatch.setenv("MYNET_DATA_DIR", str(small_data_dir))
     monkeypatch.setenv("COLUMNS", "200")
-    return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments])
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_train_without_follow_leaves_the_job_to_the_service(mynet):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("train", "--epochs", "0"), "--epochs: Input should be greater than or equal to 1"),
         (("train", "--promote", "perhaps"), "--promote"),
@@ -95,10 +95,10 @@ def test_train_without_follow_leaves_the_job_to_the_service(mynet):
         (("predict", "--version", "9", "x.png"), "There is no such version"),
     ],
 )
-def test_what_cannot_be_done_is_said(mynet, arguments, said):
+def test_what_cannot_be_done_is_said(mynet, arguments, message):
     done = mynet(*arguments)
     assert done.exit_code != 0
-    assert said in done.output
+    assert message in done.output
     assert "Traceback" not in done.output
 
 
