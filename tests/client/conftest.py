@@ -9,7 +9,7 @@ from mynet_client import AsyncClient, Client
 from tests.service.running import serving
 
 
-class Awaited:
+class SyncAdapter:
     """An AsyncClient, awaited at once."""
 
     def __init__(self, client, runner):
@@ -17,7 +17,7 @@ class Awaited:
 
     def __getattr__(self, name):
         method = getattr(self._client, name)
-        return lambda *args, **kwargs: self._run(_awaited(method, args, kwargs))
+        return lambda *args, **kwargs: self._run(_await_call(method, args, kwargs))
 
     def events(self, *args, **kwargs):
         events = self._client.events(*args, **kwargs)
@@ -32,7 +32,7 @@ async def _next(events):
     return await anext(events, None)
 
 
-async def _awaited(method, args, kwargs):
+async def _await_call(method, args, kwargs):
     return await method(*args, **kwargs)
 
 
@@ -46,7 +46,7 @@ def connect(request):
     with asyncio.Runner() as runner, ExitStack() as stack:
 
         def make(url, **options):
-            client = Awaited(AsyncClient(url, **options), runner)
+            client = SyncAdapter(AsyncClient(url, **options), runner)
             stack.callback(client.close)
             return client
 

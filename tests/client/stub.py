@@ -11,8 +11,8 @@ HANG_UP = None
 
 
 def problem(status, code, **headers):
-    told = {"type": "about:blank", "title": code, "status": status, "detail": "no", "code": code}
-    return status, headers, json.dumps({**told, "request_id": "abc"}).encode()
+    fields = {"type": "about:blank", "title": code, "status": status, "detail": "no", "code": code}
+    return status, headers, json.dumps({**fields, "request_id": "abc"}).encode()
 
 
 def answer(body, **headers):
@@ -22,26 +22,26 @@ def answer(body, **headers):
 @contextmanager
 def answering(*answers):
     """Serve the answers, one a request; HANG_UP breaks the connection. Give what was asked."""
-    left, seen = list(answers), []
+    remaining, requests = list(answers), []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def handle_one(self):
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            seen.append(SimpleNamespace(path=self.path, headers=self.headers, body=body))
-            told = left.pop(0)
-            if told is HANG_UP:
+            requests.append(SimpleNamespace(path=self.path, headers=self.headers, body=body))
+            reply = remaining.pop(0)
+            if reply is HANG_UP:
                 self.close_connection = True
                 return
-            status, headers, content = told
+            status, headers, content = reply
             self.send_response(status)
-            given = {"Content-Length": str(len(content)), **headers}
-            for name, value in given.items():
+            reply_headers = {"Content-Length": str(len(content)), **headers}
+            for name, value in reply_headers.items():
                 self.send_header(name.replace("_", "-"), value)
             self.end_headers()
             self.wfile.write(content)
-            self.close_connection = given["Content-Length"] != str(len(content))
+            self.close_connection = reply_headers["Content-Length"] != str(len(content))
 
         do_GET = do_POST = do_PUT = do_DELETE = handle_one
 
@@ -53,7 +53,7 @@ def answering(*answers):
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}", seen=seen)
+            yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}", seen=requests)
         finally:
             server.shutdown()
             thread.join()
@@ -70,9 +70,9 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self):
-        for each in self._open:
+        for connection in self._open:
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
         self._open.clear()
 
     def close(self):
@@ -84,19 +84,19 @@ class Relay:
     def _accept(self):
         with suppress(OSError):
             while True:
-                near, _ = self._listening.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
+                client_socket, _ = self._listening.accept()
+                server_socket = socket.create_connection(("127.0.0.1", self._to))
                 self.connections += 1
-                self._open += [near, far]
-                for ends in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+                self._open += [client_socket, server_socket]
+                for pair in ((client_socket, server_socket), (server_socket, client_socket)):
+                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
 
     def _pass_on(self, source, sink):
         with suppress(OSError):
             while data := source.recv(65536):
                 sink.sendall(data)
-        for each in (source, sink):
+        for connection in (source, sink):
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            if each is source:
-                each.close()
+                connection.shutdown(socket.SHUT_RDWR)
+            if connection is source:
+                connection.close()

@@ -17,7 +17,7 @@ def mynet(monkeypatch, tmp_path, url):
     monkeypatch.setenv("MYNET_STATE_DIR", str(tmp_path / "untouched"))
     monkeypatch.setenv("MYNET_URL", url)
     monkeypatch.setenv("COLUMNS", "200")
-    yield lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments])
+    yield lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert not (tmp_path / "untouched").exists()
 
 
@@ -31,12 +31,12 @@ def test_predict(mynet, tmp_path):
 
 
 def test_predict_gives_the_fields_that_it_gives_without(mynet, tmp_path, monkeypatch):
-    there = json.loads(mynet("predict", "--json", SEVEN).stdout)
+    remote_result = json.loads(mynet("predict", "--json", SEVEN).stdout)
     monkeypatch.delenv("MYNET_URL")
     monkeypatch.setenv("MYNET_STATE_DIR", str(tmp_path / "var"))
-    here = json.loads(mynet("predict", "--json", SEVEN).stdout)
-    assert there["digit"] == here["digit"] == 7
-    assert here.keys() <= there.keys()
+    local_result = json.loads(mynet("predict", "--json", SEVEN).stdout)
+    assert remote_result["digit"] == local_result["digit"] == 7
+    assert local_result.keys() <= remote_result.keys()
 
 
 def test_models(mynet):

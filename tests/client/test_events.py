@@ -16,7 +16,7 @@ ENDED = b'id: 3\nevent: status\ndata: {"status": "cancelled"}\n\n'
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch):
+def no_backoff(monkeypatch):
     monkeypatch.setattr(retries, "BACK_OFF", wait_none())
     monkeypatch.setattr(following, "PAUSE", 0.0)
 
@@ -34,23 +34,23 @@ def test_a_broken_stream_goes_on_where_it_was(connect):
     parts = (broken(QUEUED + BATCH + ENDED[:20]), HANG_UP, problem(503, "not_ready"), stream(ENDED))
     with answering(*parts) as stub:
         events = [*connect(stub.url).events("a/b")]
-        assert [(each.id, each.event) for each in events] == [
+        assert [(event.id, event.event) for event in events] == [
             (1, "status"), (2, "batch"), (3, "status"),
         ]  # fmt: skip
-        assert [each.is_final for each in events] == [False, False, True]
-        assert [each.headers["Last-Event-ID"] for each in stub.seen] == ["0", "2", "2", "2"]
+        assert [event.is_final for event in events] == [False, False, True]
+        assert [request.headers["Last-Event-ID"] for request in stub.seen] == ["0", "2", "2", "2"]
         assert stub.seen[0].path == "/train/a%2Fb/events"
 
 
 def test_a_stream_that_ends_before_the_job_is_opened_again(connect):
     with answering(stream(QUEUED), stream(BATCH + ENDED)) as stub:
-        assert [each.id for each in connect(stub.url).events("j")] == [1, 2, 3]
+        assert [event.id for event in connect(stub.url).events("j")] == [1, 2, 3]
 
 
 def test_a_service_that_restarts_says_when_to_come_again(connect):
     ends = b": the service restarts\nretry: 2000\n\n"
     with answering(stream(ends), stream(QUEUED + ends), stream(ENDED)) as stub:
-        assert [each.id for each in connect(stub.url).events("j")] == [1, 3]
+        assert [event.id for event in connect(stub.url).events("j")] == [1, 3]
 
 
 def test_after_the_last_event_there_is_nothing(connect):
@@ -78,9 +78,9 @@ def test_a_page_is_no_stream(connect):
 
 
 def test_a_job_that_is_not_there_is_refused(mynet):
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(ApiError) as error:
         [*mynet.events("none")]
-    assert refused.value.code == "not_found"
+    assert error.value.code == "not_found"
 
 
 def breaks_at(event, received):
@@ -109,19 +109,19 @@ async def follow_asynchronously(relay, job_id):
 
 
 def test_both_clients_follow_a_training_to_its_end_though_connections_break(service, url):
-    wanted = {"epochs": 3, "batch_size": 10, "seed": 5, "promote": "never"}
+    hyperparameters = {"epochs": 3, "batch_size": 10, "seed": 5, "promote": "never"}
     relays = Relay(service.port), Relay(service.port)
     with Client(url) as client, ThreadPoolExecutor(1) as pool:
-        job = client.train(**wanted, idempotency_key=None)
-        following = pool.submit(follow, relays[0], job.id)
+        job = client.train(**hyperparameters, idempotency_key=None)
+        future = pool.submit(follow, relays[0], job.id)
         events = asyncio.run(follow_asynchronously(relays[1], job.id))
-        assert following.result() == events == [*client.events(job.id)]
-        batches = [each.data["batch"] for each in events if each.event == "batch"]
+        assert future.result() == events == [*client.events(job.id)]
+        batches = [event.data["batch"] for event in events if event.event == "batch"]
         assert batches == [100, 200] * 3
         assert events[-1].data == {"status": "succeeded"}
-        ended = client.job(job)
-        assert ended.is_final
-        assert ended.result.promoted is False
+        finished_job = client.job(job)
+        assert finished_job.is_final
+        assert finished_job.result.promoted is False
     for relay in relays:
         relay.close()
         assert relay.connections >= 2

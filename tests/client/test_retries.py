@@ -15,7 +15,7 @@ JOB = {
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch):
+def no_backoff(monkeypatch):
     monkeypatch.setattr(retries, "BACK_OFF", wait_none())
 
 
@@ -27,31 +27,31 @@ def test_busy_and_not_ready_pass(connect):
 
 def test_attempts_are_bounded(connect):
     with answering(BUSY, BUSY, BUSY, READY) as stub:
-        with pytest.raises(ApiError) as refused:
+        with pytest.raises(ApiError) as error:
             connect(stub.url, attempts=3).predict(b"image")
-        assert (refused.value.status, refused.value.code) == (429, "busy")
+        assert (error.value.status, error.value.code) == (429, "busy")
         assert len(stub.seen) == 3
 
 
 def test_who_says_come_back_tomorrow_is_believed(connect):
     with answering(problem(503, "not_ready", Retry_After="86400")) as stub:
-        with pytest.raises(ApiError) as refused:
+        with pytest.raises(ApiError) as error:
             connect(stub.url).ready()
-        assert refused.value.retry_after == 86400
+        assert error.value.retry_after == 86400
 
 
 def test_other_refusals_are_final(connect):
     with answering(problem(409, "conflict")) as stub:
-        with pytest.raises(ApiError, match="no") as refused:
+        with pytest.raises(ApiError, match="no") as error:
             connect(stub.url).delete(1)
-        assert refused.value.code == "conflict"
-        assert refused.value.request_id == "abc"
+        assert error.value.code == "conflict"
+        assert error.value.request_id == "abc"
 
 
 def test_a_broken_connection_is_repaired_where_that_does_no_harm(connect):
     with answering(HANG_UP, HANG_UP, answer(JOB)) as stub:
         assert connect(stub.url).train(epochs=3, note=None).id == "j"
-        keys = {each.headers["Idempotency-Key"] for each in stub.seen}
+        keys = {request.headers["Idempotency-Key"] for request in stub.seen}
         assert len(stub.seen) == 3
         assert len(keys) == 1
         assert stub.seen[0].body == b'{"epochs":3}'
@@ -80,15 +80,15 @@ def test_the_key_is_sent(connect):
     with answering(READY, READY) as stub:
         connect(stub.url, api_key="secret").ready()
         connect(stub.url).ready()
-        assert [each.headers["Authorization"] for each in stub.seen] == ["Bearer secret", None]
+        assert [request.headers["Authorization"] for request in stub.seen] == ["Bearer secret", None]
 
 
 def test_something_else_than_mynet_answers(connect):
     with answering((502, {}, b"<h1>Bad gateway"), answer(b"<h1>Hello"), answer({})) as stub:
         client = connect(stub.url)
-        with pytest.raises(ApiError, match="Bad gateway") as refused:
+        with pytest.raises(ApiError, match="Bad gateway") as error:
             client.ready()
-        assert (refused.value.code, refused.value.status) == ("unknown", 502)
+        assert (error.value.code, error.value.status) == ("unknown", 502)
         for _ in range(2):
             with pytest.raises(MyNetError, match="not what MyNet answers"):
                 client.ready()
@@ -100,6 +100,6 @@ def test_something_else_than_mynet_answers(connect):
 )
 def test_retry_after_in_both_forms(value, seconds, connect):
     with answering(problem(409, "conflict", Retry_After=value)) as stub:
-        with pytest.raises(ApiError) as refused:
+        with pytest.raises(ApiError) as error:
             connect(stub.url).rollback()
-        assert refused.value.retry_after == seconds
+        assert error.value.retry_after == seconds

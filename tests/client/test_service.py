@@ -52,24 +52,24 @@ def test_predict_batch_tells_of_each(mynet, seven):
     ],
 )
 def test_refusals_are_exceptions(mynet, call, status, code):
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(ApiError) as error:
         call(mynet)
-    assert (refused.value.status, refused.value.code) == (status, code)
-    assert refused.value.detail == str(refused.value)
-    assert refused.value.request_id
+    assert (error.value.status, error.value.code) == (status, code)
+    assert error.value.detail == str(error.value)
+    assert error.value.request_id
 
 
 def test_what_no_route_is_reached_with_is_told_alike(connect, url):
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(ApiError) as error:
         connect(url, api_key="x" * 500_000).models()
-    assert (refused.value.status, refused.value.code) == (400, "malformed_request")
-    assert refused.value.request_id
+    assert (error.value.status, error.value.code) == (400, "malformed_request")
+    assert error.value.request_id
 
 
 def test_wrong_fields_are_named(mynet):
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(ApiError) as error:
         mynet.train(epochs=0, momentum=2.0)
-    assert [each.field for each in refused.value.errors] == ["epochs", "momentum"]
+    assert [field_error.field for field_error in error.value.errors] == ["epochs", "momentum"]
 
 
 def test_a_file_that_is_not_there(mynet):
@@ -82,26 +82,26 @@ def test_jobs_are_listed_paused_resumed_and_cancelled(mynet):
     key = uuid4().hex
     waiting, same = (mynet.train(promote="never", seed=1, idempotency_key=key) for _ in range(2))
     assert mynet.cancel(waiting).id == same.id
-    next(each for each in mynet.events(job) if each.event == "batch")
+    next(event for event in mynet.events(job) if event.event == "batch")
     assert mynet.pause(job).status == "paused"
     assert mynet.resume(job.id).status in ("queued", "running")
     assert mynet.cancel(job).is_final
     assert mynet.log(job)[0].startswith("==>>> epoch: 0, batch index: 100")
     page = mynet.jobs(status="cancelled", limit=2)
-    assert [each.id for each in page.data] == [waiting.id, job.id]
-    assert job.id not in [each.id for each in mynet.jobs(after=job).data]
-    with pytest.raises(ApiError) as refused:
+    assert [entry.id for entry in page.data] == [waiting.id, job.id]
+    assert job.id not in [entry.id for entry in mynet.jobs(after=job).data]
+    with pytest.raises(ApiError) as error:
         mynet.resume(job)
-    assert refused.value.code == "conflict"
+    assert error.value.code == "conflict"
 
 
 def test_corrections_are_kept_listed_and_deleted(mynet, digits):
     first = mynet.feedback(SEVEN, 1, prediction_id=mynet.predict(SEVEN).id)
     second = mynet.feedback(png(digits[1]), 2)
     assert mynet.feedback(png(digits[1]), 2) == second
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(ApiError) as error:
         mynet.feedback(SEVEN, 7)
-    assert (refused.value.code, first.label) == ("conflict", 1)
+    assert (error.value.code, first.label) == ("conflict", 1)
     replaced = mynet.feedback(SEVEN, 7, replace=True)
     assert (replaced.id, replaced.label, replaced.prediction_id) == (first.id, 7, None)
     page = mynet.corrections(limit=1)
@@ -110,19 +110,19 @@ def test_corrections_are_kept_listed_and_deleted(mynet, digits):
     assert mynet.feedback(mynet.corrected_image(replaced), 7) == replaced
     job = mynet.train(include_feedback=True, idempotency_key=None)
     assert mynet.cancel(job).hyperparameters["include_feedback"] is True
-    for each in (replaced, second.id):
-        mynet.delete_correction(each)
+    for correction in (replaced, second.id):
+        mynet.delete_correction(correction)
     assert mynet.corrections().data == []
 
 
 def test_corrections_are_trained_with(url, digits):
     """By one client, since a training takes its time: what both send is compared above."""
     with Client(url) as mynet:
-        kept = [mynet.feedback(png(digits[label]), label) for label in (1, 2)]
+        corrections = [mynet.feedback(png(digits[label]), label) for label in (1, 2)]
         job = mynet.train(epochs=1, promote="never", seed=1, include_feedback=True)
         (result,) = [event.data for event in mynet.events(job) if event.event == "result"]
         assert mynet.model(result["version"]).feedback == 2
-        for correction in kept:
+        for correction in corrections:
             mynet.delete_correction(correction)
 
 
@@ -137,13 +137,13 @@ def test_weights_go_down_and_up(mynet, tmp_path):
     assert mynet.models().current == card.version
     assert mynet.rollback().version == before
     mynet.delete(card.version)
-    assert card.version not in [each.version for each in mynet.models().data]
+    assert card.version not in [model.version for model in mynet.models().data]
 
 
 def test_both_clients_can_do_the_same():
     def methods(kind):
-        public = {name: each for name, each in vars(kind).items() if not name.startswith("_")}
-        return {name: inspect.signature(each).parameters.keys() for name, each in public.items()}
+        public = {name: method for name, method in vars(kind).items() if not name.startswith("_")}
+        return {name: inspect.signature(method).parameters.keys() for name, method in public.items()}
 
     assert methods(Client) == methods(AsyncClient)
-    assert all(each.__doc__ for name, each in vars(Client).items() if not name.startswith("_"))
+    assert all(method.__doc__ for name, method in vars(Client).items() if not name.startswith("_"))
