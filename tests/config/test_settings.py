@@ -6,7 +6,7 @@ from app.train.jobs.assignment import Assignment
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
+def isolated_folder(tmp_path, monkeypatch):
     """A folder without `.env`."""
     monkeypatch.chdir(tmp_path)
 
@@ -24,7 +24,7 @@ def test_the_environment_wins_over_env_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("MYNET_PORT", "eighty", "MYNET_PORT=eighty: .*integer"),
         ("MYNET_PORT", "70000", "MYNET_PORT=70000: .*65535"),
@@ -40,9 +40,9 @@ def test_the_environment_wins_over_env_file(tmp_path, monkeypatch):
         ("mynet_zzz", "1", "mynet_zzz is not a setting"),
     ],
 )
-def test_a_bad_or_unknown_variable_is_named(monkeypatch, name, value, said):
+def test_a_bad_or_unknown_variable_is_named(monkeypatch, name, value, message):
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         load_settings()
 
 
@@ -93,9 +93,9 @@ def test_beyond_loopback_keys_are_needed_unless_something_else_is_said(host, aut
 )
 def test_a_bad_admin_key_is_told_without_it(monkeypatch, key):
     monkeypatch.setenv("MYNET_ADMIN_KEY", key)
-    with pytest.raises(SettingsError, match=r"MYNET_ADMIN_KEY=\*\*\*: must be 16 to 512") as told:
+    with pytest.raises(SettingsError, match=r"MYNET_ADMIN_KEY=\*\*\*: must be 16 to 512") as error:
         load_settings()
-    assert "sesame" not in str(told.value)
+    assert "sesame" not in str(error.value)
 
 
 @pytest.mark.parametrize("user", ["sesame", "key:sesame", "key:ses@me"])
@@ -103,9 +103,9 @@ def test_a_bad_address_is_told_without_its_user(monkeypatch, user):
     monkeypatch.setenv("MYNET_MODELS_URL", f"s3://{user}@bucket/path")
     with pytest.raises(
         SettingsError, match=r"MYNET_MODELS_URL=s3://.*\*\*\*@bucket/path: "
-    ) as told:
+    ) as error:
         load_settings()
-    assert "ses" not in str(told.value)
+    assert "ses" not in str(error.value)
 
 
 def test_the_admin_key_is_neither_shown_nor_handed_on(monkeypatch):
@@ -138,9 +138,9 @@ def test_training_leaves_a_core_to_predictions(monkeypatch):
 
 def test_settings_travel_to_another_process_whole(monkeypatch):
     monkeypatch.setenv("MYNET_PORT", "1234")
-    sent = load_settings()
+    settings = load_settings()
     monkeypatch.setenv("MYNET_PORT", "999")
-    assert type(sent).model_validate_json(sent.model_dump_json()) == sent
+    assert type(settings).model_validate_json(settings.model_dump_json()) == settings
 
 
 @pytest.mark.parametrize(
