@@ -71,22 +71,22 @@ def test_a_generated_python_client_predicts(address, document, tmp_path):
     command = [GENERATOR, "generate", "--path", document, "--output-path", target]
     subprocess.run([*command, "--meta", "none"], check=True, capture_output=True)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    told([sys.executable, "-c", SCRIPT, address, SEVEN], tmp_path, env=environment)
+    run([sys.executable, "-c", SCRIPT, address, SEVEN], tmp_path, env=environment)
 
 
 @pytest.mark.skipif(NPM is None, reason="npm is not in the path")
 def test_a_generated_typescript_client_predicts(address, document, tmp_path):
     (tmp_path / "package.json").write_text(json.dumps({"type": "module", "private": True}))
     (tmp_path / "predict.ts").write_text(TYPESCRIPT)
-    told([NPM, "install", "--no-audit", "--no-fund", "--silent", *PACKAGES], tmp_path)
+    run([NPM, "install", "--no-audit", "--no-fund", "--silent", *PACKAGES], tmp_path)
     tools = tmp_path / "node_modules/.bin"
-    told([tools / "openapi-typescript", document, "-o", tmp_path / "schema.ts"], tmp_path)
-    told([tools / "tsc", *STRICT, "predict.ts"], tmp_path)
+    run([tools / "openapi-typescript", document, "-o", tmp_path / "schema.ts"], tmp_path)
+    run([tools / "tsc", *STRICT, "predict.ts"], tmp_path)
     image = base64.b64encode(SEVEN.read_bytes())
-    assert told(["node", "predict.js", address, image], tmp_path).split() == ["7", "not_an_image"]
+    assert run(["node", "predict.js", address, image], tmp_path).split() == ["7", "not_an_image"]
 
 
-def told(command, folder, env=None):
+def run(command, folder, env=None):
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -24,10 +24,10 @@ def ask(address):
     return ask
 
 
-def request(values, datatype, *, binary, **wishes):
+def request(values, datatype, *, binary, **options):
     tensor = InferInput("image", list(values.shape), datatype)
     tensor.set_data_from_numpy(values, binary_data=binary)
-    return InferRequest("mynet", [tensor], **wishes)
+    return InferRequest("mynet", [tensor], **options)
 
 
 def outputs(response):
@@ -48,13 +48,13 @@ def test_it_sees_a_server_and_a_model(ask):
 def test_v1_reads_pixels(ask, digits, flat):
     instances = digits.reshape(4, 784) if flat else digits
     answer = ask("v1", "infer", {"instances": instances.tolist()}, model_name="mynet")
-    assert [each["digit"] for each in answer["predictions"]] == [7, 2, 1, 0]
+    assert [prediction["digit"] for prediction in answer["predictions"]] == [7, 2, 1, 0]
 
 
 def test_v1_reads_encoded_images(ask, seven):
     text = base64.b64encode(seven).decode()
     answer = ask("v1", "infer", {"instances": [text, {"b64": text}]}, model_name="mynet")
-    assert [each["digit"] for each in answer["predictions"]] == [7, 7]
+    assert [prediction["digit"] for prediction in answer["predictions"]] == [7, 7]
 
 
 @pytest.mark.parametrize("binary_answer", [True, False])
@@ -62,32 +62,32 @@ def test_v1_reads_encoded_images(ask, seven):
 @pytest.mark.parametrize("datatype", ["UINT8", "FP32"])
 def test_v2_reads_pixels(ask, digits, datatype, binary, binary_answer):
     values = digits if datatype == "UINT8" else (digits / 255).astype(np.float32)
-    wishes = {"request_id": "mine", "parameters": {"binary_data_output": binary_answer}}
-    sent = request(values, datatype, binary=binary, **wishes)
-    answer = ask("v2", "infer", sent, model_name="mynet")
+    options = {"request_id": "mine", "parameters": {"binary_data_output": binary_answer}}
+    infer_request = request(values, datatype, binary=binary, **options)
+    answer = ask("v2", "infer", infer_request, model_name="mynet")
     assert (answer.id, answer.model_name) == ("mine", "mynet")
     assert outputs(answer)["digit"].tolist() == [7, 2, 1, 0]
     assert outputs(answer)["probabilities"].shape == (4, 10)
 
 
 def test_v2_reads_encoded_images(ask, seven):
-    sent = request(np.array([seven, seven], np.object_), "BYTES", binary=True)
-    assert outputs(ask("v2", "infer", sent, model_name="mynet"))["digit"].tolist() == [7, 7]
+    infer_request = request(np.array([seven, seven], np.object_), "BYTES", binary=True)
+    assert outputs(ask("v2", "infer", infer_request, model_name="mynet"))["digit"].tolist() == [7, 7]
 
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_v2_gives_the_outputs_that_are_asked_for(ask, digits, binary):
-    wanted = [RequestedOutput("digit", parameters={"binary_data": binary})]
-    sent = request(digits, "UINT8", binary=True, request_outputs=wanted)
-    answer = outputs(ask("v2", "infer", sent, model_name="mynet"))
+    requested_outputs = [RequestedOutput("digit", parameters={"binary_data": binary})]
+    infer_request = request(digits, "UINT8", binary=True, request_outputs=requested_outputs)
+    answer = outputs(ask("v2", "infer", infer_request, model_name="mynet"))
     assert {name: values.tolist() for name, values in answer.items()} == {"digit": [7, 2, 1, 0]}
 
 
 def test_refusals_are_read(ask, digits):
-    sent = request(digits.astype(np.float32), "FP32", binary=True)
+    infer_request = request(digits.astype(np.float32), "FP32", binary=True)
     with pytest.raises(httpx.HTTPStatusError, match="from 0"):
-        ask("v2", "infer", sent, model_name="mynet")
+        ask("v2", "infer", infer_request, model_name="mynet")
     with pytest.raises(httpx.HTTPStatusError, match="404"):
-        ask("v2", "infer", sent, model_name="other")
+        ask("v2", "infer", infer_request, model_name="other")
     with pytest.raises(httpx.HTTPStatusError, match="instances"):
         ask("v1", "infer", {"instances": []}, model_name="mynet")

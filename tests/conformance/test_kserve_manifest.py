@@ -26,11 +26,11 @@ def check(kind, value, path="it"):
     if kind in PLAIN:
         assert isinstance(value, PLAIN[kind]), path
     elif model := getattr(kserve.models, kind, None):
-        kinds = {name: model.openapi_types[own] for own, name in model.attribute_map.items()}
-        for name, each in value.items():
+        kinds = {name: model.openapi_types[attribute] for attribute, name in model.attribute_map.items()}
+        for name, field_value in value.items():
             assert name in kinds, f"{path} has no field {name}"
-            check(kinds[name], each, f"{path}.{name}")
-        model(**{own: value.get(name) for own, name in model.attribute_map.items()})
+            check(kinds[name], field_value, f"{path}.{name}")
+        model(**{attribute: value.get(name) for attribute, name in model.attribute_map.items()})
 
 
 def test_it_is_an_inference_service(manifest):

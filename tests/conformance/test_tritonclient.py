@@ -15,7 +15,7 @@ def triton(service):
         yield client
 
 
-def given(values, datatype, *, binary=True):
+def infer_inputs(values, datatype, *, binary=True):
     tensor = http.InferInput("image", list(values.shape), datatype)
     return [tensor.set_data_from_numpy(values, binary_data=binary)]
 
@@ -37,7 +37,7 @@ def test_it_sees_a_server_and_a_model(triton):
 def test_its_pixels_are_read(triton, digits, datatype, flat, binary):
     values = digits if datatype == "UINT8" else (digits / 255).astype(np.float32)
     values = values.reshape(4, 784) if flat else values
-    answer = triton.infer("mynet", given(values, datatype, binary=binary), request_id="mine")
+    answer = triton.infer("mynet", infer_inputs(values, datatype, binary=binary), request_id="mine")
     assert answer.as_numpy("digit").tolist() == [7, 2, 1, 0]
     assert answer.as_numpy("probabilities").shape == (4, 10)
     assert answer.get_response()["id"] == "mine"
@@ -45,23 +45,23 @@ def test_its_pixels_are_read(triton, digits, datatype, flat, binary):
 
 def test_its_encoded_images_are_read_by_a_version(triton, seven):
     values = np.array([seven, seven], np.object_)
-    answer = triton.infer("mynet", given(values, "BYTES"), model_version="1")
+    answer = triton.infer("mynet", infer_inputs(values, "BYTES"), model_version="1")
     assert answer.as_numpy("digit").tolist() == [7, 7]
 
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_it_chooses_outputs(triton, digits, binary):
-    wanted = [http.InferRequestedOutput("digit", binary_data=binary)]
-    answer = triton.infer("mynet", given(digits, "UINT8"), outputs=wanted)
+    requested_outputs = [http.InferRequestedOutput("digit", binary_data=binary)]
+    answer = triton.infer("mynet", infer_inputs(digits, "UINT8"), outputs=requested_outputs)
     assert answer.as_numpy("digit").tolist() == [7, 2, 1, 0]
     assert answer.as_numpy("probabilities") is None
 
 
 def test_it_reads_refusals(triton, digits):
     with pytest.raises(http.InferenceServerException, match="from 0"):
-        triton.infer("mynet", given(digits.astype(np.float32), "FP32"))
+        triton.infer("mynet", infer_inputs(digits.astype(np.float32), "FP32"))
     with pytest.raises(http.InferenceServerException, match="There is no"):
-        triton.infer("other", given(digits, "UINT8"))
+        triton.infer("other", infer_inputs(digits, "UINT8"))
 
 
 def test_the_documented_example_runs(service, monkeypatch):
