@@ -41,27 +41,27 @@ def render(overlay: str) -> tuple[Object, ...]:
     return tuple(yaml.safe_load_all(done.stdout))
 
 
-def found(overlay: str, kind: str) -> list[Object]:
-    return [each for each in render(overlay) if each["kind"] == kind]
+def find(overlay: str, kind: str) -> list[Object]:
+    return [manifest for manifest in render(overlay) if manifest["kind"] == kind]
 
 
 def pods(overlay: str) -> Iterator[Object]:
     """Give the templates of the pods that the objects would start."""
-    for each in render(overlay):
-        yield from templates(each)
+    for manifest in render(overlay):
+        yield from templates(manifest)
 
 
-def templates(each: Object) -> Iterator[Object]:
+def templates(manifest: Object) -> Iterator[Object]:
     """Give the pods of one object, as Kubernetes' PodTemplateSpec."""
-    if each["kind"] == "Deployment":
-        yield each["spec"]["template"]
-    elif each["kind"] == "InferenceService":
-        predictor = each["spec"]["predictor"]
-        own = schema("InferenceService")["$defs"]["predictor"]["properties"]
-        spec = {name: value for name, value in predictor.items() if name not in own}
+    if manifest["kind"] == "Deployment":
+        yield manifest["spec"]["template"]
+    elif manifest["kind"] == "InferenceService":
+        predictor = manifest["spec"]["predictor"]
+        predictor_fields = schema("InferenceService")["$defs"]["predictor"]["properties"]
+        spec = {name: value for name, value in predictor.items() if name not in predictor_fields}
         yield {"metadata": {"labels": predictor["labels"]}, "spec": spec}
-    elif each["kind"] == "RayService":
-        cluster = each["spec"]["rayClusterConfig"]
+    elif manifest["kind"] == "RayService":
+        cluster = manifest["spec"]["rayClusterConfig"]
         for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
             yield group["template"]
 
@@ -81,5 +81,5 @@ def validator(kind: str, version: str) -> Draft202012Validator:
     return Draft202012Validator(schema(kind), registry=registry)
 
 
-def shown(each: Object) -> str:
-    return json.dumps(each, indent=1)
+def to_json(manifest: Object) -> str:
+    return json.dumps(manifest, indent=1)

@@ -11,29 +11,29 @@ from tests.manifests.rendered import (
     FOREIGN,
     OVERLAYS,
     VERSIONS,
-    found,
+    find,
     render,
-    shown,
+    to_json,
     templates,
     validator,
 )
 
 
-def check(each, version):
+def check(manifest, version):
     """Raises ValidationError, kubernetes_validate.ValidationError."""
-    if each["kind"] in FOREIGN:
-        validator(each["kind"], version).validate(without_pods(each))
-        for template in templates(each):
+    if manifest["kind"] in FOREIGN:
+        validator(manifest["kind"], version).validate(without_pods(manifest))
+        for template in templates(manifest):
             check({"apiVersion": "v1", "kind": "Pod", **template}, version)
     else:
-        kubernetes_validate.validate(each, version, strict=True)
+        kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def without_pods(each):
+def without_pods(manifest):
     """Leave out of an InferenceService what is a pod's; a RayService says where its pods are."""
-    rest = copy.deepcopy(each)
-    if each["kind"] == "InferenceService":
-        for template in templates(each):
+    rest = copy.deepcopy(manifest)
+    if manifest["kind"] == "InferenceService":
+        for template in templates(manifest):
             for name in set(template["spec"]) - {"containers"}:
                 del rest["spec"]["predictor"][name]
     return rest
@@ -43,18 +43,18 @@ def without_pods(each):
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_object_keeps_to_its_schema(overlay, version):
     assert render(overlay)
-    for each in render(overlay):
+    for manifest in render(overlay):
         try:
-            check(each, version)
+            check(manifest, version)
         except (ValidationError, kubernetes_validate.ValidationError) as error:
-            pytest.fail(f"{error.json_path}: {error.message}\n{shown(each)}")
+            pytest.fail(f"{error.json_path}: {error.message}\n{to_json(manifest)}")
 
 
 @pytest.mark.parametrize("overlay", ["ray"])
 def test_what_ray_serve_is_told_keeps_to_its_schema(overlay):
-    (service,) = found(overlay, "RayService")
-    told = yaml.safe_load(service["spec"]["serveConfigV2"])
-    validator("ServeConfig", VERSIONS[-1]).validate(told)
+    (service,) = find(overlay, "RayService")
+    serve_config = yaml.safe_load(service["spec"]["serveConfigV2"])
+    validator("ServeConfig", VERSIONS[-1]).validate(serve_config)
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_what_ray_serve_is_told_keeps_to_its_schema(overlay):
     ],
 )
 def test_a_slip_is_found(overlay, kind, path, value):
-    (each,) = copy.deepcopy(found(overlay, kind))
+    (manifest,) = copy.deepcopy(find(overlay, kind))
     *way, last = path.split(".")
-    place = each
+    place = manifest
     for step in way:
         place = place[int(step) if step.isdigit() else step]
     place[last] = value
     for version in VERSIONS:
         with pytest.raises((ValidationError, kubernetes_validate.ValidationError)):
-            check(each, version)
+            check(manifest, version)
