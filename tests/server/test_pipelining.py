@@ -20,14 +20,14 @@ POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 @pytest.fixture
 def connections(monkeypatch):
     """What the service knows of each connection."""
-    made, before = [], Protocol.connection_made
+    protocols, original = [], Protocol.connection_made
 
-    def noted(connection, transport):
-        before(connection, transport)
-        made.append(connection)
+    def record_connection(connection, transport):
+        original(connection, transport)
+        protocols.append(connection)
 
-    monkeypatch.setattr(Protocol, "connection_made", noted)
-    return made
+    monkeypatch.setattr(Protocol, "connection_made", record_connection)
+    return protocols
 
 
 @pytest.fixture(scope="module")
@@ -45,22 +45,22 @@ def connected(client, *, receives=0):
     return closing(connection)
 
 
-def sending(connection, sent):
-    thread = threading.Thread(target=connection.sendall, args=(sent,), daemon=True)
+def sending(connection, data):
+    thread = threading.Thread(target=connection.sendall, args=(data,), daemon=True)
     thread.start()
     return thread
 
 
 def answers(connection, marks):
     """Read what has each mark once, in this order."""
-    came, at = bytearray(), 0
+    data, position = bytearray(), 0
     for mark in marks:
-        while (found := came.find(mark, at)) < 0:
-            del came[:at]
-            at, part = 0, connection.recv(2**20)
-            assert part, came[-300:]
-            came += part
-        at = found + len(mark)
+        while (found := data.find(mark, position)) < 0:
+            del data[:position]
+            position, part = 0, connection.recv(2**20)
+            assert part, data[-300:]
+            data += part
+        position = found + len(mark)
 
 
 def test_what_waits_for_an_answer_is_not_read_on_and_yet_answered(client, connections, seven):
@@ -86,15 +86,15 @@ def test_a_row_of_uploads_is_answered_whatever_their_size(client, first, seven, 
     monkeypatch.setattr("app.api.routes.predict_fast_path.MAX_FAST_BYTES", 1000)
     uploads = [seven, seven + b"x" * 2000, seven + b"x" * 300_000, seven] * 10
     with connected(client) as connection:
-        sending(connection, b"".join(first + POST % len(each) + each for each in uploads))
+        sending(connection, b"".join(first + POST % len(upload) + upload for upload in uploads))
         answers(connection, ([b'"live"'] * bool(first) + [b'"digit":7']) * 40)
 
 
 def test_a_row_that_ends_within_a_request_is_waited_for(client):
-    sent = SMALL * 1000
+    requests = SMALL * 1000
     with connected(client) as connection:
-        for start in range(0, len(sent), 30_001):
-            connection.sendall(sent[start : start + 30_001])
+        for start in range(0, len(requests), 30_001):
+            connection.sendall(requests[start : start + 30_001])
         answers(connection, [b'"live"'] * 1000)
         connection.sendall(SMALL[:10])
         connection.sendall(SMALL[10:])

@@ -18,11 +18,11 @@ def there(tmp_path, monkeypatch):
 
 def test_paths_lead_to_the_same_from_another_folder(there, monkeypatch):
     (there / "data").symlink_to(DATA)
-    given = {"state_dir": "var", "data_dir": "data", "models_url": "models"}
-    settings = prepare_with_absolute_paths(Settings(**given, database_url="sqlite:///x.db", device="cpu"))
-    elsewhere = there / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
+    paths = {"state_dir": "var", "data_dir": "data", "models_url": "models"}
+    settings = prepare_with_absolute_paths(Settings(**paths, database_url="sqlite:///x.db", device="cpu"))
+    other_folder = there / "elsewhere"
+    other_folder.mkdir()
+    monkeypatch.chdir(other_folder)
     assert (settings.state_dir, settings.data_dir) == (there / "var", there / "data")
     assert settings.models_dir == there / "models"
     assert Registry(settings.models_dir).versions() == [1]
@@ -63,5 +63,5 @@ def test_an_address_of_a_database_stays(url):
 
 
 def test_a_database_keeps_its_options(there):
-    given = "sqlite+pysqlite:///x y.db?timeout=5"
-    assert engine.from_anywhere(given) == f"sqlite+pysqlite:///{there}/x y.db?timeout=5"
+    url = "sqlite+pysqlite:///x y.db?timeout=5"
+    assert engine.from_anywhere(url) == f"sqlite+pysqlite:///{there}/x y.db?timeout=5"

@@ -8,7 +8,7 @@ SECRET = "hunter2"
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "redacted"),
     [
         (f"postgresql://u:{SECRET}@h/n", "postgresql://u:***@h/n"),
         (f"postgresql://h/n?user=u&password={SECRET}", "postgresql://h/n?password=***&user=u"),
@@ -19,9 +19,9 @@ SECRET = "hunter2"
         (f"postgresql://u:p@ss/w:{SECRET}@h/db", "***"),
     ],
 )
-def test_no_address_of_a_database_tells_a_password(settings, url, shown):
+def test_no_address_of_a_database_tells_a_password(settings, url, redacted):
     line = server._format_settings(settings.model_copy(update={"database_url": url}))
-    assert f"MYNET_DATABASE_URL={shown} " in line
+    assert f"MYNET_DATABASE_URL={redacted} " in line
     assert SECRET not in line
 
 

@@ -17,28 +17,28 @@ END = {"type": "http.response.body", "body": b"whole"}
 
 
 @pytest.fixture(autouse=True)
-def soon(monkeypatch):
+def short_deadline(monkeypatch):
     monkeypatch.setattr(shutdown, "DEADLINE_SECONDS", 0.05)
 
 
-def asked(app, *, early):
+def run_app(app, *, early):
     """Ask while the service ends, or just before, and give what was answered."""
-    sent, until = [], Shutdown()
+    messages, service_shutdown = [], Shutdown()
 
     async def send(message):
-        sent.append(message)
+        messages.append(message)
 
     async def ask():
         if not early:
-            until.begin()
-        asking = asyncio.create_task(ShutdownDeadline(app, until)(SCOPE, None, send))
+            service_shutdown.begin()
+        asking = asyncio.create_task(ShutdownDeadline(app, service_shutdown)(SCOPE, None, send))
         await asyncio.sleep(0)
         if early:
-            until.begin()
+            service_shutdown.begin()
         await asking
 
     asyncio.run(ask())
-    return sent
+    return messages
 
 
 @pytest.mark.parametrize("early", [True, False])
@@ -51,7 +51,7 @@ def test_who_waits_for_ever_is_told_to_come_again(early):
         finally:
             ended.append(True)
 
-    start, body = asked(app, early=early)
+    start, body = run_app(app, early=early)
     assert start["status"] == 503
     assert dict(start["headers"])[b"retry-after"].isdigit()
     assert b'"not_ready"' in body["body"]
@@ -64,7 +64,7 @@ def test_an_answer_that_has_begun_is_not_broken_off():
         await asyncio.sleep(0.2)
         await send(END)
 
-    assert asked(app, early=True) == [START, END]
+    assert run_app(app, early=True) == [START, END]
 
 
 def test_who_is_answered_in_time_is_answered():
@@ -73,24 +73,24 @@ def test_who_is_answered_in_time_is_answered():
         await send(START)
         await send(END)
 
-    assert asked(app, early=True) == [START, END]
+    assert run_app(app, early=True) == [START, END]
 
 
 def test_the_server_is_told_a_notice_later(monkeypatch):
     monkeypatch.setattr(shutdown, "LAME_DUCK_SECONDS", 0.05)
 
-    async def told():
-        until = Shutdown()
-        yield until.listeners_closed
-        until.begin()
-        yield until.listeners_closed
+    async def states():
+        service_shutdown = Shutdown()
+        yield service_shutdown.listeners_closed
+        service_shutdown.begin()
+        yield service_shutdown.listeners_closed
         await asyncio.sleep(0.1)
-        yield until.listeners_closed
+        yield service_shutdown.listeners_closed
 
-    async def all_told():
-        return [each async for each in told()]
+    async def collect_states():
+        return [state async for state in states()]
 
-    assert asyncio.run(all_told()) == [False, False, True]
+    assert asyncio.run(collect_states()) == [False, False, True]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict?explain=true", "/nope"])

@@ -32,17 +32,17 @@ def client(settings, monkeypatch):
         yield client
 
 
-def heard(connection):
+def read_all(connection):
     """Read until the other side ends it."""
-    came = b""
+    data = b""
     while part := connection.recv(65536):
-        came += part
-    return came
+        data += part
+    return data
 
 
-def is_problem(came, status, code):
+def is_problem(response, status, code):
     """Say whether this is an answer as routes give, and the last one."""
-    head, _, body = came.partition(b"\r\n\r\n")
+    head, _, body = response.partition(b"\r\n\r\n")
     first, *lines = head.decode().lower().split("\r\n")
     headers = dict(line.split(": ") for line in lines)
     problem = json.loads(body)
@@ -73,18 +73,18 @@ def is_socket(number):
 
 def test_who_says_nothing_is_let_go_without_a_word(client):
     with connected(client) as connection:
-        assert heard(connection) == b""
+        assert read_all(connection) == b""
 
 
-@pytest.mark.parametrize("sent", [b"P", b"GET /health/live HTTP/1.1\r\nHost:"])
-def test_a_head_that_does_not_come_is_a_408(client, sent):
+@pytest.mark.parametrize("data", [b"P", b"GET /health/live HTTP/1.1\r\nHost:"])
+def test_a_head_that_does_not_come_is_a_408(client, data):
     with connected(client) as connection:
-        connection.sendall(sent)
-        assert is_problem(heard(connection), 408, "request_timeout")
+        connection.sendall(data)
+        assert is_problem(read_all(connection), 408, "request_timeout")
 
 
 @pytest.mark.parametrize(
-    "sent",
+    "data",
     [
         b"no request\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000,
@@ -93,11 +93,11 @@ def test_a_head_that_does_not_come_is_a_408(client, sent):
     ],
     ids=["garbage", "large", "proxy", "chunk"],
 )
-def test_what_is_no_request_is_a_400_and_found_in_the_log(client, caplog, sent):
+def test_what_is_no_request_is_a_400_and_found_in_the_log(client, caplog, data):
     with connected(client) as connection, caplog.at_level("INFO", "app.server"):
-        connection.sendall(sent)
-        came = heard(connection)
-    assert is_problem(came, 400, "malformed_request")
+        connection.sendall(data)
+        response = read_all(connection)
+    assert is_problem(response, 400, "malformed_request")
     assert "is answered 400" in caplog.text
 
 
@@ -108,14 +108,14 @@ def test_who_is_answered_already_is_told_nothing_more(client):
         connection.sendall(chunked + b"5\r\nhello\r\n")
         assert connection.recv(12) == b"HTTP/1.1 400"
         connection.sendall(b"no chunk")
-        assert b"HTTP/1.1" not in heard(connection)
+        assert b"HTTP/1.1" not in read_all(connection)
 
 
 @pytest.mark.parametrize("path", WAYS)
 def test_a_body_that_does_not_come_is_a_408_and_costs_no_work(client, path):
     with connected(client) as connection:
         connection.sendall(BODY % path.encode() + b"x" * 10)
-        assert is_problem(heard(connection), 408, "request_timeout")
+        assert is_problem(read_all(connection), 408, "request_timeout")
     assert client.get("/train").json()["data"] == []
     assert client.get("/health/ready").json()["images"].get("answered", 0) == 0
 
@@ -124,7 +124,7 @@ def test_a_second_request_is_waited_for_as_long(client):
     live = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
     with connected(client) as connection:
         connection.sendall(live + live[:20])
-        answers = heard(connection)
+        answers = read_all(connection)
     assert answers.startswith(b"HTTP/1.1 200 ")
     assert b"HTTP/1.1 408 " in answers
 
@@ -133,7 +133,7 @@ def test_who_is_slow_but_not_too_slow_is_answered(client, mnist):
     """Both ways at once, since they are waited for."""
     noise = np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)
     image = png(np.maximum(mnist.test.pixels[0].numpy(), noise // 8))
-    pieces = [image[at : at + len(image) // 4] for at in range(0, len(image), len(image) // 4)]
+    pieces = [image[start : start + len(image) // 4] for start in range(0, len(image), len(image) // 4)]
     assert all(len(piece) >= timeouts.MIN_BYTES for piece in pieces[:4])
     with connected(client) as one, connected(client) as other:
         slow = dict(zip(WAYS[:2], (one, other), strict=True))
@@ -177,7 +177,7 @@ def test_over_the_number_of_files_there_is_a_503(client, monkeypatch):
         for _ in range(3):
             crowd.enter_context(connected(client))
         with connected(client) as one_more:
-            assert is_problem(heard(one_more), 503, "not_ready")
+            assert is_problem(read_all(one_more), 503, "not_ready")
     assert comes_true(lambda: client.get("/health/live").status_code == 200)
 
 

@@ -19,13 +19,13 @@ def client(tmp_path_factory):
         yield client
 
 
-def heard(connection):
+def read_all(connection):
     """Read until the other side ends it."""
-    came = b""
+    data = b""
     with suppress(ConnectionError):
         while part := connection.recv(65536):
-            came += part
-    return came
+            data += part
+    return data
 
 
 def chunk(content):
@@ -35,27 +35,27 @@ def chunk(content):
 def test_a_trailer_is_no_header(client, seven):
     trailers = b"X-Request-ID: of-the-trailer\r\nExpect: 100-continue\r\n\r\n"
     with connected(client) as connection:
-        sent = HEAD % b"/predict" + chunk(seven) + LAST + trailers
-        connection.sendall(sent + b"GET /health/live HTTP/1.0\r\n\r\n")
-        came = heard(connection)
-    assert came.startswith(b"HTTP/1.1 200 ")
-    assert b'"digit":7' in came
-    assert b"of-the-trailer" not in came
-    assert came.endswith(b'{"status":"live"}')
+        request = HEAD % b"/predict" + chunk(seven) + LAST + trailers
+        connection.sendall(request + b"GET /health/live HTTP/1.0\r\n\r\n")
+        response = read_all(connection)
+    assert response.startswith(b"HTTP/1.1 200 ")
+    assert b'"digit":7' in response
+    assert b"of-the-trailer" not in response
+    assert response.endswith(b'{"status":"live"}')
 
 
 @pytest.mark.parametrize("path", WAYS)
 @pytest.mark.parametrize(
-    ("before", "endless"),
+    ("prefix", "trailer"),
     [(LAST, b"a:b\r\n" * 2000), (LAST + b"a:", b"y" * 10_000), (b"5;", b"y" * 10_000)],
     ids=["many", "one", "extension"],
 )
-def test_endless_trailers_are_refused(client, path, before, endless):
+def test_endless_trailers_are_refused(client, path, prefix, trailer):
     with connected(client) as connection:
-        connection.sendall(HEAD % path.encode() + chunk(b"{}") + before)
+        connection.sendall(HEAD % path.encode() + chunk(b"{}") + prefix)
         with suppress(ConnectionError):
             for _ in range(1000):
-                connection.sendall(endless)
+                connection.sendall(trailer)
             pytest.fail("ten megabytes of trailers were taken")
     assert client.get("/train").json()["data"] == []
 
@@ -63,7 +63,7 @@ def test_endless_trailers_are_refused(client, path, before, endless):
 def test_who_sends_endless_trailers_is_told(client):
     with connected(client) as connection:
         connection.sendall(HEAD % b"/train" + LAST + b"a:b\r\n" * 14_000)
-        assert heard(connection).startswith(b"HTTP/1.1 400 ")
+        assert read_all(connection).startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_body_is_no_trailer(client):
