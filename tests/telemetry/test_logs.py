@@ -10,7 +10,7 @@ from app.telemetry import logs
 
 
 @pytest.fixture(autouse=True)
-def restored():
+def restore_logging():
     before = logging.getLogger().handlers[:], logging.getLogger().level
     yield
     logging.getLogger().handlers[:], logging.getLogger().level = before
@@ -56,9 +56,9 @@ def test_json_tells_what_is_known_of_a_line(capsys):
     log.info("of a span of its own", extra=logs.known(version=3, span_id="other"))
     logs.job_id.reset(job)
     log.info("of another", extra=logs.known(job_id="j-2"))
-    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    records = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     names = ("job_id", "version", "trace_id", "span_id")
-    assert [tuple(line.get(name) for name in names) for line in told] == [
+    assert [tuple(line.get(name) for name in names) for line in records] == [
         (None, None, "t", "s"),
         ("j-1", None, "t", "s"),
         ("j-1", 3, "t", "other"),
@@ -67,13 +67,13 @@ def test_json_tells_what_is_known_of_a_line(capsys):
 
 
 @pytest.mark.parametrize(
-    ("level", "least"), [("debug", "info"), ("info", "info"), ("warning", "warning")]
+    ("level", "min_level"), [("debug", "info"), ("info", "info"), ("warning", "warning")]
 )
-def test_no_level_lets_libraries_quote_uploads(level, least):
+def test_no_level_lets_libraries_quote_uploads(level, min_level):
     logs.configure(level, "text")
     for name in ("PIL.TiffImagePlugin", "python_multipart.multipart"):
         effective = logging.getLogger(name).getEffectiveLevel()
-        assert effective == logging.getLevelNamesMapping()[least.upper()]
+        assert effective == logging.getLevelNamesMapping()[min_level.upper()]
 
 
 class Broken:
@@ -91,7 +91,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(logger):
     unhandled = []
 
     async def go():
-        asyncio.get_running_loop().set_exception_handler(lambda _, told: unhandled.append(told))
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
         logging.getLogger(logger).info("not shown")
         await asyncio.sleep(0.01)
         return "went on"
@@ -111,9 +111,9 @@ def test_requests_that_are_answered_together_keep_their_ids(capsys, form):
     async def ask(request_id):
         headers = [(b"x-request-id", request_id.encode())]
         scope = {"type": "http", "method": "GET", "path": f"/{request_id}", "headers": headers}
-        await around(scope, None, answered)
+        await around(scope, None, discard_message)
 
-    async def answered(_message):
+    async def discard_message(_message):
         pass
 
     async def go():
@@ -124,8 +124,8 @@ def test_requests_that_are_answered_together_keep_their_ids(capsys, form):
     asyncio.run(go())
     lines = capsys.readouterr().err.splitlines()
     if form == "json":
-        told = [json.loads(line) for line in lines]
-        ids = [(line["request_id"], line["message"].split()[1]) for line in told]
+        records = [json.loads(line) for line in lines]
+        ids = [(line["request_id"], line["message"].split()[1]) for line in records]
     else:
         ids = [(line.split()[2], line.split()[5]) for line in lines]
     assert ids == [(f"id-{number}", f"/id-{number}") for number in range(5)]
@@ -137,7 +137,7 @@ def test_passwords_in_addresses_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "redacted"),
     [
         ("postgresql://user:pa@ss@host/db", "postgresql://user:***@host/db"),
         ("postgresql://user:p/a@s@s@host/db a@b", "postgresql://user:***@host/db a@b"),
@@ -149,5 +149,5 @@ def test_passwords_in_addresses_are_left_out():
         ("x://host?sslpassword=secret&a=1", "x://host?sslpassword=***&a=1"),
     ],
 )
-def test_whatever_may_be_a_secret_in_an_address_is_left_out(text, shown):
-    assert logs.redact(text) == shown
+def test_whatever_may_be_a_secret_in_an_address_is_left_out(text, redacted):
+    assert logs.redact(text) == redacted

@@ -15,7 +15,7 @@ spans = pytest.importorskip("app.telemetry.otel")
 memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-SENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+TRACE_HEADERS = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
 STAGES = ["queue", "decode", "normalise", "forward"]
 
 
@@ -40,9 +40,9 @@ def photo():
 
 
 def test_a_request_joins_the_trace_of_its_sender(ask, seven):
-    headers = {**SENT, "X-Request-ID": "a-1"}
-    answer, told = ask("POST", "/predict", content=seven, headers=headers)
-    *_, request = told
+    headers = {**TRACE_HEADERS, "X-Request-ID": "a-1"}
+    answer, trace_spans = ask("POST", "/predict", content=seven, headers=headers)
+    *_, request = trace_spans
     assert (request.name, request.kind.name) == ("POST /predict", "SERVER")
     assert f"{request.context.trace_id:032x}" == TRACE
     assert f"{request.parent.span_id:016x}" == PARENT
@@ -69,8 +69,8 @@ def test_a_request_joins_the_trace_of_its_sender(ask, seven):
     ],
 )
 def test_a_prediction_consists_of_its_stages(ask, seven, path, request_of):
-    answer, told = ask("POST", path, **request_of(seven))
-    *stages, request = told
+    answer, trace_spans = ask("POST", path, **request_of(seven))
+    *stages, request = trace_spans
     assert answer.status_code == 200
     assert [span.name for span in stages] == STAGES
     assert {span.parent.span_id for span in stages} == {request.context.span_id}
@@ -91,8 +91,8 @@ def test_a_defect_is_one(ask, seven, monkeypatch):
         raise ValueError("broken")
 
     monkeypatch.setattr("app.api.routes.predict.prediction_fields", fail)
-    _, told = ask("POST", "/predict", content=seven)
-    assert told[-1].status.status_code.name == "ERROR"
+    _, trace_spans = ask("POST", "/predict", content=seven)
+    assert trace_spans[-1].status.status_code.name == "ERROR"
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,11 @@ def test_the_service_names_itself_unless_it_is_named(ask, monkeypatch):
 
 
 def test_json_lines_name_the_span_that_they_belong_to(ask, settings, seven, capsys):
-    told = {"log_level": "info", "log_format": "json"}
-    settings.__dict__.update(told)
-    _, spans_told = ask("POST", "/predict", content=seven, headers=SENT)
+    log_settings = {"log_level": "info", "log_format": "json"}
+    settings.__dict__.update(log_settings)
+    _, trace_spans = ask("POST", "/predict", content=seven, headers=TRACE_HEADERS)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     (line,) = [line for line in lines if line["logger"] == "app.access"]
     assert line["trace_id"] == TRACE
-    assert line["span_id"] == f"{spans_told[-1].context.span_id:016x}"
+    assert line["span_id"] == f"{trace_spans[-1].context.span_id:016x}"
     assert line["version"] == 1

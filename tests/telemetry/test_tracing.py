@@ -8,19 +8,19 @@ import pytest
 
 from app.telemetry import tracing_setup
 
-AWAY = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+UNREACHABLE_EXPORTER = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
 
-NOT_ASKED_FOR = [
+TRACING_OFF = [
     {},
     {"OTEL_SERVICE_NAME": "digits"},
     {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
-    {**AWAY, "OTEL_SDK_DISABLED": "true"},
-    {**AWAY, "OTEL_TRACES_EXPORTER": "none"},
+    {**UNREACHABLE_EXPORTER, "OTEL_SDK_DISABLED": "true"},
+    {**UNREACHABLE_EXPORTER, "OTEL_TRACES_EXPORTER": "none"},
 ]
 
 
-@pytest.mark.parametrize("environment", NOT_ASKED_FOR)
+@pytest.mark.parametrize("environment", TRACING_OFF)
 def test_there_is_nothing_where_nothing_is_asked_for(monkeypatch, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -61,7 +61,7 @@ def test_an_exporter_that_is_not_there_is_named(monkeypatch, caplog):
 
 @pytest.mark.parametrize(
     "environment",
-    [{"OTEL_TRACES_EXPORTER": "console"}, AWAY, {"OTEL_TRACES_EXPORTER": "otlp, console"}],
+    [{"OTEL_TRACES_EXPORTER": "console"}, UNREACHABLE_EXPORTER, {"OTEL_TRACES_EXPORTER": "otlp, console"}],
 )
 def test_what_the_environment_asks_for_begins(monkeypatch, environment):
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
