@@ -153,8 +153,8 @@ def create_app(
     app.include_router(cloud.vertex_ai_router(settings))  # first: its paths may be some of ours
     for each in ROUTERS:
         app.include_router(each.router)
-    app.add_middleware(BodyLimit, most=settings.max_body_bytes)
-    app.add_middleware(ShutdownDeadline, ending=ending)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(ShutdownDeadline, shutdown=ending)
     problem_details.install(app)
     return app
 

@@ -17,7 +17,7 @@ from starlette.formparsers import MultiPartParser
 from threadpoolctl import threadpool_limits
 
 from app.api.multipart import parse_single_file
-from app.api.routes.predict import fields
+from app.api.routes.predict import prediction_fields
 from app.api.schemas.resources import Prediction
 from app.image.decode import open_image, to_grey
 from app.image.normalise import normalise
@@ -97,7 +97,7 @@ def stages(uploads: list[bytes]) -> Iterator[Stage]:
     answers = model.answer(pixels.numpy())
     yield Stage(
         "JSON (through a checked model)",
-        lambda: [Prediction(**fields(each)).model_dump_json() for each in answers],
+        lambda: [Prediction(**prediction_fields(each)).model_dump_json() for each in answers],
         lambda: [to_json(fields(each)) for each in answers],
     )
 

@@ -97,7 +97,7 @@ def test_a_job_of_several_attempts_is_one_run_without_doubled_points(
 ):
     broken = start()
     with monkeypatch.context() as patch:
-        interrupt_after(patch, "got_further", 1)
+        interrupt_after(patch, "reset_failures", 1)
         with pytest.raises(KeyboardInterrupt):
             broken.run()
     tell()

@@ -16,7 +16,7 @@ from app.api.error_responses import ACCESS_ERRORS, plain_error_responses
 from app.api.protocols.pixels import numbers, shape_of, to_uint8
 from app.api.protocols.tensors import MODEL
 from app.api.routes import health
-from app.api.routes.predict import IMAGE_ERRORS, UPLOAD_ERRORS, predict_all, fields
+from app.api.routes.predict import IMAGE_ERRORS, UPLOAD_ERRORS, predict_all, prediction_fields
 from app.api.schemas.protocols import ModelReady, V1Instances, V1Models, V1Predictions
 from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import PIXELS, SIDE
@@ -78,7 +78,7 @@ async def predict(request: Request, services: ServicesDep) -> Response:
         raise MalformedRequest(f"{len(instances)} instances were sent; 1 to {max_instances} may be.")
     images = [_image(instance, f"instances.{number}") for number, instance in enumerate(instances)]
     answers = await predict_all(request, services, images)
-    predictions = [fields(answer) for answer in answers]
+    predictions = [prediction_fields(answer) for answer in answers]
     return Response(to_json({"predictions": predictions}), media_type="application/json")
 
 

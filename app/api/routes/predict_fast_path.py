@@ -19,7 +19,7 @@ from app.api import problem_details
 from app.api.access_log import HEADER, NO_FIELDS, AccessLog, request_id_from
 from app.api.dependencies import Services
 from app.api.multipart import parse_single_file
-from app.api.routes.predict import fields
+from app.api.routes.predict import prediction_fields
 from app.auth.access_control import FORWARDED
 from app.auth.keys import Scope
 from app.errors import QueueFull, MalformedRequest, ServiceError
@@ -127,7 +127,7 @@ class PredictFastPath:
             return
         logs.request_id.set(request_id_text := request_id.decode())
         if isinstance(outcome, PredictionResult):
-            content = to_json(fields(outcome.answer))
+            content = to_json(prediction_fields(outcome.answer))
             length = b"content-length", b"%d" % len(content)
             status, headers = 200, [JSON, length, (HEADER, request_id)]
             fields: logs.LogFields = {"version": outcome.answer.version}

@@ -111,7 +111,7 @@ def come_and_go(feedback, digits):
         (interrupt_batch, (1,)),
         (interrupt_batch, (6,)),  # of 21 in each of two epochs
         (interrupt_batch, (25,)),
-        (interrupt_after, ("got_further", 1)),
+        (interrupt_after, ("reset_failures", 1)),
     ],
 )
 def test_an_interrupted_job_goes_on_with_the_very_same(

@@ -37,7 +37,7 @@ def go_on(start, store, registry, job_id):
 
 @pytest.mark.parametrize(
     ("function", "calls"),
-    [("got_further", 1), ("got_further", 2), ("record", 4), ("begin_finish", 1)],
+    [("reset_failures", 1), ("reset_failures", 2), ("record", 4), ("begin_finish", 1)],
 )
 def test_an_interrupted_job_ends_with_the_very_same_weights(
     start, store, registry, uninterrupted, monkeypatch, function, calls
@@ -166,7 +166,7 @@ def test_a_damaged_saved_state_starts_the_job_again(start, store, registry, unin
 def test_what_was_done_is_not_done_again(start, store, monkeypatch):
     broken = start()
     with monkeypatch.context() as patch:
-        interrupt_after(patch, "got_further", 2)
+        interrupt_after(patch, "reset_failures", 2)
         with pytest.raises(KeyboardInterrupt):
             broken.run()
     job.requeue(store, store.job(broken.job.id))

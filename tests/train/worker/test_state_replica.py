@@ -70,7 +70,7 @@ def interrupted(service, monkeypatch):
     def interrupted(name, **wanted):
         begun = service(name, **wanted)
         with monkeypatch.context() as patch:
-            interrupt_after(patch, "got_further", 2)
+            interrupt_after(patch, "reset_failures", 2)
             with pytest.raises(KeyboardInterrupt):
                 begun.run()
         return begun.job.id
