@@ -15,7 +15,7 @@ import torch
 from app.config.settings import available_cpus
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-ALL = (
+DEFAULT_BENCHMARKS = (
     "predict",
     "stages",
     "normalise",
@@ -27,7 +27,7 @@ ALL = (
     "swaps",
     "scaling",
 )
-LONG = ("kills", "overload", "chaos", "database", "ray")
+LONG_BENCHMARKS = ("kills", "overload", "chaos", "database", "ray")
 HEAD = """# Results
 
 Written by `make bench`. Ratios count: both sides were measured in one run, on a machine whose speed
@@ -41,14 +41,14 @@ def main() -> None:
         f"Measured on {datetime.now(UTC):%Y-%m-%d}: {platform.machine()}, "
         f"{available_cpus()} cores, Python {platform.python_version()}, torch {torch.__version__}."
     )
-    for name in sys.argv[1:] or ALL:
+    for name in sys.argv[1:] or DEFAULT_BENCHMARKS:
         lines = list(import_module(f"bench.{name}").main())
         print("\n".join(lines), flush=True)
         parts[name] = "\n".join([lines[0], "", machine, *lines[1:], ""])
-    ordered = (
-        f"<!-- {name} -->\n{parts[name].rstrip()}\n" for name in (*ALL, *LONG) if name in parts
+    sections = (
+        f"<!-- {name} -->\n{parts[name].rstrip()}\n" for name in (*DEFAULT_BENCHMARKS, *LONG_BENCHMARKS) if name in parts
     )
-    RESULTS.write_text("\n".join([HEAD, *ordered]))
+    RESULTS.write_text("\n".join([HEAD, *sections]))
 
 
 def _results() -> str:

@@ -20,29 +20,29 @@ import httpx2
 import typer
 from PIL import Image, ImageDraw, ImageOps
 
-AT_ONCE: Final = 8
+CONCURRENCY: Final = 8
 TIMEOUT: Final = 30.0
-SHOWN_CONFUSIONS: Final = 5
-CELL, COLUMNS, MOST_CELLS = 112, 12, 240
+MAX_CONFUSIONS: Final = 5
+CELL, COLUMNS, MAX_CELLS = 112, 12, 240
 
 
-class Labelled(NamedTuple):
+class LabelledImage(NamedTuple):
     path: Path
     label: int
     source: str
 
 
-class Read(NamedTuple):
+class ScoredImage(NamedTuple):
     """What the service said of one image: an answer with `explain`, or the code of a refusal."""
 
-    image: Labelled
+    image: LabelledImage
     digit: int | None
     is_digit: bool
-    refused: str | None
-    seen: str | None
+    error_code: str | None
+    preprocessed: str | None
 
     @property
-    def is_right(self) -> bool:
+    def is_correct(self) -> bool:
         return self.digit == self.image.label
 
 
@@ -56,15 +56,15 @@ def main(
 ) -> None:
     """Score a live service on labelled images."""
     images = list(read_manifest(manifest))
-    read = list(ask(url, images, version))
-    typer.echo("\n".join(table(read)))
-    wrong = [each for each in read if not each.is_right]
+    results = list(ask(url, images, version))
+    typer.echo("\n".join(table(results)))
+    wrong = [result for result in results if not result.is_correct]
     if wrong:
         contact_sheet(wrong).save(sheet)
-        typer.echo(f"\n{len(wrong)} of {len(read)} were not read right; {sheet} shows them.")
+        typer.echo(f"\n{len(wrong)} of {len(results)} were not read right; {sheet} shows them.")
 
 
-def read_manifest(file: Path) -> Iterator[Labelled]:
+def read_manifest(file: Path) -> Iterator[LabelledImage]:
     """Give what a manifest lists. Raises typer.BadParameter where a row is not as it should be."""
     with file.open(newline="") as lines:
         for number, row in enumerate(csv.DictReader(lines), 2):
@@ -74,86 +74,86 @@ def read_manifest(file: Path) -> Iterator[Labelled]:
                 raise typer.BadParameter(f"{file}, line {number}: path,label[,source]") from error
             if label not in range(10) or not path.is_file():
                 raise typer.BadParameter(f"{file}, line {number}: a digit and a file are wanted")
-            yield Labelled(path, label, row.get("source") or path.parent.name)
+            yield LabelledImage(path, label, row.get("source") or path.parent.name)
 
 
-def ask(url: str, images: Sequence[Labelled], version: int | None = None) -> Iterator[Read]:
+def ask(url: str, images: Sequence[LabelledImage], version: int | None = None) -> Iterator[ScoredImage]:
     """Let the service read the images, a few at once. Raises httpx2.HTTPError."""
     query: dict[str, Any] = {"explain": True} | ({"version": version} if version else {})
     with (
         httpx2.Client(base_url=url, timeout=TIMEOUT) as client,
-        ThreadPoolExecutor(AT_ONCE) as threads,
+        ThreadPoolExecutor(CONCURRENCY) as threads,
     ):
 
-        def read(image: Labelled) -> Read:
+        def score(image: LabelledImage) -> ScoredImage:
             files = {"file": (image.path.name, image.path.read_bytes())}
-            answer = client.post("/predict", params=query, files=files)
-            told = answer.json()
-            if answer.is_success:
-                return Read(image, told["digit"], told["is_digit"], None, told["seen"])
-            if answer.is_server_error:
-                answer.raise_for_status()
-            return Read(image, None, False, told["code"], None)
+            response = client.post("/predict", params=query, files=files)
+            payload = response.json()
+            if response.is_success:
+                return ScoredImage(image, payload["digit"], payload["is_digit"], None, payload["seen"])
+            if response.is_server_error:
+                response.raise_for_status()
+            return ScoredImage(image, None, False, payload["code"], None)
 
-        yield from threads.map(read, images)
+        yield from threads.map(score, images)
 
 
-def table(read: Iterable[Read]) -> Iterator[str]:
+def table(results: Iterable[ScoredImage]) -> Iterator[str]:
     """Give the lines of a table, a row for each source and one for their mean."""
-    ordered = sorted(read, key=lambda each: each.image.source)
+    ordered = sorted(results, key=lambda result: result.image.source)
     yield "| source | images | read right | looks like a digit | refused | most confused |"
     yield "|---|---|---|---|---|---|"
     shares = []
-    for source, group in groupby(ordered, key=lambda each: each.image.source):
+    for source, group in groupby(ordered, key=lambda result: result.image.source):
         rows = list(group)
-        shares.append(sum(each.is_right for each in rows) / len(rows))
-        alike = sum(each.is_digit for each in rows) / len(rows)
-        refused = Counter(each.refused for each in rows if each.refused)
-        told = ", ".join(f"{count} {code}" for code, count in refused.most_common()) or "–"
+        shares.append(sum(result.is_correct for result in rows) / len(rows))
+        accepted_share = sum(result.is_digit for result in rows) / len(rows)
+        error_counts = Counter(result.error_code for result in rows if result.error_code)
+        error_summary = ", ".join(f"{count} {code}" for code, count in error_counts.most_common()) or "–"
         yield (
-            f"| {source} | {len(rows):,} | {100 * shares[-1]:.2f} % | {100 * alike:.1f} % | {told} "
-            f"| {_confused(rows)} |"
+            f"| {source} | {len(rows):,} | {100 * shares[-1]:.2f} % | {100 * accepted_share:.1f} % | {error_summary} "
+            f"| {_top_confusions(rows)} |"
         )
     mean = 100 * sum(shares) / len(shares)
     yield f"| **mean of {len(shares)} sources** | | **{mean:.2f} %** | | | |"
 
 
-def _confused(rows: Sequence[Read]) -> str:
+def _top_confusions(rows: Sequence[ScoredImage]) -> str:
     pairs = Counter(
-        (each.image.label, each.digit)
-        for each in rows
-        if each.digit is not None and not each.is_right
+        (result.image.label, result.digit)
+        for result in rows
+        if result.digit is not None and not result.is_correct
     )
-    common = pairs.most_common(SHOWN_CONFUSIONS)
+    common = pairs.most_common(MAX_CONFUSIONS)
     return ", ".join(f"{label}→{digit} {count} ×" for (label, digit), count in common) or "–"
 
 
-def contact_sheet(wrong: Sequence[Read]) -> Image.Image:
+def contact_sheet(wrong: Sequence[ScoredImage]) -> Image.Image:
     """Show uploads beside what the network saw, with the label and the answer."""
-    shown = wrong[:MOST_CELLS]
-    sheet = Image.new("L", (COLUMNS * CELL, -(-len(shown) // COLUMNS) * CELL), 90)
+    displayed = wrong[:MAX_CELLS]
+    sheet = Image.new("L", (COLUMNS * CELL, -(-len(displayed) // COLUMNS) * CELL), 90)
     draw = ImageDraw.Draw(sheet)
-    for place, each in enumerate(shown):
-        left, top = place % COLUMNS * CELL, place // COLUMNS * CELL
-        paste(sheet, each, (left + 1, top + 1), CELL // 2 - 2)
-        answer = each.refused or f"{each.image.label} read as {each.digit}"
-        draw.text((left + 2, top + CELL // 2 + 2), answer[:18], 255)
-        draw.text((left + 2, top + CELL // 2 + 16), each.image.source[:18], 200)
+    for index, result in enumerate(displayed):
+        left, top = index % COLUMNS * CELL, index // COLUMNS * CELL
+        paste(sheet, result, (left + 1, top + 1), CELL // 2 - 2)
+        caption = result.error_code or f"{result.image.label} read as {result.digit}"
+        draw.text((left + 2, top + CELL // 2 + 2), caption[:18], 255)
+        draw.text((left + 2, top + CELL // 2 + 16), result.image.source[:18], 200)
     return sheet
 
 
-def paste(sheet: Image.Image, read: Read, place: tuple[int, int], side: int) -> None:
+def paste(sheet: Image.Image, result: ScoredImage, place: tuple[int, int], side: int) -> None:
     """Put an upload on a sheet, where it is an image, with what the network saw on its right."""
     left, top = place
-    if read.refused == "not_an_image":
+    if result.error_code == "not_an_image":
         return
-    upload = Image.open(read.image.path).convert("RGBA")
-    way = Image.Resampling.NEAREST if max(upload.size) < side else Image.Resampling.LANCZOS
-    upload = ImageOps.contain(upload, (side, side), way)
+    upload = Image.open(result.image.path).convert("RGBA")
+    resampling = Image.Resampling.NEAREST if max(upload.size) < side else Image.Resampling.LANCZOS
+    upload = ImageOps.contain(upload, (side, side), resampling)
     sheet.paste(upload.convert("L"), place, upload)
-    if read.seen:
-        seen = Image.open(BytesIO(base64.b64decode(read.seen.partition(",")[2])))
-        sheet.paste(seen.convert("L").resize((side, side)), (left + side + 1, top))
+    if result.preprocessed:
+        preprocessed = Image.open(BytesIO(base64.b64decode(result.preprocessed.partition(",")[2])))
+        sheet.paste(preprocessed.convert("L").resize((side, side)), (left + side + 1, top))
 
 
 if __name__ == "__main__":

@@ -29,14 +29,14 @@ DEVICE: Final = "the device raises, then answers again"
 def main() -> Iterator[str]:
     """Measure, and give the lines of the report."""
     print(f"seed {SEED}", flush=True)
-    outcomes = suffered(drawn())
-    alone = f"{sys.executable} -m bench.losing"
-    outcomes[DEVICE] = suffered([(DEVICE, faults.device)], alone, workers=1)[DEVICE]
-    flat = [each for several in outcomes.values() for each in several]
+    outcomes = run_faults(draw_faults())
+    program = f"{sys.executable} -m bench.losing"
+    outcomes[DEVICE] = run_faults([(DEVICE, faults.device)], program, workers=1)[DEVICE]
+    all_outcomes = [outcome for fault_outcomes in outcomes.values() for outcome in fault_outcomes]
     yield "## Faults (`python -m bench chaos`)"
     yield ""
     yield (
-        f"{len(flat)} faults, drawn from seed {SEED}, each under light load, on two cores that "
+        f"{len(all_outcomes)} faults, drawn from seed {SEED}, each under light load, on two cores that "
         "others used, too. *Refused*: an answer that says what is wrong, in words. *Cut*: no "
         "answer, from a server that was killed or not yet started again. *Wrong*: an answer that "
         "is not of the version it names, a 500, or a promise of this fault not kept. Seconds until "
@@ -47,24 +47,24 @@ def main() -> Iterator[str]:
     yield ""
     yield "| fault | times | answered | refused | cut | wrong | seconds, at most | lost |"
     yield "|---|---|---|---|---|---|---|---|"
-    for name, several in outcomes.items():
-        yield line(name, several)
+    for name, fault_outcomes in outcomes.items():
+        yield line(name, fault_outcomes)
     yield ""
     yield (
-        f"**Wrong: {sum(each.wrong for each in flat)}. Jobs and versions lost: "
-        f"{sum(each.lost for each in flat)}.**"
+        f"**Wrong: {sum(outcome.wrong for outcome in all_outcomes)}. Jobs and versions lost: "
+        f"{sum(outcome.lost for outcome in all_outcomes)}.**"
     )
 
 
-def drawn() -> list[tuple[str, Fault]]:
+def draw_faults() -> list[tuple[str, Fault]]:
     """Draw the faults, each once at least."""
-    draw, known = random.Random(SEED), list(faults.known().items())
-    more = [draw.choice(known) for _ in range(FAULTS - len(known))]
-    return draw.sample([*known, *more], len(known) + len(more))
+    rng, available = random.Random(SEED), list(faults.available().items())
+    extra = [rng.choice(available) for _ in range(FAULTS - len(available))]
+    return rng.sample([*available, *extra], len(available) + len(extra))
 
 
-def suffered(
-    drawn: list[tuple[str, Fault]], program: str = "", workers: int = 2
+def run_faults(
+    named_faults: list[tuple[str, Fault]], program: str = "", workers: int = 2
 ) -> dict[str, list[Outcome]]:
     """Do these faults to one service, one after the other."""
     outcomes = defaultdict(list)
@@ -72,9 +72,9 @@ def suffered(
         scene = Scene(Path(folder) / "scene", program, workers)
         try:
             scene.begin()
-            for name, fault in drawn:
+            for name, fault in named_faults:
                 try:
-                    outcome = scene.suffer(fault)
+                    outcome = scene.inject_fault(fault)
                 except AssertionError as error:  # it does not start any more
                     print(str(error)[-2000:])
                     outcome = Outcome(0, 0, 0, 1, inf, 0)
@@ -85,9 +85,9 @@ def suffered(
     return outcomes
 
 
-def line(name: str, several: list[Outcome]) -> str:
+def line(name: str, fault_outcomes: list[Outcome]) -> str:
     """Give a line of the table."""
-    sums = (sum(each[at] for each in several) for at in range(4))
-    slowest = max(each.seconds for each in several)
-    lost = sum(each.lost for each in several)
-    return f"| {name} | {len(several)} | {' | '.join(map(str, sums))} | {slowest:.0f} | {lost} |"
+    sums = (sum(outcome[column] for outcome in fault_outcomes) for column in range(4))
+    slowest = max(outcome.seconds for outcome in fault_outcomes)
+    lost = sum(outcome.lost for outcome in fault_outcomes)
+    return f"| {name} | {len(fault_outcomes)} | {' | '.join(map(str, sums))} | {slowest:.0f} | {lost} |"

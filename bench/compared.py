@@ -24,23 +24,23 @@ HEAD: Final = (
 )
 
 
-def row(name: str, rounds: Rounds, beside: Pressed | None) -> str:
+def row(name: str, rounds: Rounds, mixed_load: Pressed | None) -> str:
     """Give a line of the table, of medians over the rounds."""
-    alone, *more = (f"{rate(rounds, level):,.0f}" for level in LEVELS)
-    p50 = median(each.p50 for each in rounds[1])
-    p99 = " / ".join(f"{late(rounds, level):.0f}" for level in LEVELS[1:])
-    failed = sum(each.failed for level in LEVELS for each in rounds[level])
-    cells = [name, f"{alone} ({p50:.2f})", *more, p99, str(failed), *_harm(beside)]
+    single_rate, *other_rates = (f"{rate(rounds, level):,.0f}" for level in LEVELS)
+    p50 = median(result.p50 for result in rounds[1])
+    p99 = " / ".join(f"{p99_latency(rounds, level):.0f}" for level in LEVELS[1:])
+    failed = sum(result.failed for level in LEVELS for result in rounds[level])
+    cells = [name, f"{single_rate} ({p50:.2f})", *other_rates, p99, str(failed), *_bad_file_cells(mixed_load)]
     return f"| {' | '.join(cells)} |"
 
 
 def rate(rounds: Rounds, level: int) -> float:
-    return median(each.rate for each in rounds[level])
+    return median(result.rate for result in rounds[level])
 
 
-def late(rounds: Rounds, level: int) -> float:
+def p99_latency(rounds: Rounds, level: int) -> float:
     """Give the 99th percentile, in milliseconds."""
-    return median(each.p99 for each in rounds[level])
+    return median(result.p99 for result in rounds[level])
 
 
 def ratios(ours: Rounds, peers: Mapping[str, Rounds]) -> Iterator[str]:
@@ -58,15 +58,15 @@ def versions() -> str:
     return ", ".join(f"{name} {_version(name)}" for name in LIBRARIES)
 
 
-def _harm(beside: Pressed | None) -> tuple[str, str]:
-    if beside is None:
+def _bad_file_cells(mixed_load: Pressed | None) -> tuple[str, str]:
+    if mixed_load is None:
         return "–", "–"
-    ((status, _),) = beside.bad.most_common(1)
-    if not beside.lost:
+    ((status, _),) = mixed_load.bad.most_common(1)
+    if not mixed_load.lost:
         return _answer(status), "none"
-    ((instead, _),) = beside.refused.most_common(1)
-    share = beside.lost / (beside.lost + len(beside.latencies))
-    return _answer(status), f"{100 * share:.1f} % ({_answer(instead)})"
+    ((lost_status, _),) = mixed_load.refused.most_common(1)
+    share = mixed_load.lost / (mixed_load.lost + len(mixed_load.latencies))
+    return _answer(status), f"{100 * share:.1f} % ({_answer(lost_status)})"
 
 
 def _answer(status: int) -> str:
@@ -74,11 +74,11 @@ def _answer(status: int) -> str:
 
 
 def _ratio(name: str, ours: Rounds, theirs: Rounds, level: int, goal: float) -> str:
-    each = [a.rate / b.rate for a, b in zip(ours[level], theirs[level], strict=True)]
-    shown = ", ".join(f"{one:.2f}" for one in each)
+    round_ratios = [a.rate / b.rate for a, b in zip(ours[level], theirs[level], strict=True)]
+    per_round = ", ".join(f"{ratio:.2f}" for ratio in round_ratios)
     return (
-        f"**MyNet: {median(each):.2f} × {name}** at {level} connections "
-        f"(round by round: {shown}; goal: at least {goal} ×)."
+        f"**MyNet: {median(round_ratios):.2f} × {name}** at {level} connections "
+        f"(round by round: {per_round}; goal: at least {goal} ×)."
     )
 
 

@@ -12,13 +12,13 @@ from itertools import cycle, islice
 from typing import Final
 
 from app.server.timeouts import max_connections
-from bench.digits import whole
+from bench.digits import raw_request
 
-IDLE: Final = 2000
-SLOW: Final = 200
-EACH: Final = 0.05
+IDLE_CONNECTIONS: Final = 2000
+SLOW_SENDERS: Final = 200
+VANISH_INTERVAL: Final = 0.05
 # A byte a second: as long as this.
-ROUND: Final = 1.0
+BYTE_INTERVAL: Final = 1.0
 
 
 class Crowd:
@@ -28,16 +28,16 @@ class Crowd:
 
     def __init__(self, port: int, upload: bytes) -> None:
         self.port = port
-        self.sent = whole(upload)
+        self.request = raw_request(upload)
         self.vanished = 0
         self._stack = ExitStack()
         self._end = threading.Event()
 
     def __enter__(self) -> "Crowd":
         max_connections()
-        for _ in range(IDLE):
+        for _ in range(IDLE_CONNECTIONS):
             self._open()
-        for work in (self._dribble, self._vanish):
+        for work in (self._send_slowly, self._vanish):
             thread = threading.Thread(target=work)
             thread.start()
             self._stack.callback(thread.join)
@@ -51,26 +51,26 @@ class Crowd:
         connection = socket.create_connection(("127.0.0.1", self.port), 20)
         return self._stack.enter_context(closing(connection))
 
-    def _dribble(self) -> None:
+    def _send_slowly(self) -> None:
         """Half of them send headers, half have sent them and send a body."""
-        head = self.sent.index(b"\r\n\r\n") + 4
+        head = self.request.index(b"\r\n\r\n") + 4
         with ExitStack() as stack:
-            slow: list[tuple[socket.socket, Iterator[bytes]]] = []
-            for start in islice(cycle((0, head)), SLOW):
+            senders: list[tuple[socket.socket, Iterator[bytes]]] = []
+            for start in islice(cycle((0, head)), SLOW_SENDERS):
                 address = "127.0.0.1", self.port
                 connection = stack.enter_context(closing(socket.create_connection(address, 20)))
-                connection.sendall(self.sent[:start])
-                slow.append((connection, (bytes([each]) for each in self.sent[start:])))
-            while not self._end.wait(ROUND):
-                for connection, left in slow:
+                connection.sendall(self.request[:start])
+                senders.append((connection, (bytes([byte]) for byte in self.request[start:])))
+            while not self._end.wait(BYTE_INTERVAL):
+                for connection, remaining in senders:
                     with suppress(OSError):
-                        connection.sendall(next(left))
+                        connection.sendall(next(remaining))
 
     def _vanish(self) -> None:
         """Each goes after some of its request."""
         parts = cycle((0.1, 0.5, 0.9))
         with suppress(ConnectionRefusedError):  # the service is gone
-            while not self._end.wait(EACH):
+            while not self._end.wait(VANISH_INTERVAL):
                 with closing(socket.create_connection(("127.0.0.1", self.port), 20)) as connection:
-                    connection.sendall(self.sent[: int(next(parts) * len(self.sent))])
+                    connection.sendall(self.request[: int(next(parts) * len(self.request))])
                 self.vanished += 1

@@ -30,41 +30,41 @@ def current(content: bytes | None, *, stopped: bool = False) -> Fault:
     return fault
 
 
-def live_weights(spoil: Callable[[bytes], bytes]) -> Fault:
+def live_weights(corrupt: Callable[[bytes], bytes]) -> Fault:
     """The live version's file is damaged, and the service is started again."""
 
     def fault(scene: Scene) -> int:
         path = scene.state / "models" / "3.safetensors"
-        whole = path.read_bytes()
-        path.write_bytes(spoil(whole))
+        original = path.read_bytes()
+        path.write_bytes(corrupt(original))
         time.sleep(1)
         scene.service.end()
         scene.start()
-        lives = scene.ask("GET", "/health/ready").body["version"]
-        path.write_bytes(whole)
+        live_version = scene.ask("GET", "/health/ready").body["version"]
+        path.write_bytes(original)
         scene.ask("PUT", "/models/current", b'{"version": 3}')
-        return lives != 2  # which was live before
+        return live_version != 2  # which was live before
 
     return fault
 
 
-def other_weights(spoil: Callable[[bytes], bytes]) -> Fault:
+def other_weights(corrupt: Callable[[bytes], bytes]) -> Fault:
     """A version's file is damaged that is not live: it is not to be had in any way."""
 
     def fault(scene: Scene) -> int:
         path = scene.state / "models" / "1.safetensors"
-        whole = path.read_bytes()
-        path.write_bytes(spoil(whole))
-        asked = [
+        original = path.read_bytes()
+        path.write_bytes(corrupt(original))
+        responses = [
             scene.ask("PUT", "/models/current", b'{"version": 1}'),
             scene.ask("GET", "/models/1/weights"),
-            scene.ask("POST", "/predict?version=1", scene.known.uploads[0]),
+            scene.ask("POST", "/predict?version=1", scene.reference.uploads[0]),
         ]
-        path.write_bytes(whole)
-        return sum(told.status != 409 for told in asked)
+        path.write_bytes(original)
+        return sum(response.status != 409 for response in responses)
 
     return fault
 
 
-def flip(whole: bytes) -> bytes:
-    return whole[:-5000] + bytes([whole[-5000] ^ 1]) + whole[-4999:]
+def flip_bit(content: bytes) -> bytes:
+    return content[:-5000] + bytes([content[-5000] ^ 1]) + content[-4999:]

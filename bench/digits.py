@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from typing import Final
 
 from app.train.recipes.dataset import load as load_mnist
-from bench.peers.reading import answers, shipped
+from bench.peers.reading import predict_batch, load_bundled
 from bench.press import Request
 from tests.conftest import DATA, png
 
 IMAGES: Final = 1000
 BOUNDARY: Final = b"a-line-between-two-parts"
-KIND: Final = b"multipart/form-data; boundary=" + BOUNDARY
+CONTENT_TYPE: Final = b"multipart/form-data; boundary=" + BOUNDARY
 NO_IMAGE: Final = b"This is no image, whatever its name says."
 
 
 def images() -> tuple[list[bytes], list[int]]:
     """Give PNGs, and the digit of each."""
     pixels = load_mnist(DATA).test.pixels[:IMAGES]
-    seen = answers(shipped(), list(pixels))
-    return [png(each.numpy()) for each in pixels], [answer["digit"] for answer in seen]
+    predictions = predict_batch(load_bundled(), list(pixels))
+    return [png(image.numpy()) for image in pixels], [answer["digit"] for answer in predictions]
 
 
 def requests() -> list[Request]:
@@ -30,19 +30,19 @@ def requests() -> list[Request]:
     return [Request(form(image), digit) for image, digit in zip(*images(), strict=True)]
 
 
-def whole(content: bytes) -> bytes:
+def raw_request(content: bytes) -> bytes:
     """Give a request whose body is the image."""
     return _post("/predict", b"image/png", content)
 
 
 def form(content: bytes) -> bytes:
     """Give a request with a form of one file."""
-    return _post("/predict", KIND, form_body("file", [content]))
+    return _post("/predict", CONTENT_TYPE, form_body("file", [content]))
 
 
 def batch(contents: Sequence[bytes]) -> bytes:
     """Give a request with a form of many files, as `/predict/batch` takes it."""
-    return _post("/predict/batch", KIND, form_body("files", contents))
+    return _post("/predict/batch", CONTENT_TYPE, form_body("files", contents))
 
 
 def with_bad(good: Sequence[Request], bad: Request, rounds: int) -> list[Request]:
@@ -63,6 +63,6 @@ def form_body(field: str, contents: Sequence[bytes]) -> bytes:
     return parts + b"--" + BOUNDARY + b"--\r\n"
 
 
-def _post(path: str, kind: bytes, body: bytes) -> bytes:
+def _post(path: str, content_type: bytes, body: bytes) -> bytes:
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
-    return head.encode() + b"Content-Type: " + kind + b"\r\n\r\n" + body
+    return head.encode() + b"Content-Type: " + content_type + b"\r\n\r\n" + body

@@ -43,25 +43,25 @@ def main() -> None:
     net = MyNet()
     net.load_state_dict(weights)
     model = Model(1, net, card.energy_threshold, torch.device("cpu"), card.temperature)
-    shares = {name: round(share, 4) for name, share in measured(model)}
+    shares = {name: round(share, 4) for name, share in measure(model)}
     checkpoint.write(path, weights, card.model_copy(update={"other_datasets": shares}))
     for name, share in shares.items():
         print(f"{name}: {100 * share:.2f} %")
 
 
-def measured(model: Model) -> Iterator[tuple[str, float]]:
+def measure(model: Model) -> Iterator[tuple[str, float]]:
     """Give a name and a share, for each source that is there."""
     digits, labels = eight_by_eight()
-    yield "load_digits, light on dark: right", _right(model, digits, labels)
-    yield "load_digits, dark on light: right", _right(model, 255 - digits, labels)
-    yield "MNIST test: accepted", _accepted(model, load_mnist(DATA).test.pixels.numpy())
+    yield "load_digits, light on dark: right", _accuracy(model, digits, labels)
+    yield "load_digits, dark on light: right", _accuracy(model, 255 - digits, labels)
+    yield "MNIST test: accepted", _acceptance_rate(model, load_mnist(DATA).test.pixels.numpy())
     sources: dict[str, Callable[[], Iterable[Pixels]]] = {"textures": textures}
     if FASHION.exists():
         sources["Fashion-MNIST"] = fashion
     if FONTS.exists():
         sources["letters"] = letters
     for name, draw in sources.items():
-        yield f"{name}: accepted", _accepted(model, draw())
+        yield f"{name}: accepted", _acceptance_rate(model, draw())
 
 
 def fashion() -> Iterable[Pixels]:
@@ -91,12 +91,12 @@ def textures() -> Iterator[Pixels]:
         yield ((field - field.min()) / np.ptp(field) * 255).astype(np.uint8)
 
 
-def _right(model: Model, images: Iterable[Pixels], labels: NDArray[np.int64]) -> float:
-    read = [answer and answer.digit for answer in _answers(model, images)]
-    return float(np.mean([digit == label for digit, label in zip(read, labels, strict=True)]))
+def _accuracy(model: Model, images: Iterable[Pixels], labels: NDArray[np.int64]) -> float:
+    predicted = [answer and answer.digit for answer in _answers(model, images)]
+    return float(np.mean([digit == label for digit, label in zip(predicted, labels, strict=True)]))
 
 
-def _accepted(model: Model, images: Iterable[Pixels]) -> float:
+def _acceptance_rate(model: Model, images: Iterable[Pixels]) -> float:
     return float(np.mean([bool(a and a.is_digit) for a in _answers(model, images)]))
 
 

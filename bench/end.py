@@ -23,8 +23,8 @@ ROUNDS: Final = 3
 WORKERS: Final = (1, 2)
 FOLLOWERS: Final = 8
 PHOTOS: Final = 24
-WANTED: Final = json.dumps({"epochs": 1000, "promote": "never"}).encode()
-MOST_SECONDS: Final = 10
+HYPERPARAMETERS: Final = json.dumps({"epochs": 1000, "promote": "never"}).encode()
+MAX_SECONDS: Final = 10
 
 
 def main() -> Iterator[str]:
@@ -39,16 +39,16 @@ def main() -> Iterator[str]:
     yield ""
     yield "| workers | nothing under way | all of it |"
     yield "|---|---|---|"
-    longest = 0.0
+    max_seconds = 0.0
     for workers in WORKERS:
         rounds = [
             (seconds(workers, busy=False), seconds(workers, busy=True)) for _ in range(ROUNDS)
         ]
-        cells = [f"{median(each):.1f} ({max(each):.1f})" for each in zip(*rounds, strict=True)]
+        cells = [f"{median(column):.1f} ({max(column):.1f})" for column in zip(*rounds, strict=True)]
         yield f"| {workers} | {' | '.join(cells)} |"
-        longest = max(longest, *(busy for _, busy in rounds))
+        max_seconds = max(max_seconds, *(busy for _, busy in rounds))
     yield ""
-    yield f"**{longest:.1f} s at most** (goal: at most {MOST_SECONDS} s)."
+    yield f"**{max_seconds:.1f} s at most** (goal: at most {MAX_SECONDS} s)."
 
 
 def seconds(workers: int, *, busy: bool) -> float:
@@ -59,25 +59,25 @@ def seconds(workers: int, *, busy: bool) -> float:
         serving(Path(folder) / "var", workers=str(workers)) as service,
     ):
         if busy:
-            under_way(service, stack)
-        began = time.perf_counter()
+            start_load(service, stack)
+        started = time.perf_counter()
         service.end()
-        return time.perf_counter() - began
+        return time.perf_counter() - started
 
 
-def under_way(service: Service, stack: ExitStack) -> None:
+def start_load(service: Service, stack: ExitStack) -> None:
     upload, _ = photo()
-    job = service.post("/train", WANTED)["id"]
+    job = service.post("/train", HYPERPARAMETERS)["id"]
     service.job_until(job, lambda body: body["progress"])
     stack.enter_context(Crowd(service.port, upload))
     tasks = [("GET", f"/train/{job}/events", b"")] * FOLLOWERS
     tasks += [("POST", "/predict", upload)] * PHOTOS
     for task in tasks:
-        threading.Thread(target=again_and_again, args=(service.port, *task), daemon=True).start()
+        threading.Thread(target=request_repeatedly, args=(service.port, *task), daemon=True).start()
     time.sleep(3)
 
 
-def again_and_again(port: int, method: str, path: str, body: bytes) -> None:
+def request_repeatedly(port: int, method: str, path: str, body: bytes) -> None:
     """Ask until nobody is there any more."""
     with suppress(OSError, HTTPException), closing(HTTPConnection("127.0.0.1", port)) as connection:
         while True:

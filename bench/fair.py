@@ -17,15 +17,15 @@ from app.train.recipes.dataset import load
 from bench.digits import form, requests
 from bench.press import Pressed, Request, press
 from bench.standing import mynet
-from bench.timed import checked
+from bench.timed import verify
 from tests.conftest import DATA
 
-SMALL: Final = 16
-PHOTOS: Final = 12
+SMALL_CONNECTIONS: Final = 16
+PHOTO_CONNECTIONS: Final = 12
 SECONDS: Final = 4.0
 ROUNDS: Final = 5
-SIZE: Final = (3000, 4000)
-MOST: Final = 2
+PHOTO_SIZE: Final = (3000, 4000)
+MAX_RATIO: Final = 2
 
 
 def main() -> Iterator[str]:
@@ -33,44 +33,44 @@ def main() -> Iterator[str]:
     small = requests()
     jpeg, digit = photo()
     large = [Request(form(jpeg), digit)]
-    with mynet() as standing, standing.awake():
+    with mynet() as server, server.resumed():
         rounds = [
             (
-                checked(press(standing.port, small, SMALL, SECONDS)),
-                *beside(standing.port, small, large),
+                verify(press(server.port, small, SMALL_CONNECTIONS, SECONDS)),
+                *press_both(server.port, small, large),
             )
             for _ in range(ROUNDS)
         ]
     yield "## Small images beside photos (`python -m bench fair`)"
     yield ""
     yield (
-        f"{SMALL} connections press `POST /predict` with MNIST images, {PHOTOS} more with a JPEG "
-        f"of {SIZE[0] * SIZE[1] / 1e6:.0f} megapixels ({len(jpeg) / 1e6:.1f} MB); {ROUNDS} × "
+        f"{SMALL_CONNECTIONS} connections press `POST /predict` with MNIST images, {PHOTO_CONNECTIONS} more with a JPEG "
+        f"of {PHOTO_SIZE[0] * PHOTO_SIZE[1] / 1e6:.0f} megapixels ({len(jpeg) / 1e6:.1f} MB); {ROUNDS} × "
         f"{SECONDS:.0f} s each, interleaved. Every digit is compared."
     )
     yield ""
     yield "| | requests/s | p50 ms | p99 ms | not answered |"
     yield "|---|---|---|---|---|"
-    yield line("small images alone", [alone for alone, _, _ in rounds])
+    yield line("small images alone", [quiet for quiet, _, _ in rounds])
     yield line("small images beside photos", [busy for _, busy, _ in rounds])
     yield line("the photos", [photos for _, _, photos in rounds])
     yield ""
-    each = [busy.percentile(99) / alone.percentile(99) for alone, busy, _ in rounds]
-    shown = ", ".join(f"{one:.1f}" for one in each)
+    round_ratios = [busy.percentile(99) / quiet.percentile(99) for quiet, busy, _ in rounds]
+    per_round = ", ".join(f"{ratio:.1f}" for ratio in round_ratios)
     yield (
-        f"**p99 of small images beside photos: {median(each):.1f} × that without** (round by "
-        f"round: {shown}; goal: at most {MOST} ×)."
+        f"**p99 of small images beside photos: {median(round_ratios):.1f} × that without** (round by "
+        f"round: {per_round}; goal: at most {MAX_RATIO} ×)."
     )
 
 
-def beside(port: int, small: list[Request], large: list[Request]) -> tuple[Pressed, Pressed]:
+def press_both(port: int, small: list[Request], large: list[Request]) -> tuple[Pressed, Pressed]:
     """Press with both at once."""
     photos: list[Pressed] = []
-    thread = threading.Thread(target=lambda: photos.append(press(port, large, PHOTOS, SECONDS)))
+    thread = threading.Thread(target=lambda: photos.append(press(port, large, PHOTO_CONNECTIONS, SECONDS)))
     thread.start()
-    pressed = press(port, small, SMALL, SECONDS)
+    pressed = press(port, small, SMALL_CONNECTIONS, SECONDS)
     thread.join()
-    return checked(pressed), checked(photos[0])
+    return verify(pressed), verify(photos[0])
 
 
 def photo(reduced: int = 1) -> tuple[bytes, int]:
@@ -79,10 +79,10 @@ def photo(reduced: int = 1) -> tuple[bytes, int]:
     """
     test = load(DATA).test
     digit = Image.fromarray(test.pixels[0].numpy()).resize((1500, 1500), Image.Resampling.BICUBIC)
-    ink = np.zeros(SIZE, np.float32)
+    ink = np.zeros(PHOTO_SIZE, np.float32)
     ink[700:2200, 1200:2700] = np.asarray(digit, np.float32) / 255
-    light = np.linspace(170, 230, SIZE[1], dtype=np.float32)
-    noise = np.random.default_rng(1).normal(0, 4, SIZE).astype(np.float32)
+    light = np.linspace(170, 230, PHOTO_SIZE[1], dtype=np.float32)
+    noise = np.random.default_rng(1).normal(0, 4, PHOTO_SIZE).astype(np.float32)
     grey = (light * (1 - 0.8 * ink) + noise).clip(0, 255).astype(np.uint8)
     file = BytesIO()
     Image.fromarray(grey).convert("RGB").reduce(reduced).save(file, "JPEG", quality=90)
@@ -91,8 +91,8 @@ def photo(reduced: int = 1) -> tuple[bytes, int]:
 
 def line(label: str, phases: list[Pressed]) -> str:
     """Give a line of the table, medians over the rounds."""
-    rate = median(each.rate for each in phases)
-    p50, p99 = (median(each.percentile(p) for each in phases) for p in (50, 99))
+    rate = median(phase.rate for phase in phases)
+    p50, p99 = (median(phase.percentile(p) for phase in phases) for p in (50, 99))
     return (
-        f"| {label} | {rate:,.0f} | {p50:.1f} | {p99:.1f} | {sum(each.lost for each in phases)} |"
+        f"| {label} | {rate:,.0f} | {p50:.1f} | {p99:.1f} | {sum(phase.lost for phase in phases)} |"
     )

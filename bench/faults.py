@@ -14,24 +14,24 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from bench.damage import Fault, current, flip, live_weights, other_weights
+from bench.damage import Fault, current, flip_bit, live_weights, other_weights
 from bench.scene import Scene, has_compiler, is_root
 
-LASTS: Final = 5.0
+FAULT_SECONDS: Final = 5.0
 
 
 def worker(scene: Scene) -> int:
     """kill -9 of the worker that does not supervise."""
     supervisor, went_live = parent_of(scene.service.trainings[-1]), scene.service.went_live
-    kill(next(each for each in scene.service.workers if each != supervisor))
-    scene.also = lambda: scene.service.went_live > went_live
+    kill(next(pid for pid in scene.service.workers if pid != supervisor))
+    scene.extra_check = lambda: scene.service.went_live > went_live
     return 0
 
 
 def supervisor(scene: Scene) -> int:
     """kill -9 of the worker that supervises."""
     kill(parent_of(scene.service.trainings[-1]))
-    goes_on(scene)
+    expect_new_training(scene)
     return 0
 
 
@@ -45,13 +45,13 @@ def server(scene: Scene) -> int:
 def training(scene: Scene) -> int:
     """kill -9 of the training process."""
     kill(scene.service.trainings[-1])
-    goes_on(scene)
+    expect_new_training(scene)
     return 0
 
 
-def goes_on(scene: Scene) -> None:
+def expect_new_training(scene: Scene) -> None:
     trainings = len(scene.service.trainings)
-    scene.also = lambda: len(scene.service.trainings) > trainings
+    scene.extra_check = lambda: len(scene.service.trainings) > trainings
 
 
 def full_disk(scene: Scene) -> int:
@@ -61,7 +61,7 @@ def full_disk(scene: Scene) -> int:
         while True:
             file.write(bytes(4096))
             file.flush()
-    linger(scene)
+    send_writes(scene)
     filler.unlink(missing_ok=True)
     return 0
 
@@ -71,32 +71,32 @@ def read_only(scene: Scene) -> int:
     modes = {path: path.stat().st_mode for path in (scene.state, *scene.state.rglob("*"))}
     for path, mode in modes.items():
         path.chmod(mode & ~0o222)
-    linger(scene)
+    send_writes(scene)
     for path, mode in modes.items():
         if path.exists():
             path.chmod(mode)
     return 0
 
 
-def linger(scene: Scene) -> None:
+def send_writes(scene: Scene) -> None:
     weights = (scene.state / "models" / "2.safetensors").read_bytes()
-    until = time.monotonic() + LASTS
+    deadline = time.monotonic() + FAULT_SECONDS
     scene.ask("POST", "/models", weights)
-    while time.monotonic() < until:
+    while time.monotonic() < deadline:
         scene.train(epochs=1)
         scene.ask("PUT", "/models/current", b'{"version": 3}')
         time.sleep(0.5)
 
 
-def database(harm: Callable[[Path], None], *, stopped: bool = False) -> Fault:
+def database(corrupt: Callable[[Path], None], *, stopped: bool = False) -> Fault:
     """The database is damaged, while the service runs or before it starts."""
 
     def fault(scene: Scene) -> int:
         if stopped:
             scene.service.end()
         file = scene.state / "mynet.db"
-        harm(file)
-        scene.also = lambda: is_sound(file)
+        corrupt(file)
+        scene.extra_check = lambda: is_intact(file)
         if stopped:
             scene.start()
         return 0
@@ -104,41 +104,41 @@ def database(harm: Callable[[Path], None], *, stopped: bool = False) -> Fault:
     return fault
 
 
-def is_sound(file: Path) -> bool:
+def is_intact(file: Path) -> bool:
     """Look for oneself: a service may not have come upon the damage yet."""
     try:
-        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as opened:
-            opened.execute("SELECT count(*) FROM jobs")
-            return bool(opened.execute("PRAGMA quick_check").fetchone() == ("ok",))
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as connection:
+            connection.execute("SELECT count(*) FROM jobs")
+            return bool(connection.execute("PRAGMA quick_check").fetchone() == ("ok",))
     except sqlite3.DatabaseError:
         return False
 
 
 def garbage(file: Path) -> None:
     """A header and pages that mean nothing, in the log of late writes, too."""
-    for each in (file, Path(f"{file}-wal")):
-        if each.exists():
-            with each.open("r+b") as opened:
-                for at in range(0, each.stat().st_size, 4096):
-                    opened.seek(at)
-                    opened.write(os.urandom(512))
+    for path in (file, Path(f"{file}-wal")):
+        if path.exists():
+            with path.open("r+b") as stream:
+                for offset in range(0, path.stat().st_size, 4096):
+                    stream.seek(offset)
+                    stream.write(os.urandom(512))
 
 
-def cut_off(file: Path) -> None:
+def truncate(file: Path) -> None:
     os.truncate(file, 5000)
 
 
-def no_content(file: Path) -> None:
+def empty(file: Path) -> None:
     os.truncate(file, 0)
 
 
 def locked(scene: Scene) -> int:
     """Somebody else holds the database for longer than anybody waits for it."""
-    with closing(sqlite3.connect(scene.state / "mynet.db", isolation_level=None)) as opened:
-        opened.execute("BEGIN IMMEDIATE")
+    with closing(sqlite3.connect(scene.state / "mynet.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
         scene.train(epochs=1)
-        time.sleep(LASTS)
-        opened.execute("ROLLBACK")
+        time.sleep(FAULT_SECONDS)
+        connection.execute("ROLLBACK")
     return 0
 
 
@@ -147,26 +147,26 @@ def clock(seconds: int) -> Fault:
 
     def fault(scene: Scene) -> int:
         scene.clock(seconds)
-        taken = scene.wait()
+        recovery_seconds = scene.wait()
         job = scene.train(epochs=1)
         scene.clock(0)
-        return int(taken > 60 or job is None)
+        return int(recovery_seconds > 60 or job is None)
 
     return fault
 
 
 def device(scene: Scene) -> int:
     """The device raises for a while: see `bench.losing`."""
-    sign = scene.state / "lost"
-    sign.touch()
+    marker = scene.state / "lost"
+    marker.touch()
     time.sleep(2)
-    told = scene.ask("GET", "/health/ready").body
-    wrong = told is None or not told["lost"]
-    sign.unlink()
-    until = time.monotonic() + 30
-    while scene.ask("GET", "/health/ready").body["lost"] and time.monotonic() < until:
+    health = scene.ask("GET", "/health/ready").body
+    wrong = health is None or not health["lost"]
+    marker.unlink()
+    deadline = time.monotonic() + 30
+    while scene.ask("GET", "/health/ready").body["lost"] and time.monotonic() < deadline:
         time.sleep(0.2)
-    return wrong + (time.monotonic() >= until)
+    return wrong + (time.monotonic() >= deadline)
 
 
 def parent_of(process: int) -> int:
@@ -188,13 +188,13 @@ ALL: Final[dict[str, Fault]] = {
     "`CURRENT` names a missing version": current(b"77\n"),
     "`CURRENT` is gone": current(None),
     "`CURRENT` is garbage at a start": current(b"\x00\x00", stopped=True),
-    "a bit of the live weights flips, restart": live_weights(flip),
+    "a bit of the live weights flips, restart": live_weights(flip_bit),
     "the live weights are cut off, restart": live_weights(lambda whole: whole[:-1000]),
-    "a bit of other weights flips": other_weights(flip),
+    "a bit of other weights flips": other_weights(flip_bit),
     "other weights have no content": other_weights(lambda _: b""),
     "the database is garbage": database(garbage),
-    "the database is cut off": database(cut_off),
-    "the database has no content": database(no_content),
+    "the database is cut off": database(truncate),
+    "the database has no content": database(empty),
     "the database is gone": database(Path.unlink),
     "the database is garbage at a start": database(garbage, stopped=True),
     "the database is locked": locked,
@@ -209,6 +209,6 @@ WITH_CLOCK: Final[dict[str, Fault]] = {
 }
 
 
-def known() -> dict[str, Fault]:
+def available() -> dict[str, Fault]:
     """Give the faults that can be had here: some need root, some a C compiler."""
     return ALL | (FOR_ROOT if is_root() else {}) | (WITH_CLOCK if has_compiler() else {})

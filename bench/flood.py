@@ -18,46 +18,46 @@ from typing import Any, Final, NamedTuple, TypeVar
 from app.server.timeouts import max_connections
 from bench.press import DIGIT, NO_ANSWER, Connection, Request
 
-PATIENCE: Final = 10.0
+RESPONSE_TIMEOUT: Final = 10.0
 # To accept a connection takes the service longer than to refuse a request.
 CONNECTIONS: Final = 500
 T = TypeVar("T")
 
 
-class Came(NamedTuple):
+class TimedResponse(NamedTuple):
     """What came back: a status, 0 for nothing; seconds since it was due; was the digit right? And
     when, in seconds since the flood began.
     """
 
     status: int
-    took: float
-    right: bool
-    at: float
+    latency: float
+    is_correct: bool
+    arrived_at: float
 
 
 class Flooded(NamedTuple):
     """What came back in all, and when the last was sent, by `time.perf_counter`."""
 
-    answers: list[Came]
+    answers: list[TimedResponse]
     ended: float
 
-    def of(self, status: int) -> list[float]:
+    def latencies(self, status: int) -> list[float]:
         """List how long the answers of one status took, shortest first."""
-        return sorted(each.took for each in self.answers if each.status == status)
+        return sorted(answer.latency for answer in self.answers if answer.status == status)
 
-    def each_second(self, status: int) -> list[int]:
+    def per_second(self, status: int) -> list[int]:
         """Count the answers of one status in each whole second, but for the first and the last."""
-        counts = Counter(int(each.at) for each in self.answers if each.status == status)
+        counts = Counter(int(answer.arrived_at) for answer in self.answers if answer.status == status)
         return [counts[second] for second in range(1, max(counts, default=0))]
 
     @property
     def wrong(self) -> int:
-        return sum(each.status == 200 and not each.right for each in self.answers)
+        return sum(answer.status == 200 and not answer.is_correct for answer in self.answers)
 
     @property
-    def others(self) -> int:
+    def unclassified(self) -> int:
         """Count what was neither answered, in time or too late, nor refused as busy."""
-        return sum(each.status not in (200, 429, 504) for each in self.answers)
+        return sum(answer.status not in (200, 429, 504) for answer in self.answers)
 
 
 def percentile(ranked: Sequence[float], percent: float) -> float:
@@ -71,12 +71,12 @@ def flood(port: int, requests: Sequence[Request], rate: float, seconds: float) -
     return _Flood(port).run(requests, rate, seconds)
 
 
-def begin(work: Callable[..., T], *given: Any) -> Future[T]:
+def begin(work: Callable[..., T], *args: Any) -> Future[T]:
     """Flood, or flood and more, from a process of its own."""
-    with_one = ProcessPoolExecutor(1, get_context("spawn"))
-    coming = with_one.submit(work, *given)
-    with_one.shutdown(wait=False)
-    return coming
+    executor = ProcessPoolExecutor(1, get_context("spawn"))
+    future = executor.submit(work, *args)
+    executor.shutdown(wait=False)
+    return future
 
 
 class _Flood:
@@ -85,7 +85,7 @@ class _Flood:
         self.idle: list[Connection] = []
         self.due: dict[Connection, float] = {}
         self.selector = selectors.DefaultSelector()
-        self.answers: list[Came] = []
+        self.answers: list[TimedResponse] = []
         self.began = time.perf_counter()
 
     def run(self, requests: Sequence[Request], rate: float, seconds: float) -> Flooded:
@@ -94,7 +94,7 @@ class _Flood:
             self._receive_until(due)
             self._send(request, due)
         ended = time.perf_counter()
-        while self.due and time.perf_counter() < ended + PATIENCE:
+        while self.due and time.perf_counter() < ended + RESPONSE_TIMEOUT:
             self._receive(0.01)
         for connection in [*self.due, *self.idle]:
             self._close(connection)
@@ -115,36 +115,36 @@ class _Flood:
 
     def _receive_until(self, due: float) -> None:
         """Wait for the time, and for a connection."""
-        left = due - time.perf_counter()
-        self._receive(max(0, left))
-        while left > 0 or len(self.due) >= CONNECTIONS:
-            left = due - time.perf_counter()
-            self._receive(max(0, left, 0.001 * (len(self.due) >= CONNECTIONS)))
+        remaining = due - time.perf_counter()
+        self._receive(max(0, remaining))
+        while remaining > 0 or len(self.due) >= CONNECTIONS:
+            remaining = due - time.perf_counter()
+            self._receive(max(0, remaining, 0.001 * (len(self.due) >= CONNECTIONS)))
 
     def _receive(self, seconds: float) -> None:
         for key, _ in self.selector.select(seconds):
             connection: Connection = key.data
             try:
-                answered = connection.is_answered()
+                is_complete = connection.is_answered()
             except OSError:
                 self._close(connection)
                 continue
-            if answered:
+            if is_complete:
                 self.idle.append(connection)
-                self._judge(connection, connection.status)
+                self._record(connection, connection.status)
 
     def _close(self, connection: Connection) -> None:
         """The service hung up: it may, on who waits for nothing."""
         self.selector.unregister(connection.socket)
         connection.socket.close()
         if connection in self.due:
-            self._judge(connection, NO_ANSWER)
+            self._record(connection, NO_ANSWER)
         else:
             self.idle.remove(connection)
 
-    def _judge(self, connection: Connection, status: int) -> None:
+    def _record(self, connection: Connection, status: int) -> None:
         now = time.perf_counter()
-        took = now - self.due.pop(connection)
-        digit = DIGIT.search(connection.came) if status == 200 else None
-        right = digit is not None and int(digit[1]) == connection.request.digit
-        self.answers.append(Came(status, took, right, now - self.began))
+        latency = now - self.due.pop(connection)
+        digit = DIGIT.search(connection.received) if status == 200 else None
+        is_correct = digit is not None and int(digit[1]) == connection.request.digit
+        self.answers.append(TimedResponse(status, latency, is_correct, now - self.began))

@@ -19,7 +19,7 @@ from app.train.recipes.dataset import load as load_mnist
 from bench.pictures import SOURCES, Pixels
 from tests.conftest import DATA, png
 
-EACH: Final = 500
+IMAGES_PER_SOURCE: Final = 500
 MANIFEST: Final = "manifest.csv"
 
 
@@ -29,22 +29,22 @@ def main() -> None:
     with (folder / MANIFEST).open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "label", "source"])
-        for number, (source, label, content) in enumerate(uploads(EACH)):
-            kind = "png" if content.startswith(b"\x89PNG") else "jpg"
-            path = f"{source}-{number}.{kind}"
+        for number, (source, label, content) in enumerate(uploads(IMAGES_PER_SOURCE)):
+            extension = "png" if content.startswith(b"\x89PNG") else "jpg"
+            path = f"{source}-{number}.{extension}"
             (folder / path).write_bytes(content)
             rows.writerow([path, label, source])
 
 
-def uploads(each: int) -> Iterator[tuple[str, int, bytes]]:
+def uploads(per_source: int) -> Iterator[tuple[str, int, bytes]]:
     """Give source, label and file, `each` of them from a source where there are as many."""
     random, test = np.random.default_rng(1), load_mnist(DATA).test
     digits, labels = test.pixels.numpy(), test.labels.tolist()
-    for digit, label in zip(digits[:each], labels, strict=False):
+    for digit, label in zip(digits[:per_source], labels, strict=False):
         yield "mnist", label, png(digit)
     for source, draw in SOURCES.items():
-        for place in random.choice(len(digits), each, replace=False):
-            yield source, labels[place], draw(digits[place], random)
+        for index in random.choice(len(digits), per_source, replace=False):
+            yield source, labels[index], draw(digits[index], random)
     for pixels, label in zip(*eight_by_eight(), strict=True):
         yield "load_digits", int(label), png(pixels)
         yield "load_digits, dark on light", int(label), png(255 - pixels)

@@ -13,14 +13,14 @@ from typing import Annotated, Final
 import typer
 from PIL import Image, ImageDraw
 
-from bench.accuracy import Read, ask, paste, read_manifest
+from bench.accuracy import ScoredImage, ask, paste, read_manifest
 
 CELL: Final = 64
-SHOWN: Final = 7
-FAILED: Final = 3
+CORRECT_COLUMNS: Final = 7
+WRONG_COLUMNS: Final = 3
 LABEL: Final = 150
 HEAD: Final = 24
-GROUND, TEXT = 250, 20
+BACKGROUND, TEXT = 250, 20
 
 
 def main(
@@ -29,31 +29,31 @@ def main(
     to: Annotated[Path, typer.Option()],
 ) -> None:
     """Draw what a live service sees in uploads."""
-    read = sorted(ask(url, list(read_manifest(manifest))), key=lambda each: each.image.source)
+    results = sorted(ask(url, list(read_manifest(manifest))), key=lambda result: result.image.source)
     rows = [
-        (source, list(group)) for source, group in groupby(read, lambda each: each.image.source)
+        (source, list(group)) for source, group in groupby(results, lambda result: result.image.source)
     ]
-    width = LABEL + (SHOWN + FAILED) * (2 * CELL + 8) + 16
-    picture = Image.new("L", (width, HEAD + len(rows) * (CELL + 8)), GROUND)
+    width = LABEL + (CORRECT_COLUMNS + WRONG_COLUMNS) * (2 * CELL + 8) + 16
+    picture = Image.new("L", (width, HEAD + len(rows) * (CELL + 8)), BACKGROUND)
     draw = ImageDraw.Draw(picture)
     draw.text((LABEL, 6), "upload, and what the network saw", TEXT)
-    draw.text((LABEL + SHOWN * (2 * CELL + 8) + 16, 6), "not read right", TEXT)
+    draw.text((LABEL + CORRECT_COLUMNS * (2 * CELL + 8) + 16, 6), "not read right", TEXT)
     for number, (source, group) in enumerate(rows):
         top = HEAD + number * (CELL + 8)
         draw.text((4, top + CELL // 2 - 6), source, TEXT)
-        _fill(picture, top, LABEL, [each for each in group if each.is_right][:SHOWN])
-        left = LABEL + SHOWN * (2 * CELL + 8) + 16
-        _fill(picture, top, left, [each for each in group if not each.is_right][:FAILED])
+        _fill(picture, top, LABEL, [result for result in group if result.is_correct][:CORRECT_COLUMNS])
+        left = LABEL + CORRECT_COLUMNS * (2 * CELL + 8) + 16
+        _fill(picture, top, left, [result for result in group if not result.is_correct][:WRONG_COLUMNS])
     picture.save(to, optimize=True)
 
 
-def _fill(picture: Image.Image, top: int, left: int, read: Sequence[Read]) -> None:
+def _fill(picture: Image.Image, top: int, left: int, results: Sequence[ScoredImage]) -> None:
     draw = ImageDraw.Draw(picture)
-    for place, each in enumerate(read):
-        x = left + place * (2 * CELL + 8)
-        paste(picture, each, (x, top), CELL)
-        answer = str(each.digit) if each.refused is None else "refused"
-        draw.text((x + CELL + 3, top + 1), answer, 255)
+    for index, result in enumerate(results):
+        x = left + index * (2 * CELL + 8)
+        paste(picture, result, (x, top), CELL)
+        caption = str(result.digit) if result.error_code is None else "refused"
+        draw.text((x + CELL + 3, top + 1), caption, 255)
 
 
 if __name__ == "__main__":

@@ -22,19 +22,19 @@ from app.versions import checkpoint
 from app.versions.registry import Registry
 from bench.lookalikes import TOLERANCE
 from bench.memory import resident
-from bench.witness import FINAL, Witness
+from bench.witness import FINAL_STATUSES, Witness
 from tests.service.running import Service, comes_true
 
 PAGE: Final = 1000
-AGAIN: Final = 5
-PATIENCE: Final = 180  # others may load the machine, too
-PLAIN: Final[Mapping[str, str]] = {}
-PAGES: Final = {"Accept": "application/json"}
-MOST_MORE_MEMORY: Final = 1.5
-MOST_DESCRIPTORS: Final = 100
+OVERLAP_EVENTS: Final = 5
+TIMEOUT: Final = 180  # others may load the machine, too
+NO_HEADERS: Final[Mapping[str, str]] = {}
+JSON_HEADERS: Final = {"Accept": "application/json"}
+MAX_MEMORY_GROWTH: Final = 1.5
+MAX_DESCRIPTORS: Final = 100
 
 
-class Told(NamedTuple):
+class Response(NamedTuple):
     """What a service answered."""
 
     status: int
@@ -45,15 +45,15 @@ class Told(NamedTuple):
 
 
 def ask(
-    service: Service, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = PLAIN
-) -> Told:
+    service: Service, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = NO_HEADERS
+) -> Response:
     """Ask over a connection of its own; no answer is ever a defect."""
-    with closing(HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE)) as connection:
+    with closing(HTTPConnection("127.0.0.1", service.port, timeout=TIMEOUT)) as connection:
         connection.request(method, path, body, dict(headers))
         answer = connection.getresponse()
-        told = Told(answer.status, answer.read())
-    assert told.status != 500, f"{method} {path}: {told.content!r}"
-    return told
+        response = Response(answer.status, answer.read())
+    assert response.status != 500, f"{method} {path}: {response.content!r}"
+    return response
 
 
 class Invariants:
@@ -66,62 +66,62 @@ class Invariants:
         self.witness = Witness(state)
         self.answers: dict[int, list[list[float]]] = {}
         self.removed: set[int] = set()
-        self.seen: set[int] = set()
-        self.there: list[int] = []
-        self.ended: dict[str, Any] = {}
+        self.observed_versions: set[int] = set()
+        self.stored_versions: list[int] = []
+        self.finished: dict[str, Any] = {}
         self.events: dict[str, list[Any]] = {}
         self.memory = 0.0
 
-    def fits(self, image: int, version: int, probabilities: Sequence[float]) -> None:
+    def check_prediction(self, image: int, version: int, probabilities: Sequence[float]) -> None:
         """An answer is that of the version that it names."""
         if version not in self.answers:
-            self.look_at_versions()
-        known = self.answers[version][image]
-        off = max(abs(a - b) for a, b in zip(known, probabilities, strict=True))
-        assert off <= TOLERANCE, f"version {version} answers otherwise for image {image}: {off}"
+            self.check_versions()
+        expected = self.answers[version][image]
+        deviation = max(abs(a - b) for a, b in zip(expected, probabilities, strict=True))
+        assert deviation <= TOLERANCE, f"version {version} answers otherwise for image {image}: {deviation}"
 
-    def look_at_versions(self) -> None:
+    def check_versions(self) -> None:
         """No number is given twice, no version is lost, and what is live is whole."""
         with self.registry.lock:
-            there, current = set(self.registry.versions()), self.registry.current()
-        new = there - self.seen
-        assert min(new, default=10**9) > max(self.seen, default=0), f"{new} after {self.seen}"
-        assert not (self.seen - self.removed) - there, f"lost: {self.seen - self.removed - there}"
-        assert current in there, f"CURRENT names {current}, there are {there}"
+            stored, current = set(self.registry.versions()), self.registry.current()
+        new = stored - self.observed_versions
+        assert min(new, default=10**9) > max(self.observed_versions, default=0), f"{new} after {self.observed_versions}"
+        assert not (self.observed_versions - self.removed) - stored, f"lost: {self.observed_versions - self.removed - stored}"
+        assert current in stored, f"CURRENT names {current}, there are {stored}"
         for version in new | {current}:
             weights, card = self.registry.weights(version), self.registry.card(version)
             assert checkpoint.digest(weights) == card.weights_digest, f"version {version}"
         for version in new:
             model = self.live.get(version)
             self.answers[version] = [
-                model.answer(each[None])[0].probabilities for each in self.pixels
+                model.answer(pixels[None])[0].probabilities for pixels in self.pixels
             ]
-        self.seen |= there
-        self.there = sorted(there)
+        self.observed_versions |= stored
+        self.stored_versions = sorted(stored)
 
-    def look_at_job(self, service: Service, job: str) -> dict[str, Any]:
+    def check_job(self, service: Service, job: str) -> dict[str, Any]:
         """What was shown of a job stays, and its end is final."""
-        body = self.witness.look(service, job)
-        assert self.witness.taken_back == 0, f"job {job}: its log was taken back"
-        self._look_at_events(service, job)
-        if (known := self.ended.get(job)) is not None:
-            assert body == known, f"job {job} changed after its end: {known}, {body}"
-        if body["status"] in FINAL:
-            self.ended[job] = body
+        body = self.witness.observe(service, job)
+        assert self.witness.changed_logs == 0, f"job {job}: its log was taken back"
+        self._check_events(service, job)
+        if (final_body := self.finished.get(job)) is not None:
+            assert body == final_body, f"job {job} changed after its end: {final_body}, {body}"
+        if body["status"] in FINAL_STATUSES:
+            self.finished[job] = body
             result = body["result"]
             assert (body["status"] == "succeeded") == (result is not None), body
             assert body["status"] != "failed", body
             if result is not None:
-                self.look_at_versions()
-                assert result["version"] in self.seen, body
+                self.check_versions()
+                assert result["version"] in self.observed_versions, body
         return body
 
-    def look_at_database(self) -> None:
+    def check_database(self) -> None:
         with closing(sqlite3.connect(self.state / "mynet.db", timeout=30)) as database:
-            (found,) = database.execute("PRAGMA integrity_check").fetchone()
-        assert found == "ok", found
+            (result,) = database.execute("PRAGMA integrity_check").fetchone()
+        assert result == "ok", result
 
-    def look_at_processes(self, service: Service) -> None:
+    def check_processes(self, service: Service) -> None:
         """Memory and descriptors of whoever serves stay within bounds."""
         for pid in self.workers(service):
             try:
@@ -130,41 +130,41 @@ class Invariants:
             except (OSError, KeyError):  # it ended meanwhile
                 continue
             self.memory = self.memory or memory
-            assert memory <= MOST_MORE_MEMORY * self.memory, f"{memory} MB after {self.memory}"
-            assert files <= MOST_DESCRIPTORS, f"process {pid} has {files} files open"
+            assert memory <= MAX_MEMORY_GROWTH * self.memory, f"{memory} MB after {self.memory}"
+            assert files <= MAX_DESCRIPTORS, f"process {pid} has {files} files open"
 
-    def nobody_is_left(self, service: Service) -> None:
+    def check_processes_ended(self, service: Service) -> None:
         """A service that has ended, in whatever way, leaves no process."""
-        gone = comes_true(lambda: not _of_session(service.process.pid), PATIENCE)
-        assert gone, f"still there: {_of_session(service.process.pid)}"
+        gone = comes_true(lambda: not _session_processes(service.process.pid), TIMEOUT)
+        assert gone, f"still there: {_session_processes(service.process.pid)}"
 
-    def steps_on_the_way(self) -> list[Path]:
+    def leftover_files(self) -> list[Path]:
         """List the files that nobody needs once all jobs have ended."""
         return [*self.state.rglob(f".*{TEMPORARY}"), *(self.state / "jobs").glob("*.pt")]
 
-    def everything_is_told(self) -> None:
+    def check_event_numbers(self) -> None:
         """Events are numbered over all jobs: none of them is missing."""
-        numbers = sorted(each["id"] for shown in self.events.values() for each in shown)
+        numbers = sorted(event["id"] for job_events in self.events.values() for event in job_events)
         assert numbers == list(range(1, len(numbers) + 1)), "events are missing"
 
     def workers(self, service: Service) -> list[int]:
         """List the processes that serve."""
-        session = _of_session(service.process.pid)
+        session = _session_processes(service.process.pid)
         return [pid for pid, command in session.items() if "spawn_main" in command]
 
-    def _look_at_events(self, service: Service, job: str) -> None:
-        shown = self.events.setdefault(job, [])
-        again = shown[-AGAIN:]
-        before = again[0]["id"] - 1 if again else 0
-        page = f"/train/{job}/events?limit={PAGE}&after={before}"
-        answer = ask(service, "GET", page, headers=PAGES).json()["data"]
-        assert answer[: len(again)] == again, f"job {job}: {again} became {answer}"
-        shown += answer[len(again) :]
+    def _check_events(self, service: Service, job: str) -> None:
+        events = self.events.setdefault(job, [])
+        overlap = events[-OVERLAP_EVENTS:]
+        after_id = overlap[0]["id"] - 1 if overlap else 0
+        page = f"/train/{job}/events?limit={PAGE}&after={after_id}"
+        answer = ask(service, "GET", page, headers=JSON_HEADERS).json()["data"]
+        assert answer[: len(overlap)] == overlap, f"job {job}: {overlap} became {answer}"
+        events += answer[len(overlap) :]
 
 
-def _of_session(leader: int) -> dict[int, str]:
+def _session_processes(session_id: int) -> dict[int, str]:
     """Give the processes that a service started, and it, with their commands."""
-    command = ["ps", "-o", "pid=,stat=,args=", "-s", str(leader)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    rows = (line.split(maxsplit=2) for line in shown.splitlines())
+    command = ["ps", "-o", "pid=,stat=,args=", "-s", str(session_id)]
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    rows = (line.split(maxsplit=2) for line in output.splitlines())
     return {int(pid): args for pid, state, args in rows if not state.startswith("Z")}

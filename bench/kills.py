@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from bench.soak import VICTIMS, Soak, uninterrupted
-from bench.witness import Outcome, Where
+from bench.soak import VICTIMS, Soak, run_uninterrupted
+from bench.witness import Outcome, JobStage
 from tests.service.running import are_gone
 
 KILLS: Final = int(os.environ.get("BENCH_KILLS", "50"))
@@ -28,37 +28,37 @@ def main() -> Iterator[str]:
     """Measure, and give the lines of the report."""
     print(f"seed {SEED}", flush=True)
     with TemporaryDirectory() as folder:
-        expected = uninterrupted(Path(folder) / "calm")
+        expected = run_uninterrupted(Path(folder) / "calm")
         soak = Soak(Path(folder) / "var", random.Random(SEED))
         outcomes = soak.run(KILLS)
-        left = "none" if are_gone(soak.trainings) else "some"
+        leftover = "none" if are_gone(soak.trainings) else "some"
     yield "## Kills (`python -m bench kills`)"
     yield ""
     yield f"{KILLS} times `kill -9`, drawn from seed {SEED}: who was killed, and how far a job was."
     yield ""
     yield f"| | {' | '.join(VICTIMS)} |"
     yield f"|---|{'---|' * len(VICTIMS)}"
-    counts = Counter((hit.where, victim) for victim, _, hit in soak.hits)
-    for where in Where:
-        yield f"| {where} | {' | '.join(str(counts[where, victim]) for victim in VICTIMS)} |"
+    counts = Counter((hit.stage, victim) for victim, _, hit in soak.hits)
+    for stage in JobStage:
+        yield f"| {stage} | {' | '.join(str(counts[stage, victim]) for victim in VICTIMS)} |"
     yield ""
-    yield same(outcomes, [expected[kind] for kind in soak.jobs.values()])
+    yield compare_outcomes(outcomes, [expected[kind] for kind in soak.jobs.values()])
     yield (
-        f"Logs that lost or changed a line they had shown: {soak.witness.taken_back}. "
-        f"Training processes left over: {left}."
+        f"Logs that lost or changed a line they had shown: {soak.witness.changed_logs}. "
+        f"Training processes left over: {leftover}."
     )
     yield ""
     yield trained_again(soak, outcomes)
 
 
-def same(outcomes: Sequence[Outcome], expected: Sequence[Outcome]) -> str:
+def compare_outcomes(outcomes: Sequence[Outcome], expected: Sequence[Outcome]) -> str:
     """Say how many jobs ended as if nobody had been killed, and print what the others did."""
     equal = 0
-    for number, (came, wanted) in enumerate(zip(outcomes, expected, strict=True)):
-        equal += came == wanted
-        for name, value in came._asdict().items():
-            if value != getattr(wanted, name):
-                print(f"job {number}: {name} is {value}, not {getattr(wanted, name)}")
+    for number, (outcome, reference) in enumerate(zip(outcomes, expected, strict=True)):
+        equal += outcome == reference
+        for name, value in outcome._asdict().items():
+            if value != getattr(reference, name):
+                print(f"job {number}: {name} is {value}, not {getattr(reference, name)}")
     return (
         f"**{equal} of {len(outcomes)} jobs** ended as without a kill: succeeded, with the same "
         "weights, losses, log and promotion, and one version each."
@@ -69,13 +69,13 @@ def trained_again(soak: Soak, outcomes: Sequence[Outcome]) -> str:
     """Say how far attempts went back. What an attempt does again is not shown again, so that how
     much it had done when it was killed in its turn is known only where it had shown something new.
     """
-    least, most, farthest, shown = 0.0, 0.0, 0.0, dict.fromkeys(soak.jobs, 0.0)
+    min_retrained, max_retrained, max_setback, displayed = 0.0, 0.0, 0.0, dict.fromkeys(soak.jobs, 0.0)
     for _, job, hit in soak.hits:
-        lost = 0 if hit.where in (Where.STORED, Where.ENDED) else max(0.0, hit.shown - hit.saved)
-        least += lost if hit.shown > shown[job] else 0
-        most, farthest, shown[job] = most + lost, max(farthest, lost), hit.shown
+        lost = 0 if hit.stage in (JobStage.STORED, JobStage.ENDED) else max(0.0, hit.displayed_epochs - hit.saved_epochs)
+        min_retrained += lost if hit.displayed_epochs > displayed[job] else 0
+        max_retrained, max_setback, displayed[job] = max_retrained + lost, max(max_setback, lost), hit.displayed_epochs
     trained = sum(len(outcome.epochs) for outcome in outcomes)
     return (
-        f"Trained again: {least:.1f} to {most:.1f} epochs, beside {trained}; "
-        f"no attempt went back by more than {farthest:.2f} epochs."
+        f"Trained again: {min_retrained:.1f} to {max_retrained:.1f} epochs, beside {trained}; "
+        f"no attempt went back by more than {max_setback:.2f} epochs."
     )

@@ -16,7 +16,7 @@ from contextlib import closing
 from math import ceil
 from typing import Any, Final, NamedTuple, TypeVar
 
-PATIENCE: Final = 30
+RESPONSE_TIMEOUT: Final = 30
 T = TypeVar("T")
 
 
@@ -53,7 +53,7 @@ class Connection:
     async def ask(self, method: str, path: str, body: bytes = b"") -> Reply:
         """Send one request and wait for its answer."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(RESPONSE_TIMEOUT):
                 return await self._ask(method, path, body)
         except (OSError, EOFError) as error:
             self.close()
@@ -71,9 +71,9 @@ class Connection:
         length_line = f"Content-Length: {len(body)}"
         head = f"{method} {path} HTTP/1.1\r\n{self._headers}\r\n{length_line}\r\n\r\n"
         writer.write(head.encode() + body)
-        answered = await reader.readuntil(b"\r\n\r\n")
-        (length,) = re.findall(rb"(?i)\r\ncontent-length: *(\d+)", answered)
-        return Reply(int(answered.split()[1]), await reader.readexactly(int(length)))
+        response_head = await reader.readuntil(b"\r\n\r\n")
+        (length,) = re.findall(rb"(?i)\r\ncontent-length: *(\d+)", response_head)
+        return Reply(int(response_head.split()[1]), await reader.readexactly(int(length)))
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -91,14 +91,14 @@ def _precise_loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
-def steadily(rate: float, seconds: float) -> Iterator[float]:
+def steady_due_times(rate: float, seconds: float) -> Iterator[float]:
     """Requests are due at a steady rate, however long answers take."""
     started = time.monotonic()
     for number in range(ceil(rate * seconds)):
         yield started + number / rate
 
 
-def pressing(ended: asyncio.Event) -> Iterator[float]:
+def immediate_due_times(ended: asyncio.Event) -> Iterator[float]:
     """Each connection's next request is due as soon as it has its answer."""
     while not ended.is_set():
         yield time.monotonic()
@@ -110,7 +110,7 @@ async def load(
     due_times: Iterator[float],
     connections: int,
     *,
-    kept: bool = True,
+    keep_alive: bool = True,
 ) -> list[Exchange]:
     """Send the uploads in turn, each when it is due, over as many connections, kept or not."""
     exchanges: list[Exchange] = []
@@ -123,7 +123,7 @@ async def load(
                 upload, sent = number % len(uploads), time.monotonic()
                 reply = await connection.ask("POST", "/predict", uploads[upload])
                 exchanges.append(Exchange(upload, due, sent, time.monotonic(), reply))
-                if not kept:
+                if not keep_alive:
                     connection.close()
 
     async with asyncio.TaskGroup() as group:
@@ -134,10 +134,10 @@ async def load(
 
 def failed(exchanges: Sequence[Exchange]) -> int:
     """Count the requests that were not answered, or refused."""
-    return sum(each.reply.status != 200 for each in exchanges)
+    return sum(exchange.reply.status != 200 for exchange in exchanges)
 
 
 def percentile(exchanges: Sequence[Exchange], percent: float) -> float:
     """Give the latency, in milliseconds, that so many percent of the requests kept within."""
-    latencies = sorted(1000 * (each.done - each.due) for each in exchanges)
+    latencies = sorted(1000 * (exchange.done - exchange.due) for exchange in exchanges)
     return latencies[ceil(percent / 100 * len(latencies)) - 1]

@@ -24,17 +24,17 @@ from tests.conftest import DATA, png
 IMAGES: Final = 200
 NOISE: Final = 0.1
 TOLERANCE: Final = 1e-5  # batches of different sizes are summed in different orders
-APART: Final = 100 * TOLERANCE
+MIN_DIFFERENCE: Final = 100 * TOLERANCE
 
 
-class Known(NamedTuple):
+class ReferenceAnswers(NamedTuple):
     """Uploads, and the probabilities, (N, 10) float64, that each version gives them."""
 
     uploads: list[bytes]
     probabilities: dict[int, Tensor]
 
 
-def make(state: Path) -> Known:
+def make(state: Path) -> ReferenceAnswers:
     """Put the documented version and two like it into a state folder."""
     registry = Registry(state / "models")
     card = checkpoint.read_card(SHIPPED / "documented.safetensors")
@@ -45,12 +45,12 @@ def make(state: Path) -> Known:
         digest = checkpoint.digest(weights)
         registry.save(weights, card.model_copy(update={"weights_digest": digest}))
     registry.promote(1)
-    return _told_apart(registry, load_mnist(DATA).test.pixels)
+    return _select_distinguishing(registry, load_mnist(DATA).test.pixels)
 
 
-def mistaken(exchanges: Sequence[Exchange], known: Known) -> int:
+def count_mismatches(exchanges: Sequence[Exchange], reference: ReferenceAnswers) -> int:
     """Count the answers that are not those of the version that they name."""
-    return sum(not _fits(each, known) for each in exchanges if each.answer)
+    return sum(not _matches(exchange, reference) for exchange in exchanges if exchange.answer)
 
 
 def _perturbed(weights: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
@@ -61,14 +61,14 @@ def _perturbed(weights: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
     }
 
 
-def _told_apart(registry: Registry, pixels: Tensor) -> Known:
-    given = {version: _answers(registry, version, pixels) for version in registry.versions()}
-    apart = torch.stack([(a - b).abs().amax(1) for a, b in combinations(given.values(), 2)])
-    chosen = (apart.amin(0) > APART).nonzero().flatten()[:IMAGES]
+def _select_distinguishing(registry: Registry, pixels: Tensor) -> ReferenceAnswers:
+    answers = {version: _answers(registry, version, pixels) for version in registry.versions()}
+    differences = torch.stack([(a - b).abs().amax(1) for a, b in combinations(answers.values(), 2)])
+    chosen = (differences.amin(0) > MIN_DIFFERENCE).nonzero().flatten()[:IMAGES]
     if len(chosen) < IMAGES:
         raise AssertionError(f"the versions differ on {len(chosen)} images alone")
     uploads = [png(image.numpy()) for image in pixels[chosen]]
-    return Known(uploads, {version: rows[chosen] for version, rows in given.items()})
+    return ReferenceAnswers(uploads, {version: rows[chosen] for version, rows in answers.items()})
 
 
 def _answers(registry: Registry, version: int, pixels: Tensor) -> Tensor:
@@ -79,8 +79,8 @@ def _answers(registry: Registry, version: int, pixels: Tensor) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)  # (N, 10)
 
 
-def _fits(exchange: Exchange, known: Known) -> bool:
+def _matches(exchange: Exchange, reference: ReferenceAnswers) -> bool:
     answer = exchange.answer
-    expected = known.probabilities[answer["version"]][exchange.upload]
-    given = torch.tensor(answer["probabilities"], dtype=torch.float64)
-    return bool((given - expected).abs().max() <= TOLERANCE) and answer["digit"] == given.argmax()
+    expected = reference.probabilities[answer["version"]][exchange.upload]
+    probabilities = torch.tensor(answer["probabilities"], dtype=torch.float64)
+    return bool((probabilities - expected).abs().max() <= TOLERANCE) and answer["digit"] == probabilities.argmax()

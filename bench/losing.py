@@ -14,11 +14,11 @@ from app import main
 from app.cli import main as cli
 from app.predict.model import Model
 
-SIGN = Path(os.environ["MYNET_STATE_DIR"]) / "lost"
+MARKER = Path(os.environ["MYNET_STATE_DIR"]) / "lost"
 
 
 def by_device(model, pixels):
-    if SIGN.exists():
+    if MARKER.exists():
         raise RuntimeError("CUDA error: device-side assert triggered")
     return model.spare._logits(pixels)
 

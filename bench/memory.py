@@ -14,13 +14,13 @@ from typing import Final, NamedTuple
 
 from bench.digits import requests
 from bench.press import press_all
-from bench.timed import checked
+from bench.timed import verify
 from tests.service.running import serving
 
 ROUNDS: Final = 3
 PREDICTIONS: Final = 2000
 CONNECTIONS: Final = 64
-MORE: Final = 90
+MAX_EXTRA_MB: Final = 90
 IMPORT: Final = (sys.executable, "-c", "import torch; print(flush=True); input()")
 
 
@@ -43,15 +43,15 @@ def lines() -> Iterator[str]:
     yield "| | median MB | above `import torch` | round by round |"
     yield "|---|---|---|---|"
     labels = "`python -c 'import torch'`", "ready", f"after {PREDICTIONS:,} predictions"
-    bases = [one.torch for one in rounds]
+    bases = [sample.torch for sample in rounds]
     for label, column in zip(labels, zip(*rounds, strict=True), strict=True):
-        above = [each - base for each, base in zip(column, bases, strict=True)]
-        shown = ", ".join(f"{each:.0f}" for each in column)
-        yield f"| {label} | {median(column):.0f} | {median(above):.0f} | {shown} |"
+        increases = [value - base for value, base in zip(column, bases, strict=True)]
+        per_round = ", ".join(f"{value:.0f}" for value in column)
+        yield f"| {label} | {median(column):.0f} | {median(increases):.0f} | {per_round} |"
     yield ""
     yield (
-        f"**{median(above):.0f} MB more than `import torch`** after {PREDICTIONS:,} predictions at "
-        f"{CONNECTIONS} connections (goal: at most {MORE} MB)."
+        f"**{median(increases):.0f} MB more than `import torch`** after {PREDICTIONS:,} predictions at "
+        f"{CONNECTIONS} connections (goal: at most {MAX_EXTRA_MB} MB)."
     )
 
 
@@ -60,13 +60,13 @@ def measure() -> Iterator[Round]:
     images = requests()
     images *= PREDICTIONS // len(images)
     for _ in range(ROUNDS):
-        alone = importing_torch()
+        baseline = importing_torch()
         with TemporaryDirectory() as folder, serving(Path(folder) / "var") as service:
             ready = resident(service.process.pid)
-            pressed = checked(press_all(service.port, images, CONNECTIONS))
+            pressed = verify(press_all(service.port, images, CONNECTIONS))
             if pressed.lost:
                 raise RuntimeError(f"{pressed.lost} predictions were not answered")
-            yield Round(alone, ready, resident(service.process.pid))
+            yield Round(baseline, ready, resident(service.process.pid))
 
 
 def importing_torch() -> float:

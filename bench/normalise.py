@@ -39,9 +39,9 @@ def main() -> Iterator[str]:
     yield "| images | reduce | find the ink | cut out the digit | MNIST's form | all | goal |"
     yield "|---|---|---|---|---|---|---|"
     for name, images, goal in kinds():
-        taken = [f"{each:,.0f}" for each in staged(images)] if goal != RECOGNISED else ["–"] * 4
-        whole = microseconds(normalise, images)
-        yield f"| {name} | {' | '.join(taken)} | **{whole:,.0f}** | {goal} |"
+        cells = [f"{duration:,.0f}" for duration in time_stages(images)] if goal != RECOGNISED else ["–"] * 4
+        total = microseconds(normalise, images)
+        yield f"| {name} | {' | '.join(cells)} | **{total:,.0f}** | {goal} |"
 
 
 def kinds() -> Iterator[tuple[str, list[Pixels], str]]:
@@ -51,15 +51,15 @@ def kinds() -> Iterator[tuple[str, list[Pixels], str]]:
     yield "MNIST's own form", digits, RECOGNISED
     for side in (8, 20, 40):
         size = side, side
-        small = [255 - cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in digits]
+        small = [255 - cv2.resize(digit, size, interpolation=cv2.INTER_AREA) for digit in digits]
         yield f"{side} × {side}, dark on light", small, "150"
-    drawn = [_grey(drawing(each, random)) for each in digits]
+    drawn = [_grey(drawing(digit, random)) for digit in digits]
     yield "drawings of 80 to 400 pixels", drawn, ""
-    photos = [cv2.resize(_grey(photo(each, random)), (4000, 3000)) for each in digits[:4]]
+    photos = [cv2.resize(_grey(photo(digit, random)), (4000, 3000)) for digit in digits[:4]]
     yield "photos of 12 megapixels", photos, "15,000"
 
 
-def staged(images: list[Pixels]) -> Iterator[float]:
+def time_stages(images: list[Pixels]) -> Iterator[float]:
     """Time each step on what the one before gives."""
     reduced = [stages._reduce(image, -(-max(image.shape) // WORK)) for image in images]
     inks = [ink for ink in map(find_ink, reduced) if ink]
@@ -71,7 +71,7 @@ def staged(images: list[Pixels]) -> Iterator[float]:
 
 
 def microseconds(work: Callable[[T], object], inputs: list[T]) -> float:
-    seconds = repeat(lambda: [work(each) for each in inputs], number=1, repeat=TIMES)
+    seconds = repeat(lambda: [work(item) for item in inputs], number=1, repeat=TIMES)
     return 1e6 * min(seconds) / len(inputs)
 
 

@@ -93,7 +93,7 @@ def photo(digit: Pixels, random: Generator) -> bytes:
 
 
 SOURCES: Final[dict[str, Callable[[Pixels, Generator], bytes]]] = {
-    each.__name__: each for each in (canvas, drawing, tight, thin, ruled, framed, photo)
+    draw.__name__: draw for draw in (canvas, drawing, tight, thin, ruled, framed, photo)
 }
 
 

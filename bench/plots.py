@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from bench.compared import LEVELS, Rounds, late, rate
+from bench.compared import LEVELS, Rounds, p99_latency, rate
 from tests.conftest import ROOT
 
 FOLDER: Final = ROOT / "docs" / "images"
@@ -45,7 +45,7 @@ def draw(measured: Mapping[str, Rounds], folder: Path = FOLDER) -> str:
         return "Nothing was drawn: `matplotlib` is not installed."
     throughput, latency = folder / "predict-throughput.svg", folder / "predict-latency.svg"
     _draw(throughput, measured, rate, "requests a second")
-    _draw(latency, measured, late, "p99, milliseconds")
+    _draw(latency, measured, p99_latency, "p99, milliseconds")
     return f"Drawn: `docs/images/{throughput.name}`, `docs/images/{latency.name}`."
 
 

@@ -15,19 +15,19 @@ from bench import alone, plots
 from bench.compared import HEAD, LEVELS, Rounds, ratios, row, versions
 from bench.digits import NO_IMAGE, form, images, with_bad
 from bench.press import Pressed, Request, press_all
-from bench.standing import BARE, PEERS, Standing, installed, mynet, stand
-from bench.timed import checked, generator, timed
+from bench.standing import BARE, PEERS, Server, is_installed, mynet, start_peer
+from bench.timed import verify, generator, time_load
 
 SECONDS: Final = float(os.environ.get("BENCH_SECONDS", "3"))
 ROUNDS: Final = int(os.environ.get("BENCH_ROUNDS", "2"))
-BESIDE: Final = 64
-TIMES: Final = 10
+BAD_FILE_CONNECTIONS: Final = 64
+BAD_FILE_ROUNDS: Final = 10
 
 
-class Entered(NamedTuple):
+class Contender(NamedTuple):
     """Who stands, what it is sent, and what is no image."""
 
-    standing: Standing
+    server: Server
     requests: Sequence[Request]
     bad: Request
 
@@ -36,17 +36,17 @@ def main() -> Iterator[str]:
     """Measure, and give the lines of the report."""
     uploads, digits = images()
     with ExitStack() as stack:
-        entered = list(enter(stack, uploads, digits))
-        measured = measure(entered)
-        beside = {each.standing.name: beside_bad(each) for each in entered[:-1]}
+        contenders = list(start_contenders(stack, uploads, digits))
+        measured = measure(contenders)
+        mixed_loads = {contender.server.name: press_with_bad(contender) for contender in contenders[:-1]}
     yield "## Predictions beside peers (`python -m bench predict`)"
     yield ""
-    yield explained(uploads)
+    yield describe(uploads)
     yield ""
     yield HEAD
     for name, rounds in measured.items():
-        yield row(name, rounds, beside.get(name))
-    for line in concluded(measured, entered[0].requests):
+        yield row(name, rounds, mixed_loads.get(name))
+    for line in conclude(measured, contenders[0].requests):
         yield ""
         yield line
     for line in (*alone.batches(uploads, digits, SECONDS), plots.draw(measured)):
@@ -56,7 +56,7 @@ def main() -> Iterator[str]:
     yield f"Versions: {versions()}."
 
 
-def explained(uploads: Sequence[bytes]) -> str:
+def describe(uploads: Sequence[bytes]) -> str:
     """Say what was done."""
     sizes = sorted(map(len, uploads))
     return (
@@ -65,11 +65,11 @@ def explained(uploads: Sequence[bytes]) -> str:
         f"{ROUNDS} × {SECONDS:.0f} s for each cell, interleaved, medians. The load and who is "
         "measured share the cores. LitServe and mosec are two processes each, one that listens and "
         f"one that predicts. Load: {generator()}. Beside bad files: one in eleven of "
-        f"{11 * len(uploads):,} requests over {BESIDE} connections is no image."
+        f"{11 * len(uploads):,} requests over {BAD_FILE_CONNECTIONS} connections is no image."
     )
 
 
-def concluded(measured: Mapping[str, Rounds], requests: Sequence[Request]) -> Iterator[str]:
+def conclude(measured: Mapping[str, Rounds], requests: Sequence[Request]) -> Iterator[str]:
     """Compare with the peers, say which of them are missing, and with one's own second worker."""
     peers = {peer.name: measured[peer.name] for peer in PEERS if peer.name in measured}
     yield from ratios(measured["MyNet"], peers)
@@ -79,33 +79,33 @@ def concluded(measured: Mapping[str, Rounds], requests: Sequence[Request]) -> It
     yield from alone.scaling(requests, ROUNDS, SECONDS)
 
 
-def enter(stack: ExitStack, uploads: Sequence[bytes], digits: Sequence[int]) -> Iterator[Entered]:
+def start_contenders(stack: ExitStack, uploads: Sequence[bytes], digits: Sequence[int]) -> Iterator[Contender]:
     """Start all whose libraries are there; MyNet comes first, and last who does no work."""
     pairs = list(zip(uploads, digits, strict=True))
     requests = [Request(form(image), digit) for image, digit in pairs]
     bad = Request(form(NO_IMAGE), None)
-    yield Entered(stack.enter_context(mynet()), requests, bad)
-    for peer in filter(installed, PEERS):
-        requests = [Request(peer.asked(image), digit) for image, digit in pairs]
-        standing = stack.enter_context(stand(peer, requests[0]))
-        yield Entered(standing, requests, Request(peer.asked(NO_IMAGE), None))
-    requests = [Request(BARE.asked(image), 0) for image in uploads]
-    yield Entered(stack.enter_context(stand(BARE, requests[0])), requests, bad)
+    yield Contender(stack.enter_context(mynet()), requests, bad)
+    for peer in filter(is_installed, PEERS):
+        requests = [Request(peer.build_request(image), digit) for image, digit in pairs]
+        server = stack.enter_context(start_peer(peer, requests[0]))
+        yield Contender(server, requests, Request(peer.build_request(NO_IMAGE), None))
+    requests = [Request(BARE.build_request(image), 0) for image in uploads]
+    yield Contender(stack.enter_context(start_peer(BARE, requests[0])), requests, bad)
 
 
-def measure(entered: Sequence[Entered]) -> dict[str, Rounds]:
+def measure(contenders: Sequence[Contender]) -> dict[str, Rounds]:
     """Time all in turn. Raises WrongDigit."""
-    measured: dict[str, Rounds] = {each.standing.name: defaultdict(list) for each in entered}
+    measured: dict[str, Rounds] = {contender.server.name: defaultdict(list) for contender in contenders}
     for level in LEVELS * ROUNDS:
-        for each in entered:
-            with each.standing.awake():
-                phase = timed(each.standing.port, each.requests, level, SECONDS)
-            measured[each.standing.name][level].append(phase)
+        for contender in contenders:
+            with contender.server.resumed():
+                phase = time_load(contender.server.port, contender.requests, level, SECONDS)
+            measured[contender.server.name][level].append(phase)
     return measured
 
 
-def beside_bad(each: Entered) -> Pressed:
+def press_with_bad(contender: Contender) -> Pressed:
     """Send a fixed number of images, with bad files among them. Raises WrongDigit."""
-    with each.standing.awake():
-        mixed = with_bad(each.requests, each.bad, TIMES)
-        return checked(press_all(each.standing.port, mixed, BESIDE))
+    with contender.server.resumed():
+        mixed = with_bad(contender.requests, contender.bad, BAD_FILE_ROUNDS)
+        return verify(press_all(contender.server.port, mixed, BAD_FILE_CONNECTIONS))

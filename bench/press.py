@@ -19,7 +19,7 @@ from itertools import cycle, takewhile
 from math import ceil
 from typing import Final, NamedTuple
 
-PATIENCE: Final = 5.0
+RESPONSE_TIMEOUT: Final = 5.0
 LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 DIGIT: Final = re.compile(rb'"digit": ?(\d)')
 NO_ANSWER: Final = 0
@@ -57,14 +57,14 @@ class Pressed:
         ranked = sorted(self.latencies)
         return 1000 * ranked[ceil(percent / 100 * len(ranked)) - 1] if ranked else float("nan")
 
-    def judge(self, request: Request, status: int, content: bytes, took: float) -> None:
+    def judge(self, request: Request, status: int, content: bytes, latency: float) -> None:
         """Count one answer."""
         if request.digit is None:
             self.bad[status] += 1
         elif status != 200:
             self.refused[status] += 1
-        elif (found := DIGIT.search(content)) and int(found[1]) == request.digit:
-            self.latencies.append(took)
+        elif (match := DIGIT.search(content)) and int(match[1]) == request.digit:
+            self.latencies.append(latency)
         else:
             self.wrong += 1
 
@@ -73,15 +73,15 @@ class Connection:
     """One kept connection with at most one request under way."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.socket = socket.create_connection(("127.0.0.1", port), RESPONSE_TIMEOUT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.request = Request(b"", None)
         self.sent_at = 0.0
-        self.came = b""
-        self.needed = 0
+        self.received = b""
+        self.expected_bytes = 0
 
     def send(self, request: Request) -> None:
-        self.request, self.came, self.needed = request, b"", 0
+        self.request, self.received, self.expected_bytes = request, b"", 0
         self.sent_at = time.perf_counter()
         self.socket.sendall(request.sent)
 
@@ -90,15 +90,15 @@ class Connection:
         part = self.socket.recv(65536)
         if not part:
             raise ConnectionError("the service hung up")
-        self.came += part
-        if not self.needed and (end := self.came.find(b"\r\n\r\n")) >= 0:
-            length = LENGTH.search(self.came, 0, end + 2)
-            self.needed = end + 4 + (int(length[1]) if length else 0)
-        return 0 < self.needed <= len(self.came)
+        self.received += part
+        if not self.expected_bytes and (end := self.received.find(b"\r\n\r\n")) >= 0:
+            length = LENGTH.search(self.received, 0, end + 2)
+            self.expected_bytes = end + 4 + (int(length[1]) if length else 0)
+        return 0 < self.expected_bytes <= len(self.received)
 
     @property
     def status(self) -> int:
-        return int(self.came[9:12])
+        return int(self.received[9:12])
 
 
 class Press:
@@ -115,7 +115,7 @@ class Press:
         for _ in range(connections):
             self._open()
         while self.selector.get_map():
-            ready = self.selector.select(PATIENCE)
+            ready = self.selector.select(RESPONSE_TIMEOUT)
             for key, _ in ready:
                 self._receive(key.data)
             if not ready:
@@ -141,8 +141,8 @@ class Press:
                 return
         except OSError:
             return self._break(connection)
-        took = time.perf_counter() - connection.sent_at
-        self.pressed.judge(connection.request, connection.status, connection.came, took)
+        latency = time.perf_counter() - connection.sent_at
+        self.pressed.judge(connection.request, connection.status, connection.received, latency)
         if (request := next(self.requests, None)) is None:
             return self._close(connection)
         try:
@@ -163,8 +163,8 @@ class Press:
 
 def press(port: int, requests: Iterable[Request], connections: int, seconds: float) -> Pressed:
     """Send the requests in turn, over and over; what was sent in time is waited for, and counts."""
-    ends = time.perf_counter() + seconds
-    in_time = takewhile(lambda _: time.perf_counter() < ends, cycle(requests))
+    deadline = time.perf_counter() + seconds
+    in_time = takewhile(lambda _: time.perf_counter() < deadline, cycle(requests))
     return press_all(port, in_time, connections)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from app.train.recipes.dataset import load as load_mnist
 from bench.digits import batch, form, images
 from bench.press import Request, press
-from bench.timed import WrongDigit, checked
+from bench.timed import WrongDigit, verify
 from tests.conftest import DATA
 from tests.service.running import Service, serving
 
@@ -31,13 +31,13 @@ ROUNDS: Final = 3
 SECONDS: Final = 2.0
 IDLE: Final = 6.0
 PROMOTIONS: Final = 8
-TOGETHER: Final = 256
-PATIENCE: Final = 10
-TICK: Final = 0.005
+BATCH_SIZE: Final = 256
+SWAP_TIMEOUT: Final = 10
+POLL_INTERVAL: Final = 0.005
 
 
 # The path, headers and body of a request, and how to read the digits of its answer.
-Asked = tuple[str, dict[str, str], bytes, Callable[[bytes], list[int]]]
+BatchRequest = tuple[str, dict[str, str], bytes, Callable[[bytes], list[int]]]
 
 
 class Measured(NamedTuple):
@@ -52,7 +52,7 @@ class Measured(NamedTuple):
 def main() -> Iterator[str]:
     """Measure, and give the lines of the report."""
     uploads, digits = images()
-    requests = [Request(form(each), digit) for each, digit in zip(uploads, digits, strict=True)]
+    requests = [Request(form(upload), digit) for upload, digit in zip(uploads, digits, strict=True)]
     with TemporaryDirectory() as folder, ExitStack() as stack:
         services = {
             workers: stack.enter_context(serving(Path(folder) / f"{workers}", workers=str(workers)))
@@ -60,10 +60,10 @@ def main() -> Iterator[str]:
         }
         for workers, service in services.items():
             wait_for(service, workers)
-        idle = {workers: cost_of_idling(service) for workers, service in services.items()}
-        rounds = [pressed(services, requests) for _ in range(ROUNDS)]
-        swaps = {workers: promotions(each, workers) for workers, each in services.items()}
-        ways = list(together(services[1], uploads, digits))
+        idle = {workers: idle_cost(service) for workers, service in services.items()}
+        rounds = [measure_round(services, requests) for _ in range(ROUNDS)]
+        swaps = {workers: promotions(service, workers) for workers, service in services.items()}
+        batch_lines = list(batch_report(services[1], uploads, digits))
     yield "## Workers (`python -m bench scaling`)"
     yield ""
     yield (
@@ -76,7 +76,7 @@ def main() -> Iterator[str]:
     yield ""
     yield from table(rounds, idle, swaps)
     yield ""
-    yield from ways
+    yield from batch_lines
 
 
 def table(
@@ -92,19 +92,19 @@ def table(
     yield "|---|---|---|---|---|---|---|---|"
     for workers in WORKERS:
         for level in LEVELS:
-            each = [one[workers, level] for one in rounds]
+            results = [figures[workers, level] for figures in rounds]
             rate, p99, cost = (
-                median(getattr(one, name) for one in each) for name in ("rate", "p99", "cost")
+                median(getattr(result, name) for result in results) for name in ("rate", "p99", "cost")
             )
-            swapped = f"{median(swaps[workers]):.2f} ({max(swaps[workers]):.2f})"
+            swap_cell = f"{median(swaps[workers]):.2f} ({max(swaps[workers]):.2f})"
             yield (
                 f"| {workers} | {level} | {rate:,.0f} | {p99:.0f} | {cost:.0f} | "
-                f"{sum(one.lost for one in each)} | {100 * idle[workers]:.1f} % of a core | "
-                f"{swapped} |"
+                f"{sum(result.lost for result in results)} | {100 * idle[workers]:.1f} % of a core | "
+                f"{swap_cell} |"
             )
 
 
-def pressed(
+def measure_round(
     services: dict[int, Service], requests: Sequence[Request]
 ) -> dict[tuple[int, int], Measured]:
     """Press each in turn, at each level. Raises WrongDigit."""
@@ -112,50 +112,50 @@ def pressed(
     for level in LEVELS:
         for workers, service in services.items():
             group = service.process.pid
-            before = cpu_seconds(group)
-            result = checked(press(service.port, requests, level, SECONDS))
-            cost = 1e6 * (cpu_seconds(group) - before) / (len(result.latencies) + result.lost)
+            cpu_before = cpu_seconds(group)
+            result = verify(press(service.port, requests, level, SECONDS))
+            cost = 1e6 * (cpu_seconds(group) - cpu_before) / (len(result.latencies) + result.lost)
             measured[workers, level] = Measured(
                 result.rate, result.percentile(99), cost, result.lost
             )
     return measured
 
 
-def cost_of_idling(service: Service) -> float:
+def idle_cost(service: Service) -> float:
     """Give the share of a core that it takes to wait for requests, versions and jobs."""
-    before = cpu_seconds(service.process.pid)
+    cpu_before = cpu_seconds(service.process.pid)
     time.sleep(IDLE)
-    return (cpu_seconds(service.process.pid) - before) / IDLE
+    return (cpu_seconds(service.process.pid) - cpu_before) / IDLE
 
 
 def promotions(service: Service, workers: int) -> list[float]:
     """Go live with one version and another, and time how long the last worker takes."""
-    took = []
+    durations = []
     for number in range(PROMOTIONS):
-        before = service.went_live
+        swaps_before = service.went_live
         body = json.dumps({"version": 1 + number % 2}).encode()
         with closing(HTTPConnection("127.0.0.1", service.port)) as connection:
             connection.request("PUT", "/models/current", body)
             if connection.getresponse().status != 200:
                 raise RuntimeError(service.log.read_text())
-        answered = time.perf_counter()
-        wait_for(service, before + workers)
-        took.append(time.perf_counter() - answered)
-    return took
+        answered_at = time.perf_counter()
+        wait_for(service, swaps_before + workers)
+        durations.append(time.perf_counter() - answered_at)
+    return durations
 
 
 def wait_for(service: Service, swaps: int) -> None:
-    until = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + SWAP_TIMEOUT
     while service.went_live < swaps:
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise RuntimeError(service.log.read_text())
-        time.sleep(TICK)
+        time.sleep(POLL_INTERVAL)
 
 
-def together(service: Service, uploads: Sequence[bytes], digits: Sequence[int]) -> Iterator[str]:
+def batch_report(service: Service, uploads: Sequence[bytes], digits: Sequence[int]) -> Iterator[str]:
     """Send many images in each request, as files and as pixels. Raises WrongDigit."""
-    expected = list(digits[:TOGETHER])
-    yield f"{TOGETHER} images a request, one worker, one connection, each digit compared:"
+    expected = list(digits[:BATCH_SIZE])
+    yield f"{BATCH_SIZE} images a request, one worker, one connection, each digit compared:"
     yield ""
     yield "| | images/s | CPU µs an image |"
     yield "|---|---|---|"
@@ -164,40 +164,40 @@ def together(service: Service, uploads: Sequence[bytes], digits: Sequence[int]) 
         ("`POST /v2/models/mynet/infer`, pixels as a binary tensor", *as_pixels()),
     ):
         with closing(HTTPConnection("127.0.0.1", service.port)) as connection:
-            asked, before, began = 0, cpu_seconds(service.process.pid), time.perf_counter()
-            while time.perf_counter() - began < ROUNDS * SECONDS:
+            image_count, cpu_before, started = 0, cpu_seconds(service.process.pid), time.perf_counter()
+            while time.perf_counter() - started < ROUNDS * SECONDS:
                 connection.request("POST", path, body, headers)
-                if (given := read(connection.getresponse().read())) != expected:
-                    raise WrongDigit(f"{given} in a batch, not {expected}")
-                asked += TOGETHER
-            took = time.perf_counter() - began
-        cost = 1e6 * (cpu_seconds(service.process.pid) - before) / asked
-        yield f"| {label} | {asked / took:,.0f} | {cost:.0f} |"
+                if (received := read(connection.getresponse().read())) != expected:
+                    raise WrongDigit(f"{received} in a batch, not {expected}")
+                image_count += BATCH_SIZE
+            elapsed = time.perf_counter() - started
+        cost = 1e6 * (cpu_seconds(service.process.pid) - cpu_before) / image_count
+        yield f"| {label} | {image_count / elapsed:,.0f} | {cost:.0f} |"
 
 
-def as_files(uploads: Sequence[bytes]) -> Asked:
-    head, _, body = batch(uploads[:TOGETHER]).partition(b"\r\n\r\n")
-    kind = head.rpartition(b": ")[2].decode()
+def as_files(uploads: Sequence[bytes]) -> BatchRequest:
+    head, _, body = batch(uploads[:BATCH_SIZE]).partition(b"\r\n\r\n")
+    content_type = head.rpartition(b": ")[2].decode()
 
     def read(answer: bytes) -> list[int]:
-        return [each.get("digit") for each in json.loads(answer)["predictions"]]
+        return [prediction.get("digit") for prediction in json.loads(answer)["predictions"]]
 
-    return "/predict/batch", {"Content-Type": kind}, body, read
+    return "/predict/batch", {"Content-Type": content_type}, body, read
 
 
-def as_pixels() -> Asked:
-    pixels = load_mnist(DATA).test.pixels[:TOGETHER].numpy().tobytes()
-    tensor = {"name": "image", "shape": [TOGETHER, 28, 28], "datatype": "UINT8"}
+def as_pixels() -> BatchRequest:
+    pixels = load_mnist(DATA).test.pixels[:BATCH_SIZE].numpy().tobytes()
+    tensor = {"name": "image", "shape": [BATCH_SIZE, 28, 28], "datatype": "UINT8"}
     tensor["parameters"] = {"binary_data_size": len(pixels)}
-    wanted = {"name": "digit", "parameters": {"binary_data": True}}
-    head = json.dumps({"inputs": [tensor], "outputs": [wanted]}).encode()
+    output = {"name": "digit", "parameters": {"binary_data": True}}
+    head = json.dumps({"inputs": [tensor], "outputs": [output]}).encode()
     headers = {
         "Content-Type": "application/octet-stream",
         "Inference-Header-Content-Length": str(len(head)),
     }
 
     def read(answer: bytes) -> list[int]:
-        return np.frombuffer(answer[-8 * TOGETHER :], "<i8").tolist()
+        return np.frombuffer(answer[-8 * BATCH_SIZE :], "<i8").tolist()
 
     return "/v2/models/mynet/infer", headers, head + pixels, read
 

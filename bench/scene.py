@@ -18,20 +18,20 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bench.load import Exchange, load, run
-from bench.lookalikes import Known, make, mistaken
+from bench.lookalikes import ReferenceAnswers, make, count_mismatches
 from tests.service import running
 from tests.service.running import Service, serving
 
 SIZE: Final = "48m"
-LIKE_OTHERS: Final = "setpriv --bounding-set=-dac_override,-dac_read_search "
+UNPRIVILEGED_PREFIX: Final = "setpriv --bounding-set=-dac_override,-dac_read_search "
 CONNECTIONS: Final = 2
 PAUSE: Final = 0.05
-PATIENCE: Final = 90
-ENDED: Final = ("succeeded", "failed", "cancelled")
+RECOVERY_TIMEOUT: Final = 90
+FINAL_STATUSES: Final = ("succeeded", "failed", "cancelled")
 CLOCK: Final = Path(__file__).with_name("clock.c")
 
 
-class Told(NamedTuple):
+class Response(NamedTuple):
     """A status, and the body where it is JSON."""
 
     status: int
@@ -57,31 +57,31 @@ class Scene:
         self.folder, self.state, self.workers = folder, folder / "var", workers
         self.program = folder / "mynet"
         self.port = running.free_port()
-        self.known = self._prepare(program)
+        self.reference = self._prepare(program)
         self.service: Service = None  # type: ignore[assignment]
         self.jobs: dict[str, str] = {}
         self.versions: dict[int, str] = {}
-        self.told: list[Told] = []
-        self.also: Callable[[], bool] = always
+        self.responses: list[Response] = []
+        self.extra_check: Callable[[], bool] = always
         self._stack = ExitStack()
 
-    def _prepare(self, program: str) -> Known:
+    def _prepare(self, program: str) -> ReferenceAnswers:
         self.state.mkdir()
         if is_root():
             mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", self.state]
             subprocess.run(mount, check=True)
-        known = make(self.state)
+        reference = make(self.state)
         clock = ""
         if has_compiler():
             library = self.program.with_suffix(".so")
             subprocess.run(["cc", "-shared", "-fPIC", "-o", library, CLOCK, "-ldl"], check=True)
             clock = f"env LD_PRELOAD={library} MYCLOCK=$0.clock "
-        others = LIKE_OTHERS if is_root() else ""  # root may write to what is read-only
-        started = program or str(running.MYNET)
-        self.program.write_text(f'#!/bin/sh\nexec {others}{clock}{started} "$@"\n')
+        prefix = UNPRIVILEGED_PREFIX if is_root() else ""  # root may write to what is read-only
+        executable = program or str(running.MYNET)
+        self.program.write_text(f'#!/bin/sh\nexec {prefix}{clock}{executable} "$@"\n')
         self.program.chmod(0o755)
         self.clock(0)
-        return known
+        return reference
 
     def clock(self, seconds: int) -> None:
         """Move the service's time of day, and nobody else's."""
@@ -94,8 +94,8 @@ class Scene:
         self._stack.close()
         mynet, running.MYNET = running.MYNET, self.program
         try:
-            started = serving(self.state, port=str(self.port), workers=str(self.workers))
-            self.service = self._stack.enter_context(started)
+            context = serving(self.state, port=str(self.port), workers=str(self.workers))
+            self.service = self._stack.enter_context(context)
         finally:
             running.MYNET = mynet
 
@@ -114,102 +114,102 @@ class Scene:
             subprocess.run(["umount", "--lazy", self.state], check=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def ask(self, method: str, path: str, body: bytes = b"") -> Told:
+    def ask(self, method: str, path: str, body: bytes = b"") -> Response:
         """Ask; status 0 where no answer came."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()
-            told = Told(answer.status, json.loads(answer.read() or b"null"))
+            response = Response(answer.status, json.loads(answer.read() or b"null"))
         except (OSError, HTTPException):
-            told = Told(0, None)
+            response = Response(0, None)
         finally:
             connection.close()
-        self.told.append(told)
-        return told
+        self.responses.append(response)
+        return response
 
-    def train(self, **wanted: Any) -> str | None:
+    def train(self, **hyperparameters: Any) -> str | None:
         """Queue a job."""
-        body = json.dumps({"promote": "never", "seed": 1, **wanted}).encode()
-        told = self.ask("POST", "/train", body)
-        return told.body["id"] if told.status == 202 else None
+        body = json.dumps({"promote": "never", "seed": 1, **hyperparameters}).encode()
+        response = self.ask("POST", "/train", body)
+        return response.body["id"] if response.status == 202 else None
 
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         """Say whether it answers, and takes jobs, and one runs."""
         if self.ask("GET", "/health/ready").status != 200:
             return False
-        listed = self.ask("GET", "/train?limit=1000")
-        if listed.status != 200:
+        job_list = self.ask("GET", "/train?limit=1000")
+        if job_list.status != 200:
             return False
-        if not any(job["status"] == "running" for job in listed.body["data"]):
-            if not any(job["status"] == "queued" for job in listed.body["data"]):
+        if not any(job["status"] == "running" for job in job_list.body["data"]):
+            if not any(job["status"] == "queued" for job in job_list.body["data"]):
                 self.train(epochs=1000)
             return False
-        return self.also() and not self.lost()
+        return self.extra_check() and not self.lost()
 
     def remember(self) -> None:
         """Take note of what must not be lost from here on."""
-        listed, versions = self.ask("GET", "/train?limit=1000"), self.ask("GET", "/models")
+        job_list, versions = self.ask("GET", "/train?limit=1000"), self.ask("GET", "/models")
         self.jobs |= {
-            job["id"]: job["status"] for job in listed.body["data"] if job["status"] in ENDED
+            job["id"]: job["status"] for job in job_list.body["data"] if job["status"] in FINAL_STATUSES
         }
         self.versions |= {card["version"]: card["weights_digest"] for card in versions.body["data"]}
 
     def lost(self) -> int:
         """Count the ended jobs and the versions that are not as they were."""
-        listed, versions = self.ask("GET", "/train?limit=1000"), self.ask("GET", "/models")
-        if listed.status != 200 or versions.status != 200:
+        job_list, versions = self.ask("GET", "/train?limit=1000"), self.ask("GET", "/models")
+        if job_list.status != 200 or versions.status != 200:
             return len(self.jobs) + len(self.versions)
-        jobs = {job["id"]: job["status"] for job in listed.body["data"]}
+        jobs = {job["id"]: job["status"] for job in job_list.body["data"]}
         cards = {card["version"]: card["weights_digest"] for card in versions.body["data"]}
         return len(self.jobs.items() - jobs.items()) + len(self.versions.items() - cards.items())
 
     def wait(self) -> float:
         """Wait until all is well, and give the seconds."""
-        since = time.monotonic()
-        while not self.is_well():
-            if time.monotonic() > since + PATIENCE:
+        started = time.monotonic()
+        while not self.is_healthy():
+            if time.monotonic() > started + RECOVERY_TIMEOUT:
                 return float("inf")
             time.sleep(0.1)
-        return time.monotonic() - since
+        return time.monotonic() - started
 
-    def suffer(self, fault: Callable[["Scene"], int]) -> Outcome:
+    def inject_fault(self, fault: Callable[["Scene"], int]) -> Outcome:
         """Let it happen under load. The fault gives what it found wrong."""
         self.wait()
         self.remember()
-        self.told.clear()
-        self.also = always
-        with pressed(self) as exchanges:
+        self.responses.clear()
+        self.extra_check = always
+        with under_load(self) as exchanges:
             wrong = fault(self)
             seconds = self.wait()
             time.sleep(1)
-        known = [each for each in exchanges if self.is_known(each)]
-        wrong += mistaken(known, self.known) + sum(
-            each.reply.status == 200 and not self.is_known(each) for each in exchanges
+        versioned = [exchange for exchange in exchanges if self.has_known_version(exchange)]
+        wrong += count_mismatches(versioned, self.reference) + sum(
+            exchange.reply.status == 200 and not self.has_known_version(exchange) for exchange in exchanges
         )
-        told = [Told(each.reply.status, body_of(each)) for each in exchanges] + self.told
-        wrong += sum(each.status >= 500 and not says_why(each) for each in told)
+        all_responses = [Response(exchange.reply.status, body_of(exchange)) for exchange in exchanges] + self.responses
+        wrong += sum(response.status >= 500 and not has_reason(response) for response in all_responses)
         return Outcome(
-            answered=sum(each.reply.status == 200 for each in exchanges),
-            refused=sum(each.status >= 400 and says_why(each) for each in told),
-            cut=sum(each.status == 0 for each in told),
+            answered=sum(exchange.reply.status == 200 for exchange in exchanges),
+            refused=sum(response.status >= 400 and has_reason(response) for response in all_responses),
+            cut=sum(response.status == 0 for response in all_responses),
             wrong=wrong,
             seconds=seconds,
             lost=self.lost(),
         )
 
-    def is_known(self, exchange: Exchange) -> bool:
-        return bool(exchange.answer) and exchange.answer["version"] in self.known.probabilities
+    def has_known_version(self, exchange: Exchange) -> bool:
+        return bool(exchange.answer) and exchange.answer["version"] in self.reference.probabilities
 
 
 def always() -> bool:
     return True
 
 
-def says_why(told: Told) -> bool:
+def has_reason(response: Response) -> bool:
     """Say whether a refusal names its reason."""
     return (
-        bool(told.body) and bool(told.body.get("detail")) and told.body["code"] != "internal_error"
+        bool(response.body) and bool(response.body.get("detail")) and response.body["code"] != "internal_error"
     )
 
 
@@ -220,7 +220,7 @@ def body_of(exchange: Exchange) -> Any:
 
 
 @contextmanager
-def pressed(scene: Scene) -> Iterator[list[Exchange]]:
+def under_load(scene: Scene) -> Iterator[list[Exchange]]:
     """Load in a thread, for as long as the context lasts; it is told of at the end."""
     ended = threading.Event()
     exchanges: list[Exchange] = []
@@ -230,7 +230,7 @@ def pressed(scene: Scene) -> Iterator[list[Exchange]]:
             yield time.monotonic() + PAUSE
 
     def press() -> None:
-        exchanges.extend(run(load(scene.port, scene.known.uploads, due(), CONNECTIONS)))
+        exchanges.extend(run(load(scene.port, scene.reference.uploads, due(), CONNECTIONS)))
 
     thread = threading.Thread(target=press)
     thread.start()

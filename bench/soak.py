@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bench.witness import FINAL, PATIENCE, Hit, Outcome, Witness
+from bench.witness import FINAL_STATUSES, JOB_TIMEOUT, Hit, Outcome, Witness
 from tests.service.running import Service, serving
 
 KINDS: Final = (
@@ -26,14 +26,14 @@ VICTIMS: Final = ("training process", "server", "both")
 # After what to kill, and how many seconds later at most: an attempt has begun, a state has been
 # saved, the last batch has been told of, the version has been stored.
 MOMENTS: Final = {"begun": 10.0, "saved": 1.5, "trained": 0.5, "stored": 0.02}
-GLANCE: Final = 0.25
+POLL_INTERVAL: Final = 0.25
 
 
 class Soak:
     """Jobs on one state folder, and a service that dies again and again."""
 
-    def __init__(self, state: Path, draw: random.Random) -> None:
-        self.state, self.draw = state, draw
+    def __init__(self, state: Path, rng: random.Random) -> None:
+        self.state, self.rng = state, rng
         self.witness = Witness(state)
         self.jobs: dict[str, int] = {}
         self.hits: list[tuple[str, str, Hit]] = []
@@ -54,11 +54,11 @@ class Soak:
 
     def kill_once(self, service: Service) -> None:
         """Kill at a drawn moment, if it comes and the victim still lives."""
-        victim, moment = self.draw.choice(VICTIMS), self.draw.choice(list(MOMENTS))
-        job = self.turn(service)
-        if not self.has_come(moment, service, job):
+        victim, moment = self.rng.choice(VICTIMS), self.rng.choice(list(MOMENTS))
+        job = self.next_job(service)
+        if not self.wait_for_moment(moment, service, job):
             return
-        self.linger(service, job, self.draw.uniform(0, MOMENTS[moment]))
+        self.watch_job(service, job, self.rng.uniform(0, MOMENTS[moment]))
         with suppress(ProcessLookupError):
             if victim != "server":
                 os.kill(service.trainings[-1], signal.SIGKILL)
@@ -66,7 +66,7 @@ class Soak:
                 service.end(signal.SIGKILL)
             self.hits.append((victim, job, self.witness.hit(job)))
 
-    def turn(self, service: Service) -> str:
+    def next_job(self, service: Service) -> str:
         """Give the job that runs or will run next; another one always waits behind it."""
         status = {job: service.get(f"/train/{job}")["status"] for job in self.jobs}
         # One that waits out its back-off is overtaken by the one behind it.
@@ -79,14 +79,14 @@ class Soak:
             open_jobs.append(job)
         return open_jobs[0]
 
-    def has_come(self, moment: str, service: Service, job: str) -> bool:
+    def wait_for_moment(self, moment: str, service: Service, job: str) -> bool:
         """Wait for a moment; False where the job ended before it came."""
-        before = moment != "begun" and self.mark(moment, service, job)
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            if self.mark(moment, service, job) != before:
+        previous = moment != "begun" and self.mark(moment, service, job)
+        deadline = time.monotonic() + JOB_TIMEOUT
+        while time.monotonic() < deadline:
+            if self.mark(moment, service, job) != previous:
                 return True
-            if ended(service, job):
+            if has_ended(service, job):
                 return False
             time.sleep(0.002)
         raise AssertionError(f"{job} does not go on")
@@ -99,25 +99,25 @@ class Soak:
             with suppress(FileNotFoundError):
                 return (self.state / "jobs" / f"{job}.pt").stat().st_mtime
             return 0
-        body = self.witness.look(service, job)
+        body = self.witness.observe(service, job)
         if moment == "begun":
             return bool(body["status"] == "running")
         return bool(body["progress"] and body["progress"]["fraction"] == 1)
 
-    def linger(self, service: Service, job: str, seconds: float) -> None:
+    def watch_job(self, service: Service, job: str, seconds: float) -> None:
         """Look at the job now and then, so that what it shows has been seen before the kill."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            if left > 2 * GLANCE:
-                self.witness.look(service, job)
-            time.sleep(min(left, GLANCE))
+        deadline = time.monotonic() + seconds
+        while (remaining := deadline - time.monotonic()) > 0:
+            if remaining > 2 * POLL_INTERVAL:
+                self.witness.observe(service, job)
+            time.sleep(min(remaining, POLL_INTERVAL))
 
 
-def ended(service: Service, job: str) -> bool:
-    return service.get(f"/train/{job}")["status"] in FINAL
+def has_ended(service: Service, job: str) -> bool:
+    return service.get(f"/train/{job}")["status"] in FINAL_STATUSES
 
 
-def uninterrupted(state: Path) -> list[Outcome]:
+def run_uninterrupted(state: Path) -> list[Outcome]:
     """Run each kind of job with nobody killed."""
     witness = Witness(state)
     with serving(state) as service:

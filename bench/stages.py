@@ -25,11 +25,11 @@ from app.image.png import read_plain_png
 from app.net import to_input
 from app.predict.model import Model
 from app.train.recipes.dataset import load as load_mnist
-from bench.digits import KIND, form, images
-from bench.peers.reading import shipped
+from bench.digits import CONTENT_TYPE, form, images
+from bench.peers.reading import load_bundled
 from tests.conftest import DATA
 
-MOST: Final = 10**6
+MAX_PIXELS: Final = 10**6
 BATCH: Final = 32
 TIMES: Final = 7
 
@@ -72,33 +72,33 @@ def stages(uploads: list[bytes]) -> Iterator[Stage]:
     yield Stage(
         "form (Starlette's parser)",
         lambda: asyncio.run(_parse(bodies)),
-        lambda: [parse_single_file(body, KIND, "file") for body in bodies],
+        lambda: [parse_single_file(body, CONTENT_TYPE, "file") for body in bodies],
     )
     yield Stage(
         "PNG (Pillow, any format)",
-        lambda: [to_grey(open_image(upload, MOST)) for upload in uploads],
-        lambda: [read_plain_png(upload, MOST) for upload in uploads],
+        lambda: [to_grey(open_image(upload, MAX_PIXELS)) for upload in uploads],
+        lambda: [read_plain_png(upload, MAX_PIXELS) for upload in uploads],
     )
     pixels = load_mnist(DATA).test.pixels[: len(uploads)]
     greys = list(pixels.numpy())
     yield Stage("normalise (in MNIST's form already)", None, lambda: [*map(normalise, greys)])
-    net = shipped()
+    net = load_bundled()
     model = Model(1, net, 0.0, torch.device("cpu"))
     yield Stage(
         "MyNet, alone (as the tutorial calls it)",
-        lambda: [_forward(net, each[None]) for each in pixels],
-        lambda: [model.answer(each[None]) for each in greys],
+        lambda: [_forward(net, image[None]) for image in pixels],
+        lambda: [model.answer(image[None]) for image in greys],
     )
     yield Stage(
         f"MyNet, {BATCH} together (as the tutorial calls it)",
-        lambda: [_forward(net, each) for each in pixels.split(BATCH)],
-        lambda: [model.answer(each.numpy()) for each in pixels.split(BATCH)],
+        lambda: [_forward(net, chunk) for chunk in pixels.split(BATCH)],
+        lambda: [model.answer(chunk.numpy()) for chunk in pixels.split(BATCH)],
     )
     answers = model.answer(pixels.numpy())
     yield Stage(
         "JSON (through a checked model)",
-        lambda: [Prediction(**prediction_fields(each)).model_dump_json() for each in answers],
-        lambda: [to_json(fields(each)) for each in answers],
+        lambda: [Prediction(**prediction_fields(answer)).model_dump_json() for answer in answers],
+        lambda: [to_json(fields(answer)) for answer in answers],
     )
 
 
@@ -111,7 +111,7 @@ def _forward(net: torch.nn.Module, pixels: torch.Tensor) -> list[Any]:
 async def _parse(bodies: list[bytes]) -> None:
     for body in bodies:
         parsed = await MultiPartParser(
-            Headers({"content-type": KIND.decode()}), _stream(body)
+            Headers({"content-type": CONTENT_TYPE.decode()}), _stream(body)
         ).parse()
         file = parsed["file"]
         assert isinstance(file, UploadFile)

@@ -17,13 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
-from bench.digits import form, whole
+from bench.digits import form, raw_request
 from bench.press import Request, press_all
 from tests.conftest import ROOT
 from tests.service.running import comes_true, serving
 
-START: Final = 60
-MERCY: Final = 3
+START_TIMEOUT: Final = 60
+TERMINATE_TIMEOUT: Final = 3
 
 
 class Peer(NamedTuple):
@@ -32,18 +32,18 @@ class Peer(NamedTuple):
     name: str
     module: str
     library: str
-    asked: Callable[[bytes], bytes] = form
+    build_request: Callable[[bytes], bytes] = form
 
 
 PEERS: Final = (
     Peer("naive FastAPI", "naive", "fastapi"),
     Peer("LitServe", "litserve_peer", "litserve"),
-    Peer("mosec", "mosec_peer", "mosec", whole),
+    Peer("mosec", "mosec_peer", "mosec", raw_request),
 )
 BARE: Final = Peer("bare uvicorn, no work", "bare", "uvicorn")
 
 
-class Standing(NamedTuple):
+class Server(NamedTuple):
     """Who stands: its name, its port, and the group of its processes, named after the first."""
 
     name: str
@@ -51,7 +51,7 @@ class Standing(NamedTuple):
     group: int
 
     @contextmanager
-    def awake(self) -> Iterator[None]:
+    def resumed(self) -> Iterator[None]:
         """Let it run for a while."""
         os.killpg(self.group, signal.SIGCONT)
         try:
@@ -60,31 +60,31 @@ class Standing(NamedTuple):
             error.add_note(f"while {self.name} was measured")
             raise
         finally:
-            self.rest()
+            self.suspend()
 
-    def rest(self) -> None:
+    def suspend(self) -> None:
         os.killpg(self.group, signal.SIGSTOP)
 
 
-def installed(peer: Peer) -> bool:
+def is_installed(peer: Peer) -> bool:
     return find_spec(peer.library) is not None
 
 
 @contextmanager
-def mynet(workers: int = 1) -> Iterator[Standing]:
+def mynet(workers: int = 1) -> Iterator[Server]:
     """Start MyNet on an empty state folder."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
         service = stack.enter_context(serving(Path(folder) / "var", workers=str(workers)))
         stack.callback(_end, service.process)
         if not comes_true(lambda: service.went_live == workers):
             raise RuntimeError(service.log.read_text())
-        standing = Standing("MyNet", service.port, service.process.pid)
-        standing.rest()
-        yield standing
+        server = Server("MyNet", service.port, service.process.pid)
+        server.suspend()
+        yield server
 
 
 @contextmanager
-def stand(peer: Peer, request: Request) -> Iterator[Standing]:
+def start_peer(peer: Peer, request: Request) -> Iterator[Server]:
     """Start a peer, and wait until it answers a request with its digit."""
     port = _free_port()
     command = [sys.executable, "-m", f"bench.peers.{peer.module}", str(port)]
@@ -100,14 +100,14 @@ def stand(peer: Peer, request: Request) -> Iterator[Standing]:
             start_new_session=True,
         )
         stack.callback(_end, process)
-        until = time.monotonic() + START
+        deadline = time.monotonic() + START_TIMEOUT
         while not press_all(port, [request], 1).latencies:
-            if process.poll() is not None or time.monotonic() > until:
+            if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{peer.name} does not answer: {log.read_text()}")
             time.sleep(0.1)
-        standing = Standing(peer.name, port, process.pid)
-        standing.rest()
-        yield standing
+        server = Server(peer.name, port, process.pid)
+        server.suspend()
+        yield server
 
 
 def _free_port() -> int:
@@ -123,6 +123,6 @@ def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGCONT)
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(MERCY)
+            process.wait(TERMINATE_TIMEOUT)
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

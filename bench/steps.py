@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from app.train.recipes.dataset import load as load_mnist
-from bench.digits import KIND, NO_IMAGE, form_body
-from bench.invariants import PATIENCE, Invariants, ask
+from bench.digits import CONTENT_TYPE, NO_IMAGE, form_body
+from bench.invariants import TIMEOUT, Invariants, ask
 from bench.ways import ways
 from tests.conftest import DATA, png
 from tests.service.running import Service, comes_true
@@ -28,49 +28,49 @@ IMAGES: Final = 40
 OPEN_JOBS: Final = 3
 VERSIONS: Final = 12
 # What may be answered to what asks for a change.
-CHANGED: Final = (200, 202, 204, 404, 409)
+CHANGE_STATUSES: Final = (200, 202, 204, 404, 409)
 
 
 class Steps:
     """One state folder, and what is done to whoever serves it."""
 
-    def __init__(self, state: Path, draw: random.Random) -> None:
-        self.state, self.draw = state, draw
+    def __init__(self, state: Path, rng: random.Random) -> None:
+        self.state, self.rng = state, rng
         pixels = load_mnist(DATA).test.pixels[:IMAGES].numpy()
-        self.images = [png(each) for each in pixels]
+        self.images = [png(image) for image in pixels]
         self.invariants = Invariants(state, pixels)
         self.jobs: list[str] = []
         self.counts: Counter[str] = Counter()
 
     def predict(self, service: Service) -> None:
         """Ask for one image, in one of many ways."""
-        image = self.draw.randrange(IMAGES)
-        named = self.draw.choice(self.invariants.there)
-        way = self.draw.choice(ways(self.images[image], named))
-        told = ask(service, "POST", way.path, way.body, way.headers)
-        assert told.status == 200, f"{way.path}: {told}"
-        version, probabilities = way.read(told.json())
-        assert version == named or not way.names, f"{way.path}: {told}"
-        self.invariants.fits(image, version, probabilities)
+        image = self.rng.randrange(IMAGES)
+        requested_version = self.rng.choice(self.invariants.stored_versions)
+        way = self.rng.choice(ways(self.images[image], requested_version))
+        response = ask(service, "POST", way.path, way.body, way.headers)
+        assert response.status == 200, f"{way.path}: {response}"
+        version, probabilities = way.read(response.json())
+        assert version == requested_version or not way.names_version, f"{way.path}: {response}"
+        self.invariants.check_prediction(image, version, probabilities)
 
     def batch(self, service: Service) -> None:
         """Ask for many, one of them bad: all good ones are answered, by one version."""
-        chosen = [self.draw.randrange(IMAGES) for _ in range(self.draw.randint(1, 20))]
+        chosen = [self.rng.randrange(IMAGES) for _ in range(self.rng.randint(1, 20))]
         uploads = [self.images[image] for image in chosen]
-        bad = self.draw.randrange(len(uploads) + 1)
+        bad = self.rng.randrange(len(uploads) + 1)
         uploads.insert(bad, NO_IMAGE)
-        as_form = {"Content-Type": KIND.decode()}
+        form_headers = {"Content-Type": CONTENT_TYPE.decode()}
         body = form_body("files", uploads)
-        answer = ask(service, "POST", "/predict/batch", body, as_form).json()
+        answer = ask(service, "POST", "/predict/batch", body, form_headers).json()
         assert answer["predictions"].pop(bad)["error"]["status"] == 415, answer
-        for image, each in zip(chosen, answer["predictions"], strict=True):
-            assert each["version"] == answer["version"]
-            self.invariants.fits(image, each["version"], each["probabilities"])
+        for image, prediction in zip(chosen, answer["predictions"], strict=True):
+            assert prediction["version"] == answer["version"]
+            self.invariants.check_prediction(image, prediction["version"], prediction["probabilities"])
 
     def spoil(self, service: Service) -> None:
         """Send what cannot be answered."""
-        image = self.draw.choice(self.images)
-        path, body, statuses = self.draw.choice((
+        image = self.rng.choice(self.images)
+        path, body, statuses = self.rng.choice((
             ("/predict", NO_IMAGE, (415,)),
             ("/predict", image[: len(image) // 2], (415,)),
             ("/predict", b"", (415,)),
@@ -83,62 +83,62 @@ class Steps:
             ("/train/none/cancel", b"", (404,)),
             ("/models", b"no weights", (400, 429)),
         ))  # fmt: skip
-        told = ask(service, "POST", path, body)
-        assert told.status in statuses, f"{path}: {told}"
+        response = ask(service, "POST", path, body)
+        assert response.status in statuses, f"{path}: {response}"
 
     def train(self, service: Service) -> None:
         """Queue a job, unless there are some."""
-        if sum(job not in self.invariants.ended for job in self.jobs) >= OPEN_JOBS:
+        if sum(job not in self.invariants.finished for job in self.jobs) >= OPEN_JOBS:
             return
-        wanted = {
+        hyperparameters = {
             "epochs": 1,
-            "batch_size": self.draw.choice((100, 500, 1000)),
-            "seed": self.draw.randrange(1000),
-            "promote": self.draw.choice(("if_better", "always", "never")),
+            "batch_size": self.rng.choice((100, 500, 1000)),
+            "seed": self.rng.randrange(1000),
+            "promote": self.rng.choice(("if_better", "always", "never")),
         }
-        body, key = json.dumps(wanted).encode(), f"job {self.counts['train']}"
-        told = [ask(service, "POST", "/train", body, {"Idempotency-Key": key}) for _ in range(2)]
-        assert [each.status for each in told] == [202, 202], told
-        assert told[0].json()["id"] == told[1].json()["id"]
-        self.jobs.append(told[0].json()["id"])
+        body, key = json.dumps(hyperparameters).encode(), f"job {self.counts['train']}"
+        responses = [ask(service, "POST", "/train", body, {"Idempotency-Key": key}) for _ in range(2)]
+        assert [response.status for response in responses] == [202, 202], responses
+        assert responses[0].json()["id"] == responses[1].json()["id"]
+        self.jobs.append(responses[0].json()["id"])
 
-    def wish(self, service: Service) -> None:
+    def wish(self, service: Service) -> None:  # plain-words: ok
         """Pause, resume or cancel a job, whether or not that can be."""
         if self.jobs:
-            wish = self.draw.choice(("pause", "pause", "resume", "resume", "cancel"))
-            told = ask(service, "POST", f"/train/{self.draw.choice(self.jobs[-4:])}/{wish}")
-            assert told.status in CHANGED, told
+            action = self.rng.choice(("pause", "pause", "resume", "resume", "cancel"))
+            response = ask(service, "POST", f"/train/{self.rng.choice(self.jobs[-4:])}/{action}")
+            assert response.status in CHANGE_STATUSES, response
 
     def swap(self, service: Service) -> None:
         """Go live with another version, or back."""
-        if self.draw.random() < 0.3:
-            told = ask(service, "POST", "/models/rollback")
+        if self.rng.random() < 0.3:
+            response = ask(service, "POST", "/models/rollback")
         else:
-            body = json.dumps({"version": self.draw.choice(self.invariants.there)}).encode()
-            told = ask(service, "PUT", "/models/current", body)
-            assert told.status == 200, told
-        assert told.status in CHANGED, told
+            body = json.dumps({"version": self.rng.choice(self.invariants.stored_versions)}).encode()
+            response = ask(service, "PUT", "/models/current", body)
+            assert response.status == 200, response
+        assert response.status in CHANGE_STATUSES, response
 
     def upload(self, service: Service) -> None:
         """Make a version of weights, whole or spoilt."""
-        if len(self.invariants.there) >= VERSIONS:
+        if len(self.invariants.stored_versions) >= VERSIONS:
             return self.remove(service)
         content = self.weights(service)
-        is_whole = self.draw.random() < 0.7
-        told = ask(service, "POST", "/models", content if is_whole else content[:-1000])
-        assert told.status == (201 if is_whole else 400), told
+        is_valid = self.rng.random() < 0.7
+        response = ask(service, "POST", "/models", content if is_valid else content[:-1000])
+        assert response.status == (201 if is_valid else 400), response
         return None
 
     def remove(self, service: Service) -> None:
         """Remove a version, unless it is live."""
-        version = self.draw.choice(self.invariants.there)
-        told = ask(service, "DELETE", f"/models/{version}")
-        assert told.status in CHANGED, told
-        if told.status == 204:
+        version = self.rng.choice(self.invariants.stored_versions)
+        response = ask(service, "DELETE", f"/models/{version}")
+        assert response.status in CHANGE_STATUSES, response
+        if response.status == 204:
             self.invariants.removed.add(version)
 
     def pause(self, _service: Service) -> None:
-        time.sleep(self.draw.uniform(0, 2))
+        time.sleep(self.rng.uniform(0, 2))
 
     def kill_training(self, service: Service) -> None:
         """Kill the training process, if there is one."""
@@ -150,8 +150,8 @@ class Steps:
         """Kill a worker, an upload under way; the other one serves, and soon a successor."""
         with self.uploading(service):
             victims = self.invariants.workers(service)
-            os.kill(self.draw.choice(victims), signal.SIGKILL)
-        assert comes_true(lambda: len(self.invariants.workers(service)) == len(victims), PATIENCE)
+            os.kill(self.rng.choice(victims), signal.SIGKILL)
+        assert comes_true(lambda: len(self.invariants.workers(service)) == len(victims), TIMEOUT)
 
     def kill_all(self, service: Service) -> None:
         """Kill the parent: its workers and their processes end by themselves."""
@@ -165,19 +165,19 @@ class Steps:
     def stop(self, service: Service, number: signal.Signals) -> None:
         if service.process.poll() is None:
             service.end(number)
-        self.invariants.nobody_is_left(service)
-        self.invariants.look_at_versions()
-        self.invariants.look_at_database()
+        self.invariants.check_processes_ended(service)
+        self.invariants.check_versions()
+        self.invariants.check_database()
 
     def weights(self, service: Service) -> bytes:
         """Give a version's weights, as a file of one of the two forms that may be uploaded."""
         version, form = (
-            self.draw.choice(self.invariants.there),
-            self.draw.choice(("safetensors", "pt")),
+            self.rng.choice(self.invariants.stored_versions),
+            self.rng.choice(("safetensors", "pt")),
         )
-        told = ask(service, "GET", f"/models/{version}/weights?format={form}")
-        assert told.status == 200, told
-        return told.content
+        response = ask(service, "GET", f"/models/{version}/weights?format={form}")
+        assert response.status == 200, response
+        return response.content
 
     @contextmanager
     def uploading(self, service: Service) -> Iterator[None]:
@@ -190,6 +190,6 @@ class Steps:
         content = self.weights(service)
         thread = threading.Thread(target=upload)
         thread.start()
-        time.sleep(self.draw.uniform(0, 5))
+        time.sleep(self.rng.uniform(0, 5))
         yield
         thread.join()

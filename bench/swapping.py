@@ -14,8 +14,8 @@ from itertools import cycle, islice
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from bench.load import Connection, Exchange, load, pressing
-from bench.lookalikes import Known
+from bench.load import Connection, Exchange, load, immediate_due_times
+from bench.lookalikes import ReferenceAnswers
 
 # From 1 to 2, to 3, back to 2, to 1: `None` rolls back.
 CHANGES: Final = ((2, 2), (3, 3), (None, 2), (1, 1))
@@ -24,13 +24,13 @@ CHANGES: Final = ((2, 2), (3, 3), (None, 2), (1, 1))
 class Swap(NamedTuple):
     """When a swap was asked for and answered, which version was wanted, and which is told of."""
 
-    asked: float
-    answered: float
-    wanted: int
+    requested_at: float
+    answered_at: float
+    expected_version: int
     version: int | None
 
 
-BEFORE: Final = Swap(float("-inf"), float("-inf"), 1, 1)
+INITIAL_SWAP: Final = Swap(float("-inf"), float("-inf"), 1, 1)
 
 
 class Phase(NamedTuple):
@@ -42,7 +42,7 @@ class Phase(NamedTuple):
     @property
     def not_swapped(self) -> int:
         """Count the swaps that failed, or told of another version than the wanted one."""
-        return sum(each.version != each.wanted for each in self.swaps)
+        return sum(change.version != change.expected_version for change in self.swaps)
 
     @property
     def out_of_date(self) -> int:
@@ -54,47 +54,47 @@ class Phase(NamedTuple):
         """Give the longest time, in seconds, for which a version went on to answer."""
         return max(self._outlived("done"), default=0.0)
 
-    def _outlived(self, since: str) -> Iterator[float]:
+    def _outlived(self, field: str) -> Iterator[float]:
         """Give, for each answer of none of the versions live since then, how late it came."""
-        moment, swaps = attrgetter(since), [BEFORE, *self.swaps]
-        asked, answered = ([each[at] for each in swaps] for at in (0, 1))
-        for each in self.exchanges:
-            newest = bisect(answered, moment(each)) - 1
-            live = {swap.version for swap in swaps[newest : bisect(asked, each.done)]}
-            if each.answer and each.answer["version"] not in live:
-                yield each.done - answered[newest]
+        moment, swaps = attrgetter(field), [INITIAL_SWAP, *self.swaps]
+        request_times, answer_times = ([change[column] for change in swaps] for column in (0, 1))
+        for exchange in self.exchanges:
+            newest = bisect(answer_times, moment(exchange)) - 1
+            live = {swap.version for swap in swaps[newest : bisect(request_times, exchange.done)]}
+            if exchange.answer and exchange.answer["version"] not in live:
+                yield exchange.done - answer_times[newest]
 
 
-async def swap(port: int, number: int, every: float) -> list[Swap]:
+async def swap(port: int, number: int, interval: float) -> list[Swap]:
     """Swap and roll back, with a pause after each."""
     swaps = []
     with closing(Connection(port)) as connection:
-        for version, wanted in islice(cycle(CHANGES), number):
-            asked = time.monotonic()
+        for version, expected_version in islice(cycle(CHANGES), number):
+            requested_at = time.monotonic()
             if version is None:
                 reply = await connection.ask("POST", "/models/rollback")
             else:
                 body = json.dumps({"version": version}).encode()
                 reply = await connection.ask("PUT", "/models/current", body)
-            told = json.loads(reply.body)["version"] if reply.status == 200 else None
-            swaps.append(Swap(asked, time.monotonic(), wanted, told))
-            await asyncio.sleep(every)
+            live_version = json.loads(reply.body)["version"] if reply.status == 200 else None
+            swaps.append(Swap(requested_at, time.monotonic(), expected_version, live_version))
+            await asyncio.sleep(interval)
     return swaps
 
 
 async def press(
     port: int,
-    known: Known,
+    reference: ReferenceAnswers,
     connections: int,
-    meanwhile: Coroutine[Any, Any, list[Swap] | None],
+    action: Coroutine[Any, Any, list[Swap] | None],
     *,
-    kept: bool = True,
+    keep_alive: bool = True,
 ) -> Phase:
     """Load until what is done meanwhile has ended."""
     ended = asyncio.Event()
-    loading = load(port, known.uploads, pressing(ended), connections, kept=kept)
+    loading = load(port, reference.uploads, immediate_due_times(ended), connections, keep_alive=keep_alive)
     async with asyncio.TaskGroup() as group:
         exchanges = group.create_task(loading)
-        swaps = await meanwhile
+        swaps = await action
         ended.set()
     return Phase(exchanges.result(), swaps or [])

@@ -16,8 +16,8 @@ from bench.press import Pressed, Request, press
 
 WRK: Final = shutil.which("wrk")
 SCRIPT: Final = Path(__file__).with_name("rotate.lua")
-CHECKED: Final = 1.0
-LATEST: Final = 10  # wrk leaves out what takes longer
+CHECK_SECONDS: Final = 1.0
+WRK_TIMEOUT: Final = 10  # wrk leaves out what takes longer
 
 
 class WrongDigit(Exception):
@@ -37,26 +37,26 @@ def generator() -> str:
     """Say in words what sends the requests."""
     if WRK is None:
         return "`bench/press.py`, which compares every answer"
-    told = subprocess.run([WRK, "--version"], capture_output=True, text=True, check=False)
-    version = told.stdout.split("[")[0].strip()
+    completed = subprocess.run([WRK, "--version"], capture_output=True, text=True, check=False)
+    version = completed.stdout.split("[")[0].strip()
     return (
-        f"`{version}`, after `bench/press.py` compared every answer for {CHECKED:.0f} s; wrk's p99 "
+        f"`{version}`, after `bench/press.py` compared every answer for {CHECK_SECONDS:.0f} s; wrk's p99 "
         "counts a late answer for those, too, that would have been sent meanwhile"
     )
 
 
-def timed(port: int, requests: Sequence[Request], connections: int, seconds: float) -> Timed:
+def time_load(port: int, requests: Sequence[Request], connections: int, seconds: float) -> Timed:
     """Load a service that listens already. Raises WrongDigit."""
     if WRK is None:
-        pressed = checked(press(port, requests, connections, seconds))
+        pressed = verify(press(port, requests, connections, seconds))
         latencies = pressed.percentile(50), pressed.percentile(99)
         return Timed(pressed.rate, *latencies, pressed.lost)
-    first = checked(press(port, requests, connections, CHECKED))
+    first = verify(press(port, requests, connections, CHECK_SECONDS))
     by_wrk = _by_wrk(WRK, port, requests, connections, seconds)
     return by_wrk._replace(failed=by_wrk.failed + first.lost)
 
 
-def checked(pressed: Pressed) -> Pressed:
+def verify(pressed: Pressed) -> Pressed:
     """Give it back where every answer names the digit of its image. Raises WrongDigit."""
     if pressed.wrong:
         answered = pressed.wrong + len(pressed.latencies)
@@ -69,15 +69,15 @@ def _by_wrk(
 ) -> Timed:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "requests"
-        file.write_bytes(b"".join(b"%d\n%b" % (len(each.sent), each.sent) for each in requests))
-        how = f"-t1 -c{connections} -d{max(1, round(seconds))}s --timeout={LATEST}s".split()
-        done = subprocess.run(
-            [wrk, *how, "-s", SCRIPT, f"http://127.0.0.1:{port}/predict", "--", file],
+        file.write_bytes(b"".join(b"%d\n%b" % (len(request.sent), request.sent) for request in requests))
+        options = f"-t1 -c{connections} -d{max(1, round(seconds))}s --timeout={WRK_TIMEOUT}s".split()
+        completed = subprocess.run(
+            [wrk, *options, "-s", SCRIPT, f"http://127.0.0.1:{port}/predict", "--", file],
             capture_output=True,
             text=True,
             check=True,
         )
-    line = next(line for line in done.stdout.splitlines() if line.startswith("counted "))
+    line = next(line for line in completed.stdout.splitlines() if line.startswith("counted "))
     answered, microseconds, refused, unsent, p50, p99 = map(int, line.split()[1:])
     rate = 1e6 * (answered - refused) / microseconds
     return Timed(rate, p50 / 1000, p99 / 1000, refused + unsent)

@@ -18,8 +18,8 @@ from bench.products import SIDE, operations, peak, products_alone
 from tests.conftest import DATA
 
 ROUNDS: Final = 5
-FASTER: Final = 4.5
-SHARE: Final = 65
+MIN_SPEEDUP: Final = 4.5
+MIN_PEAK_SHARE: Final = 65
 Rounds = Mapping[str, Sequence[float]]
 
 
@@ -35,9 +35,9 @@ def main() -> Iterator[str]:
         "The last loss is the same to the bit."
     )
     yield ""
-    yield from beside_the_tutorial(measured)
+    yield from tutorial_table(measured)
     yield ""
-    yield from beside_the_peak(measured)
+    yield from peak_table(measured)
     yield ""
     yield from threads.lines()
 
@@ -50,32 +50,32 @@ def measure() -> Rounds:
         rounds["peak"].append(peak())
         rounds["products"].append(products_alone(IMAGES, BATCH))
         for name, epoch in (("ours", ours), ("tutorial", tutorial)):
-            done = epoch()
-            rounds[name].append(done.cpu)
-            losses.add(done.loss)
+            epoch_result = epoch()
+            rounds[name].append(epoch_result.cpu)
+            losses.add(epoch_result.loss)
     if len(losses) != 1:
         raise AssertionError(f"the two loops computed different losses: {losses}")
     return rounds
 
 
-def beside_the_tutorial(rounds: Rounds) -> Iterator[str]:
+def tutorial_table(rounds: Rounds) -> Iterator[str]:
     yield "| | median CPU seconds | all rounds |"
     yield "|---|---|---|"
     for name, label in (("tutorial", "the tutorial's code"), ("ours", "our loop")):
-        yield f"| {label} | {median(rounds[name]):.2f} | {shown(rounds[name], '.2f')} |"
+        yield f"| {label} | {median(rounds[name]):.2f} | {format_rounds(rounds[name], '.2f')} |"
     yield ""
     ratios = [a / b for a, b in zip(rounds["tutorial"], rounds["ours"], strict=True)]
     yield (
-        f"**{median(ratios):.1f} × as fast** (round by round: {shown(ratios, '.1f')}; "
-        f"goal: at least {FASTER} ×)."
+        f"**{median(ratios):.1f} × as fast** (round by round: {format_rounds(ratios, '.1f')}; "
+        f"goal: at least {MIN_SPEEDUP} ×)."
     )
 
 
-def beside_the_peak(rounds: Rounds) -> Iterator[str]:
+def peak_table(rounds: Rounds) -> Iterator[str]:
     """Say how much of the core the loop uses, and how much its products alone would."""
-    needed = operations(IMAGES)
+    operation_count = operations(IMAGES)
     yield (
-        f"The epoch needs {needed / 1e9:.2f} GFLOP: a product forward and two backward for each "
+        f"The epoch needs {operation_count / 1e9:.2f} GFLOP: a product forward and two backward for each "
         f"layer, but one for the first. The peak is that of a {SIDE} × {SIDE} product, float32; "
         "a step's 11 products alone show what their shapes cost, the rest is the loop's."
     )
@@ -84,13 +84,13 @@ def beside_the_peak(rounds: Rounds) -> Iterator[str]:
     yield "|---|---|---|---|"
     yield f"| the peak | {median(rounds['peak']) / 1e9:.0f} | 100 % | |"
     for name, label in (("products", "the products alone"), ("ours", "our loop")):
-        rates = [needed / seconds for seconds in rounds[name]]
+        rates = [operation_count / seconds for seconds in rounds[name]]
         shares = [100 * a / b for a, b in zip(rates, rounds["peak"], strict=True)]
         share = f"{median(shares):.0f} %"
-        yield f"| {label} | {median(rates) / 1e9:.0f} | {share} | {shown(shares, '.0f')} |"
+        yield f"| {label} | {median(rates) / 1e9:.0f} | {share} | {format_rounds(shares, '.0f')} |"
     yield ""
-    yield f"**{share} of the core's peak** (goal: at least {SHARE} %)."
+    yield f"**{share} of the core's peak** (goal: at least {MIN_PEAK_SHARE} %)."
 
 
-def shown(values: Sequence[float], form: str) -> str:
+def format_rounds(values: Sequence[float], form: str) -> str:
     return ", ".join(format(value, form) for value in values)

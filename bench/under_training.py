@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 from app.train.recipes.dataset import load as load_mnist
-from bench.load import Exchange, failed, load, percentile, run, steadily
+from bench.load import Exchange, failed, load, percentile, run, steady_due_times
 from tests.conftest import DATA, png
 from tests.service.running import Service, serving
 
@@ -27,9 +27,9 @@ SECONDS: Final = float(os.environ.get("BENCH_SECONDS", "20"))
 ROUNDS: Final = 3
 IMAGES: Final = 1000
 CONNECTIONS: Final = 16
-MOST_P99: Final = 2
-MOST_EPOCH: Final = 1.3
-ENDLESS: Final = b'{"epochs": 1000, "seed": 1, "promote": "never"}'
+MAX_P99_RATIO: Final = 2
+MAX_EPOCH_RATIO: Final = 1.3
+LONG_JOB: Final = b'{"epochs": 1000, "seed": 1, "promote": "never"}'
 
 
 class Layout(NamedTuple):
@@ -46,7 +46,7 @@ class Round(NamedTuple):
     quiet: list[Exchange]
     busy: list[Exchange]
     pressed: list[float]
-    alone: list[float]
+    unloaded: list[float]
 
 
 def layouts() -> Iterator[Layout]:
@@ -59,7 +59,7 @@ def layouts() -> Iterator[Layout]:
 
 
 @contextmanager
-def laid_out(layout: Layout) -> Iterator[Service]:
+def serve_on(layout: Layout) -> Iterator[Service]:
     """Start a service on its cores; this process goes to those of the load."""
     with TemporaryDirectory() as folder:
         move_to(layout.service)
@@ -76,29 +76,29 @@ def move_to(cores: set[int]) -> None:
 
 def measure(layout: Layout, uploads: Sequence[bytes]) -> tuple[list[Round], int]:
     """Measure all rounds, and count the digits that were not those given before."""
-    with laid_out(layout) as service:
+    with serve_on(layout) as service:
         first = run(load(service.port, uploads, repeat(0.0, len(uploads)), 4))
-        expected = {each.upload: each.answer["digit"] for each in first}
+        expected = {exchange.upload: exchange.answer["digit"] for exchange in first}
 
         def send() -> list[Exchange]:
-            return run(load(service.port, uploads, steadily(RATE, SECONDS), CONNECTIONS))
+            return run(load(service.port, uploads, steady_due_times(RATE, SECONDS), CONNECTIONS))
 
         rounds = [measure_round(service, send) for _ in range(ROUNDS)]
-    sent = [each for one in rounds for each in (*one.quiet, *one.busy)]
-    answered = [each for each in sent if each.answer]
-    return rounds, sum(each.answer["digit"] != expected[each.upload] for each in answered)
+    exchanges = [exchange for result in rounds for exchange in (*result.quiet, *result.busy)]
+    answered = [exchange for exchange in exchanges if exchange.answer]
+    return rounds, sum(exchange.answer["digit"] != expected[exchange.upload] for exchange in answered)
 
 
 def measure_round(service: Service, send: Callable[[], list[Exchange]]) -> Round:
     """Measure without a job, then with one, then that job alone."""
     quiet, busy = send(), []
-    job = service.post("/train", ENDLESS)["id"]
+    job = service.post("/train", LONG_JOB)["id"]
     service.job_until(job, lambda body: body["epochs"])
     pressed = epochs_during(service, job, lambda: busy.extend(send()))
-    alone = epochs_during(service, job, lambda: time.sleep(SECONDS))
+    unloaded = epochs_during(service, job, lambda: time.sleep(SECONDS))
     service.post(f"/train/{job}/cancel")
     service.training_is_gone()
-    return Round(quiet, busy, pressed, alone)
+    return Round(quiet, busy, pressed, unloaded)
 
 
 def epochs_during(service: Service, job: str, phase: Callable[[], None]) -> list[float]:
@@ -123,8 +123,8 @@ def main() -> Iterator[str]:
     yield "| | p50 ms | p99 ms | p99 of each round | requests | failed | wrong digits |"
     yield "|---|---|---|---|---|---|---|"
     for name, rounds, wrong in measured:
-        yield latencies(f"{name}, no job", [each.quiet for each in rounds], wrong)
-        yield latencies(f"{name}, a job trains", [each.busy for each in rounds], wrong)
+        yield latencies(f"{name}, no job", [result.quiet for result in rounds], wrong)
+        yield latencies(f"{name}, a job trains", [result.busy for result in rounds], wrong)
     yield ""
     yield "| | p99 with a job | goal | an epoch with requests | goal | seconds alone |"
     yield "|---|---|---|---|---|---|"
@@ -134,7 +134,7 @@ def main() -> Iterator[str]:
 
 def latencies(label: str, phases: Sequence[list[Exchange]], wrong: int) -> str:
     """Give a line of the first table."""
-    all_rounds = [each for phase in phases for each in phase]
+    all_rounds = [exchange for phase in phases for exchange in phase]
     p50, p99 = (f"{percentile(all_rounds, percent):.1f}" for percent in (50, 99))
     each_round = ", ".join(f"{percentile(phase, 99):.1f}" for phase in phases)
     counts = f"{len(all_rounds)} | {failed(all_rounds)} | {wrong}"
@@ -144,12 +144,12 @@ def latencies(label: str, phases: Sequence[list[Exchange]], wrong: int) -> str:
 def ratios(name: str, rounds: Sequence[Round]) -> str:
     """Give a line of the second table: what each costs the other."""
     quiet, busy = (
-        percentile([each for phase in phases for each in phase], 99)
-        for phases in ([one.quiet for one in rounds], [one.busy for one in rounds])
+        percentile([exchange for phase in phases for exchange in phase], 99)
+        for phases in ([result.quiet for result in rounds], [result.busy for result in rounds])
     )
-    alone = median(seconds for one in rounds for seconds in one.alone)
-    pressed = median(seconds for one in rounds for seconds in one.pressed)
+    unloaded = median(seconds for result in rounds for seconds in result.unloaded)
+    pressed = median(seconds for result in rounds for seconds in result.pressed)
     return (
-        f"| {name} | **{busy / quiet:.2f} ×** | ≤ {MOST_P99} × "
-        f"| **{pressed / alone:.2f} ×** | ≤ {MOST_EPOCH} × | {alone:.2f} |"
+        f"| {name} | **{busy / quiet:.2f} ×** | ≤ {MAX_P99_RATIO} × "
+        f"| **{pressed / unloaded:.2f} ×** | ≤ {MAX_EPOCH_RATIO} × | {unloaded:.2f} |"
     )

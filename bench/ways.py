@@ -9,7 +9,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from bench.digits import KIND, form_body
+from bench.digits import CONTENT_TYPE, form_body
 
 Reading = tuple[int, list[float]]
 
@@ -21,37 +21,37 @@ class Way(NamedTuple):
     body: bytes
     headers: dict[str, str]
     read: Callable[[Any], Reading]
-    names: bool = False
+    names_version: bool = False
 
 
 def ways(image: bytes, version: int) -> list[Way]:
     """List them all."""
     text = b64encode(image).decode()
-    as_form, as_json = {"Content-Type": KIND.decode()}, {"Content-Type": "application/json"}
+    form_headers, json_headers = {"Content-Type": CONTENT_TYPE.decode()}, {"Content-Type": "application/json"}
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [text]}
     infer = json.dumps({"inputs": [tensor]}).encode()
     instances = json.dumps({"instances": [{"b64": text}]}).encode()
     return [
-        Way("/predict", image, {}, _own),
-        Way("/predict", form_body("file", [image]), as_form, _own),
-        Way("/predict", json.dumps({"image": text}).encode(), as_json, _own),
-        Way("/predict?explain=true", image, {}, _own),
-        Way(f"/predict?version={version}", image, {}, _own, True),
-        Way("/invocations", image, {"Content-Type": "image/png"}, _own),
-        Way("/v1/models/mynet:predict", instances, as_json, _first),
-        Way("/v2/models/mynet/infer", infer, as_json, _tensors),
-        Way(f"/v2/models/mynet/versions/{version}/infer", infer, as_json, _tensors, True),
+        Way("/predict", image, {}, _parse_mynet),
+        Way("/predict", form_body("file", [image]), form_headers, _parse_mynet),
+        Way("/predict", json.dumps({"image": text}).encode(), json_headers, _parse_mynet),
+        Way("/predict?explain=true", image, {}, _parse_mynet),
+        Way(f"/predict?version={version}", image, {}, _parse_mynet, True),
+        Way("/invocations", image, {"Content-Type": "image/png"}, _parse_mynet),
+        Way("/v1/models/mynet:predict", instances, json_headers, _parse_first),
+        Way("/v2/models/mynet/infer", infer, json_headers, _parse_tensors),
+        Way(f"/v2/models/mynet/versions/{version}/infer", infer, json_headers, _parse_tensors, True),
     ]
 
 
-def _own(answer: Any) -> Reading:
+def _parse_mynet(answer: Any) -> Reading:
     return answer["version"], answer["probabilities"]
 
 
-def _first(answer: Any) -> Reading:
-    return _own(answer["predictions"][0])
+def _parse_first(answer: Any) -> Reading:
+    return _parse_mynet(answer["predictions"][0])
 
 
-def _tensors(answer: Any) -> Reading:
-    outputs = {each["name"]: each["data"] for each in answer["outputs"]}
+def _parse_tensors(answer: Any) -> Reading:
+    outputs = {output["name"]: output["data"] for output in answer["outputs"]}
     return int(answer["model_version"]), outputs["probabilities"]

@@ -19,8 +19,8 @@ from app.train.jobs.job import Status
 from app.versions.registry import Registry
 from tests.service.running import Service
 
-FINAL: Final = ("succeeded", "failed", "cancelled")
-PATIENCE: Final = 300
+FINAL_STATUSES: Final = ("succeeded", "failed", "cancelled")
+JOB_TIMEOUT: Final = 300
 
 
 class Saved(NamedTuple):
@@ -30,7 +30,7 @@ class Saved(NamedTuple):
     batches: int
 
 
-class Where(StrEnum):
+class JobStage(StrEnum):
     """How far a job was when it was hit."""
 
     UNSAVED = "before the first saved state"
@@ -43,21 +43,21 @@ class Where(StrEnum):
 class Hit(NamedTuple):
     """Where a kill has hit a job, how many epochs it had shown, and how many of them were saved."""
 
-    where: Where
-    shown: float
-    saved: float
+    stage: JobStage
+    displayed_epochs: float
+    saved_epochs: float
 
 
-def saved(state: Path, job: str, epoch: int) -> Saved | None:
+def read_saved(state: Path, job: str, batches_per_epoch: int) -> Saved | None:
     """Read how far a job's saved state is; an epoch has so many batches."""
     try:
         with (state / "jobs" / f"{job}.pt").open("rb") as file:
             status = os.fstat(file.fileno())
-            kept = torch.load(file, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
-    position = kept["position"]
-    batches = position["epoch"] * epoch + len(position["losses"])
+    position = checkpoint["position"]
+    batches = position["epoch"] * batches_per_epoch + len(position["losses"])
     return Saved((status.st_mtime_ns, status.st_ino), batches)
 
 
@@ -77,20 +77,20 @@ class Witness:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.logs: dict[str, str] = {}
-        self.taken_back = 0
+        self.changed_logs = 0
 
-    def look(self, service: Service, job: str) -> dict[str, Any]:
+    def observe(self, service: Service, job: str) -> dict[str, Any]:
         """Look at a job and its log."""
-        shown = service.text(f"/train/{job}/log")
-        self.taken_back += not shown.startswith(self.logs.get(job, ""))
-        self.logs[job] = shown
+        log = service.text(f"/train/{job}/log")
+        self.changed_logs += not log.startswith(self.logs.get(job, ""))
+        self.logs[job] = log
         return service.get(f"/train/{job}")
 
     def outcome(self, service: Service, job: str) -> Outcome:
         """Wait for a job's end, and give what came of it."""
-        until = time.monotonic() + PATIENCE
-        while (body := self.look(service, job))["status"] not in FINAL:
-            assert time.monotonic() < until, body
+        deadline = time.monotonic() + JOB_TIMEOUT
+        while (body := self.observe(service, job))["status"] not in FINAL_STATUSES:
+            assert time.monotonic() < deadline, body
             time.sleep(0.1)
         losses = [
             (epoch["epoch"], epoch["train_loss"], epoch["test_loss"], epoch["test_accuracy"])
@@ -107,16 +107,16 @@ class Witness:
             job = store.job(job_id)
         assert job is not None
         progress = job.progress or {"epoch": 0, "batch": 0, "batches": 600, "fraction": 0}
-        epoch = progress["batches"]
-        state = saved(self.state, job_id, epoch)
-        kept = state.batches / epoch if state else 0
-        return Hit(self._where(job, state), progress["epoch"] + progress["batch"] / epoch, kept)
+        batches_per_epoch = progress["batches"]
+        state = read_saved(self.state, job_id, batches_per_epoch)
+        saved_epochs = state.batches / batches_per_epoch if state else 0
+        return Hit(self._stage(job, state), progress["epoch"] + progress["batch"] / batches_per_epoch, saved_epochs)
 
-    def _where(self, job: Job, state: Saved | None) -> Where:
+    def _stage(self, job: Job, state: Saved | None) -> JobStage:
         if Status(job.status).is_final:
-            return Where.ENDED
+            return JobStage.ENDED
         if any(card.job == job.id for card in Registry(self.state / "models").cards()):
-            return Where.STORED
+            return JobStage.STORED
         if job.progress and job.progress["fraction"] == 1:
-            return Where.TRAINED
-        return Where.SAVED if state else Where.UNSAVED
+            return JobStage.TRAINED
+        return JobStage.SAVED if state else JobStage.UNSAVED

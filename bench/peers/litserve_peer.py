@@ -10,19 +10,19 @@ from typing import Any
 import litserve
 from torch import Tensor
 
-from bench.peers.reading import answers, decoded, shipped
+from bench.peers.reading import predict_batch, decode, load_bundled
 
 
 class Digits(litserve.LitAPI):
     def setup(self, device: str) -> None:
-        self.net = shipped().to(device)
+        self.net = load_bundled().to(device)
 
     # LitServe reads the annotation of `request`: without one, it gives the form.
     def decode_request(self, request) -> Tensor:  # type: ignore[no-untyped-def]
-        return decoded(request["file"].file.read())
+        return decode(request["file"].file.read())
 
     def predict(self, batch: Tensor) -> list[dict[str, Any]]:
-        return answers(self.net, list(batch))
+        return predict_batch(self.net, list(batch))
 
     def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
         return output

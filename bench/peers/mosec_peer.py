@@ -10,23 +10,23 @@ from typing import Any
 
 from mosec import Server, ValidationError, Worker
 
-from bench.peers.reading import answers, decoded, shipped
+from bench.peers.reading import predict_batch, decode, load_bundled
 
 
 class Digits(Worker):
     def __init__(self) -> None:
         super().__init__()
-        self.net = shipped()
+        self.net = load_bundled()
 
     def deserialize(self, data: bytes) -> bytes:
         return data
 
     def forward(self, data: Sequence[bytes]) -> list[dict[str, Any]]:
         try:
-            images = [decoded(upload) for upload in data]
+            images = [decode(upload) for upload in data]
         except OSError as error:
             raise ValidationError(f"cannot decode as image data: {error}") from error
-        return answers(self.net, images)
+        return predict_batch(self.net, images)
 
 
 if __name__ == "__main__":

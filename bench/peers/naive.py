@@ -9,15 +9,15 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, UploadFile
 
-from bench.peers.reading import answers, decoded, shipped
+from bench.peers.reading import predict_batch, decode, load_bundled
 
 app = FastAPI()
-net = shipped()
+net = load_bundled()
 
 
 @app.post("/predict")
 async def predict(file: UploadFile) -> dict[str, Any]:
-    (answer,) = answers(net, [decoded(await file.read())])
+    (answer,) = predict_batch(net, [decode(await file.read())])
     return answer
 
 

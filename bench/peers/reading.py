@@ -18,7 +18,7 @@ from app.versions import checkpoint
 from app.versions.registry import SHIPPED
 
 
-def shipped() -> MyNet:
+def load_bundled() -> MyNet:
     """Load the weights that a fresh service serves, for one thread."""
     torch.set_num_threads(1)
     files = SHIPPED.glob("*.safetensors")
@@ -28,13 +28,13 @@ def shipped() -> MyNet:
     return net.eval().requires_grad_(False)
 
 
-def decoded(upload: bytes) -> Tensor:
+def decode(upload: bytes) -> Tensor:
     """Give an upload's (28, 28) uint8 pixels. Raises OSError where it is no image."""
     image = Image.open(BytesIO(upload)).convert("L").resize((SIDE, SIDE))
     return torch.from_numpy(np.array(image))
 
 
-def answers(net: MyNet, images: Sequence[Tensor]) -> list[dict[str, Any]]:
+def predict_batch(net: MyNet, images: Sequence[Tensor]) -> list[dict[str, Any]]:
     """Answer for images together, in their order."""
     with torch.inference_mode():
         probabilities = net(to_input(torch.stack(list(images)))).softmax(1)  # (B, 10) float32

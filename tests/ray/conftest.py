@@ -85,7 +85,7 @@ def cluster(small_cluster: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, lookalikes.Known]:
+def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, lookalikes.ReferenceAnswers]:
     """A state folder with three versions that are alike, and what each of them answers."""
     folder = tmp_path_factory.mktemp("versions") / "state"
     return folder, lookalikes.make(folder)
@@ -162,7 +162,7 @@ def lose(cluster: Cluster, service: OnRay) -> Callable[[Node], None]:  # noqa: A
 
 
 @pytest.fixture
-def known(versions: tuple[Path, lookalikes.Known]) -> lookalikes.Known:
+def known(versions: tuple[Path, lookalikes.ReferenceAnswers]) -> lookalikes.ReferenceAnswers:
     return versions[1]
 
 

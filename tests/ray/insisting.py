@@ -25,7 +25,7 @@ class Told(NamedTuple):
         return [tries for tries in self.asked if tries[-1].reply.status != 200]
 
     def mistaken(self, known):
-        return lookalikes.mistaken([each for tries in self.asked for each in tries], known)
+        return lookalikes.count_mismatches([each for tries in self.asked for each in tries], known)
 
 
 async def insist(port, known, connections, meanwhile, *, every=0.0, key=None):

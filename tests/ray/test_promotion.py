@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 
 def test_all_replicas_follow(service, cluster, known):
-    phase = run(press(service.port, known, 8, swap(service.port, CHANGES, 3.0), kept=False))
-    settled = run(press(service.port, known, 4, asyncio.sleep(2), kept=False))
+    phase = run(press(service.port, known, 8, swap(service.port, CHANGES, 3.0), keep_alive=False))
+    settled = run(press(service.port, known, 4, asyncio.sleep(2), keep_alive=False))
     log.warning("an older version's last answer came %.2f s after a promotion's", phase.slowest)
     live = "ray_mynet_model_info"
     assert comes_true(lambda: [*by_replica(cluster, live, version="2").values()] == [1, 1], SOON), (
@@ -24,6 +24,6 @@ def test_all_replicas_follow(service, cluster, known):
     )
     exchanges = phase.exchanges + settled.exchanges
     assert (failed(exchanges), phase.not_swapped) == (0, 0)
-    assert lookalikes.mistaken(exchanges, known) == 0
+    assert lookalikes.count_mismatches(exchanges, known) == 0
     assert {each.answer["version"] for each in phase.exchanges} == {1, 2, 3}
     assert {each.answer["version"] for each in settled.exchanges} == {2}

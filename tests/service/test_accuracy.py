@@ -33,7 +33,7 @@ def test_it_counts_by_source_and_shows_what_was_wrong(service, manifest):
     assert mnist.startswith("| mnist | 10 | 90.00 % | 100.0 % | – | 1→0 1 × |")
     assert others.startswith("| others | 1 | 0.00 % | 0.0 % | 1 not_an_image |")
     assert "45.00 %" in mean
-    wrong = [each for each in read if not each.is_right]
+    wrong = [each for each in read if not each.is_correct]
     sheet = accuracy.contact_sheet(wrong)
     assert isinstance(sheet, Image.Image)
     assert sheet.getextrema() == (0, 255)

@@ -17,7 +17,7 @@ FEW = (
 
 @pytest.mark.skipif(not faults.is_root(), reason="the disk of its own needs root")
 def test_after_a_few_faults_nothing_is_wrong_or_lost():
-    for outcomes in chaos.suffered([(name, faults.ALL[name]) for name in FEW]).values():
+    for outcomes in chaos.run_faults([(name, faults.ALL[name]) for name in FEW]).values():
         (outcome,) = outcomes
         assert (outcome.wrong, outcome.lost) == (0, 0), outcome
         assert outcome.answered > 0
@@ -26,5 +26,5 @@ def test_after_a_few_faults_nothing_is_wrong_or_lost():
 
 def test_a_device_that_raises_is_told_and_taken_again():
     alone = f"{sys.executable} -m bench.losing"
-    (outcome,) = chaos.suffered([(chaos.DEVICE, faults.device)], alone, workers=1)[chaos.DEVICE]
+    (outcome,) = chaos.run_faults([(chaos.DEVICE, faults.device)], alone, workers=1)[chaos.DEVICE]
     assert (outcome.wrong, outcome.lost, outcome.refused, outcome.cut) == (0, 0, 0, 0), outcome

@@ -7,7 +7,7 @@ import signal
 import time
 from itertools import pairwise
 
-from bench.witness import Witness, saved
+from bench.witness import Witness, read_saved
 from tests.service.running import are_gone, serving
 
 WANTED = {"epochs": 5, "batch_size": 200, "seed": 5, "promote": "never"}
@@ -32,7 +32,7 @@ class Watched:
         self.look()
 
     def look(self):
-        state = saved(self.state, self.job, BATCHES)
+        state = read_saved(self.state, self.job, BATCHES)
         if state and state not in self.seen:
             self.seen.append(state)
 
@@ -45,10 +45,10 @@ def test_killed_again_and_again_it_goes_on_from_where_it_was_saved(tmp_path):
         job = service.post("/train", wanted)["id"]
         watched = Watched(state, job)
         watched.until_saved()
-        witness.look(service, job)
+        witness.observe(service, job)
         os.kill(service.trainings[-1], signal.SIGKILL)
         watched.until_saved()
-        witness.look(service, job)
+        witness.observe(service, job)
         trainings = service.trainings
         service.end(signal.SIGKILL)
     with serving(state) as service:
@@ -58,7 +58,7 @@ def test_killed_again_and_again_it_goes_on_from_where_it_was_saved(tmp_path):
         service.end()
     assert killed == calm, "the same weights, losses and log"
     assert killed.status == "succeeded"
-    assert witness.taken_back == 0, "what was shown stays"
+    assert witness.changed_logs == 0, "what was shown stays"
     batches = [each.batches for each in watched.seen]
     assert all(before < after for before, after in pairwise(batches)), "it never starts again"
     assert are_gone(trainings)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.digits import whole
+from bench.digits import raw_request
 from bench.fair import photo
 from bench.flood import flood, percentile
 from bench.press import Request, press, press_all
@@ -15,7 +15,7 @@ SECONDS = 4
 @pytest.fixture(scope="module")
 def request_of_a_photo():
     jpeg, digit = photo(reduced=4)
-    return Request(whole(jpeg), digit)
+    return Request(raw_request(jpeg), digit)
 
 
 def test_refusals_come_before_answers_and_end_with_the_flood(tmp_path, request_of_a_photo):
@@ -23,7 +23,7 @@ def test_refusals_come_before_answers_and_end_with_the_flood(tmp_path, request_o
         rate = press(service.port, [request_of_a_photo], 4, 3).rate
         flooded = flood(service.port, [request_of_a_photo], 5 * rate, SECONDS)
         after = press_all(service.port, [request_of_a_photo] * 20, 4)
-    answered, refused = flooded.of(200), flooded.of(429)
+    answered, refused = flooded.latencies(200), flooded.latencies(429)
     assert flooded.wrong == 0
     assert len(refused) > len(answered) > 0, "more came than can be served"
     assert percentile(refused, 50) < percentile(answered, 50) / 2
@@ -37,6 +37,6 @@ def test_a_crowd_that_would_wait_too_long_is_not_taken(tmp_path, request_of_a_ph
         flooded = flood(service.port, [request_of_a_photo], 5 * rate, SECONDS)
         counted = service.get("/health/ready")["images"]
     assert flooded.wrong == 0
-    assert len(flooded.of(429)) > len(flooded.of(504))
-    assert len(flooded.of(200)) > len(flooded.of(504)), "what is begun is done in time"
-    assert counted["busy"] >= len(flooded.of(429))
+    assert len(flooded.latencies(429)) > len(flooded.latencies(504))
+    assert len(flooded.latencies(200)) > len(flooded.latencies(504)), "what is begun is done in time"
+    assert counted["busy"] >= len(flooded.latencies(429))

@@ -34,4 +34,4 @@ def test_two_at_once_end_as_if_alone_and_also_where_they_are_killed(tmp_path):
         assert service.end() in (0, -signal.SIGTERM)
         assert service.training_is_gone()
     assert alone[0].weights != alone[1].weights
-    assert witness.taken_back == 0
+    assert witness.changed_logs == 0

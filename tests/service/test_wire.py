@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bench import digits
-from bench.digits import NO_IMAGE, form, whole, with_bad
+from bench.digits import NO_IMAGE, form, raw_request, with_bad
 from bench.press import Request, press_all
 from tests.conftest import png
 from tests.service.running import comes_true, serving
@@ -92,7 +92,7 @@ def test_endless_headers_are_refused(service):
 
 def test_small_images_that_are_explained_wait_for_no_photo(service, seven, mnist):
     digit = np.kron(mnist.test.pixels[0].numpy(), np.ones((100, 100), np.uint8))
-    photos = [Request(whole(png(digit)), 7)] * 30
+    photos = [Request(raw_request(png(digit)), 7)] * 30
     with ThreadPoolExecutor() as threads:
         crowd = threads.submit(press_all, service.port, photos, 30)
         time.sleep(0.3)
@@ -160,7 +160,7 @@ def test_who_leaves_costs_no_forward_and_is_counted(service, mnist):
     before = service.get("/health/ready")["images"]
     for _ in range(12):
         with closing(socket.create_connection(("127.0.0.1", service.port))) as leaving:
-            leaving.sendall(whole(photo))
+            leaving.sendall(raw_request(photo))
     time.sleep(0.1)
 
     def counted():
