@@ -15,7 +15,7 @@ ENTRY = re.compile(r"^[a-z0-9].*\\\n(?:    --hash=.*\n)+", re.MULTILINE)
 BASE = re.compile(r"^ARG BASE=python:(\d+\.\d+)", re.MULTILINE)
 FROM_THE_INDEX = ("torch", "torchvision")
 # Its work is done when the image is built.
-TAKEN_OUT = ("setuptools",)
+EXCLUDED = ("setuptools",)
 
 
 def environment() -> dict[str, str]:
@@ -35,9 +35,9 @@ def entries(lock: str) -> dict[str, str]:
     """Give each package's entry, of those that the image's Python wants."""
     found = {}
     for entry in ENTRY.findall((ROOT / "deploy" / "lock" / f"{lock}.txt").read_text()):
-        wanted = Requirement(entry.partition("\\")[0])
-        if wanted.marker is None or wanted.marker.evaluate(environment()):
-            found[wanted.name] = entry
+        requirement = Requirement(entry.partition("\\")[0])
+        if requirement.marker is None or requirement.marker.evaluate(environment()):
+            found[requirement.name] = entry
     return found
 
 
@@ -51,7 +51,7 @@ def held(index: str, extras: str) -> dict[str, str]:
         found = default
     if extras:
         found |= entries("with-ray" if extras == "ray" else "with-extras")
-    return {name: found[name] for name in sorted(found) if name not in TAKEN_OUT}
+    return {name: found[name] for name in sorted(found) if name not in EXCLUDED}
 
 
 if __name__ == "__main__":
