@@ -98,7 +98,7 @@ def stages(uploads: list[bytes]) -> Iterator[Stage]:
     yield Stage(
         "JSON (through a checked model)",
         lambda: [Prediction(**prediction_fields(answer)).model_dump_json() for answer in answers],
-        lambda: [to_json(fields(answer)) for answer in answers],
+        lambda: [to_json(prediction_fields(answer)) for answer in answers],
     )
 
 
