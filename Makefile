@@ -80,7 +80,7 @@ audit: $(TOOLS)/stamp  ## look for known vulnerabilities in it, where an advisor
 	sh deploy/audit.sh $(TOOLS)/bin/pip-audit deploy/lock/default.txt
 
 soak: $(VENV)/dev.stamp  ## everything mixed at random, with kills: make soak MINUTES=60 SEED=7
-	MINUTES=$(or $(MINUTES),60) $(if $(SEED),SEED=$(SEED)) $(VENV)/bin/python -m bench.mixed
+	MINUTES=$(or $(MINUTES),60) $(if $(SEED),SEED=$(SEED)) $(VENV)/bin/python -m tests.rigs.soak.soak
 
 docker:  ## build the image and bring it up on http://127.0.0.1:8000
 	docker compose up --build --detach --wait

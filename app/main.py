@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from app.api import middleware, problem_details
 from app.api.access_log import AccessLog
 from app.api.dependencies import Services
-from app.api.middleware import BodyLimit, HeadAsGet, ShutdownDeadline, RequestId
+from app.api.middleware import BodyLimit, HeadAsGet, RequestId, ShutdownDeadline
 from app.api.openapi import document
 from app.api.protocols import cloud, kserve_v1, open_inference
 from app.api.routes import (

@@ -25,7 +25,7 @@ from app.feedback import FeedbackStore
 from app.net import DeviceUnavailable
 from app.train.supervisor import mlflow_process
 from app.versions import checkpoint
-from app.versions.bucket.object_store import InvalidBucket, BucketUnavailable
+from app.versions.bucket.object_store import BucketUnavailable, InvalidBucket
 from app.versions.bucket.registry import BucketRegistry, open_registry
 from app.versions.checkpoint import BadCheckpoint
 from app.versions.registry import Registry

@@ -15,19 +15,25 @@ import torch
 from app.config.settings import available_cpus
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-DEFAULT_BENCHMARKS = (
-    "predict",
-    "stages",
-    "normalise",
-    "fair",
-    "train",
-    "start",
-    "end",
-    "under_training",
-    "swaps",
-    "scaling",
-)
-LONG_BENCHMARKS = ("kills", "overload", "chaos", "database", "ray")
+DEFAULT_BENCHMARKS = {
+    "predict": "bench.predictions.predict",
+    "stages": "bench.predictions.stages",
+    "normalise": "bench.predictions.normalise",
+    "fair": "bench.predictions.fair",
+    "train": "bench.training.train",
+    "start": "bench.service.start",
+    "end": "bench.service.end",
+    "under_training": "bench.training.under_training",
+    "swaps": "bench.service.swaps",
+    "scaling": "bench.service.scaling",
+}
+LONG_BENCHMARKS = {
+    "kills": "tests.rigs.kills.kills",
+    "overload": "bench.predictions.overload",
+    "chaos": "tests.rigs.chaos.chaos",
+    "ray": "bench.service.ray",
+}
+BENCHMARKS = DEFAULT_BENCHMARKS | LONG_BENCHMARKS
 HEAD = """# Results
 
 Written by `make bench`. Ratios count: both sides were measured in one run, on a machine whose speed
@@ -42,11 +48,11 @@ def main() -> None:
         f"{available_cpus()} cores, Python {platform.python_version()}, torch {torch.__version__}."
     )
     for name in sys.argv[1:] or DEFAULT_BENCHMARKS:
-        lines = list(import_module(f"bench.{name}").main())
+        lines = list(import_module(BENCHMARKS[name]).main())
         print("\n".join(lines), flush=True)
         parts[name] = "\n".join([lines[0], "", machine, *lines[1:], ""])
     sections = (
-        f"<!-- {name} -->\n{parts[name].rstrip()}\n" for name in (*DEFAULT_BENCHMARKS, *LONG_BENCHMARKS) if name in parts
+        f"<!-- {name} -->\n{parts[name].rstrip()}\n" for name in BENCHMARKS if name in parts
     )
     RESULTS.write_text("\n".join([HEAD, *sections]))
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sqlalchemy import create_engine
 
-from app.atomic_files import make_folder, remove, atomic_replace, remove_temporary_files
+from app.atomic_files import atomic_replace, make_folder, remove, remove_temporary_files
 from app.database import sqlite
 from app.feedback import FeedbackStore
 from app.train.worker import state

@@ -14,7 +14,14 @@ from app.errors import NotReady
 from app.main import create_app
 from app.net import MyNet
 from app.server import server
-from app.startup import StartupError, check_keys, check_tracking, prepare_registry, open_store, prepare_worker
+from app.startup import (
+    StartupError,
+    check_keys,
+    check_tracking,
+    open_store,
+    prepare_registry,
+    prepare_worker,
+)
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.versions import checkpoint
 from app.versions.registry import CURRENT, SHIPPED, Registry

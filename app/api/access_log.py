@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from app.database.tables import Key
 from app.telemetry import logs
-from app.telemetry.metrics import Route, Metrics
+from app.telemetry.metrics import Metrics, Route
 
 HEADER: Final = b"x-request-id"
 # Of the scope: what the route came to know of the request, for its line.

@@ -9,9 +9,9 @@ from typing import Any, Final
 from app.api.problem_details import MEDIA_TYPE
 from app.api.schemas.resources import FieldProblem, Problem
 from app.errors import (
-    InternalError,
     FieldError,
     Forbidden,
+    InternalError,
     InvalidField,
     RateLimited,
     ServiceError,

@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import access_log as audit
 from app.api import problem_details
-from app.api.access_log import HEADER, LOG_FIELDS, AccessLog, request_id_from, loggable_path
-from app.errors import BodyTooLarge, QueueFull, NotReady
+from app.api.access_log import HEADER, LOG_FIELDS, AccessLog, loggable_path, request_id_from
+from app.errors import BodyTooLarge, NotReady, QueueFull
 from app.server.shutdown import Shutdown
 from app.telemetry import logs
 from app.telemetry.metrics import Route

@@ -21,8 +21,8 @@ from starlette.routing import BaseRoute, Match
 from app.api.schemas.resources import FieldProblem, Problem
 from app.errors import (
     ClientDisconnected,
-    InternalError,
     FieldError,
+    InternalError,
     InvalidField,
     MalformedRequest,
     NotReady,

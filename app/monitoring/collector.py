@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from app.database.store import Store
 from app.monitoring import prometheus
 from app.predict.predictor import Predictor
-from app.telemetry.worker_metrics import WorkerMetricsFile, Samples
+from app.telemetry.worker_metrics import Samples, WorkerMetricsFile
 from app.versions.registry import Registry
 
 # Seconds by which what other workers counted may be out of date. It must be less than the time

@@ -17,7 +17,7 @@ from prometheus_client.utils import floatToGoString
 
 from app.database.store import Store
 from app.database.tables import Job
-from app.errors import QueueFull, ClientDisconnected, DeadlineExceeded, NotReady, ServiceError
+from app.errors import ClientDisconnected, DeadlineExceeded, NotReady, QueueFull, ServiceError
 from app.predict.live_model import Live
 from app.telemetry.metrics import ANSWERED, Histogram, Metrics
 from app.telemetry.worker_metrics import Entry, Samples

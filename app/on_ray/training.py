@@ -26,7 +26,7 @@ from app.on_ray.environment import HIDE_UNASSIGNED_GPUS, inherited_environment
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
 from app.train.worker import state
-from app.train.worker.ddp import Leader, Member, Command, run_rank
+from app.train.worker.ddp import Command, Leader, Member, run_rank
 from app.train.worker.main import run_worker as run_attempt
 from app.train.worker.state import Here, Position, Strategy
 

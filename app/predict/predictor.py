@@ -13,8 +13,14 @@ from typing import Final
 import numpy as np
 
 from app.config.settings import Settings
-from app.errors import QueueFull, DeadlineExceeded, ServiceError, without_trace
-from app.predict.batcher import Batcher, Forward, PredictionOutcome, PredictionResult, PendingRequest
+from app.errors import DeadlineExceeded, QueueFull, ServiceError, without_trace
+from app.predict.batcher import (
+    Batcher,
+    Forward,
+    PendingRequest,
+    PredictionOutcome,
+    PredictionResult,
+)
 from app.predict.live_model import Live
 from app.predict.model import Model
 from app.predict.preprocess import SMALL_BYTES, PreprocessedImage, preprocess

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.config.settings import Settings
-from app.errors import QueueFull, DeadlineExceeded
+from app.errors import DeadlineExceeded, QueueFull
 from app.image.decode import allocated_size, open_image, to_grey
 from app.image.normalise import Normalised, normalise
 from app.image.png import read_plain_png

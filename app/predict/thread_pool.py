@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import Final, TypeVar
 
-from app.errors import QueueFull, ClientDisconnected, ServiceError, without_trace
+from app.errors import ClientDisconnected, QueueFull, ServiceError, without_trace
 
 # After the event loop, on which small images wait.
 NICENESS: Final = 10

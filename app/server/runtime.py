@@ -12,7 +12,7 @@ from typing import Final
 from app.config import validators
 from app.config.settings import Settings
 from app.database.engine import from_anywhere
-from app.startup import prepare_worker, prepare_service
+from app.startup import prepare_service, prepare_worker
 from app.telemetry import worker_metrics
 from app.telemetry.worker_metrics import WorkerMetricsFile
 from app.train.supervisor.supervisor import WORKER_MODULE

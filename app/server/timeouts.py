@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.errors import NotReady, ServiceError, RequestTimeout
+from app.errors import NotReady, RequestTimeout, ServiceError
 from app.server.raw_response import serialize_error
 from app.telemetry import logs
 

@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from app.telemetry.tracing import Attributes, FinishedSpan, EndStage
+from app.telemetry.tracing import Attributes, EndStage, FinishedSpan
 
 SERVICE: Final = "mynet"
 # Who stops a service or a training process waits for it, and not for a collector that is away.

@@ -23,8 +23,8 @@ from pydantic import BaseModel
 
 from app.atomic_files import TEMPORARY, make_folder, remove_temporary_files
 from app.config.settings import Settings
-from app.errors import QueueFull, FieldError, InvalidField, MalformedRequest, NotReady, ServiceError
-from app.subprocesses import popen_kwargs, lower_priority
+from app.errors import FieldError, InvalidField, MalformedRequest, NotReady, QueueFull, ServiceError
+from app.subprocesses import lower_priority, popen_kwargs
 
 COMMAND: Final = (sys.executable, "-m", "app.weights_import.worker")
 LIMIT: Final = 300.0

@@ -31,7 +31,7 @@ from app.versions.bucket.registry import open_registry
 from app.versions.card import Card
 from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights
 from app.versions.retention import prune
-from app.weights_import.parent import READING, ImportResult, ImportRequest
+from app.weights_import.parent import READING, ImportRequest, ImportResult
 from app.weights_import.rlimits import apply_rlimits
 
 log = logging.getLogger("app.weights_import.worker")

@@ -10,7 +10,7 @@ from typing import Any
 import litserve
 from torch import Tensor
 
-from bench.peers.reading import predict_batch, decode, load_bundled
+from tests.rigs.load.reference import decode, load_bundled, predict_batch
 
 
 class Digits(litserve.LitAPI):

@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, UploadFile
 
-from bench.peers.reading import predict_batch, decode, load_bundled
+from tests.rigs.load.reference import decode, load_bundled, predict_batch
 
 app = FastAPI()
 net = load_bundled()

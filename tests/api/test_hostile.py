@@ -7,7 +7,7 @@ import pytest
 
 from app.config.settings import Settings
 from app.main import create_app
-from tests.api.routes.test_predict_fast_path import post_both_ways, comparable, served
+from tests.api.routes.test_predict_fast_path import comparable, post_both_ways, served
 from tests.conftest import DATA
 from tests.image.test_bombs import LIES, TOO_LARGE
 

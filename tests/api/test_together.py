@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from app.api.middleware import MAX_BUFFERED_BODIES, FREE_BYTES_PER_BODY
+from app.api.middleware import FREE_BYTES_PER_BODY, MAX_BUFFERED_BODIES
 from app.main import create_app
 from tests.conftest import png
 from tests.served import connected, served

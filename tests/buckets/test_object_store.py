@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.versions.bucket.object_store import InvalidBucket, Bucket, BucketUnavailable
+from app.versions.bucket.object_store import Bucket, BucketUnavailable, InvalidBucket
 
 
 def test_of_many_that_make_the_same_object_one_does(url):

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 
 from app.versions.registry import SHIPPED
-from bench.load import Connection, load, run
 from tests.conftest import png
+from tests.rigs.load.http_load import Connection, load, run
 from tests.service.running import comes_true, serving
 
 QUICK = json.dumps({"epochs": 1, "batch_size": 1000, "promote": "always"}).encode()

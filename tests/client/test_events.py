@@ -6,7 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tenacity import wait_none
 
-from mynet_client import AsyncClient, Client, MyNetError, ApiError, ConnectionFailed, following, retries
+from mynet_client import (
+    ApiError,
+    AsyncClient,
+    Client,
+    ConnectionFailed,
+    MyNetError,
+    following,
+    retries,
+)
 from tests.client.stub import HANG_UP, Relay, answer, answering, problem
 
 STREAM = {"Content_Type": "text/event-stream"}

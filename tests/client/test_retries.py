@@ -3,7 +3,7 @@
 import pytest
 from tenacity import wait_none
 
-from mynet_client import MyNetError, ApiError, ConnectionFailed, retries
+from mynet_client import ApiError, ConnectionFailed, MyNetError, retries
 from tests.client.stub import HANG_UP, answer, answering, problem
 
 READY = answer({"status": "ready", "version": 3, "device": "cpu", "since": "a newer service"})

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from mynet_client import AsyncClient, Client, Prediction, Problem, ApiError
+from mynet_client import ApiError, AsyncClient, Client, Prediction, Problem
 from tests.conftest import ROOT, png
 
 SEVEN = ROOT / "docs/images/seven.jpg"

@@ -13,8 +13,8 @@ from tests.manifests.rendered import (
     VERSIONS,
     find,
     render,
-    to_json,
     templates,
+    to_json,
     validator,
 )
 

@@ -6,7 +6,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from app.errors import QueueFull, ClientDisconnected, DeadlineExceeded
+from app.errors import ClientDisconnected, DeadlineExceeded, QueueFull
 from app.predict import preprocess
 from app.predict.predictor import never_disconnected
 from app.predict.preprocess import ImageValidator

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.errors import QueueFull, DeadlineExceeded, NotAnImage, NotFound
+from app.errors import DeadlineExceeded, NotAnImage, NotFound, QueueFull
 from app.net import MyNet
 from app.predict import predictor as predictors
 from app.predict import preprocess as preprocess_module

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from app.errors import QueueFull, ClientDisconnected
+from app.errors import ClientDisconnected, QueueFull
 from app.predict.predictor import never_disconnected
 from app.predict.thread_pool import AdmissionPool
 

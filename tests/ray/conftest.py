@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import lookalikes
 from tests.ray.cluster import REPLICA, Cluster, Node, OnRay, clustered, serving
 from tests.ray.jobs import trained_here
+from tests.rigs.swaps import distinct_versions
 from tests.service.running import comes_true
 
 KEY = "the-first-key-of-all"
@@ -85,10 +85,10 @@ def cluster(small_cluster: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, lookalikes.ReferenceAnswers]:
+def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, distinct_versions.ReferenceAnswers]:
     """A state folder with three versions that are alike, and what each of them answers."""
     folder = tmp_path_factory.mktemp("versions") / "state"
-    return folder, lookalikes.make(folder)
+    return folder, distinct_versions.make(folder)
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +162,7 @@ def lose(cluster: Cluster, service: OnRay) -> Callable[[Node], None]:  # noqa: A
 
 
 @pytest.fixture
-def known(versions: tuple[Path, lookalikes.ReferenceAnswers]) -> lookalikes.ReferenceAnswers:
+def known(versions: tuple[Path, distinct_versions.ReferenceAnswers]) -> distinct_versions.ReferenceAnswers:
     return versions[1]
 
 

@@ -5,8 +5,8 @@ import time
 from contextlib import closing
 from typing import NamedTuple
 
-from bench import lookalikes
-from bench.load import Connection, Exchange
+from tests.rigs.load.http_load import Connection, Exchange
+from tests.rigs.swaps import distinct_versions
 
 PAUSE = 1.0
 
@@ -25,7 +25,7 @@ class Told(NamedTuple):
         return [tries for tries in self.asked if tries[-1].reply.status != 200]
 
     def mistaken(self, known):
-        return lookalikes.count_mismatches([each for tries in self.asked for each in tries], known)
+        return distinct_versions.count_mismatches([each for tries in self.asked for each in tries], known)
 
 
 async def insist(port, known, connections, meanwhile, *, every=0.0, key=None):

@@ -4,9 +4,9 @@ import asyncio
 import logging
 import time
 
-from bench.load import run
 from tests.ray.cluster import REPLICA
 from tests.ray.insisting import insist
+from tests.rigs.load.http_load import run
 from tests.service.running import comes_true
 
 CONNECTIONS = 8

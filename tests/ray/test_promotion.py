@@ -3,10 +3,10 @@
 import asyncio
 import logging
 
-from bench import lookalikes
-from bench.load import failed, run
-from bench.swapping import press, swap
 from tests.ray.scraped import by_replica
+from tests.rigs.load.http_load import failed, run
+from tests.rigs.swaps import distinct_versions
+from tests.rigs.swaps.swapping import press, swap
 from tests.service.running import comes_true
 
 CHANGES = 5
@@ -24,6 +24,6 @@ def test_all_replicas_follow(service, cluster, known):
     )
     exchanges = phase.exchanges + settled.exchanges
     assert (failed(exchanges), phase.not_swapped) == (0, 0)
-    assert lookalikes.count_mismatches(exchanges, known) == 0
+    assert distinct_versions.count_mismatches(exchanges, known) == 0
     assert {each.answer["version"] for each in phase.exchanges} == {1, 2, 3}
     assert {each.answer["version"] for each in settled.exchanges} == {2}

@@ -9,11 +9,11 @@ import threading
 import httpx2
 import pytest
 
-from bench.load import run
 from tests.ray.cluster import ENVIRONMENT, RAY
 from tests.ray.insisting import insist
 from tests.ray.jobs import ENDLESS
 from tests.ray.scraped import by_replica
+from tests.rigs.load.http_load import run
 from tests.service.running import comes_true, free_port
 
 SOON = 240

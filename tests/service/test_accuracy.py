@@ -6,8 +6,8 @@ import pytest
 import typer
 from PIL import Image
 
-from bench import accuracy
 from tests.conftest import png
+from tools import accuracy
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from math import inf
 
 import pytest
 
-from bench import chaos, faults
+from tests.rigs.chaos import chaos, faults
 
 FEW = (
     "`kill -9` of the worker that supervises",
@@ -25,6 +25,6 @@ def test_after_a_few_faults_nothing_is_wrong_or_lost():
 
 
 def test_a_device_that_raises_is_told_and_taken_again():
-    alone = f"{sys.executable} -m bench.losing"
+    alone = f"{sys.executable} -m tests.rigs.chaos.device_loss"
     (outcome,) = chaos.run_faults([(chaos.DEVICE, faults.device)], alone, workers=1)[chaos.DEVICE]
     assert (outcome.wrong, outcome.lost, outcome.refused, outcome.cut) == (0, 0, 0, 0), outcome

@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from mynet_client import Client, ApiError
+from mynet_client import ApiError, Client
 from tests.service.running import MYNET, comes_true, serving
 
 ADMIN_KEY = "the-first-key-of-all"

@@ -7,7 +7,7 @@ import signal
 import time
 from itertools import pairwise
 
-from bench.witness import Witness, read_saved
+from tests.rigs.kills.job_monitor import Witness, read_saved
 from tests.service.running import are_gone, serving
 
 WANTED = {"epochs": 5, "batch_size": 200, "seed": 5, "promote": "never"}

@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench.digits import raw_request
-from bench.fair import photo
-from bench.flood import flood, percentile
-from bench.press import Request, press, press_all
+from tests.rigs.load.closed_loop import Request, press, press_all
+from tests.rigs.load.open_loop import flood, percentile
+from tests.rigs.load.photo import photo
+from tests.rigs.load.uploads import raw_request
 from tests.service.running import serving
 
 QUEUE = 16

@@ -9,9 +9,9 @@ from itertools import cycle, takewhile
 
 import pytest
 
-from bench import digits
-from bench.press import press_all
 from tests.postgres import PASSWORD, QUICK, running
+from tests.rigs.load import uploads
+from tests.rigs.load.closed_loop import press_all
 from tests.service.running import are_gone, comes_true, serving
 from tests.service.test_jobs import FOUR_A_BATCH, ended, epochs_of_batches, follow
 from tests.service.test_keys import keys, status
@@ -65,7 +65,7 @@ def test_a_crash_of_the_database_fails_no_prediction_and_no_training(
     server, tmp_path, small_data_dir
 ):
     over, shared = threading.Event(), {"database_url": server.fresh(), "data_dir": small_data_dir}
-    requests = takewhile(lambda _: not over.is_set(), cycle(digits.requests()))
+    requests = takewhile(lambda _: not over.is_set(), cycle(uploads.requests()))
     with serving(tmp_path / "var", **shared) as service, ExitStack() as stack:
         job = service.post("/train", WANTED)["id"]
         before = service.job_until(job, lambda body: body["epochs"])["epochs"]

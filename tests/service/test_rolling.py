@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count, cycle, takewhile
 
-from bench import digits
-from bench.press import press_all
 from mynet_client import Client
 from tests.conftest import ROOT
 from tests.programs import needed
+from tests.rigs.load import uploads
+from tests.rigs.load.closed_loop import press_all
 from tests.service.running import comes_true, free_port, serving
 
 CONFIGURATION = """
@@ -76,7 +76,7 @@ def follow(url, job):
 def test_a_rolling_restart_loses_nothing(tmp_path):
     front, *ports = [free_port() for _ in range(3)]
     url = f"http://127.0.0.1:{front}"
-    requests, rolled = digits.requests(), threading.Event()
+    requests, rolled = uploads.requests(), threading.Event()
 
     def until_rolled():
         return takewhile(lambda _: not rolled.is_set(), cycle(requests))

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 
-from bench.witness import Witness
+from tests.rigs.kills.job_monitor import Witness
 from tests.service.running import serving
 
 WANTED = {"epochs": 2, "batch_size": 300, "promote": "never"}

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from bench import lookalikes
-from bench.load import failed, run
-from bench.swapping import press, swap
+from tests.rigs.load.http_load import failed, run
+from tests.rigs.swaps import distinct_versions
+from tests.rigs.swaps.swapping import press, swap
 from tests.service.running import comes_true, serving
 
 
@@ -19,7 +19,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def known(prepared):
-    return lookalikes.make(prepared)
+    return distinct_versions.make(prepared)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_no_request_fails_and_no_answer_mixes_versions(state, known):
     assert len(phase.swaps) == 40
     assert (failed(phase.exchanges), phase.not_swapped) == (0, 0)
     assert {each.answer["version"] for each in phase.exchanges} == {1, 2, 3}
-    assert lookalikes.count_mismatches(phase.exchanges, known) == 0
+    assert distinct_versions.count_mismatches(phase.exchanges, known) == 0
     assert phase.out_of_date == 0, "a version is live when the answer to its promotion comes"
 
 
@@ -47,5 +47,5 @@ def test_all_workers_follow(state, known):
         service.end()
     exchanges = phase.exchanges + settled.exchanges
     assert (failed(exchanges), phase.not_swapped) == (0, 0)
-    assert lookalikes.count_mismatches(exchanges, known) == 0
+    assert distinct_versions.count_mismatches(exchanges, known) == 0
     assert {each.answer["version"] for each in settled.exchanges} == {3}

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import digits
-from bench.digits import NO_IMAGE, form, raw_request, with_bad
-from bench.press import Request, press_all
 from tests.conftest import png
+from tests.rigs.load import uploads
+from tests.rigs.load.closed_loop import Request, press_all
+from tests.rigs.load.uploads import NO_IMAGE, form, raw_request, with_bad
 from tests.service.running import comes_true, serving
 
 
 @pytest.fixture(scope="module")
 def requests():
-    return digits.requests()
+    return uploads.requests()
 
 
 def answers(service, sent, count, piece=None):

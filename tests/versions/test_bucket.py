@@ -6,7 +6,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from app.startup import StartupError, prepare_registry
-from app.versions.bucket.object_store import InvalidBucket, Bucket
+from app.versions.bucket.object_store import Bucket, InvalidBucket
 
 
 class Forgetful(MemoryFileSystem):

@@ -8,7 +8,7 @@ import threading
 import pytest
 from filelock import FileLock
 
-from app.errors import QueueFull, InvalidField, MalformedRequest, NotReady
+from app.errors import InvalidField, MalformedRequest, NotReady, QueueFull
 from app.weights_import import parent
 from app.weights_import.parent import admit_upload, sweep_uploads
 from tests.durability import assert_durable_folders, recorded

@@ -13,7 +13,7 @@ from app.train.evaluation.evaluate import evaluate
 from app.train.recipes.dataset import load
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
-from app.weights_import.parent import ImportResult, ImportRequest
+from app.weights_import.parent import ImportRequest, ImportResult
 from app.weights_import.worker import import_file
 from tests.conftest import DATA
 

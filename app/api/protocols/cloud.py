@@ -7,7 +7,7 @@
 from fastapi import APIRouter, Request
 
 from app.api.dependencies import RequirePredict, ServicesDep
-from app.api.error_responses import ACCESS_ERRORS, invalid_field_example, error_responses
+from app.api.error_responses import ACCESS_ERRORS, error_responses, invalid_field_example
 from app.api.protocols import kserve_v1
 from app.api.routes import health, predict
 from app.api.routes.health import Ready

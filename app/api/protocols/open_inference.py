@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Path, Request, Response
 
 from app.api import request_body
 from app.api.dependencies import RequirePredict, Services, ServicesDep
-from app.api.error_responses import ACCESS_ERRORS, Responses, plain_error_responses, headers
+from app.api.error_responses import ACCESS_ERRORS, Responses, headers, plain_error_responses
 from app.api.protocols import tensors
 from app.api.protocols import tensors as outputs
 from app.api.protocols.tensors import MODEL, OUTPUTS

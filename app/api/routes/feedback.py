@@ -11,12 +11,17 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.api import request_body
 from app.api.dependencies import Limit, RequireTrain, ServicesDep, disconnect_probe
-from app.api.error_responses import ACCESS_ERRORS, Responses, invalid_field_example, error_responses, headers
+from app.api.error_responses import (
+    ACCESS_ERRORS,
+    Responses,
+    error_responses,
+    headers,
+    invalid_field_example,
+)
 from app.api.schemas import resources
 from app.errors import (
     BlankImage,
     BodyTooLarge,
-    QueueFull,
     Conflict,
     DeadlineExceeded,
     ImageTooLarge,
@@ -24,6 +29,7 @@ from app.errors import (
     NotAnImage,
     NotFound,
     NotReady,
+    QueueFull,
 )
 
 router = APIRouter(

@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
 from app.api.dependencies import STREAMING_HEADERS, Limit, RequireTrain, Services, ServicesDep
-from app.api.error_responses import ACCESS_ERRORS, Responses, invalid_field_example, error_responses
+from app.api.error_responses import ACCESS_ERRORS, Responses, error_responses, invalid_field_example
 from app.api.openapi.examples import EVENT_EXAMPLES
 from app.api.schemas import resources
 from app.database.tables import Event

@@ -7,15 +7,21 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from app.api import request_body
 from app.api.dependencies import Limit, RequireAdmin, RequireTrain, ServicesDep
-from app.api.error_responses import ACCESS_ERRORS, Responses, invalid_field_example, error_responses, headers
+from app.api.error_responses import (
+    ACCESS_ERRORS,
+    Responses,
+    error_responses,
+    headers,
+    invalid_field_example,
+)
 from app.api.schemas.resources import Promotion, TestImage, TestImages, Versions
 from app.errors import (
     BodyTooLarge,
-    QueueFull,
     Conflict,
     MalformedRequest,
     NotFound,
     NotReady,
+    QueueFull,
 )
 from app.image.png import to_data_url
 from app.predict.test_set_errors import TestImagePrediction

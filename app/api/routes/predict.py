@@ -9,13 +9,18 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
 from app.api import problem_details, request_body
-from app.api.dependencies import RequirePredict, Services, ServicesDep, disconnect_probe, add_log_fields
-from app.api.error_responses import ACCESS_ERRORS, invalid_field_example, error_responses
+from app.api.dependencies import (
+    RequirePredict,
+    Services,
+    ServicesDep,
+    add_log_fields,
+    disconnect_probe,
+)
+from app.api.error_responses import ACCESS_ERRORS, error_responses, invalid_field_example
 from app.api.schemas.resources import Normalisation, Prediction, Predictions
 from app.errors import (
     BlankImage,
     BodyTooLarge,
-    QueueFull,
     Conflict,
     DeadlineExceeded,
     ImageTooLarge,
@@ -23,6 +28,7 @@ from app.errors import (
     NotAnImage,
     NotFound,
     NotReady,
+    QueueFull,
     ServiceError,
 )
 from app.image.png import to_data_url

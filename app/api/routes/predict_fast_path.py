@@ -22,9 +22,9 @@ from app.api.multipart import parse_single_file
 from app.api.routes.predict import prediction_fields
 from app.auth.access_control import FORWARDED
 from app.auth.keys import Scope
-from app.errors import QueueFull, MalformedRequest, ServiceError
+from app.errors import MalformedRequest, QueueFull, ServiceError
 from app.predict.batcher import PredictionOutcome, PredictionResult
-from app.server.protocol import FastCycle, Headers, FastHandler
+from app.server.protocol import FastCycle, FastHandler, Headers
 from app.telemetry import logs
 from app.telemetry.metrics import Route
 

@@ -12,12 +12,18 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.api import request_body
 from app.api.dependencies import IdempotencyKey, RequireTrain, ServicesDep, add_log_fields
-from app.api.error_responses import ACCESS_ERRORS, Responses, invalid_field_example, error_responses, headers
+from app.api.error_responses import (
+    ACCESS_ERRORS,
+    Responses,
+    error_responses,
+    headers,
+    invalid_field_example,
+)
 from app.api.schemas import resources
 from app.database.sweeps import Sweeps
 from app.database.tables import Job as JobRow
 from app.database.tables import Sweep as SweepRow
-from app.errors import BodyTooLarge, QueueFull, Conflict, MalformedRequest, NotFound, NotReady
+from app.errors import BodyTooLarge, Conflict, MalformedRequest, NotFound, NotReady, QueueFull
 from app.train.jobs import sweep
 from app.train.jobs.job import Status
 from app.train.jobs.sweep_grid import Grid

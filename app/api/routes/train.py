@@ -21,10 +21,16 @@ from app.api.dependencies import (
     ServicesDep,
     add_log_fields,
 )
-from app.api.error_responses import ACCESS_ERRORS, Responses, invalid_field_example, error_responses, headers
+from app.api.error_responses import (
+    ACCESS_ERRORS,
+    Responses,
+    error_responses,
+    headers,
+    invalid_field_example,
+)
 from app.api.schemas import resources
 from app.database.tables import Job as Row
-from app.errors import BodyTooLarge, QueueFull, Conflict, MalformedRequest, NotFound, NotReady
+from app.errors import BodyTooLarge, Conflict, MalformedRequest, NotFound, NotReady, QueueFull
 from app.train.jobs import events
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters

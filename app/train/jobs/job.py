@@ -24,7 +24,7 @@ from sqlalchemy import ColumnElement
 
 from app.database.store import LONGEST_WAIT, Store
 from app.database.tables import Base, Event, Job, Trace, TraceContext, now
-from app.errors import QueueFull, Conflict, NotFound
+from app.errors import Conflict, NotFound, QueueFull
 from app.train.jobs.hyperparameters import Hyperparameters
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement
 
 from app.database.sweeps import Sweeps
 from app.database.tables import Job, Sweep, TraceContext, now
-from app.errors import QueueFull, Conflict, NotFound
+from app.errors import Conflict, NotFound, QueueFull
 from app.train.jobs import job as jobs
 from app.train.jobs.job import RETRY_AFTER
 from app.train.jobs.sweep_grid import Grid

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app import mnist
-from app.atomic_files import make_folder, atomic_replace, remove_temporary_files
+from app.atomic_files import atomic_replace, make_folder, remove_temporary_files
 from app.net import to_input
 
 RAW: Final = Path("MNIST/raw")

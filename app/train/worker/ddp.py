@@ -24,7 +24,7 @@ from app.train.recipes import dataset as data
 from app.train.recipes import loop
 from app.train.recipes.dataset import Digits
 from app.train.recipes.loop import Loader, Step
-from app.train.worker.state import PeerLost, Kept, resume
+from app.train.worker.state import Kept, PeerLost, resume
 
 
 class Command(IntEnum):

@@ -16,7 +16,7 @@ from app.net import InvalidWeights, MyNet, check_weights
 from app.train.evaluation import evaluate
 from app.train.evaluation.promotion import Verdict, evaluate_and_promote, result_of
 from app.train.recipes.dataset import Dataset, Digits
-from app.train.worker.attempt import JobAttempt, Diverged
+from app.train.worker.attempt import Diverged, JobAttempt
 from app.versions import checkpoint
 from app.versions.card import Card, EpochRecord
 

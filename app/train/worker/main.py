@@ -28,7 +28,7 @@ from app.train.jobs.job import Status
 from app.train.recipes import dataset as data
 from app.train.recipes.dataset import Dataset
 from app.train.worker import corrections, state
-from app.train.worker.attempt import JobAttempt, Diverged, Stopped
+from app.train.worker.attempt import Diverged, JobAttempt, Stopped
 from app.train.worker.finish import finish
 from app.train.worker.state import PeerLost, Strategy
 from app.train.worker.state_replica import job_files

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from app import atomic_files
-from app.atomic_files import make_folder, atomic_replace
+from app.atomic_files import atomic_replace, make_folder
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import loop
 from app.train.recipes.dataset import Dataset, Digits

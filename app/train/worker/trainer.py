@@ -17,7 +17,7 @@ from app.train.evaluation import evaluate
 from app.train.jobs.job import Superseded
 from app.train.recipes.dataset import Dataset
 from app.train.recipes.loop import Step
-from app.train.worker.attempt import JobAttempt, Diverged, Stopped
+from app.train.worker.attempt import Diverged, JobAttempt, Stopped
 from app.train.worker.state import Alone, Position, Strategy, resume
 from app.versions.card import EpochRecord
 

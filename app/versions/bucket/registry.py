@@ -28,7 +28,7 @@ from app.config.settings import Settings
 from app.errors import Conflict
 from app.telemetry.logs import redact
 from app.versions import checkpoint
-from app.versions.bucket.log import ObjectSequence, LiveLogEntry
+from app.versions.bucket.log import LiveLogEntry, ObjectSequence
 from app.versions.bucket.object_store import Bucket, BucketUnavailable
 from app.versions.card import Card
 from app.versions.registry import CURRENT, Registry

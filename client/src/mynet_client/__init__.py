@@ -27,7 +27,7 @@ from mynet_client.answers import (
 )
 from mynet_client.asynchronous import AsyncClient
 from mynet_client.client import Client
-from mynet_client.errors import MyNetError, ApiError, ConnectionFailed
+from mynet_client.errors import ApiError, ConnectionFailed, MyNetError
 
 __all__ = [
     "AsyncClient",

@@ -16,7 +16,7 @@ from mynet_client import calls, sweep_calls
 from mynet_client.answers import Event, Job
 from mynet_client.calls import Request
 from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
-from mynet_client.errors import translate_errors, readable, refusal
+from mynet_client.errors import readable, refusal, translate_errors
 from mynet_client.following import EventSubscription
 from mynet_client.methods import async_method
 from mynet_client.retries import policy

@@ -15,7 +15,6 @@ from uuid import uuid4
 from httpx2 import Response
 
 from mynet_client.answers import (
-    ResponseModel,
     Card,
     Correction,
     Corrections,
@@ -25,6 +24,7 @@ from mynet_client.answers import (
     Prediction,
     Predictions,
     Ready,
+    ResponseModel,
 )
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from app.database.tables import Event, Job, now
 from app.errors import NotReady
 from app.main import create_app
 from app.monitoring import prometheus
-from app.telemetry.metrics import Route, Metrics
+from app.telemetry.metrics import Metrics, Route
 from app.telemetry.worker_metrics import Entry
 from tests.api.routes.test_predict_fast_path import served
 from tests.programs import needed

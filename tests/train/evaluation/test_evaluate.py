@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from app.net import DIGITS, MyNet
-from app.train.evaluation.evaluate import calibration_error, evaluate, correct_mask, score
+from app.train.evaluation.evaluate import calibration_error, correct_mask, evaluate, score
 from app.train.recipes.dataset import Dataset, Digits
 
 CPU = torch.device("cpu")

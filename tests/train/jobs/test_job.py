@@ -6,7 +6,7 @@ from itertools import product, repeat
 import pytest
 
 from app.database.tables import now
-from app.errors import QueueFull, Conflict
+from app.errors import Conflict, QueueFull
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.jobs.job import MAX_CRASHES, MAX_ERRORS, Status, Superseded

@@ -11,7 +11,7 @@ from app.net import MyNet
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import loop
 from app.train.recipes.dataset import Batches, Digits
-from app.train.worker.ddp import Leader, Member, ShardedBatches, Command
+from app.train.worker.ddp import Command, Leader, Member, ShardedBatches
 from app.train.worker.state import PeerLost
 
 CPU = torch.device("cpu")

@@ -1,0 +1,1 @@
+"""What the benchmarks share: services under test, wrk, tables and plots."""

@@ -1,0 +1,1 @@
+"""Benchmarks of a service's life: start, end, swaps, scaling."""

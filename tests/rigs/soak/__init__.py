@@ -1,0 +1,1 @@
+"""Random requests and kills for minutes or hours, `make soak`."""

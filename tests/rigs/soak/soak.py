@@ -1,0 +1,110 @@
+"""The soak, `make soak`: everything that can be asked of a service, mixed at random, and kills.
+
+One `mynet serve` with two workers is asked for predictions in all protocols, trainings, pauses,
+swaps, uploads and deletions, good and bad, and loses workers, its parent or the training process,
+as a seed draws it. After each step what must hold is looked at; in the end every job must have come
+to its own. `MINUTES=3 SEED=7` soaks for so long, with that seed.
+"""
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from contextlib import AbstractContextManager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from tests.rigs.soak.invariants import TIMEOUT, ask
+from tests.rigs.soak.steps import Steps
+from tests.service.running import Service, comes_true, serving
+
+MINUTES: Final = float(os.environ.get("MINUTES", "60"))
+SEED: Final = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
+KEEP_VERSIONS: Final = "1000"  # versions that are kept
+JOBS_TIMEOUT: Final = 300.0
+LOG_TAIL: Final = 5000
+STEPS: Final = {
+    "predict": 40, "batch": 8, "spoil": 10, "train": 8, "change_job": 8, "swap": 10, "upload": 3,
+    "remove": 3, "pause": 8, "kill_training": 2, "kill_worker": 2, "kill_all": 3, "restart": 2,
+}  # fmt: skip
+
+
+class Mix(Steps):
+    """Steps in the order that is drawn, and what must hold after each."""
+
+    step = "start"
+
+    def run(self, seconds: float) -> None:
+        """Soak for so long, then let all jobs end."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with self.serving() as service:
+                self.invariants.check_versions()
+                while time.monotonic() < deadline and service.process.poll() is None:
+                    self.take_step(service)
+                self.stop(service, signal.SIGTERM)
+        self.step = "end"
+        with self.serving() as service:
+            self.end_jobs(service)
+            assert comes_true(self.is_clean, TIMEOUT), "files are left"
+            self.stop(service, signal.SIGTERM)
+        with self.serving() as service:
+            assert comes_true(self.is_clean, TIMEOUT), "files are left"
+            self.stop(service, signal.SIGTERM)
+
+    def serving(self) -> AbstractContextManager[Service]:
+        return serving(self.state, workers="2", keep_versions=KEEP_VERSIONS)
+
+    def take_step(self, service: Service) -> None:
+        """Do what is drawn, and look at what must hold."""
+        (name,) = self.rng.choices(list(STEPS), list(STEPS.values()))
+        self.step = f"{self.counts.total()}, {name}"
+        self.counts[name] += 1
+        getattr(self, name)(service)
+        self.invariants.check_versions()
+        if service.process.poll() is None:
+            self.invariants.check_processes(service)
+            for job in self.rng.sample(self.jobs, min(2, len(self.jobs))):
+                self.invariants.check_job(service, job)
+
+    def end_jobs(self, service: Service) -> None:
+        """Let all jobs end, and see that nothing of them is missing."""
+        deadline = time.monotonic() + JOBS_TIMEOUT
+        for job in self.jobs:
+            while self.invariants.check_job(service, job)["finished_at"] is None:
+                ask(service, "POST", f"/train/{job}/resume")
+                assert time.monotonic() < deadline, f"job {job} does not end"
+                time.sleep(0.5)
+        self.invariants.check_event_numbers()
+
+    def is_clean(self) -> bool:
+        return not self.invariants.leftover_files()
+
+
+def main() -> None:
+    """Soak; where something does not hold, say after which step."""
+    print(f"seed {SEED}, {MINUTES:g} minutes", flush=True)
+    started = time.monotonic()
+    with TemporaryDirectory() as folder:
+        mix = Mix(Path(folder) / "var", random.Random(SEED))
+        try:
+            mix.run(60 * MINUTES)
+        except BaseException as error:
+            error.add_note(f"seed {SEED}, step {mix.step}")
+            for log in Path(folder).glob("*.log"):
+                error.add_note(log.read_text()[-LOG_TAIL:])
+            raise
+    counts = ", ".join(f"{count} × {name}" for name, count in mix.counts.most_common())
+    ends = Counter(body["status"] for body in mix.invariants.finished.values())
+    jobs = ", ".join(f"{count} {status}" for status, count in ends.items())
+    print(
+        f"seed {SEED}: all held for {(time.monotonic() - started) / 60:.1f} minutes. {counts}. "
+        f"Jobs: {jobs or 'none'}. Versions: {len(mix.invariants.observed_versions)}, "
+        f"{len(mix.invariants.removed)} removed."
+    )
+
+
+if __name__ == "__main__":
+    main()

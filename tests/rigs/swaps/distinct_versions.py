@@ -1,0 +1,86 @@
+"""Versions that are alike, and images by which they can be told apart.
+
+What enters: an empty state folder. What leaves: three versions in it, the documented one live, and
+what each of them answers for each of some MNIST images. Any two versions differ on each of these
+images by a hundred times the tolerance, so that an answer can be of one version alone.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from app.net import MyNet
+from app.predict.model import Model
+from app.train.recipes.dataset import load as load_mnist
+from app.versions import checkpoint
+from app.versions.registry import SHIPPED, Registry
+from tests.conftest import DATA, png
+from tests.rigs.load.http_load import Exchange
+
+IMAGES: Final = 200
+NOISE: Final = 0.1
+TOLERANCE: Final = 1e-5  # batches of different sizes are summed in different orders
+MIN_DIFFERENCE: Final = 100 * TOLERANCE
+
+
+class ReferenceAnswers(NamedTuple):
+    """Uploads, and the probabilities, (N, 10) float64, that each version gives them."""
+
+    uploads: list[bytes]
+    probabilities: dict[int, Tensor]
+
+
+def make(state: Path) -> ReferenceAnswers:
+    """Put the documented version and two like it into a state folder."""
+    registry = Registry(state / "models")
+    card = checkpoint.read_card(SHIPPED / "documented.safetensors")
+    shipped = checkpoint.read_weights(SHIPPED / "documented.safetensors")
+    registry.save(shipped, card)
+    for seed in (2, 3):
+        weights = _perturbed(shipped, seed)
+        digest = checkpoint.digest(weights)
+        registry.save(weights, card.model_copy(update={"weights_digest": digest}))
+    registry.promote(1)
+    return _select_distinguishing(registry, load_mnist(DATA).test.pixels)
+
+
+def count_mismatches(exchanges: Sequence[Exchange], reference: ReferenceAnswers) -> int:
+    """Count the answers that are not those of the version that they name."""
+    return sum(not _matches(exchange, reference) for exchange in exchanges if exchange.answer)
+
+
+def _perturbed(weights: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+    noise = torch.Generator().manual_seed(seed)
+    return {
+        name: tensor * (1 + NOISE * torch.randn(tensor.shape, generator=noise))
+        for name, tensor in weights.items()
+    }
+
+
+def _select_distinguishing(registry: Registry, pixels: Tensor) -> ReferenceAnswers:
+    answers = {version: _answers(registry, version, pixels) for version in registry.versions()}
+    differences = torch.stack([(a - b).abs().amax(1) for a, b in combinations(answers.values(), 2)])
+    chosen = (differences.amin(0) > MIN_DIFFERENCE).nonzero().flatten()[:IMAGES]
+    if len(chosen) < IMAGES:
+        raise AssertionError(f"the versions differ on {len(chosen)} images alone")
+    uploads = [png(image.numpy()) for image in pixels[chosen]]
+    return ReferenceAnswers(uploads, {version: rows[chosen] for version, rows in answers.items()})
+
+
+def _answers(registry: Registry, version: int, pixels: Tensor) -> Tensor:
+    net = MyNet()
+    net.load_state_dict(registry.weights(version))
+    model = Model(version, net, 0.0, torch.device("cpu"))
+    rows = [answer.probabilities for answer in model.answer(pixels.numpy())]
+    return torch.tensor(rows, dtype=torch.float64)  # (N, 10)
+
+
+def _matches(exchange: Exchange, reference: ReferenceAnswers) -> bool:
+    answer = exchange.answer
+    expected = reference.probabilities[answer["version"]][exchange.upload]
+    probabilities = torch.tensor(answer["probabilities"], dtype=torch.float64)
+    return bool((probabilities - expected).abs().max() <= TOLERANCE) and answer["digit"] == probabilities.argmax()

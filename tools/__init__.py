@@ -1,0 +1,1 @@
+"""Command-line tools that make or measure data and pictures."""
