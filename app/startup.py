@@ -118,7 +118,7 @@ def _in_words(settings: Settings) -> Iterator[None]:
 
 def check_tracking() -> None:
     """Raises CannotStart where jobs are to be told to MLflow, and it is not installed."""
-    if mlflow_process.is_wanted() and not mlflow_process.is_there():
+    if mlflow_process.is_enabled() and not mlflow_process.is_installed():
         raise StartupError(
             f"{mlflow_process.URI} is set, and MLflow is not installed: pip install '.[mlflow]', "
             "or leave the variable unset."

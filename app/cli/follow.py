@@ -38,7 +38,7 @@ def train(settings: Settings, wanted: Hyperparameters, console: Console, *, foll
 def _train(
     settings: Settings, store: Store, wanted: Hyperparameters, console: Console, *, follow: bool
 ) -> bool:
-    job = jobs.create(store, wanted, most_queued=settings.train_queue, key=None)
+    job = jobs.create(store, wanted, max_queued=settings.train_queue, key=None)
     console.print(f"job {job.id}, seed {job.hyperparameters['seed']}")
     if not follow:
         if store.lease_holder() is None:

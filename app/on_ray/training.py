@@ -26,9 +26,9 @@ from app.on_ray.environment import HIDE_UNASSIGNED_GPUS, inherited_environment
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
 from app.train.worker import state
-from app.train.worker.ddp import Command, Leader, Member, run_rank
+from app.train.worker.ddp import Command, RankZero, WorkerRank, run_rank
 from app.train.worker.main import run_worker as run_attempt
-from app.train.worker.state import Here, Position, Strategy
+from app.train.worker.state import LocalLoop, Position, LoopStrategy
 
 TRAIN_GRACE: Final = 4.0
 DEATHS: Final = 3
@@ -55,11 +55,11 @@ class InCheckpoints:
             return state.restore(Path(folder, STATE), model, optimizer)
 
 
-class OneWorker(Here, InCheckpoints):
+class OneWorker(LocalLoop, InCheckpoints):
     """A worker that trains alone."""
 
 
-class FirstWorker(Leader, InCheckpoints):
+class FirstWorker(RankZero, InCheckpoints):
     """The worker that leads others: Ray Train waits with a checkpoint until all report."""
 
     def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
@@ -151,10 +151,10 @@ def _work(given: dict[str, Any]) -> None:
         with closing(FirstWorker()) as strategy:
             _lead(assignment, given["leash"], strategy)
     else:
-        run_rank(assignment.settings, Member(), InCheckpoints(), lambda: train.report({}))
+        run_rank(assignment.settings, WorkerRank(), InCheckpoints(), lambda: train.report({}))
 
 
-def _lead(assignment: Assignment, leash: Any, strategy: Strategy) -> None:
+def _lead(assignment: Assignment, leash: Any, strategy: LoopStrategy) -> None:
     """Run the attempt; what goes wrong is told to the job, as without Ray."""
     stop = threading.Event()
 

@@ -82,7 +82,7 @@ def test_a_job_that_succeeded_is_there_whole(start, store, registry, tell, tmp_p
 
 
 def test_a_run_names_the_sweep_of_its_job(store, start, tell):
-    row = sweep.create(Sweeps(store), Grid(seed=[1, 2]), most_queued=9, key=None)
+    row = sweep.create(Sweeps(store), Grid(seed=[1, 2]), max_queued=9, key=None)
     members = [job.id for job in Sweeps(store).jobs(row.id)]
     for job_id in members:
         start(job_id)
@@ -156,7 +156,7 @@ def test_a_run_ends_as_its_job_does(start, store, tell, end, status):
 def test_a_job_that_waits_is_told_when_it_starts(settings, store, start):
     attempt = start()
     jobs.requeue(store, store.job(attempt.job.id))
-    waiting = jobs.create(store, attempt.attempt.wanted, most_queued=9, key=None)
+    waiting = jobs.create(store, attempt.attempt.wanted, max_queued=9, key=None)
     tracking = MlflowSync(settings, store)
     tracking.sync()
     client = MlflowClient()

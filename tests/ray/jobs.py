@@ -34,7 +34,7 @@ def trained_here(folder, data_dir):
     settings = Settings(state_dir=folder, data_dir=data_dir, device="cpu", train_threads=1)
     registry = prepare_registry(settings)
     with closing(Store(settings.effective_database_url)) as store:
-        job = jobs.create(store, Hyperparameters(**WANTED), most_queued=1, key=None)
+        job = jobs.create(store, Hyperparameters(**WANTED), max_queued=1, key=None)
         attempt = jobs.start(store, job)
         assignment = Assignment(settings=settings, job_id=job.id, attempt=attempt)
         main.run(assignment, threading.Event())

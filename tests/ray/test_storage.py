@@ -24,7 +24,7 @@ def runs(tmp_path):
 
 def test_only_jobs_that_ended_lose_what_they_kept(storage, settings, store, runs):
     waits, ended = (
-        jobs.create(store, Hyperparameters(), most_queued=2, key=None).id for _ in range(2)
+        jobs.create(store, Hyperparameters(), max_queued=2, key=None).id for _ in range(2)
     )
     jobs.cancel(store, ended)
     for name in (waits, ended, "others"):

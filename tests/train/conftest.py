@@ -69,7 +69,7 @@ def few(mnist, few_digits, monkeypatch):
     """Train on few images, and save at the end of each epoch alone, however long it takes."""
     test = Digits(mnist.test.pixels[:500], mnist.test.labels[:500])
     monkeypatch.setattr(dataset, "load", lambda _: Dataset(few_digits, test, mnist.digest))
-    monkeypatch.setattr(trainer, "SAVE_EVERY", math.inf)
+    monkeypatch.setattr(trainer, "SAVE_INTERVAL", math.inf)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def start(settings, store, registry, few):  # noqa: ARG001
     def start(job_id=None, **wanted):
         if job_id is None:
             wanted = Hyperparameters(**{"epochs": 3, "seed": 11, **wanted})
-            job_id = job.create(store, wanted, most_queued=9, key=None).id
+            job_id = job.create(store, wanted, max_queued=9, key=None).id
         number = job.start(store, store.job(job_id))
         return Run(JobAttempt.begin(settings, store, registry, job_id, number))
 

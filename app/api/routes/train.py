@@ -158,7 +158,7 @@ async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> 
     await asyncio.to_thread(jobs.get, services.store, job_id)
     if follow:
         return StreamingResponse(_stream_log(services, job_id), 200, STREAMING_HEADERS, TEXT)
-    lines = await asyncio.to_thread(lambda: [*events.whole(services.store, job_id)])
+    lines = await asyncio.to_thread(lambda: [*events.read_log(services.store, job_id)])
     return PlainTextResponse("".join(lines))
 
 

@@ -15,7 +15,7 @@ CHUNK: Final = 2000
 CALIBRATION_IMAGES: Final = 10_000
 # Of digits that were trained with, and that were not.
 OOD_QUANTILE: Final = 0.005
-REFUSED_HELD_OUT: Final = 0.0075
+OOD_QUANTILE_HELD_OUT: Final = 0.0075
 BINS: Final = 15
 
 
@@ -53,10 +53,10 @@ def evaluate(
     training images, and the temperature is 1.
     """
     logits = logits_of(model, data.test.pixels, device)
-    known = logits_of(model, (held_out or data.train).pixels[:CALIBRATION_IMAGES], device)
-    refused = REFUSED_HELD_OUT if held_out else OOD_QUANTILE
-    threshold = known.logsumexp(1).quantile(refused).item()
-    temperature = fit_temperature(known, held_out.labels) if held_out else 1.0
+    calibration_logits = logits_of(model, (held_out or data.train).pixels[:CALIBRATION_IMAGES], device)
+    quantile = OOD_QUANTILE_HELD_OUT if held_out else OOD_QUANTILE
+    threshold = calibration_logits.logsumexp(1).quantile(quantile).item()
+    temperature = fit_temperature(calibration_logits, held_out.labels) if held_out else 1.0
     logits = logits / temperature
     loss, accuracy = _score(logits, data.test.labels)
     cells = data.test.labels * DIGITS + logits.argmax(1)
@@ -84,16 +84,16 @@ def calibration_error(logits: Tensor, labels: Tensor) -> float:
     Naeini et al. 2015, with the 15 bins of equal width of Guo et al. 2017, "On Calibration of
     Modern Neural Networks".
     """
-    confidence, answers = logits.double().softmax(1).max(1)
-    excess = confidence - (answers == labels).double()
+    confidence, predictions = logits.double().softmax(1).max(1)
+    excess = confidence - (predictions == labels).double()
     bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
     by_bin = torch.zeros(BINS, dtype=torch.float64).index_add(0, bins, excess)
     return by_bin.abs().sum().item() / len(labels)
 
 
 def _score(logits: Tensor, labels: Tensor) -> Score:
-    right = int((logits.argmax(1) == labels).sum())
-    return Score(F.cross_entropy(logits, labels).item(), right / len(labels))
+    correct = int((logits.argmax(1) == labels).sum())
+    return Score(F.cross_entropy(logits, labels).item(), correct / len(labels))
 
 
 CANDIDATES: Final = torch.logspace(-1, 1, 801, dtype=torch.float64)
@@ -106,5 +106,5 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     is less than 5,000 images can tell apart.
     """
     logits = logits.double()
-    losses = [F.cross_entropy(logits / float(each), labels).item() for each in CANDIDATES]
+    losses = [F.cross_entropy(logits / float(temperature), labels).item() for temperature in CANDIDATES]
     return float(CANDIDATES[losses.index(min(losses))])

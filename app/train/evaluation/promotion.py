@@ -15,7 +15,7 @@ from app.train.recipes.dataset import Digits
 from app.versions.card import Card
 from app.versions.registry import Registry
 
-SIGNIFICANT: Final = 0.05
+SIGNIFICANCE_LEVEL: Final = 0.05
 
 
 class Verdict(NamedTuple):
@@ -30,7 +30,7 @@ class Baseline(NamedTuple):
     correct: Tensor
 
 
-def decide(rule: PromoteRule, right: Tensor, rival: Baseline | None) -> Verdict:
+def decide(rule: PromoteRule, correct: Tensor, baseline: Baseline | None) -> Verdict:
     """Compare two versions on the same test images; `right` is the new one's, (N,) bool.
 
     By `if_better` it goes live where it reads more of them right, and McNemar's test gives less
@@ -38,18 +38,18 @@ def decide(rule: PromoteRule, right: Tensor, rival: Baseline | None) -> Verdict:
     """
     if rule == "never":
         return Verdict(False, "promote: never was asked for")
-    if rival is None:
+    if baseline is None:
         return Verdict(True, "no version was live")
-    gained = int((right & ~rival.correct).sum())
-    lost = int((~right & rival.correct).sum())
+    gained = int((correct & ~baseline.correct).sum())
+    lost = int((~correct & baseline.correct).sum())
     p = mcnemar(gained, lost)
     figures = (
-        f"{_percent(right)} against {_percent(rival.correct)} of version {rival.version}, "
-        f"McNemar {_in_words(p)}"
+        f"{_percent(correct)} against {_percent(baseline.correct)} of version {baseline.version}, "
+        f"McNemar {_format_p(p)}"
     )
     if rule == "always":
         return Verdict(True, f"promote: always was asked for; {figures}")
-    if p >= SIGNIFICANT:
+    if p >= SIGNIFICANCE_LEVEL:
         return Verdict(False, f"{figures}: the difference may be chance")
     return Verdict(gained > lost, f"{figures}: {gained} images gained, {lost} lost")
 
@@ -67,28 +67,28 @@ def mcnemar(gained: int, lost: int) -> float:
     return min(1.0, 2 * tail / (1 << changed))
 
 
-def _percent(right: Tensor) -> str:
-    return f"{100 * right.double().mean().item():.2f} %"
+def _percent(correct: Tensor) -> str:
+    return f"{100 * correct.double().mean().item():.2f} %"
 
 
-def _in_words(p: float) -> str:
+def _format_p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 log = logging.getLogger(__name__)
 # Told what is live, and the verdict, before the version takes its place; may raise.
-Begin = Callable[[int | None, Verdict], None]
+BeginCommit = Callable[[int | None, Verdict], None]
 
 
 def evaluate_and_promote(
     registry: Registry,
     version: int,
-    right: Tensor,
+    correct: Tensor,
     rule: PromoteRule,
     test: Digits,
-    begin: Begin,
+    begin_commit: BeginCommit,
     *,
-    begun: bool = False,
+    committing: bool = False,
 ) -> Verdict:
     """Judge a version by the rule, and go live with it where it passes.
 
@@ -99,13 +99,13 @@ def evaluate_and_promote(
     while True:
         history = registry.history()
         live = next(iter(history), None)
-        is_done = version == live or (begun and version in history)
+        is_done = version == live or (committing and version in history)
         # Else it is not live, whatever it was once, and has what is live now to beat.
-        rivals = history[history.index(version) + 1 :] if is_done else history
-        verdict = decide(rule, right, _rival(registry, rivals, test))
+        baselines = history[history.index(version) + 1 :] if is_done else history
+        verdict = decide(rule, correct, _baseline(registry, baselines, test))
         if is_done or not verdict.promoted:
             return verdict
-        begin(live, verdict)
+        begin_commit(live, verdict)
         # Where another version went live meanwhile, it is that one that this one has to beat.
         if registry.promote(version, expected=live):
             return verdict
@@ -116,7 +116,7 @@ def result_of(card: Card, verdict: Verdict) -> dict[str, Any]:
     return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
 
 
-def _rival(registry: Registry, history: Sequence[int], test: Digits) -> Baseline | None:
+def _baseline(registry: Registry, history: Sequence[int], test: Digits) -> Baseline | None:
     """Give the first of these versions that can be read."""
     for live in history:
         try:

@@ -28,42 +28,42 @@ class EventStream:
 
     async def page(self, job_id: str, after: int) -> Sequence[Event]:
         """Give the events after that number, oldest first, at most 1,000. Raises NotReady."""
-        seen = job_id, after
-        if seen not in self._shared_reads:
-            look = asyncio.to_thread(self.store.events, job_id, after, limit=PAGE)
-            self._shared_reads[seen] = asyncio.create_task(look)
-            asyncio.get_running_loop().call_later(POLL, self._shared_reads.pop, seen, None)
+        key = job_id, after
+        if key not in self._shared_reads:
+            read = asyncio.to_thread(self.store.events, job_id, after, limit=PAGE)
+            self._shared_reads[key] = asyncio.create_task(read)
+            asyncio.get_running_loop().call_later(POLL, self._shared_reads.pop, key, None)
         # Shielded, since a listener that leaves must not take the page from the others.
-        return await asyncio.shield(self._shared_reads[seen])
+        return await asyncio.shield(self._shared_reads[key])
 
     async def subscribe(
-        self, job_id: str, after: int, until: asyncio.Event
+        self, job_id: str, after: int, stop: asyncio.Event
     ) -> AsyncIterator[Sequence[Event]]:
         """Give pages as they come, until the job has ended or `until` is set.
 
         An empty page says that nothing has come for 15 seconds.
         """
         clock = asyncio.get_running_loop().time
-        told = clock()
-        last_look = False
-        while not last_look:
-            last_look = until.is_set()
-            if last_look:  # a fresh one, so that nothing is left out that was told by now
+        last_sent = clock()
+        is_last = False
+        while not is_last:
+            is_last = stop.is_set()
+            if is_last:  # a fresh one, so that nothing is left out that was told by now
                 self._shared_reads.pop((job_id, after), None)
             page = await self._page_or_empty(job_id, after)
-            quiet = not page and clock() - told >= HEARTBEAT
+            quiet = not page and clock() - last_sent >= HEARTBEAT
             if quiet and await self._has_ended(job_id, after):
                 return
             if page or quiet:
                 yield page
-                told = clock()
+                last_sent = clock()
             if page:
                 after = page[-1].number
-                if ends(page[-1]):
+                if is_last_event(page[-1]):
                     return
             else:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(until.wait(), POLL)
+                    await asyncio.wait_for(stop.wait(), POLL)
 
     async def is_over(self, job_id: str, after: int) -> bool:
         """Say whether the job has ended, and nothing came after that number.
@@ -84,17 +84,17 @@ class EventStream:
         try:
             return await self.page(job_id, after)
         except NotReady as error:
-            passing = "job %s is followed further when that has passed: %s"
-            log.warning(passing, job_id, error, extra=logs.known(job_id=job_id))
+            message = "job %s is followed further when that has passed: %s"
+            log.warning(message, job_id, error, extra=logs.known(job_id=job_id))
             return []
 
 
-def ends(event: Event) -> bool:
+def is_last_event(event: Event) -> bool:
     """Say whether this is a job's last event."""
     return event.kind == "status" and Status(event.data["status"]).is_final
 
 
-def whole(store: Store, job_id: str) -> Iterator[str]:
+def read_log(store: Store, job_id: str) -> Iterator[str]:
     """Give all lines that there are by now."""
     after = 0
     while events := store.events(job_id, after, "batch"):

@@ -20,7 +20,7 @@ def _whole(value: Any) -> Any:
 
 def _text(value: str) -> str:
     # Neither UTF-8 nor every database has room for these, and no reader a sign.
-    if "\0" in value or any("\ud800" <= each <= "\udfff" for each in value):
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
         raise ValueError("must be text, without NUL and halves of characters")
     return value
 
@@ -36,7 +36,7 @@ BatchSize = Annotated[int, Field(ge=1, le=60_000), BeforeValidator(_whole)]
 LearningRate = Annotated[float, Field(gt=0, le=1e38)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Note = Annotated[Text, Field(max_length=1000)]
-ROBUST: Final = {"epochs": 200, "batch_size": 200, "learning_rate": 0.1}
+ROBUST_DEFAULTS: Final = {"epochs": 200, "batch_size": 200, "learning_rate": 0.1}
 
 
 class Hyperparameters(BaseModel):
@@ -47,10 +47,10 @@ class Hyperparameters(BaseModel):
     recipe: Recipe = Field(
         "documented", description="the tutorial's loop, or augmented, for real handwriting"
     )
-    epochs: Epochs = Field(10, description=f"robust: {ROBUST['epochs']}")
-    batch_size: BatchSize = Field(100, description=f"robust: {ROBUST['batch_size']}")
+    epochs: Epochs = Field(10, description=f"robust: {ROBUST_DEFAULTS['epochs']}")
+    batch_size: BatchSize = Field(100, description=f"robust: {ROBUST_DEFAULTS['batch_size']}")
     learning_rate: LearningRate = Field(
-        0.01, description=f"a float32; robust: {ROBUST['learning_rate']}"
+        0.01, description=f"a float32; robust: {ROBUST_DEFAULTS['learning_rate']}"
     )
     momentum: Momentum = 0.9
     seed: Seed | None = Field(None, description="drawn where it is not given, and recorded")
@@ -65,6 +65,6 @@ class Hyperparameters(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _complete(cls, given: Any) -> Any:
-        is_robust = isinstance(given, dict) and given.get("recipe") == "robust"
-        return ROBUST | given if is_robust else given
+    def _complete(cls, data: Any) -> Any:
+        is_robust = isinstance(data, dict) and data.get("recipe") == "robust"
+        return ROBUST_DEFAULTS | data if is_robust else data

@@ -63,31 +63,31 @@ class Superseded(Exception):
 
 
 def create(
-    store: Store, wanted: Hyperparameters, *, most_queued: int, key: str | None, trail: TraceContext = None
+    store: Store, hyperparameters: Hyperparameters, *, max_queued: int, key: str | None, trace_context: TraceContext = None
 ) -> Job:
     """Queue a job, or give the one that has this idempotency key. Raises Busy, Conflict."""
-    if key is not None and (known := store.job_by_key(key)):
-        return _check_idempotent(known, wanted)
-    job, rows = queued(wanted, key, trail)
-    kept = store.add_job(job, *rows, max_queued=most_queued)
-    if kept is None:
-        raise QueueFull(f"{most_queued} jobs are waiting already.", retry_after=RETRY_AFTER)
-    return _check_idempotent(kept, wanted)
+    if key is not None and (existing := store.job_by_key(key)):
+        return _check_idempotent(existing, hyperparameters)
+    job, rows = queued(hyperparameters, key, trace_context)
+    stored = store.add_job(job, *rows, max_queued=max_queued)
+    if stored is None:
+        raise QueueFull(f"{max_queued} jobs are waiting already.", retry_after=RETRY_AFTER)
+    return _check_idempotent(stored, hyperparameters)
 
 
-def queued(wanted: Hyperparameters, key: str | None, trail: TraceContext) -> tuple[Job, list[Base]]:
+def queued(hyperparameters: Hyperparameters, key: str | None, trace_context: TraceContext) -> tuple[Job, list[Base]]:
     """Give a new job, and its first rows."""
-    seed = secrets.randbelow(2**32) if wanted.seed is None else wanted.seed
+    seed = secrets.randbelow(2**32) if hyperparameters.seed is None else hyperparameters.seed
     job = Job(
         id=secrets.token_hex(8),
         status=Status.QUEUED,
         created_at=now(),
         not_before=now(),
-        hyperparameters=wanted.model_dump(mode="json") | {"seed": seed},
+        hyperparameters=hyperparameters.model_dump(mode="json") | {"seed": seed},
         idempotency_key=key,
     )
     first = Event(job_id=job.id, at=now(), kind="status", data={"status": Status.QUEUED})
-    return job, [first, *([Trace(job_id=job.id, trace_context=trail)] if trail else [])]
+    return job, [first, *([Trace(job_id=job.id, trace_context=trace_context)] if trace_context else [])]
 
 
 def get(store: Store, job_id: str) -> Job:
@@ -118,15 +118,15 @@ def pause(store: Store, job_id: str) -> Job:
 def resume(store: Store, job_id: str) -> Job:
     """Queue a paused job again, at its old place. Raises NotFound, Conflict."""
     values = {"not_before": now()}
-    wrong = "resumed: only a paused job can be"
-    return _request_transition(store, job_id, Status.QUEUED, values, wrong, Job.status == Status.PAUSED)
+    reason = "resumed: only a paused job can be"
+    return _request_transition(store, job_id, Status.QUEUED, values, reason, Job.status == Status.PAUSED)
 
 
 def record(
-    store: Store, job_id: str, attempt: int, kind: str, told: dict[str, Any], **values: Any
+    store: Store, job_id: str, attempt: int, kind: str, data: dict[str, Any], **values: Any
 ) -> None:
     """Tell of progress. Raises Superseded."""
-    _change(store, job_id, attempt, values, (kind, told))
+    _change(store, job_id, attempt, values, (kind, data))
 
 
 def reset_failures(store: Store, job_id: str, attempt: int) -> None:
@@ -202,10 +202,10 @@ def _change(
     job_id: str,
     attempt: int,
     values: dict[str, Any],
-    *told: tuple[str, dict[str, Any]],
+    *events: tuple[str, dict[str, Any]],
 ) -> None:
     final = "status" in values
-    if not store.change_job(job_id, *_runs(attempt), values=values, told=told, use_reserve=final):
+    if not store.change_job(job_id, *_runs(attempt), values=values, told=events, use_reserve=final):
         raise Superseded(job_id)
 
 
@@ -216,44 +216,44 @@ def _runs(attempt: int) -> tuple[ColumnElement[bool], ...]:
 def _request_transition(
     store: Store,
     job_id: str,
-    to: Status,
+    target: Status,
     values: dict[str, Any],
-    wrong: str,
+    reason: str,
     *where: ColumnElement[bool],
 ) -> Job:
     """Move a job at a client's wish, which comes too late where its version is being stored."""
     get(store, job_id)
-    moved = _transition(store, job_id, to, values, Job.committing.is_(False), *where)
+    moved = _transition(store, job_id, target, values, Job.committing.is_(False), *where)
     job = get(store, job_id)
     if not moved:
         storing = job.committing and not Status(job.status).is_final
         state = "storing its version" if storing else job.status
-        raise Conflict(f"The job is {state}; it cannot be {wrong}.")
+        raise Conflict(f"The job is {state}; it cannot be {reason}.")
     return job
 
 
 def _transition(
     store: Store,
     job_id: str,
-    to: Status,
+    target: Status,
     values: dict[str, Any],
     *where: ColumnElement[bool],
     event_data: dict[str, Any] | None = None,
 ) -> bool:
-    sources = [status for status in Status if to in TRANSITIONS[status]]
-    known: dict[str, Any] = {n: values[n] for n in ("attempt", "error") if n in values}
+    sources = [status for status in Status if target in TRANSITIONS[status]]
+    fields: dict[str, Any] = {n: values[n] for n in ("attempt", "error") if n in values}
     return store.change_job(
         job_id,
         Job.status.in_(sources),
         *where,
-        values={"status": to, **values},
-        told=[("status", {"status": to, **known, **(event_data or {})})],
+        values={"status": target, **values},
+        told=[("status", {"status": target, **fields, **(event_data or {})})],
         use_reserve=True,
     )
 
 
-def _check_idempotent(job: Job, wanted: Hyperparameters) -> Job:
-    seed = job.hyperparameters["seed"] if wanted.seed is None else wanted.seed
-    if wanted.model_dump(mode="json") | {"seed": seed} != job.hyperparameters:
+def _check_idempotent(job: Job, hyperparameters: Hyperparameters) -> Job:
+    seed = job.hyperparameters["seed"] if hyperparameters.seed is None else hyperparameters.seed
+    if hyperparameters.model_dump(mode="json") | {"seed": seed} != job.hyperparameters:
         raise Conflict("This Idempotency-Key was used before, for other hyperparameters.")
     return job

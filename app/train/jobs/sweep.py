@@ -25,7 +25,7 @@ from app.train.jobs import job as jobs
 from app.train.jobs.job import RETRY_AFTER
 from app.train.jobs.sweep_grid import Grid
 
-MOST_DEATHS: Final = 5
+MAX_CRASHES: Final = 5
 IS_RUNNING: Final[ColumnElement[bool]] = Sweep.status == "running"
 
 
@@ -41,26 +41,26 @@ class Superseded(Exception):
 
 
 def create(
-    sweeps: Sweeps, wanted: Grid, *, most_queued: int, key: str | None, trail: TraceContext = None
+    sweeps: Sweeps, grid: Grid, *, max_queued: int, key: str | None, trace_context: TraceContext = None
 ) -> Sweep:
     """Queue the jobs of a sweep, or give the one that has this key. Raises Busy, Conflict."""
-    if key is not None and (known := sweeps.by_key(key)):
-        return _same(known, wanted)
-    drawn = secrets.randbelow(2**32)
-    queued = [jobs.queued(each, None, trail) for each in wanted.jobs(drawn)]
-    seed = drawn if wanted.seed is None else wanted.seed
+    if key is not None and (existing := sweeps.by_key(key)):
+        return _check_idempotent(existing, grid)
+    drawn_seed = secrets.randbelow(2**32)
+    queued = [jobs.queued(hyperparameters, None, trace_context) for hyperparameters in grid.jobs(drawn_seed)]
+    seed = drawn_seed if grid.seed is None else grid.seed
     sweep = Sweep(
         id=secrets.token_hex(8),
         status=Status.RUNNING,
         created_at=now(),
-        request=wanted.model_dump(mode="json", exclude_unset=True) | {"seed": seed},
+        request=grid.model_dump(mode="json", exclude_unset=True) | {"seed": seed},
         idempotency_key=key,
     )
     rows = [row for _, rows in queued for row in rows]
-    kept = sweeps.add(sweep, [job for job, _ in queued], rows, most=most_queued)
-    if kept is None:
-        raise QueueFull(f"{most_queued} jobs and sweeps are waiting already.", retry_after=RETRY_AFTER)
-    return _same(kept, wanted)
+    stored = sweeps.add(sweep, [job for job, _ in queued], rows, most=max_queued)
+    if stored is None:
+        raise QueueFull(f"{max_queued} jobs and sweeps are waiting already.", retry_after=RETRY_AFTER)
+    return _check_idempotent(stored, grid)
 
 
 def get(sweeps: Sweeps, sweep_id: str) -> Sweep:
@@ -104,11 +104,11 @@ def finish_without_best(sweeps: Sweeps, sweep: Sweep) -> None:
         fail(sweeps, sweep.id, "no_version", "None of the sweep's jobs succeeded.")
 
 
-def begin_finish(sweeps: Sweeps, sweep_id: str, over: int | None, result: dict[str, Any]) -> None:
+def begin_finish(sweeps: Sweeps, sweep_id: str, expected_live: int | None, result: dict[str, Any]) -> None:
     """From here on the sweep cannot be cancelled: its best goes live in place of `over`, and may be
     live before the sweep says so, whatever becomes of the process. Raises Superseded.
     """
-    values = {"committing": True, "expected_live": over, "result": result}
+    values = {"committing": True, "expected_live": expected_live, "result": result}
     if not sweeps.change(sweep_id, IS_RUNNING, values=values):
         raise Superseded(sweep_id)
 
@@ -124,20 +124,20 @@ def fail(sweeps: Sweeps, sweep_id: str, code: str, message: str) -> None:
     _end(sweeps, sweep_id, Status.FAILED, error={"code": code, "message": message})
 
 
-def bury(sweeps: Sweeps, sweep_id: str, reason: str) -> int:
+def record_crash(sweeps: Sweeps, sweep_id: str, reason: str) -> int:
     """Count a death of the process at the end, and fail the sweep after too many; say how many."""
     crashes = get(sweeps, sweep_id).crashes + 1
     sweeps.change(sweep_id, IS_RUNNING, values={"crashes": crashes})
-    if crashes >= MOST_DEATHS:
+    if crashes >= MAX_CRASHES:
         fail(sweeps, sweep_id, "process_died", f"{reason} It was tried {crashes} times.")
     return crashes
 
 
-def ranked(sweeps: Sweeps, members: Sequence[Job]) -> list[Job]:
+def ranked(sweeps: Sweeps, job_rows: Sequence[Job]) -> list[Job]:
     """Give the jobs that made a version, the best first: by test accuracy, then by test loss; of
     two that are the same the older one.
     """
-    done = [job for job in members if job.result]
+    done = [job for job in job_rows if job.result]
     by_accuracy = sorted(done, key=lambda job: (-_accuracy(job), job.number))
     tied = [job for job in by_accuracy if _accuracy(job) == _accuracy(by_accuracy[0])]
     if len(tied) > 1:
@@ -159,8 +159,8 @@ def _end(sweeps: Sweeps, sweep_id: str, status: Status, **values: Any) -> bool:
     return sweeps.change(sweep_id, IS_RUNNING, values=values)
 
 
-def _same(sweep: Sweep, wanted: Grid) -> Sweep:
-    seed = sweep.request["seed"] if wanted.seed is None else wanted.seed
-    if wanted.model_dump(mode="json", exclude_unset=True) | {"seed": seed} != sweep.request:
+def _check_idempotent(sweep: Sweep, grid: Grid) -> Sweep:
+    seed = sweep.request["seed"] if grid.seed is None else grid.seed
+    if grid.model_dump(mode="json", exclude_unset=True) | {"seed": seed} != sweep.request:
         raise Conflict("This Idempotency-Key was used before, for another sweep.")
     return sweep

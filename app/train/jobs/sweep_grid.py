@@ -37,7 +37,7 @@ from app.train.jobs.hyperparameters import (
     Text,
 )
 
-MOST_JOBS: Final = 64
+MAX_JOBS: Final = 64
 T = TypeVar("T")
 # Neither one value nor a list can be told by a name in the body: the errors' paths lose these.
 ONE, LIST = "<one>", "<list>"
@@ -47,16 +47,16 @@ def _kind(value: Any) -> str:
     return LIST if isinstance(value, list) else ONE
 
 
-def _distinct(values: list[T]) -> list[T]:
-    if any(value in values[:at] for at, value in enumerate(values)):
+def _check_distinct(values: list[T]) -> list[T]:
+    if any(value in values[:index] for index, value in enumerate(values)):
         raise ValueError("has a value twice: each makes jobs of its own")
     return values
 
 
 Several = Annotated[
     list[T],
-    Field(min_length=1, max_length=MOST_JOBS, json_schema_extra={"uniqueItems": True}),
-    AfterValidator(_distinct),
+    Field(min_length=1, max_length=MAX_JOBS, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_check_distinct),
 ]
 OneOrMore = Annotated[
     Annotated[T, Tag(ONE)] | Annotated[Several[T], Tag(LIST)], Discriminator(_kind)
@@ -89,47 +89,47 @@ class Grid(BaseModel):
 
     def jobs(self, seed: int) -> list[Hyperparameters]:
         """Give the hyperparameters of each job, with this seed where none was asked for."""
-        given = self._values if self.seed is not None else self._values | {"seed": [seed]}
+        axes = self._values if self.seed is not None else self._values | {"seed": [seed]}
         return [
-            Hyperparameters(**dict(zip(given, values, strict=True)), promote="never")
-            for values in product(*given.values())
+            Hyperparameters(**dict(zip(axes, values, strict=True)), promote="never")
+            for values in product(*axes.values())
         ]
 
     @cached_property
     def _values(self) -> dict[str, Sequence[Any]]:
         """Give what was asked for: what was not is for the recipe to say."""
         fields = [name for name in Hyperparameters.model_fields if name in self.model_fields_set]
-        asked = {name: getattr(self, name) for name in fields if name != "promote"}
-        return {name: value if _kind(value) == LIST else [value] for name, value in asked.items()}
+        requested = {name: getattr(self, name) for name in fields if name != "promote"}
+        return {name: value if _kind(value) == LIST else [value] for name, value in requested.items()}
 
     @model_validator(mode="after")
-    def _bounded(self) -> "Grid":
+    def _check_size(self) -> "Grid":
         jobs = prod(map(len, self._values.values()))
-        if jobs > MOST_JOBS:
-            raise _of_field(
-                self.swept[0], f"with the other lists makes {jobs} jobs, and may make {MOST_JOBS}"
+        if jobs > MAX_JOBS:
+            raise _field_error(
+                self.swept[0], f"with the other lists makes {jobs} jobs, and may make {MAX_JOBS}"
             )
         return self
 
     @model_validator(mode="wrap")
     @classmethod
-    def _named(cls, given: Any, handler: ModelWrapValidatorHandler["Grid"]) -> "Grid":
+    def _rename_error_fields(cls, data: Any, handler: ModelWrapValidatorHandler["Grid"]) -> "Grid":
         """Name fields in errors as the client wrote them."""
         try:
-            return handler(given)
+            return handler(data)
         except ValidationError as error:
-            told = [_as_written(dict(each)) for each in error.errors()]
-            raise ValidationError.from_exception_data(cls.__name__, told) from None
+            errors = [_with_client_location(dict(details)) for details in error.errors()]
+            raise ValidationError.from_exception_data(cls.__name__, errors) from None
 
 
-def _of_field(name: str, message: str) -> ValidationError:
+def _field_error(name: str, message: str) -> ValidationError:
     problem = PydanticCustomError("value_error", "{problem}", {"problem": message})
     return ValidationError.from_exception_data(
         "Grid", [InitErrorDetails(type=problem, loc=(name,), input=None)]
     )
 
 
-def _as_written(error: dict[str, Any]) -> InitErrorDetails:
+def _with_client_location(error: dict[str, Any]) -> InitErrorDetails:
     location = tuple(part for part in error["loc"] if part not in (ONE, LIST))
     message = error["msg"].removeprefix("Value error, ")
     kind = PydanticCustomError(error["type"], "{problem}", {"problem": message})

@@ -45,7 +45,7 @@ class Augment:
         """Change (B, 28, 28) float32."""
         field = self._affine(images) + self._elastic(images)
         changed = F.grid_sample(images[:, None], field, align_corners=False)[:, 0]
-        return _photograph(_redraw(changed))
+        return _add_camera_defects(_vary_stroke_width(changed))
 
     def _affine(self, images: Tensor) -> Tensor:
         """Where each pixel comes from: (B, 28, 28, 2), from -1 to 1."""
@@ -66,22 +66,22 @@ class Augment:
         return (self.spread @ drawn @ self.spread.T).permute(0, 2, 3, 1)
 
 
-def _redraw(images: Tensor) -> Tensor:
+def _vary_stroke_width(images: Tensor) -> Tensor:
     """Some with a thicker pen, some with a thinner one."""
     thick, thin = _bernoulli_mask(images, STROKE_WIDTH_PROBABILITY), _bernoulli_mask(images, STROKE_WIDTH_PROBABILITY)
-    images[thick] += _share(images[thick]) * (_dilate(images[thick]) - images[thick])
-    images[thin] -= 0.7 * _share(images[thin]) * (images[thin] + _dilate(-images[thin]))
+    images[thick] += _random_fraction(images[thick]) * (_dilate(images[thick]) - images[thick])
+    images[thin] -= 0.7 * _random_fraction(images[thin]) * (images[thin] + _dilate(-images[thin]))
     return images
 
 
-def _photograph(images: Tensor) -> Tensor:
+def _add_camera_defects(images: Tensor) -> Tensor:
     """Some coarse, some noisy, some with a hole, some with other tones."""
     coarse, noisy, torn, toned = (_bernoulli_mask(images, CAMERA_DEFECT_PROBABILITY) for _ in range(4))
     side = int(torch.randint(8, 15, ()))
     small = F.interpolate(images[coarse, None], (side, side), mode="area")
     large = F.interpolate(small, (SIDE, SIDE), mode="bicubic")
     images[coarse] = _contrast(large[:, 0] / large.amax((1, 2, 3))[:, None, None].clamp(min=0.1))
-    noise = torch.randn_like(images[noisy]) * 0.2 * _share(images[noisy])
+    noise = torch.randn_like(images[noisy]) * 0.2 * _random_fraction(images[noisy])
     images[noisy] = (images[noisy] + noise).clamp(0, 1)
     images[torn] = images[torn].masked_fill(_holes(images[torn]), 0)
     images[toned] = images[toned].clamp(min=1e-6) ** torch.exp(0.7 * _uniform(int(toned.sum()), 1, 1))
@@ -90,7 +90,7 @@ def _photograph(images: Tensor) -> Tensor:
 
 def _contrast(images: Tensor) -> Tensor:
     """Blurred edges drawn tight, more or less, as enlargement by normalisation leaves them."""
-    return ((images - 0.5) * (1 + 2.5 * _share(images)) + 0.5).clamp(0, 1)
+    return ((images - 0.5) * (1 + 2.5 * _random_fraction(images)) + 0.5).clamp(0, 1)
 
 
 def _holes(images: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def _bernoulli_mask(images: Tensor, share: float) -> Tensor:
     return torch.rand(len(images)) < share
 
 
-def _share(images: Tensor) -> Tensor:
+def _random_fraction(images: Tensor) -> Tensor:
     return torch.rand(len(images), 1, 1)
 
 
@@ -123,7 +123,7 @@ def _dilate(images: Tensor) -> Tensor:
 
 
 # Pictures of no digit for each digit.
-SHARE: Final = 0.2
+NEGATIVE_SHARE: Final = 0.2
 
 
 class AugmentedBatches:
@@ -143,9 +143,9 @@ class AugmentedBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self.pixels))
         for index in torch.split(order, self.batch_size):
-            beside = torch.randint(len(self.negatives), (round(SHARE * len(index)),))
-            pictures = torch.cat([self.pixels[index], self.negatives[beside]])
-            even = torch.full((len(beside), DIGITS), 1 / DIGITS)
+            negative_index = torch.randint(len(self.negatives), (round(NEGATIVE_SHARE * len(index)),))
+            pictures = torch.cat([self.pixels[index], self.negatives[negative_index]])
+            uniform_targets = torch.full((len(negative_index), DIGITS), 1 / DIGITS)
             inputs = normalize_(self.augment(pictures.float() / 255).view(-1, PIXELS))
-            targets = torch.cat([self.targets[index], even])
+            targets = torch.cat([self.targets[index], uniform_targets])
             yield inputs.to(self.device), targets.to(self.device)

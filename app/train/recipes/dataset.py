@@ -42,9 +42,9 @@ class Digits:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def subset(self, places: Tensor) -> "Digits":
+    def subset(self, indices: Tensor) -> "Digits":
         """Give some of them."""
-        return Digits(self.pixels[places], self.labels[places])
+        return Digits(self.pixels[indices], self.labels[indices])
 
     def concat(self, others: "Digits | None") -> "Digits":
         """Give them with others after them, where there are some."""
@@ -135,13 +135,13 @@ def _download(archive: Path) -> None:
 
     md5 = dict(MNIST.resources)[archive.name]
     failures = []
-    for mirror in MNIST.mirrors:
+    for mirror_url in MNIST.mirrors:
         try:
             with atomic_replace(archive) as temporary:
-                download_url(f"{mirror}{archive.name}", temporary.parent, temporary.name, md5)
+                download_url(f"{mirror_url}{archive.name}", temporary.parent, temporary.name, md5)
             return
         except (OSError, RuntimeError, HTTPException) as error:
-            failures.append(f"; {mirror} failed: {error}")
+            failures.append(f"; {mirror_url} failed: {error}")
     raise RuntimeError(f"{archive.name} is missing or damaged{''.join(failures)}. Put it there.")
 
 

@@ -38,5 +38,5 @@ class EMAModel(nn.Module):
     def _update(self, *_: Any) -> None:
         self.steps += 1
         # At first the average is a short one: otherwise it would keep the random start too long.
-        share = max(1 - DECAY, 9 / (int(self.steps) + 9))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), share)
+        weight = max(1 - DECAY, 9 / (int(self.steps) + 9))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), weight)

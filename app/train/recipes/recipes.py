@@ -19,12 +19,12 @@ from app.train.recipes.augmentation import AugmentedBatches
 from app.train.recipes.dataset import Batches, Digits
 from app.train.recipes.ema import EMAModel
 from app.train.recipes.loop import Loader
-from app.train.recipes.synthetic.digits import draw_uploads
+from app.train.recipes.synthetic.digits import draw_digits
 from app.train.recipes.synthetic.negatives import draw_negatives
 
 # Of the robust recipe: the schedule's first steps, digits drawn, and pictures of none.
 WARM_UP: Final = 600
-UPLOADS: Final = 16_000
+SYNTHETIC_DIGITS: Final = 16_000
 NEGATIVES: Final = 20_000
 DECAY: Final = 2e-5
 HELD_OUT: Final = 5_000
@@ -48,20 +48,20 @@ class TrainingSetup:
 
 
 def documented(
-    wanted: Hyperparameters,
+    hyperparameters: Hyperparameters,
     train: Digits,
     device: torch.device,
     corrections: Digits | None = None,
 ) -> TrainingSetup:
     """Set up the tutorial's training: plain MNIST, and what was corrected; SGD with momentum."""
     net = MyNet().to(device)
-    optimizer = optim.SGD(net.parameters(), lr=wanted.learning_rate, momentum=wanted.momentum)
-    batches = Batches(train.concat(corrections), wanted.batch_size, device)
+    optimizer = optim.SGD(net.parameters(), lr=hyperparameters.learning_rate, momentum=hyperparameters.momentum)
+    batches = Batches(train.concat(corrections), hyperparameters.batch_size, device)
     return TrainingSetup(net, net, optimizer, batches)
 
 
 def robust(
-    wanted: Hyperparameters,
+    hyperparameters: Hyperparameters,
     train: Digits,
     device: torch.device,
     corrections: Digits | None = None,
@@ -73,39 +73,39 @@ def robust(
     Anomaly Detection with Outlier Exposure"). The learning rate falls along a cosine (Loshchilov,
     Hutter 2017, "SGDR"), and what becomes a version is the average of the weights.
     """
-    kept, held_out = split(train)
-    learned = kept.concat(corrections)
-    batches = AugmentedBatches(*_drawn(learned), wanted.batch_size, device)
+    remaining, held_out = split(train)
+    training_digits = remaining.concat(corrections)
+    batches = AugmentedBatches(*_add_synthetic(training_digits), hyperparameters.batch_size, device)
     net = MyNet().to(device)
     optimizer = optim.SGD(
         net.parameters(),
-        lr=wanted.learning_rate,
-        momentum=wanted.momentum,
-        nesterov=wanted.momentum > 0,
+        lr=hyperparameters.learning_rate,
+        momentum=hyperparameters.momentum,
+        nesterov=hyperparameters.momentum > 0,
         weight_decay=DECAY,
     )
     model = EMAModel(net, optimizer)
-    _attach_cosine_schedule(optimizer, wanted.learning_rate, wanted.epochs * len(batches))
+    _attach_cosine_schedule(optimizer, hyperparameters.learning_rate, hyperparameters.epochs * len(batches))
     return TrainingSetup(model, model.average, optimizer, batches, held_out)
 
 
-def _drawn(kept: Digits) -> tuple[Digits, Tensor]:
+def _add_synthetic(digits: Digits) -> tuple[Digits, Tensor]:
     """Give the digits with others drawn after them, and pictures of none (N, 28, 28) uint8."""
     random = np.random.default_rng(int(torch.randint(2**31, ())))
-    uploads = draw_uploads(random, kept, UPLOADS)
-    negatives = draw_negatives(random, kept.pixels.numpy(), NEGATIVES)
-    return kept.concat(uploads), torch.from_numpy(negatives)
+    synthetic = draw_digits(random, digits, SYNTHETIC_DIGITS)
+    negatives = draw_negatives(random, digits.pixels.numpy(), NEGATIVES)
+    return digits.concat(synthetic), torch.from_numpy(negatives)
 
 
 def split(train: Digits) -> tuple[Digits, Digits]:
     """Keep some images back, the same in each training."""
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SPLIT_SEED))
     share = min(HELD_OUT, len(train) // 10)
-    held_out, kept = order[:share], order[share:]
-    return train.subset(kept), train.subset(held_out)
+    held_out, remaining = order[:share], order[share:]
+    return train.subset(remaining), train.subset(held_out)
 
 
-def _attach_cosine_schedule(optimizer: Optimizer, highest: float, steps: int) -> None:
+def _attach_cosine_schedule(optimizer: Optimizer, max_learning_rate: float, steps: int) -> None:
     """Set the learning rate after each step; how many there were is part of the saved state."""
     (group,) = optimizer.param_groups
     group["done"] = 0
@@ -113,8 +113,8 @@ def _attach_cosine_schedule(optimizer: Optimizer, highest: float, steps: int) ->
     def set_rate(*_: Any) -> None:
         (group,) = optimizer.param_groups
         done = group["done"]
-        falling = (1 + math.cos(math.pi * min(1.0, done / steps))) / 2
-        group["lr"] = highest * min(1.0, (done + 1) / WARM_UP) * falling
+        cosine = (1 + math.cos(math.pi * min(1.0, done / steps))) / 2
+        group["lr"] = max_learning_rate * min(1.0, (done + 1) / WARM_UP) * cosine
         group["done"] = done + 1
 
     set_rate()
@@ -126,7 +126,7 @@ class Recipe(Protocol):
 
     def __call__(
         self,
-        wanted: Hyperparameters,
+        hyperparameters: Hyperparameters,
         train: Digits,
         device: torch.device,
         corrections: Digits | None = None,

@@ -20,10 +20,10 @@ from filelock import FileLock, Timeout
 from app.atomic_files import atomic_replace
 from app.database.store import LeaseInfo, Store
 
-SECONDS: Final = 30.0
-RENEW: Final = 5.0
+LEASE_SECONDS: Final = 30.0
+RENEW_INTERVAL: Final = 5.0
 # Longer than one wait for the database, and for a process to end.
-MARGIN: Final = 16.0
+SAFETY_MARGIN: Final = 16.0
 NAME: Final = "supervisor"
 
 
@@ -34,23 +34,23 @@ class Lease:
         self.state_dir, self.store = state_dir, store
         self._lock = FileLock(state_dir / f"{NAME}.lock", blocking=False)
         self._renewed: float | None = None
-        self._seen: LeaseInfo | None = None
-        self._seen_at = 0.0
+        self._observed: LeaseInfo | None = None
+        self._observed_at = 0.0
 
     def acquire(self) -> bool:
         """Take or renew the lease; False where another holds it."""
-        if self._renewed is not None and time.monotonic() - self._renewed < RENEW:
+        if self._renewed is not None and time.monotonic() - self._renewed < RENEW_INTERVAL:
             return True
-        if not self._locked():
+        if not self._acquire_lock():
             return False
-        asked = time.monotonic()
-        taken = self.store.take_lease(self._holder(), SECONDS, self._expired())
-        self._renewed = asked if taken else None
+        requested_at = time.monotonic()
+        acquired = self.store.take_lease(self._holder(), LEASE_SECONDS, self._expired())
+        self._renewed = requested_at if acquired else None
         return self._renewed is not None
 
     def may_have_lapsed(self) -> bool:
         """Whether another may hold it by now, since the database did not answer for long."""
-        return self._renewed is None or time.monotonic() - self._renewed > SECONDS - MARGIN
+        return self._renewed is None or time.monotonic() - self._renewed > LEASE_SECONDS - SAFETY_MARGIN
 
     def release(self) -> None:
         """Give it up, where this process holds it."""
@@ -63,12 +63,12 @@ class Lease:
         """Give another's lease that was not renewed for all of its time, by this process's clock:
         the time of day is put forward and back, and differs between machines.
         """
-        held = self.store.lease()
-        if held != self._seen:
-            self._seen, self._seen_at = held, time.monotonic()
-        return held if time.monotonic() - self._seen_at > SECONDS else None
+        lease = self.store.lease()
+        if lease != self._observed:
+            self._observed, self._observed_at = lease, time.monotonic()
+        return lease if time.monotonic() - self._observed_at > LEASE_SECONDS else None
 
-    def _locked(self) -> bool:
+    def _acquire_lock(self) -> bool:
         if not self._lock.is_locked:
             try:
                 self._lock.acquire()

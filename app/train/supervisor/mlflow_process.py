@@ -15,7 +15,7 @@ from app import subprocesses
 from app.config.settings import Settings
 
 URI: Final = "MLFLOW_TRACKING_URI"
-RETRY: Final = 30.0
+RETRY_INTERVAL: Final = 30.0
 # Unless they are set: patience for seconds and not for minutes, the store in plain files that was
 # asked for, and nothing told to others.
 DEFAULTS: Final = {
@@ -27,11 +27,11 @@ DEFAULTS: Final = {
 log = logging.getLogger(__name__)
 
 
-def is_wanted() -> bool:
+def is_enabled() -> bool:
     return bool(os.environ.get(URI))
 
 
-def is_there() -> bool:
+def is_installed() -> bool:
     return importlib.util.find_spec("mlflow") is not None
 
 
@@ -43,12 +43,12 @@ class Tracker:
         self.process: subprocess.Popen[str] | None = None
         self._start_at = 0.0
 
-    def keep(self) -> None:
+    def ensure_running(self) -> None:
         """See to it that the process runs; one that died is started again after a while."""
-        if not is_wanted() or (self.process and self.process.poll() is None):
+        if not is_enabled() or (self.process and self.process.poll() is None):
             return
         if time.monotonic() >= self._start_at:
-            self._start_at = time.monotonic() + RETRY
+            self._start_at = time.monotonic() + RETRY_INTERVAL
             self.end()
             line = self.settings.model_dump_json()
             self.process = subprocesses.start("app.mlflow_tracking.worker", line, **DEFAULTS)

@@ -34,7 +34,7 @@ from app.train.worker import state
 
 WORKER_MODULE: Final = "app.train.worker.main"
 BACKUP_RETRY_INTERVAL: Final = 30.0
-TIDY_EVERY: Final = 3600.0
+CLEAN_UP_INTERVAL: Final = 3600.0
 log = logging.getLogger(__name__)
 
 
@@ -62,22 +62,22 @@ class Supervisor:
         self,
         settings: Settings,
         store: Store,
-        trainer: str = WORKER_MODULE,
+        worker_module: str = WORKER_MODULE,
         clean_storage: Callable[[Settings], None] = lambda _: None,
         *,
         start: Callable[[str, str], subprocess.Popen[str]] = subprocesses.start,
         timing: Timing = TIMING,
     ) -> None:
-        self.settings, self.store, self.trainer, self.sweep = settings, store, trainer, clean_storage
+        self.settings, self.store, self.worker_module, self.clean_storage = settings, store, worker_module, clean_storage
         self.start, self.timing = start, timing
         self.lease, self.tracker = Lease(settings.state_dir, store), Tracker(settings)
-        self.conclusions = SweepFinisher(settings, store, start=start, back_off=timing.back_off)
+        self.sweep_finisher = SweepFinisher(settings, store, start=start, back_off=timing.back_off)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._stop = threading.Event()
         self._running: list[WorkerProcess] = []
-        self._tidy_at = self._back_up_at = 0.0
+        self._clean_up_at = self._back_up_at = 0.0
         self._has_old_events = False
-        self._end_by = float("inf")
+        self._deadline = float("inf")
 
     def __enter__(self) -> "Supervisor":
         self._thread.start()
@@ -85,14 +85,14 @@ class Supervisor:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._thread.join(max(0.0, self._end_by - time.monotonic()))
+        self._thread.join(max(0.0, self._deadline - time.monotonic()))
         if self._thread.is_alive():  # processes end with this one; their jobs are found later
             log.error("the database does not answer: its jobs are left to who supervises next")
 
     def stop(self) -> None:
         """Start nothing any more, and queue the running jobs again. Does not wait."""
         if not self._stop.is_set():
-            self._end_by = time.monotonic() + self.timing.end
+            self._deadline = time.monotonic() + self.timing.end
         self._stop.set()
 
     def _run(self) -> None:
@@ -105,15 +105,15 @@ class Supervisor:
         try:
             step()
         except Exception as error:  # a locked database or a full disk passes; this must go on
-            known = isinstance(error, NotReady | OSError)
-            log.error("supervision is tried again: %s", error, exc_info=None if known else error)
+            is_expected = isinstance(error, NotReady | OSError)
+            log.error("supervision is tried again: %s", error, exc_info=None if is_expected else error)
             if isinstance(error, Damaged):
-                self._try_to_mend()
+                self._try_to_repair()
             if self.lease.may_have_lapsed():
                 self._end_processes()  # whoever supervises next finds their jobs
             self._stop.wait(self.timing.retry)
 
-    def _try_to_mend(self) -> None:
+    def _try_to_repair(self) -> None:
         try:
             self.store.repair()
         except (NotReady, OSError) as error:
@@ -124,7 +124,7 @@ class Supervisor:
             self._back_up()  # first, since the end of a process is waited for
             self._schedule()
             self._clean_up()
-            self.tracker.keep()
+            self.tracker.ensure_running()
         else:
             self._stop_and_requeue()
 
@@ -134,19 +134,19 @@ class Supervisor:
         if len(self._running) < self.settings.train_jobs:
             self._requeue_orphans()
             self._start_next()
-        self.conclusions.tick()
+        self.sweep_finisher.tick()
 
     def _stop_and_requeue(self) -> None:
         """Stop the processes, and queue their jobs again."""
-        for each in self._end_processes():
-            each.requeue()
+        for worker in self._end_processes():
+            worker.requeue()
 
     def _clean_up(self) -> None:
         """Remove what nobody needs any more, and keep some room for bad days."""
-        if time.monotonic() >= self._tidy_at:
-            self._tidy_at = time.monotonic() + TIDY_EVERY
+        if time.monotonic() >= self._clean_up_at:
+            self._clean_up_at = time.monotonic() + CLEAN_UP_INTERVAL
             atomic_files.remove_temporary_files(self.settings.state_dir)
-            self._tidy_saved()
+            self._delete_finished()
             if self.store.reserve:
                 self.store.reserve.keep()
             self._has_old_events = True
@@ -165,9 +165,9 @@ class Supervisor:
 
     def _requeue_orphans(self) -> None:
         """Queue the jobs again whose supervisor died."""
-        ours = {each.job.id for each in self._running}
+        own_ids = {worker.job.id for worker in self._running}
         for job in self.store.jobs(Status.RUNNING):
-            if job.id not in ours and jobs.requeue(self.store, job):
+            if job.id not in own_ids and jobs.requeue(self.store, job):
                 log.info(
                     "job %s: found without a process, and queued again", job.id, extra=log_fields(job)
                 )
@@ -179,11 +179,11 @@ class Supervisor:
             return
         job = jobs.get(self.store, due.id)
         assignment = Assignment(settings=self.settings, job_id=job.id, attempt=attempt)
-        begun = WorkerProcess(self.store, job, None, self.timing.back_off)
-        self._running.append(begun)
+        worker = WorkerProcess(self.store, job, None, self.timing.back_off)
+        self._running.append(worker)
         try:
-            begun.process = self.start(self.trainer, assignment.model_dump_json())
-            pid = begun.process.pid
+            worker.process = self.start(self.worker_module, assignment.model_dump_json())
+            pid = worker.process.pid
             log.info(
                 "job %s: attempt %d runs as process %d", job.id, attempt, pid, extra=log_fields(job)
             )
@@ -192,17 +192,17 @@ class Supervisor:
 
     def _reap(self) -> None:
         """End what is over, all of it at once, and see what becomes of the jobs."""
-        over = [each for each in self._running if each.is_over()]
-        subprocesses.end(*(each.process for each in over if each.process))
-        for each in over:
-            each.handle_exit()
-            self._running.remove(each)
-        if over:
-            self._tidy_saved()
+        finished = [worker for worker in self._running if worker.is_over()]
+        subprocesses.end(*(worker.process for worker in finished if worker.process))
+        for worker in finished:
+            worker.handle_exit()
+            self._running.remove(worker)
+        if finished:
+            self._delete_finished()
 
-    def _tidy_saved(self) -> None:
+    def _delete_finished(self) -> None:
         state.delete_finished(self.settings.jobs_dir, self._is_unfinished, writers=bool(self._running))
-        self.sweep(self.settings)
+        self.clean_storage(self.settings)
 
     def _is_unfinished(self, job_id: str) -> bool:
         job = self.store.job(job_id)
@@ -210,11 +210,11 @@ class Supervisor:
 
     def _end_processes(self) -> list[WorkerProcess]:
         """End every process, all at once, and give the attempts that ran."""
-        ended, self._running = self._running, []
-        processes = [each.process for each in ended]
+        workers, self._running = self._running, []
+        processes = [worker.process for worker in workers]
         subprocesses.end(
-            *filter(None, [*processes, self.tracker.process, self.conclusions.process])
+            *filter(None, [*processes, self.tracker.process, self.sweep_finisher.process])
         )
         self.tracker.end()
-        self.conclusions.end()
-        return ended
+        self.sweep_finisher.end()
+        return workers

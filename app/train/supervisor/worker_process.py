@@ -16,7 +16,7 @@ from app.telemetry import logs
 from app.train.jobs import job as jobs
 from app.train.jobs.job import Status
 
-UNWRITABLE: Final = (
+WRITE_FAILED_MESSAGE: Final = (
     "The training process could not write to the database or the state folder; "
     "the service's log tells why."
 )
@@ -33,13 +33,13 @@ class WorkerProcess:
 
     def is_over(self) -> bool:
         """Whether the process has ended, or has no job to run any more."""
-        return self.process is None or self.process.poll() is not None or not self._current()
+        return self.process is None or self.process.poll() is not None or not self._current_job()
 
     def handle_exit(self) -> None:
         """Once the process has ended: a job that it left running has lost it, any other needs it
         no more.
         """
-        job = self._current()
+        job = self._current_job()
         if job is None:
             return
         exit_code = -1 if self.process is None else self.process.returncode
@@ -48,7 +48,7 @@ class WorkerProcess:
         )
         if exit_code == os.EX_IOERR:
             jobs.record_error(
-                self.store, job.id, job.attempt, "storage_failed", UNWRITABLE, self.back_off
+                self.store, job.id, job.attempt, "storage_failed", WRITE_FAILED_MESSAGE, self.back_off
             )
         else:
             jobs.record_crash(self.store, job, exit_code, self.back_off)
@@ -58,11 +58,11 @@ class WorkerProcess:
         if jobs.requeue(self.store, self.job):
             log.info("job %s: stopped, and queued again", self.job.id, extra=log_fields(self.job))
 
-    def _current(self) -> Job | None:
+    def _current_job(self) -> Job | None:
         """Give the job as it is, if it still runs, and by this attempt."""
         job = self.store.job(self.job.id)
-        runs = job and (job.status, job.attempt) == (Status.RUNNING, self.job.attempt)
-        return job if runs else None
+        is_current = job and (job.status, job.attempt) == (Status.RUNNING, self.job.attempt)
+        return job if is_current else None
 
 
 def log_fields(job: Job) -> dict[str, logs.LogFields]:

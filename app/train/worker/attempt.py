@@ -51,21 +51,21 @@ class JobAttempt:
         registry: Registry,
         job_id: str,
         number: int,
-        tell: EndStage = noop,
+        trace_stage: EndStage = noop,
     ) -> "JobAttempt":
         """Look up what was asked for, and where to train.
 
         Raises NotFound, BadBucket, BadDevice.
         """
         job = jobs.get(store, job_id)
-        wanted = Hyperparameters(**job.hyperparameters)
-        device = pick_device(wanted.device or settings.effective_train_device)
+        hyperparameters = Hyperparameters(**job.hyperparameters)
+        device = pick_device(hyperparameters.device or settings.effective_train_device)
         files = job_files(settings, job_id, number)
-        return cls(settings, store, registry, job, number, wanted, device, files, tell)
+        return cls(settings, store, registry, job, number, hyperparameters, device, files, trace_stage)
 
-    def record(self, kind: str, told: dict[str, Any], **values: Any) -> None:
+    def record(self, kind: str, data: dict[str, Any], **values: Any) -> None:
         """Tell of progress. Raises Superseded."""
-        jobs.record(self.store, self.job.id, self.number, kind, told, **values)
+        jobs.record(self.store, self.job.id, self.number, kind, data, **values)
 
     def record_progress_saved(self) -> None:
         """Tell that there is newly saved state. Raises Superseded."""
@@ -75,7 +75,7 @@ class JobAttempt:
         """Make sure that this attempt may store and promote. Raises Superseded."""
         jobs.begin_finish(self.store, self.job.id, self.number)
 
-    def is_finishing(self) -> bool:
+    def is_committing(self) -> bool:
         """Say whether an attempt began to store and promote: an earlier one, or this one."""
         return jobs.get(self.store, self.job.id).committing
 

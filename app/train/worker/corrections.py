@@ -28,7 +28,7 @@ from app.train.worker.state import CorruptCheckpoint
 log = logging.getLogger(__name__)
 
 
-def of_attempt(attempt: JobAttempt, stop: threading.Event) -> Digits:
+def load_or_gather(attempt: JobAttempt, stop: threading.Event) -> Digits:
     """Give a job's corrections, as its first attempt found them.
 
     Raises BucketAway, Damaged, Stopped.
@@ -37,7 +37,7 @@ def of_attempt(attempt: JobAttempt, stop: threading.Event) -> Digits:
     if not path.exists():
         settings = attempt.settings
         feedback = FeedbackStore(settings.feedback_dir, settings.max_feedback)
-        attempt.files.keep_corrections(_packed(gather(feedback, settings.max_pixels, stop)))
+        attempt.files.store_corrections(_to_bytes(gather(feedback, settings.max_pixels, stop)))
         log.info("job %s: trains with %d corrections", attempt.job.id, len(_load(path)))
     return _load(path)
 
@@ -58,12 +58,12 @@ def gather(feedback: FeedbackStore, max_pixels: int, stop: threading.Event) -> D
             continue  # it was deleted after it was listed
         except ServiceError as error:
             log.error("correction %s is passed over: %s", correction.id, error)
-    none = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
-    read = torch.stack(pixels) if pixels else none
-    return Digits(read, torch.tensor(labels, dtype=torch.int64))
+    empty = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
+    stacked = torch.stack(pixels) if pixels else empty
+    return Digits(stacked, torch.tensor(labels, dtype=torch.int64))
 
 
-def _packed(digits: Digits) -> bytes:
+def _to_bytes(digits: Digits) -> bytes:
     # In memory, so that a full disk is an OSError and not one of torch's own.
     buffer = BytesIO()
     torch.save({"pixels": digits.pixels, "labels": digits.labels}, buffer)
@@ -72,7 +72,7 @@ def _packed(digits: Digits) -> bytes:
 
 def _load(path: Path) -> Digits:
     try:
-        kept: dict[str, Tensor] = torch.load(path, weights_only=True)
-        return Digits(kept["pixels"], kept["labels"])
+        tensors: dict[str, Tensor] = torch.load(path, weights_only=True)
+        return Digits(tensors["pixels"], tensors["labels"])
     except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError) as error:
         raise CorruptCheckpoint(f"{path} holds no corrections: {error}") from error

@@ -24,13 +24,13 @@ from app.train.recipes import dataset as data
 from app.train.recipes import loop
 from app.train.recipes.dataset import Digits
 from app.train.recipes.loop import Loader, Step
-from app.train.worker.state import Kept, PeerLost, resume
+from app.train.worker.state import Checkpointer, PeerLost, resume
 
 
 class Command(IntEnum):
     """What is next: another batch, to save what is done, or nothing more."""
 
-    ON = 0
+    CONTINUE = 0
     SAVE = 1
     END = 2
 
@@ -53,13 +53,13 @@ class ShardedBatches:
             yield (inputs[rows], targets[rows]) if self.share else (inputs[:1], targets[:1])
 
 
-class Team:
+class DataParallelGroup:
     """This process's place among those of one training."""
 
     def __init__(self) -> None:
         self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
         # NCCL knows of no CPU.
-        self.words = cast(distributed.ProcessGroup, distributed.new_group(backend="gloo"))
+        self.command_group = cast(distributed.ProcessGroup, distributed.new_group(backend="gloo"))
 
     def fit(
         self,
@@ -72,41 +72,41 @@ class Team:
         done: int = 0,
     ) -> Iterator[Step]:
         """Train as `loop.fit` does, as one of several. Raises Broken."""
-        shares = ShardedBatches(train_loader, self.rank, self.size)
-        with _broken():
-            together = DistributedDataParallel(model, forward_sync_buffers=False)
-            together.register_comm_hook(shares, _weighted_all_reduce)
-            steps = loop.fit(together, optimizer, shares, epochs=epochs, device=device, done=done)
+        shards = ShardedBatches(train_loader, self.rank, self.size)
+        with _translate_errors():
+            ddp_model = DistributedDataParallel(model, forward_sync_buffers=False)
+            ddp_model.register_comm_hook(shards, _weighted_all_reduce)
+            steps = loop.fit(ddp_model, optimizer, shards, epochs=epochs, device=device, done=done)
             for step in steps:
-                loss = step.loss * shares.share
+                loss = step.loss * shards.share
                 distributed.all_reduce(loss)
                 yield step._replace(loss=loss)
 
 
-class Leader(Team):
+class RankZero(DataParallelGroup):
     """The first process. Close it once it trains no more, however that came."""
 
     def __init__(self) -> None:
         super().__init__()
         self.peers_waiting = True
 
-    def begin(self, wanted: Hyperparameters, corrections: Digits | None) -> None:
+    def begin(self, hyperparameters: Hyperparameters, corrections: Digits | None) -> None:
         """Tell the others what they are to help with. Raises Broken."""
-        self.broadcast(Command.ON)
-        with _broken():
-            distributed.broadcast_object_list([wanted, corrections], group=self.words)
+        self.broadcast(Command.CONTINUE)
+        with _translate_errors():
+            distributed.broadcast_object_list([hyperparameters, corrections], group=self.command_group)
 
-    def fit(self, *given: Any, **options: Any) -> Iterator[Step]:
+    def fit(self, *args: Any, **kwargs: Any) -> Iterator[Step]:
         """As a team does, and have the others wait until the step is dealt with. Raises Broken."""
-        for step in super().fit(*given, **options):
+        for step in super().fit(*args, **kwargs):
             yield step
-            self.broadcast(Command.ON)
+            self.broadcast(Command.CONTINUE)
         self.peers_waiting = False
 
-    def broadcast(self, word: Command) -> None:
+    def broadcast(self, command: Command) -> None:
         """Tell the others what is next. Raises Broken."""
-        with _broken():
-            distributed.broadcast(torch.tensor(int(word)), src=0, group=self.words)
+        with _translate_errors():
+            distributed.broadcast(torch.tensor(int(command)), src=0, group=self.command_group)
 
     def close(self) -> None:
         """Let those go who still wait. Raises Broken."""
@@ -115,26 +115,26 @@ class Leader(Team):
             self.broadcast(Command.END)
 
 
-class Member(Team):
+class WorkerRank(DataParallelGroup):
     """One of the other processes."""
 
     def receive(self) -> Command:
         """Wait for what is next. Raises Broken."""
-        word = torch.tensor(0)
-        with _broken():
-            distributed.broadcast(word, src=0, group=self.words)
-        return Command(int(word))
+        command = torch.tensor(0)
+        with _translate_errors():
+            distributed.broadcast(command, src=0, group=self.command_group)
+        return Command(int(command))
 
     def receive_job(self) -> tuple[Hyperparameters, Digits | None]:
         """Wait for what is to be trained. Raises Broken."""
-        told: list[Any] = [None, None]
-        with _broken():
-            distributed.broadcast_object_list(told, group=self.words)
-        return told[0], told[1]
+        objects: list[Any] = [None, None]
+        with _translate_errors():
+            distributed.broadcast_object_list(objects, group=self.command_group)
+        return objects[0], objects[1]
 
 
 @contextmanager
-def _broken() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch has nothing more exact for a peer that is gone
@@ -142,38 +142,38 @@ def _broken() -> Iterator[None]:
 
 
 def _weighted_all_reduce(
-    shares: ShardedBatches,
+    shards: ShardedBatches,
     bucket: distributed.GradBucket,  # type: ignore[name-defined]
 ) -> Future[Tensor]:
     """Make of each share's mean gradient that of the batch: a mean by rows, not by processes."""
-    gradients = bucket.buffer().mul_(shares.share)
+    gradients = bucket.buffer().mul_(shards.share)
     work = distributed.all_reduce(gradients, async_op=True)
     return work.get_future().then(lambda done: done.value()[0])
 
 
-def run_rank(settings: Settings, member: Member, kept: Kept, save: Callable[[], None]) -> None:
+def run_rank(settings: Settings, worker: WorkerRank, checkpointer: Checkpointer, save: Callable[[], None]) -> None:
     """Help until the training ends; `save` is called where the leader saves.
 
     Raises BadDevice, Broken, NoData.
     """
     torch.set_num_threads(settings.effective_train_threads)
-    if member.receive() is Command.END:
+    if worker.receive() is Command.END:
         return
-    wanted, corrections = member.receive_job()
+    hyperparameters, corrections = worker.receive_job()
     dataset = data.load(settings.data_dir)
     if corrections is not None:
         dataset = dataset.with_corrections(corrections)
-    device = pick_device(wanted.device or settings.effective_train_device)
-    setup, position = resume(wanted, dataset, device, kept)
-    for _ in member.fit(
+    device = pick_device(hyperparameters.device or settings.effective_train_device)
+    setup, position = resume(hyperparameters, dataset, device, checkpointer)
+    for _ in worker.fit(
         setup.model,
         setup.optimizer,
         setup.batches,
-        epochs=range(position.epoch, wanted.epochs),
+        epochs=range(position.epoch, hyperparameters.epochs),
         device=device,
         done=position.batches_done,
     ):
-        while (word := member.receive()) is Command.SAVE:
+        while (command := worker.receive()) is Command.SAVE:
             save()
-        if word is Command.END:
+        if command is Command.END:
             return

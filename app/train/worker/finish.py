@@ -32,20 +32,20 @@ def finish(
 
     Where it raises NotReady it may be called again, and goes on with what it did.
     """
-    begun = attempt.is_finishing()
-    card = _stored(attempt, begun) or _store(attempt, model, dataset, epochs, held_out)
-    verdict = _promote(attempt, card.version, model, dataset, begun)
+    committing = attempt.is_committing()
+    card = _find_stored(attempt, committing) or _store(attempt, model, dataset, epochs, held_out)
+    verdict = _promote(attempt, card.version, model, dataset, committing)
     attempt.trace_stage("promote", {"version": card.version, "promoted": verdict.promoted})
     return result_of(card, verdict)
 
 
-def _stored(attempt: JobAttempt, begun: bool) -> Card | None:
+def _find_stored(attempt: JobAttempt, committing: bool) -> Card | None:
     """Find the version where an earlier attempt stored it, and died then."""
     cards = attempt.registry.cards()
-    known = next((card for card in cards if card.job == attempt.job.id), None)
-    if begun and known is None:
+    existing = next((card for card in cards if card.job == attempt.job.id), None)
+    if committing and existing is None:
         attempt.registry.check_complete()  # it may be among those that could not be fetched
-    return known
+    return existing
 
 
 def _store(
@@ -87,11 +87,11 @@ def _store(
 
 
 def _promote(
-    attempt: JobAttempt, version: int, model: MyNet, dataset: Dataset, begun: bool
+    attempt: JobAttempt, version: int, model: MyNet, dataset: Dataset, committing: bool
 ) -> Verdict:
-    def begin(_live: int | None, _verdict: Verdict) -> None:
+    def begin_commit(_live: int | None, _verdict: Verdict) -> None:
         attempt.begin_commit()
 
-    right = evaluate.correct_mask(model, dataset.test, attempt.device)
+    correct = evaluate.correct_mask(model, dataset.test, attempt.device)
     rule = attempt.hyperparameters.promote
-    return evaluate_and_promote(attempt.registry, version, right, rule, dataset.test, begin, begun=begun)
+    return evaluate_and_promote(attempt.registry, version, correct, rule, dataset.test, begin_commit, committing=committing)

@@ -37,9 +37,9 @@ log = logging.getLogger("app.train.worker.finish_sweep")
 
 
 def main() -> None:
-    conclusion = SweepAssignment.model_validate_json(sys.stdin.readline())
+    assignment = SweepAssignment.model_validate_json(sys.stdin.readline())
     on_parent_exit(partial(os._exit, 1))
-    settings = conclusion.settings
+    settings = assignment.settings
     logs.configure(settings.log_level, settings.log_format)
     torch.set_num_threads(settings.effective_train_threads)
     try:
@@ -48,18 +48,18 @@ def main() -> None:
             FileLock(settings.state_dir / "sweeps.lock"),
             closing(Store(settings.effective_database_url)) as store,
         ):
-            conclude(conclusion, Sweeps(store), open_registry(settings))
+            finish_sweep(assignment, Sweeps(store), open_registry(settings))
     except (NotReady, OSError) as error:
-        log.error("sweep %s: %s", conclusion.sweep_id, error)
+        log.error("sweep %s: %s", assignment.sweep_id, error)
         sys.exit(os.EX_IOERR)
     except Exception:
-        log.exception("sweep %s: its end failed", conclusion.sweep_id)
+        log.exception("sweep %s: its end failed", assignment.sweep_id)
         sys.exit(1)
 
 
-def conclude(conclusion: SweepAssignment, sweeps: Sweeps, registry: Registry) -> None:
+def finish_sweep(assignment: SweepAssignment, sweeps: Sweeps, registry: Registry) -> None:
     """Bring the sweep to its end, unless it has ended. Raises NotReady, OSError."""
-    row = sweep.get(sweeps, conclusion.sweep_id)
+    row = sweep.get(sweeps, assignment.sweep_id)
     if row.status != sweep.Status.RUNNING:
         return
     registry.refresh()  # another service may have trained the best
@@ -70,7 +70,7 @@ def conclude(conclusion: SweepAssignment, sweeps: Sweeps, registry: Registry) ->
             return
         job, card = best
         verdict = _earlier_verdict(row, card.version, registry) or _evaluate_promotion(
-            conclusion, sweeps, registry, row, card.version
+            assignment, sweeps, registry, row, card.version
         )
         sweep.succeed(sweeps, row.id, job.id, promotion.result_of(card, verdict))
         log.info("sweep %s: succeeded with version %d", row.id, card.version)
@@ -78,7 +78,7 @@ def conclude(conclusion: SweepAssignment, sweeps: Sweeps, registry: Registry) ->
         sweep.fail(sweeps, row.id, "no_data", str(error))
     except sweep.Superseded:
         log.info("sweep %s has ended already", row.id)
-    prune(conclusion.settings, registry)
+    prune(assignment.settings, registry)
 
 
 def _best(sweeps: Sweeps, registry: Registry, row: Sweep) -> tuple[Job, Card] | None:
@@ -95,8 +95,8 @@ def _best(sweeps: Sweeps, registry: Registry, row: Sweep) -> tuple[Job, Card] | 
 
 def _earlier_verdict(row: Sweep, version: int, registry: Registry) -> Verdict | None:
     """Give the verdict by which an earlier process went live with the version, and died then."""
-    told = row.result or {}
-    if not row.committing or told.get("version") != version:
+    result = row.result or {}
+    if not row.committing or result.get("version") != version:
         return None
     history = registry.history()
     went_live = (
@@ -104,23 +104,23 @@ def _earlier_verdict(row: Sweep, version: int, registry: Registry) -> Verdict | 
         if row.expected_live is None
         else (version, row.expected_live) in pairwise(history)
     )
-    return Verdict(True, told["reason"]) if went_live else None
+    return Verdict(True, result["reason"]) if went_live else None
 
 
 def _evaluate_promotion(
-    conclusion: SweepAssignment, sweeps: Sweeps, registry: Registry, row: Sweep, version: int
+    assignment: SweepAssignment, sweeps: Sweeps, registry: Registry, row: Sweep, version: int
 ) -> Verdict:
-    test = dataset.load(conclusion.settings.data_dir).test
+    test = dataset.load(assignment.settings.data_dir).test
     model = MyNet()
     model.load_state_dict(registry.weights(version))
     card = registry.card(version)
 
-    def begin(live: int | None, verdict: Verdict) -> None:
+    def begin_commit(live: int | None, verdict: Verdict) -> None:
         sweep.begin_finish(sweeps, row.id, live, promotion.result_of(card, verdict))
 
-    right = evaluate.correct_mask(model, test, torch.device("cpu"))
+    correct = evaluate.correct_mask(model, test, torch.device("cpu"))
     rule = sweep.request_of(row).promote
-    return promotion.evaluate_and_promote(registry, version, right, rule, test, begin)
+    return promotion.evaluate_and_promote(registry, version, correct, rule, test, begin_commit)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from app.train.recipes.dataset import Dataset
 from app.train.worker import corrections, state
 from app.train.worker.attempt import Diverged, JobAttempt, Stopped
 from app.train.worker.finish import finish
-from app.train.worker.state import PeerLost, Strategy
+from app.train.worker.state import PeerLost, LoopStrategy
 from app.train.worker.state_replica import job_files
 from app.train.worker.trainer import Trainer
 from app.versions.bucket.object_store import BucketUnavailable
@@ -39,7 +39,7 @@ from app.versions.retention import prune
 
 EXIT_IO_ERROR: Final = os.EX_IOERR
 # Seconds between two looks for a bucket that is away.
-RETRY: Final = 2.0
+RETRY_INTERVAL: Final = 2.0
 JOB_ERRORS: Final = {data.DatasetUnavailable: "no_data", Diverged: "diverged", DeviceUnavailable: "bad_device"}
 T = TypeVar("T")
 log = logging.getLogger("app.train.worker.main")
@@ -52,7 +52,7 @@ def main() -> None:
     run_worker(assignment, stop)
 
 
-def run_worker(assignment: Assignment, stop: threading.Event, strategy: Strategy | None = None) -> None:
+def run_worker(assignment: Assignment, stop: threading.Event, strategy: LoopStrategy | None = None) -> None:
     """Prepare this process for one attempt, and run it."""
     settings = assignment.settings
     logs.job_id.set(assignment.job_id)
@@ -70,14 +70,14 @@ def run(
     assignment: Assignment,
     stop: threading.Event,
     traces: Tracing | None = None,
-    strategy: Strategy | None = None,
+    strategy: LoopStrategy | None = None,
 ) -> None:
     """Run one attempt to its end, and exit with `CANNOT_WRITE` where that cannot be told."""
     try:
         with closing(Store(assignment.settings.effective_database_url)) as store:
             _run(assignment, store, stop, traces, strategy)
             files = job_files(assignment.settings, assignment.job_id, assignment.attempt)
-            files.tidy(partial(_has_ended, store))
+            files.clean_up(partial(_has_ended, store))
     except (NotReady, OSError) as error:
         log.error("job %s: %s", assignment.job_id, error)
         sys.exit(EXIT_IO_ERROR)
@@ -88,7 +88,7 @@ def _run(
     store: Store,
     stop: threading.Event,
     traces: Tracing | None,
-    strategy: Strategy | None,
+    strategy: LoopStrategy | None,
 ) -> None:
     """What goes wrong is told to the job, never swallowed."""
     settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
@@ -97,9 +97,9 @@ def _run(
         # An older attempt may still be on its way out: two must never write.
         with (
             state.job_lock(settings.jobs_dir, job_id),
-            _traced(traces, store, job_id, attempt) as tell,
+            _trace_attempt(traces, store, job_id, attempt) as trace_stage,
         ):
-            train_and_promote(JobAttempt.begin(settings, store, registry, job_id, attempt, tell), stop, strategy)
+            train_and_promote(JobAttempt.begin(settings, store, registry, job_id, attempt, trace_stage), stop, strategy)
         log.info("job %s: succeeded", job_id)
     except Stopped:
         log.info("job %s: attempt %d is stopped, its state is saved", job_id, attempt)
@@ -124,26 +124,26 @@ def _has_ended(store: Store, job_id: str) -> bool:
     return job is not None and Status(job.status).is_final
 
 
-def _traced(
+def _trace_attempt(
     traces: Tracing | None, store: Store, job_id: str, attempt: int
 ) -> AbstractContextManager[EndStage]:
     if traces is None:
         return no_attempt()
-    known: Attributes = {"job_id": job_id, "attempt": attempt}
-    return traces.attempt(store.trace_context(job_id), known, (Stopped, jobs.Superseded))
+    attributes: Attributes = {"job_id": job_id, "attempt": attempt}
+    return traces.attempt(store.trace_context(job_id), attributes, (Stopped, jobs.Superseded))
 
 
-def train_and_promote(attempt: JobAttempt, stop: threading.Event, strategy: Strategy | None = None) -> None:
+def train_and_promote(attempt: JobAttempt, stop: threading.Event, strategy: LoopStrategy | None = None) -> None:
     """The flow: loop → checkpoint → evaluate → promote."""
     dataset = data.load(attempt.settings.data_dir)
-    taking_up = partial(_prepare, attempt, dataset, stop)
-    dataset = _retry_while_bucket_unavailable(taking_up, f"job {attempt.job.id} waits to go on", stop)
+    prepare = partial(_prepare, attempt, dataset, stop)
+    dataset = _retry_while_bucket_unavailable(prepare, f"job {attempt.job.id} waits to go on", stop)
     with attempt.files.replicating():
         training = Trainer(attempt, dataset, stop, strategy)
         model = training.run()
     held_out = training.setup.held_out
-    finishing = partial(_finish, attempt, model, dataset, training.epochs, held_out)
-    result = _retry_while_bucket_unavailable(finishing, f"job {attempt.job.id} waits to be stored", stop)
+    finish_attempt = partial(_finish, attempt, model, dataset, training.epochs, held_out)
+    result = _retry_while_bucket_unavailable(finish_attempt, f"job {attempt.job.id} waits to be stored", stop)
     attempt.succeed(result)
     prune(attempt.settings, attempt.registry)
 
@@ -152,7 +152,7 @@ def _prepare(attempt: JobAttempt, dataset: Dataset, stop: threading.Event) -> Da
     """Take up what an earlier attempt left, here or elsewhere; give what the job trains with."""
     attempt.files.download_newer()
     if attempt.hyperparameters.include_feedback:
-        return dataset.with_corrections(corrections.of_attempt(attempt, stop))
+        return dataset.with_corrections(corrections.load_or_gather(attempt, stop))
     return dataset
 
 
@@ -161,17 +161,17 @@ def _finish(attempt: JobAttempt, *trained: Any) -> dict[str, Any]:
     return finish(attempt, *trained)
 
 
-def _retry_while_bucket_unavailable(step: Callable[[], T], waiting: str, stop: threading.Event) -> T:
+def _retry_while_bucket_unavailable(step: Callable[[], T], message: str, stop: threading.Event) -> T:
     """Take a step, however long the bucket of the versions is away: nothing trained is lost."""
-    told = False
+    logged = False
     while True:
         try:
             return step()
         except BucketUnavailable as error:
-            if not told:
-                log.error("%s: %s", waiting, error.problem)
-            told = True
-        if stop.wait(RETRY):
+            if not logged:
+                log.error("%s: %s", message, error.problem)
+            logged = True
+        if stop.wait(RETRY_INTERVAL):
             raise Stopped
 
 

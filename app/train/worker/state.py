@@ -26,7 +26,7 @@ from app.train.recipes.recipes import RECIPES, TrainingSetup
 
 JOB_FILE_PATTERNS: Final = ("*.pt", "*.corrections", "*.lock")
 # What torch and what is in a file raise where it is not a saved state.
-DAMAGE: Final = (
+LOAD_ERRORS: Final = (
     pickle.UnpicklingError,
     RuntimeError,
     EOFError,
@@ -40,7 +40,7 @@ class CorruptCheckpoint(Exception):
     """A file that is not a saved state; the message names it."""
 
 
-class Kept(Protocol):
+class Checkpointer(Protocol):
     """Where a training's state is."""
 
     def save(self, model: nn.Module, optimizer: Optimizer, position: "Position") -> None:
@@ -91,7 +91,7 @@ class JobFiles:
     def download_newer(self) -> None:
         """See what other services kept: none does, where nothing is shared."""
 
-    def keep_corrections(self, content: bytes) -> None:
+    def store_corrections(self, content: bytes) -> None:
         """Keep the corrections for every attempt. Raises OSError."""
         write(self.corrections, content)
 
@@ -99,7 +99,7 @@ class JobFiles:
         """Let others have what is kept, again and again, until the context ends."""
         return nullcontext()
 
-    def tidy(self, has_ended: Callable[[str], bool]) -> None:
+    def clean_up(self, has_ended: Callable[[str], bool]) -> None:
         """Remove what others have of jobs that ended."""
 
 
@@ -145,7 +145,7 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | No
         position = Position(**{**state["position"], "losses": losses})
         torch.set_num_threads(state["threads"])
         torch.set_rng_state(position.random)
-    except DAMAGE as e:
+    except LOAD_ERRORS as e:
         raise CorruptCheckpoint(f"{path} is not a saved state: {e}") from e
     return position
 
@@ -157,12 +157,12 @@ def saved_position(content: bytes) -> tuple[int, int] | None:
     try:
         position = torch.load(BytesIO(content), map_location="cpu", weights_only=True)["position"]
         return int(position["epoch"]), len(position["losses"])
-    except DAMAGE:
+    except LOAD_ERRORS:
         return None
 
 
 @dataclass(frozen=True)
-class InFile:
+class FileCheckpointer:
     """State that is kept in one file."""
 
     path: Path
@@ -200,32 +200,32 @@ log = logging.getLogger(__name__)
 
 
 def resume(
-    wanted: Hyperparameters, dataset: Dataset, device: torch.device, kept: Kept
+    hyperparameters: Hyperparameters, dataset: Dataset, device: torch.device, checkpointer: Checkpointer
 ) -> tuple[TrainingSetup, Position]:
     """Set up a training, and put back what was saved of it. `wanted` names its seed."""
-    setup, start = _fresh(wanted, dataset, device), Position()
+    setup, start = _initial_setup(hyperparameters, dataset, device), Position()
     try:
-        restored = kept.restore(setup.model, setup.optimizer)
+        restored = checkpointer.restore(setup.model, setup.optimizer)
     except CorruptCheckpoint as error:
         log.error("the training starts again from its seed: %s", error)
-        return _fresh(wanted, dataset, device), Position()
+        return _initial_setup(hyperparameters, dataset, device), Position()
     return setup, restored or start
 
 
-def _fresh(wanted: Hyperparameters, dataset: Dataset, device: torch.device) -> TrainingSetup:
-    assert wanted.seed is not None, "a job's seed is drawn when it is queued"
-    torch.manual_seed(wanted.seed)
-    return RECIPES[wanted.recipe](wanted, dataset.train, device, dataset.corrections)
+def _initial_setup(hyperparameters: Hyperparameters, dataset: Dataset, device: torch.device) -> TrainingSetup:
+    assert hyperparameters.seed is not None, "a job's seed is drawn when it is queued"
+    torch.manual_seed(hyperparameters.seed)
+    return RECIPES[hyperparameters.recipe](hyperparameters, dataset.train, device, dataset.corrections)
 
 
 class PeerLost(Exception):
     """The processes of one training lost one another: whoever started them starts them again."""
 
 
-class Strategy(Kept, Protocol):
+class LoopStrategy(Checkpointer, Protocol):
     """One process for the whole training, or several that share it."""
 
-    def begin(self, wanted: Hyperparameters, corrections: Digits | None) -> None:
+    def begin(self, hyperparameters: Hyperparameters, corrections: Digits | None) -> None:
         """Hear what is to be trained, before anything of it is set up. Raises Broken."""
 
     def fit(
@@ -241,14 +241,14 @@ class Strategy(Kept, Protocol):
         """Train as `loop.fit` does. Raises Broken."""
 
 
-class Here:
+class LocalLoop:
     """This process does all of it."""
 
     fit = staticmethod(loop.fit)
 
-    def begin(self, wanted: Hyperparameters, corrections: Digits | None) -> None:
+    def begin(self, hyperparameters: Hyperparameters, corrections: Digits | None) -> None:
         """Nobody else has to know."""
 
 
-class Alone(Here, InFile):
+class SingleProcessStrategy(LocalLoop, FileCheckpointer):
     """A process that nobody helps, and a file."""

@@ -26,7 +26,7 @@ from app.versions.bucket.object_store import Bucket, BucketUnavailable
 JOBS: Final = "jobs/"
 NAME: Final = re.compile(r"jobs/(\w+)/(?:(\d+)-(\d+)\.pt|corrections)", re.ASCII)
 # Seconds between two copies, and so, nearly, of what a lost machine takes along.
-EVERY: Final = 5.0
+COPY_INTERVAL: Final = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -43,7 +43,7 @@ class ReplicatedJobFiles(JobFiles):
     def __init__(self, folder: Path, job_id: str, attempt: int, bucket: Bucket) -> None:
         super().__init__(folder, job_id)
         self.attempt, self.bucket = attempt, bucket
-        self._ours = f"{JOBS}{job_id}/"
+        self._prefix = f"{JOBS}{job_id}/"
         self._copied, self._number = b"", 0
 
     def download_newer(self) -> None:
@@ -54,24 +54,24 @@ class ReplicatedJobFiles(JobFiles):
         if self.attempt == 1:
             return
         try:
-            self._bring_corrections()
-            self._bring_state()
+            self._download_corrections()
+            self._download_state()
         except BucketUnavailable as error:
             if not self.state.exists():
                 raise
             log.warning("job %s goes on from what is here: %s", self.job_id, error.problem)
 
-    def keep_corrections(self, content: bytes) -> None:
+    def store_corrections(self, content: bytes) -> None:
         """Keep them, or those that another attempt kept first. Raises BucketAway, OSError."""
-        name = f"{self._ours}corrections"
+        name = f"{self._prefix}corrections"
         if not self.bucket.create(name, content):
             content = self.bucket.read(name) or content
-        super().keep_corrections(content)
+        super().store_corrections(content)
 
     @contextmanager
     def replicating(self) -> Iterator[None]:
         stop = threading.Event()
-        thread = threading.Thread(target=self._follow, args=[stop], name="copies", daemon=True)
+        thread = threading.Thread(target=self._replicate, args=[stop], name="copies", daemon=True)
         thread.start()
         try:
             yield
@@ -79,7 +79,7 @@ class ReplicatedJobFiles(JobFiles):
             stop.set()
             thread.join()
 
-    def tidy(self, has_ended: Callable[[str], bool]) -> None:
+    def clean_up(self, has_ended: Callable[[str], bool]) -> None:
         """Remove the copies of jobs that have ended, of all that are known here."""
         try:
             names = [name for name in self.bucket.sizes(JOBS) if NAME.fullmatch(name)]
@@ -88,45 +88,45 @@ class ReplicatedJobFiles(JobFiles):
         except NotReady as error:  # the next attempt at any job removes them
             log.warning("copies of ended jobs stay for now: %s", error)
 
-    def _bring_corrections(self) -> None:
-        content = self.bucket.read(f"{self._ours}corrections")
-        if content is None or (self.corrections.exists() and self._has(content)):
+    def _download_corrections(self) -> None:
+        content = self.bucket.read(f"{self._prefix}corrections")
+        if content is None or (self.corrections.exists() and self._has_corrections(content)):
             return
         self.state.unlink(missing_ok=True)  # it learnt from others
-        super().keep_corrections(content)
+        super().store_corrections(content)
 
-    def _has(self, corrections: bytes) -> bool:
+    def _has_corrections(self, corrections: bytes) -> bool:
         return self.corrections.read_bytes() == corrections
 
-    def _bring_state(self) -> None:
-        here = state.saved_position(self.state.read_bytes()) if self.state.exists() else None
+    def _download_state(self) -> None:
+        local = state.saved_position(self.state.read_bytes()) if self.state.exists() else None
         for name in self._copies():
             content = self.bucket.read(name) or b""
-            there = state.saved_position(content)
-            if there is None:
+            remote = state.saved_position(content)
+            if remote is None:
                 log.error("job %s: %s is no saved state", self.job_id, name)
-            elif here is None or there > here:
+            elif local is None or remote > local:
                 state.write(self.state, content)
-                log.info("job %s: goes on from %s, epoch %d, batch %d", self.job_id, name, *there)
+                log.info("job %s: goes on from %s, epoch %d, batch %d", self.job_id, name, *remote)
                 return
 
     def _copies(self) -> list[str]:
         """Name the copies of the state, newest first."""
-        names = self.bucket.sizes(self._ours)
+        names = self.bucket.sizes(self._prefix)
         return sorted((name for name in names if _age(name)), key=_age, reverse=True)
 
-    def _follow(self, stop: threading.Event) -> None:
+    def _replicate(self, stop: threading.Event) -> None:
         """Copy again and again, and once more at the end; that the bucket is away is told once."""
-        away = False
+        is_failing = False
         while True:
-            is_last = stop.wait(EVERY)
+            is_last = stop.wait(COPY_INTERVAL)
             try:
                 self._copy()
-                away = False
+                is_failing = False
             except BucketUnavailable as error:
-                if not away:
+                if not is_failing:
                     log.warning("job %s is not copied for now: %s", self.job_id, error.problem)
-                away = True
+                is_failing = True
             if is_last:
                 return
 
@@ -135,11 +135,11 @@ class ReplicatedJobFiles(JobFiles):
             content = self.state.read_bytes()
             if content == self._copied:
                 return
-            name = f"{self._ours}{self.attempt}-{self._number}.pt"
+            name = f"{self._prefix}{self.attempt}-{self._number}.pt"
             self._number += 1
             if self.bucket.create(name, content):
                 self._copied = content
-                self.bucket.remove(each for each in self._copies() if _age(each) < _age(name))
+                self.bucket.remove(copy_name for copy_name in self._copies() if _age(copy_name) < _age(name))
 
 
 def _age(name: str) -> tuple[int, ...]:

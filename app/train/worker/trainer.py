@@ -18,10 +18,10 @@ from app.train.jobs.job import Superseded
 from app.train.recipes.dataset import Dataset
 from app.train.recipes.loop import Step
 from app.train.worker.attempt import Diverged, JobAttempt, Stopped
-from app.train.worker.state import Alone, Position, Strategy, resume
+from app.train.worker.state import SingleProcessStrategy, Position, LoopStrategy, resume
 from app.versions.card import EpochRecord
 
-SAVE_EVERY: Final = 5.0
+SAVE_INTERVAL: Final = 5.0
 
 
 class Trainer:
@@ -32,20 +32,20 @@ class Trainer:
         attempt: JobAttempt,
         dataset: Dataset,
         stop: threading.Event,
-        strategy: Strategy | None = None,
+        strategy: LoopStrategy | None = None,
     ) -> None:
         self.attempt, self.dataset, self.stop = attempt, dataset, stop
-        self.strategy: Strategy = strategy or Alone(attempt.files.state)
+        self.strategy: LoopStrategy = strategy or SingleProcessStrategy(attempt.files.state)
         self.epochs = [EpochRecord(**epoch) for epoch in attempt.job.epochs]
-        shown = attempt.job.progress or {"epoch": -1, "batch": 0}
-        self.last_recorded = (shown["epoch"], shown["batch"])
+        progress = attempt.job.progress or {"epoch": -1, "batch": 0}
+        self.last_recorded = (progress["epoch"], progress["batch"])
         self.strategy.begin(attempt.hyperparameters, dataset.corrections)
         self.setup, self.position = resume(attempt.hyperparameters, dataset, attempt.device, self.strategy)
         self.clock = Clock(self.position, len(self.setup.batches), attempt.hyperparameters.epochs)
 
     def run(self) -> MyNet:
         """Train to the end. Raises Broken, Diverged, Stopped, Superseded."""
-        self._catch_up()
+        self._record_last_batch()
         try:
             for step in self.strategy.fit(
                 self.setup.model,
@@ -63,7 +63,7 @@ class Trainer:
             raise
         return self.setup.net
 
-    def _catch_up(self) -> None:
+    def _record_last_batch(self) -> None:
         """Tell of the last batch, where the attempt before was paused when it wanted to."""
         done = self.position.batches_done
         if done:
@@ -78,7 +78,7 @@ class Trainer:
             self._record_batch(step)
         if step.ends_epoch:
             self._end_epoch()
-        elif self.clock.since_save() > SAVE_EVERY or self.stop.is_set():
+        elif self.clock.since_save() > SAVE_INTERVAL or self.stop.is_set():
             self._save_checkpoint()
         if self.stop.is_set():
             raise Stopped
@@ -88,8 +88,8 @@ class Trainer:
         self._check(loss, f"in epoch {step.epoch}, batch {step.batch}")
         # A resumed job repeats what it has shown, exactly.
         if (step.epoch, step.batch) > self.last_recorded:
-            told = {"epoch": step.epoch, "batch": step.batch, "loss": loss}
-            self.attempt.record("batch", told, progress=self.clock.progress(step))
+            data = {"epoch": step.epoch, "batch": step.batch, "loss": loss}
+            self.attempt.record("batch", data, progress=self.clock.progress(step))
 
     def _check(self, loss: float, where: str) -> None:
         if not math.isfinite(loss):
@@ -99,22 +99,22 @@ class Trainer:
             )
 
     def _end_epoch(self) -> None:
-        scored = evaluate.score(self.setup.net, self.dataset.test, self.attempt.device)
+        score = evaluate.score(self.setup.net, self.dataset.test, self.attempt.device)
         train_loss = torch.stack([loss.cpu() for loss in self.position.losses]).mean().item()
-        self._check(train_loss + scored.loss, f"in epoch {self.position.epoch}")
+        self._check(train_loss + score.loss, f"in epoch {self.position.epoch}")
         seconds = self.position.seconds + self.clock.lap()
         if self.position.epoch >= len(self.epochs):
-            ended = EpochRecord(
+            record = EpochRecord(
                 epoch=self.position.epoch,
                 train_loss=train_loss,
-                test_loss=scored.loss,
-                test_accuracy=scored.accuracy,
+                test_loss=score.loss,
+                test_accuracy=score.accuracy,
                 seconds=seconds,
             )
-            told = [epoch.model_dump() for epoch in (*self.epochs, ended)]
-            self.attempt.record("epoch", told[-1], epochs=told)
-            self.attempt.trace_stage("epoch", told[-1])
-            self.epochs.append(ended)
+            records = [epoch.model_dump() for epoch in (*self.epochs, record)]
+            self.attempt.record("epoch", records[-1], epochs=records)
+            self.attempt.trace_stage("epoch", records[-1])
+            self.epochs.append(record)
         self.position = self.position.next_epoch()
         self._save_checkpoint()
 

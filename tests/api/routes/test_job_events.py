@@ -25,7 +25,7 @@ def idle(shared_client):
 def ended(idle):
     """A job that told of three batches and an epoch, and was cancelled."""
     store = idle.app_state["services"].store
-    job = jobs.create(store, Hyperparameters(), most_queued=9, key=None)
+    job = jobs.create(store, Hyperparameters(), max_queued=9, key=None)
     attempt = jobs.start(store, job)
     for batch in (100, 200, 300):
         data = {"epoch": 0, "batch": batch, "loss": 0.1 * batch}

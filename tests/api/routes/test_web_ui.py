@@ -6,7 +6,7 @@ import re
 import pytest
 
 from app.api.routes.web_ui import FILES, WEB
-from app.train.jobs.hyperparameters import ROBUST, Hyperparameters
+from app.train.jobs.hyperparameters import ROBUST_DEFAULTS, Hyperparameters
 
 pytestmark = pytest.mark.read_only
 
@@ -117,6 +117,6 @@ def test_the_form_proposes_the_defaults_of_the_service():
     defaults = Hyperparameters()
     assert [(name, *map(float, values)) for name, *values in proposed] == [
         ("documented", defaults.epochs, defaults.batch_size, defaults.learning_rate),
-        ("robust", ROBUST["epochs"], ROBUST["batch_size"], ROBUST["learning_rate"]),
+        ("robust", ROBUST_DEFAULTS["epochs"], ROBUST_DEFAULTS["batch_size"], ROBUST_DEFAULTS["learning_rate"]),
     ]
     assert f'placeholder="{defaults.momentum}"' in field("momentum")

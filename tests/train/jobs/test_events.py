@@ -21,7 +21,7 @@ def quick(monkeypatch):
 @pytest.fixture
 def running(store):
     """A job's id and its attempt."""
-    job = jobs.create(store, Hyperparameters(), most_queued=9, key=None)
+    job = jobs.create(store, Hyperparameters(), max_queued=9, key=None)
     return job.id, jobs.start(store, job)
 
 
@@ -94,7 +94,7 @@ def test_a_long_past_comes_in_pages(store, running, monkeypatch):
 
 
 def test_other_jobs_are_not_heard(store, running):
-    other = jobs.create(store, Hyperparameters(), most_queued=9, key=None).id
+    other = jobs.create(store, Hyperparameters(), max_queued=9, key=None).id
     tell(store, running, 1)
     jobs.cancel(store, other)
     assert told(asyncio.run(listen(EventStream(store), other))) == ["queued", "cancelled"]

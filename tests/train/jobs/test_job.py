@@ -28,7 +28,7 @@ ALLOWED = {
 
 
 def create(store, *, key=None, most=16, **wanted):
-    return jobs.create(store, Hyperparameters(**wanted), most_queued=most, key=key)
+    return jobs.create(store, Hyperparameters(**wanted), max_queued=most, key=key)
 
 
 def running(store):

@@ -14,7 +14,7 @@ from app.train.jobs.assignment import SweepAssignment
 from app.train.jobs.sweep_grid import Grid
 from app.train.supervisor.supervisor import Supervisor
 from app.train.supervisor.sweep_finisher import SweepFinisher
-from app.train.worker.finish_sweep import conclude
+from app.train.worker.finish_sweep import finish_sweep
 from app.versions import checkpoint
 from app.versions.registry import Registry
 from app.versions.retention import prune
@@ -35,7 +35,7 @@ def sweeps(store):
 
 def create(sweeps, **wanted):
     grid = Grid(**{"seed": [1, 2], "promote": "always", **wanted})
-    return sweep.create(sweeps, grid, most_queued=9, key=None)
+    return sweep.create(sweeps, grid, max_queued=9, key=None)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def ended(sweeps, registry):
 @pytest.fixture
 def end(settings, sweeps, registry, few):  # noqa: ARG001
     def end(row):
-        conclude(SweepAssignment(settings=settings, sweep_id=row.id), sweeps, registry)
+        finish_sweep(SweepAssignment(settings=settings, sweep_id=row.id), sweeps, registry)
         return sweep.get(sweeps, row.id)
 
     return end
@@ -69,10 +69,10 @@ def end(settings, sweeps, registry, few):  # noqa: ARG001
 
 def test_of_two_requests_with_one_key_the_second_gets_the_sweep_of_the_first(sweeps, monkeypatch):
     grid = Grid(seed=[1, 2])
-    first = sweep.create(sweeps, grid, most_queued=9, key="k")
+    first = sweep.create(sweeps, grid, max_queued=9, key="k")
     known = [None, first]  # the second looked before the first was kept
     monkeypatch.setattr(sweeps, "by_key", lambda _: known.pop(0))
-    assert sweep.create(sweeps, grid, most_queued=9, key="k").id == first.id
+    assert sweep.create(sweeps, grid, max_queued=9, key="k").id == first.id
     assert len(sweeps.all()) == 1
 
 
@@ -150,9 +150,9 @@ def test_what_is_cancelled_never_goes_live(ended, end, sweeps, registry):
 
 def test_too_many_deaths_fail_it(ended, sweeps):
     row = ended((0.9, 0.1))
-    for _ in range(sweep.MOST_DEATHS):
+    for _ in range(sweep.MAX_CRASHES):
         assert sweep.get(sweeps, row.id).status == "running"
-        sweep.bury(sweeps, row.id, "It died.")
+        sweep.record_crash(sweeps, row.id, "It died.")
     assert sweep.get(sweeps, row.id).error["code"] == "process_died"
 
 

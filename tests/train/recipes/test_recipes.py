@@ -5,9 +5,9 @@ import torch
 
 from app.net import MyNet
 from app.train.jobs import job
-from app.train.jobs.hyperparameters import ROBUST, Hyperparameters
+from app.train.jobs.hyperparameters import ROBUST_DEFAULTS, Hyperparameters
 from app.train.recipes import recipes
-from app.train.recipes.augmentation import SHARE, AugmentedBatches
+from app.train.recipes.augmentation import NEGATIVE_SHARE, AugmentedBatches
 from app.train.recipes.dataset import Digits
 from app.train.recipes.ema import DECAY, EMAModel
 from app.train.recipes.loop import fit
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def drawn_few(monkeypatch):
     """Fewer drawn pictures, so that a set-up takes a moment."""
-    monkeypatch.setattr(recipes, "UPLOADS", 40)
+    monkeypatch.setattr(recipes, "SYNTHETIC_DIGITS", 40)
     monkeypatch.setattr(recipes, "NEGATIVES", 40)
 
 
@@ -31,7 +31,7 @@ def setup(few_digits, drawn_few):  # noqa: ARG001
 
 def test_each_recipe_has_its_defaults():
     robust = Hyperparameters(recipe="robust")
-    assert {name: getattr(robust, name) for name in ROBUST} == ROBUST
+    assert {name: getattr(robust, name) for name in ROBUST_DEFAULTS} == ROBUST_DEFAULTS
     assert Hyperparameters(recipe="robust", epochs=3).epochs == 3
     assert Hyperparameters.model_validate_json('{"recipe": "robust"}') == robust
     assert (Hyperparameters().epochs, Hyperparameters().batch_size) == (10, 100)
@@ -58,7 +58,7 @@ def test_batches_hold_every_digit_once_and_some_pictures_of_none(mnist):
     given = list(batches)
     assert len(batches) == len(given) == 3
     sizes = [len(inputs) for inputs, _ in given]
-    assert sizes == [50 + round(SHARE * 50)] * 2 + [10 + round(SHARE * 10)]
+    assert sizes == [50 + round(NEGATIVE_SHARE * 50)] * 2 + [10 + round(NEGATIVE_SHARE * 10)]
     targets = torch.cat([targets for _, targets in given])
     assert torch.allclose(targets.sum(1), torch.ones(len(targets)))
     told = targets[targets.max(1).values == 1].argmax(1)
@@ -77,7 +77,7 @@ def test_the_rate_rises_and_falls_along_a_cosine(setup, monkeypatch):
         optimizer.step()
     expected = [0.25 * min(1, (n + 1) / 4) * (1 + math.cos(math.pi * n / 20)) for n in range(20)]
     assert rates == pytest.approx(expected)
-    assert setup.optimizer.param_groups[0]["lr"] < ROBUST["learning_rate"]
+    assert setup.optimizer.param_groups[0]["lr"] < ROBUST_DEFAULTS["learning_rate"]
 
 
 def test_the_version_is_the_average_of_the_weights(setup):

@@ -4,9 +4,9 @@ import pytest
 from app.image.normalise import normalise
 from app.train.evaluation.evaluate import logits_of
 from app.train.recipes.synthetic import negatives
-from app.train.recipes.synthetic.digits import draw_uploads
+from app.train.recipes.synthetic.digits import draw_digits
 from app.train.recipes.synthetic.glyphs import draw_sign
-from app.train.recipes.synthetic.negatives import ALIKE, SIGNS, draw_negatives
+from app.train.recipes.synthetic.negatives import DIGIT_LIKE_SIGNS, SIGNS, draw_negatives
 from app.versions.registry import Registry
 
 
@@ -28,7 +28,7 @@ def test_the_same_chance_draws_the_same(few_digits):
 
 
 def test_no_sign_is_written_as_a_digit_is():
-    assert not ALIKE & set(SIGNS)
+    assert not DIGIT_LIKE_SIGNS & set(SIGNS)
     assert not set("0123456789") & set(SIGNS)
 
 
@@ -55,7 +55,7 @@ def test_signs_differ_each_time_and_show():
 
 def test_uploads_show_their_labels(few_digits, registry):
     """Where the documented network, which never saw such, reads four of five, labels are right."""
-    drawn = draw_uploads(chance(), few_digits, 300)
+    drawn = draw_digits(chance(), few_digits, 300)
     assert set(drawn.labels.tolist()) == set(range(10))
     net = registry_net(registry)
     read = logits_of(net, drawn.pixels, "cpu").argmax(1)
@@ -71,6 +71,6 @@ def registry_net(registry: Registry):
 
 
 def test_uploads_are_what_normalisation_gives(few_digits):
-    for pixels in draw_uploads(chance(), few_digits, 20).pixels.numpy():
+    for pixels in draw_digits(chance(), few_digits, 20).pixels.numpy():
         assert pixels.shape == (28, 28)
         assert normalise(pixels).pixels.max() > 0

@@ -38,7 +38,7 @@ def test_a_service_that_was_killed_goes_on_at_once(settings, store):
 
 
 def test_a_lease_that_is_not_renewed_lapses(settings, store, elsewhere, monkeypatch):
-    monkeypatch.setattr(lease, "SECONDS", 0.05)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.05)
     assert Lease(settings.state_dir, store).acquire()
     assert not elsewhere.hold()
     time.sleep(0.1)
@@ -51,9 +51,9 @@ def test_the_time_of_day_decides_nothing(settings, store, elsewhere, monkeypatch
     assert here.acquire()
     monkeypatch.setattr("app.database.store.now", lambda: tables.now() + timedelta(hours=hours))
     assert not elsewhere.hold(), "the holder lives"
-    monkeypatch.setattr(lease, "RENEW", 0.0)
+    monkeypatch.setattr(lease, "RENEW_INTERVAL", 0.0)
     assert here.acquire()
-    monkeypatch.setattr(lease, "SECONDS", 0.05)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.05)
     assert not elsewhere.hold()
     time.sleep(0.1)
     assert elsewhere.hold(), "nobody renewed it"
@@ -64,5 +64,5 @@ def test_who_cannot_renew_says_so_in_time(settings, store, monkeypatch):
     assert here.may_have_lapsed()
     assert here.acquire()
     assert not here.may_have_lapsed()
-    monkeypatch.setattr(lease, "MARGIN", lease.SECONDS)
+    monkeypatch.setattr(lease, "SAFETY_MARGIN", lease.LEASE_SECONDS)
     assert here.may_have_lapsed()

@@ -12,7 +12,7 @@ from app.train.jobs import sweep
 from app.train.jobs.assignment import SweepAssignment
 from app.train.worker import main
 from app.train.worker.attempt import JobAttempt
-from app.train.worker.finish_sweep import conclude
+from app.train.worker.finish_sweep import finish_sweep
 from app.versions.bucket.object_store import Bucket, BucketUnavailable
 from app.versions.bucket.registry import BucketRegistry
 from tests.train.conftest import Run
@@ -72,9 +72,9 @@ def test_a_best_that_cannot_be_fetched_does_not_give_way(
     conclusion = SweepAssignment(settings=settings, sweep_id=row.id)
     with unread(2, times=1):
         with pytest.raises(BucketUnavailable):
-            conclude(conclusion, sweeps, other)
+            finish_sweep(conclusion, sweeps, other)
         assert sweep.get(sweeps, row.id).status == "running"
-        conclude(conclusion, sweeps, other)
+        finish_sweep(conclusion, sweeps, other)
     assert sweep.get(sweeps, row.id).result["version"] == 2
     assert other.history() == [2, 1]
 

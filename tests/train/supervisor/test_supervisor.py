@@ -8,12 +8,12 @@ from app.database.store import Store
 from app.errors import NotReady
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
-from app.train.supervisor.lease import SECONDS, Lease
+from app.train.supervisor.lease import LEASE_SECONDS, Lease
 from tests.train.conftest import DIES, WAITS
 
 
 def create(store):
-    return jobs.create(store, Hyperparameters(), most_queued=9, key=None).id
+    return jobs.create(store, Hyperparameters(), max_queued=9, key=None).id
 
 
 def until(condition, seconds=30):
@@ -148,7 +148,7 @@ def test_leftovers_are_removed_at_the_start(settings, store, supervise):
 
 
 def test_a_long_queue_keeps_all_its_saved_states(settings, store, supervise):
-    ids = [jobs.create(store, Hyperparameters(), most_queued=999, key=None).id for _ in range(120)]
+    ids = [jobs.create(store, Hyperparameters(), max_queued=999, key=None).id for _ in range(120)]
     settings.jobs_dir.mkdir(parents=True)
     for job in ids:
         (settings.jobs_dir / f"{job}.pt").write_text("")
@@ -179,7 +179,7 @@ def test_where_the_lease_may_have_lapsed_the_processes_end(supervise, monkeypatc
     assert supervisor.lease.hold()
     supervisor._try(away)
     assert not ended, "it was renewed just now"
-    monkeypatch.setattr("app.train.supervisor.lease.MARGIN", SECONDS)
+    monkeypatch.setattr("app.train.supervisor.lease.SAFETY_MARGIN", LEASE_SECONDS)
     supervisor._try(away)
     assert ended
     supervisor.lease.end()

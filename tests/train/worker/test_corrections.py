@@ -181,7 +181,7 @@ def test_the_documented_recipe_puts_them_behind_mnist(few_digits, few_more):
 
 
 def test_the_robust_recipe_never_holds_them_back(few_digits, few_more, monkeypatch):
-    monkeypatch.setattr(recipes, "UPLOADS", 40)
+    monkeypatch.setattr(recipes, "SYNTHETIC_DIGITS", 40)
     monkeypatch.setattr(recipes, "NEGATIVES", 40)
     wanted = Hyperparameters(recipe="robust", epochs=1)
     plain = recipes.robust(wanted, few_digits, CPU)

@@ -11,7 +11,7 @@ from app.net import MyNet
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import loop
 from app.train.recipes.dataset import Batches, Digits
-from app.train.worker.ddp import Command, Leader, Member, ShardedBatches
+from app.train.worker.ddp import Command, RankZero, WorkerRank, ShardedBatches
 from app.train.worker.state import PeerLost
 
 CPU = torch.device("cpu")
@@ -48,15 +48,15 @@ def place(rank, size, path, told, batch_size, end_at, dies):
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
     if rank == 0:
         try:
-            with closing(Leader()) as leader:
+            with closing(RankZero()) as leader:
                 leader.begin(WANTED, None)
                 losses, weights = trained(leader.fit, batch_size, end_at=end_at)
             told.put((rank, losses, weights.numpy()))
         except PeerLost as error:
             told.put((rank, str(error), None))
         return
-    member = Member()
-    assert member.receive() is Command.ON
+    member = WorkerRank()
+    assert member.receive() is Command.CONTINUE
     assert member.receive_job() == (WANTED, None)
 
     def follow(*given, **options):

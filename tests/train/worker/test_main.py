@@ -17,7 +17,7 @@ from app.train.worker import main
 @pytest.fixture
 def attempt(settings, store, registry):  # noqa: ARG001, there is a version to beat
     def attempt(**wanted):
-        created = job.create(store, Hyperparameters(**wanted), most_queued=9, key=None)
+        created = job.create(store, Hyperparameters(**wanted), max_queued=9, key=None)
         number = job.start(store, created)
         assignment = Assignment(settings=settings, job_id=created.id, attempt=number)
         main.run(assignment, threading.Event())
@@ -63,7 +63,7 @@ def test_a_full_disk_fails_the_job_the_third_time_in_clear_words(attempt, monkey
 
 
 def test_a_database_that_is_away_ends_the_process(settings, registry, store, monkeypatch):  # noqa: ARG001
-    created = job.create(store, Hyperparameters(), most_queued=9, key=None)
+    created = job.create(store, Hyperparameters(), max_queued=9, key=None)
     assignment = Assignment(settings=settings, job_id=created.id, attempt=job.start(store, created))
     monkeypatch.setattr(dataset, "load", failing(NotReady("The database does not answer")))
     with pytest.raises(SystemExit) as ended:

@@ -7,7 +7,7 @@ from app.train.jobs import job
 from app.train.worker import attempt as attempts
 from app.train.worker import trainer
 from app.train.worker.attempt import Stopped
-from app.train.worker.state import Alone
+from app.train.worker.state import SingleProcessStrategy
 from tests.train.conftest import events
 
 # Epochs of 200 batches, of which every hundredth is recorded.
@@ -57,13 +57,13 @@ def test_an_interrupted_job_ends_with_the_very_same_weights(
 
 def seen(monkeypatch):
     """Watch where the loop begins: the epochs, and the batches done of the first."""
-    trained, real = [], Alone.fit
+    trained, real = [], SingleProcessStrategy.fit
 
     def fit(*args, **kw):
         trained.append((kw["epochs"], kw["done"]))
         return real(*args, **kw)
 
-    monkeypatch.setattr(Alone, "fit", staticmethod(fit))
+    monkeypatch.setattr(SingleProcessStrategy, "fit", staticmethod(fit))
     return trained
 
 
@@ -73,7 +73,7 @@ def interrupt_batch(monkeypatch, number):
 
     def dying(self, step):
         last = step.epoch * step.batches + step.batch == number
-        monkeypatch.setattr(trainer, "SAVE_EVERY", -1.0 if last else 1e9)
+        monkeypatch.setattr(trainer, "SAVE_INTERVAL", -1.0 if last else 1e9)
         real(self, step)
         if last:
             raise KeyboardInterrupt

@@ -26,7 +26,7 @@ SHARED = "s3://bucket/mynet"
 @pytest.fixture
 def bucket(monkeypatch):
     """A bucket into which copies are made at the end of attempts, however long they take."""
-    monkeypatch.setattr(state_replica, "EVERY", threading.TIMEOUT_MAX)
+    monkeypatch.setattr(state_replica, "COPY_INTERVAL", threading.TIMEOUT_MAX)
     bucket = Bucket(MemoryFileSystem(), f"{secrets.token_hex(4)}/mynet")
     monkeypatch.setattr(Bucket, "at", lambda _: bucket)
     return bucket
@@ -53,7 +53,7 @@ def service(settings, store, registry, few, bucket, tmp_path):  # noqa: ARG001
         own = {"state_dir": tmp_path / name, "models_url": SHARED}
         if job_id is None:
             wanted = Hyperparameters(**{"epochs": 3, "seed": 11, **wanted})
-            job_id = job.create(store, wanted, most_queued=9, key=None).id
+            job_id = job.create(store, wanted, max_queued=9, key=None).id
         else:
             job.requeue(store, store.job(job_id))
         number = job.start(store, store.job(job_id))
@@ -217,7 +217,7 @@ def test_copies_go_with_their_jobs(service, interrupted, store, bucket, away, ca
 
 
 def test_a_copy_is_made_while_it_trains(service, bucket, monkeypatch):
-    monkeypatch.setattr(state_replica, "EVERY", 0.001)
+    monkeypatch.setattr(state_replica, "COPY_INTERVAL", 0.001)
     seen, real = [], trainer.Trainer._save_checkpoint
 
     def look(self):

@@ -23,7 +23,7 @@ def attempt(settings, store, registry, few):  # noqa: ARG001, there is a version
 
     def attempt(trail=None, *, stopped=False, **wanted):
         wanted = Hyperparameters(**{"epochs": 2, "seed": 11, **wanted})
-        created = job.create(store, wanted, most_queued=9, key=None, trail=trail)
+        created = job.create(store, wanted, max_queued=9, key=None, trace_context=trail)
         number = job.start(store, created)
         exporter, stop = memory.InMemorySpanExporter(), threading.Event()
         if stopped:
@@ -88,7 +88,7 @@ def test_a_failed_one_is(attempt, monkeypatch):
 
 def test_what_clients_see_of_a_job_is_the_same(store):
     plain, traced = (
-        job.create(store, Hyperparameters(seed=1), most_queued=9, key=None, trail=trail)
+        job.create(store, Hyperparameters(seed=1), max_queued=9, key=None, trace_context=trail)
         for trail in (None, TRAIL)
     )
     assert plain.hyperparameters == traced.hyperparameters

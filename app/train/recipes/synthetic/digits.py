@@ -17,20 +17,20 @@ from app.image.normalise import normalise
 from app.train.recipes.dataset import Digits
 from app.train.recipes.synthetic.glyphs import CANVAS, Pixels, draw_sign, to_tones
 
-PRINTED: Final = 0.4
-COARSE: Final = 0.7
+PRINTED_PROBABILITY: Final = 0.4
+COARSE_PROBABILITY: Final = 0.7
 # Pixels of the longer side of a coarse digit.
-FEWEST, MOST = 7, 15
-INK: Final = 40
+MIN_SIDE, MAX_SIDE = 7, 15
+INK_THRESHOLD: Final = 40
 
 
-def draw_uploads(random: Generator, digits: Digits, count: int) -> Digits:
+def draw_digits(random: Generator, digits: Digits, count: int) -> Digits:
     """Draw `count` digits, some of them after `digits`."""
     pixels: list[Pixels] = []
     labels: list[int] = []
     while len(pixels) < count:
         picture, label = _picture(random, digits)
-        picture = _coarse(random, picture) if random.random() < COARSE else picture
+        picture = _downscale(random, picture) if random.random() < COARSE_PROBABILITY else picture
         picture = 255 - picture if random.random() < 0.5 else picture
         try:
             pixels.append(normalise(np.ascontiguousarray(picture)).pixels)
@@ -41,7 +41,7 @@ def draw_uploads(random: Generator, digits: Digits, count: int) -> Digits:
 
 
 def _picture(random: Generator, digits: Digits) -> tuple[Pixels, int]:
-    if random.random() < PRINTED:
+    if random.random() < PRINTED_PROBABILITY:
         label = int(random.integers(10))
         return draw_sign(random, str(label)), label
     place = int(random.integers(len(digits)))
@@ -54,15 +54,15 @@ def _picture(random: Generator, digits: Digits) -> tuple[Pixels, int]:
     return np.asarray(drawn, np.uint8), int(digits.labels[place])
 
 
-def _coarse(random: Generator, picture: Pixels) -> Pixels:
+def _downscale(random: Generator, picture: Pixels) -> Pixels:
     """Leave few pixels, of a digit that fills its frame in height or in both directions."""
-    left, top, width, height = cv2.boundingRect((picture > INK).astype(np.uint8))
+    left, top, width, height = cv2.boundingRect((picture > INK_THRESHOLD).astype(np.uint8))
     cut = picture[top : top + height, left : left + width]
     if not cut.size:
         return picture
-    longer = int(random.integers(FEWEST, MOST))
+    long_side = int(random.integers(MIN_SIDE, MAX_SIDE))
     wide = width / height * float(np.exp(random.uniform(-0.1, 0.5)))
-    size = max(2, min(longer, round(longer * wide))), longer
+    size = max(2, min(long_side, round(long_side * wide))), long_side
     edge = random.integers(0, 2, 4)
     small = cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
     levels = small.astype(np.float32) * random.uniform(0.9, 1.6)

@@ -25,15 +25,15 @@ FACES: Final = (
     cv2.FONT_HERSHEY_SCRIPT_COMPLEX,
 )
 CANVAS: Final = 64
-BEND: Final = 0.25
+MAX_WARP: Final = 0.25
 Pixels: TypeAlias = NDArray[np.uint8]  # (H, W)
 T = TypeVar("T")
 
 
 def draw_sign(random: Generator, sign: str) -> Pixels:
     """Draw `sign` in one of many ways, (64, 64)."""
-    draw = _written if random.random() < 0.5 else _printed
-    return _bent(random, draw(random, sign))
+    draw = _handwritten_glyph if random.random() < 0.5 else _printed_glyph
+    return _warp(random, draw(random, sign))
 
 
 def canvas() -> Pixels:
@@ -50,15 +50,15 @@ def one_of(random: Generator, choices: Sequence[T]) -> T:
     return choices[int(random.integers(len(choices)))]
 
 
-def _bent(random: Generator, picture: MatLike) -> Pixels:
+def _warp(random: Generator, picture: MatLike) -> Pixels:
     """Turn, shear and stretch (64, 64) pixels about their middle."""
     half = CANVAS / 2
-    change = np.eye(2) + random.uniform(-BEND, BEND, (2, 2))
+    change = np.eye(2) + random.uniform(-MAX_WARP, MAX_WARP, (2, 2))
     matrix = np.concatenate([change, (half - change @ [half, half])[:, None]], 1)
     return np.asarray(cv2.warpAffine(picture, matrix, (CANVAS, CANVAS)), np.uint8)
 
 
-def _written(random: Generator, sign: str) -> Pixels:
+def _handwritten_glyph(random: Generator, sign: str) -> Pixels:
     picture, width = canvas(), int(random.integers(1, 7))
     face, scale = one_of(random, FACES), random.uniform(1.2, 2.0)
     (across, up), down = cv2.getTextSize(sign, face, scale, width)
@@ -67,7 +67,7 @@ def _written(random: Generator, sign: str) -> Pixels:
     return picture
 
 
-def _printed(random: Generator, sign: str) -> Pixels:
+def _printed_glyph(random: Generator, sign: str) -> Pixels:
     picture = Image.new("L", (CANVAS, CANVAS))
     font = _font(int(random.integers(36, 57)))
     bold = int(random.integers(0, 3))

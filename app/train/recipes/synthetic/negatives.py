@@ -23,38 +23,38 @@ from app.net import SIDE
 from app.train.recipes.synthetic.glyphs import CANVAS, Pixels, canvas, draw_sign, one_of, to_tones
 
 # Who writes these writes a digit, as far as one sign alone can tell.
-ALIKE: Final = set("oOlIiSsZzBqgQ")
-SIGNS: Final = sorted(set(string.ascii_letters + "+-=*#&%@$?<>{}~^") - ALIKE)
+DIGIT_LIKE_SIGNS: Final = set("oOlIiSsZzBqgQ")
+SIGNS: Final = sorted(set(string.ascii_letters + "+-=*#&%@$?<>{}~^") - DIGIT_LIKE_SIGNS)
 # A bar is a 1, and a lone digit is one.
-BAR: Final = 0.24
-ONE: Final = 36  # pixels; a digit of MNIST has 20
+MAX_BAR_ASPECT: Final = 0.24
+MAX_DIGIT_SIDE: Final = 36  # pixels; a digit of MNIST has 20
 
 
 def draw_negatives(random: Generator, digits: Pixels, count: int) -> Pixels:
     """Draw `count` images; `digits` (N, 28, 28) are what several of are put together."""
     kinds: list[Callable[[Generator], Pixels]] = [
         _sign, _sign, _sign, _sign, _sign, _sign, _scribble, _figure, _object, _garment, _garment,
-        _silhouette, _silhouette, _texture, _texture, lambda random: _several(random, digits),
+        _silhouette, _silhouette, _texture, _texture, lambda random: _digit_row(random, digits),
     ]  # fmt: skip
-    drawn: list[Pixels] = []
-    while len(drawn) < count:
-        picture = kinds[len(drawn) % len(kinds)](random)
-        seen = _normalised_or_none(255 - picture if random.random() < 0.5 else picture)
-        if seen is not None:
-            drawn.append(seen)
-    return np.stack(drawn)
+    negatives: list[Pixels] = []
+    while len(negatives) < count:
+        picture = kinds[len(negatives) % len(kinds)](random)
+        normalised = _normalised_or_none(255 - picture if random.random() < 0.5 else picture)
+        if normalised is not None:
+            negatives.append(normalised)
+    return np.stack(negatives)
 
 
 def _normalised_or_none(picture: Pixels) -> Pixels | None:
     """Normalise; None where nothing is left, or what may be a digit."""
     try:
-        seen = normalise(np.ascontiguousarray(picture))
+        normalised = normalise(np.ascontiguousarray(picture))
     except BlankImage:
         return None
-    left, top, right, bottom = seen.box
-    is_bar = right - left < BAR * (bottom - top)
-    is_lone = max(picture.shape) > CANVAS and max(right - left, bottom - top) < ONE
-    return None if is_bar or is_lone else seen.pixels
+    left, top, right, bottom = normalised.box
+    is_bar = right - left < MAX_BAR_ASPECT * (bottom - top)
+    is_lone = max(picture.shape) > CANVAS and max(right - left, bottom - top) < MAX_DIGIT_SIDE
+    return None if is_bar or is_lone else normalised.pixels
 
 
 def _sign(random: Generator) -> Pixels:
@@ -67,7 +67,7 @@ def _scribble(random: Generator) -> Pixels:
     for _ in range(random.integers(2, 6)):
         corners = random.uniform(6, CANVAS - 6, (int(random.integers(2, 6)), 2))
         if random.random() < 0.5:
-            corners = _rounded(corners)
+            corners = _round_corners(corners)
         cv2.polylines(picture, [_points(corners)], False, (255.0,), width, cv2.LINE_AA)
     return picture
 
@@ -75,11 +75,11 @@ def _scribble(random: Generator) -> Pixels:
 def _figure(random: Generator) -> Pixels:
     """A figure of geometry or a star, drawn or filled; with more corners, drawn, it were a 0."""
     picture, sides = canvas(), int(random.integers(3, 9))
-    turned = np.arange(sides) * 2 * np.pi / sides + random.uniform(0, 6)
+    angles = np.arange(sides) * 2 * np.pi / sides + random.uniform(0, 6)
     reach = random.uniform(14, 28, 2)
     if random.random() < 0.4:
         reach = reach * np.where(np.arange(sides) % 2, 1, random.uniform(0.2, 0.6))[:, None]
-    corners = CANVAS / 2 + reach * np.stack([np.cos(turned), np.sin(turned)], 1)
+    corners = CANVAS / 2 + reach * np.stack([np.cos(angles), np.sin(angles)], 1)
     if sides > 5 or random.random() < 0.5:
         cv2.fillPoly(picture, [_points(corners)], (255.0,), cv2.LINE_AA)
     else:
@@ -143,7 +143,7 @@ def _garment(random: Generator) -> Pixels:
             picture, (int(half), int(top)), size, 0, 0, 360, (0.0,), cv2.FILLED, cv2.LINE_AA
         )
     side = SIDE if random.random() < 0.7 else CANVAS
-    small = cv2.resize(_turned(random, picture), (side, side), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(_flip_randomly(random, picture), (side, side), interpolation=cv2.INTER_AREA)
     return _shade(random, small > 127)
 
 
@@ -165,8 +165,8 @@ def _texture(random: Generator) -> Pixels:
     """Clouds, stripes, boards, noise: with nothing on them."""
     side = one_of(random, (28, 28, 32, 64))
     picture, kind = _field(random, side, float(np.exp(random.uniform(-1, 2.5)))), random.random()
-    turned, (y, x) = random.uniform(0, np.pi), np.mgrid[:side, :side]
-    wave = np.sin((x * np.cos(turned) + y * np.sin(turned)) * random.uniform(0.2, 1.6))
+    angle, (y, x) = random.uniform(0, np.pi), np.mgrid[:side, :side]
+    wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * random.uniform(0.2, 1.6))
     if kind < 0.25:
         picture = picture * 0.5 + wave * 0.25 + 0.25
     elif kind < 0.4:
@@ -178,14 +178,14 @@ def _texture(random: Generator) -> Pixels:
     return to_tones(low + (picture + noise) * (high - low))
 
 
-def _several(random: Generator, digits: Pixels) -> Pixels:
+def _digit_row(random: Generator, digits: Pixels) -> Pixels:
     """Two or three digits in a row, close to each other."""
     chosen = digits[random.integers(0, len(digits), int(random.integers(2, 4)))]
     edge = int(random.integers(2, 7))
-    return np.pad(np.concatenate([each[:, edge : SIDE - edge] for each in chosen], 1), 20)
+    return np.pad(np.concatenate([digit[:, edge : SIDE - edge] for digit in chosen], 1), 20)
 
 
-def _turned(random: Generator, picture: MatLike) -> MatLike:
+def _flip_randomly(random: Generator, picture: MatLike) -> MatLike:
     return picture if random.random() < 0.5 else cv2.flip(picture, int(random.integers(0, 2)))
 
 
@@ -193,7 +193,7 @@ def _points(corners: NDArray[np.float64]) -> MatLike:
     return corners.round().astype(np.int32).reshape(-1, 1, 2)
 
 
-def _rounded(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+def _round_corners(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     """Cut corners, three times (Chaikin 1974)."""
     for _ in range(3):
         first, second = corners[:-1], corners[1:]
