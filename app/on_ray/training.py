@@ -38,7 +38,7 @@ os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
 log = logging.getLogger("app.on_ray")
 
 
-class InCheckpoints:
+class RayCheckpointer:
     """A training's state, in Ray Train's checkpoints."""
 
     def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
@@ -55,11 +55,11 @@ class InCheckpoints:
             return state.restore(Path(folder, STATE), model, optimizer)
 
 
-class OneWorker(LocalLoop, InCheckpoints):
+class RaySingleWorker(LocalLoop, RayCheckpointer):
     """A worker that trains alone."""
 
 
-class FirstWorker(RankZero, InCheckpoints):
+class RayRankZero(RankZero, RayCheckpointer):
     """The worker that leads others: Ray Train waits with a checkpoint until all report."""
 
     def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
@@ -146,12 +146,12 @@ def _work(given: dict[str, Any]) -> None:
     assignment = Assignment.model_validate_json(given["assignment"])
     context = train.get_context()
     if context.get_world_size() == 1:
-        _lead(assignment, given["leash"], OneWorker())
+        _lead(assignment, given["leash"], RaySingleWorker())
     elif context.get_world_rank() == 0:
-        with closing(FirstWorker()) as strategy:
+        with closing(RayRankZero()) as strategy:
             _lead(assignment, given["leash"], strategy)
     else:
-        run_rank(assignment.settings, WorkerRank(), InCheckpoints(), lambda: train.report({}))
+        run_rank(assignment.settings, WorkerRank(), RayCheckpointer(), lambda: train.report({}))
 
 
 def _lead(assignment: Assignment, leash: Any, strategy: LoopStrategy) -> None:
