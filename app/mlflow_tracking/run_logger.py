@@ -18,17 +18,17 @@ from app.database.tables import Job
 from app.train.jobs.job import Status
 from app.versions.card import Card, EpochRecord
 
-JOB: Final = "mynet.job"
-DESCRIPTION: Final = "mlflow.note.content"
+JOB_TAG: Final = "mynet.job"
+DESCRIPTION_TAG: Final = "mlflow.note.content"
 RUNNING: Final = "RUNNING"
-ENDS: Final = {
+RUN_STATUSES: Final = {
     Status.SUCCEEDED: "FINISHED",
     Status.FAILED: "FAILED",
     Status.CANCELLED: "KILLED",
 }
-PER_EPOCH: Final = ("train_loss", "test_loss", "test_accuracy", "seconds")
-OF_CARD: Final = ("test_accuracy", "test_loss", "calibration_error", "temperature")
-MOST: Final = 500  # metrics that are sent at once; servers refuse more than a thousand
+EPOCH_METRICS: Final = ("train_loss", "test_loss", "test_accuracy", "seconds")
+CARD_METRICS: Final = ("test_accuracy", "test_loss", "calibration_error", "temperature")
+MAX_BATCH_METRICS: Final = 500  # metrics that are sent at once; servers refuse more than a thousand
 Point = tuple[str, int]  # a metric's name and its step
 
 
@@ -48,12 +48,12 @@ class Runs:
 
     def __init__(self, experiment: str) -> None:
         self._client = MlflowClient()
-        known = self._client.get_experiment_by_name(experiment)
+        existing = self._client.get_experiment_by_name(experiment)
         self._experiment = (
-            known.experiment_id if known else self._client.create_experiment(experiment)
+            existing.experiment_id if existing else self._client.create_experiment(experiment)
         )
 
-    def log_job(self, job: Job, sweep_id: str | None, made: CreatedVersion | None) -> None:
+    def log_job(self, job: Job, sweep_id: str | None, version: CreatedVersion | None) -> None:
         """Log what the job's run does not have yet, and end it where the job has ended.
 
         A run that somebody ended or deleted stays as it is.
@@ -62,21 +62,21 @@ class Runs:
         if run.info.status != RUNNING or run.info.lifecycle_stage != LifecycleStage.ACTIVE:
             return
         run_id = run.info.run_id
-        has = set(self._points(run))
-        metrics = [each for each in _metrics(job, made) if (each.key, each.step) not in has]
-        params = [each for each in _params(job) if each.key not in run.data.params]
+        logged = set(self._points(run))
+        metrics = [metric for metric in _metrics(job, version) if (metric.key, metric.step) not in logged]
+        params = [param for param in _params(job) if param.key not in run.data.params]
         self._client.log_batch(run_id, params=params, tags=[*_tags(job, sweep_id)])
-        for first in range(0, len(metrics), MOST):
-            self._client.log_batch(run_id, metrics=metrics[first : first + MOST])
-        if made:
-            self._client.log_artifact(run_id, str(made.file))
-            self._client.log_text(run_id, made.card.model_dump_json(indent=2), "card.json")
-        if status := ENDS.get(Status(job.status)):
+        for first in range(0, len(metrics), MAX_BATCH_METRICS):
+            self._client.log_batch(run_id, metrics=metrics[first : first + MAX_BATCH_METRICS])
+        if version:
+            self._client.log_artifact(run_id, str(version.file))
+            self._client.log_text(run_id, version.card.model_dump_json(indent=2), "card.json")
+        if status := RUN_STATUSES.get(Status(job.status)):
             self._client.set_terminated(run_id, status, _milliseconds(job, job.finished_at))
 
     def _find(self, job_id: str) -> Run | None:
         runs = self._client.search_runs(
-            [self._experiment], f"tags.`{JOB}` = '{job_id}'", ViewType.ALL, max_results=1
+            [self._experiment], f"tags.`{JOB_TAG}` = '{job_id}'", ViewType.ALL, max_results=1
         )
         return runs[0] if runs else None
 
@@ -84,7 +84,7 @@ class Runs:
         return self._client.create_run(
             self._experiment,
             start_time=_milliseconds(job, job.started_at),
-            tags={JOB: job.id},
+            tags={JOB_TAG: job.id},
             run_name=job.id,
         )
 
@@ -100,38 +100,38 @@ def _params(job: Job) -> Iterator[Param]:
             yield Param(name, str(value))
 
 
-def _metrics(job: Job, made: CreatedVersion | None) -> Iterator[Metric]:
+def _metrics(job: Job, version: CreatedVersion | None) -> Iterator[Metric]:
     epochs = [EpochRecord(**epoch) for epoch in job.epochs]
-    begun = _milliseconds(job, job.started_at)
-    passed = accumulate(epoch.seconds for epoch in epochs)
-    for epoch, seconds in zip(epochs, passed, strict=True):
-        for name in PER_EPOCH:
-            yield Metric(name, getattr(epoch, name), begun + int(seconds * 1000), epoch.epoch)
-    if made:
-        at = _milliseconds(job, job.finished_at)
-        for name, value in _finals(made.card):
-            yield Metric(f"final_{name}", value, at, len(epochs) - 1)
+    start_ms = _milliseconds(job, job.started_at)
+    elapsed = accumulate(epoch.seconds for epoch in epochs)
+    for epoch, seconds in zip(epochs, elapsed, strict=True):
+        for name in EPOCH_METRICS:
+            yield Metric(name, getattr(epoch, name), start_ms + int(seconds * 1000), epoch.epoch)
+    if version:
+        end_ms = _milliseconds(job, job.finished_at)
+        for name, value in _final_metrics(version.card):
+            yield Metric(f"final_{name}", value, end_ms, len(epochs) - 1)
 
 
-def _finals(card: Card) -> Iterable[tuple[str, float]]:
+def _final_metrics(card: Card) -> Iterable[tuple[str, float]]:
     low, high = card.test_accuracy_interval
     yield from (("test_accuracy_low", low), ("test_accuracy_high", high))
-    for name in OF_CARD:
+    for name in CARD_METRICS:
         if (value := getattr(card, name)) is not None:
             yield name, value
 
 
 def _tags(job: Job, sweep_id: str | None) -> Iterator[RunTag]:
-    told: dict[str, Any] = {"recipe": job.hyperparameters["recipe"], "attempt": job.attempt}
-    told |= {name: (job.result or {}).get(name) for name in ("version", "promoted", "reason")}
-    told["sweep"] = sweep_id
-    told |= {"error": job.error["message"] if job.error else None}
-    for name, value in told.items():
+    tags: dict[str, Any] = {"recipe": job.hyperparameters["recipe"], "attempt": job.attempt}
+    tags |= {name: (job.result or {}).get(name) for name in ("version", "promoted", "reason")}
+    tags["sweep"] = sweep_id
+    tags |= {"error": job.error["message"] if job.error else None}
+    for name, value in tags.items():
         if value is not None:
             yield RunTag(f"mynet.{name}", str(value))
     if note := job.hyperparameters.get("note"):
-        yield RunTag(DESCRIPTION, note)
+        yield RunTag(DESCRIPTION_TAG, note)
 
 
-def _milliseconds(job: Job, at: Any) -> int:
-    return int((at or job.created_at).timestamp() * 1000)
+def _milliseconds(job: Job, time: Any) -> int:
+    return int((time or job.created_at).timestamp() * 1000)

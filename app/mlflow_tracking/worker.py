@@ -31,9 +31,9 @@ from app.train.jobs.job import Status
 from app.versions.card import Card
 
 EXPERIMENT: Final = "MLFLOW_EXPERIMENT_NAME"
-POLL: Final = 0.5
-RETRY: Final = 15.0
-Told = tuple[str, int, int]  # state, attempt, epochs
+POLL_INTERVAL: Final = 0.5
+RETRY_INTERVAL: Final = 15.0
+LoggedState = tuple[str, int, int]  # state, attempt, epochs
 log = logging.getLogger("app.mlflow_tracking.worker")
 
 
@@ -48,10 +48,10 @@ def main() -> None:
         FileLock(settings.state_dir / "tracking.lock"),
         closing(Store(settings.effective_database_url)) as store,
     ):
-        tracking = MlflowSync(settings, store)
-        while not stop.wait(POLL):
-            tracking.sync()
-        tracking.sync(at_last=True)
+        mlflow_sync = MlflowSync(settings, store)
+        while not stop.wait(POLL_INTERVAL):
+            mlflow_sync.sync()
+        mlflow_sync.sync(is_last=True)
 
 
 @dataclass
@@ -59,23 +59,23 @@ class Backoff:
     """What MLflow does wrong is told to the log once, and tried again after a while."""
 
     not_before: float = 0.0
-    complained: bool = False
+    logged: bool = False
 
     def is_over(self) -> bool:
         return time.monotonic() >= self.not_before
 
-    def begin(self, what: str, error: Exception) -> None:
-        self.not_before = time.monotonic() + RETRY
-        if not self.complained:
-            self.complained = True
-            log.error("%s: %s", what, redact(str(error)))
+    def begin(self, message: str, error: Exception) -> None:
+        self.not_before = time.monotonic() + RETRY_INTERVAL
+        if not self.logged:
+            self.logged = True
+            log.error("%s: %s", message, redact(str(error)))
 
 
 @dataclass
 class PendingJob(Backoff):
     """A job that MLflow does not have whole."""
 
-    told: Told | None = None
+    logged_state: LoggedState | None = None
 
 
 class MlflowSync:
@@ -86,52 +86,52 @@ class MlflowSync:
         self._sweeps = Sweeps(store)
         self._experiment = os.environ.get(EXPERIMENT) or "mynet"
         self._runs: Runs | None = None
-        self._patience = Backoff()
-        self._followed: dict[str, PendingJob] = {}
-        self._last = 0
+        self._backoff = Backoff()
+        self._pending: dict[str, PendingJob] = {}
+        self._last_number = 0
 
-    def sync(self, *, at_last: bool = False) -> None:
+    def sync(self, *, is_last: bool = False) -> None:
         """Tell what is new; at last, also what else would have to wait."""
         try:
-            self._notice()
-            if self._runs is None and (at_last or self._patience.is_over()):
+            self._find_new_jobs()
+            if self._runs is None and (is_last or self._backoff.is_over()):
                 self._open()
-            for job_id, followed in [*self._followed.items()]:
-                if self._runs and (at_last or followed.is_over()):
-                    self._follow(self._runs, job_id, followed)
+            for job_id, pending in [*self._pending.items()]:
+                if self._runs and (is_last or pending.is_over()):
+                    self._sync_job(self._runs, job_id, pending)
         except (NotReady, OSError) as error:
             log.error("the jobs cannot be read: %s", error)
-            time.sleep(POLL)
+            time.sleep(POLL_INTERVAL)
 
-    def _notice(self) -> None:
-        while jobs := self.store.jobs_after(self._last):
-            self._last = jobs[-1].number
-            self._followed |= {job.id: PendingJob() for job in jobs}
+    def _find_new_jobs(self) -> None:
+        while jobs := self.store.jobs_after(self._last_number):
+            self._last_number = jobs[-1].number
+            self._pending |= {job.id: PendingJob() for job in jobs}
 
     def _open(self) -> None:
         try:
             self._runs = Runs(self._experiment)
         except Exception as error:  # whatever it is, it is MLflow's, and passes, or is put right
-            self._patience.begin("MLflow cannot be told of jobs", error)
+            self._backoff.begin("MLflow cannot be told of jobs", error)
 
-    def _follow(self, runs: Runs, job_id: str, followed: PendingJob) -> None:
+    def _sync_job(self, runs: Runs, job_id: str, pending: PendingJob) -> None:
         job = self.store.job(job_id)
         if job is None:
-            del self._followed[job_id]
+            del self._pending[job_id]
             return
-        now = (job.status, job.attempt, len(job.epochs))
+        state = (job.status, job.attempt, len(job.epochs))
         sweep_id = self._sweeps.of_jobs([job_id]).get(job_id)
         try:
-            if job.attempt and now != followed.told:
-                runs.log_job(job, sweep_id, self._made(job))
-                followed.told = now
+            if job.attempt and state != pending.logged_state:
+                runs.log_job(job, sweep_id, self._created_version(job))
+                pending.logged_state = state
         except Exception as error:  # as above
-            followed.begin(f"job {job_id}: MLflow could not be told", error)
+            pending.begin(f"job {job_id}: MLflow could not be told", error)
             return
         if Status(job.status).is_final:
-            del self._followed[job_id]
+            del self._pending[job_id]
 
-    def _made(self, job: Job) -> CreatedVersion | None:
+    def _created_version(self, job: Job) -> CreatedVersion | None:
         """Give the version that the job made, unless it had to give way since."""
         if not job.result:
             return None
@@ -140,8 +140,8 @@ class MlflowSync:
         if not file.exists():
             return None
         # Not by the registry, since PyTorch would take half a gigabyte for it.
-        with safe_open(file, framework="np") as opened:
-            card = Card.model_validate_json(opened.metadata()["card"])
+        with safe_open(file, framework="np") as reader:
+            card = Card.model_validate_json(reader.metadata()["card"])
         return CreatedVersion(file, card.model_copy(update={"version": version}))
 
 

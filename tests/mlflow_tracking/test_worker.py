@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
     for name, value in DEFAULTS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
-    monkeypatch.setattr(worker, "RETRY", 0.0)
+    monkeypatch.setattr(worker, "RETRY_INTERVAL", 0.0)
     return tmp_path / "runs"
 
 
