@@ -30,7 +30,7 @@ from app.versions.bucket.registry import BucketRegistry, open_registry
 from app.versions.checkpoint import BadCheckpoint
 from app.versions.registry import Registry
 from app.versions.retention import prune
-from app.weights_import.parent import ImportRequest, import_checkpoint, sweep_uploads
+from app.weights_import.parent import ImportRequest, import_checkpoint, remove_temporary_uploads
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ def prepare_worker(settings: Settings) -> Registry:
     registry = prepare_registry(settings)
     # Once a service, not once a worker: a worker that is started anew must not undo a promotion.
     if multiprocessing.parent_process() is None:
-        sweep_uploads(settings.uploads_dir)
+        remove_temporary_uploads(settings.uploads_dir)
         FeedbackStore(settings.feedback_dir, settings.max_feedback).sweep()
         if settings.checkpoint:
             version = _version_of(settings, settings.checkpoint, registry)

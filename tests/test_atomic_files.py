@@ -12,7 +12,7 @@ from app.database import sqlite
 from app.feedback import FeedbackStore
 from app.train.worker import state
 from app.versions.version_files import VersionFiles
-from app.weights_import.parent import sweep_uploads
+from app.weights_import.parent import remove_temporary_uploads
 from tests.conftest import ROOT
 from tests.durability import assert_durable_file, assert_durable_folders, recorded
 
@@ -127,7 +127,7 @@ def _lock_job(folder: Path) -> None:
         lambda folder: FeedbackStore(folder, 10),
         _save_state,
         _lock_job,
-        sweep_uploads,
+        remove_temporary_uploads,
     ],
     ids=["database", "versions", "corrections", "saved-state", "job-lock", "uploads"],
 )

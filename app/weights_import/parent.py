@@ -27,14 +27,14 @@ from app.errors import FieldError, InvalidField, MalformedRequest, NotReady, Que
 from app.subprocesses import lower_priority, popen_kwargs
 
 COMMAND: Final = (sys.executable, "-m", "app.weights_import.worker")
-LIMIT: Final = 300.0
-PATIENCE: Final = 30.0
-LOCK: Final = ".lock"
+IMPORT_TIMEOUT: Final = 300.0
+LOCK_TIMEOUT: Final = 30.0
+LOCK_FILE: Final = ".lock"
 READING: Final = b"reading"
 # How a process ends whose file is beyond its limits or broke its libraries. SIGKILL is not among
 # them: the system may have run out of memory for other reasons.
 CRASH_SIGNALS: Final = {-signal.SIGXCPU, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE}
-REFUSALS: Final = {each.code: each for each in (MalformedRequest, InvalidField, NotReady)}
+ERRORS_BY_CODE: Final = {error.code: error for error in (MalformedRequest, InvalidField, NotReady)}
 
 
 class ImportRequest(BaseModel):
@@ -54,7 +54,7 @@ class ImportResult(BaseModel):
     detail: str = ""
 
 
-async def admit_upload(settings: Settings, content: bytes, note: str | None) -> int:
+async def import_upload(settings: Settings, content: bytes, note: str | None) -> int:
     """Make a version of an upload, one at a time in the state folder, and give its number.
 
     Raises Busy, and as `admit`.
@@ -64,39 +64,39 @@ async def admit_upload(settings: Settings, content: bytes, note: str | None) -> 
             "The body is empty: send a .safetensors file or a state dict saved by torch.save, "
             "as the body or as the multipart field `file`."
         )
-    async with _upload_lock(settings.uploads_dir) as folder, _appraiser() as process:
+    async with _upload_lock(settings.uploads_dir) as folder, _import_process() as process:
         with NamedTemporaryFile(dir=folder, prefix=".", suffix=TEMPORARY) as file:
             await asyncio.to_thread(_fill, file, content)
             path = Path(file.name)
-            candidate = ImportRequest(settings=settings, path=path, origin="uploaded", note=note)
-            return await _import_in(process, candidate)
+            request = ImportRequest(settings=settings, path=path, origin="uploaded", note=note)
+            return await _import_in(process, request)
 
 
-async def import_checkpoint(candidate: ImportRequest) -> int:
+async def import_checkpoint(request: ImportRequest) -> int:
     """Have a file appraised and stored, and give the number of its version.
 
     Raises MalformedRequest where it cannot be read, InvalidField where its weights are not MyNet's,
     NotReady where MNIST is not to be had or the process died.
     """
-    async with _appraiser() as process:
-        return await _import_in(process, candidate)
+    async with _import_process() as process:
+        return await _import_in(process, request)
 
 
-def sweep_uploads(folder: Path) -> None:
+def remove_temporary_uploads(folder: Path) -> None:
     """Remove what uploads left whose server was killed, unless one is under way elsewhere."""
     make_folder(folder)
-    with suppress(Timeout), FileLock(folder / LOCK, timeout=0):
+    with suppress(Timeout), FileLock(folder / LOCK_FILE, timeout=0):
         remove_temporary_files(folder)
 
 
 @asynccontextmanager
 async def _upload_lock(folder: Path) -> AsyncIterator[Path]:
     make_folder(folder)
-    lock = AsyncFileLock(folder / LOCK, timeout=PATIENCE)
+    lock = AsyncFileLock(folder / LOCK_FILE, timeout=LOCK_TIMEOUT)
     try:
         await lock.acquire()
     except Timeout:
-        raise QueueFull("Other files are being appraised.", retry_after=int(PATIENCE)) from None
+        raise QueueFull("Other files are being appraised.", retry_after=int(LOCK_TIMEOUT)) from None
     try:
         remove_temporary_files(folder)
         yield folder
@@ -111,7 +111,7 @@ def _fill(file: IO[bytes], content: bytes) -> None:
 
 
 @asynccontextmanager
-async def _appraiser() -> AsyncIterator[Process]:
+async def _import_process() -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
         *COMMAND, stdin=PIPE, stdout=PIPE, **popen_kwargs()
     )
@@ -125,19 +125,19 @@ async def _appraiser() -> AsyncIterator[Process]:
         await process.wait()
 
 
-async def _import_in(process: Process, candidate: ImportRequest) -> int:
+async def _import_in(process: Process, request: ImportRequest) -> int:
     """Hand over the candidate. The pipe stays open: the process ends when it closes."""
-    cast(StreamWriter, process.stdin).write(candidate.model_dump_json().encode() + b"\n")
-    told = cast(StreamReader, process.stdout)
+    cast(StreamWriter, process.stdin).write(request.model_dump_json().encode() + b"\n")
+    stdout = cast(StreamReader, process.stdout)
     is_reading = False
     try:
-        async with asyncio.timeout(LIMIT):
-            answer = await told.readline()
-            if answer.strip() == READING:
-                is_reading, answer = True, await told.readline()
+        async with asyncio.timeout(IMPORT_TIMEOUT):
+            line = await stdout.readline()
+            if line.strip() == READING:
+                is_reading, line = True, await stdout.readline()
     except TimeoutError:
-        raise NotReady(f"The file was not appraised within {LIMIT:.0f} s.") from None
-    if not answer:
+        raise NotReady(f"The file was not appraised within {IMPORT_TIMEOUT:.0f} s.") from None
+    if not line:
         code = await process.wait()
         if is_reading and code in CRASH_SIGNALS:
             raise MalformedRequest(
@@ -147,15 +147,15 @@ async def _import_in(process: Process, candidate: ImportRequest) -> int:
         raise NotReady(
             f"The file was not appraised: the process that does it ended with exit code {code}. "
             "The service's log may tell why.",
-            retry_after=int(PATIENCE),
+            retry_after=int(LOCK_TIMEOUT),
         )
-    appraisal = ImportResult.model_validate_json(answer)
-    if appraisal.version is None:
-        raise _refusal(appraisal)
-    return appraisal.version
+    result = ImportResult.model_validate_json(line)
+    if result.version is None:
+        raise _import_error(result)
+    return result.version
 
 
-def _refusal(appraisal: ImportResult) -> ServiceError:
-    refusal = REFUSALS[appraisal.code]
-    fields = [FieldError("file", appraisal.detail)] if refusal is InvalidField else []
-    return refusal(appraisal.detail, errors=fields)
+def _import_error(result: ImportResult) -> ServiceError:
+    error = ERRORS_BY_CODE[result.code]
+    fields = [FieldError("file", result.detail)] if error is InvalidField else []
+    return error(result.detail, errors=fields)

@@ -12,38 +12,38 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-MEMORY: Final = 1024**3
-SECONDS: Final = 60
-FILES: Final = 64
-FILE_SIZE: Final = 256 * 1024**2
+MAX_MEMORY_BYTES: Final = 1024**3
+MAX_CPU_SECONDS: Final = 60
+MAX_OPEN_FILES: Final = 64
+MAX_FILE_BYTES: Final = 256 * 1024**2
 STATUS: Final = Path("/proc/self/status")
 
 
 def apply_rlimits() -> None:
     """Bound memory, processor time, open files and what may be written, once and for all."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    _limit("RLIMIT_CPU", int(usage.ru_utime + usage.ru_stime) + SECONDS)
-    _limit("RLIMIT_NOFILE", FILES)
-    _limit("RLIMIT_FSIZE", FILE_SIZE)
+    _limit("RLIMIT_CPU", int(usage.ru_utime + usage.ru_stime) + MAX_CPU_SECONDS)
+    _limit("RLIMIT_NOFILE", MAX_OPEN_FILES)
+    _limit("RLIMIT_FSIZE", MAX_FILE_BYTES)
     _limit("RLIMIT_CORE", 0)
-    taken = _data()
-    if taken is not None:
+    data_bytes = _data_bytes()
+    if data_bytes is not None:
         # Not RLIMIT_AS: libraries reserve gigabytes of addresses that they never fill.
-        _limit("RLIMIT_DATA", taken + MEMORY)
+        _limit("RLIMIT_DATA", data_bytes + MAX_MEMORY_BYTES)
 
 
-def _limit(name: str, most: int) -> None:
+def _limit(name: str, limit: int) -> None:
     number = getattr(resource, name, None)
     if number is None:
         return
     _, hard = resource.getrlimit(number)
     if hard != resource.RLIM_INFINITY:
-        most = min(most, hard)
+        limit = min(limit, hard)
     with suppress(ValueError, OSError):
-        resource.setrlimit(number, (most, hard))
+        resource.setrlimit(number, (limit, hard))
 
 
-def _data() -> int | None:
+def _data_bytes() -> int | None:
     """Give the bytes that RLIMIT_DATA counts; None where the system does not tell."""
     with suppress(OSError):
         for line in STATUS.read_text().splitlines():

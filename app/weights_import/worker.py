@@ -37,10 +37,10 @@ from app.weights_import.rlimits import apply_rlimits
 log = logging.getLogger("app.weights_import.worker")
 
 
-def import_file(candidate: ImportRequest) -> ImportResult:
+def import_file(request: ImportRequest) -> ImportResult:
     """Check and evaluate the file and store it as a version, or say why not."""
     try:
-        return ImportResult(version=_admit(candidate))
+        return ImportResult(version=_import_weights(request))
     except IncompatibleWeights as error:
         return ImportResult(code=InvalidField.code, detail=f"The file {error.problem}.")
     except BadCheckpoint as error:
@@ -49,28 +49,28 @@ def import_file(candidate: ImportRequest) -> ImportResult:
         return ImportResult(code=NotReady.code, detail=str(error))
 
 
-def _admit(candidate: ImportRequest) -> int:
-    settings = candidate.settings
-    weights = checkpoint.read_weights(candidate.path)
-    card = _card(candidate, weights, data.load(settings.data_dir))
+def _import_weights(request: ImportRequest) -> int:
+    settings = request.settings
+    weights = checkpoint.read_weights(request.path)
+    card = _card(request, weights, data.load(settings.data_dir))
     registry = open_registry(settings)
     version = registry.save(weights, card)
     prune(settings, registry)
     return version
 
 
-def _card(candidate: ImportRequest, weights: dict[str, Tensor], dataset: Dataset) -> Card:
+def _card(request: ImportRequest, weights: dict[str, Tensor], dataset: Dataset) -> Card:
     model = MyNet()
     model.load_state_dict(weights)
     try:
         metrics = evaluate.evaluate(model, dataset, torch.device("cpu"))
     except evaluate.NotFinite as error:
-        raise IncompatibleWeights(candidate.path, str(error)) from error
+        raise IncompatibleWeights(request.path, str(error)) from error
     return Card(
         **metrics.model_dump(),
-        origin=candidate.origin,
+        origin=request.origin,
         created_at=now(),
-        note=candidate.note,
+        note=request.note,
         data_digest=dataset.digest,
         weights_digest=checkpoint.digest(weights),
         torch_version=torch.__version__,
@@ -79,23 +79,23 @@ def _card(candidate: ImportRequest, weights: dict[str, Tensor], dataset: Dataset
 
 
 def main() -> None:
-    candidate = ImportRequest.model_validate_json(sys.stdin.buffer.readline())
+    request = ImportRequest.model_validate_json(sys.stdin.buffer.readline())
     on_parent_exit(partial(os._exit, 1))
-    logs.configure(candidate.settings.log_level, candidate.settings.log_format)
+    logs.configure(request.settings.log_level, request.settings.log_format)
     _prefer_as_oom_victim()
-    torch.set_num_threads(candidate.settings.effective_train_threads)
+    torch.set_num_threads(request.settings.effective_train_threads)
     apply_rlimits()
-    _say(READING)
+    _write_line(READING)
     try:
         with redirect_stdout(sys.stderr):  # what libraries print is no answer
-            appraisal = import_file(candidate)
+            result = import_file(request)
     except Exception:
         log.exception("a file could not be appraised")
         sys.exit(1)
-    _say(appraisal.model_dump_json().encode())
+    _write_line(result.model_dump_json().encode())
 
 
-def _say(line: bytes) -> None:
+def _write_line(line: bytes) -> None:
     sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()
 

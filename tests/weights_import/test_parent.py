@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from app.errors import InvalidField, MalformedRequest, NotReady, QueueFull
 from app.weights_import import parent
-from app.weights_import.parent import admit_upload, sweep_uploads
+from app.weights_import.parent import import_upload, remove_temporary_uploads
 from tests.durability import assert_durable_folders, recorded
 
 READ = "import json, os, sys, time; told = json.loads(sys.stdin.readline()); "
@@ -23,7 +23,7 @@ def played(monkeypatch):
 
 
 def upload(settings, content=b"weights", note=None):
-    return asyncio.run(admit_upload(settings, content, note))
+    return asyncio.run(import_upload(settings, content, note))
 
 
 def left(settings):
@@ -69,7 +69,7 @@ def test_a_process_that_cannot_even_start_is_a_refusal(settings, monkeypatch):
 
 def test_a_process_that_hangs_is_ended(settings, played, monkeypatch, tmp_path):
     played(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)")
-    monkeypatch.setattr(parent, "LIMIT", 2.0)
+    monkeypatch.setattr(parent, "IMPORT_TIMEOUT", 2.0)
     with pytest.raises(NotReady, match="not appraised within 2 s"):
         upload(settings)
     assert left(settings) == []
@@ -82,7 +82,7 @@ def test_what_is_cancelled_leaves_neither_file_nor_process(settings, played, tmp
     played(f"open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
 
     async def cancelled():
-        task = asyncio.create_task(admit_upload(settings, b"weights", None))
+        task = asyncio.create_task(import_upload(settings, b"weights", None))
         while not (pid.exists() and pid.read_text()):
             await asyncio.sleep(0.01)
         task.cancel()
@@ -109,13 +109,13 @@ def test_uploads_are_appraised_one_at_a_time(settings, played, tmp_path):
     )
 
     async def both():
-        return await asyncio.gather(*(admit_upload(settings, b"x", None) for _ in range(3)))
+        return await asyncio.gather(*(import_upload(settings, b"x", None) for _ in range(3)))
 
     assert asyncio.run(both()) == [1, 1, 1]
 
 
 def test_who_waits_too_long_is_told_to_come_back(settings, monkeypatch):
-    monkeypatch.setattr(parent, "PATIENCE", 0.1)
+    monkeypatch.setattr(parent, "LOCK_TIMEOUT", 0.1)
     settings.uploads_dir.mkdir(parents=True)
     with FileLock(settings.uploads_dir / ".lock"), pytest.raises(QueueFull) as refusal:
         upload(settings)
@@ -137,15 +137,15 @@ def test_an_upload_makes_its_folder_durable(settings, played):
 
 
 def test_what_a_killed_server_left_is_swept(settings):
-    sweep_uploads(settings.uploads_dir)
+    remove_temporary_uploads(settings.uploads_dir)
     leftover = settings.uploads_dir / ".abcd.tmp"
     leftover.write_bytes(b"half an upload")
-    sweep_uploads(settings.uploads_dir)
+    remove_temporary_uploads(settings.uploads_dir)
     assert not leftover.exists()
 
 
 def test_an_upload_that_is_under_way_elsewhere_is_not_swept(settings):
-    sweep_uploads(settings.uploads_dir)
+    remove_temporary_uploads(settings.uploads_dir)
     under_way = settings.uploads_dir / ".abcd.tmp"
     under_way.write_bytes(b"an upload")
     held, done = threading.Event(), threading.Event()
@@ -158,7 +158,7 @@ def test_an_upload_that_is_under_way_elsewhere_is_not_swept(settings):
     thread = threading.Thread(target=elsewhere)
     thread.start()
     held.wait(10)
-    sweep_uploads(settings.uploads_dir)
+    remove_temporary_uploads(settings.uploads_dir)
     done.set()
     thread.join()
     assert under_way.exists()

@@ -27,7 +27,7 @@ from app.image.png import to_data_url
 from app.predict.test_set_errors import TestImagePrediction
 from app.versions import export
 from app.versions.card import Card
-from app.weights_import.parent import admit_upload
+from app.weights_import.parent import import_upload
 
 router = APIRouter(prefix="/models", tags=["models"], responses=error_responses(*ACCESS_ERRORS, NotReady))
 
@@ -138,7 +138,7 @@ async def upload(
 ) -> Card:
     """The file, safetensors or a state dict, is checked and evaluated. It does not go live."""
     content = await request_body.read_file(request)
-    version = await admit_upload(services.settings, content, note)
+    version = await import_upload(services.settings, content, note)
     response.headers["Location"] = f"/models/{version}"
     return await asyncio.to_thread(services.registry.card, version)
 
