@@ -76,9 +76,9 @@ async def create(
         sweep.create,
         services.sweeps,
         grid,
-        most_queued=services.settings.train_queue,
+        max_queued=services.settings.train_queue,
         key=idempotency_key or None,
-        trail=services.tracing.inject() if services.tracing else None,
+        trace_context=services.tracing.inject() if services.tracing else None,
     )
     add_log_fields(request, services, sweep_id=row.id)
     response.headers["Location"] = f"/sweeps/{row.id}"

@@ -82,9 +82,9 @@ async def create(
         jobs.create,
         services.store,
         hyperparameters,
-        most_queued=services.settings.train_queue,
+        max_queued=services.settings.train_queue,
         key=idempotency_key or None,
-        trail=services.tracing.inject() if services.tracing else None,
+        trace_context=services.tracing.inject() if services.tracing else None,
     )
     add_log_fields(request, services, job_id=row.id)
     response.headers["Location"] = f"/train/{row.id}"
