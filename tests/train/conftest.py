@@ -20,17 +20,17 @@ from app.train.worker.main import train_and_promote
 from app.versions.card import Card
 
 # Shell code of processes that stand in for a training.
-WAITS = "exec cat"
-DIES = "exit 3"
+WAIT_COMMAND = "exec cat"
+CRASH_COMMAND = "exit 3"
 # No test waits for a poll or a back-off of production.
-QUICK = Timing(poll=0.01, retry=0.05, back_off=0.01)
+FAST_TIMING = Timing(poll=0.01, retry=0.05, back_off=0.01)
 
 
 class StandIn:
     """Starts shell code in place of training processes."""
 
     def __init__(self):
-        self.code, self.code_of, self.started = WAITS, {}, {}
+        self.code, self.code_of, self.started = WAIT_COMMAND, {}, {}
 
     def __call__(self, _module, line):
         job_id = Assignment.model_validate_json(line).job_id
@@ -49,7 +49,7 @@ def supervise(settings, store, stand_in):
     """Make a supervisor whose processes run the code of `stand_in`."""
 
     def supervise(start=stand_in, **timing):
-        return Supervisor(settings, store, start=start, timing=replace(QUICK, **timing))
+        return Supervisor(settings, store, start=start, timing=replace(FAST_TIMING, **timing))
 
     return supervise
 
@@ -65,7 +65,7 @@ class Run:
 
 
 @pytest.fixture
-def few(mnist, few_digits, monkeypatch):
+def small_dataset(mnist, few_digits, monkeypatch):
     """Train on few images, and save at the end of each epoch alone, however long it takes."""
     test = Digits(mnist.test.pixels[:500], mnist.test.labels[:500])
     monkeypatch.setattr(dataset, "load", lambda _: Dataset(few_digits, test, mnist.digest))
@@ -73,11 +73,11 @@ def few(mnist, few_digits, monkeypatch):
 
 
 @pytest.fixture
-def start(settings, store, registry, few):  # noqa: ARG001
-    def start(job_id=None, **wanted):
+def start(settings, store, registry, small_dataset):  # noqa: ARG001
+    def start(job_id=None, **hyperparameters):
         if job_id is None:
-            wanted = Hyperparameters(**{"epochs": 3, "seed": 11, **wanted})
-            job_id = job.create(store, wanted, max_queued=9, key=None).id
+            hyperparameters = Hyperparameters(**{"epochs": 3, "seed": 11, **hyperparameters})
+            job_id = job.create(store, hyperparameters, max_queued=9, key=None).id
         number = job.start(store, store.job(job_id))
         return Run(JobAttempt.begin(settings, store, registry, job_id, number))
 
@@ -85,7 +85,7 @@ def start(settings, store, registry, few):  # noqa: ARG001
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """What a training leaves that was not interrupted."""
 
     card: Card
@@ -103,12 +103,12 @@ def trainings():
 def uninterrupted(start, store, registry, trainings):
     """Train without an interruption, unless another test has done so."""
 
-    def uninterrupted(**wanted):
-        key = tuple(sorted(wanted.items()))
+    def uninterrupted(**hyperparameters):
+        key = tuple(sorted(hyperparameters.items()))
         if key not in trainings:
-            run = start(**wanted)
+            run = start(**hyperparameters)
             run.run()
-            trainings[key] = Trained(
+            trainings[key] = TrainingResult(
                 registry.card(store.job(run.job.id).result["version"]),
                 events(store, run.job.id, "batch"),
                 events(store, run.job.id, "epoch"),
@@ -119,23 +119,23 @@ def uninterrupted(start, store, registry, trainings):
 
 
 @pytest.fixture
-def untold(start, store, monkeypatch):
+def unreported_job(start, store, monkeypatch):
     """Give a job that is queued again, though its version is stored, and live where it should be:
     its last attempt could not tell so.
     """
 
-    def away(*_):
+    def raise_not_ready(*_):
         raise NotReady("The database does not answer.")
 
-    def untold(promote):
+    def unreported_job(promote):
         run = start(promote=promote, epochs=1)
         with monkeypatch.context() as patch, pytest.raises(NotReady):
-            patch.setattr(JobAttempt, "succeed", away)
+            patch.setattr(JobAttempt, "succeed", raise_not_ready)
             run.run()
         job.requeue(store, store.job(run.job.id))
         return run.job.id
 
-    return untold
+    return unreported_job
 
 
 def events(store, job_id, kind):

@@ -7,11 +7,11 @@ from app.train.evaluation.evaluate import calibration_error, fit_temperature
 @pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
 def test_it_finds_by_how_much_logits_say_too_much(factor):
     torch.manual_seed(1)
-    honest = torch.randn(5_000, 10) * 2
-    labels = torch.distributions.Categorical(logits=honest).sample()
-    temperature = fit_temperature(honest * factor, labels)
+    calibrated_logits = torch.randn(5_000, 10) * 2
+    labels = torch.distributions.Categorical(logits=calibrated_logits).sample()
+    temperature = fit_temperature(calibrated_logits * factor, labels)
     assert temperature == pytest.approx(factor, rel=0.05)
-    before = calibration_error(honest * factor, labels)
-    after = calibration_error(honest * factor / temperature, labels)
-    assert after < 0.02
-    assert factor == 1 or after < before / 3
+    error_before = calibration_error(calibrated_logits * factor, labels)
+    error_after = calibration_error(calibrated_logits * factor / temperature, labels)
+    assert error_after < 0.02
+    assert factor == 1 or error_after < error_before / 3

@@ -25,8 +25,8 @@ def digits(answers, labels):
 def test_the_score_is_what_was_read_right():
     scored = score(Reader(), digits([1, 2, 3, 4], [1, 2, 3, 0]), CPU)
     assert scored.accuracy == 0.75
-    right, wrong = 0.00111, 9.00111
-    assert scored.loss == pytest.approx((3 * right + wrong) / 4, rel=1e-3)
+    loss_if_correct, loss_if_wrong = 0.00111, 9.00111
+    assert scored.loss == pytest.approx((3 * loss_if_correct + loss_if_wrong) / 4, rel=1e-3)
 
 
 def test_the_metrics_are_of_the_test_images():
@@ -58,6 +58,6 @@ def test_what_is_right_is_told_image_by_image():
 def test_nearly_all_digits_look_like_digits(mnist, registry):
     model = MyNet()
     model.load_state_dict(registry.weights(1))
-    few = Dataset(mnist.train, Digits(mnist.test.pixels[:3000], mnist.test.labels[:3000]), "")
-    threshold = evaluate(model, few, CPU).energy_threshold
+    subset = Dataset(mnist.train, Digits(mnist.test.pixels[:3000], mnist.test.labels[:3000]), "")
+    threshold = evaluate(model, subset, CPU).energy_threshold
     assert threshold == pytest.approx(registry.card(1).energy_threshold, abs=1e-4)

@@ -8,12 +8,12 @@ from app.train.evaluation.promotion import Baseline, decide, mcnemar
 IMAGES = 1000
 
 
-def reads(right):
-    return torch.arange(IMAGES) < right
+def reads(count):
+    return torch.arange(IMAGES) < count
 
 
 @pytest.mark.parametrize(
-    ("rule", "new", "live", "promoted", "said"),
+    ("rule", "new", "live", "promoted", "reason"),
     [
         ("if_better", 980, 950, True, "98.00 % against 95.00 % of version 7, McNemar p < 0.001: "),
         ("if_better", 980, 950, True, ": 30 images gained, 0 lost"),
@@ -34,17 +34,17 @@ def reads(right):
         ("never", 990, None, False, "never was asked for"),
     ],
 )
-def test_the_rule_decides_and_says_why(rule, new, live, promoted, said):
-    rival = None if live is None else Baseline(7, reads(live))
-    verdict = decide(rule, reads(new), rival)
+def test_the_rule_decides_and_says_why(rule, new, live, promoted, reason):
+    baseline = None if live is None else Baseline(7, reads(live))
+    verdict = decide(rule, reads(new), baseline)
     assert verdict.promoted == promoted
-    assert said in verdict.reason
+    assert reason in verdict.reason
 
 
 def test_images_that_both_read_or_miss_do_not_count():
-    right = torch.tensor([True] * 900 + [True] * 40 + [False] * 10 + [False] * 50)
+    correct = torch.tensor([True] * 900 + [True] * 40 + [False] * 10 + [False] * 50)
     live = torch.tensor([True] * 900 + [False] * 40 + [True] * 10 + [False] * 50)
-    assert "40 images gained, 10 lost" in decide("if_better", right, Baseline(1, live)).reason
+    assert "40 images gained, 10 lost" in decide("if_better", correct, Baseline(1, live)).reason
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from app.errors import Conflict, NotFound
 from app.train.jobs import job as jobs
 from app.train.jobs.job import Status, Superseded
-from tests.train.jobs.test_job import create, running, statuses
+from tests.train.jobs.test_job import create, create_running, statuses
 
 
 def test_a_queued_job_is_cancelled_and_never_starts(store):
@@ -16,7 +16,7 @@ def test_a_queued_job_is_cancelled_and_never_starts(store):
 
 
 def test_what_a_cancelled_job_still_writes_is_refused(store):
-    job_id, attempt = running(store)
+    job_id, attempt = create_running(store)
     jobs.cancel(store, job_id)
     with pytest.raises(Superseded):
         jobs.record(store, job_id, attempt, "batch", {}, progress={})
@@ -27,7 +27,7 @@ def test_what_a_cancelled_job_still_writes_is_refused(store):
 
 
 def test_a_job_that_is_storing_its_version_cannot_be_cancelled(store):
-    job_id, attempt = running(store)
+    job_id, attempt = create_running(store)
     jobs.begin_finish(store, job_id, attempt)
     with pytest.raises(Conflict, match="storing its version"):
         jobs.cancel(store, job_id)
@@ -38,13 +38,13 @@ def test_a_job_that_is_storing_its_version_cannot_be_cancelled(store):
     assert (job.status, job.result, job.finished_at is None) == ("succeeded", {"version": 2}, False)
 
 
-@pytest.mark.parametrize("how", ["release", "bury", "stumble"])
-def test_a_job_whose_version_may_be_live_is_not_cancelled_whatever_became_of_it(store, how):
-    job_id, attempt = running(store)
+@pytest.mark.parametrize("outcome", ["release", "bury", "stumble"])
+def test_a_job_whose_version_may_be_live_is_not_cancelled_whatever_became_of_it(store, outcome):
+    job_id, attempt = create_running(store)
     jobs.begin_finish(store, job_id, attempt)
-    if how == "release":
+    if outcome == "release":
         jobs.requeue(store, store.job(job_id))
-    elif how == "bury":
+    elif outcome == "bury":
         jobs.record_crash(store, store.job(job_id), -9)
     else:
         jobs.record_error(store, job_id, attempt, "code", "a reason")
@@ -54,7 +54,7 @@ def test_a_job_whose_version_may_be_live_is_not_cancelled_whatever_became_of_it(
 
 
 def test_a_running_job_is_paused_and_resumed(store):
-    job_id, attempt = running(store)
+    job_id, attempt = create_running(store)
     assert jobs.pause(store, job_id).status == "paused"
     assert store.next_job(Status.QUEUED) is None, "it waits for its client"
     with pytest.raises(Superseded):
@@ -66,7 +66,7 @@ def test_a_running_job_is_paused_and_resumed(store):
 
 
 def test_a_resumed_job_keeps_its_place(store):
-    first, _ = running(store)
+    first, _ = create_running(store)
     create(store)
     jobs.pause(store, first)
     jobs.resume(store, first)
@@ -75,40 +75,40 @@ def test_a_resumed_job_keeps_its_place(store):
 
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize(
-    ("wish", "allowed"),
+    ("action", "allowed"),
     [
         (jobs.cancel, {"queued", "running", "paused"}),
         (jobs.pause, {"running"}),
         (jobs.resume, {"paused"}),
     ],
 )
-def test_every_wish_in_every_state(store, wish, allowed, status):
+def test_every_wish_in_every_state(store, action, allowed, status):
     job = create(store)
     store.change_job(job.id, values={"status": status})
     if status in allowed:
-        assert wish(store, job.id).status != status
+        assert action(store, job.id).status != status
     else:
-        with pytest.raises(Conflict, match=f"The job is {status}; it cannot be {wish.__name__}"):
-            wish(store, job.id)
+        with pytest.raises(Conflict, match=f"The job is {status}; it cannot be {action.__name__}"):
+            action(store, job.id)
         assert store.job(job.id).status == status
 
 
 def test_a_job_that_is_storing_its_version_cannot_be_paused(store):
-    job_id, attempt = running(store)
+    job_id, attempt = create_running(store)
     jobs.begin_finish(store, job_id, attempt)
     with pytest.raises(Conflict, match="storing its version; it cannot be paused"):
         jobs.pause(store, job_id)
 
 
-@pytest.mark.parametrize("how", ["release", "bury", "stumble"])
-def test_whatever_becomes_of_the_process_a_paused_job_stays_paused(store, how):
-    job_id, attempt = running(store)
-    before = store.job(job_id)
+@pytest.mark.parametrize("outcome", ["release", "bury", "stumble"])
+def test_whatever_becomes_of_the_process_a_paused_job_stays_paused(store, outcome):
+    job_id, attempt = create_running(store)
+    stale_job = store.job(job_id)
     jobs.pause(store, job_id)
-    if how == "release":
-        assert not jobs.requeue(store, before)
-    elif how == "bury":
-        jobs.record_crash(store, before, -9)
+    if outcome == "release":
+        assert not jobs.requeue(store, stale_job)
+    elif outcome == "bury":
+        jobs.record_crash(store, stale_job, -9)
     else:
         jobs.record_error(store, job_id, attempt, "code", "a reason")
     assert store.job(job_id).status == "paused"

@@ -14,7 +14,7 @@ from tests.postgres import BOTH
 
 DATABASES = BOTH
 
-ALLOWED = {
+ALLOWED_TRANSITIONS = {
     ("queued", "running"),
     ("queued", "cancelled"),
     ("running", "queued"),
@@ -27,11 +27,11 @@ ALLOWED = {
 }
 
 
-def create(store, *, key=None, most=16, **wanted):
-    return jobs.create(store, Hyperparameters(**wanted), max_queued=most, key=key)
+def create(store, *, key=None, max_queued=16, **hyperparameters):
+    return jobs.create(store, Hyperparameters(**hyperparameters), max_queued=max_queued, key=key)
 
 
-def running(store):
+def create_running(store):
     job = create(store)
     return job.id, jobs.start(store, job)
 
@@ -45,7 +45,7 @@ def test_every_pair_of_states(store, source, target):
     job = create(store)
     store.change_job(job.id, values={"status": source})
     moved = jobs._transition(store, job.id, target, {})
-    assert moved == ((source, target) in ALLOWED)
+    assert moved == ((source, target) in ALLOWED_TRANSITIONS)
     assert store.job(job.id).status == (target if moved else source)
     assert len(store.events(job.id, kind="status")) == 1 + moved
 
@@ -68,14 +68,14 @@ def test_a_retry_with_the_same_key_is_the_same_job(store):
 
 
 def test_the_queue_is_bounded(store):
-    create(store, most=1)
-    with pytest.raises(QueueFull) as refused:
-        create(store, most=1)
-    assert refused.value.retry_after > 0
+    create(store, max_queued=1)
+    with pytest.raises(QueueFull) as excinfo:
+        create(store, max_queued=1)
+    assert excinfo.value.retry_after > 0
 
 
 def test_what_an_older_attempt_still_writes_is_refused(store):
-    job_id, first = running(store)
+    job_id, first = create_running(store)
     jobs.requeue(store, store.job(job_id))
     second = jobs.start(store, store.job(job_id))
     assert (first, second) == (1, 2)
@@ -90,20 +90,20 @@ def test_what_an_older_attempt_still_writes_is_refused(store):
 
 
 def test_stopping_the_service_never_counts_against_a_job(store):
-    job_id, _ = running(store)
+    job_id, _ = create_running(store)
     for _ in range(MAX_CRASHES + 5):
         jobs.requeue(store, store.job(job_id))
         assert jobs.start(store, store.job(job_id))
     assert (store.job(job_id).crashes, store.job(job_id).status) == (0, "running")
 
 
-def die(store, job_id):
+def crash(store, job_id):
     jobs.record_crash(store, store.job(job_id), -9)
     jobs.start(store, store.job(job_id))
 
 
 def test_a_job_whose_process_dies_goes_on_after_a_pause(store):
-    job_id, _ = running(store)
+    job_id, _ = create_running(store)
     jobs.record_crash(store, store.job(job_id), -9)
     job = store.job(job_id)
     assert (job.status, job.crashes) == ("queued", 1)
@@ -111,13 +111,13 @@ def test_a_job_whose_process_dies_goes_on_after_a_pause(store):
 
 
 def test_why_a_job_is_tried_again_is_told(store):
-    job_id, attempt = running(store)
+    job_id, attempt = create_running(store)
     jobs.record_crash(store, store.job(job_id), -9)
     attempt = jobs.start(store, store.job(job_id))
     jobs.record_error(store, job_id, attempt, "code", "a reason")
-    told = [event.data.get("reason") for event in store.events(job_id, kind="status")]
+    recorded_reasons = [event.data.get("reason") for event in store.events(job_id, kind="status")]
     reasons = ["The training process died (exit code -9).", "a reason"]
-    assert told == [None, None, reasons[0], None, reasons[1]]
+    assert recorded_reasons == [None, None, reasons[0], None, reasons[1]]
 
 
 @pytest.mark.parametrize(
@@ -128,32 +128,32 @@ def test_why_a_job_is_tried_again_is_told(store):
     ],
 )
 def test_each_failure_doubles_the_wait_up_to_a_minute(store, fail, seconds):
-    job_id, _ = running(store)
+    job_id, _ = create_running(store)
     for wait in map(timedelta, repeat(0), seconds):
-        before = now()
+        start_time = now()
         fail(store, store.job(job_id))
-        assert before + wait <= store.job(job_id).not_before <= now() + wait
+        assert start_time + wait <= store.job(job_id).not_before <= now() + wait
         jobs.start(store, store.job(job_id))
 
 
 def test_ten_deaths_without_progress_fail_a_job(store):
-    job_id, _ = running(store)
+    job_id, _ = create_running(store)
     for _ in range(MAX_CRASHES):
-        die(store, job_id)
+        crash(store, job_id)
     job = store.job(job_id)
     assert (job.status, job.error["code"]) == ("failed", "process_died")
 
 
 def test_newly_saved_state_forgives_deaths(store):
-    job_id, _ = running(store)
+    job_id, _ = create_running(store)
     for _ in range(MAX_CRASHES + 5):
-        die(store, job_id)
+        crash(store, job_id)
         jobs.reset_failures(store, job_id, store.job(job_id).attempt)
     assert store.job(job_id).status == "running"
 
 
 def test_the_third_exception_at_the_same_place_fails_a_job(store):
-    job_id, attempt = running(store)
+    job_id, attempt = create_running(store)
     for number in range(MAX_ERRORS):
         assert store.job(job_id).status == "running", number
         jobs.record_error(store, job_id, attempt, "exception", "ValueError: a reason")
@@ -179,7 +179,7 @@ def test_who_saw_an_earlier_attempt_starts_nothing(store):
 
 
 def test_newly_saved_state_forgives_exceptions(store):
-    job_id, attempt = running(store)
+    job_id, attempt = create_running(store)
     for _ in range(MAX_ERRORS + 1):
         jobs.reset_failures(store, job_id, attempt)
         jobs.record_error(store, job_id, attempt, "exception", "a reason")

@@ -19,7 +19,7 @@ from app.versions import checkpoint
 from app.versions.registry import Registry
 from app.versions.retention import prune
 from tests.postgres import BOTH
-from tests.train.supervisor.test_supervisor import until
+from tests.train.supervisor.test_supervisor import wait_until
 
 DATABASES = BOTH
 
@@ -33,8 +33,8 @@ def sweeps(store):
     return Sweeps(store)
 
 
-def create(sweeps, **wanted):
-    grid = Grid(**{"seed": [1, 2], "promote": "always", **wanted})
+def create(sweeps, **fields):
+    grid = Grid(**{"seed": [1, 2], "promote": "always", **fields})
     return sweep.create(sweeps, grid, max_queued=9, key=None)
 
 
@@ -42,13 +42,13 @@ def create(sweeps, **wanted):
 def ended(sweeps, registry):
     """A sweep whose jobs ended with these accuracies and losses, each with a version."""
 
-    def ended(*scores, weights=None, **wanted):
-        row = create(sweeps, seed=[*range(len(scores))], **wanted)
+    def ended(*scores, weights=None, **fields):
+        row = create(sweeps, seed=[*range(len(scores))], **fields)
         for job, (accuracy, loss) in zip(sweeps.jobs(row.id), scores, strict=True):
             attempt = jobs.start(sweeps.store, sweeps.store.job(job.id))
-            own = weights or MyNet().state_dict()
-            known = {"job": job.id, "weights_digest": checkpoint.digest(own)}
-            version = registry.save(own, registry.card(1).model_copy(update=known))
+            state_dict = weights or MyNet().state_dict()
+            card_fields = {"job": job.id, "weights_digest": checkpoint.digest(state_dict)}
+            version = registry.save(state_dict, registry.card(1).model_copy(update=card_fields))
             epochs = [{"epoch": 0, "test_loss": loss}]
             jobs.record(sweeps.store, job.id, attempt, "epoch", {}, epochs=epochs)
             result = {"version": version, "test_accuracy": accuracy, "promoted": False}
@@ -59,7 +59,7 @@ def ended(sweeps, registry):
 
 
 @pytest.fixture
-def end(settings, sweeps, registry, few):  # noqa: ARG001
+def end(settings, sweeps, registry, small_dataset):  # noqa: ARG001
     def end(row):
         finish_sweep(SweepAssignment(settings=settings, sweep_id=row.id), sweeps, registry)
         return sweep.get(sweeps, row.id)
@@ -70,8 +70,8 @@ def end(settings, sweeps, registry, few):  # noqa: ARG001
 def test_of_two_requests_with_one_key_the_second_gets_the_sweep_of_the_first(sweeps, monkeypatch):
     grid = Grid(seed=[1, 2])
     first = sweep.create(sweeps, grid, max_queued=9, key="k")
-    known = [None, first]  # the second looked before the first was kept
-    monkeypatch.setattr(sweeps, "by_key", lambda _: known.pop(0))
+    lookups = [None, first]  # the second looked before the first was kept
+    monkeypatch.setattr(sweeps, "by_key", lambda _: lookups.pop(0))
     assert sweep.create(sweeps, grid, max_queued=9, key="k").id == first.id
     assert len(sweeps.all()) == 1
 
@@ -87,21 +87,21 @@ def test_never_is_kept(ended, end, registry):
     assert (done.status, done.result["promoted"], registry.current()) == ("succeeded", False, 1)
 
 
-@pytest.mark.parametrize("at", ["begin_finish", "promote before", "promote after", "succeed"])
-def test_wherever_it_is_killed_the_best_goes_live_once(ended, end, registry, monkeypatch, at):
+@pytest.mark.parametrize("crash_point", ["begin_finish", "promote before", "promote after", "succeed"])
+def test_wherever_it_is_killed_the_best_goes_live_once(ended, end, registry, monkeypatch, crash_point):
     row = ended((0.9, 0.1), (0.8, 0.1))
     real = Registry.promote
 
-    def killed(self=None, *args, **kwargs):
-        if at == "promote after":
+    def raise_killed(self=None, *args, **kwargs):
+        if crash_point == "promote after":
             real(self, *args, **kwargs)
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        if at.startswith("promote"):
-            patch.setattr(Registry, "promote", killed)
+        if crash_point.startswith("promote"):
+            patch.setattr(Registry, "promote", raise_killed)
         else:
-            patch.setattr(sweep, at, killed)
+            patch.setattr(sweep, crash_point, raise_killed)
         end(row)
     done = end(row)
     assert (done.status, done.result["version"], done.result["promoted"]) == ("succeeded", 2, True)
@@ -112,11 +112,11 @@ def test_wherever_it_is_killed_the_best_goes_live_once(ended, end, registry, mon
 def test_a_newer_promotion_holds_after_a_kill(ended, end, registry, monkeypatch):
     row = ended((0.9, 0.1), (0.8, 0.1))
 
-    def killed(*_, **__):
+    def raise_killed(*_, **__):
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(sweep, "succeed", killed)
+        patch.setattr(sweep, "succeed", raise_killed)
         end(row)
     registry.promote(3)
     assert end(row).result["promoted"] is True
@@ -159,32 +159,32 @@ def test_too_many_deaths_fail_it(ended, sweeps):
 @pytest.mark.parametrize(("exit_code", "crashes"), [(os.EX_IOERR, 0), (1, 1), (-9, 1)])
 def test_what_is_away_is_no_death(ended, sweeps, settings, store, exit_code, crashes):
     row = ended((0.9, 0.1))
-    ending = subprocess.Popen(["sh", "-c", "kill -9 $$" if exit_code < 0 else f"exit {exit_code}"])
-    ending.wait()
-    conclusions = SweepFinisher(settings, store)
-    conclusions.process, conclusions._sweep_id = ending, row.id
-    conclusions.tick()
-    assert conclusions.process is None, "not at once again"
+    process = subprocess.Popen(["sh", "-c", "kill -9 $$" if exit_code < 0 else f"exit {exit_code}"])
+    process.wait()
+    finisher = SweepFinisher(settings, store)
+    finisher.process, finisher._sweep_id = process, row.id
+    finisher.tick()
+    assert finisher.process is None, "not at once again"
     assert sweep.get(sweeps, row.id).crashes == crashes
 
 
 def test_versions_stay_until_the_end_and_the_best_beyond_it(ended, end, registry, settings):
-    few = settings.model_copy(update={"keep_versions": 1})
+    prune_settings = settings.model_copy(update={"keep_versions": 1})
     row = ended((0.9, 0.1), (0.8, 0.1), (0.7, 0.1), promote="never")
-    prune(few, registry)
+    prune(prune_settings, registry)
     assert registry.versions() == [1, 2, 3, 4]
     end(row)
-    prune(few, registry)
+    prune(prune_settings, registry)
     assert registry.versions() == [1, 2, 4]
 
 
 def test_the_supervisor_ends_what_is_left(supervise, sweeps, registry, monkeypatch):  # noqa: ARG001
     monkeypatch.setattr(Supervisor, "_start_next", lambda _: None)
-    cancelled, half = create(sweeps), create(sweeps)
+    cancelled, half_cancelled = create(sweeps), create(sweeps)
     for job in sweeps.jobs(cancelled.id):
         jobs.cancel(sweeps.store, job.id)
-    sweeps.change(half.id, values={"status": "cancelled"})  # and then its request was killed
+    sweeps.change(half_cancelled.id, values={"status": "cancelled"})  # and then its request was killed
     with supervise():
-        until(lambda: all(sweep.get(sweeps, each.id).finished_at for each in (cancelled, half)))
+        wait_until(lambda: all(sweep.get(sweeps, row.id).finished_at for row in (cancelled, half_cancelled)))
     assert sweep.get(sweeps, cancelled.id).status == "cancelled"
-    assert {job.status for job in sweeps.jobs(half.id)} == {"cancelled"}
+    assert {job.status for job in sweeps.jobs(half_cancelled.id)} == {"cancelled"}

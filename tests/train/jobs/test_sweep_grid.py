@@ -11,12 +11,12 @@ def jobs(body, seed=7):
 
 
 def test_each_combination_is_a_job():
-    made = jobs('{"learning_rate": [0.003, 0.01, 0.03], "seed": [1, 2], "epochs": 2}')
-    assert {(each.learning_rate, each.seed) for each in made} == {
+    combinations = jobs('{"learning_rate": [0.003, 0.01, 0.03], "seed": [1, 2], "epochs": 2}')
+    assert {(job.learning_rate, job.seed) for job in combinations} == {
         (rate, seed) for rate in (0.003, 0.01, 0.03) for seed in (1, 2)
     }
-    assert len(made) == 6
-    assert {(each.epochs, each.promote) for each in made} == {(2, "never")}
+    assert len(combinations) == 6
+    assert {(job.epochs, job.promote) for job in combinations} == {(2, "never")}
 
 
 def test_what_is_not_asked_for_is_the_recipes(seed=7):
@@ -39,9 +39,9 @@ def test_what_is_not_asked_for_is_the_recipes(seed=7):
     ],
 )
 def test_what_is_wrong_is_named(body, field, message):
-    with pytest.raises(ValidationError, match=message) as wrong:
+    with pytest.raises(ValidationError, match=message) as excinfo:
         jobs(body)
-    assert [each["loc"] for each in wrong.value.errors()] == [field]
+    assert [error["loc"] for error in excinfo.value.errors()] == [field]
 
 
 def test_64_jobs_are_not_too_many():

@@ -12,23 +12,23 @@ def digits(mnist):
 def test_digits_stay_digits_and_are_changed_anew(digits):
     torch.manual_seed(1)
     augment = Augment()
-    once, again = augment(digits.clone()), augment(digits.clone())
-    for changed in (once, again):
+    first, second = augment(digits.clone()), augment(digits.clone())
+    for changed in (first, second):
         assert changed.shape == digits.shape
         assert changed.dtype == torch.float32
         assert 0 <= changed.min() <= changed.max() <= 1
         assert 0.5 < changed.sum() / digits.sum() < 1.5
-    assert not torch.equal(once, again)
-    alike = torch.nn.functional.cosine_similarity(once.flatten(1), digits.flatten(1))
-    assert 0.5 < alike.median() < 0.97
+    assert not torch.equal(first, second)
+    similarity = torch.nn.functional.cosine_similarity(first.flatten(1), digits.flatten(1))
+    assert 0.5 < similarity.median() < 0.97
 
 
 def test_what_is_drawn_comes_from_torchs_random_state(digits):
-    augment, drawn = Augment(), []
+    augment, samples = Augment(), []
     for _ in range(2):
         torch.manual_seed(7)
-        drawn.append(augment(digits.clone()))
-    assert torch.equal(*drawn)
+        samples.append(augment(digits.clone()))
+    assert torch.equal(*samples)
 
 
 def test_without_strength_nothing_moves(digits, monkeypatch):
@@ -38,10 +38,10 @@ def test_without_strength_nothing_moves(digits, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "least", "most"),
+    ("name", "value", "low", "high"),
     [("SHIFT", 3.0, 1.2, 2.3), ("ELASTIC", 2.0, 0.1, 1.5), ("SHEAR", 0.5, 0.0, 0.2)],
 )
-def test_displacements_are_as_large_as_they_say(monkeypatch, name, value, least, most):
+def test_displacements_are_as_large_as_they_say(monkeypatch, name, value, low, high):
     """A dot in the middle is moved by so many pixels on average."""
     for other in ("TURN", "SHEAR", "STRETCH", "SHIFT", "ELASTIC", "PEN", "SELDOM"):
         monkeypatch.setattr(
@@ -51,8 +51,8 @@ def test_displacements_are_as_large_as_they_say(monkeypatch, name, value, least,
     dots = torch.zeros(500, 28, 28)
     dots[:, 13:15, 13:15] = 1
     moved = Augment()(dots)
-    places = torch.arange(28.0)
+    positions = torch.arange(28.0)
     mass = moved.sum((1, 2))
-    across = (moved.sum(1) * places).sum(1) / mass - 13.5
-    down = (moved.sum(2) * places).sum(1) / mass - 13.5
-    assert least <= torch.cat([across, down]).abs().mean() <= most
+    shift_x = (moved.sum(1) * positions).sum(1) / mass - 13.5
+    shift_y = (moved.sum(2) * positions).sum(1) / mass - 13.5
+    assert low <= torch.cat([shift_x, shift_y]).abs().mean() <= high

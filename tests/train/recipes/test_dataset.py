@@ -36,14 +36,14 @@ def test_the_shipped_archives_are_mnist(mnist, root):
 
 def test_many_may_unpack_at_once(mnist, root):
     with ThreadPoolExecutor(3) as pool:
-        digests = {each.digest for each in pool.map(dataset.load, [root] * 3)}
+        digests = {loaded.digest for loaded in pool.map(dataset.load, [root] * 3)}
     assert digests == {mnist.digest}
 
 
 def idx(*shape):
     """An IDX file of bytes that differ."""
     header = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
-    return header + bytes(place % 251 for place in range(math.prod(shape)))
+    return header + bytes(position % 251 for position in range(math.prod(shape)))
 
 
 CONTENTS = {
@@ -119,19 +119,19 @@ DAMAGE = {
 @pytest.mark.parametrize("name", CONTENTS)
 @pytest.mark.usefixtures("no_network")
 def test_load_of_a_damaged_file_unpacks_it_again(tmp_path, raw, name, damage):
-    whole = dataset.load(tmp_path).digest
+    expected_digest = dataset.load(tmp_path).digest
     (raw / name).write_bytes(damage(CONTENTS[name]))
-    assert dataset.load(tmp_path).digest == whole
+    assert dataset.load(tmp_path).digest == expected_digest
     assert (raw / name).read_bytes() == CONTENTS[name]
 
 
 @pytest.mark.usefixtures("no_network")
 def test_load_of_four_damaged_files_unpacks_them_again(tmp_path, raw, caplog):
     """As after a power cut during the first training: the names are there, and nothing else."""
-    whole = dataset.load(tmp_path).digest
+    expected_digest = dataset.load(tmp_path).digest
     for name in CONTENTS:
         (raw / name).write_bytes(b"")
-    assert dataset.load(tmp_path).digest == whole
+    assert dataset.load(tmp_path).digest == expected_digest
     assert [record.message.split()[0] for record in caplog.records] == [*CONTENTS]
 
 
@@ -173,11 +173,11 @@ def test_load_of_whole_files_writes_nothing(tmp_path):
     def state():
         return {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))}
 
-    before = state()
+    initial_state = state()
     with recorded() as calls:
         dataset.load(tmp_path)
     assert calls == []
-    assert state() == before
+    assert state() == initial_state
 
 
 @pytest.mark.usefixtures("no_network")
@@ -191,12 +191,12 @@ def test_load_sweeps_what_a_killed_process_left(tmp_path, raw):
 
 
 def test_the_digest_tells_data_apart(tmp_path, raw):
-    before = dataset.load(tmp_path).digest
+    original_digest = dataset.load(tmp_path).digest
     name = "t10k-labels-idx1-ubyte"
     (raw / f"{name}.gz").unlink()
     last = CONTENTS[name][-1]
     (raw / name).write_bytes(CONTENTS[name][:-1] + bytes([last ^ 1]))
-    assert dataset.load(tmp_path).digest != before
+    assert dataset.load(tmp_path).digest != original_digest
 
 
 @pytest.mark.usefixtures("no_network")

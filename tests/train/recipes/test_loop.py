@@ -38,7 +38,7 @@ def tutorial(epochs: int) -> tuple[list[float], nn.Module]:
     return losses, model
 
 
-def ours(digits: Digits, epochs: int) -> tuple[list[Step], nn.Module]:
+def train_documented(digits: Digits, epochs: int) -> tuple[list[Step], nn.Module]:
     torch.manual_seed(7)
     setup = RECIPES["documented"](Hyperparameters(), digits, CPU)
     steps = list(fit(setup.model, setup.optimizer, setup.batches, epochs=range(epochs), device=CPU))
@@ -48,7 +48,7 @@ def ours(digits: Digits, epochs: int) -> tuple[list[Step], nn.Module]:
 def test_losses_and_weights_are_the_tutorials(mnist):
     digits = Digits(mnist.train.pixels[:IMAGES], mnist.train.labels[:IMAGES])
     expected_losses, expected_model = tutorial(epochs=2)
-    steps, model = ours(digits, epochs=2)
+    steps, model = train_documented(digits, epochs=2)
     assert len(steps) == 80
     assert [step.loss.item() for step in steps] == expected_losses
     weights = model.state_dict()

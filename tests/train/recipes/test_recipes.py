@@ -17,14 +17,14 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def drawn_few(monkeypatch):
+def few_synthetic(monkeypatch):
     """Fewer drawn pictures, so that a set-up takes a moment."""
     monkeypatch.setattr(recipes, "SYNTHETIC_DIGITS", 40)
     monkeypatch.setattr(recipes, "NEGATIVES", 40)
 
 
 @pytest.fixture
-def setup(few_digits, drawn_few):  # noqa: ARG001
+def setup(few_digits, few_synthetic):  # noqa: ARG001
     torch.manual_seed(3)
     return recipes.robust(Hyperparameters(recipe="robust", epochs=2), few_digits, CPU)
 
@@ -38,12 +38,12 @@ def test_each_recipe_has_its_defaults():
 
 
 def test_the_robust_recipe_holds_images_back(few_digits, setup):
-    kept, held_out = recipes.split(few_digits)
+    train_digits, held_out = recipes.split(few_digits)
     assert len(held_out) == len(few_digits) // 10
     assert torch.equal(setup.held_out.pixels, held_out.pixels)
-    whole = torch.cat([kept.pixels, held_out.pixels]).flatten(1)
-    assert torch.equal(whole.sort(0)[0], few_digits.pixels.flatten(1).sort(0)[0])
-    assert len(setup.batches.pixels) == len(kept) + 40
+    all_pixels = torch.cat([train_digits.pixels, held_out.pixels]).flatten(1)
+    assert torch.equal(all_pixels.sort(0)[0], few_digits.pixels.flatten(1).sort(0)[0])
+    assert len(setup.batches.pixels) == len(train_digits) + 40
 
 
 def test_the_documented_recipe_trains_what_becomes_the_version(few_digits):
@@ -55,14 +55,14 @@ def test_the_documented_recipe_trains_what_becomes_the_version(few_digits):
 def test_batches_hold_every_digit_once_and_some_pictures_of_none(mnist):
     digits = Digits(mnist.train.pixels[:110], mnist.train.labels[:110])
     batches = AugmentedBatches(digits, torch.full((5, 28, 28), 9, dtype=torch.uint8), 50, CPU)
-    given = list(batches)
-    assert len(batches) == len(given) == 3
-    sizes = [len(inputs) for inputs, _ in given]
+    all_batches = list(batches)
+    assert len(batches) == len(all_batches) == 3
+    sizes = [len(inputs) for inputs, _ in all_batches]
     assert sizes == [50 + round(NEGATIVE_SHARE * 50)] * 2 + [10 + round(NEGATIVE_SHARE * 10)]
-    targets = torch.cat([targets for _, targets in given])
+    targets = torch.cat([targets for _, targets in all_batches])
     assert torch.allclose(targets.sum(1), torch.ones(len(targets)))
-    told = targets[targets.max(1).values == 1].argmax(1)
-    assert torch.equal(told.bincount(minlength=10), digits.labels.bincount(minlength=10))
+    hard_labels = targets[targets.max(1).values == 1].argmax(1)
+    assert torch.equal(hard_labels.bincount(minlength=10), digits.labels.bincount(minlength=10))
     assert (targets == 0.1).all(1).sum() == sum(sizes) - 110
 
 
@@ -85,7 +85,7 @@ def test_the_version_is_the_average_of_the_weights(setup):
     steps = list(fit(setup.model, setup.optimizer, setup.batches, epochs=range(1), device=CPU))
     assert int(setup.model.steps) == len(steps) == len(setup.batches)
     assert not torch.equal(net.fc1.weight, average.fc1.weight)
-    assert not any(each.requires_grad for each in average.parameters())
+    assert not any(parameter.requires_grad for parameter in average.parameters())
 
 
 def test_the_average_follows_as_it_says():
@@ -93,33 +93,33 @@ def test_the_average_follows_as_it_says():
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
     averaged = EMAModel(net, optimizer)
     averaged.steps.fill_(10**6)
-    before = net.fc4.bias.detach().clone()
+    initial_bias = net.fc4.bias.detach().clone()
     with torch.no_grad():
         net.fc4.bias += 1
     optimizer.step()
-    assert torch.allclose(averaged.average.fc4.bias - before, torch.tensor(1 - DECAY), atol=1e-6)
+    assert torch.allclose(averaged.average.fc4.bias - initial_bias, torch.tensor(1 - DECAY), atol=1e-6)
 
 
-@pytest.mark.usefixtures("drawn_few")
+@pytest.mark.usefixtures("drawn_small_dataset")
 def test_a_robust_job_interrupted_three_times_ends_with_the_very_same_weights(
     start, store, registry, monkeypatch
 ):
     """Early in the first epoch of 90 batches, after the first batch of the second, and later."""
-    wanted = {"recipe": "robust", "epochs": 2, "batch_size": 20, "promote": "never"}
-    whole = start(**wanted)
-    whole.run()
-    expected = registry.card(store.job(whole.job.id).result["version"])
-    broken = start(**wanted)
+    hyperparameters = {"recipe": "robust", "epochs": 2, "batch_size": 20, "promote": "never"}
+    reference_run = start(**hyperparameters)
+    reference_run.run()
+    expected = registry.card(store.job(reference_run.job.id).result["version"])
+    interrupted_run = start(**hyperparameters)
     for number in (3, 91, 100):
         with monkeypatch.context() as patch:
             interrupt_batch(patch, number)
             with pytest.raises(KeyboardInterrupt):
-                broken.run()
-        job.requeue(store, store.job(broken.job.id))
+                interrupted_run.run()
+        job.requeue(store, store.job(interrupted_run.job.id))
         torch.manual_seed(number)  # another process has whatever random state
-        broken = start(broken.job.id)
-    broken.run()
-    result = registry.card(store.job(broken.job.id).result["version"])
+        interrupted_run = start(interrupted_run.job.id)
+    interrupted_run.run()
+    result = registry.card(store.job(interrupted_run.job.id).result["version"])
     assert result.weights_digest == expected.weights_digest
     assert (result.recipe, result.temperature) == ("robust", expected.temperature)
     assert result.temperature != 1

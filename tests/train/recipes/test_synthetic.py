@@ -10,12 +10,12 @@ from app.train.recipes.synthetic.negatives import DIGIT_LIKE_SIGNS, SIGNS, draw_
 from app.versions.registry import Registry
 
 
-def chance():
+def make_rng():
     return np.random.default_rng(3)
 
 
 def test_negatives_are_pictures_in_mnists_form(few_digits):
-    drawn = draw_negatives(chance(), few_digits.pixels.numpy(), 130)
+    drawn = draw_negatives(make_rng(), few_digits.pixels.numpy(), 130)
     assert drawn.shape == (130, 28, 28)
     assert drawn.dtype == np.uint8
     assert (drawn.max((1, 2)) > 100).all()
@@ -23,8 +23,8 @@ def test_negatives_are_pictures_in_mnists_form(few_digits):
 
 
 def test_the_same_chance_draws_the_same(few_digits):
-    once, again = (draw_negatives(chance(), few_digits.pixels.numpy(), 40) for _ in range(2))
-    assert np.array_equal(once, again)
+    first, second = (draw_negatives(make_rng(), few_digits.pixels.numpy(), 40) for _ in range(2))
+    assert np.array_equal(first, second)
 
 
 def test_no_sign_is_written_as_a_digit_is():
@@ -47,19 +47,19 @@ def test_a_bar_that_stands_is_a_one(width):
 
 
 def test_signs_differ_each_time_and_show():
-    random = chance()
-    drawn = [draw_sign(random, "7") for _ in range(20)]
-    assert all(each.shape == (64, 64) and (each > 200).sum() > 60 for each in drawn)
-    assert len({each.tobytes() for each in drawn}) == 20
+    rng = make_rng()
+    drawn = [draw_sign(rng, "7") for _ in range(20)]
+    assert all(glyph.shape == (64, 64) and (glyph > 200).sum() > 60 for glyph in drawn)
+    assert len({glyph.tobytes() for glyph in drawn}) == 20
 
 
 def test_uploads_show_their_labels(few_digits, registry):
     """Where the documented network, which never saw such, reads four of five, labels are right."""
-    drawn = draw_digits(chance(), few_digits, 300)
+    drawn = draw_digits(make_rng(), few_digits, 300)
     assert set(drawn.labels.tolist()) == set(range(10))
     net = registry_net(registry)
-    read = logits_of(net, drawn.pixels, "cpu").argmax(1)
-    assert (read == drawn.labels).float().mean() > 0.7
+    predictions = logits_of(net, drawn.pixels, "cpu").argmax(1)
+    assert (predictions == drawn.labels).float().mean() > 0.7
 
 
 def registry_net(registry: Registry):
@@ -71,6 +71,6 @@ def registry_net(registry: Registry):
 
 
 def test_uploads_are_what_normalisation_gives(few_digits):
-    for pixels in draw_digits(chance(), few_digits, 20).pixels.numpy():
+    for pixels in draw_digits(make_rng(), few_digits, 20).pixels.numpy():
         assert pixels.shape == (28, 28)
         assert normalise(pixels).pixels.max() > 0

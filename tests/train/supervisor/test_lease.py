@@ -14,20 +14,20 @@ DATABASES = BOTH
 
 
 @pytest.fixture
-def elsewhere(store, tmp_path):
+def remote_lease(store, tmp_path):
     """The lease of another state folder that shares the database."""
     (tmp_path / "elsewhere").mkdir()
     return Lease(tmp_path / "elsewhere", store)
 
 
-def test_a_lease_has_one_holder(settings, store, elsewhere):
-    here = Lease(settings.state_dir, store)
-    assert here.acquire()
+def test_a_lease_has_one_holder(settings, store, remote_lease):
+    local_lease = Lease(settings.state_dir, store)
+    assert local_lease.acquire()
     assert not Lease(settings.state_dir, store).acquire(), "the lock of the state folder is taken"
-    assert not elsewhere.hold(), "the lease in the database is taken"
-    here.release()
-    assert elsewhere.hold()
-    assert not here.acquire()
+    assert not remote_lease.hold(), "the lease in the database is taken"
+    local_lease.release()
+    assert remote_lease.hold()
+    assert not local_lease.acquire()
 
 
 def test_a_service_that_was_killed_goes_on_at_once(settings, store):
@@ -37,32 +37,32 @@ def test_a_service_that_was_killed_goes_on_at_once(settings, store):
     assert Lease(settings.state_dir, store).acquire(), "the lease is in the state folder's own name"
 
 
-def test_a_lease_that_is_not_renewed_lapses(settings, store, elsewhere, monkeypatch):
+def test_a_lease_that_is_not_renewed_lapses(settings, store, remote_lease, monkeypatch):
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.05)
     assert Lease(settings.state_dir, store).acquire()
-    assert not elsewhere.hold()
+    assert not remote_lease.hold()
     time.sleep(0.1)
-    assert elsewhere.hold()
+    assert remote_lease.hold()
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_the_time_of_day_decides_nothing(settings, store, elsewhere, monkeypatch, hours):
-    here = Lease(settings.state_dir, store)
-    assert here.acquire()
+def test_the_time_of_day_decides_nothing(settings, store, remote_lease, monkeypatch, hours):
+    local_lease = Lease(settings.state_dir, store)
+    assert local_lease.acquire()
     monkeypatch.setattr("app.database.store.now", lambda: tables.now() + timedelta(hours=hours))
-    assert not elsewhere.hold(), "the holder lives"
+    assert not remote_lease.hold(), "the holder lives"
     monkeypatch.setattr(lease, "RENEW_INTERVAL", 0.0)
-    assert here.acquire()
+    assert local_lease.acquire()
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.05)
-    assert not elsewhere.hold()
+    assert not remote_lease.hold()
     time.sleep(0.1)
-    assert elsewhere.hold(), "nobody renewed it"
+    assert remote_lease.hold(), "nobody renewed it"
 
 
 def test_who_cannot_renew_says_so_in_time(settings, store, monkeypatch):
-    here = Lease(settings.state_dir, store)
-    assert here.may_have_lapsed()
-    assert here.acquire()
-    assert not here.may_have_lapsed()
+    local_lease = Lease(settings.state_dir, store)
+    assert local_lease.may_have_lapsed()
+    assert local_lease.acquire()
+    assert not local_lease.may_have_lapsed()
     monkeypatch.setattr(lease, "SAFETY_MARGIN", lease.LEASE_SECONDS)
-    assert here.may_have_lapsed()
+    assert local_lease.may_have_lapsed()

@@ -9,10 +9,10 @@ import pytest
 from app import subprocesses
 from app.database.tables import now
 from app.train.jobs import job as jobs
-from tests.train.supervisor.test_supervisor import create, until, wait_for_turns
+from tests.train.supervisor.test_supervisor import create, wait_until, wait_for_ticks
 
-FAILS = f"exit {os.EX_IOERR}"
-STUBBORN = "exec sleep 600"
+IO_ERROR_COMMAND = f"exit {os.EX_IOERR}"
+HANGING_COMMAND = "exec sleep 600"
 
 
 @pytest.fixture
@@ -33,23 +33,23 @@ def states(store, *ids):
 def test_as_many_run_as_may_and_the_next_follows(store, supervise):
     first, second, third = (create(store) for _ in range(3))
     with supervise() as supervisor:
-        until(lambda: states(store, first, second) == ["running", "running"])
-        wait_for_turns(supervisor)
+        wait_until(lambda: states(store, first, second) == ["running", "running"])
+        wait_for_ticks(supervisor)
         assert states(store, third) == ["queued"]
         jobs.cancel(store, first)
-        until(lambda: states(store, second, third) == ["running", "running"])
+        wait_until(lambda: states(store, second, third) == ["running", "running"])
         assert [store.job(job).attempt for job in (second, third)] == [1, 1], "none was adopted"
     assert states(store, second, third) == ["queued", "queued"]
     assert [store.job(job).crashes for job in (second, third)] == [0, 0]
 
 
-@pytest.mark.parametrize("wish", [jobs.cancel, jobs.pause])
-def test_a_wish_for_one_is_none_for_the_other(store, supervise, launched, wish):
+@pytest.mark.parametrize("action", [jobs.cancel, jobs.pause])
+def test_a_wish_for_one_is_none_for_the_other(store, supervise, launched, action):
     first, second = create(store), create(store)
     with supervise():
-        until(lambda: states(store, first, second) == ["running", "running"])
-        wish(store, first)
-        until(lambda: launched[first].poll() is not None)
+        wait_until(lambda: states(store, first, second) == ["running", "running"])
+        action(store, first)
+        wait_until(lambda: launched[first].poll() is not None)
         assert launched[second].poll() is None
         assert (store.job(second).status, store.job(second).attempt) == ("running", 1)
 
@@ -57,40 +57,40 @@ def test_a_wish_for_one_is_none_for_the_other(store, supervise, launched, wish):
 def test_the_death_of_one_is_its_own(store, supervise, launched):
     first, second = create(store), create(store)
     with supervise():
-        until(lambda: states(store, first, second) == ["running", "running"])
+        wait_until(lambda: states(store, first, second) == ["running", "running"])
         launched[first].kill()
-        until(lambda: store.job(first).attempt == 2 and states(store, first) == ["running"])
+        wait_until(lambda: store.job(first).attempt == 2 and states(store, first) == ["running"])
         assert (store.job(second).attempt, launched[second].poll()) == (1, None)
         assert [store.job(job).crashes for job in (first, second)] == [1, 0]
 
 
 def test_who_waits_for_another_try_holds_up_nobody(store, supervise, stand_in):
     def all_failed():
-        for job in failing:  # their time has come
+        for job in failing_jobs:  # their time has come
             store.change_job(job, values={"not_before": now()})
-        return states(store, *failing) == ["failed", "failed"]
+        return states(store, *failing_jobs) == ["failed", "failed"]
 
-    failing = [create(store), create(store)]
-    stand_in.code_of.update(dict.fromkeys(failing, FAILS))
+    failing_jobs = [create(store), create(store)]
+    stand_in.code_of.update(dict.fromkeys(failing_jobs, IO_ERROR_COMMAND))
     later = create(store)
     with supervise(back_off=60.0):
-        until(lambda: states(store, later) == ["running"])
-        until(lambda: states(store, *failing) == ["queued", "queued"])
-        assert [store.job(job).attempt for job in failing] == [1, 1]
-        until(all_failed)
+        wait_until(lambda: states(store, later) == ["running"])
+        wait_until(lambda: states(store, *failing_jobs) == ["queued", "queued"])
+        assert [store.job(job).attempt for job in failing_jobs] == [1, 1]
+        wait_until(all_failed)
     assert store.job(later).attempt == 1
 
 
 def test_a_job_that_is_resumed_at_once_runs_once(store, supervise, launched):
     job = create(store)
     with supervise() as supervisor:
-        until(lambda: states(store, job) == ["running"] and job in launched)
-        before = launched[job]
+        wait_until(lambda: states(store, job) == ["running"] and job in launched)
+        old_process = launched[job]
         jobs.pause(store, job)
         jobs.resume(store, job)
-        until(lambda: store.job(job).attempt == 2 and before.poll() is not None)
-        until(lambda: states(store, job) == ["running"] and launched[job].poll() is None)
-        wait_for_turns(supervisor)
+        wait_until(lambda: store.job(job).attempt == 2 and old_process.poll() is not None)
+        wait_until(lambda: states(store, job) == ["running"] and launched[job].poll() is None)
+        wait_for_ticks(supervisor)
         assert (store.job(job).attempt, store.job(job).crashes) == (2, 0)
 
 
@@ -99,30 +99,30 @@ def test_all_are_ended_side_by_side(store, supervise, stand_in, launched, monkey
     monkeypatch.setattr(subprocesses, "PATIENCE", 0.2)
     wait, time_outs = subprocess.Popen.wait, []
 
-    def waiting(self, timeout=None):
+    def recording_wait(self, timeout=None):
         if timeout is not None:
             time_outs.append(timeout)
         return wait(self, timeout)
 
-    both = [create(store), create(store)]
-    stand_in.code = STUBBORN
+    job_ids = [create(store), create(store)]
+    stand_in.code = HANGING_COMMAND
     with supervise():
-        until(lambda: states(store, *both) == ["running", "running"])
-        until(lambda: all(job in launched for job in both))
-        monkeypatch.setattr(subprocess.Popen, "wait", waiting)
+        wait_until(lambda: states(store, *job_ids) == ["running", "running"])
+        wait_until(lambda: all(job in launched for job in job_ids))
+        monkeypatch.setattr(subprocess.Popen, "wait", recording_wait)
     assert len(time_outs) == 2
     assert sum(time_outs) <= subprocesses.PATIENCE, "the second waited no patience of its own"
-    assert [launched[job].returncode for job in both] == [-signal.SIGKILL] * 2
-    assert states(store, *both) == ["queued", "queued"]
+    assert [launched[job].returncode for job in job_ids] == [-signal.SIGKILL] * 2
+    assert states(store, *job_ids) == ["queued", "queued"]
 
 
 def test_orphans_are_adopted_beside_what_runs(store, supervise):
     first, orphan = create(store), create(store)
     with supervise():
-        until(lambda: states(store, first, orphan) == ["running", "running"])
+        wait_until(lambda: states(store, first, orphan) == ["running", "running"])
     jobs.start(store, store.job(orphan))
     with supervise():
-        until(lambda: store.job(orphan).attempt == 3 and store.job(first).attempt == 2)
+        wait_until(lambda: store.job(orphan).attempt == 3 and store.job(first).attempt == 2)
     assert [store.job(job).crashes for job in (first, orphan)] == [0, 0]
 
 
@@ -130,12 +130,12 @@ def test_what_one_is_writing_stays_while_another_ends(settings, store, supervise
     first, second = create(store), create(store)
     settings.jobs_dir.mkdir(parents=True)
     with supervise():
-        until(lambda: states(store, first, second) == ["running", "running"])
-        written = settings.jobs_dir / f".{second}.pt.0000.tmp"
+        wait_until(lambda: states(store, first, second) == ["running", "running"])
+        partial_file = settings.jobs_dir / f".{second}.pt.0000.tmp"
         (settings.jobs_dir / f"{first}.pt").write_text("")
-        written.write_text("")
+        partial_file.write_text("")
         jobs.cancel(store, first)
-        until(lambda: not (settings.jobs_dir / f"{first}.pt").exists())
-        assert written.exists()
+        wait_until(lambda: not (settings.jobs_dir / f"{first}.pt").exists())
+        assert partial_file.exists()
         jobs.cancel(store, second)
-        until(lambda: not written.exists())
+        wait_until(lambda: not partial_file.exists())

@@ -20,105 +20,105 @@ from tests.train.jobs.test_sweep import end, ended, sweeps  # noqa: F401
 
 
 @pytest.fixture
-def mirror(tmp_path):
+def make_registry(tmp_path):
     """Open a service's registry of one bucket."""
     root = f"{secrets.token_hex(4)}/mynet"
     return lambda name: BucketRegistry(tmp_path / name, Bucket(MemoryFileSystem(), root))
 
 
 @pytest.fixture
-def registry(mirror):
-    registry = mirror("first")
+def registry(make_registry):
+    registry = make_registry("first")
     registry.adopt_shipped()
     registry.promote(1)
     return registry
 
 
 @pytest.fixture
-def unread(monkeypatch):
+def fail_reads(monkeypatch):
     """Let a version not be read, so many times."""
 
     @contextmanager
-    def unread(version, times):
+    def fail_reads(version, times):
         def read(bucket, name):
-            if name == f"{version}.safetensors" and left:
-                raise BucketUnavailable(left.pop())
+            if name == f"{version}.safetensors" and errors:
+                raise BucketUnavailable(errors.pop())
             return real(bucket, name)
 
-        left, real = [TimeoutError()] * times, Bucket.read
+        errors, real = [TimeoutError()] * times, Bucket.read
         with monkeypatch.context() as patch:
             patch.setattr(Bucket, "read", read)
             yield
 
-    return unread
+    return fail_reads
 
 
-def test_the_best_goes_live_for_all(ended, end, registry, mirror):  # noqa: F811
+def test_the_best_goes_live_for_all(ended, end, registry, make_registry):  # noqa: F811
     assert end(ended((0.9, 0.1), (0.8, 0.1))).result["version"] == 2
-    other = mirror("other")
+    other = make_registry("other")
     other.catch_up()
     assert other.history() == registry.history() == [2, 1]
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("small_dataset")
 def test_a_best_that_cannot_be_fetched_does_not_give_way(
     ended,  # noqa: F811
     settings,
     sweeps,  # noqa: F811
-    mirror,
-    unread,
+    make_registry,
+    fail_reads,
 ):
-    row, other = ended((0.9, 0.1), (0.8, 0.1)), mirror("other")
-    conclusion = SweepAssignment(settings=settings, sweep_id=row.id)
-    with unread(2, times=1):
+    row, other = ended((0.9, 0.1), (0.8, 0.1)), make_registry("other")
+    assignment = SweepAssignment(settings=settings, sweep_id=row.id)
+    with fail_reads(2, times=1):
         with pytest.raises(BucketUnavailable):
-            finish_sweep(conclusion, sweeps, other)
+            finish_sweep(assignment, sweeps, other)
         assert sweep.get(sweeps, row.id).status == "running"
-        finish_sweep(conclusion, sweeps, other)
+        finish_sweep(assignment, sweeps, other)
     assert sweep.get(sweeps, row.id).result["version"] == 2
     assert other.history() == [2, 1]
 
 
 def test_a_version_that_cannot_be_fetched_is_not_stored_again(
-    untold, settings, store, mirror, monkeypatch, unread
+    unreported_job, settings, store, make_registry, monkeypatch, fail_reads
 ):
-    job_id = untold("never")
-    number, other = jobs.start(store, store.job(job_id)), mirror("other")
+    job_id = unreported_job("never")
+    number, other = jobs.start(store, store.job(job_id)), make_registry("other")
     monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
-    with unread(2, times=3):
+    with fail_reads(2, times=3):
         Run(JobAttempt.begin(settings, store, other, job_id, number)).run()
     assert store.job(job_id).result["version"] == 2
     assert other.versions() == [1, 2]
 
 
 def test_a_job_that_stored_nothing_waits_for_no_version(
-    start, settings, store, registry, mirror, monkeypatch, unread
+    start, settings, store, registry, make_registry, monkeypatch, fail_reads
 ):
     monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
     registry.save(MyNet().state_dict(), registry.card(1))
-    asked, other = start(promote="never", epochs=1), mirror("other")
-    with unread(2, times=100):
-        Run(JobAttempt.begin(settings, store, other, asked.job.id, 1)).run()
-    assert store.job(asked.job.id).result["version"] == 3
+    run, other = start(promote="never", epochs=1), make_registry("other")
+    with fail_reads(2, times=100):
+        Run(JobAttempt.begin(settings, store, other, run.job.id, 1)).run()
+    assert store.job(run.job.id).result["version"] == 3
     assert other.versions() == [1, 3]
 
 
 def test_a_promotion_whose_answer_was_lost_is_not_made_again_over_what_came_after(
-    start, store, registry, mirror, monkeypatch
+    start, store, registry, make_registry, monkeypatch
 ):
     def promote(registry, version, **options):
         done = real(registry, version, **options)
         if version == 2:
             monkeypatch.setattr(BucketRegistry, "promote", real)
-            other = mirror("other")
+            other = make_registry("other")
             other.promote(other.save(MyNet().state_dict(), registry.card(1)))
             raise BucketUnavailable(TimeoutError())
         return done
 
     real = BucketRegistry.promote
     monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
-    asked = start(promote="always", epochs=1)
+    run = start(promote="always", epochs=1)
     monkeypatch.setattr(BucketRegistry, "promote", promote)
-    asked.run()
+    run.run()
     assert registry.history() == [3, 2, 1]
-    assert store.job(asked.job.id).result["promoted"] is True
+    assert store.job(run.job.id).result["promoted"] is True

@@ -9,40 +9,40 @@ from app.errors import NotReady
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.supervisor.lease import LEASE_SECONDS, Lease
-from tests.train.conftest import DIES, WAITS
+from tests.train.conftest import CRASH_COMMAND, WAIT_COMMAND
 
 
 def create(store):
     return jobs.create(store, Hyperparameters(), max_queued=9, key=None).id
 
 
-def until(condition, seconds=30):
-    end = time.monotonic() + seconds
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def wait_for_turns(supervisor, number=3):
+def wait_for_ticks(supervisor, number=3):
     """Wait until a supervisor has looked around so many times more."""
-    hold, asked = supervisor.lease.hold, []
+    acquire, ticks = supervisor.lease.hold, []
 
-    def counting():
-        asked.append(True)
-        return hold()
+    def counting_acquire():
+        ticks.append(True)
+        return acquire()
 
-    supervisor.lease.hold = counting
-    until(lambda: len(asked) > number)  # the last one may still be under way
-    supervisor.lease.hold = hold
+    supervisor.lease.hold = counting_acquire
+    wait_until(lambda: len(ticks) > number)  # the last one may still be under way
+    supervisor.lease.hold = acquire
 
 
 def test_one_job_runs_at_a_time_and_the_next_follows(store, supervise):
     first, second = create(store), create(store)
     with supervise():
-        until(lambda: store.job(first).status == "running")
+        wait_until(lambda: store.job(first).status == "running")
         assert store.job(second).status == "queued"
         jobs.cancel(store, first)
-        until(lambda: store.job(second).status == "running")
+        wait_until(lambda: store.job(second).status == "running")
     assert store.job(second).status == "queued", "it goes on with the next service"
     assert store.job(second).crashes == 0
 
@@ -50,30 +50,30 @@ def test_one_job_runs_at_a_time_and_the_next_follows(store, supervise):
 def test_while_a_job_is_paused_another_runs(store, supervise):
     first, second = create(store), create(store)
     with supervise():
-        until(lambda: store.job(first).status == "running")
+        wait_until(lambda: store.job(first).status == "running")
         jobs.pause(store, first)
-        until(lambda: store.job(second).status == "running")
+        wait_until(lambda: store.job(second).status == "running")
         jobs.resume(store, first)
         assert store.job(first).status == "queued", "one runs at a time"
         jobs.cancel(store, second)
-        until(lambda: store.job(first).status == "running")
+        wait_until(lambda: store.job(first).status == "running")
     assert (store.job(first).attempt, store.job(first).crashes) == (2, 0)
 
 
 def test_a_process_that_dies_is_started_again(store, supervise, stand_in):
     job = create(store)
-    stand_in.code = DIES
+    stand_in.code = CRASH_COMMAND
     with supervise():
-        until(lambda: store.job(job).crashes >= 1)
-        stand_in.code = WAITS
-        until(lambda: store.job(job).status == "running" and store.job(job).attempt >= 2)
+        wait_until(lambda: store.job(job).crashes >= 1)
+        stand_in.code = WAIT_COMMAND
+        wait_until(lambda: store.job(job).status == "running" and store.job(job).attempt >= 2)
 
 
 def test_a_process_that_could_not_write_fails_the_job_the_third_time(store, supervise, stand_in):
     job = create(store)
     stand_in.code = f"exit {os.EX_IOERR}"
     with supervise():
-        until(lambda: store.job(job).status == "failed")
+        wait_until(lambda: store.job(job).status == "failed")
     assert store.job(job).error["code"] == "storage_failed"
     assert (store.job(job).attempt, store.job(job).crashes) == (3, 0)
 
@@ -84,41 +84,41 @@ def test_a_process_that_cannot_be_started_counts_as_a_death(store, supervise):
 
     job = create(store)
     with supervise(start=no_process):
-        until(lambda: store.job(job).crashes >= 1)
+        wait_until(lambda: store.job(job).crashes >= 1)
 
 
 def test_an_orphan_is_adopted(store, supervise):
     job = create(store)
     jobs.start(store, store.job(job))
     with supervise():
-        until(lambda: store.job(job).attempt == 2)
+        wait_until(lambda: store.job(job).attempt == 2)
     assert store.job(job).crashes == 0
 
 
 def test_of_two_supervisors_one_works(store, supervise):
     job = create(store)
     with supervise() as one, supervise() as other:
-        until(lambda: store.job(job).status == "running")
+        wait_until(lambda: store.job(job).status == "running")
         for supervisor in (one, other):
-            wait_for_turns(supervisor)
+            wait_for_ticks(supervisor)
         assert [len(one._running), len(other._running)].count(1) == 1
         assert store.job(job).attempt == 1
     assert store.lease_holder() is None
 
 
 def test_supervision_goes_on_after_the_database_was_away(store, supervise, monkeypatch):
-    real, away = Store.next_job, []
+    real, failures = Store.next_job, []
 
-    def broken(self, status):
-        if len(away) < 3:
-            away.append(1)
+    def failing_next_job(self, status):
+        if len(failures) < 3:
+            failures.append(1)
             raise NotReady("The database does not answer")
         return real(self, status)
 
-    monkeypatch.setattr(Store, "next_job", broken)
+    monkeypatch.setattr(Store, "next_job", failing_next_job)
     job = create(store)
     with supervise():
-        until(lambda: store.job(job).status == "running")
+        wait_until(lambda: store.job(job).status == "running")
 
 
 def test_saved_states_of_ended_jobs_are_removed(settings, store, supervise, stand_in):
@@ -126,9 +126,9 @@ def test_saved_states_of_ended_jobs_are_removed(settings, store, supervise, stan
     settings.jobs_dir.mkdir(parents=True)
     for name in (f"{job}.pt", "ended.pt"):
         (settings.jobs_dir / name).write_text("")
-    stand_in.code = DIES
+    stand_in.code = CRASH_COMMAND
     with supervise():
-        until(lambda: not (settings.jobs_dir / "ended.pt").exists())
+        wait_until(lambda: not (settings.jobs_dir / "ended.pt").exists())
     assert (settings.jobs_dir / f"{job}.pt").exists()
 
 
@@ -142,7 +142,7 @@ def test_leftovers_are_removed_at_the_start(settings, store, supervise):
         (settings.jobs_dir / f"{job}.pt").write_text("")
     (settings.state_dir / ".supervisor.1234.tmp").write_text("")
     with supervise():
-        until(lambda: not (settings.jobs_dir / f"{ended}.pt").exists())
+        wait_until(lambda: not (settings.jobs_dir / f"{ended}.pt").exists())
     assert (settings.jobs_dir / f"{paused}.pt").exists()
     assert not (settings.state_dir / ".supervisor.1234.tmp").exists()
 
@@ -153,59 +153,59 @@ def test_a_long_queue_keeps_all_its_saved_states(settings, store, supervise):
     for job in ids:
         (settings.jobs_dir / f"{job}.pt").write_text("")
     with supervise():
-        until(lambda: store.job(ids[0]).status == "running")
+        wait_until(lambda: store.job(ids[0]).status == "running")
         jobs.cancel(store, ids[0])
-        until(lambda: not (settings.jobs_dir / f"{ids[0]}.pt").exists())
+        wait_until(lambda: not (settings.jobs_dir / f"{ids[0]}.pt").exists())
     assert all((settings.jobs_dir / f"{job}.pt").exists() for job in ids[1:])
 
 
 def test_a_database_that_is_gone_is_mended(settings, store, supervise):
     job = create(store)
     with supervise():
-        until(lambda: store.job(job).status == "running" and store.backup.copy.exists())
+        wait_until(lambda: store.job(job).status == "running" and store.backup.copy.exists())
         (settings.state_dir / "mynet.db").unlink()
-        until(lambda: (settings.state_dir / "mynet.db").exists())
-        until(lambda: store.job(job).status == "running")
+        wait_until(lambda: (settings.state_dir / "mynet.db").exists())
+        wait_until(lambda: store.job(job).status == "running")
 
 
 def test_where_the_lease_may_have_lapsed_the_processes_end(supervise, monkeypatch):
-    supervisor, ended = supervise(), []
-    monkeypatch.setattr(supervisor, "_end_processes", lambda: ended.append(True))
+    supervisor, end_calls = supervise(), []
+    monkeypatch.setattr(supervisor, "_end_processes", lambda: end_calls.append(True))
 
-    def away():
+    def raise_not_ready():
         raise NotReady("The database does not answer.")
 
     supervisor.stop()
     assert supervisor.lease.hold()
-    supervisor._try(away)
-    assert not ended, "it was renewed just now"
+    supervisor._try(raise_not_ready)
+    assert not end_calls, "it was renewed just now"
     monkeypatch.setattr("app.train.supervisor.lease.SAFETY_MARGIN", LEASE_SECONDS)
-    supervisor._try(away)
-    assert ended
+    supervisor._try(raise_not_ready)
+    assert end_calls
     supervisor.lease.end()
 
 
 def test_the_end_does_not_wait_for_a_database_that_hangs(supervise, monkeypatch, caplog):
-    asked, answers = threading.Event(), threading.Event()
+    call_started, release = threading.Event(), threading.Event()
 
     def hang(_):
-        asked.set()
-        answers.wait()
+        call_started.set()
+        release.wait()
 
     with monkeypatch.context() as patch:
         patch.setattr(Lease, "acquire", hang)
         with supervise(end=0.1) as ending:
-            assert asked.wait(30)
+            assert call_started.wait(30)
         assert ending._thread.is_alive()
         assert "its jobs are left to who supervises next" in caplog.text
-    answers.set()
+    release.set()
     ending._thread.join()
 
 
 def test_many_old_events_are_forgotten_bit_by_bit(store, supervise, monkeypatch):
-    asked, more = [], iter([True, True, False])
-    monkeypatch.setattr(store, "delete_old_events", lambda _: asked.append(True) or next(more))
+    calls, has_more = [], iter([True, True, False])
+    monkeypatch.setattr(store, "delete_old_events", lambda _: calls.append(True) or next(has_more))
     supervisor = supervise()
-    for turn in range(1, 5):
+    for tick in range(1, 5):
         supervisor._tidy()
-        assert len(asked) == min(turn, 3), "one bit in each turn, until all are gone"
+        assert len(calls) == min(tick, 3), "one bit in each turn, until all are gone"

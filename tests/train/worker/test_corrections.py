@@ -15,7 +15,7 @@ from app.train.worker import corrections, state
 from app.train.worker.attempt import Stopped
 from app.train.worker.state import CorruptCheckpoint
 from tests.conftest import png
-from tests.train.worker.test_resume import go_on, interrupt_after, interrupt_batch
+from tests.train.worker.test_resume import resume_job, interrupt_after, interrupt_batch
 
 CPU = torch.device("cpu")
 
@@ -31,7 +31,7 @@ def photo(digits):
     return np.ascontiguousarray(255 - np.kron(np.pad(digits[0], 30), np.ones((4, 4), np.uint8)))
 
 
-def gathered(feedback):
+def gather(feedback):
     return corrections.gather(feedback, 50_000_000, threading.Event())
 
 
@@ -39,8 +39,8 @@ def card_of(store, registry, run):
     return registry.card(store.job(run.job.id).result["version"])
 
 
-def trained(start, store, registry, **wanted):
-    run = start(**{"epochs": 1, **wanted})
+def train(start, store, registry, **hyperparameters):
+    run = start(**{"epochs": 1, **hyperparameters})
     run.run()
     return card_of(store, registry, run)
 
@@ -48,18 +48,18 @@ def trained(start, store, registry, **wanted):
 def test_they_are_brought_into_the_form_that_predictions_are(feedback, digits, photo):
     for label, image in ((1, digits[0]), (2, digits[1]), (3, photo)):
         feedback.keep(image, label)
-    found = gathered(feedback)
+    found = gather(feedback)
     assert found.labels.tolist() == [1, 2, 3]
     for pixels, image in zip(found.pixels.numpy(), (digits[0], digits[1], photo), strict=True):
         assert np.array_equal(pixels, preprocess(png(image), 50_000_000).normalised.pixels)
 
 
 def test_what_cannot_be_read_any_more_is_passed_over(feedback, digits, caplog):
-    kept, _ = feedback.keep(digits[0], 7)
+    correction, _ = feedback.keep(digits[0], 7)
     feedback.keep(digits[1], 2)
-    (feedback.folder / kept.name).write_bytes(b"damaged")
-    assert gathered(feedback).labels.tolist() == [2]
-    assert f"correction {kept.id} is passed over: The upload is not an image" in caplog.text
+    (feedback.folder / correction.name).write_bytes(b"damaged")
+    assert gather(feedback).labels.tolist() == [2]
+    assert f"correction {correction.id} is passed over: The upload is not an image" in caplog.text
 
 
 def test_what_is_deleted_after_it_was_listed_is_passed_over(feedback, digits, monkeypatch):
@@ -68,15 +68,15 @@ def test_what_is_deleted_after_it_was_listed_is_passed_over(feedback, digits, mo
     listed = feedback.all()
     feedback.delete(listed[0].id)
     monkeypatch.setattr(feedback, "all", lambda: listed)
-    assert gathered(feedback).labels.tolist() == [0]
+    assert gather(feedback).labels.tolist() == [0]
 
 
 def test_the_card_says_how_many(start, store, registry, feedback, digits, mnist):
     for label, image in enumerate(digits):
         feedback.keep(image, label)
-    plain = trained(start, store, registry)
-    without = trained(start, store, registry, include_feedback=False)
-    corrected = trained(start, store, registry, include_feedback=True)
+    plain = train(start, store, registry)
+    without = train(start, store, registry, include_feedback=False)
+    corrected = train(start, store, registry, include_feedback=True)
     assert (plain.feedback, without.feedback, corrected.feedback) == (None, None, 4)
     assert plain.weights_digest == without.weights_digest != corrected.weights_digest
     assert plain.data_digest == mnist.digest != corrected.data_digest
@@ -84,8 +84,8 @@ def test_the_card_says_how_many(start, store, registry, feedback, digits, mnist)
 
 
 def test_without_corrections_it_is_mnist_alone(start, store, registry):
-    plain = trained(start, store, registry)
-    corrected = trained(start, store, registry, include_feedback=True)
+    plain = train(start, store, registry)
+    corrected = train(start, store, registry, include_feedback=True)
     assert corrected.feedback == 0
     assert corrected.weights_digest == plain.weights_digest
     assert corrected.data_digest == plain.data_digest
@@ -93,20 +93,20 @@ def test_without_corrections_it_is_mnist_alone(start, store, registry):
 
 def test_the_digest_is_of_pixels_and_labels(few_digits):
     dataset = Dataset(few_digits, few_digits, "mnist")
-    some = few_digits.at(torch.arange(3))
-    other = Digits(some.pixels, some.labels + 1)
-    digests = {dataset.with_corrections(each).digest for each in (some, other, few_digits)}
+    sample = few_digits.at(torch.arange(3))
+    other = Digits(sample.pixels, sample.labels + 1)
+    digests = {dataset.with_corrections(subset).digest for subset in (sample, other, few_digits)}
     assert len(digests) == 3 and "mnist" not in digests
 
 
-def come_and_go(feedback, digits):
+def replace_corrections(feedback, digits):
     feedback.delete(feedback.all()[0].id)
     feedback.keep(digits[2], 8)
     feedback.keep(digits[3], 9)
 
 
 @pytest.mark.parametrize(
-    ("interrupt", "at"),
+    ("interrupt", "interrupt_args"),
     [
         (interrupt_batch, (1,)),
         (interrupt_batch, (6,)),  # of 21 in each of two epochs
@@ -115,23 +115,23 @@ def come_and_go(feedback, digits):
     ],
 )
 def test_an_interrupted_job_goes_on_with_the_very_same(
-    start, store, registry, feedback, digits, monkeypatch, interrupt, at
+    start, store, registry, feedback, digits, monkeypatch, interrupt, interrupt_args
 ):
     for label, image in enumerate(digits[:2]):
         feedback.keep(image, label)
-    wanted = {"epochs": 2, "include_feedback": True}
-    expected = trained(start, store, registry, **wanted)
-    broken = start(**wanted)
+    hyperparameters = {"epochs": 2, "include_feedback": True}
+    expected = train(start, store, registry, **hyperparameters)
+    interrupted_run = start(**hyperparameters)
     with monkeypatch.context() as patch:
-        interrupt(patch, *at)
+        interrupt(patch, *interrupt_args)
         with pytest.raises(KeyboardInterrupt):
-            broken.run()
-    come_and_go(feedback, digits)
-    result = go_on(start, store, registry, broken.job.id)
+            interrupted_run.run()
+    replace_corrections(feedback, digits)
+    result = resume_job(start, store, registry, interrupted_run.job.id)
     assert (result.feedback, result.weights_digest) == (2, expected.weights_digest)
     assert result.data_digest == expected.data_digest
     assert [e.train_loss for e in result.epochs] == [e.train_loss for e in expected.epochs]
-    later = trained(start, store, registry, **wanted)
+    later = train(start, store, registry, **hyperparameters)
     assert later.feedback == 3 and later.weights_digest != expected.weights_digest
 
 
@@ -139,17 +139,17 @@ def test_a_job_that_dies_while_it_gathers_gathers_again(
     start, store, registry, feedback, digits, monkeypatch
 ):
     feedback.keep(digits[0], 7)
-    broken = start(epochs=1, include_feedback=True)
+    interrupted_run = start(epochs=1, include_feedback=True)
 
-    def killed(_):
+    def raise_interrupt(_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(state, "atomic_replace", killed)
+        patch.setattr(state, "atomic_replace", raise_interrupt)
         with pytest.raises(KeyboardInterrupt):
-            broken.run()
-    assert not broken.attempt.files.corrections.exists()
-    assert go_on(start, store, registry, broken.job.id).feedback == 1
+            interrupted_run.run()
+    assert not interrupted_run.attempt.files.corrections.exists()
+    assert resume_job(start, store, registry, interrupted_run.job.id).feedback == 1
 
 
 def test_who_is_told_to_end_gathers_no_more(feedback, digits):
@@ -169,27 +169,27 @@ def test_a_damaged_file_is_told(start):
 
 
 @pytest.fixture
-def few_more(few_digits):
+def extra_digits(few_digits):
     return Digits(255 - few_digits.pixels[:3], few_digits.labels[:3])
 
 
-def test_the_documented_recipe_puts_them_behind_mnist(few_digits, few_more):
+def test_the_documented_recipe_puts_them_behind_mnist(few_digits, extra_digits):
     plain = recipes.documented(Hyperparameters(), few_digits, CPU)
-    more = recipes.documented(Hyperparameters(), few_digits, CPU, few_more)
-    assert torch.equal(more.batches.inputs[:-3], plain.batches.inputs)
-    assert torch.equal(more.batches.labels[-3:], few_more.labels)
+    with_extra = recipes.documented(Hyperparameters(), few_digits, CPU, extra_digits)
+    assert torch.equal(with_extra.batches.inputs[:-3], plain.batches.inputs)
+    assert torch.equal(with_extra.batches.labels[-3:], extra_digits.labels)
 
 
-def test_the_robust_recipe_never_holds_them_back(few_digits, few_more, monkeypatch):
+def test_the_robust_recipe_never_holds_them_back(few_digits, extra_digits, monkeypatch):
     monkeypatch.setattr(recipes, "SYNTHETIC_DIGITS", 40)
     monkeypatch.setattr(recipes, "NEGATIVES", 40)
-    wanted = Hyperparameters(recipe="robust", epochs=1)
-    plain = recipes.robust(wanted, few_digits, CPU)
-    more = recipes.robust(wanted, few_digits, CPU, few_more)
-    assert torch.equal(more.held_out.pixels, plain.held_out.pixels)
-    kept = len(few_digits) - len(plain.held_out)
-    assert torch.equal(more.batches.pixels[kept : kept + 3], few_more.pixels)
-    assert len(more.batches.pixels) == len(plain.batches.pixels) + 3
+    hyperparameters = Hyperparameters(recipe="robust", epochs=1)
+    plain = recipes.robust(hyperparameters, few_digits, CPU)
+    with_extra = recipes.robust(hyperparameters, few_digits, CPU, extra_digits)
+    assert torch.equal(with_extra.held_out.pixels, plain.held_out.pixels)
+    training_count = len(few_digits) - len(plain.held_out)
+    assert torch.equal(with_extra.batches.pixels[training_count : training_count + 3], extra_digits.pixels)
+    assert len(with_extra.batches.pixels) == len(plain.batches.pixels) + 3
 
 
 def test_an_attempt_without_them_looks_for_none(start, monkeypatch):

@@ -7,7 +7,7 @@ from tests.train.jobs.test_sweep import end, ended, sweeps  # noqa: F401
 
 
 @pytest.fixture
-def middling(registry):
+def weak_weights(registry):
     """Weights that are better than drawn ones and worse than version 1's: they know no 0."""
     weights = registry.weights(1)
     weights["fc4.bias"][0] = -1e3
@@ -18,9 +18,9 @@ def save(registry, weights):
     return registry.save(weights, registry.card(1))
 
 
-def test_it_does_not_replace_a_better_one_that_replaced_it(ended, end, registry, middling):  # noqa: F811
+def test_it_does_not_replace_a_better_one_that_replaced_it(ended, end, registry, weak_weights):  # noqa: F811
     worse = save(registry, MyNet().state_dict())
-    row = ended((0.9, 0.1), weights=middling, promote="if_better")
+    row = ended((0.9, 0.1), weights=weak_weights, promote="if_better")
     best, better = worse + 1, save(registry, registry.weights(1))
     for version in (worse, best, better):  # while other jobs of the sweep still ran
         registry.promote(version)
@@ -34,10 +34,10 @@ def test_where_it_is_live_already_it_is_compared_with_what_it_replaced(
     ended,  # noqa: F811
     end,  # noqa: F811
     registry,
-    middling,
+    weak_weights,
 ):
     worse = save(registry, MyNet().state_dict())
-    row = ended((0.9, 0.1), weights=middling, promote="if_better")
+    row = ended((0.9, 0.1), weights=weak_weights, promote="if_better")
     for version in (worse, worse + 1):
         registry.promote(version)
     done = end(row)

@@ -16,8 +16,8 @@ from app.train.worker import main
 
 @pytest.fixture
 def attempt(settings, store, registry):  # noqa: ARG001, there is a version to beat
-    def attempt(**wanted):
-        created = job.create(store, Hyperparameters(**wanted), max_queued=9, key=None)
+    def attempt(**hyperparameters):
+        created = job.create(store, Hyperparameters(**hyperparameters), max_queued=9, key=None)
         number = job.start(store, created)
         assignment = Assignment(settings=settings, job_id=created.id, attempt=number)
         main.run(assignment, threading.Event())

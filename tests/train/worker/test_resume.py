@@ -11,7 +11,7 @@ from app.train.worker.state import SingleProcessStrategy
 from tests.train.conftest import events
 
 # Epochs of 200 batches, of which every hundredth is recorded.
-LONG = {"batch_size": 10}
+LONG_EPOCHS = {"batch_size": 10}
 
 
 def interrupt_after(monkeypatch, function, calls):
@@ -27,7 +27,7 @@ def interrupt_after(monkeypatch, function, calls):
     monkeypatch.setattr(attempts.jobs, function, dying)
 
 
-def go_on(start, store, registry, job_id):
+def resume_job(start, store, registry, job_id):
     """Let another process take the job up, in whatever random state; give the version's card."""
     job.requeue(store, store.job(job_id))
     torch.manual_seed(999)
@@ -42,29 +42,29 @@ def go_on(start, store, registry, job_id):
 def test_an_interrupted_job_ends_with_the_very_same_weights(
     start, store, registry, uninterrupted, monkeypatch, function, calls
 ):
-    whole = uninterrupted(**LONG)
-    broken = start(**LONG)
+    reference = uninterrupted(**LONG_EPOCHS)
+    interrupted_run = start(**LONG_EPOCHS)
     with monkeypatch.context() as patch:
         interrupt_after(patch, function, calls)
         with pytest.raises(KeyboardInterrupt):
-            broken.run()
-    result = go_on(start, store, registry, broken.job.id)
-    assert result.weights_digest == whole.card.weights_digest
-    losses = [[e.train_loss for e in card.epochs] for card in (result, whole.card)]
+            interrupted_run.run()
+    result = resume_job(start, store, registry, interrupted_run.job.id)
+    assert result.weights_digest == reference.card.weights_digest
+    losses = [[e.train_loss for e in card.epochs] for card in (result, reference.card)]
     assert losses[0] == losses[1]
-    assert events(store, broken.job.id, "batch") == whole.batches
+    assert events(store, interrupted_run.job.id, "batch") == reference.batches
 
 
-def seen(monkeypatch):
+def record_fit_calls(monkeypatch):
     """Watch where the loop begins: the epochs, and the batches done of the first."""
-    trained, real = [], SingleProcessStrategy.fit
+    fit_calls, real = [], SingleProcessStrategy.fit
 
     def fit(*args, **kw):
-        trained.append((kw["epochs"], kw["done"]))
+        fit_calls.append((kw["epochs"], kw["done"]))
         return real(*args, **kw)
 
     monkeypatch.setattr(SingleProcessStrategy, "fit", staticmethod(fit))
-    return trained
+    return fit_calls
 
 
 def interrupt_batch(monkeypatch, number):
@@ -85,21 +85,21 @@ def interrupt_batch(monkeypatch, number):
 def test_it_goes_on_in_the_middle_of_an_epoch(
     start, store, registry, uninterrupted, monkeypatch, number
 ):
-    whole = uninterrupted(epochs=2, **LONG)
-    broken = start(epochs=2, **LONG)
+    reference = uninterrupted(epochs=2, **LONG_EPOCHS)
+    interrupted_run = start(epochs=2, **LONG_EPOCHS)
     with monkeypatch.context() as patch:
         interrupt_batch(patch, number)
         with pytest.raises(KeyboardInterrupt):
-            broken.run()
-    job.requeue(store, store.job(broken.job.id))
+            interrupted_run.run()
+    job.requeue(store, store.job(interrupted_run.job.id))
     torch.manual_seed(999)
-    trained = seen(monkeypatch)
-    start(broken.job.id).run()
-    assert trained == [(range(number // 200, 2), number % 200)]
-    result = registry.card(store.job(broken.job.id).result["version"])
-    assert result.weights_digest == whole.card.weights_digest
-    assert [e.train_loss for e in result.epochs] == [e.train_loss for e in whole.card.epochs]
-    assert events(store, broken.job.id, "batch") == whole.batches
+    fit_calls = record_fit_calls(monkeypatch)
+    start(interrupted_run.job.id).run()
+    assert fit_calls == [(range(number // 200, 2), number % 200)]
+    result = registry.card(store.job(interrupted_run.job.id).result["version"])
+    assert result.weights_digest == reference.card.weights_digest
+    assert [e.train_loss for e in result.epochs] == [e.train_loss for e in reference.card.epochs]
+    assert events(store, interrupted_run.job.id, "batch") == reference.batches
 
 
 @pytest.mark.parametrize(
@@ -109,67 +109,67 @@ def test_it_goes_on_in_the_middle_of_an_epoch(
 def test_a_paused_job_ends_with_the_very_same_weights(
     start, store, registry, uninterrupted, monkeypatch, epoch, batch, from_epoch, from_batch
 ):
-    whole = uninterrupted(epochs=2, **LONG)
-    paused = start(epochs=2, **LONG)
+    reference = uninterrupted(epochs=2, **LONG_EPOCHS)
+    paused_run = start(epochs=2, **LONG_EPOCHS)
     real = trainer.Trainer._on_step
 
     def pausing(self, step):
         if (step.epoch, step.batch) == (epoch, batch):
-            job.pause(store, paused.job.id)
+            job.pause(store, paused_run.job.id)
         real(self, step)
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer.Trainer, "_on_step", pausing)
         with pytest.raises(job.Superseded):
-            paused.run()
-    job.resume(store, paused.job.id)
-    trained = seen(monkeypatch)
-    start(paused.job.id).run()
-    assert trained == [(range(from_epoch, 2), from_batch)]
-    result = registry.card(store.job(paused.job.id).result["version"])
-    assert result.weights_digest == whole.card.weights_digest
-    assert events(store, paused.job.id, "batch") == whole.batches
-    epochs = events(store, paused.job.id, "epoch"), whole.epochs
-    told = [[{**each, "seconds": None} for each in run] for run in epochs]
-    assert told[0] == told[1]
+            paused_run.run()
+    job.resume(store, paused_run.job.id)
+    fit_calls = record_fit_calls(monkeypatch)
+    start(paused_run.job.id).run()
+    assert fit_calls == [(range(from_epoch, 2), from_batch)]
+    result = registry.card(store.job(paused_run.job.id).result["version"])
+    assert result.weights_digest == reference.card.weights_digest
+    assert events(store, paused_run.job.id, "batch") == reference.batches
+    epochs = events(store, paused_run.job.id, "epoch"), reference.epochs
+    comparable = [[{**fields, "seconds": None} for fields in run] for run in epochs]
+    assert comparable[0] == comparable[1]
 
 
 def test_a_stopped_attempt_saves_its_state_first(start, store, monkeypatch):
-    stopped, real = start(epochs=1, **LONG), trainer.Trainer._on_step
+    stopped_run, real = start(epochs=1, **LONG_EPOCHS), trainer.Trainer._on_step
 
     def stopping(self, step):
         if step.batch == 33:
-            stopped.stop.set()
+            stopped_run.stop.set()
         real(self, step)
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer.Trainer, "_on_step", stopping)
         with pytest.raises(Stopped):
-            stopped.run()
-    job.requeue(store, store.job(stopped.job.id))
-    trained = seen(monkeypatch)
-    start(stopped.job.id).run()
-    assert trained == [(range(1), 33)]
+            stopped_run.run()
+    job.requeue(store, store.job(stopped_run.job.id))
+    fit_calls = record_fit_calls(monkeypatch)
+    start(stopped_run.job.id).run()
+    assert fit_calls == [(range(1), 33)]
 
 
 def test_a_damaged_saved_state_starts_the_job_again(start, store, registry, uninterrupted, caplog):
-    whole = uninterrupted(epochs=1)
-    broken = start(epochs=1)
-    broken.attempt.files.state.parent.mkdir(parents=True, exist_ok=True)
-    broken.attempt.files.state.write_bytes(b"damaged")
-    broken.run()
-    result = registry.card(store.job(broken.job.id).result["version"])
-    assert result.weights_digest == whole.card.weights_digest
+    reference = uninterrupted(epochs=1)
+    damaged_run = start(epochs=1)
+    damaged_run.attempt.files.state.parent.mkdir(parents=True, exist_ok=True)
+    damaged_run.attempt.files.state.write_bytes(b"damaged")
+    damaged_run.run()
+    result = registry.card(store.job(damaged_run.job.id).result["version"])
+    assert result.weights_digest == reference.card.weights_digest
     assert "starts again from its seed" in caplog.text
 
 
 def test_what_was_done_is_not_done_again(start, store, monkeypatch):
-    broken = start()
+    interrupted_run = start()
     with monkeypatch.context() as patch:
         interrupt_after(patch, "reset_failures", 2)
         with pytest.raises(KeyboardInterrupt):
-            broken.run()
-    job.requeue(store, store.job(broken.job.id))
-    trained = seen(monkeypatch)
-    start(broken.job.id).run()
-    assert trained == [(range(2, 3), 0)]
+            interrupted_run.run()
+    job.requeue(store, store.job(interrupted_run.job.id))
+    fit_calls = record_fit_calls(monkeypatch)
+    start(interrupted_run.job.id).run()
+    assert fit_calls == [(range(2, 3), 0)]

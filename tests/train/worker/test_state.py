@@ -25,7 +25,7 @@ def test_what_is_saved_is_put_back(tmp_path, model, optimizer):
     assert state.restore(path, model, optimizer) is None
     position = Position(4, losses=[torch.tensor(0.1), torch.tensor(2.5)], seconds=1.5)
     state.save(path, model, optimizer, position)
-    assert [each.name for each in path.parent.iterdir()] == ["job.pt"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["job.pt"]
     torch.manual_seed(999)
     weight = model.weight.detach().clone()
     torch.nn.init.zeros_(model.weight)
@@ -37,15 +37,15 @@ def test_what_is_saved_is_put_back(tmp_path, model, optimizer):
 
 
 def test_the_number_of_threads_is_put_back(tmp_path, model, optimizer):
-    before = torch.get_num_threads()
+    initial_threads = torch.get_num_threads()
     try:
-        torch.set_num_threads(before + 1)
+        torch.set_num_threads(initial_threads + 1)
         state.save(tmp_path / "job.pt", model, optimizer, Position())
-        torch.set_num_threads(before)
+        torch.set_num_threads(initial_threads)
         state.restore(tmp_path / "job.pt", model, optimizer)
-        assert torch.get_num_threads() == before + 1
+        assert torch.get_num_threads() == initial_threads + 1
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(initial_threads)
 
 
 @pytest.mark.parametrize("content", [b"", b"damaged", b"PK\x03\x04"])
@@ -74,17 +74,17 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, model, optimizer, monkeyp
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(OSError, match="No space left"):
             state.save(path, model, optimizer, Position(2))
-    assert [each.name for each in tmp_path.iterdir()] == ["job.pt"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["job.pt"]
     assert state.restore(path, model, optimizer).epoch == 1
 
 
 def test_only_what_unfinished_jobs_need_is_kept(tmp_path):
-    both = ("a.corrections", "b.corrections")
-    for name in ("a.pt", "a.lock", "b.pt", "b.lock", ".b.pt.1234.tmp", *both):
+    corrections = ("a.corrections", "b.corrections")
+    for name in ("a.pt", "a.lock", "b.pt", "b.lock", ".b.pt.1234.tmp", *corrections):
         (tmp_path / name).write_text("")
     for name in ("a", "b"):
         (tmp_path / name / "checkpoint").mkdir(parents=True)
     state.delete_finished(tmp_path, lambda job_id: job_id == "a", writers=False)
-    kept = ["a", "a.corrections", "a.lock", "a.pt"]
-    assert sorted(each.name for each in tmp_path.iterdir()) == kept
+    expected_names = ["a", "a.corrections", "a.lock", "a.pt"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == expected_names
     assert (tmp_path / "a" / "checkpoint").exists()

@@ -20,7 +20,7 @@ from tests.service.running import comes_true
 from tests.train.conftest import Run, events
 from tests.train.worker.test_resume import interrupt_after
 
-SHARED = "s3://bucket/mynet"
+MODELS_URL = "s3://bucket/mynet"
 
 
 @pytest.fixture
@@ -33,32 +33,32 @@ def bucket(monkeypatch):
 
 
 @pytest.fixture
-def away(monkeypatch):
+def stop_bucket(monkeypatch):
     """Take the bucket away."""
 
-    def away():
+    def stop_bucket():
         def fail(*_, **__):
             raise BucketUnavailable(TimeoutError())
 
         monkeypatch.setattr(Bucket, "_ask", fail)
 
-    return away
+    return stop_bucket
 
 
 @pytest.fixture
-def service(settings, store, registry, few, bucket, tmp_path):  # noqa: ARG001
+def service(settings, store, registry, small_dataset, bucket, tmp_path):  # noqa: ARG001
     """Begin attempts as a service with a folder of its own does."""
 
-    def service(name, job_id=None, **wanted):
-        own = {"state_dir": tmp_path / name, "models_url": SHARED}
+    def service(name, job_id=None, **hyperparameters):
+        service_settings = {"state_dir": tmp_path / name, "models_url": MODELS_URL}
         if job_id is None:
-            wanted = Hyperparameters(**{"epochs": 3, "seed": 11, **wanted})
-            job_id = job.create(store, wanted, max_queued=9, key=None).id
+            hyperparameters = Hyperparameters(**{"epochs": 3, "seed": 11, **hyperparameters})
+            job_id = job.create(store, hyperparameters, max_queued=9, key=None).id
         else:
             job.requeue(store, store.job(job_id))
         number = job.start(store, store.job(job_id))
-        own = settings.model_copy(update=own)
-        return Run(JobAttempt.begin(own, store, registry, job_id, number))
+        service_settings = settings.model_copy(update=service_settings)
+        return Run(JobAttempt.begin(service_settings, store, registry, job_id, number))
 
     return service
 
@@ -67,13 +67,13 @@ def service(settings, store, registry, few, bucket, tmp_path):  # noqa: ARG001
 def interrupted(service, monkeypatch):
     """A job that a service left after its second epoch."""
 
-    def interrupted(name, **wanted):
-        begun = service(name, **wanted)
+    def interrupted(name, **hyperparameters):
+        run = service(name, **hyperparameters)
         with monkeypatch.context() as patch:
             interrupt_after(patch, "reset_failures", 2)
             with pytest.raises(KeyboardInterrupt):
-                begun.run()
-        return begun.job.id
+                run.run()
+        return run.job.id
 
     return interrupted
 
@@ -81,18 +81,18 @@ def interrupted(service, monkeypatch):
 @pytest.fixture
 def first_epochs(monkeypatch):
     """See with which epoch each training begins."""
-    seen, real = [], trainer.resume
+    epochs, real = [], trainer.resume
 
-    def resume(*given):
-        setup, position = real(*given)
-        seen.append(position.epoch)
+    def resume(*args):
+        setup, position = real(*args)
+        epochs.append(position.epoch)
         return setup, position
 
     monkeypatch.setattr(trainer, "resume", resume)
-    return seen
+    return epochs
 
 
-def correct(settings, grey, label):
+def add_correction(settings, grey, label):
     feedback = FeedbackStore(settings.feedback_dir, settings.max_feedback)
     feedback.add(to_grey(open_image(png(grey), 10_000)).pixels, label)
 
@@ -100,134 +100,134 @@ def correct(settings, grey, label):
 def test_another_service_goes_on_to_the_very_same_weights(
     service, interrupted, store, registry, uninterrupted, first_epochs
 ):
-    whole = uninterrupted()
+    reference = uninterrupted()
     first_epochs.clear()
-    left = interrupted("one")
-    service("other", left).run()
+    job_id = interrupted("one")
+    service("other", job_id).run()
     assert first_epochs == [0, 2]
-    result = registry.card(store.job(left).result["version"])
-    assert result.weights_digest == whole.card.weights_digest
-    assert events(store, left, "batch") == whole.batches
+    result = registry.card(store.job(job_id).result["version"])
+    assert result.weights_digest == reference.card.weights_digest
+    assert events(store, job_id, "batch") == reference.batches
 
 
 def test_a_copy_that_is_damaged_gives_way_to_the_one_before(
     service, interrupted, bucket, caplog, first_epochs
 ):
-    left = interrupted("one")
-    assert bucket.create(f"jobs/{left}/1-900.pt", b"damaged")
-    service("other", left).run()
+    job_id = interrupted("one")
+    assert bucket.create(f"jobs/{job_id}/1-900.pt", b"damaged")
+    service("other", job_id).run()
     assert first_epochs == [0, 2]
-    assert f"jobs/{left}/1-900.pt is no saved state" in caplog.text
+    assert f"jobs/{job_id}/1-900.pt is no saved state" in caplog.text
 
 
 def test_what_is_further_here_is_not_replaced(service, interrupted, first_epochs, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ReplicatedJobFiles, "_copy", lambda _: None)
-        left = interrupted("one")
-    again = service("one", left)
-    assert again.attempt.files.catch_up() is None
-    again.run()
+        job_id = interrupted("one")
+    second_run = service("one", job_id)
+    assert second_run.attempt.files.catch_up() is None
+    second_run.run()
     assert first_epochs == [0, 2]
 
 
 def test_an_older_attempt_takes_no_newer_copy_away(service, interrupted, bucket):
-    left = interrupted("one")
-    old, new = (ReplicatedJobFiles(service("one", left).attempt.files.folder, left, n, bucket) for n in (1, 2))
+    job_id = interrupted("one")
+    old, new = (ReplicatedJobFiles(service("one", job_id).attempt.files.folder, job_id, n, bucket) for n in (1, 2))
     for files in (new, old):
         files._number = 500
         files._copy()
     assert {name.split("/")[-1] for name in bucket.sizes()} == {"1-500.pt", "2-500.pt"}
     new._copied = b""
     new._copy()
-    assert [*bucket.sizes()] == [f"jobs/{left}/2-501.pt"], "the newest alone"
+    assert [*bucket.sizes()] == [f"jobs/{job_id}/2-501.pt"], "the newest alone"
 
 
 def test_corrections_are_those_of_the_first_attempt(
     service, interrupted, few_digits, store, registry, monkeypatch
 ):
     monkeypatch.setattr(ReplicatedJobFiles, "_copy", lambda _: None)  # but for these, nothing is copied
-    one = service("one", include_feedback=True, epochs=1)
-    correct(one.attempt.settings, few_digits.pixels[0].numpy(), 7)
-    one.run()
-    left = interrupted("one", include_feedback=True)
-    other = service("other", left)
-    for each in (1, 2):
-        correct(other.attempt.settings, few_digits.pixels[each].numpy(), 3)
+    first_run = service("one", include_feedback=True, epochs=1)
+    add_correction(first_run.attempt.settings, few_digits.pixels[0].numpy(), 7)
+    first_run.run()
+    job_id = interrupted("one", include_feedback=True)
+    other = service("other", job_id)
+    for index in (1, 2):
+        add_correction(other.attempt.settings, few_digits.pixels[index].numpy(), 3)
     other.run()
-    assert registry.card(store.job(left).result["version"]).feedback == 1
+    assert registry.card(store.job(job_id).result["version"]).feedback == 1
 
 
 def test_a_state_that_learnt_from_other_corrections_is_given_up(service, few_digits, bucket):
-    begun = service("one", include_feedback=True)
-    files = begun.attempt.files
-    correct(begun.attempt.settings, few_digits.pixels[0].numpy(), 7)
-    bucket.create(f"jobs/{begun.job.id}/corrections", b"those of another")
+    run = service("one", include_feedback=True)
+    files = run.attempt.files
+    add_correction(run.attempt.settings, few_digits.pixels[0].numpy(), 7)
+    bucket.create(f"jobs/{run.job.id}/corrections", b"those of another")
     files.keep_corrections(b"its own")
     assert files.corrections.read_bytes() == b"those of another", "who was first decides"
     files.corrections.write_bytes(b"its own")
     files.state.write_bytes(b"learnt from its own")
-    again = service("one", begun.job.id).attempt.files
-    again.catch_up()
-    assert again.corrections.read_bytes() == b"those of another"
-    assert not again.state.exists()
+    second_files = service("one", run.job.id).attempt.files
+    second_files.catch_up()
+    assert second_files.corrections.read_bytes() == b"those of another"
+    assert not second_files.state.exists()
 
 
 def test_while_the_bucket_is_away_a_job_goes_on_from_what_is_here(
-    service, interrupted, away, caplog, monkeypatch, first_epochs
+    service, interrupted, stop_bucket, caplog, monkeypatch, first_epochs
 ):
-    left = interrupted("one")
-    here = service("one", left)
-    away()
+    job_id = interrupted("one")
+    local_run = service("one", job_id)
+    stop_bucket()
     with monkeypatch.context() as patch:
         patch.setattr(main, "prune", lambda *_: None)
-        here.run()
+        local_run.run()
     assert first_epochs == [0, 2]
     assert caplog.text.count("goes on from what is here") == 1
     assert caplog.text.count("is not copied for now") == 1
 
 
-def test_where_nothing_is_here_it_waits_for_the_bucket(service, interrupted, away, caplog):
-    left = interrupted("one")
-    elsewhere = service("other", left)
-    away()
-    elsewhere.stop.set()
+def test_where_nothing_is_here_it_waits_for_the_bucket(service, interrupted, stop_bucket, caplog):
+    job_id = interrupted("one")
+    remote_run = service("other", job_id)
+    stop_bucket()
+    remote_run.stop.set()
     with pytest.raises(Stopped):
-        elsewhere.run()
+        remote_run.run()
     assert "waits to go on" in caplog.text
 
 
-def test_copies_go_with_their_jobs(service, interrupted, store, bucket, away, caplog):
+def test_copies_go_with_their_jobs(service, interrupted, store, bucket, stop_bucket, caplog):
     caplog.set_level(logging.INFO)
-    left = interrupted("one")
+    interrupted_id = interrupted("one")
     bucket.create("jobs/unknown/1-0.pt", b"of a service with another database")
     bucket.create("jobs/elsewhere", b"no copy at all")
-    files = service("one", left).attempt.files
+    files = service("one", interrupted_id).attempt.files
 
     def has_ended(job_id):
         return main._has_ended(store, job_id)
 
     files.tidy(has_ended)
-    assert any(left in name for name in bucket.sizes())
-    job.cancel(store, left)
+    assert any(interrupted_id in name for name in bucket.sizes())
+    job.cancel(store, interrupted_id)
     files.tidy(has_ended)
     assert {*bucket.sizes()} == {"jobs/unknown/1-0.pt", "jobs/elsewhere"}
-    away()
+    stop_bucket()
     files.tidy(has_ended)
     assert "copies of ended jobs stay for now" in caplog.text
 
 
 def test_a_copy_is_made_while_it_trains(service, bucket, monkeypatch):
     monkeypatch.setattr(state_replica, "COPY_INTERVAL", 0.001)
-    seen, real = [], trainer.Trainer._save_checkpoint
+    copies, real = [], trainer.Trainer._save_checkpoint
 
-    def look(self):
+    def check_copy(self):
         real(self)
         files = self.attempt.files
         content = files.state.read_bytes()
         assert comes_true(lambda: files._copied == content and len(bucket.sizes()) == 1)
-        seen.extend(bucket.sizes())
+        copies.extend(bucket.sizes())
 
-    monkeypatch.setattr(trainer.Trainer, "_save_checkpoint", look)
-    begun = service("one")
-    begun.run()
-    assert len({*seen}) == 3, "the one before goes once the next is there"
+    monkeypatch.setattr(trainer.Trainer, "_save_checkpoint", check_copy)
+    run = service("one")
+    run.run()
+    assert len({*copies}) == 3, "the one before goes once the next is there"

@@ -29,24 +29,24 @@ def test_a_job_becomes_a_version_with_a_card(start, store, registry, mnist):
 def test_it_tells_every_hundred_batches_and_at_the_end(start, store):
     attempt = start(epochs=1, batch_size=8)
     attempt.run()
-    told = events(store, attempt.job.id, "batch")
-    assert [each["batch"] for each in told] == [100, 200, 250]
-    assert all(each["loss"] > 0 for each in told)
+    batches = events(store, attempt.job.id, "batch")
+    assert [event["batch"] for event in batches] == [100, 200, 250]
+    assert all(event["loss"] > 0 for event in batches)
 
 
 def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
     start, store, registry, monkeypatch
 ):
-    broken = start(promote="always")
+    interrupted_run = start(promote="always")
     with monkeypatch.context() as patch:
         patch.setattr(attempts.jobs, "succeed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            broken.run()
+            interrupted_run.run()
     versions = registry.versions()
-    job.requeue(store, store.job(broken.job.id))
-    start(broken.job.id).run()
+    job.requeue(store, store.job(interrupted_run.job.id))
+    start(interrupted_run.job.id).run()
     assert registry.versions() == versions
-    result = store.job(broken.job.id).result
+    result = store.job(interrupted_run.job.id).result
     assert (result["version"], registry.current()) == (versions[-1], versions[-1])
     assert "of version 1" in result["reason"]
 
@@ -57,12 +57,12 @@ def test_an_older_attempt_stores_and_promotes_nothing(start, store, registry, mo
     module = {"measure": finish.evaluate, "judge": promotion}[step]
     real = getattr(module, step)
 
-    def overtaken(*args):
+    def start_newer_attempt(*args):
         job.requeue(store, store.job(older.job.id))
         job.start(store, store.job(older.job.id))
         return real(*args)
 
-    monkeypatch.setattr(module, step, overtaken)
+    monkeypatch.setattr(module, step, start_newer_attempt)
     with pytest.raises(job.Superseded):
         older.run()
     assert registry.current() == 1
@@ -88,10 +88,10 @@ def test_two_attempts_at_one_job_never_work_at_once(tmp_path):
 def test_a_cancelled_job_stops_and_leaves_no_version(start, store, registry):
     attempt = start()
     job.cancel(store, attempt.job.id)
-    before = registry.versions()
+    versions_before = registry.versions()
     with pytest.raises(job.Superseded):
         attempt.run()
-    assert registry.versions() == before
+    assert registry.versions() == versions_before
     assert store.job(attempt.job.id).status == "cancelled"
 
 
@@ -105,7 +105,7 @@ def test_answers_that_are_no_numbers_fail_and_leave_no_version(start, registry, 
 
 def test_a_loss_that_is_no_number_fails_with_advice(start, registry):
     attempt = start(learning_rate=1e30)
-    before = registry.versions()
+    versions_before = registry.versions()
     with pytest.raises(Diverged, match="learning_rate below 1e\\+30"):
         attempt.run()
-    assert registry.versions() == before
+    assert registry.versions() == versions_before
