@@ -56,10 +56,10 @@ class Server:
     def go_on(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
-    def until_up(self) -> None:
+    def wait_until_up(self) -> None:
         import s3fs
 
-        until = time.monotonic() + 60
+        deadline = time.monotonic() + 60
         while True:
             try:
                 filesystem = s3fs.S3FileSystem(skip_instance_cache=True)
@@ -67,7 +67,7 @@ class Server:
                 return
             except Exception:
                 assert self.process.poll() is None, (self.folder / "log").read_text()
-                assert time.monotonic() < until, (self.folder / "log").read_text()
+                assert time.monotonic() < deadline, (self.folder / "log").read_text()
                 time.sleep(0.2)
 
     def new_bucket(self) -> str:
@@ -80,7 +80,7 @@ class Server:
 
 
 @pytest.fixture(autouse=True)
-def time_to_answer(monkeypatch):
+def long_timeout(monkeypatch):
     """Registries in the process of the tests wait longer: other tests may load the machine."""
     monkeypatch.setattr("app.versions.bucket.object_store.LIMIT", 60.0)
 
@@ -95,7 +95,7 @@ def server(tmp_path_factory):
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         try:
-            server.until_up()
+            server.wait_until_up()
             yield server
         finally:
             server.end()
@@ -137,14 +137,14 @@ def url(request):
 
 
 @pytest.fixture
-def mirror(url, tmp_path):
+def make_registry(url, tmp_path):
     """Open another service's registry of the same bucket."""
     return lambda name: BucketRegistry(tmp_path / name, Bucket.at(url))
 
 
 @pytest.fixture
-def first(mirror):
-    registry = mirror("first")
+def first(make_registry):
+    registry = make_registry("first")
     registry.adopt_shipped()
     registry.promote(1)
     return registry

@@ -33,7 +33,7 @@ def google_storage(log: Path) -> Iterator[str]:
         ) as process,
     ):
         try:
-            _until_up(address, log)
+            _wait_until_up(address, log)
             yield address
         finally:
             process.kill()
@@ -41,17 +41,17 @@ def google_storage(log: Path) -> Iterator[str]:
 
 def _program() -> str:
     package = find_spec(PACKAGE)
-    inside = Path(package.origin).parent / FOLDER if package and package.origin else Path()
+    bundled_folder = Path(package.origin).parent / FOLDER if package and package.origin else Path()
     machine = MACHINES.get(platform.machine(), "")
-    return needed(f"fake-gcs-server-{platform.system().lower()}-{machine}", inside)
+    return needed(f"fake-gcs-server-{platform.system().lower()}-{machine}", bundled_folder)
 
 
-def _until_up(address: str, log: Path) -> None:
-    until = time.monotonic() + 60
+def _wait_until_up(address: str, log: Path) -> None:
+    deadline = time.monotonic() + 60
     while True:
         try:
             urlopen(f"{address}/storage/v1/b", timeout=5).close()
             return
         except URLError:
-            assert time.monotonic() < until, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)

@@ -17,16 +17,16 @@ def save(registry, card):
 
 
 @contextmanager
-def lacking(name):
+def missing_object(name):
     """Let buckets list an object, and not give it."""
     real = Bucket.read
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Bucket, "read", lambda self, each: None if each == name else real(self, each))
+        patch.setattr(Bucket, "read", lambda self, key: None if key == name else real(self, key))
         yield
 
 
 def test_a_version_that_cannot_be_fetched_holds_up_no_other(
-    first, mirror, card, monkeypatch, caplog
+    first, make_registry, card, monkeypatch, caplog
 ):
     def read(bucket, name):
         if name == f"{lost}.safetensors":
@@ -35,7 +35,7 @@ def test_a_version_that_cannot_be_fetched_holds_up_no_other(
 
     lost, live, real = save(first, card), save(first, card), Bucket.read
     first.promote(live)
-    other = mirror("other")
+    other = make_registry("other")
     with monkeypatch.context() as patch:
         patch.setattr(Bucket, "read", read)
         for _ in range(2):
@@ -50,9 +50,9 @@ def test_a_version_that_cannot_be_fetched_holds_up_no_other(
     assert other.current() == lost
 
 
-def test_a_version_that_cannot_be_fetched_is_not_said_to_be_none(first, mirror, card):
-    lost, other = save(first, card), mirror("other")
-    with lacking(f"{lost}.safetensors"):
+def test_a_version_that_cannot_be_fetched_is_not_said_to_be_none(first, make_registry, card):
+    lost, other = save(first, card), make_registry("other")
+    with missing_object(f"{lost}.safetensors"):
         other.catch_up()
         for call in (other.card, other.weights, other.check, other.promote):
             with pytest.raises(BucketUnavailable):
@@ -66,14 +66,14 @@ def test_a_version_that_cannot_be_fetched_is_not_said_to_be_none(first, mirror, 
     assert other.card(lost).version == lost
 
 
-def test_a_version_that_cannot_be_fetched_keeps_its_place_in_the_history(first, mirror, card):
-    lost, live, newer, going = (save(first, card) for _ in range(4))
+def test_a_version_that_cannot_be_fetched_keeps_its_place_in_the_history(first, make_registry, card):
+    lost, live, newer, deleted = (save(first, card) for _ in range(4))
     for version in (lost, live):
         first.promote(version)
-    other = mirror("other")
-    with lacking(f"{lost}.safetensors"):
+    other = make_registry("other")
+    with missing_object(f"{lost}.safetensors"):
         other.promote(newer)
-        other.delete(going)
+        other.delete(deleted)
         first.catch_up()
         assert first.history() == [newer, live, lost, 1]
         assert other.rollback() == live
@@ -83,28 +83,28 @@ def test_a_version_that_cannot_be_fetched_keeps_its_place_in_the_history(first, 
 
 
 def test_where_the_last_step_cannot_be_read_nothing_is_promoted_over_what_was_live(
-    first, mirror, card
+    first, make_registry, card
 ):
-    second, third, other = save(first, card), save(first, card), mirror("other")
+    second, third, other = save(first, card), save(first, card), make_registry("other")
     other.catch_up()
     first.promote(second)
-    with lacking("current/0000000002"), pytest.raises(BucketUnavailable):
+    with missing_object("current/0000000002"), pytest.raises(BucketUnavailable):
         other.promote(third, over=1)
     assert not other.promote(third, over=1)
     first.catch_up()
     assert first.history() == other.history() == [second, 1]
 
 
-def test_a_start_passes_over_what_cannot_be_fetched(first, mirror, card):
+def test_a_start_passes_over_what_cannot_be_fetched(first, make_registry, card):
     lost, live = save(first, card), save(first, card)
     for version in (lost, live):
         first.promote(version)
     damaged = first.bucket.read(f"{live}.safetensors")[:-9] + b"*" * 9
     first.bucket.filesystem.pipe_file(first.bucket._path(f"{live}.safetensors"), damaged)
-    other = mirror("other")
-    with lacking(f"{lost}.safetensors"):
+    other = make_registry("other")
+    with missing_object(f"{lost}.safetensors"):
         other.catch_up()
         assert _first_loadable_version(other) == 1
-        served = Live(other, torch.device("cpu"))
-        served.load_initial()
-    assert served.model.version == 1
+        live_model = Live(other, torch.device("cpu"))
+        live_model.load_initial()
+    assert live_model.model.version == 1

@@ -10,15 +10,15 @@ from app.versions.bucket.object_store import Bucket, BucketUnavailable, InvalidB
 def test_of_many_that_make_the_same_object_one_does(url):
     buckets = [Bucket.at(url) for _ in range(4)]
 
-    def made(number):
+    def create(number):
         return buckets[number % 4].create(f"{number // 16}", f"{number}".encode())
 
     with ThreadPoolExecutor(8) as pool:
-        done = list(pool.map(made, range(96)))
+        done = list(pool.map(create, range(96)))
     for group in range(6):
-        won = [number for number in range(96) if number // 16 == group and done[number]]
-        assert len(won) == 1
-        assert buckets[0].read(f"{group}") == f"{won[0]}".encode()
+        winners = [number for number in range(96) if number // 16 == group and done[number]]
+        assert len(winners) == 1
+        assert buckets[0].read(f"{group}") == f"{winners[0]}".encode()
 
 
 def test_what_was_made_by_the_same_hand_is_its_own(url):
@@ -70,6 +70,6 @@ def test_a_bucket_that_is_not_there_is_told(server):  # noqa: ARG001
 
 def test_wrong_keys_are_told_without_the_keys(s3_url, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-wrong-secret")
-    with pytest.raises(InvalidBucket, match="PermissionError") as told:
+    with pytest.raises(InvalidBucket, match="PermissionError") as excinfo:
         Bucket.at(s3_url).check()
-    assert "a-wrong-secret" not in str(told.value)
+    assert "a-wrong-secret" not in str(excinfo.value)

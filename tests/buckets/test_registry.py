@@ -21,8 +21,8 @@ def save(registry, card, **changes):
     return registry.save(MyNet().state_dict(), card.model_copy(update=changes))
 
 
-def test_what_one_service_changes_the_other_sees(first, mirror, card):
-    other = mirror("other")
+def test_what_one_service_changes_the_other_sees(first, make_registry, card):
+    other = make_registry("other")
     with other.following():
         version = save(first, card, note="mine")
         first.promote(version)
@@ -35,8 +35,8 @@ def test_what_one_service_changes_the_other_sees(first, mirror, card):
             assert comes_true(lambda: first.current() == 1)
 
 
-def test_services_that_start_at_once_adopt_each_shipped_version_once(mirror):
-    registries = [mirror(f"service-{number}") for number in range(6)]
+def test_services_that_start_at_once_adopt_each_shipped_version_once(make_registry):
+    registries = [make_registry(f"service-{number}") for number in range(6)]
 
     def start(registry):
         registry.adopt_shipped(SHIPPED)
@@ -51,19 +51,19 @@ def test_services_that_start_at_once_adopt_each_shipped_version_once(mirror):
         assert registry.history() == [1]
 
 
-def test_of_many_promotions_over_the_same_version_one_happens(first, mirror, card):
+def test_of_many_promotions_over_the_same_version_one_happens(first, make_registry, card):
     versions = [save(first, card) for _ in range(6)]
-    others = [mirror(f"other-{version}") for version in versions]
+    others = [make_registry(f"other-{version}") for version in versions]
     with ThreadPoolExecutor(6) as pool:
-        done = list(pool.map(lambda other, each: other.promote(each, over=1), others, versions))
+        done = list(pool.map(lambda other, version: other.promote(version, over=1), others, versions))
     assert sum(done) == 1
     first.catch_up()
     assert first.history() == [versions[done.index(True)], 1]
 
 
-def test_no_number_is_given_twice(first, mirror, card):
+def test_no_number_is_given_twice(first, make_registry, card):
     second = save(first, card)
-    other = mirror("other")
+    other = make_registry("other")
     other.delete(second)
     first.catch_up()
     with pytest.raises(NotFound):
@@ -71,20 +71,20 @@ def test_no_number_is_given_twice(first, mirror, card):
     assert save(first, card) == second + 1
 
 
-def test_the_live_version_cannot_be_deleted_by_who_has_not_seen_it_go_live(first, mirror, card):
-    other, second = mirror("other"), save(first, card)
+def test_the_live_version_cannot_be_deleted_by_who_has_not_seen_it_go_live(first, make_registry, card):
+    other, second = make_registry("other"), save(first, card)
     other.catch_up()
     first.promote(second)
     with pytest.raises(Conflict, match=f"Version {second} is live"):
         other.delete(second)
 
 
-def test_a_removal_that_was_cut_off_is_completed_by_the_next_step(first, mirror, card, monkeypatch):
+def test_a_removal_that_was_cut_off_is_completed_by_the_next_step(first, make_registry, card, monkeypatch):
     second, third = save(first, card), save(first, card)
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(Bucket, "empty", lambda *_: sys.exit())
         first.delete(second)
-    other = mirror("other")
+    other = make_registry("other")
     other.catch_up()
     assert other.versions() == [1, third]
     other.promote(third)
@@ -108,12 +108,12 @@ def test_what_is_damaged_here_is_fetched_again(first):
     assert first.card(1).version == 1
 
 
-def test_what_is_damaged_in_the_bucket_neither_goes_live_nor_comes_back(first, mirror, card):
+def test_what_is_damaged_in_the_bucket_neither_goes_live_nor_comes_back(first, make_registry, card):
     second = save(first, card)
     name = f"{second}.safetensors"
-    whole = first.bucket.read(name)
-    first.bucket.filesystem.pipe_file(first.bucket._path(name), whole[:-9] + b"*" * 9)
-    other = mirror("other")
+    content = first.bucket.read(name)
+    first.bucket.filesystem.pipe_file(first.bucket._path(name), content[:-9] + b"*" * 9)
+    other = make_registry("other")
     other.catch_up()
     with pytest.raises(Conflict, match=f"Version {second} is damaged"):
         other.promote(second)
@@ -121,8 +121,8 @@ def test_what_is_damaged_in_the_bucket_neither_goes_live_nor_comes_back(first, m
 
 def test_a_bucket_that_was_emptied_takes_nothing_out_of_service(first):
     first.bucket.remove(first.bucket.sizes())
-    anew = BucketRegistry(first.folder, first.bucket)  # as a training opens it, or a worker that starts
-    for registry in (first, anew):
+    fresh_registry = BucketRegistry(first.folder, first.bucket)  # as a training opens it, or a worker that starts
+    for registry in (first, fresh_registry):
         with pytest.raises(BucketUnavailable):
             registry.refresh()
         with pytest.raises(BucketUnavailable):
@@ -158,23 +158,23 @@ def test_eight_processes_that_save_and_promote_at_once(first, url, tmp_path):
         reports = [report for part in pool.map(Worker.reports, workers) for report in part]
     saved = [report[1] for report in reports if report[0] == "saved"]
     assert sorted(saved) == list(range(2, 2 + 8 * 3)), "each number once"
-    over = {report[2]: report[1] for report in reports if report[0] == "promoted"}
-    assert len(over) == 24, "no two over the same version"
+    successors = {report[2]: report[1] for report in reports if report[0] == "promoted"}
+    assert len(successors) == 24, "no two over the same version"
     chain = [1]
-    while chain[-1] in over:
-        chain.append(over[chain[-1]])
+    while chain[-1] in successors:
+        chain.append(successors[chain[-1]])
     first.catch_up()
     assert first.history() == chain[::-1], "none was lost"
 
 
-def test_killed_at_any_moment_it_leaves_the_old_or_the_new(first, mirror, url, tmp_path):
-    for turn in range(4):
+def test_killed_at_any_moment_it_leaves_the_old_or_the_new(first, make_registry, url, tmp_path):
+    for attempt in range(4):
         worker = Worker(tmp_path / "killed", url, 100)
         worker.begin()
         worker.connection.recv()
         time.sleep(random.uniform(0, 0.4))
         worker.kill()
-        other = mirror(f"after-{turn}")
+        other = make_registry(f"after-{attempt}")
         other.catch_up()
         other.check(other.current())
         assert all(other.content(version) for version in other.versions())

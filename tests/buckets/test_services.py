@@ -12,8 +12,8 @@ from tests.conftest import png
 from tests.rigs.load.http_load import Connection, load, run
 from tests.service.running import comes_true, serving
 
-QUICK = json.dumps({"epochs": 1, "batch_size": 1000, "promote": "always"}).encode()
-NEXT = len(list(SHIPPED.glob("*.safetensors"))) + 1
+QUICK_JOB = json.dumps({"epochs": 1, "batch_size": 1000, "promote": "always"}).encode()
+NEXT_VERSION = len(list(SHIPPED.glob("*.safetensors"))) + 1
 RATE = 20
 
 
@@ -34,17 +34,17 @@ def next_version(service):
     return service.get("/models")["data"][-1]["version"] + 1
 
 
-def since(service, read):
+def log_since(service, offset):
     """Return what the service has logged after so many characters."""
-    return service.log.read_text()[read:]
+    return service.log.read_text()[offset:]
 
 
 @pytest.fixture
-def away(server):
+def bucket_outage(server):
     """Take the bucket away, and bring it back."""
 
     @contextmanager
-    def away():
+    def bucket_outage():
         server.end()
         try:
             yield
@@ -52,7 +52,7 @@ def away(server):
             server.start()
             server.until_up()
 
-    return away
+    return bucket_outage
 
 
 @asynccontextmanager
@@ -64,30 +64,30 @@ async def light_load(service, uploads):
         while not ended.is_set():
             yield time.monotonic() + 1 / RATE
 
-    loading = asyncio.create_task(load(service.port, uploads, due_times(), 1))
+    task = asyncio.create_task(load(service.port, uploads, due_times(), 1))
     try:
         yield answers
     finally:
         ended.set()
-        answers += [(each.reply.status, each.answer.get("version")) for each in await loading]
+        answers += [(result.reply.status, result.answer.get("version")) for result in await task]
 
 
-async def during(services, uploads, work):
+async def run_under_load(services, uploads, work):
     """Do some work while both services predict; gives what came of it, and each one's answers."""
     first, other = services
-    async with light_load(first, uploads) as of_first, light_load(other, uploads) as of_other:
+    async with light_load(first, uploads) as first_answers, light_load(other, uploads) as other_answers:
         done = await asyncio.to_thread(work)
-    return done, of_first, of_other
+    return done, first_answers, other_answers
 
 
 def is_live(service, version):
     return comes_true(lambda: service.get("/health/ready")["version"] == version)
 
 
-def go_live(service, version):
+def promote(service, version):
     """Ask a service to go live with a version."""
 
-    async def ask():
+    async def send_request():
         body = json.dumps({"version": version}).encode()
         connection = Connection(service.port)
         try:
@@ -95,7 +95,7 @@ def go_live(service, version):
         finally:
             connection.close()
 
-    reply = asyncio.run(ask())
+    reply = asyncio.run(send_request())
     return reply.status, json.loads(reply.body)
 
 
@@ -105,56 +105,56 @@ def succeeded(body):
 
 def test_what_one_trains_is_live_on_the_other_which_rolls_it_back(services, digits):
     first, other = services
-    before, expected = first.get("/models")["current"], next_version(first)
+    live_version, expected = first.get("/models")["current"], next_version(first)
 
     def work():
-        job = first.post("/train", QUICK)["id"]
+        job = first.post("/train", QUICK_JOB)["id"]
         version = first.job_until(job, succeeded)["result"]["version"]
         assert is_live(other, version)
-        assert other.post("/models/rollback")["version"] == before
-        assert is_live(first, before)
+        assert other.post("/models/rollback")["version"] == live_version
+        assert is_live(first, live_version)
         return version
 
-    version, *answers = run(during(services, [png(each) for each in digits], work))
+    version, *answers = run(run_under_load(services, [png(pixels) for pixels in digits], work))
     assert version == expected
-    for of_one in answers:
-        assert {status for status, _ in of_one} == {200}
-        assert {answered for _, answered in of_one} == {before, version}, "one that there is"
+    for service_answers in answers:
+        assert {status for status, _ in service_answers} == {200}
+        assert {answer_version for _, answer_version in service_answers} == {live_version, version}, "one that there is"
     for service in services:
         listed = [card["version"] for card in service.get("/models")["data"]]
         assert listed == [*range(1, expected + 1)]
 
 
-def test_while_the_bucket_is_away_predictions_go_on_and_changes_are_refused(services, away, digits):
+def test_while_the_bucket_is_away_predictions_go_on_and_changes_are_refused(services, bucket_outage, digits):
     first, other = services
-    before, read = first.get("/models")["current"], len(other.log.read_text())
-    wanted = next(number for number in range(1, NEXT) if number != before)
+    live_version, log_size = first.get("/models")["current"], len(other.log.read_text())
+    other_version = next(number for number in range(1, NEXT_VERSION) if number != live_version)
 
     def work():
-        with away():
-            said = go_live(first, wanted)
-            assert comes_true(lambda: "what is live elsewhere is not seen" in since(other, read))
-        return said
+        with bucket_outage():
+            response = promote(first, other_version)
+            assert comes_true(lambda: "what is live elsewhere is not seen" in log_since(other, log_size))
+        return response
 
-    (status, problem), *answers = run(during(services, [png(each) for each in digits], work))
+    (status, problem), *answers = run(run_under_load(services, [png(pixels) for pixels in digits], work))
     assert (status, problem["code"]) == (503, "not_ready")
     assert "bucket" in problem["detail"]
-    for of_one in answers:
-        assert {*of_one} == {(200, before)}
-    status, card = go_live(first, wanted)
-    assert (status, card["version"]) == (200, wanted)
-    assert is_live(other, wanted)
+    for service_answers in answers:
+        assert {*service_answers} == {(200, live_version)}
+    status, card = promote(first, other_version)
+    assert (status, card["version"]) == (200, other_version)
+    assert is_live(other, other_version)
 
 
-def test_a_training_that_ends_while_the_bucket_is_away_succeeds_once_it_is_back(services, away):
+def test_a_training_that_ends_while_the_bucket_is_away_succeeds_once_it_is_back(services, bucket_outage):
     first, other = services
-    expected, read = next_version(first), len(first.log.read_text())
-    job = first.post("/train", QUICK)["id"]
+    expected, log_size = next_version(first), len(first.log.read_text())
+    job = first.post("/train", QUICK_JOB)["id"]
     first.job_until(job, lambda body: body["status"] == "running")
-    with away():
-        assert comes_true(lambda: "waits to be stored" in since(first, read), 120)
+    with bucket_outage():
+        assert comes_true(lambda: "waits to be stored" in log_since(first, log_size), 120)
         assert first.get(f"/train/{job}")["status"] == "running"
     done = first.job_until(job, succeeded)
     assert (done["attempt"], done["result"]["version"]) == (1, expected)
-    assert since(first, read).count("waits to be stored") == 1, "it is told once"
+    assert log_since(first, log_size).count("waits to be stored") == 1, "it is told once"
     assert is_live(other, expected)

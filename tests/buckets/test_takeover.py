@@ -11,7 +11,7 @@ from app.versions.bucket.object_store import Bucket
 from tests.postgres import QUICK, running
 from tests.service.running import are_gone, comes_true, serving
 
-WANTED = {"epochs": 6, "seed": 4, "promote": "never"}
+HYPERPARAMETERS = {"epochs": 6, "seed": 4, "promote": "never"}
 
 
 @pytest.fixture
@@ -31,17 +31,17 @@ def digest(service, job):
 
 
 def test_who_takes_a_job_over_goes_on_from_the_copy_of_its_state(services, s3_url):
-    def copied():
+    def copies():
         return bucket.sizes(f"jobs/{job}/")
 
-    bucket, body = Bucket.at(s3_url), json.dumps(WANTED).encode()
+    bucket, body = Bucket.at(s3_url), json.dumps(HYPERPARAMETERS).encode()
     job = services[0].post("/train", body)["id"]
     services[0].job_until(job, lambda body: body["epochs"])
     first, second = services if services[0].trainings else reversed(services)
-    assert comes_true(copied)
+    assert comes_true(copies)
     first.end(signal.SIGKILL)
     assert are_gone(first.trainings)
-    again = second.post("/train", body)["id"]
+    second_job = second.post("/train", body)["id"]
     second.job_until(job, lambda body: len(body["epochs"]) > 3)
     assert second.job_until(job, succeeded)["attempt"] == 2
     epoch, batch = re.search(
@@ -49,8 +49,8 @@ def test_who_takes_a_job_over_goes_on_from_the_copy_of_its_state(services, s3_ur
         second.log.read_text(),
     ).groups()
     assert (int(epoch), int(batch)) > (0, 0), "not from its seed"
-    second.job_until(again, lambda body: len(body["epochs"]) > 3)
-    second.job_until(again, succeeded)
-    assert digest(second, job) == digest(second, again)
-    assert comes_true(lambda: not copied()), "what nobody needs is removed"
+    second.job_until(second_job, lambda body: len(body["epochs"]) > 3)
+    second.job_until(second_job, succeeded)
+    assert digest(second, job) == digest(second, second_job)
+    assert comes_true(lambda: not copies()), "what nobody needs is removed"
     second.end()

@@ -21,11 +21,11 @@ class Worker:
     def __init__(self, folder: Path, url: str, times: int) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
-        self.connection, theirs = context.Pipe()
-        arguments = (theirs, dict(os.environ), folder, url, times)
+        self.connection, child_connection = context.Pipe()
+        arguments = (child_connection, dict(os.environ), folder, url, times)
         self.process = context.Process(target=_work, args=arguments)
         self.process.start()
-        theirs.close()
+        child_connection.close()
         assert self.connection.recv() == "ready"
 
     def begin(self) -> None:
@@ -60,8 +60,8 @@ def _work(
         connection.send(["saved", version])
         while True:
             registry.refresh()
-            over = registry.current()
-            if registry.promote(version, expected=over):
+            expected = registry.current()
+            if registry.promote(version, expected=expected):
                 break
-        connection.send(["promoted", version, over])
+        connection.send(["promoted", version, expected])
     connection.send("done")
