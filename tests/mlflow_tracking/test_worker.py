@@ -32,12 +32,12 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tell(settings, store, registry):  # noqa: ARG001, there is a version to beat
+def sync(settings, store, registry):  # noqa: ARG001, there is a version to beat
     """Tell of all jobs as a process would that has just been started."""
     return lambda: MlflowSync(settings, store).sync()
 
 
-def told(job_id):
+def get_run(job_id):
     """The one run of a job."""
     client = MlflowClient()
     experiment = client.get_experiment_by_name("mynet").experiment_id
@@ -47,18 +47,18 @@ def told(job_id):
 
 def points(run, name):
     history = MlflowClient().get_metric_history(run.info.run_id, name)
-    return [(each.step, each.value) for each in history]
+    return [(point.step, point.value) for point in history]
 
 
-def in_the_row(job, name):
+def epoch_points(job, name):
     return [(epoch["epoch"], epoch[name]) for epoch in job.epochs]
 
 
-def test_a_job_that_succeeded_is_there_whole(start, store, registry, tell, tmp_path):
+def test_a_job_that_succeeded_is_there_whole(start, store, registry, sync, tmp_path):
     attempt = start(note="by hand", promote="never")
     attempt.run()
-    tell()
-    run, job = told(attempt.job.id), store.job(attempt.job.id)
+    sync()
+    run, job = get_run(attempt.job.id), store.job(attempt.job.id)
     version = job.result["version"]
     assert run.info.status == "FINISHED"
     assert run.info.end_time == int(job.finished_at.timestamp() * 1000)
@@ -67,63 +67,63 @@ def test_a_job_that_succeeded_is_there_whole(start, store, registry, tell, tmp_p
     }
     assert run.data.params["seed"] == "11"
     for name in PER_EPOCH:
-        assert points(run, name) == in_the_row(job, name)
+        assert points(run, name) == epoch_points(job, name)
     assert run.data.metrics["final_test_accuracy"] == job.result["test_accuracy"]
     assert run.data.tags["mynet.version"] == str(version)
     assert (run.data.tags["mynet.recipe"], run.data.tags["mynet.attempt"]) == ("documented", "1")
     assert run.data.tags["mynet.promoted"] == "False"
     assert run.data.tags["mynet.reason"] == job.result["reason"]
     assert run.data.tags["mlflow.note.content"] == "by hand"
-    got = MlflowClient().download_artifacts(run.info.run_id, "", str(tmp_path))
+    artifact_dir = MlflowClient().download_artifacts(run.info.run_id, "", str(tmp_path))
     weights = registry.path(version)
-    assert (tmp_path / got / weights.name).read_bytes() == weights.read_bytes()
-    card = json.loads((tmp_path / got / "card.json").read_text())
+    assert (tmp_path / artifact_dir / weights.name).read_bytes() == weights.read_bytes()
+    card = json.loads((tmp_path / artifact_dir / "card.json").read_text())
     assert (card["version"], card["job"]) == (version, job.id)
 
 
-def test_a_run_names_the_sweep_of_its_job(store, start, tell):
+def test_a_run_names_the_sweep_of_its_job(store, start, sync):
     row = sweep.create(Sweeps(store), Grid(seed=[1, 2]), max_queued=9, key=None)
-    members = [job.id for job in Sweeps(store).jobs(row.id)]
-    for job_id in members:
+    job_ids = [job.id for job in Sweeps(store).jobs(row.id)]
+    for job_id in job_ids:
         start(job_id)
-    alone = start()
-    tell()
-    assert [told(job_id).data.tags["mynet.sweep"] for job_id in members] == [row.id] * 2
-    assert "mynet.sweep" not in told(alone.job.id).data.tags
+    single_run = start()
+    sync()
+    assert [get_run(job_id).data.tags["mynet.sweep"] for job_id in job_ids] == [row.id] * 2
+    assert "mynet.sweep" not in get_run(single_run.job.id).data.tags
 
 
 def test_a_job_of_several_attempts_is_one_run_without_doubled_points(
-    start, store, monkeypatch, tell
+    start, store, monkeypatch, sync
 ):
-    broken = start()
+    interrupted_run = start()
     with monkeypatch.context() as patch:
         interrupt_after(patch, "reset_failures", 1)
         with pytest.raises(KeyboardInterrupt):
-            broken.run()
-    tell()
-    run = told(broken.job.id)
+            interrupted_run.run()
+    sync()
+    run = get_run(interrupted_run.job.id)
     assert (run.info.status, points(run, "train_loss")) == (
         "RUNNING",
-        in_the_row(store.job(broken.job.id), "train_loss"),
+        epoch_points(store.job(interrupted_run.job.id), "train_loss"),
     )
-    jobs.requeue(store, store.job(broken.job.id))
-    tell()
-    start(broken.job.id).run()
-    tell()
-    run, job = told(broken.job.id), store.job(broken.job.id)
+    jobs.requeue(store, store.job(interrupted_run.job.id))
+    sync()
+    start(interrupted_run.job.id).run()
+    sync()
+    run, job = get_run(interrupted_run.job.id), store.job(interrupted_run.job.id)
     assert (run.info.status, run.data.tags["mynet.attempt"]) == ("FINISHED", "2")
     for name in PER_EPOCH:
-        assert points(run, name) == in_the_row(job, name)
+        assert points(run, name) == epoch_points(job, name)
 
 
-def test_a_process_that_died_while_it_told_left_no_doubles(start, store, tell):
+def test_a_process_that_died_while_it_told_left_no_doubles(start, store, sync):
     attempt = start()
     store.change_job(attempt.job.id, values={"epochs": [epoch(0), epoch(1)]})
-    tell()
-    run = told(attempt.job.id)
+    sync()
+    run = get_run(attempt.job.id)
     MlflowClient().log_batch(run.info.run_id, metrics=[Metric("test_loss", 9.0, 1, 2)])
     store.change_job(attempt.job.id, values={"epochs": [epoch(0), epoch(1), epoch(2)]})
-    tell()
+    sync()
     assert points(run, "test_loss") == [(0, 0.5), (1, 0.5), (2, 9.0)]
     assert points(run, "train_loss") == [(0, 0.25), (1, 0.25), (2, 0.25)]
 
@@ -142,13 +142,13 @@ def epoch(number):
         (lambda store, job: jobs.pause(store, job.id), "RUNNING"),
     ],
 )
-def test_a_run_ends_as_its_job_does(start, store, tell, end, status):
+def test_a_run_ends_as_its_job_does(start, store, sync, end, status):
     attempt = start()
-    tell()
-    assert told(attempt.job.id).info.status == "RUNNING"
+    sync()
+    assert get_run(attempt.job.id).info.status == "RUNNING"
     end(store, attempt.job)
-    tell()
-    run = told(attempt.job.id)
+    sync()
+    run = get_run(attempt.job.id)
     assert run.info.status == status
     assert run.data.tags.get("mynet.error") == ("the loss is inf" if status == "FAILED" else None)
 
@@ -156,15 +156,15 @@ def test_a_run_ends_as_its_job_does(start, store, tell, end, status):
 def test_a_job_that_waits_is_told_when_it_starts(settings, store, start):
     attempt = start()
     jobs.requeue(store, store.job(attempt.job.id))
-    waiting = jobs.create(store, attempt.attempt.wanted, max_queued=9, key=None)
+    queued_job = jobs.create(store, attempt.attempt.wanted, max_queued=9, key=None)
     tracking = MlflowSync(settings, store)
     tracking.sync()
     client = MlflowClient()
     experiment = client.get_experiment_by_name("mynet").experiment_id
     assert len(client.search_runs([experiment])) == 1, "it has not begun"
-    jobs.start(store, waiting)
+    jobs.start(store, queued_job)
     tracking.sync()
-    assert told(waiting.id).info.status == "RUNNING"
+    assert get_run(queued_job.id).info.status == "RUNNING"
 
 
 def test_what_could_not_be_told_is_told_later_and_complained_of_once(
@@ -180,7 +180,7 @@ def test_what_could_not_be_told_is_told_later_and_complained_of_once(
     assert store.job(attempt.job.id).status == "succeeded"
     folder.unlink()
     tracking.sync()
-    run = told(attempt.job.id)
+    run = get_run(attempt.job.id)
     assert (run.info.status, len(points(run, "seconds"))) == ("FINISHED", 3)
 
 
@@ -191,32 +191,32 @@ def test_one_job_that_cannot_be_told_holds_up_no_other(settings, store, start, c
     for _ in range(3):
         tracking.sync()
     assert caplog.text.count(f"{first.job.id}: MLflow could not be told") == 1
-    assert told(second.job.id).info.status == "RUNNING"
+    assert get_run(second.job.id).info.status == "RUNNING"
 
 
-def test_a_run_that_somebody_deleted_does_not_come_back(start, tell):
+def test_a_run_that_somebody_deleted_does_not_come_back(start, sync):
     attempt = start()
-    tell()
-    run = told(attempt.job.id)
+    sync()
+    run = get_run(attempt.job.id)
     MlflowClient().delete_run(run.info.run_id)
-    tell()
+    sync()
     experiment = MlflowClient().get_experiment_by_name("mynet").experiment_id
     assert MlflowClient().search_runs([experiment]) == []
 
 
-def test_the_experiment_can_be_named(start, tell, monkeypatch):
+def test_the_experiment_can_be_named(start, sync, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "digits")
     start()
-    tell()
+    sync()
     assert MlflowClient().get_experiment_by_name("mynet") is None
     assert MlflowClient().get_experiment_by_name("digits")
 
 
-def test_a_version_that_had_to_give_way_leaves_its_job_to_be_told(start, store, registry, tell):
+def test_a_version_that_had_to_give_way_leaves_its_job_to_be_told(start, store, registry, sync):
     attempt = start(promote="never")
     attempt.run()
     registry.path(store.job(attempt.job.id).result["version"]).unlink()
-    tell()
-    run = told(attempt.job.id)
+    sync()
+    run = get_run(attempt.job.id)
     assert (run.info.status, len(points(run, "test_loss"))) == ("FINISHED", 3)
     assert MlflowClient().list_artifacts(run.info.run_id) == []
