@@ -17,7 +17,7 @@ READ = "import json, os, sys, time; told = json.loads(sys.stdin.readline()); "
 
 
 @pytest.fixture
-def played(monkeypatch):
+def fake_worker(monkeypatch):
     """Let the other side be a line of Python that knows what it was `told`."""
     return lambda code: monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", READ + code))
 
@@ -26,39 +26,39 @@ def upload(settings, content=b"weights", note=None):
     return asyncio.run(import_upload(settings, content, note))
 
 
-def left(settings):
+def leftover_files(settings):
     return [path.name for path in settings.uploads_dir.iterdir() if path.name != ".lock"]
 
 
-def test_the_upload_lies_in_the_state_folder_until_it_is_appraised(settings, played):
-    played(
+def test_the_upload_lies_in_the_state_folder_until_it_is_appraised(settings, fake_worker):
+    fake_worker(
         "content = open(told['path']).read(); "
         "asked = (content, told['origin'], told['note'], os.path.dirname(told['path'])); "
         f"right = ('weights', 'uploaded', 'mine', {str(settings.uploads_dir)!r}); "
         "print(json.dumps({'version': 7 if asked == right else 0}))"
     )
     assert upload(settings, note="mine") == 7
-    assert left(settings) == []
+    assert leftover_files(settings) == []
 
 
 @pytest.mark.parametrize("error", [MalformedRequest, InvalidField, NotReady])
-def test_refusals_come_back_as_they_are(settings, played, error):
-    played(f"print(json.dumps({{'code': {error.code!r}, 'detail': 'The file is odd.'}}))")
-    with pytest.raises(error, match=r"The file is odd\.") as refusal:
+def test_refusals_come_back_as_they_are(settings, fake_worker, error):
+    fake_worker(f"print(json.dumps({{'code': {error.code!r}, 'detail': 'The file is odd.'}}))")
+    with pytest.raises(error, match=r"The file is odd\.") as excinfo:
         upload(settings)
-    assert [each.field for each in refusal.value.errors] == ["file"] * (error is InvalidField)
-    assert left(settings) == []
+    assert [field_error.field for field_error in excinfo.value.errors] == ["file"] * (error is InvalidField)
+    assert leftover_files(settings) == []
 
 
 @pytest.mark.parametrize(
     ("end", "code"),
     [("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", -9), ("os.close(1); time.sleep(0.2)", 0)],
 )
-def test_a_process_that_dies_is_a_refusal(settings, played, end, code):
-    played(end)
+def test_a_process_that_dies_is_a_refusal(settings, fake_worker, end, code):
+    fake_worker(end)
     with pytest.raises(NotReady, match=f"ended with exit code {code}"):
         upload(settings)
-    assert left(settings) == []
+    assert leftover_files(settings) == []
 
 
 def test_a_process_that_cannot_even_start_is_a_refusal(settings, monkeypatch):
@@ -67,60 +67,60 @@ def test_a_process_that_cannot_even_start_is_a_refusal(settings, monkeypatch):
         upload(settings)
 
 
-def test_a_process_that_hangs_is_ended(settings, played, monkeypatch, tmp_path):
-    played(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+def test_a_process_that_hangs_is_ended(settings, fake_worker, monkeypatch, tmp_path):
+    fake_worker(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)")
     monkeypatch.setattr(parent, "IMPORT_TIMEOUT", 2.0)
     with pytest.raises(NotReady, match="not appraised within 2 s"):
         upload(settings)
-    assert left(settings) == []
+    assert leftover_files(settings) == []
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-def test_what_is_cancelled_leaves_neither_file_nor_process(settings, played, tmp_path):
+def test_what_is_cancelled_leaves_neither_file_nor_process(settings, fake_worker, tmp_path):
     pid = tmp_path / "pid"
-    played(f"open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+    fake_worker(f"open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
 
-    async def cancelled():
+    async def cancel_upload():
         task = asyncio.create_task(import_upload(settings, b"weights", None))
         while not (pid.exists() and pid.read_text()):
             await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.sleep(0)
-        assert left(settings) == [], "a server that ends does not wait for the process"
+        assert leftover_files(settings) == [], "a server that ends does not wait for the process"
         await asyncio.gather(task, return_exceptions=True)
 
-    asyncio.run(cancelled())
-    assert left(settings) == []
+    asyncio.run(cancel_upload())
+    assert leftover_files(settings) == []
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
 
 
-def test_the_process_leaves_the_cores_to_predictions(settings, played):
-    played("print(json.dumps({'version': os.nice(0)}))")
+def test_the_process_leaves_the_cores_to_predictions(settings, fake_worker):
+    fake_worker("print(json.dumps({'version': os.nice(0)}))")
     assert upload(settings) == min(19, os.nice(0) + 10)
 
 
-def test_uploads_are_appraised_one_at_a_time(settings, played, tmp_path):
+def test_uploads_are_appraised_one_at_a_time(settings, fake_worker, tmp_path):
     # The second would find the first one's folder, were they at work at once.
-    played(
+    fake_worker(
         f"os.mkdir({str(tmp_path / 'busy')!r}); time.sleep(0.1); "
         f"os.rmdir({str(tmp_path / 'busy')!r}); print(json.dumps({{'version': 1}}))"
     )
 
-    async def both():
+    async def upload_all():
         return await asyncio.gather(*(import_upload(settings, b"x", None) for _ in range(3)))
 
-    assert asyncio.run(both()) == [1, 1, 1]
+    assert asyncio.run(upload_all()) == [1, 1, 1]
 
 
 def test_who_waits_too_long_is_told_to_come_back(settings, monkeypatch):
     monkeypatch.setattr(parent, "LOCK_TIMEOUT", 0.1)
     settings.uploads_dir.mkdir(parents=True)
-    with FileLock(settings.uploads_dir / ".lock"), pytest.raises(QueueFull) as refusal:
+    with FileLock(settings.uploads_dir / ".lock"), pytest.raises(QueueFull) as excinfo:
         upload(settings)
-    assert refusal.value.retry_after is not None
-    assert left(settings) == []
+    assert excinfo.value.retry_after is not None
+    assert leftover_files(settings) == []
 
 
 def test_an_empty_upload_is_refused_without_a_process(settings):
@@ -128,8 +128,8 @@ def test_an_empty_upload_is_refused_without_a_process(settings):
         upload(settings, b"")
 
 
-def test_an_upload_makes_its_folder_durable(settings, played):
-    played("print(json.dumps({'version': 1}))")
+def test_an_upload_makes_its_folder_durable(settings, fake_worker):
+    fake_worker("print(json.dumps({'version': 1}))")
     settings.state_dir.mkdir(exist_ok=True)
     with recorded() as calls:
         upload(settings)
@@ -146,38 +146,38 @@ def test_what_a_killed_server_left_is_swept(settings):
 
 def test_an_upload_that_is_under_way_elsewhere_is_not_swept(settings):
     remove_temporary_uploads(settings.uploads_dir)
-    under_way = settings.uploads_dir / ".abcd.tmp"
-    under_way.write_bytes(b"an upload")
+    pending_upload = settings.uploads_dir / ".abcd.tmp"
+    pending_upload.write_bytes(b"an upload")
     held, done = threading.Event(), threading.Event()
 
-    def elsewhere():
+    def hold_lock():
         with FileLock(settings.uploads_dir / ".lock"):
             held.set()
             done.wait(10)
 
-    thread = threading.Thread(target=elsewhere)
+    thread = threading.Thread(target=hold_lock)
     thread.start()
     held.wait(10)
     remove_temporary_uploads(settings.uploads_dir)
     done.set()
     thread.join()
-    assert under_way.exists()
+    assert pending_upload.exists()
 
 
 @pytest.mark.parametrize(
-    ("end", "refusal"),
+    ("end", "error"),
     [("SIGXCPU", MalformedRequest), ("SIGSEGV", MalformedRequest), ("SIGKILL", NotReady)],
 )
 def test_a_file_that_breaks_its_reader_is_told_from_a_machine_in_need(
-    settings, played, end, refusal
+    settings, fake_worker, end, error
 ):
-    played(f"print('reading', flush=True); import signal; os.kill(os.getpid(), signal.{end})")
-    with pytest.raises(refusal):
+    fake_worker(f"print('reading', flush=True); import signal; os.kill(os.getpid(), signal.{end})")
+    with pytest.raises(error):
         upload(settings)
-    assert left(settings) == []
+    assert leftover_files(settings) == []
 
 
-def test_a_process_that_breaks_before_it_reads_is_not_the_files_fault(settings, played):
-    played("os.abort()")
+def test_a_process_that_breaks_before_it_reads_is_not_the_files_fault(settings, fake_worker):
+    fake_worker("os.abort()")
     with pytest.raises(NotReady):
         upload(settings)

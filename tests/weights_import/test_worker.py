@@ -26,24 +26,24 @@ def settings(settings, small_data_dir):
 
 
 @pytest.fixture
-def candidate(settings, tmp_path):
-    def candidate(content, **changes):
+def make_request(settings, tmp_path):
+    def make_request(content, **changes):
         path = tmp_path / "upload"
         path.write_bytes(b"")
         if isinstance(content, bytes):
             path.write_bytes(content)
         else:
             torch.save(content, path)
-        told = {"settings": settings, "path": path, "origin": "uploaded", "note": None}
-        return ImportRequest(**(told | changes))
+        fields = {"settings": settings, "path": path, "origin": "uploaded", "note": None}
+        return ImportRequest(**(fields | changes))
 
-    return candidate
+    return make_request
 
 
-def test_a_state_dict_becomes_a_version_that_is_measured_here(settings, registry, candidate):
+def test_a_state_dict_becomes_a_version_that_is_measured_here(settings, registry, make_request):
     model = MyNet()
-    appraisal = import_file(candidate(model.state_dict(), note="mine"))
-    assert appraisal == ImportResult(version=2)
+    result = import_file(make_request(model.state_dict(), note="mine"))
+    assert result == ImportResult(version=2)
     card = registry.card(2)
     assert (card.origin, card.note, card.recipe, card.job) == ("uploaded", "mine", None, None)
     dataset = load(settings.data_dir)
@@ -54,19 +54,19 @@ def test_a_state_dict_becomes_a_version_that_is_measured_here(settings, registry
     assert registry.current() == 1, "it does not go live by itself"
 
 
-def test_known_weights_are_a_new_version_without_their_old_card(settings, registry, candidate):
-    whole = settings.model_copy(update={"data_dir": DATA})
-    assert import_file(candidate(DOCUMENTED.read_bytes(), settings=whole)).version == 2
+def test_known_weights_are_a_new_version_without_their_old_card(settings, registry, make_request):
+    full_settings = settings.model_copy(update={"data_dir": DATA})
+    assert import_file(make_request(DOCUMENTED.read_bytes(), settings=full_settings)).version == 2
     card = registry.card(2)
     assert (card.origin, card.recipe, card.epochs) == ("uploaded", None, [])
     assert card.weights_digest == registry.card(1).weights_digest
     assert card.test_accuracy == registry.card(1).test_accuracy
 
 
-def test_old_versions_give_way(settings, registry, candidate):
-    few = settings.model_copy(update={"keep_versions": 2})
+def test_old_versions_give_way(settings, registry, make_request):
+    few_versions = settings.model_copy(update={"keep_versions": 2})
     for _ in range(3):
-        import_file(candidate(MyNet().state_dict(), settings=few))
+        import_file(make_request(MyNet().state_dict(), settings=few_versions))
     assert registry.versions() == [1, 3, 4]
 
 
@@ -76,7 +76,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"no checkpoint", "neither a safetensors file nor a state dict saved by torch.save"),
         (b"PK\x03\x04 and no more", "neither"),
@@ -85,21 +85,21 @@ class Bomb:
         (MyNet(), "neither"),
     ],
 )
-def test_what_cannot_be_read_is_malformed(registry, candidate, capsys, content, said):
-    appraisal = import_file(candidate(content))
-    assert (appraisal.version, appraisal.code) == (None, "malformed_request")
-    assert appraisal.detail.startswith("The file is")
-    assert said in appraisal.detail
+def test_what_cannot_be_read_is_malformed(registry, make_request, capsys, content, message):
+    result = import_file(make_request(content))
+    assert (result.version, result.code) == (None, "malformed_request")
+    assert result.detail.startswith("The file is")
+    assert message in result.detail
     assert "ran code" not in capsys.readouterr().out
     assert registry.versions() == [1]
 
 
 def changed(**tensors):
-    return MyNet().state_dict() | {name.replace("_", "."): each for name, each in tensors.items()}
+    return MyNet().state_dict() | {name.replace("_", "."): tensor for name, tensor in tensors.items()}
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ([1, 2], "it holds a list, not a state dict"),
         ({"model": MyNet().state_dict()}, r"its names are ['model'], MyNet's are ['fc1.bias', "),
@@ -108,36 +108,36 @@ def changed(**tensors):
         (changed(fc1_bias=1e300 * torch.ones(300).double()), "not finite"),
         (safetensors.torch.save({"x": torch.zeros(1)}), "its names are ['x']"),
         (
-            {name: torch.full_like(each, 3e38) for name, each in MyNet().state_dict().items()},
+            {name: torch.full_like(tensor, 3e38) for name, tensor in MyNet().state_dict().items()},
             "so large that MyNet's answers are not finite",
         ),
     ],
 )
 def test_what_is_not_mynets_is_invalid_and_says_what_would_be_right(
-    registry, candidate, content, said
+    registry, make_request, content, message
 ):
-    appraisal = import_file(candidate(content))
-    assert (appraisal.version, appraisal.code) == (None, "invalid_field")
-    assert said in appraisal.detail
-    assert "upload" not in appraisal.detail, "where the file lies is not told"
+    result = import_file(make_request(content))
+    assert (result.version, result.code) == (None, "invalid_field")
+    assert message in result.detail
+    assert "upload" not in result.detail, "where the file lies is not told"
     assert registry.versions() == [1]
 
 
-def test_without_mnist_it_is_not_ready(settings, candidate, tmp_path, monkeypatch):
+def test_without_mnist_it_is_not_ready(settings, make_request, tmp_path, monkeypatch):
     from torchvision.datasets import MNIST
 
     monkeypatch.setattr(MNIST, "mirrors", [])
-    nowhere = settings.model_copy(update={"data_dir": tmp_path / "nowhere"})
-    appraisal = import_file(candidate(MyNet().state_dict(), settings=nowhere))
-    assert (appraisal.version, appraisal.code) == (None, "not_ready")
-    assert "MNIST could not be read" in appraisal.detail
+    no_data_settings = settings.model_copy(update={"data_dir": tmp_path / "nowhere"})
+    result = import_file(make_request(MyNet().state_dict(), settings=no_data_settings))
+    assert (result.version, result.code) == (None, "not_ready")
+    assert "MNIST could not be read" in result.detail
 
 
-def test_the_process_ends_when_nobody_waits_for_it(candidate):
-    told = candidate(MyNet().state_dict()).model_dump_json() + "\n"
+def test_the_process_ends_when_nobody_waits_for_it(make_request):
+    request_line = make_request(MyNet().state_dict()).model_dump_json() + "\n"
     done = subprocess.run(
         [sys.executable, "-m", "app.weights_import.worker"],
-        input=told,
+        input=request_line,
         stdout=subprocess.PIPE,
         text=True,
         check=False,
