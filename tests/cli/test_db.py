@@ -12,7 +12,7 @@ from app.cli.main import app
 from app.database.schema import BASELINE, REVISION
 from app.server import server
 from tests.database.test_set_aside import execute
-from tests.database.test_upgrade import MADE, ROWS
+from tests.database.test_upgrade import SNAPSHOT_DIR, ROWS
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def state(tmp_path, monkeypatch):
     monkeypatch.setenv("MYNET_STATE_DIR", str(tmp_path / "var"))
     monkeypatch.setenv("MYNET_PORT", "0")
     monkeypatch.setenv("COLUMNS", "1000")
-    return shutil.copytree(MADE / "state", tmp_path / "var")
+    return shutil.copytree(SNAPSHOT_DIR / "state", tmp_path / "var")
 
 
 @pytest.fixture

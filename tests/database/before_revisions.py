@@ -10,7 +10,7 @@ from app.database.engine import open_engine
 from app.database.schema import BASELINE
 
 
-def make(url: str, *, without: Iterable[str] = (), first: Iterable[str] = ()) -> None:
+def make(url: str, *, without: Iterable[str] = (), statements: Iterable[str] = ()) -> None:
     """Make one, which lacks some tables as those of older releases do; then run statements."""
     engine, file = open_engine(url)
     if file:
@@ -19,6 +19,6 @@ def make(url: str, *, without: Iterable[str] = (), first: Iterable[str] = ()) ->
         migrate.upgrade(connection, BASELINE)
         for table in ("mynet_alembic_version", *without):
             connection.execute(text(f"DROP TABLE {table}"))
-        for statement in first:
+        for statement in statements:
             connection.execute(text(statement))
     engine.dispose()

@@ -47,22 +47,22 @@ def cut_off(file):
 def test_a_damaged_database_gives_way_to_its_backup(store, file, harm):
     store.close()
     harm(file)
-    left = file.read_bytes() if file.exists() else None
+    damaged_content = file.read_bytes() if file.exists() else None
     with pytest.raises(Damaged, match=r"The database is damaged: .* predictions go on"):
         store.jobs()
     store.mend()
     assert [job.id for job in store.jobs()] == ["ended"]
     assert [event.kind for event in store.events("ended")] == ["x"]
-    aside = [path.read_bytes() for path in file.parent.glob("mynet.db.broken-*") if path.suffix]
-    assert left is None or left in aside, "what was damaged is set aside, not removed"
+    set_aside = [path.read_bytes() for path in file.parent.glob("mynet.db.broken-*") if path.suffix]
+    assert damaged_content is None or damaged_content in set_aside, "what was damaged is set aside, not removed"
 
 
 def test_what_is_sound_is_left_alone(store, file):
     add(store, "new")
-    before = file.stat().st_ino
+    inode = file.stat().st_ino
     store.mend()
     assert [job.id for job in store.jobs()] == ["new", "ended"]
-    assert file.stat().st_ino == before
+    assert file.stat().st_ino == inode
 
 
 def test_a_damaged_backup_is_not_taken(store, file):
@@ -101,8 +101,8 @@ def test_an_older_database_put_back_keeps_its_older_state(store, file, tmp_path)
     assert {key.id for key in keys.all()} == {revoked.id, valid.id}
     assert [key.id for key in keys.valid()] == [valid.id], "what was revoked stays revoked"
     with closing(sqlite3.connect(store.backup.copy)) as database:
-        (kept,) = database.execute("SELECT count(revoked_at) FROM keys").fetchone()
-    assert kept == 1, "the new backup knows it, too"
+        (revoked_count,) = database.execute("SELECT count(revoked_at) FROM keys").fetchone()
+    assert revoked_count == 1, "the new backup knows it, too"
 
 
 def test_a_start_over_an_older_database_keeps_keys_revoked(settings, store, file, tmp_path):
@@ -119,18 +119,18 @@ def test_a_start_over_an_older_database_keeps_keys_revoked(settings, store, file
 
 
 def test_a_backup_is_made_anew_only_where_something_matters(store):
-    def made():
+    def backup_inode():
         store.backup.keep()
         return store.backup.copy.stat().st_ino
 
-    first = made()
+    first = backup_inode()
     store.change_job("ended", values={"attempt": 2}, told=[("batch", {})])
-    assert made() == first
+    assert backup_inode() == first
     store.change_job("ended", values={"status": "failed"})
-    second = made()
+    second = backup_inode()
     assert second != first
     KeyStore(store).create("new", [Scope.TRAIN])
-    assert made() != second
+    assert backup_inode() != second
 
 
 def test_an_older_backup_takes_nothing_back(store):

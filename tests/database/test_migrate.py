@@ -45,11 +45,11 @@ def kill(connection, cursor, statement, *_):
 
 @pytest.fixture
 def old(settings):
-    before_revisions.make(settings.effective_database_url, without=["keys"], first=[JOB])
+    before_revisions.make(settings.effective_database_url, without=["keys"], statements=[JOB])
     return settings
 
 
-def started(settings, code=START):
+def start_process(settings, code=START):
     return subprocess.Popen(
         [sys.executable, "-c", code, settings.state_dir, settings.database_url or ""],
         stdout=subprocess.PIPE,
@@ -58,24 +58,24 @@ def started(settings, code=START):
 
 
 def test_of_many_that_start_at_once_one_migrates(old):
-    processes = [started(old) for _ in range(4)]
-    said = [process.communicate(timeout=120)[0].split() for process in processes]
+    processes = [start_process(old) for _ in range(4)]
+    outputs = [process.communicate(timeout=120)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
-    assert [row[:3] for row in said] == [["3", "2", "1"]] * 4
-    assert sorted(row[3] for row in said) == ["False", "False", "False", "True"]
+    assert [row[:3] for row in outputs] == [["3", "2", "1"]] * 4
+    assert sorted(row[3] for row in outputs) == ["False", "False", "False", "True"]
     copies = [path.name for path in old.state_dir.glob("*.before-*")]
     assert copies == ([] if old.database_url else [f"mynet.db.before-{BASELINE}"])
 
 
 def test_a_migration_that_is_killed_leaves_what_the_next_start_migrates(old):
-    process = started(old, KILLED)
+    process = start_process(old, KILLED)
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
     with connected(old.effective_database_url) as connection:
         assert connection.scalar(text("SELECT deaths FROM jobs")) == 2
         with pytest.raises(Older):
             schema.check(connection)
-    process = started(old)
+    process = start_process(old)
     assert process.communicate(timeout=120)[0].split() == ["3", "2", "1", "True"]
     with connected(old.effective_database_url) as connection:
         schema.check(connection)

@@ -33,15 +33,15 @@ QUICK_LOCKS = replace(TIME_OUTS, lock=0.3)
 
 
 @pytest.fixture(scope="module")
-def own():
+def stoppable_server():
     """A server that may be stopped, and runs again after each test."""
     with running(*QUICK) as server:
         yield server
 
 
 @pytest.fixture
-def owned(own):
-    with closing(Store(own.fresh())) as store:
+def stoppable_store(stoppable_server):
+    with closing(Store(stoppable_server.fresh())) as store:
         yield store
 
 
@@ -59,18 +59,18 @@ def test_a_migration_by_another_is_waited_for_longer_than_any_lock(postgres):
     before_revisions.make(url)
     engine = create_engine(url)
     with ThreadPoolExecutor(1) as pool:
-        with engine.begin() as another:
-            another.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
-            waits = pool.submit(Store, url, migrate=True)
+        with engine.begin() as connection:
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            future = pool.submit(Store, url, migrate=True)
             with pytest.raises(TimeoutError):
-                waits.result(0.5)
-        store = waits.result(60)
+                future.result(0.5)
+        store = future.result(60)
     assert store.schema.migrated
     store.close()
     engine.dispose()
 
 
-def beside(store, work):
+def start_blocked_thread(store, work):
     """Let a thread work until the server has it wait for a lock."""
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity"
@@ -88,26 +88,26 @@ def beside(store, work):
 
 def test_no_event_comes_with_a_smaller_number_than_one_that_was_seen(store):
     add(store, "a")
-    seen = store.events("a")[-1].number
+    last_number = store.events("a")[-1].number
     with store.engine.begin() as slow:
         slow.execute(update(Job).where(Job.id == "a").values(attempt=1))
-        again = {"values": {"attempt": 2}, "told": [("status", {})]}
-        other = beside(store, lambda: store.change_job("a", **again))
+        changes = {"values": {"attempt": 2}, "told": [("status", {})]}
+        other = start_blocked_thread(store, lambda: store.change_job("a", **changes))
         # Now that the other waits: a number that it had taken already would be the smaller one.
         slow.execute(insert(Event).values(job_id="a", at=now(), kind="batch", data={}))
-        assert store.events("a", after=seen) == []
+        assert store.events("a", after=last_number) == []
     other.join()
-    assert [event.kind for event in store.events("a", after=seen)] == ["batch", "status"]
+    assert [event.kind for event in store.events("a", after=last_number)] == ["batch", "status"]
 
 
 def test_no_job_comes_with_a_smaller_number_than_one_that_was_seen(store):
     with store._alone.begin() as slow:
         slow.add(job("first"))
         slow.flush()
-        other = beside(store, lambda: add(store, "second"))
+        other = start_blocked_thread(store, lambda: add(store, "second"))
         assert store.jobs_after(0) == []
     other.join()
-    assert [each.id for each in store.jobs_after(0)] == ["first", "second"]
+    assert [row.id for row in store.jobs_after(0)] == ["first", "second"]
 
 
 def test_numbers_do_not_end_at_two_billion(store):
@@ -119,20 +119,20 @@ def test_numbers_do_not_end_at_two_billion(store):
     assert store.events("a", after=2**63 - 1) == []
 
 
-def test_a_server_that_crashed_and_came_back_is_not_noticed(own, owned):
-    add(owned, "a")
-    own.restart()
-    assert owned.job("a").id == "a"
+def test_a_server_that_crashed_and_came_back_is_not_noticed(stoppable_server, stoppable_store):
+    add(stoppable_store, "a")
+    stoppable_server.restart()
+    assert stoppable_store.job("a").id == "a"
     with ThreadPoolExecutor(4) as pool:
-        assert len(list(pool.map(lambda n: add(owned, f"b{n}"), range(8)))) == 8
+        assert len(list(pool.map(lambda n: add(stoppable_store, f"b{n}"), range(8)))) == 8
 
 
-def refused(call):
+def unavailable_reason(call):
     """Let a call be refused, and give the reason."""
-    with pytest.raises(NotReady) as refused:
+    with pytest.raises(NotReady) as excinfo:
         call()
-    assert PASSWORD not in str(refused.value)
-    return str(refused.value)
+    assert PASSWORD not in str(excinfo.value)
+    return str(excinfo.value)
 
 
 def test_no_wait_for_the_database_outlasts_the_lease():
@@ -147,21 +147,21 @@ def test_no_wait_for_the_database_outlasts_the_lease():
     assert max(waits) < lease.SAFETY_MARGIN - subprocesses.PATIENCE
 
 
-def test_a_server_that_is_away_or_hangs_is_told(own):
-    with closing(Store(own.fresh(), QUICK_ANSWERS)) as store:
-        with store.engine.connect() as held:
+def test_a_server_that_is_away_or_hangs_is_told(stoppable_server):
+    with closing(Store(stoppable_server.fresh(), QUICK_ANSWERS)) as store:
+        with store.engine.connect() as open_connection:
             assert store.jobs() == [], "which leaves a connection in the pool"
             connecting = patch.object(TimeoutConnection, "connect", wraps=TimeoutConnection.connect)
-            with own.hanging(), connecting as connect:
-                assert "does not answer" in refused(store.jobs)
+            with stoppable_server.hanging(), connecting as connect:
+                assert "does not answer" in unavailable_reason(store.jobs)
                 assert connect.call_count == 1, "in place of the one that did not answer"
-                assert "took too long" in refused(lambda: held.execute(text("SELECT 1")))
+                assert "took too long" in unavailable_reason(lambda: open_connection.execute(text("SELECT 1")))
         assert store.jobs() == []
-        own.stop()
-        said = refused(lambda: add(store, "a"))
-        assert "Connection refused" in said
-        assert str(own.port) not in said, "where it is, is no matter of whoever asks"
-        own.start()
+        stoppable_server.stop()
+        reason = unavailable_reason(lambda: add(store, "a"))
+        assert "Connection refused" in reason
+        assert str(stoppable_server.port) not in reason, "where it is, is no matter of whoever asks"
+        stoppable_server.start()
         assert store.jobs() == []
 
 
@@ -172,16 +172,16 @@ def test_a_lock_that_another_holds_is_told(store, settings):
         store.engine.begin() as other,
     ):
         other.execute(update(Job).values(attempt=7))
-        said = refused(lambda: impatient.change_job("a", values={"attempt": 1}))
-    assert "lock timeout" in said
+        reason = unavailable_reason(lambda: impatient.change_job("a", values={"attempt": 1}))
+    assert "lock timeout" in reason
     assert store.change_job("a", values={"attempt": 1})
 
 
 def test_more_threads_than_connections_are_told(settings):
     with closing(Store(settings.database_url, TimeOuts(pool=0.1))) as store:
-        taken = [store.engine.connect() for _ in range(15)]
-        assert "too many" in refused(store.jobs)
-        for connection in taken:
+        connections = [store.engine.connect() for _ in range(15)]
+        assert "too many" in unavailable_reason(store.jobs)
+        for connection in connections:
             connection.close()
         assert store.jobs() == []
 
@@ -189,25 +189,25 @@ def test_more_threads_than_connections_are_told(settings):
 def test_tables_that_are_being_restored_are_told(store):
     with store.engine.begin() as connection:
         Base.metadata.drop_all(connection)
-    assert "does not exist" in refused(store.jobs)
+    assert "does not exist" in unavailable_reason(store.jobs)
 
 
-def test_keys_that_are_known_open_while_the_database_is_away(own, owned):
-    keys = KeyStore(owned)
-    ring = KeyCache(keys, None)
+def test_keys_that_are_known_open_while_the_database_is_away(stoppable_server, stoppable_store):
+    keys = KeyStore(stoppable_store)
+    cache = KeyCache(keys, None)
     key, whole = keys.create("ci", [Scope.TRAIN])
-    ring.refresh()
-    own.stop()
-    refused(ring.refresh)
-    assert ring.find(whole.encode()).id == key.id
-    assert ring.find(whole[:-1].encode()) is None
-    refused(lambda: keys.create("new", [Scope.ADMIN]))
-    own.start()
-    assert [each.id for each in keys.all()] == [key.id], "no half key"
+    cache.refresh()
+    stoppable_server.stop()
+    unavailable_reason(cache.refresh)
+    assert cache.find(whole.encode()).id == key.id
+    assert cache.find(whole[:-1].encode()) is None
+    unavailable_reason(lambda: keys.create("new", [Scope.ADMIN]))
+    stoppable_server.start()
+    assert [row.id for row in keys.all()] == [key.id], "no half key"
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "hint"),
     [
         (lambda url: url.replace(PASSWORD, "wrong"), "Check user and password"),
         (lambda url: url[:-1] + "none", "Create it first"),
@@ -217,12 +217,12 @@ def test_keys_that_are_known_open_while_the_database_is_away(own, owned):
         (lambda url: url.replace("@127.0.0.1", "@127.0.0.2"), "Is PostgreSQL running"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_what_to_do(settings, change, said):
-    wrong = settings.model_copy(update={"database_url": change(settings.database_url)})
-    with pytest.raises(StartupError, match="MYNET_DATABASE_URL cannot be used") as refused:
-        open_store(wrong)
-    assert said in str(refused.value)
-    assert PASSWORD not in str(refused.value)
+def test_what_cannot_be_used_is_refused_with_what_to_do(settings, change, hint):
+    wrong_settings = settings.model_copy(update={"database_url": change(settings.database_url)})
+    with pytest.raises(StartupError, match="MYNET_DATABASE_URL cannot be used") as excinfo:
+        open_store(wrong_settings)
+    assert hint in str(excinfo.value)
+    assert PASSWORD not in str(excinfo.value)
 
 
 def test_without_the_driver_the_start_is_refused_in_words(settings, monkeypatch):
@@ -252,26 +252,26 @@ def test_it_is_spoken_to_through_psycopg_however_it_is_written(settings, scheme)
 
 def test_the_server_gives_up_what_takes_too_long_or_is_left_alone(store):
     with store.engine.connect() as connection:
-        shown = [
+        timeouts = [
             connection.scalar(select(func.current_setting(name)))
             for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
         ]
-    assert shown == ["5s", "7s", "10s"]
+    assert timeouts == ["5s", "7s", "10s"]
 
 
 def test_what_the_url_asks_of_the_server_holds(settings):
     url = f"{settings.database_url}?options=-c%20statement_timeout%3D1234"
     with closing(Store(url)) as store, store.engine.connect() as connection:
-        shown = [
+        timeouts = [
             connection.scalar(select(func.current_setting(name)))
             for name in ("statement_timeout", "lock_timeout")
         ]
-    assert shown == ["1234ms", "5s"]
+    assert timeouts == ["1234ms", "5s"]
 
 
 @pytest.mark.parametrize("form", ["//me:{}@h/n", "//h/n?user=me&password={}", "//me:{}%20x y@h/n"])
 def test_the_settings_line_tells_no_password(settings, form):
     url = f"postgresql+psycopg:{form.format(PASSWORD)}"
-    shown = server._format_settings(settings.model_copy(update={"database_url": url}))
-    assert "MYNET_DATABASE_URL=postgresql+psycopg://" in shown
-    assert PASSWORD not in shown
+    line = server._format_settings(settings.model_copy(update={"database_url": url}))
+    assert "MYNET_DATABASE_URL=postgresql+psycopg://" in line
+    assert PASSWORD not in line

@@ -55,8 +55,8 @@ def test_database_with_the_alembic_version_of_another_application_is_migrated(se
     )
     with closing(Store(url, migrate=True)) as store, store.engine.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "of-mlflow"
-        ours = text(f"SELECT version_num FROM {schema.VERSION.name}")
-        assert connection.scalar(ours) == REVISION
+        query = text(f"SELECT version_num FROM {schema.VERSION.name}")
+        assert connection.scalar(query) == REVISION
 
 
 def test_the_scripts_make_the_tables_of_the_code(settings, database):
@@ -98,8 +98,8 @@ def other_type(url):
     )
 
 
-def statements(*given):
-    return lambda url: change(url, *given)
+def statements(*sql_statements):
+    return lambda url: change(url, *sql_statements)
 
 
 MANGLED = {
@@ -138,16 +138,16 @@ MANGLED = {
 
 @pytest.mark.parametrize("case", MANGLED)
 def test_tables_that_are_not_those_of_their_revision_stop_the_start(settings, url, case):
-    harm, said = MANGLED[case]
+    harm, message = MANGLED[case]
     harm(url)
-    with pytest.raises(StartupError) as refused:
+    with pytest.raises(StartupError) as excinfo:
         open_store(settings, migrate=True)
     assert f"revision {REVISION} says, and this MyNet needs revision {REVISION}: " in str(
-        refused.value
+        excinfo.value
     )
-    assert said in str(refused.value)
-    assert "put back a backup" in str(refused.value)
-    assert "does not answer" not in str(refused.value)
+    assert message in str(excinfo.value)
+    assert "put back a backup" in str(excinfo.value)
+    assert "does not answer" not in str(excinfo.value)
     with pytest.raises(SchemaMismatch):
         Store(url)
 
@@ -169,13 +169,13 @@ def test_what_an_operator_added_without_harm_is_left_alone(settings, url):
 
 def test_an_unknown_revision_is_taken_for_that_of_a_newer_release(settings, url):
     change(url, "UPDATE mynet_alembic_version SET version_num = '9999'")
-    with pytest.raises(StartupError) as refused:
+    with pytest.raises(StartupError) as excinfo:
         open_store(settings, migrate=True)
-    said = str(refused.value)
-    assert "has revision 9999" in said
-    assert f"whose own is {REVISION}" in said
-    assert "newer MyNet. Start that release" in said
-    assert "does not answer" not in said
+    message = str(excinfo.value)
+    assert "has revision 9999" in message
+    assert f"whose own is {REVISION}" in message
+    assert "newer MyNet. Start that release" in message
+    assert "does not answer" not in message
     with pytest.raises(SchemaMismatch, match="newer MyNet"):
         Store(url, migrate=True)
 
@@ -191,12 +191,12 @@ def test_tables_of_another_application_are_not_taken_for_older_ones(settings):
 def test_an_older_database_is_refused_where_nothing_may_migrate_it(settings, without):
     url = settings.effective_database_url
     before_revisions.make(url, without=without)
-    said = f"has revision {BASELINE}, and this MyNet needs {REVISION}: `mynet db upgrade`"
-    with pytest.raises(Older, match=said):
+    message = f"has revision {BASELINE}, and this MyNet needs {REVISION}: `mynet db upgrade`"
+    with pytest.raises(Older, match=message):
         Store(url)
     by_hand = settings.model_copy(update={"database_migrate": False})
     for chosen, migrating in ((by_hand, True), (settings, False)):
-        with pytest.raises(StartupError, match=said):
+        with pytest.raises(StartupError, match=message):
             open_store(chosen, migrate=migrating)
     with connected(url) as connection, pytest.raises(Older):
         schema.check(connection)

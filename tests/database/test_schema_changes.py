@@ -36,16 +36,16 @@ def test_a_service_looks_again_and_again(served, monkeypatch):
     assert any(watch.cr_code is health.watch.__code__ for watch in watches)
     for watch in watches:
         watch.close()
-    looks = []
+    calls = []
 
     def fail_at_first():
-        looks.append(1)
-        assert len(looks) > 1, "whatever is raised, it goes on"
+        calls.append(1)
+        assert len(calls) > 1, "whatever is raised, it goes on"
 
     async def until_it_looked_often():
         schema = SimpleNamespace(recheck=fail_at_first)
         task = asyncio.create_task(health.watch(SimpleNamespace(schema=schema)))
-        while len(looks) < 3:
+        while len(calls) < 3:
             await asyncio.sleep(0.01)
         task.cancel()
 
@@ -54,7 +54,7 @@ def test_a_service_looks_again_and_again(served, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("there", "back", "said"),
+    ("change_sql", "revert_sql", "message"),
     [
         (
             "UPDATE mynet_alembic_version SET version_num = '9999'",
@@ -68,28 +68,28 @@ def test_a_service_looks_again_and_again(served, monkeypatch):
         ),
     ],
 )
-def test_a_schema_that_changes_while_it_serves_ends_readiness(settings, served, there, back, said):
+def test_a_schema_that_changes_while_it_serves_ends_readiness(settings, served, change_sql, revert_sql, message):
     url = settings.effective_database_url
-    change(url, there)
+    change(url, change_sql)
     recheck(served)
     for path in ("/health/ready", "/v2/health/ready", "/train", "/sweeps"):
-        answer = served.get(path)
-        assert answer.status_code == 503
-        assert said in answer.text
-        assert REVISION in answer.text
+        response = served.get(path)
+        assert response.status_code == 503
+        assert message in response.text
+        assert REVISION in response.text
     assert served.post("/train", json={}).status_code == 503, "it touches nothing of a newer one"
     assert served.get("/health/live").status_code == 200
-    change(url, back)
+    change(url, revert_sql)
     recheck(served)
     assert served.get("/health/ready").status_code == 200
     assert served.get("/train").status_code == 200
 
 
 def test_a_database_that_is_away_leaves_readiness_alone(store, monkeypatch):
-    def away(_):
+    def raise_not_ready(_):
         raise NotReady("The database does not answer")
 
-    monkeypatch.setattr(schema, "check", away)
+    monkeypatch.setattr(schema, "check", raise_not_ready)
     store.schema.recheck()
     assert store.schema.problem is None
     store.schema.problem = "another"
@@ -98,10 +98,10 @@ def test_a_database_that_is_away_leaves_readiness_alone(store, monkeypatch):
 
 
 def test_damage_is_no_matter_of_the_schema(store, monkeypatch):
-    def damaged(_):
+    def raise_damaged(_):
         raise Damaged("it has no tables")
 
-    monkeypatch.setattr(schema, "check", damaged)
+    monkeypatch.setattr(schema, "check", raise_damaged)
     store.schema.problem = "another"
     store.schema.recheck()
     assert store.schema.problem is None, "or else nothing would be mended"

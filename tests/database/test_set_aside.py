@@ -12,13 +12,13 @@ from app.database.schema import BASELINE, REVISION
 from app.database.store import Store
 from app.startup import StartupError, open_store
 from tests.database import before_revisions
-from tests.database.test_upgrade import MADE, ROWS
+from tests.database.test_upgrade import SNAPSHOT_DIR, ROWS
 
 
 @pytest.fixture
 def file(settings):
     """The database of a state folder that commit bfdd7ca made."""
-    shutil.copytree(MADE / "state", settings.state_dir)
+    shutil.copytree(SNAPSHOT_DIR / "state", settings.state_dir)
     return settings.state_dir / "mynet.db"
 
 
@@ -27,7 +27,7 @@ def copy(file):
     return file.with_name(f"mynet.db.before-{BASELINE}")
 
 
-def upgraded(settings):
+def upgrade(settings):
     open_store(settings, migrate=True).close()
 
 
@@ -46,7 +46,7 @@ def execute(file, statement):
 
 
 def test_the_copy_from_before_is_what_the_older_release_had(settings, copy):
-    upgraded(settings)
+    upgrade(settings)
     with closing(sqlite3.connect(copy)) as database:
         database.row_factory = sqlite3.Row
         for name, rows in ROWS.items():
@@ -61,24 +61,24 @@ def test_the_copy_from_before_is_what_the_older_release_had(settings, copy):
 
 def test_what_was_set_aside_is_never_written_over(settings, file, copy):
     first = file.read_bytes()
-    upgraded(settings)
-    aside = copy.read_bytes()
-    upgraded(settings)
+    upgrade(settings)
+    set_aside = copy.read_bytes()
+    upgrade(settings)
     file.write_bytes(first)  # as if the upgrade had not come to its end
-    upgraded(settings)
-    assert copy.read_bytes() == aside
+    upgrade(settings)
+    assert copy.read_bytes() == set_aside
     assert sorted(path.name for path in file.parent.glob("*.before-*")) == [copy.name]
     file.write_bytes(first)
     execute(file, "UPDATE jobs SET attempt = 77")  # the older release went on for a while
-    upgraded(settings)
-    assert copy.read_bytes() == aside
+    upgrade(settings)
+    assert copy.read_bytes() == set_aside
     second = copy.with_name(f"{copy.name}-2")
     with closing(sqlite3.connect(second)) as database:
         assert database.execute("SELECT min(attempt) FROM jobs").fetchone() == (77,)
 
 
 def test_a_new_database_sets_nothing_aside(settings):
-    upgraded(settings)
+    upgrade(settings)
     assert not list(settings.state_dir.glob("*.before-*"))
 
 
@@ -86,14 +86,14 @@ def test_where_nothing_can_be_set_aside_nothing_is_migrated(settings, file, monk
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    before = file.read_bytes()
+    content = file.read_bytes()
     monkeypatch.setattr("app.database.backup.atomic_replace", full)
     with pytest.raises(StartupError, match="No space left"):
-        upgraded(settings)
+        upgrade(settings)
     assert revision(file) is None
     monkeypatch.undo()
-    assert len(before) == file.stat().st_size
-    upgraded(settings)
+    assert len(content) == file.stat().st_size
+    upgrade(settings)
     assert revision(file) == REVISION
 
 

@@ -17,20 +17,20 @@ def job(name, **fields):
     return Job(id=name, **(values | fields))
 
 
-def add(store, name, most=100, **fields):
+def add(store, name, max_queued=100, **fields):
     return store.add_job(
-        job(name, **fields), Event(job_id=name, at=now(), kind="x", data={}), most=most
+        job(name, **fields), Event(job_id=name, at=now(), kind="x", data={}), most=max_queued
     )
 
 
 def test_a_job_comes_back_as_it_was_kept(store, settings):
-    kept = add(store, "a", hyperparameters={"epochs": 3})
+    added = add(store, "a", hyperparameters={"epochs": 3})
     other = Store(settings.effective_database_url)
     found = other.job("a")
     other.close()
     assert (found.hyperparameters, found.created_at, found.epochs) == (
         {"epochs": 3},
-        kept.created_at,
+        added.created_at,
         [],
     )
     assert found.created_at.utcoffset() == timedelta(0)
@@ -43,16 +43,16 @@ def test_an_idempotency_key_is_kept_once(store):
 
 def test_the_queue_is_bounded_also_for_many_at_once(store):
     with ThreadPoolExecutor(8) as pool:
-        kept = list(pool.map(lambda n: add(store, f"j{n}", most=3), range(20)))
-    assert len([each for each in kept if each]) == 3
+        added = list(pool.map(lambda n: add(store, f"j{n}", max_queued=3), range(20)))
+    assert len([row for row in added if row]) == 3
 
 
 def test_jobs_come_newest_first_and_in_pages(store):
     for name in "abcd":
         add(store, name)
-    assert [each.id for each in store.jobs(limit=3)] == ["d", "c", "b"]
-    assert [each.id for each in store.jobs(before=store.job("b").number)] == ["a"]
-    assert [each.id for each in store.jobs("running")] == []
+    assert [row.id for row in store.jobs(limit=3)] == ["d", "c", "b"]
+    assert [row.id for row in store.jobs(before=store.job("b").number)] == ["a"]
+    assert [row.id for row in store.jobs("running")] == []
 
 
 def test_the_next_job_is_the_oldest_that_is_due(store):
@@ -68,7 +68,7 @@ def test_a_change_needs_the_state_it_expects(store):
     assert store.change_job("a", queued, values={"status": "running"}, told=[("status", {"n": 1})])
     assert not store.change_job("a", queued, values={"status": "x"}, told=[("status", {"n": 2})])
     assert store.job("a").status == "running"
-    assert [each.data for each in store.events("a", kind="status")][1:] == []
+    assert [row.data for row in store.events("a", kind="status")][1:] == []
 
 
 def test_of_many_writers_one_wins(store):
@@ -91,16 +91,16 @@ def test_events_come_in_pages(store):
         store.change_job("a", values={"attempt": number}, told=[("batch", {"n": number})])
     first = store.events("a", kind="batch", limit=3)
     rest = store.events("a", after=first[-1].number, kind="batch")
-    assert [each.data["n"] for each in [*first, *rest]] == [0, 1, 2, 3, 4]
+    assert [row.data["n"] for row in [*first, *rest]] == [0, 1, 2, 3, 4]
 
 
 def test_the_lease_has_one_holder_until_it_lapses_or_ends(store):
     assert store.lease_holder() is None
     assert store.take_lease("a", 60)
     assert not store.take_lease("b", 60)
-    seen = store.lease()
+    earlier_lease = store.lease()
     assert store.take_lease("a", 60)
-    assert not store.take_lease("b", 60, seen), "it was renewed meanwhile"
+    assert not store.take_lease("b", 60, earlier_lease), "it was renewed meanwhile"
     assert store.take_lease("b", 60, store.lease())
     store.end_lease("a")
     assert store.lease_holder() == "b"
@@ -117,13 +117,13 @@ def test_who_waits_for_the_lease_makes_no_errors_in_the_database(store):
 
 
 def test_the_progress_of_jobs_that_ended_long_ago_is_forgotten(store, monkeypatch):
-    long_ago, lately = now() - timedelta(days=40), now() - timedelta(days=20)
-    add(store, "old", finished_at=long_ago, status="succeeded")
-    add(store, "new", finished_at=lately, status="succeeded")
-    add(store, "running", created_at=long_ago, status="running")
-    told = [(kind, {}) for kind in ("status", "batch", "epoch", "result")]
+    old_time, recent_time = now() - timedelta(days=40), now() - timedelta(days=20)
+    add(store, "old", finished_at=old_time, status="succeeded")
+    add(store, "new", finished_at=recent_time, status="succeeded")
+    add(store, "running", created_at=old_time, status="running")
+    events = [(kind, {}) for kind in ("status", "batch", "epoch", "result")]
     for name in ("old", "new", "running"):
-        store.change_job(name, values={"attempt": 1}, told=told)
+        store.change_job(name, values={"attempt": 1}, told=events)
     monkeypatch.setattr("app.database.store.AT_ONCE", 1)  # of the two that there are
     assert [store.forget_events(now() - timedelta(days=30)) for _ in range(3)] == [
         *(True, True, False)

@@ -22,10 +22,10 @@ from tests.database import before_revisions
 from tests.postgres import BOTH
 
 DATABASES = BOTH
-MADE = ROOT / "tests" / "data" / "bfdd7ca"
-ROWS = json.loads((MADE / "expected.json").read_text())
+SNAPSHOT_DIR = ROOT / "tests" / "data" / "bfdd7ca"
+ROWS = json.loads((SNAPSHOT_DIR / "expected.json").read_text())
 AS_JSON = {"Accept": "application/json"}
-RENAMED = {
+RENAMED_COLUMNS = {
     "jobs": {"deaths": "crashes", "stumbles": "errors", "finishing": "committing"},
     "sweeps": {
         "deaths": "crashes",
@@ -40,7 +40,7 @@ RENAMED = {
 @pytest.fixture
 def old(settings, database):
     """The settings of a service on a copy of that state folder, or on its rows in PostgreSQL."""
-    shutil.copytree(MADE / "state", settings.state_dir)
+    shutil.copytree(SNAPSHOT_DIR / "state", settings.state_dir)
     if database:
         before_revisions.make(database)
         load(settings.state_dir / "mynet.db", database)
@@ -79,7 +79,7 @@ def advance(connection: Connection, table: str) -> None:
 
 def expected(table):
     """Return the rows as they were, by the columns of today, as Python's values."""
-    names = RENAMED.get(table.name, {})
+    names = RENAMED_COLUMNS.get(table.name, {})
     return [
         {names.get(name, name): as_python(table, names.get(name, name), raw) for name, raw in row}
         for row in (row.items() for row in ROWS[table.name])
@@ -103,8 +103,8 @@ def test_there_is_something_of_everything_before():
     assert {sweep["status"] for sweep in ROWS["sweeps"]} == {"succeeded", "cancelled", "running"}
     assert any(key["revoked_at"] for key in ROWS["keys"])
     assert all(ROWS[table.name] for table in Base.metadata.sorted_tables)
-    counted = {"deaths", "stumbles", "finishing"}
-    assert {name for job in ROWS["jobs"] for name in counted if job[name]} == counted
+    counters = {"deaths", "stumbles", "finishing"}
+    assert {name for job in ROWS["jobs"] for name in counters if job[name]} == counters
     assert set(ROWS) == set(Base.metadata.tables)
 
 
@@ -138,4 +138,4 @@ def test_the_service_answers_for_all_that_was_there(old, monkeypatch):
         assert queued.status_code == 202
         assert queued.json()["id"] not in jobs
     assert len(FeedbackStore(old.feedback_dir, 99).all()) == 2
-    assert (old.models_dir / "CURRENT").read_text() == (MADE / "state/models/CURRENT").read_text()
+    assert (old.models_dir / "CURRENT").read_text() == (SNAPSHOT_DIR / "state/models/CURRENT").read_text()
