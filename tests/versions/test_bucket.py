@@ -25,8 +25,8 @@ def test_a_store_that_makes_objects_twice_is_refused():
 @pytest.mark.parametrize(("url", "library"), [("s3://b/m", "s3fs"), ("gs://b/m", "gcsfs")])
 def test_a_library_that_is_missing_is_named(settings, monkeypatch, url, library):
     monkeypatch.setitem(sys.modules, library, None)
-    known = sys.modules["fsspec.registry"]._registry
-    monkeypatch.delitem(known, url.partition(":")[0], raising=False)
+    filesystems = sys.modules["fsspec.registry"]._registry
+    monkeypatch.delitem(filesystems, url.partition(":")[0], raising=False)
     with pytest.raises(StartupError, match=r"MYNET_MODELS_URL=.*pip install '\.\[(s3|gs)\]'"):
         prepare_registry(settings.model_copy(update={"models_url": url}))
 

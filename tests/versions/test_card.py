@@ -16,7 +16,7 @@ def test_precision_and_recall_by_digit():
 
 
 @pytest.mark.parametrize(
-    ("share", "of", "low", "high"),
+    ("share", "total", "low", "high"),
     [
         (0.9721, 10_000, 0.968687, 0.975152),
         (0.5, 100, 0.403832, 0.596168),
@@ -25,12 +25,12 @@ def test_precision_and_recall_by_digit():
         (0.0, 0, 0.0, 1.0),
     ],
 )
-def test_the_interval_is_wilsons(share, of, low, high):
-    assert wilson(share, of) == pytest.approx((low, high), abs=1e-5)
+def test_the_interval_is_wilsons(share, total, low, high):
+    assert wilson(share, total) == pytest.approx((low, high), abs=1e-5)
 
 
 def test_they_are_told_and_read_back():
     card = metrics([[8, 2], [1, 9]], 0.85)
-    told = card.model_dump_json()
-    assert all(name in told for name in ("test_accuracy_interval", "precision", "recall"))
-    assert Metrics.model_validate_json(told) == card
+    payload = card.model_dump_json()
+    assert all(name in payload for name in ("test_accuracy_interval", "precision", "recall"))
+    assert Metrics.model_validate_json(payload) == card

@@ -90,7 +90,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.safetensors", b"", "neither"),
         ("a.safetensors", b"\xff" * 100, "neither"),
@@ -103,11 +103,11 @@ class Bomb:
         ("a.safetensors", None, "cannot be read"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused_in_words(tmp_path, capsys, name, content, said):
+def test_what_is_no_checkpoint_is_refused_in_words(tmp_path, capsys, name, content, message):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(BadCheckpoint, match=said):
+    with pytest.raises(BadCheckpoint, match=message):
         checkpoint.read_weights(path)
     assert "ran code" not in capsys.readouterr().out
 

@@ -36,14 +36,14 @@ def test_pt_is_a_state_dict_that_a_plain_mynet_loads(registry, other):
 def test_onnx_is_valid_and_says_what_it_wants(registry, other):
     model = onnx.load_model_from_string(export(registry, other, "onnx"))
     onnx.checker.check_model(model, full_check=True)
-    assert [each.version for each in model.opset_import] == [17]
+    assert [opset.version for opset in model.opset_import] == [17]
     assert (model.ir_version, model.model_version) == (8, other)
-    told = {each.key: each.value for each in model.metadata_props}
-    assert (told["version"], told["weights_digest"]) == (
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert (metadata["version"], metadata["weights_digest"]) == (
         str(other),
         registry.card(other).weights_digest,
     )
-    assert "(value / 255 - 0.5) / 1.0" in told["normalisation"]
+    assert "(value / 255 - 0.5) / 1.0" in metadata["normalisation"]
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -39,9 +39,9 @@ def test_a_fresh_folder_gets_the_shipped_versions_and_the_best_goes_live(setting
 
 def test_shipped_versions_are_adopted_once(registry):
     registry.promote(registry.save(registry.weights(1), registry.card(1)))
-    before = registry.versions()
+    versions = registry.versions()
     registry.adopt_shipped()
-    assert (registry.versions(), registry.current()) == (before, before[-1])
+    assert (registry.versions(), registry.current()) == (versions, versions[-1])
 
 
 def test_a_newly_shipped_version_joins_and_does_not_go_live(registry, card, tmp_path):
@@ -122,7 +122,7 @@ def test_of_many_promotions_over_the_same_version_one_happens(registry, card):
     versions = [save(registry, card) for _ in range(6)]
     others = [Registry(registry.folder) for _ in versions]
     with ThreadPoolExecutor(6) as pool:
-        done = list(pool.map(lambda other, each: other.promote(each, over=1), others, versions))
+        done = list(pool.map(lambda other, version: other.promote(version, over=1), others, versions))
     assert sum(done) == 1
     assert registry.history() == [versions[done.index(True)], 1]
 
@@ -159,13 +159,13 @@ def test_the_live_version_cannot_be_deleted(registry):
     assert registry.versions() == [1]
 
 
-def named(registry, card, names):
+def save_with_digests(registry, card, names):
     """Save versions whose weights have these digests."""
     return [save(registry, card, weights_digest=name) for name in names]
 
 
 def test_pruning_keeps_the_newest_and_what_is_live_was_live_and_is_shipped(registry, card):
-    versions = named(registry, card, "abcdefgh")
+    versions = save_with_digests(registry, card, "abcdefgh")
     registry.promote(versions[1])
     registry.promote(versions[2])
     registry.prune(2)
@@ -179,15 +179,15 @@ def test_pruning_keeps_the_newest_and_what_is_live_was_live_and_is_shipped(regis
 
 
 def test_pruning_keeps_one_copy_of_what_is_shipped(registry, card):
-    live, *copies = named(registry, card, ["other", *[card.weights_digest] * 4])
+    live, *copies = save_with_digests(registry, card, ["other", *[card.weights_digest] * 4])
     registry.promote(live)
-    registry.promote(named(registry, card, ["another"])[0])
+    registry.promote(save_with_digests(registry, card, ["another"])[0])
     registry.prune(1)
     assert registry.versions() == [1, live, copies[-1], copies[-1] + 1]
 
 
 def test_pruning_leaves_what_is_damaged_and_tells(registry, card, caplog):
-    damaged, _, newest = named(registry, card, "abc")
+    damaged, _, newest = save_with_digests(registry, card, "abc")
     registry.path(damaged).write_bytes(b"damaged")
     registry.prune(1)
     assert registry.versions() == [1, damaged, newest]
@@ -200,16 +200,16 @@ def test_an_unknown_version_is_not_found(registry):
             call(77)
 
 
-@pytest.mark.parametrize("left", [None, b"", b"3\n2\n", b"\xff\x00 nonsense", b"77\n"])
-def test_a_damaged_current_is_written_anew_by_its_copy(registry, card, left, caplog):
+@pytest.mark.parametrize("damaged_content", [None, b"", b"3\n2\n", b"\xff\x00 nonsense", b"77\n"])
+def test_a_damaged_current_is_written_anew_by_its_copy(registry, card, damaged_content, caplog):
     for _ in range(2):
         registry.promote(save(registry, card))
     path = registry.folder / CURRENT
-    whole = path.read_bytes()
-    path.unlink() if left is None else path.write_bytes(left)
+    original_content = path.read_bytes()
+    path.unlink() if damaged_content is None else path.write_bytes(damaged_content)
     assert registry.history() == [3, 2, 1]
     registry.mend()
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == original_content
     assert "CURRENT was damaged; mended, it names version 3" in caplog.text
 
 
@@ -230,13 +230,13 @@ def test_a_current_that_a_person_wrote_holds(registry, card):
     assert registry.history() == [1]
 
 
-def flipped(whole):
+def flip_bit(whole):
     return whole[:-5000] + bytes([whole[-5000] ^ 1]) + whole[-4999:]
 
 
 def test_weights_with_another_digest_are_not_to_be_had(registry, card):
     second = save(registry, card)
-    registry.path(second).write_bytes(flipped(registry.content(second)))
+    registry.path(second).write_bytes(flip_bit(registry.content(second)))
     for call in (registry.weights, registry.content, registry.check, registry.promote):
         with pytest.raises(Conflict, match=f"Version {second} is damaged: .*another digest"):
             call(second)

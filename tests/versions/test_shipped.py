@@ -33,6 +33,6 @@ def test_the_documented_one_is_the_tutorials_training():
     assert card.recipe == "documented"
     assert 0.971 <= card.test_accuracy <= 0.977
     assert len(card.epochs) == 10
-    wanted = card.hyperparameters
-    assert (wanted["batch_size"], wanted["learning_rate"], wanted["momentum"]) == (100, 0.01, 0.9)
-    assert isinstance(wanted["seed"], int)
+    hyperparameters = card.hyperparameters
+    assert (hyperparameters["batch_size"], hyperparameters["learning_rate"], hyperparameters["momentum"]) == (100, 0.01, 0.9)
+    assert isinstance(hyperparameters["seed"], int)

@@ -48,15 +48,15 @@ def test_a_number_file_that_cannot_be_read_stops_nothing(registry, card):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda weights: weights | {"fc4.bias": torch.full((10,), torch.inf)}, "finite"),
         (lambda weights: weights | {"fc4.bias": torch.zeros(11)}, r"shape \(11,\)"),
         (lambda weights: {"fc4.bias": weights["fc4.bias"]}, "its names are"),
     ],
 )
-def test_what_is_not_mynets_or_not_finite_is_not_stored(registry, card, spoil, said):
-    with pytest.raises(IncompatibleWeights, match=said):
+def test_what_is_not_mynets_or_not_finite_is_not_stored(registry, card, spoil, message):
+    with pytest.raises(IncompatibleWeights, match=message):
         registry.save(spoil(MyNet().state_dict()), card)
     assert registry.versions() == [1]
     assert save(registry, card) == 2
@@ -85,11 +85,11 @@ def test_a_damaged_version_is_told_and_does_not_hide_the_others(registry, card, 
     damaged = save(registry, card)
     registry.path(damaged).write_bytes(b"damaged")
     for call in (registry.card, registry.weights, registry.check):
-        with pytest.raises(Conflict, match=f"Version {damaged} is damaged: its file") as told:
+        with pytest.raises(Conflict, match=f"Version {damaged} is damaged: its file") as excinfo:
             call(damaged)
-        assert str(registry.folder) not in str(told.value), "where files lie is not told"
+        assert str(registry.folder) not in str(excinfo.value), "where files lie is not told"
     registry.adopt_shipped()
-    assert damaged not in [each.version for each in registry.cards()]
+    assert damaged not in [stored_card.version for stored_card in registry.cards()]
     assert f"Version {damaged} is damaged" in caplog.text
     assert save(registry, card) == damaged + 1
 
@@ -98,15 +98,15 @@ def test_what_is_removed_while_it_is_read_is_not_found(registry, card, monkeypat
     version = save(registry, card)
     real = Registry.path
 
-    def removed_then(self, asked):
-        path = real(self, asked)
+    def remove_file(self, number):
+        path = real(self, number)
         path.unlink()
         return path
 
     for call in (registry.card, registry.weights, registry.content):
         copy(registry.path(1), registry.file(version))
         with monkeypatch.context() as patch, pytest.raises(NotFound):
-            patch.setattr(Registry, "path", removed_then)
+            patch.setattr(Registry, "path", remove_file)
             call(version)
 
 
@@ -145,8 +145,8 @@ def busy(registry):
 
 def test_processes_and_threads_that_save_delete_and_promote_at_once(registry):
     with ThreadPoolExecutor(2) as pool:
-        given = list(pool.map(busy, [registry] * 2))
-    numbers = sorted(number for process in given for thread in process for number in thread)
+        results = list(pool.map(busy, [registry] * 2))
+    numbers = sorted(number for process in results for thread in process for number in thread)
     assert numbers == list(range(2, 2 + 2 * 3 * 8)), "each number once, and none left out"
     registry.check(registry.current())
     assert len(registry.versions()) <= 5 + 3
