@@ -14,7 +14,7 @@ from app.predict.predictor import never_disconnected
 from app.predict.preprocess import PreprocessedImage
 from tests.conftest import png
 
-MOST = 10**6
+MAX_PIXELS = 10**6
 
 
 class Recorder:
@@ -39,23 +39,23 @@ def image(digit):
     return PreprocessedImage(Normalised(np.full((28, 28), digit, np.uint8), False, (0, 0, 1, 1), (0, 0)), 1.0)
 
 
-def run(live, uploads, act=None, until=lambda loop: loop.time() + 60, gone=()):
+def run(live, uploads, act=None, deadline=lambda loop: loop.time() + 60, disconnected=()):
     """Give what each upload got: its digit, or its error."""
 
     async def all_at_once():
-        batcher, loop = Batcher(live, MOST), asyncio.get_running_loop()
+        batcher, loop = Batcher(live, MAX_PIXELS), asyncio.get_running_loop()
         tasks = [
             asyncio.create_task(
-                batcher.predict(upload, until(loop), (lambda: True) if place in gone else never_disconnected)
+                batcher.predict(upload, deadline(loop), (lambda: True) if index in disconnected else never_disconnected)
             )
-            for place, upload in enumerate(uploads)
+            for index, upload in enumerate(uploads)
         ]
         if act:
             await asyncio.sleep(0)
             act(tasks)
         return await asyncio.gather(*tasks, return_exceptions=True)
 
-    return [getattr(each, "answer", each) for each in asyncio.run(all_at_once())]
+    return [getattr(outcome, "answer", outcome) for outcome in asyncio.run(all_at_once())]
 
 
 def digits_of(answers):
@@ -70,16 +70,16 @@ def test_what_arrives_together_goes_together_and_comes_back_in_place():
 
 
 def test_a_lone_image_does_not_wait_for_company():
-    async def turns():
-        batcher = Batcher(Recorder(), MOST)
+    async def count_iterations():
+        batcher = Batcher(Recorder(), MAX_PIXELS)
         task = asyncio.create_task(batcher.predict(image(3), float("inf"), never_disconnected))
-        for turn in range(1, 10):
+        for iteration in range(1, 10):
             await asyncio.sleep(0)
             if task.done():
-                return turn
+                return iteration
         return None
 
-    assert asyncio.run(turns()) <= 3
+    assert asyncio.run(count_iterations()) <= 3
 
 
 def test_a_crowd_is_split():
@@ -101,7 +101,7 @@ def test_a_bad_file_harms_nobody(mnist):
     live = Recorder()
     answers = run(live, [good, b"no image", image(4), good[:50], good])
     assert digits_of(answers) == [0, None, 4, None, 0]
-    assert [type(answers[place]) for place in (1, 3)] == [NotAnImage, NotAnImage]
+    assert [type(answers[index]) for index in (1, 3)] == [NotAnImage, NotAnImage]
     assert live.batches == [3]
 
 
@@ -138,7 +138,7 @@ def test_when_nobody_waits_there_is_no_forward():
 def test_who_hung_up_costs_no_work_at_all(monkeypatch):
     live = Recorder()
     monkeypatch.setattr(preprocess_module, "open_image", lambda *_: pytest.fail("it was opened"))
-    answers = run(live, [image(1), b"is not even looked at", image(3)], gone=[1, 2])
+    answers = run(live, [image(1), b"is not even looked at", image(3)], disconnected=[1, 2])
     assert digits_of(answers) == [1, None, None]
     assert {type(answer) for answer in answers[1:]} == {ClientDisconnected}
     assert live.batches == [1]
@@ -146,7 +146,7 @@ def test_who_hung_up_costs_no_work_at_all(monkeypatch):
 
 def test_whose_time_is_over_costs_no_forward():
     live = Recorder()
-    answers = run(live, [image(1)], until=lambda loop: loop.time() - 1)
+    answers = run(live, [image(1)], deadline=lambda loop: loop.time() - 1)
     assert isinstance(answers[0], TimeoutError)
     assert live.batches == []
 
@@ -174,7 +174,7 @@ def test_what_is_not_answered_stays_in_memory_no_longer(mnist, kind):
             freed.append(kind)
 
     async def go():
-        batcher = Batcher(Recorder(), MOST)
+        batcher = Batcher(Recorder(), MAX_PIXELS)
         for _ in range(3):
             with suppress(NotAnImage):
                 await batcher.predict(Upload(content), float("inf"), never_disconnected)
@@ -192,8 +192,8 @@ def test_rounds_follow_each_other():
     live = Recorder()
 
     async def go():
-        batcher = Batcher(live, MOST)
+        batcher = Batcher(live, MAX_PIXELS)
         return [await batcher.predict(image(n), float("inf"), never_disconnected) for n in range(3)]
 
-    assert [each.answer.digit for each in asyncio.run(go())] == [0, 1, 2]
+    assert [result.answer.digit for result in asyncio.run(go())] == [0, 1, 2]
     assert live.batches == [1, 1, 1]

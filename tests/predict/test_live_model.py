@@ -26,7 +26,7 @@ def second(registry):
     return registry.save(MyNet().state_dict(), registry.card(1))
 
 
-def broken(registry, *, live=False):
+def save_broken(registry, *, live=False):
     version = registry.save(MyNet().state_dict(), registry.card(1))
     if live:
         registry.promote(version)  # it breaks after that: a broken one would be refused
@@ -52,9 +52,9 @@ def test_it_follows_current(live, registry, second):
 
 
 def test_the_same_version_is_not_loaded_again(live):
-    before = live.model
+    model = live.model
     live.refresh()
-    assert live.model is before
+    assert live.model is model
 
 
 def test_what_is_promoted_is_live_at_once_and_on_disk(live, registry, second):
@@ -66,7 +66,7 @@ def test_what_is_promoted_is_live_at_once_and_on_disk(live, registry, second):
 
 def test_a_broken_version_cannot_be_promoted(live, registry):
     with pytest.raises(Conflict, match="is damaged"):
-        live.promote(broken(registry))
+        live.promote(save_broken(registry))
     assert (live.model.version, registry.current()) == (1, 1)
 
 
@@ -95,7 +95,7 @@ def test_whatever_stops_the_warm_up_nothing_changes(live, registry, second, monk
 
 
 def test_a_version_whose_answers_overflow_is_not_served(live, registry):
-    weights = {name: torch.full_like(each, 3e38) for name, each in MyNet().state_dict().items()}
+    weights = {name: torch.full_like(tensor, 3e38) for name, tensor in MyNet().state_dict().items()}
     with pytest.raises(Conflict, match="are not finite"):
         live.promote(registry.save(weights, registry.card(1)))
     assert (live.model.version, registry.current()) == (1, 1)
@@ -106,11 +106,11 @@ def test_a_rollback_that_another_process_was_quicker_with_is_refused(live, regis
         live.promote(registry.save(MyNet().state_dict(), registry.card(1)))
     real = Live._load
 
-    def overtaken(self, version):
+    def load_after_rollback(self, version):
         registry.rollback()
         return real(self, version)
 
-    monkeypatch.setattr(Live, "_load", overtaken)
+    monkeypatch.setattr(Live, "_load", load_after_rollback)
     with pytest.raises(Conflict, match="meanwhile: try again"):
         live.rollback()
     assert (live.model.version, registry.current()) == (3, 2)
@@ -136,7 +136,7 @@ def test_another_version_answers_without_going_live(live, second):
 
 def test_a_damaged_version_cannot_answer(live, registry):
     with pytest.raises(Conflict, match="is damaged"):
-        live.of(broken(registry))
+        live.of(save_broken(registry))
 
 
 def watch_until(live, condition):
@@ -158,7 +158,7 @@ def test_watching_sees_what_another_process_promotes(live, registry, second):
 
 
 def test_a_version_that_does_not_load_leaves_the_previous_one_live(live, registry, caplog):
-    broken(registry, live=True)
+    save_broken(registry, live=True)
     with caplog.at_level(logging.ERROR):
         watch_until(live, lambda: "cannot be loaded" in caplog.text)
     assert live.model.version == 1
@@ -174,7 +174,7 @@ def test_the_watcher_goes_on_after_what_did_not_load(live, registry, second, mon
         return real(self)
 
     monkeypatch.setattr(Registry, "stamp", failing)
-    broken(registry, live=True)
+    save_broken(registry, live=True)
     registry.promote(second)
     watch_until(live, lambda: live.model.version == second)
 

@@ -33,9 +33,9 @@ def test_the_table_of_inputs_is_to_input_bit_for_bit(mnist):
 
 def test_the_company_changes_no_answer(model, mnist):
     pixels = mnist.test.pixels[:32].numpy()
-    together = model.answer(pixels)
-    alone = [model.answer(each[None])[0] for each in pixels]
-    for one, other in zip(together, alone, strict=True):
+    batch_answers = model.answer(pixels)
+    single_answers = [model.answer(image[None])[0] for image in pixels]
+    for one, other in zip(batch_answers, single_answers, strict=True):
         assert one.digit == other.digit
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
 
@@ -50,25 +50,25 @@ def test_the_threshold_says_what_looks_like_a_digit(model, mnist):
 
 def test_saliency_is_where_the_ink_spoke(model, mnist):
     pixels = mnist.test.pixels[0].numpy()
-    spoke = model.saliency(pixels, 7)
-    assert (spoke.shape, spoke.dtype, spoke.max()) == ((28, 28), np.uint8, 255)
-    assert not spoke[pixels == 0].any()
+    saliency = model.saliency(pixels, 7)
+    assert (saliency.shape, saliency.dtype, saliency.max()) == ((28, 28), np.uint8, 255)
+    assert not saliency[pixels == 0].any()
 
 
 def test_erasing_what_spoke_takes_more_from_the_digit_than_erasing_other_ink(model, mnist):
     def logit(pixels):
         return model.net(to_input(torch.from_numpy(pixels)[None]))[0, digit].item()
 
-    more = 0
+    count = 0
     for index in range(20):
         pixels, digit = mnist.test.pixels[index].numpy(), int(mnist.test.labels[index])
         order = np.argsort(model.saliency(pixels, digit), axis=None)
-        ink = [place for place in order if pixels.flat[place]]
+        ink = [position for position in order if pixels.flat[position]]
         salient, other = pixels.copy(), pixels.copy()
         salient.flat[ink[-30:]] = 0
         other.flat[ink[:30]] = 0
-        more += logit(salient) < logit(other)
-    assert more >= 18
+        count += logit(salient) < logit(other)
+    assert count >= 18
 
 
 def test_a_blank_image_has_no_saliency(model):
@@ -78,14 +78,14 @@ def test_a_blank_image_has_no_saliency(model):
 def test_where_a_device_raises_the_cpu_answers(digits, caplog):
     """The device `meta` raises whenever a number is asked of it."""
     net = MyNet()
-    lost = Model(1, net, 0.0, torch.device("meta"))
-    assert lost.device_error.startswith("meta: Cannot copy out of meta tensor")
+    meta_model = Model(1, net, 0.0, torch.device("meta"))
+    assert meta_model.device_error.startswith("meta: Cannot copy out of meta tensor")
     assert "meta is lost, the CPU answers instead" in caplog.text
-    well = Model(1, net, 0.0, torch.device("cpu"))
-    assert lost.answer(digits) == well.answer(digits)
-    assert (lost.saliency(digits[0], 7) == well.saliency(digits[0], 7)).all()
-    lost.retry_device()
-    assert lost.device_error, "it raises still"
+    cpu_model = Model(1, net, 0.0, torch.device("cpu"))
+    assert meta_model.answer(digits) == cpu_model.answer(digits)
+    assert (meta_model.saliency(digits[0], 7) == cpu_model.saliency(digits[0], 7)).all()
+    meta_model.retry_device()
+    assert meta_model.device_error, "it raises still"
 
 
 def test_a_device_that_raises_while_it_serves(digits, monkeypatch):
@@ -98,12 +98,12 @@ def test_a_device_that_raises_while_it_serves(digits, monkeypatch):
 
     monkeypatch.setattr(Model, "_by_device", by_device)
     model = Model(1, MyNet(), 0.0, torch.device("meta"))
-    before = model.answer(digits)
+    expected = model.answer(digits)
     assert not model.device_error
     raising.append(True)
     assert model.saliency(digits[0], 7).any()
     assert not model.device_error, "what explains an answer takes no device"
-    assert model.answer(digits) == before
+    assert model.answer(digits) == expected
     assert model.device_error == "meta: CUDA error: device-side assert triggered"
     raising.clear()
     model.retry_device()

@@ -24,15 +24,15 @@ def live(registry):
 
 @pytest.fixture
 def make(settings, live):
-    made = []
+    instances = []
 
     def make(**changes):
-        made.append(Predictor(settings.model_copy(update=changes), live))
-        return made[-1]
+        instances.append(Predictor(settings.model_copy(update=changes), live))
+        return instances[-1]
 
     yield make
-    for each in made:
-        each.close()
+    for predictor in instances:
+        predictor.close()
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def test_small_and_large_images_are_read(make, seven, photo):
 
 def test_what_is_seen_already_goes_with_what_others_send(make, seven, mnist):
     predictor = make()
-    given = from_mnist_pixels(mnist.test.pixels[1].numpy())
+    preprocessed = from_mnist_pixels(mnist.test.pixels[1].numpy())
 
     async def go():
-        return await asyncio.gather(predictor.predict(given), predictor.predict(seven))
+        return await asyncio.gather(predictor.predict(preprocessed), predictor.predict(seven))
 
-    assert [each.answer.digit for each in asyncio.run(go())] == [2, 7]
+    assert [result.answer.digit for result in asyncio.run(go())] == [2, 7]
     assert sum(predictor.tally.batch_images.counts) == 1, "in one forward"
-    predicted = asyncio.run(predictor.predict(given, 1, explain=True))
+    predicted = asyncio.run(predictor.predict(preprocessed, 1, explain=True))
     assert (predicted.answer.digit, predicted.saliency.shape) == (2, (28, 28))
 
 
@@ -78,18 +78,18 @@ def test_another_version_answers_where_it_is_asked(make, registry, seven):
 def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monkeypatch):
     gate = threading.Event()
     real = preprocess_module._see
-    monkeypatch.setattr(preprocess_module, "_see", lambda *seen: (gate.wait(10), real(*seen))[1])
+    monkeypatch.setattr(preprocess_module, "_see", lambda *args: (gate.wait(10), real(*args))[1])
     predictor = make(max_queue=2, predict_timeout=30)
 
     async def crowd():
         waiting = [asyncio.create_task(predictor.predict(photo)) for _ in range(2)]
         await asyncio.sleep(0.05)
-        with pytest.raises(QueueFull) as refused:
+        with pytest.raises(QueueFull) as excinfo:
             await predictor.predict(seven)
         gate.set()
         answers = await asyncio.gather(*waiting)
         assert (await predictor.predict(seven)).answer.digit == 7, "there is room again"
-        return refused.value.retry_after, [each.answer.digit for each in answers]
+        return excinfo.value.retry_after, [result.answer.digit for result in answers]
 
     assert asyncio.run(crowd()) == (1, [7, 7])
 
@@ -116,10 +116,10 @@ def test_a_batch_is_of_one_version_and_in_order(make, mnist):
     uploads.insert(5, b"no image")
     predicted, version = asyncio.run(make().predict_batch(uploads))
     assert isinstance(predicted.pop(5), NotAnImage)
-    digits = [each.answer.digit for each in predicted]
-    right = sum(a == b for a, b in zip(digits, mnist.test.labels[:20].tolist(), strict=True))
-    assert right >= 19
-    assert {each.answer.version for each in predicted} == {version} == {1}
+    digits = [result.answer.digit for result in predicted]
+    correct = sum(a == b for a, b in zip(digits, mnist.test.labels[:20].tolist(), strict=True))
+    assert correct >= 19
+    assert {result.answer.version for result in predicted} == {version} == {1}
 
 
 def test_explaining_is_of_the_version_that_answered(make, registry, seven):
@@ -149,7 +149,7 @@ def test_a_batch_that_misses_the_deadline_is_given_up(make, seven, photo, monkey
 
 def test_a_batch_of_bad_images_alone_is_answered(make):
     predicted, _ = asyncio.run(make().predict_batch([b"", b"x"]))
-    assert [type(each) for each in predicted] == [NotAnImage, NotAnImage]
+    assert [type(result) for result in predicted] == [NotAnImage, NotAnImage]
 
 
 def test_large_images_do_not_hold_up_small_ones(make, seven, photo, monkeypatch):
@@ -168,9 +168,9 @@ def test_large_images_do_not_hold_up_small_ones(make, seven, photo, monkeypatch)
         large = [asyncio.create_task(predictor.predict(photo)) for _ in range(6)]
         await asyncio.sleep(0)
         small = (await predictor.predict(seven)).answer.digit
-        still = [task.done() for task in large]
+        large_done = [task.done() for task in large]
         gate.set()
         await asyncio.gather(*large)
-        return small, still
+        return small, large_done
 
     assert asyncio.run(go()) == (7, [False] * 6)

@@ -22,8 +22,8 @@ def review(registry):
 
 
 def cell(review, version, digit=None, answer=None):
-    page, more = review.page(version, digit, answer, after=-1, limit=10_000)
-    assert not more
+    page, has_more = review.page(version, digit, answer, after=-1, limit=10_000)
+    assert not has_more
     return page
 
 
@@ -37,18 +37,18 @@ def test_each_cell_holds_as_many_images_as_the_card_counts(registry, review, mni
         for answer in range(10):
             images = cell(review, version, digit, answer)
             assert len(images) == confusion[digit][answer]
-            assert {(each.digit, each.answer) for each in images} <= {(digit, answer)}
+            assert {(image.digit, image.answer) for image in images} <= {(digit, answer)}
 
 
 def test_what_is_listed_is_what_the_model_answers(registry, review, mnist):
     model = Live(registry, CPU).get(1)
-    for each in cell(review, 1, 4, 9):
-        pixels = mnist.test.pixels[each.index]
-        assert np.array_equal(each.pixels, pixels.numpy())
-        assert int(mnist.test.labels[each.index]) == 4
+    for image in cell(review, 1, 4, 9):
+        pixels = mnist.test.pixels[image.index]
+        assert np.array_equal(image.pixels, pixels.numpy())
+        assert int(mnist.test.labels[image.index]) == 4
         (answer,) = model.answer(pixels[None])
         assert answer.digit == 9
-        assert each.confidence == pytest.approx(answer.probabilities[9], abs=1e-5)
+        assert image.confidence == pytest.approx(answer.probabilities[9], abs=1e-5)
 
 
 def test_without_a_cell_all_that_is_read_wrong_is_listed(registry, review):
@@ -57,21 +57,21 @@ def test_without_a_cell_all_that_is_read_wrong_is_listed(registry, review):
     assert len(cell(review, 1)) == wrong.sum()
     assert len(cell(review, 1, digit=4)) == wrong[4].sum()
     assert len(cell(review, 1, answer=4)) == wrong[:, 4].sum()
-    assert all(each.digit != each.answer for each in cell(review, 1))
-    assert [each.index for each in cell(review, 1)] == sorted(
-        each.index for each in cell(review, 1)
+    assert all(image.digit != image.answer for image in cell(review, 1))
+    assert [image.index for image in cell(review, 1)] == sorted(
+        image.index for image in cell(review, 1)
     )
 
 
 def test_pages_follow_each_other_without_gap_or_overlap(review):
-    whole = [each.index for each in cell(review, 1, 4, 9)]
-    assert len(whole) >= 3
-    seen, more = [], True
-    while more:
-        page, more = review.page(1, 4, 9, after=seen[-1] if seen else -1, limit=2)
-        assert len(page) == 2 or not more
-        seen += [each.index for each in page]
-    assert seen == whole
+    all_indices = [image.index for image in cell(review, 1, 4, 9)]
+    assert len(all_indices) >= 3
+    indices, has_more = [], True
+    while has_more:
+        page, has_more = review.page(1, 4, 9, after=indices[-1] if indices else -1, limit=2)
+        assert len(page) == 2 or not has_more
+        indices += [image.index for image in page]
+    assert indices == all_indices
 
 
 def test_a_removed_version_is_not_reviewed_any_more(registry, review):
