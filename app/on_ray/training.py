@@ -67,6 +67,25 @@ class RayRankZero(RankZero, RayCheckpointer):
         super().save(model, optimizer, position)
 
 
+class StopSignal:
+    """Actor beside the process that the supervisor started, and gone when that process is."""
+
+    def __init__(self) -> None:
+        self._stopped = asyncio.Event()
+        self.code = 0
+
+    async def set(self) -> None:
+        self._stopped.set()
+
+    async def wait(self) -> None:
+        await self._stopped.wait()
+
+    async def end(self, code: int | None = None) -> int:
+        """Store the exit code, if the worker gives one, and return it."""
+        self.code = self.code if code is None else code
+        return self.code
+
+
 def attempt() -> None:
     """Run one attempt at a job under Ray Train; the supervisor starts and ends it as any other."""
     assignment, stop = Assignment.model_validate_json(sys.stdin.readline()), threading.Event()
@@ -79,7 +98,7 @@ def attempt() -> None:
     here = ray.get_runtime_context().get_node_id()
     beside = NodeAffinitySchedulingStrategy(here, soft=False)
     leash = ray.remote(StopSignal).options(num_cpus=0, scheduling_strategy=beside).remote()
-    threading.Thread(target=lambda: stop.wait() and leash.pull.remote(), daemon=True).start()
+    threading.Thread(target=lambda: stop.wait() and leash.set.remote(), daemon=True).start()
     given = {"assignment": assignment.model_dump_json(), "told": inherited_environment(), "leash": leash}
     _forget_damaged(assignment)
     try:
@@ -159,8 +178,8 @@ def _lead(assignment: Assignment, leash: Any, strategy: LoopStrategy) -> None:
     stop = threading.Event()
 
     def listen() -> None:
-        with suppress(ray.exceptions.RayActorError):  # who holds the leash is gone: that is a pull
-            ray.get(leash.until_pulled.remote())
+        with suppress(ray.exceptions.RayActorError):  # the actor is gone with its process: stop
+            ray.get(leash.wait.remote())
         stop.set()
 
     threading.Thread(target=listen, daemon=True).start()
@@ -172,22 +191,3 @@ def _lead(assignment: Assignment, leash: Any, strategy: LoopStrategy) -> None:
 
 if __name__ == "__main__":
     attempt()
-
-
-class StopSignal:
-    """Lies beside the process that the supervisor started, and is gone when that is."""
-
-    def __init__(self) -> None:
-        self.pulled = asyncio.Event()
-        self.code = 0
-
-    async def set(self) -> None:
-        self.pulled.set()
-
-    async def wait(self) -> None:
-        await self.pulled.wait()
-
-    async def end(self, code: int | None = None) -> int:
-        """Give the exit code, which the worker tells."""
-        self.code = self.code if code is None else code
-        return self.code
