@@ -178,7 +178,7 @@ def changeable_state(client: TestClient) -> dict[str, object]:
         "live": services.live.model.version,
         "corrections": sorted(path.name for path in services.settings.feedback_dir.glob("*.png")),
         "draining": services.draining.is_set(),
-        "under_way": services.predictor.under_way,
+        "under_way": services.predictor.in_flight,
         "headers": dict(client.headers),
     }
 

@@ -28,12 +28,12 @@ def pngs(feedback):
 
 
 def test_a_name_holds_all_that_is_known(feedback, digits):
-    correction, _ = feedback.keep(digits[0], 7, "some-id_1")
+    correction, _ = feedback.add(digits[0], 7, "some-id_1")
     assert pngs(feedback) == [correction.name]
     assert Correction.from_filename(correction.name) == correction
     assert Correction.from_filename("note.txt") is None
     assert correction.prediction_id == "some-id_1"
-    assert feedback.keep(digits[1], 2)[0].prediction_id is None
+    assert feedback.add(digits[1], 2)[0].prediction_id is None
     assert np.array_equal(Image.open(feedback.folder / correction.name), digits[0])
 
 
@@ -45,12 +45,12 @@ def test_ids_are_of_pixels_and_their_form(digits):
 
 
 def test_times_only_grow(feedback, digits, monkeypatch):
-    first, _ = feedback.keep(digits[0], 7)
+    first, _ = feedback.add(digits[0], 7)
     with monkeypatch.context() as patch:
         later = Correction("20991231T235959999999Z", 1, "0" * 32, None)
         (feedback.folder / first.name).rename(feedback.folder / later.name)
         for digit in digits[1:]:
-            feedback.keep(digit, 1)
+            feedback.add(digit, 1)
         patch.undo()
     times = [each.time for each in feedback.all()]
     assert all(newer > older for newer, older in pairwise(times)) and len(times) == 4
@@ -72,12 +72,12 @@ def killing(*_, **__):
 def test_a_replacement_that_is_cut_short_is_there_or_not(
     feedback, digits, monkeypatch, where, what, label
 ):
-    first, _ = feedback.keep(digits[0], 1)
+    first, _ = feedback.add(digits[0], 1)
     with monkeypatch.context() as patch:
         target = f"{where}.{what}" if isinstance(where, str) else (where, what)
         patch.setattr(*([target] if isinstance(target, str) else target), killing)
         with pytest.raises(Killed):
-            feedback.keep(digits[0], 7, replace=True)
+            feedback.add(digits[0], 7, replace=True)
     assert kept(feedback) == [(first.id, label)]
     again = FeedbackStore(feedback.folder, 100)
     again.sweep()
@@ -89,7 +89,7 @@ def test_a_replacement_that_is_cut_short_is_there_or_not(
 
 
 def test_what_broken_writers_left_goes_with_the_next_start(feedback, digits):
-    feedback.keep(digits[0], 7)
+    feedback.add(digits[0], 7)
     (feedback.folder / ".x.png.00.tmp").write_bytes(b"half")
     (feedback.folder / "README").write_bytes(b"a person's")
     feedback.sweep()

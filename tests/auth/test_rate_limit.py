@@ -25,7 +25,7 @@ def count_passed(limits, address, times):
     number = 0
     for _ in range(times):
         try:
-            limits.take(address)
+            limits.hit(address)
             number += 1
         except RateLimited:
             pass

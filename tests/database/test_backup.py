@@ -50,7 +50,7 @@ def test_a_damaged_database_gives_way_to_its_backup(store, file, harm):
     damaged_content = file.read_bytes() if file.exists() else None
     with pytest.raises(Damaged, match=r"The database is damaged: .* predictions go on"):
         store.jobs()
-    store.mend()
+    store.repair()
     assert [job.id for job in store.jobs()] == ["ended"]
     assert [event.kind for event in store.events("ended")] == ["x"]
     set_aside = [path.read_bytes() for path in file.parent.glob("mynet.db.broken-*") if path.suffix]
@@ -60,7 +60,7 @@ def test_a_damaged_database_gives_way_to_its_backup(store, file, harm):
 def test_what_is_sound_is_left_alone(store, file):
     add(store, "new")
     inode = file.stat().st_ino
-    store.mend()
+    store.repair()
     assert [job.id for job in store.jobs()] == ["new", "ended"]
     assert file.stat().st_ino == inode
 
@@ -69,7 +69,7 @@ def test_a_damaged_backup_is_not_taken(store, file):
     store.close()
     garbage(file)
     garbage(store.backup.copy)
-    store.mend()
+    store.repair()
     assert store.jobs() == []
 
 
@@ -135,7 +135,7 @@ def test_a_backup_is_made_anew_only_where_something_matters(store):
 
 def test_an_older_backup_takes_nothing_back(store):
     store.change_job("ended", values={"attempt": 7})
-    store.mend()
+    store.repair()
     assert store.job("ended").attempt == 7
 
 

@@ -66,7 +66,7 @@ LARGE_EVENTS = [("batch", {"text": "x" * 100_000})]
 
 
 def test_what_becomes_of_a_job_is_told_though_the_disk_is_full(full):
-    assert full.change_job("job", values={"status": "failed"}, told=LARGE_EVENTS, vital=True)
+    assert full.change_job("job", values={"status": "failed"}, told=LARGE_EVENTS, use_reserve=True)
     assert full.job("job").status == "failed"
     assert full.events("job")[-1].data == LARGE_EVENTS[0][1]
     assert not full.reserve.path.exists()
@@ -75,7 +75,7 @@ def test_what_becomes_of_a_job_is_told_though_the_disk_is_full(full):
 def test_without_a_reserve_it_is_refused_and_nothing_is_half_done(full):
     full.reserve = None
     with pytest.raises(DiskFull, match="database or disk is full"):
-        full.change_job("job", values={"status": "failed"}, told=LARGE_EVENTS, vital=True)
+        full.change_job("job", values={"status": "failed"}, told=LARGE_EVENTS, use_reserve=True)
     assert full.job("job").status == "queued"
 
 

@@ -101,7 +101,7 @@ def test_no_event_comes_with_a_smaller_number_than_one_that_was_seen(store):
 
 
 def test_no_job_comes_with_a_smaller_number_than_one_that_was_seen(store):
-    with store._alone.begin() as slow:
+    with store._exclusive.begin() as slow:
         slow.add(job("first"))
         slow.flush()
         other = start_blocked_thread(store, lambda: add(store, "second"))

@@ -19,7 +19,7 @@ def job(name, **fields):
 
 def add(store, name, max_queued=100, **fields):
     return store.add_job(
-        job(name, **fields), Event(job_id=name, at=now(), kind="x", data={}), most=max_queued
+        job(name, **fields), Event(job_id=name, at=now(), kind="x", data={}), max_queued=max_queued
     )
 
 
@@ -125,7 +125,7 @@ def test_the_progress_of_jobs_that_ended_long_ago_is_forgotten(store, monkeypatc
     for name in ("old", "new", "running"):
         store.change_job(name, values={"attempt": 1}, told=events)
     monkeypatch.setattr("app.database.store.AT_ONCE", 1)  # of the two that there are
-    assert [store.forget_events(now() - timedelta(days=30)) for _ in range(3)] == [
+    assert [store.delete_old_events(now() - timedelta(days=30)) for _ in range(3)] == [
         *(True, True, False)
     ]
     kinds = {

@@ -25,7 +25,7 @@ def test_too_many_are_told_to_come_again(settings, seven):
     short_queue = settings.model_copy(update={"max_queue": 1})
 
     async def two_at_once(validator):
-        validations = (validator.at(seven, never_disconnected) for _ in range(2))
+        validations = (validator.decode(seven, never_disconnected) for _ in range(2))
         return await asyncio.gather(*validations, return_exceptions=True)
 
     with closing(ImageValidator(short_queue)) as validator:

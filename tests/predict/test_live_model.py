@@ -118,25 +118,25 @@ def test_a_rollback_that_another_process_was_quicker_with_is_refused(live, regis
 
 def test_a_removed_version_answers_no_more_loaded_or_not(live, registry, second):
     live.promote(second)
-    assert live.of(1).version == 1
+    assert live.get(1).version == 1
     registry.delete(1)
     registry.file(second).unlink()
     for version in (1, second):
         with pytest.raises(NotFound):
-            live.of(version)
-    assert live.of(None).version == second, "it is live until another one is"
+            live.get(version)
+    assert live.get(None).version == second, "it is live until another one is"
 
 
 def test_another_version_answers_without_going_live(live, second):
-    assert live.of(second).version == second
-    assert live.of(None).version == live.of(1).version == live.model.version == 1
+    assert live.get(second).version == second
+    assert live.get(None).version == live.get(1).version == live.model.version == 1
     with pytest.raises(NotFound):
-        live.of(77)
+        live.get(77)
 
 
 def test_a_damaged_version_cannot_answer(live, registry):
     with pytest.raises(Conflict, match="is damaged"):
-        live.of(save_broken(registry))
+        live.get(save_broken(registry))
 
 
 def watch_until(live, condition):
@@ -207,6 +207,6 @@ def test_a_device_that_answers_again_is_taken_again(live, monkeypatch):
     monkeypatch.setattr("app.predict.live_model.RETRY", 0.0)
     live.device = torch.device("meta")
     live._model = live._load(1)
-    assert live.model.lost
-    monkeypatch.setattr(Model, "_by_device", lambda self, pixels: self.spare._logits(pixels))
-    watch_until(live, lambda: not live.model.lost)
+    assert live.model.device_error
+    monkeypatch.setattr(Model, "_by_device", lambda self, pixels: self.cpu_fallback._logits(pixels))
+    watch_until(live, lambda: not live.model.device_error)

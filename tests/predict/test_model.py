@@ -94,7 +94,7 @@ def test_a_device_that_raises_while_it_serves(digits, monkeypatch):
     def by_device(self, pixels):
         if raising:
             raise RuntimeError("CUDA error: device-side assert triggered\nand more")
-        return self.spare._logits(pixels)
+        return self.cpu_fallback._logits(pixels)
 
     monkeypatch.setattr(Model, "_by_device", by_device)
     model = Model(1, MyNet(), 0.0, torch.device("meta"))

@@ -101,14 +101,14 @@ def test_the_deadline_is_kept_and_gives_the_place_back(make, photo, monkeypatch)
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(predictor.predict(photo))
     gate.set()
-    assert predictor.under_way == 0
+    assert predictor.in_flight == 0
 
 
 def test_a_refusal_gives_the_place_back(make):
     predictor = make()
     with pytest.raises(NotAnImage):
         asyncio.run(predictor.predict(b"no image"))
-    assert predictor.under_way == 0
+    assert predictor.in_flight == 0
 
 
 def test_a_batch_is_of_one_version_and_in_order(make, mnist):

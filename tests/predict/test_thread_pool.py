@@ -28,10 +28,10 @@ def run(pool, gate, *others):
 
     async def go():
         loop = asyncio.get_running_loop()
-        first = asyncio.create_task(pool.do(lambda _: gate.wait(10), loop.time() + TIMEOUT, never_disconnected))
+        first = asyncio.create_task(pool.submit(lambda _: gate.wait(10), loop.time() + TIMEOUT, never_disconnected))
         await asyncio.sleep(0)
         tasks = [
-            asyncio.create_task(pool.do(work, loop.time() + timeout, is_cancelled))
+            asyncio.create_task(pool.submit(work, loop.time() + timeout, is_cancelled))
             for work, timeout, is_cancelled in others
         ]
         await asyncio.sleep(0.1)
@@ -74,22 +74,22 @@ def test_a_batch_is_as_long_as_it_has_images(pool, gate):
 
     async def go():
         deadline = asyncio.get_running_loop().time() + TIMEOUT
-        batch = asyncio.create_task(pool.do(lambda _: gate.wait(10), deadline, never_disconnected, images=100))
+        batch = asyncio.create_task(pool.submit(lambda _: gate.wait(10), deadline, never_disconnected, images=100))
         await asyncio.sleep(0)
-        busy = pool.busy(TIMEOUT)
+        busy = pool.check_capacity(TIMEOUT)
         gate.set()
         await batch
         return busy
 
     assert asyncio.run(go()).retry_after == 100
-    assert pool.busy(TIMEOUT) is None
+    assert pool.check_capacity(TIMEOUT) is None
 
 
 def test_a_free_thread_takes_what_comes_however_long_work_took(pool):
     pool.seconds = 1000.0
 
     async def go():
-        return await pool.do(lambda _: "done", asyncio.get_running_loop().time() + TIMEOUT, never_disconnected)
+        return await pool.submit(lambda _: "done", asyncio.get_running_loop().time() + TIMEOUT, never_disconnected)
 
     assert asyncio.run(go()) == "done"
     assert pool.seconds < 1000.0, "and it is known that work takes less by now"
@@ -113,7 +113,7 @@ def test_what_would_be_late_is_not_begun_while_another_waits(pool, gate):
     async def go():
         deadline = asyncio.get_running_loop().time() + TIMEOUT
         tasks = [
-            asyncio.create_task(pool.do(work, deadline, never_disconnected))
+            asyncio.create_task(pool.submit(work, deadline, never_disconnected))
             for work in (takes_long, lambda _: done.append("late"), lambda _: "last")
         ]
         await asyncio.sleep(0.1)

@@ -40,7 +40,7 @@ def test_a_fresh_folder_gets_the_shipped_versions_and_the_best_goes_live(setting
 def test_shipped_versions_are_adopted_once(registry):
     registry.promote(registry.save(registry.weights(1), registry.card(1)))
     versions = registry.versions()
-    registry.adopt_shipped()
+    registry.import_bundled()
     assert (registry.versions(), registry.current()) == (versions, versions[-1])
 
 
@@ -48,7 +48,7 @@ def test_a_newly_shipped_version_joins_and_does_not_go_live(registry, card, tmp_
     better = card.model_copy(update={"weights_digest": "other", "test_accuracy": 0.999})
     checkpoint.write(tmp_path / "better.safetensors", MyNet().state_dict(), better)
     live = registry.current()
-    registry.adopt_shipped(tmp_path)
+    registry.import_bundled(tmp_path)
     assert registry.card(registry.versions()[-1]).test_accuracy == 0.999
     assert registry.current() == live
 
@@ -56,7 +56,7 @@ def test_a_newly_shipped_version_joins_and_does_not_go_live(registry, card, tmp_
 def test_what_a_killed_writer_left_is_removed(registry):
     leftover = registry.folder / ".9.safetensors.abcd.tmp"
     leftover.write_bytes(b"half a version")
-    registry.adopt_shipped()
+    registry.import_bundled()
     assert not leftover.exists()
 
 
@@ -111,10 +111,10 @@ def test_a_removal_between_two_that_are_the_same_makes_them_one_step(registry, c
 
 def test_promotion_over_another_happens_only_where_that_one_is_live(registry, card):
     second, third = save(registry, card), save(registry, card)
-    assert registry.promote(second, over=1)
-    assert not registry.promote(third, over=1)
-    assert not registry.promote(third, over=None)
-    assert registry.promote(second, over=1), "it is live already"
+    assert registry.promote(second, expected=1)
+    assert not registry.promote(third, expected=1)
+    assert not registry.promote(third, expected=None)
+    assert registry.promote(second, expected=1), "it is live already"
     assert registry.history() == [second, 1]
 
 
@@ -122,7 +122,7 @@ def test_of_many_promotions_over_the_same_version_one_happens(registry, card):
     versions = [save(registry, card) for _ in range(6)]
     others = [Registry(registry.folder) for _ in versions]
     with ThreadPoolExecutor(6) as pool:
-        done = list(pool.map(lambda other, version: other.promote(version, over=1), others, versions))
+        done = list(pool.map(lambda other, version: other.promote(version, expected=1), others, versions))
     assert sum(done) == 1
     assert registry.history() == [versions[done.index(True)], 1]
 
@@ -149,8 +149,8 @@ def test_a_damaged_version_neither_goes_live_nor_comes_back(registry, card, spoi
 def test_a_rollback_to_another_version_than_expected_is_refused(registry, card):
     registry.promote(save(registry, card))
     with pytest.raises(Conflict, match="meanwhile"):
-        registry.rollback(to=7)
-    assert registry.rollback(to=1) == 1
+        registry.rollback(expected=7)
+    assert registry.rollback(expected=1) == 1
 
 
 def test_the_live_version_cannot_be_deleted(registry):
@@ -208,7 +208,7 @@ def test_a_damaged_current_is_written_anew_by_its_copy(registry, card, damaged_c
     original_content = path.read_bytes()
     path.unlink() if damaged_content is None else path.write_bytes(damaged_content)
     assert registry.history() == [3, 2, 1]
-    registry.mend()
+    registry.repair()
     assert path.read_bytes() == original_content
     assert "CURRENT was damaged; mended, it names version 3" in caplog.text
 
@@ -216,9 +216,9 @@ def test_a_damaged_current_is_written_anew_by_its_copy(registry, card, damaged_c
 def test_without_a_copy_what_is_in_memory_is_written(registry):
     for name in (CURRENT, COPY):
         (registry.folder / name).unlink()
-    registry.mend()
+    registry.repair()
     assert registry.current() is None, "nothing is known"
-    registry.mend(1)
+    registry.repair(1)
     assert registry.history() == [1]
 
 
@@ -226,7 +226,7 @@ def test_a_current_that_a_person_wrote_holds(registry, card):
     second = save(registry, card)
     registry.promote(second)
     (registry.folder / CURRENT).write_text("1\n")
-    registry.mend()
+    registry.repair()
     assert registry.history() == [1]
 
 

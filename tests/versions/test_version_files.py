@@ -88,7 +88,7 @@ def test_a_damaged_version_is_told_and_does_not_hide_the_others(registry, card, 
         with pytest.raises(Conflict, match=f"Version {damaged} is damaged: its file") as excinfo:
             call(damaged)
         assert str(registry.folder) not in str(excinfo.value), "where files lie is not told"
-    registry.adopt_shipped()
+    registry.import_bundled()
     assert damaged not in [stored_card.version for stored_card in registry.cards()]
     assert f"Version {damaged} is damaged" in caplog.text
     assert save(registry, card) == damaged + 1

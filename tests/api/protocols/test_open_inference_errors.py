@@ -158,7 +158,7 @@ def test_a_body_that_is_too_large_is_refused_in_this_form(client, settings):
 def test_a_full_queue_and_a_defect_are_told_in_this_form(client, digits, monkeypatch):
     predictor = client.app_state["services"].predictor
     payload = {"inputs": [as_json(digits)]}
-    predictor.under_way = predictor.settings.max_queue
+    predictor.in_flight = predictor.settings.max_queue
     answer = client.post(INFER, json=payload)
     assert_error(answer, 429, "under way")
     assert answer.headers["retry-after"] == "1"

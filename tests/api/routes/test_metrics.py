@@ -71,7 +71,7 @@ def test_each_image_of_a_batch_is_counted(client, seven):
 def test_a_full_queue_is_counted(settings, seven):
     limited = settings.model_copy(update={"max_queue": 1})
     with TestClient(create_app(limited), raise_server_exceptions=False) as client:
-        client.app_state["services"].predictor.under_way = 1
+        client.app_state["services"].predictor.in_flight = 1
         assert value(client, "mynet_images_total", outcome="busy") == 0
         assert value(client, "mynet_images_under_way") == 1
         assert client.post("/predict", content=seven).status_code == 429

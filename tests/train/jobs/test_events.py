@@ -36,7 +36,7 @@ def summarize(events):
 
 async def listen(stream, job_id, after=0, stop=None, delay=0.0):
     events = []
-    async for page in stream.follow(job_id, after, stop or asyncio.Event()):
+    async for page in stream.subscribe(job_id, after, stop or asyncio.Event()):
         events += page
         await asyncio.sleep(delay)
     return events

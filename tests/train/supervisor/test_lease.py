@@ -24,9 +24,9 @@ def test_a_lease_has_one_holder(settings, store, remote_lease):
     local_lease = Lease(settings.state_dir, store)
     assert local_lease.acquire()
     assert not Lease(settings.state_dir, store).acquire(), "the lock of the state folder is taken"
-    assert not remote_lease.hold(), "the lease in the database is taken"
+    assert not remote_lease.acquire(), "the lease in the database is taken"
     local_lease.release()
-    assert remote_lease.hold()
+    assert remote_lease.acquire()
     assert not local_lease.acquire()
 
 
@@ -40,9 +40,9 @@ def test_a_service_that_was_killed_goes_on_at_once(settings, store):
 def test_a_lease_that_is_not_renewed_lapses(settings, store, remote_lease, monkeypatch):
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.05)
     assert Lease(settings.state_dir, store).acquire()
-    assert not remote_lease.hold()
+    assert not remote_lease.acquire()
     time.sleep(0.1)
-    assert remote_lease.hold()
+    assert remote_lease.acquire()
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
@@ -50,13 +50,13 @@ def test_the_time_of_day_decides_nothing(settings, store, remote_lease, monkeypa
     local_lease = Lease(settings.state_dir, store)
     assert local_lease.acquire()
     monkeypatch.setattr("app.database.store.now", lambda: tables.now() + timedelta(hours=hours))
-    assert not remote_lease.hold(), "the holder lives"
+    assert not remote_lease.acquire(), "the holder lives"
     monkeypatch.setattr(lease, "RENEW_INTERVAL", 0.0)
     assert local_lease.acquire()
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.05)
-    assert not remote_lease.hold()
+    assert not remote_lease.acquire()
     time.sleep(0.1)
-    assert remote_lease.hold(), "nobody renewed it"
+    assert remote_lease.acquire(), "nobody renewed it"
 
 
 def test_who_cannot_renew_says_so_in_time(settings, store, monkeypatch):

@@ -29,7 +29,7 @@ def make_registry(tmp_path):
 @pytest.fixture
 def registry(make_registry):
     registry = make_registry("first")
-    registry.adopt_shipped()
+    registry.import_bundled()
     registry.promote(1)
     return registry
 
@@ -56,7 +56,7 @@ def fail_reads(monkeypatch):
 def test_the_best_goes_live_for_all(ended, end, registry, make_registry):  # noqa: F811
     assert end(ended((0.9, 0.1), (0.8, 0.1))).result["version"] == 2
     other = make_registry("other")
-    other.catch_up()
+    other.refresh()
     assert other.history() == registry.history() == [2, 1]
 
 

@@ -25,15 +25,15 @@ def wait_until(condition, seconds=30):
 
 def wait_for_ticks(supervisor, number=3):
     """Wait until a supervisor has looked around so many times more."""
-    acquire, ticks = supervisor.lease.hold, []
+    acquire, ticks = supervisor.lease.acquire, []
 
     def counting_acquire():
         ticks.append(True)
         return acquire()
 
-    supervisor.lease.hold = counting_acquire
+    supervisor.lease.acquire = counting_acquire
     wait_until(lambda: len(ticks) > number)  # the last one may still be under way
-    supervisor.lease.hold = acquire
+    supervisor.lease.acquire = acquire
 
 
 def test_one_job_runs_at_a_time_and_the_next_follows(store, supervise):
@@ -176,13 +176,13 @@ def test_where_the_lease_may_have_lapsed_the_processes_end(supervise, monkeypatc
         raise NotReady("The database does not answer.")
 
     supervisor.stop()
-    assert supervisor.lease.hold()
+    assert supervisor.lease.acquire()
     supervisor._try(raise_not_ready)
     assert not end_calls, "it was renewed just now"
     monkeypatch.setattr("app.train.supervisor.lease.SAFETY_MARGIN", LEASE_SECONDS)
     supervisor._try(raise_not_ready)
     assert end_calls
-    supervisor.lease.end()
+    supervisor.lease.release()
 
 
 def test_the_end_does_not_wait_for_a_database_that_hangs(supervise, monkeypatch, caplog):
@@ -207,5 +207,5 @@ def test_many_old_events_are_forgotten_bit_by_bit(store, supervise, monkeypatch)
     monkeypatch.setattr(store, "delete_old_events", lambda _: calls.append(True) or next(has_more))
     supervisor = supervise()
     for tick in range(1, 5):
-        supervisor._tidy()
+        supervisor._clean_up()
         assert len(calls) == min(tick, 3), "one bit in each turn, until all are gone"

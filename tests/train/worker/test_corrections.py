@@ -47,7 +47,7 @@ def train(start, store, registry, **hyperparameters):
 
 def test_they_are_brought_into_the_form_that_predictions_are(feedback, digits, photo):
     for label, image in ((1, digits[0]), (2, digits[1]), (3, photo)):
-        feedback.keep(image, label)
+        feedback.add(image, label)
     found = gather(feedback)
     assert found.labels.tolist() == [1, 2, 3]
     for pixels, image in zip(found.pixels.numpy(), (digits[0], digits[1], photo), strict=True):
@@ -55,8 +55,8 @@ def test_they_are_brought_into_the_form_that_predictions_are(feedback, digits, p
 
 
 def test_what_cannot_be_read_any_more_is_passed_over(feedback, digits, caplog):
-    correction, _ = feedback.keep(digits[0], 7)
-    feedback.keep(digits[1], 2)
+    correction, _ = feedback.add(digits[0], 7)
+    feedback.add(digits[1], 2)
     (feedback.folder / correction.name).write_bytes(b"damaged")
     assert gather(feedback).labels.tolist() == [2]
     assert f"correction {correction.id} is passed over: The upload is not an image" in caplog.text
@@ -64,7 +64,7 @@ def test_what_cannot_be_read_any_more_is_passed_over(feedback, digits, caplog):
 
 def test_what_is_deleted_after_it_was_listed_is_passed_over(feedback, digits, monkeypatch):
     for label, image in enumerate(digits[:2]):
-        feedback.keep(image, label)
+        feedback.add(image, label)
     listed = feedback.all()
     feedback.delete(listed[0].id)
     monkeypatch.setattr(feedback, "all", lambda: listed)
@@ -73,7 +73,7 @@ def test_what_is_deleted_after_it_was_listed_is_passed_over(feedback, digits, mo
 
 def test_the_card_says_how_many(start, store, registry, feedback, digits, mnist):
     for label, image in enumerate(digits):
-        feedback.keep(image, label)
+        feedback.add(image, label)
     plain = train(start, store, registry)
     without = train(start, store, registry, include_feedback=False)
     corrected = train(start, store, registry, include_feedback=True)
@@ -93,7 +93,7 @@ def test_without_corrections_it_is_mnist_alone(start, store, registry):
 
 def test_the_digest_is_of_pixels_and_labels(few_digits):
     dataset = Dataset(few_digits, few_digits, "mnist")
-    sample = few_digits.at(torch.arange(3))
+    sample = few_digits.subset(torch.arange(3))
     other = Digits(sample.pixels, sample.labels + 1)
     digests = {dataset.with_corrections(subset).digest for subset in (sample, other, few_digits)}
     assert len(digests) == 3 and "mnist" not in digests
@@ -101,8 +101,8 @@ def test_the_digest_is_of_pixels_and_labels(few_digits):
 
 def replace_corrections(feedback, digits):
     feedback.delete(feedback.all()[0].id)
-    feedback.keep(digits[2], 8)
-    feedback.keep(digits[3], 9)
+    feedback.add(digits[2], 8)
+    feedback.add(digits[3], 9)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_an_interrupted_job_goes_on_with_the_very_same(
     start, store, registry, feedback, digits, monkeypatch, interrupt, interrupt_args
 ):
     for label, image in enumerate(digits[:2]):
-        feedback.keep(image, label)
+        feedback.add(image, label)
     hyperparameters = {"epochs": 2, "include_feedback": True}
     expected = train(start, store, registry, **hyperparameters)
     interrupted_run = start(**hyperparameters)
@@ -138,7 +138,7 @@ def test_an_interrupted_job_goes_on_with_the_very_same(
 def test_a_job_that_dies_while_it_gathers_gathers_again(
     start, store, registry, feedback, digits, monkeypatch
 ):
-    feedback.keep(digits[0], 7)
+    feedback.add(digits[0], 7)
     interrupted_run = start(epochs=1, include_feedback=True)
 
     def raise_interrupt(_):
@@ -153,7 +153,7 @@ def test_a_job_that_dies_while_it_gathers_gathers_again(
 
 
 def test_who_is_told_to_end_gathers_no_more(feedback, digits):
-    feedback.keep(digits[0], 7)
+    feedback.add(digits[0], 7)
     stop = threading.Event()
     stop.set()
     with pytest.raises(Stopped):

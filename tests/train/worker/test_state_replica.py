@@ -125,7 +125,7 @@ def test_what_is_further_here_is_not_replaced(service, interrupted, first_epochs
         patch.setattr(ReplicatedJobFiles, "_copy", lambda _: None)
         job_id = interrupted("one")
     second_run = service("one", job_id)
-    assert second_run.attempt.files.catch_up() is None
+    assert second_run.attempt.files.download_newer() is None
     second_run.run()
     assert first_epochs == [0, 2]
 
@@ -162,12 +162,12 @@ def test_a_state_that_learnt_from_other_corrections_is_given_up(service, few_dig
     files = run.attempt.files
     add_correction(run.attempt.settings, few_digits.pixels[0].numpy(), 7)
     bucket.create(f"jobs/{run.job.id}/corrections", b"those of another")
-    files.keep_corrections(b"its own")
+    files.store_corrections(b"its own")
     assert files.corrections.read_bytes() == b"those of another", "who was first decides"
     files.corrections.write_bytes(b"its own")
     files.state.write_bytes(b"learnt from its own")
     second_files = service("one", run.job.id).attempt.files
-    second_files.catch_up()
+    second_files.download_newer()
     assert second_files.corrections.read_bytes() == b"those of another"
     assert not second_files.state.exists()
 
@@ -206,13 +206,13 @@ def test_copies_go_with_their_jobs(service, interrupted, store, bucket, stop_buc
     def has_ended(job_id):
         return main._has_ended(store, job_id)
 
-    files.tidy(has_ended)
+    files.clean_up(has_ended)
     assert any(interrupted_id in name for name in bucket.sizes())
     job.cancel(store, interrupted_id)
-    files.tidy(has_ended)
+    files.clean_up(has_ended)
     assert {*bucket.sizes()} == {"jobs/unknown/1-0.pt", "jobs/elsewhere"}
     stop_bucket()
-    files.tidy(has_ended)
+    files.clean_up(has_ended)
     assert "copies of ended jobs stay for now" in caplog.text
 
 
