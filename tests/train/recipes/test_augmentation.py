@@ -30,9 +30,19 @@ def test_what_is_drawn_comes_from_torchs_random_state(digits):
         samples.append(augment(digits.clone()))
     assert torch.equal(*samples)
 
+EFFECTS = (
+    "MAX_ROTATION",
+    "SHEAR",
+    "STRETCH",
+    "SHIFT",
+    "ELASTIC",
+    "STROKE_WIDTH_PROBABILITY",
+    "CAMERA_DEFECT_PROBABILITY",
+)
+
 
 def test_without_strength_nothing_moves(digits, monkeypatch):
-    for name in ("TURN", "SHEAR", "STRETCH", "SHIFT", "ELASTIC", "PEN", "SELDOM"):
+    for name in EFFECTS:
         monkeypatch.setattr(f"app.train.recipes.augmentation.{name}", 0.0)
     assert torch.allclose(Augment()(digits.clone()), digits, atol=1e-4)
 
@@ -43,7 +53,7 @@ def test_without_strength_nothing_moves(digits, monkeypatch):
 )
 def test_displacements_are_as_large_as_they_say(monkeypatch, name, value, low, high):
     """A dot in the middle is moved by so many pixels on average."""
-    for other in ("TURN", "SHEAR", "STRETCH", "SHIFT", "ELASTIC", "PEN", "SELDOM"):
+    for other in EFFECTS:
         monkeypatch.setattr(
             f"app.train.recipes.augmentation.{other}", value if other == name else 0.0
         )

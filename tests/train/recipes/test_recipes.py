@@ -100,7 +100,7 @@ def test_the_average_follows_as_it_says():
     assert torch.allclose(averaged.average.fc4.bias - initial_bias, torch.tensor(1 - DECAY), atol=1e-6)
 
 
-@pytest.mark.usefixtures("drawn_small_dataset")
+@pytest.mark.usefixtures("few_synthetic")
 def test_a_robust_job_interrupted_three_times_ends_with_the_very_same_weights(
     start, store, registry, monkeypatch
 ):

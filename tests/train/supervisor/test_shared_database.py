@@ -84,7 +84,7 @@ def test_a_version_that_cannot_be_fetched_is_not_stored_again(
 ):
     job_id = unreported_job("never")
     number, other = jobs.start(store, store.job(job_id)), make_registry("other")
-    monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
+    monkeypatch.setattr(main, "RETRY_INTERVAL", 0.0)
     with fail_reads(2, times=3):
         Run(JobAttempt.begin(settings, store, other, job_id, number)).run()
     assert store.job(job_id).result["version"] == 2
@@ -94,7 +94,7 @@ def test_a_version_that_cannot_be_fetched_is_not_stored_again(
 def test_a_job_that_stored_nothing_waits_for_no_version(
     start, settings, store, registry, make_registry, monkeypatch, fail_reads
 ):
-    monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
+    monkeypatch.setattr(main, "RETRY_INTERVAL", 0.0)
     registry.save(MyNet().state_dict(), registry.card(1))
     run, other = start(promote="never", epochs=1), make_registry("other")
     with fail_reads(2, times=100):
@@ -116,7 +116,7 @@ def test_a_promotion_whose_answer_was_lost_is_not_made_again_over_what_came_afte
         return done
 
     real = BucketRegistry.promote
-    monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
+    monkeypatch.setattr(main, "RETRY_INTERVAL", 0.0)
     run = start(promote="always", epochs=1)
     monkeypatch.setattr(BucketRegistry, "promote", promote)
     run.run()

@@ -79,7 +79,7 @@ def test_a_failed_one_is(attempt, monkeypatch):
 
     monkeypatch.setattr(dataset, "load", no_data)
     _, (root,) = attempt()
-    assert root.attributes["error.type"] == "NoData"
+    assert root.attributes["error.type"] == "DatasetUnavailable"
     assert (root.status.status_code.name, root.status.description) == (
         "ERROR",
         "MNIST could not be read",

@@ -51,10 +51,10 @@ def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
     assert "of version 1" in result["reason"]
 
 
-@pytest.mark.parametrize("step", ["measure", "judge"])
+@pytest.mark.parametrize("step", ["evaluate", "decide"])
 def test_an_older_attempt_stores_and_promotes_nothing(start, store, registry, monkeypatch, step):
     older = start(promote="always")
-    module = {"measure": finish.evaluate, "judge": promotion}[step]
+    module = {"evaluate": finish.evaluate, "decide": promotion}[step]
     real = getattr(module, step)
 
     def start_newer_attempt(*args):
@@ -66,7 +66,7 @@ def test_an_older_attempt_stores_and_promotes_nothing(start, store, registry, mo
     with pytest.raises(job.Superseded):
         older.run()
     assert registry.current() == 1
-    assert len(registry.versions()) == (1 if step == "measure" else 2)
+    assert len(registry.versions()) == (1 if step == "evaluate" else 2)
 
 
 def test_two_attempts_at_one_job_never_work_at_once(tmp_path):
