@@ -22,7 +22,7 @@ CHUNK: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class TestImagePrediction:
+class LabelledPrediction:
     """A test image, (28, 28) uint8, with the answer and the probability that it was given."""
 
     index: int
@@ -39,7 +39,7 @@ class Answers(NamedTuple):
     confidences: NDArray[np.float64]
 
 
-class TestSetErrors:
+class MisclassifiedImages:
     """Finds the answers once for each version, in the thread that asks first."""
 
     def __init__(self, live: Live, data_dir: Path) -> None:
@@ -49,7 +49,7 @@ class TestSetErrors:
 
     def page(
         self, version: int, digit: int | None, answer: int | None, *, after: int, limit: int
-    ) -> tuple[list[TestImagePrediction], bool]:
+    ) -> tuple[list[LabelledPrediction], bool]:
         """List test images with this label and this answer, in their order, and say if more follow.
 
         None stands for any; unless both are given, only what was read wrong is listed. Raises
@@ -62,7 +62,7 @@ class TestSetErrors:
         asked = np.flatnonzero(_asked(images.labels, answers.digits, digit, answer))
         asked = asked[asked > after]
         page = [
-            TestImagePrediction(
+            LabelledPrediction(
                 index=int(index),
                 digit=int(images.labels[index]),
                 answer=int(answers.digits[index]),

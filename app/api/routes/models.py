@@ -24,7 +24,7 @@ from app.errors import (
     QueueFull,
 )
 from app.image.png import to_data_url
-from app.predict.test_set_errors import TestImagePrediction
+from app.predict.test_set_errors import LabelledPrediction
 from app.versions import export
 from app.versions.card import Card
 from app.weights_import.parent import import_upload
@@ -202,7 +202,7 @@ def get_errors(
     return TestImages(data=[_to_test_image(prediction) for prediction in page], has_more=has_more)
 
 
-def _to_test_image(prediction: TestImagePrediction) -> TestImage:
+def _to_test_image(prediction: LabelledPrediction) -> TestImage:
     return TestImage(
         index=prediction.index,
         digit=prediction.digit,
