@@ -50,7 +50,7 @@ from app.net import pick_device
 from app.predict.live_model import Live
 from app.predict.predictor import Predictor
 from app.predict.preprocess import ImageValidator
-from app.predict.test_set_errors import TestSetErrors
+from app.predict.test_set_errors import MisclassifiedImages
 from app.server.runtime import UVICORN, Runtime
 from app.server.shutdown import Shutdown, exit_with_parent, on_shutdown_signal
 from app.startup import STARTUP_ERRORS, open_store
@@ -180,7 +180,7 @@ async def _open_services(
             EventStream(store),
             live,
             predictor,
-            TestSetErrors(live, settings.data_dir),
+            MisclassifiedImages(live, settings.data_dir),
             MetricsCollector(predictor, registry, store, others),
             AccessControl(settings, keyring),
             FeedbackStore(settings.feedback_dir, settings.max_feedback),

@@ -28,7 +28,7 @@ from app.monitoring.collector import MetricsCollector
 from app.predict.live_model import Live
 from app.predict.predictor import Predictor, never_disconnected
 from app.predict.preprocess import ImageValidator
-from app.predict.test_set_errors import TestSetErrors
+from app.predict.test_set_errors import MisclassifiedImages
 from app.server.protocol import CLIENT
 from app.telemetry.tracing import Tracing
 from app.train.jobs.events import EventStream
@@ -56,7 +56,7 @@ class Services:
     event_stream: EventStream
     live: Live
     predictor: Predictor
-    test_set_errors: TestSetErrors
+    test_set_errors: MisclassifiedImages
     metrics_collector: MetricsCollector
     access_control: AccessControl
     feedback: FeedbackStore

@@ -9,7 +9,7 @@ from app.errors import NotFound, NotReady
 from app.net import MyNet
 from app.predict.live_model import Live
 from app.predict.model import Model
-from app.predict.test_set_errors import TestSetErrors
+from app.predict.test_set_errors import MisclassifiedImages
 from app.train.evaluation.evaluate import evaluate
 from tests.conftest import DATA
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def review(registry):
-    return TestSetErrors(Live(registry, CPU), DATA)
+    return MisclassifiedImages(Live(registry, CPU), DATA)
 
 
 def cell(review, version, digit=None, answer=None):
@@ -83,7 +83,7 @@ def test_a_removed_version_is_not_reviewed_any_more(registry, review):
 
 
 def test_without_mnist_it_is_not_ready_and_then_it_is(registry, tmp_path):
-    review = TestSetErrors(Live(registry, CPU), tmp_path)
+    review = MisclassifiedImages(Live(registry, CPU), tmp_path)
     with pytest.raises(NotReady, match="first training"):
         cell(review, 1)
     review.data_dir = DATA

@@ -184,8 +184,8 @@ def test_over_the_number_of_files_there_is_a_503(client, monkeypatch):
 def test_as_many_files_as_possible_may_be_open():
     code = (
         "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (600, 2000));"
-        "from app.server.timeouts import most_connections as most;"
-        "print(most(), *r.getrlimit(r.RLIMIT_NOFILE))"
+        "from app.server.timeouts import max_connections as limit;"
+        "print(limit(), *r.getrlimit(r.RLIMIT_NOFILE))"
     )
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 2000
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -20,8 +20,8 @@ def test_what_one_writes_the_others_read(tmp_path):
 
 def test_what_an_ended_process_counted_still_counts(tmp_path):
     code = (
-        "import pathlib; from app.telemetry.worker_metrics import Ledger; "
-        f"Ledger(pathlib.Path({str(tmp_path)!r})).write({METRICS})"
+        "import pathlib; from app.telemetry.worker_metrics import WorkerMetricsFile; "
+        f"WorkerMetricsFile(pathlib.Path({str(tmp_path)!r})).write({METRICS})"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert WorkerMetricsFile(tmp_path).others() == [(False, METRICS_FROM_JSON)]
