@@ -132,7 +132,7 @@ def test_head_is_get_without_the_body(client, path):
 @pytest.mark.read_only(False)
 @pytest.mark.parametrize("path", ["events", "log?follow=true"])
 def test_head_of_a_stream_ends_at_once(client, monkeypatch, path):
-    monkeypatch.setattr("app.train.supervisor.supervisor.Supervisor._step", lambda _: None)
+    monkeypatch.setattr("app.train.supervisor.supervisor.Supervisor._schedule", lambda _: None)
     job = client.post("/train").json()["id"]
     answer = client.head(f"/train/{job}/{path}")
     assert (answer.status_code, answer.content) == (200, b"")
