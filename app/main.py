@@ -47,7 +47,7 @@ from app.database.store import Store
 from app.feedback import FeedbackStore
 from app.monitoring.collector import MetricsCollector
 from app.net import pick_device
-from app.predict.live_model import Live
+from app.predict.live_model import LiveModel
 from app.predict.predictor import Predictor
 from app.predict.preprocess import ImageValidator
 from app.predict.test_set_errors import MisclassifiedImages
@@ -165,7 +165,7 @@ async def _open_services(
 ) -> AsyncIterator[Services]:
     _prepare_process()
     registry, store, keyring, others = await _open_with_retries(partial(_open_resources, settings, runtime))
-    live = Live(registry, pick_device(settings.device))
+    live = LiveModel(registry, pick_device(settings.device))
     live.load_initial()
     with (
         closing(store),

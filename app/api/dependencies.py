@@ -25,7 +25,7 @@ from app.database.store import Store
 from app.database.sweeps import Sweeps
 from app.feedback import FeedbackStore
 from app.monitoring.collector import MetricsCollector
-from app.predict.live_model import Live
+from app.predict.live_model import LiveModel
 from app.predict.predictor import Predictor, never_disconnected
 from app.predict.preprocess import ImageValidator
 from app.predict.test_set_errors import MisclassifiedImages
@@ -54,7 +54,7 @@ class Services:
     registry: Registry
     store: Store
     event_stream: EventStream
-    live: Live
+    live: LiveModel
     predictor: Predictor
     test_set_errors: MisclassifiedImages
     metrics_collector: MetricsCollector

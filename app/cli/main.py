@@ -148,13 +148,13 @@ def models(url: Url = None, api_key: Key = None) -> None:
 
 def _reader(version: int | None) -> "Reader":
     from app.net import pick_device
-    from app.predict.live_model import Live
+    from app.predict.live_model import LiveModel
     from app.predict.predictor import predict_sync
     from app.startup import STARTUP_ERRORS, prepare_registry
 
     settings = context.settings()
     try:
-        live = Live(prepare_registry(settings), pick_device(settings.device))
+        live = LiveModel(prepare_registry(settings), pick_device(settings.device))
         live.refresh()
         model = live.get(version)
     except STARTUP_ERRORS as error:

@@ -59,7 +59,7 @@ class MetricsCollector:
     def _own(self) -> list[Metric]:
         predictor = self.predictor
         under_way, swaps = predictor.in_flight, predictor.live.swaps
-        return prometheus.process_families(predictor.tally, under_way=under_way, swaps=swaps)
+        return prometheus.process_families(predictor.metrics, under_way=under_way, swaps=swaps)
 
     def _complete(self, counted: list[Metric]) -> Families:
         if self.ledger:

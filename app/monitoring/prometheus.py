@@ -18,7 +18,7 @@ from prometheus_client.utils import floatToGoString
 from app.database.store import Store
 from app.database.tables import Job
 from app.errors import ClientDisconnected, DeadlineExceeded, NotReady, QueueFull, ServiceError
-from app.predict.live_model import Live
+from app.predict.live_model import LiveModel
 from app.telemetry.metrics import ANSWERED, Histogram, Metrics
 from app.telemetry.worker_metrics import Entry, Samples
 from app.train.jobs.job import Status
@@ -121,7 +121,7 @@ UP: Final = "Whether the database answers."
 LOST: Final = "Whether the CPU answers in place of a device that raises errors."
 
 
-def of_model(live: Live, registry: Registry) -> list[Metric]:
+def of_model(live: LiveModel, registry: Registry) -> list[Metric]:
     """Give what the card of the live version says; nothing where none is loaded."""
     try:
         model = live.model

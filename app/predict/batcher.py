@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ClientDisconnected, ServiceError, without_trace
-from app.predict.live_model import Live
+from app.predict.live_model import LiveModel
 from app.predict.model import Answer
 from app.predict.preprocess import PreprocessedImage, preprocess_if_small
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import FinishedSpan
 
-LARGEST: Final = 256
+MAX_BATCH_SIZE: Final = 256
 log = logging.getLogger(__name__)
 
 
@@ -49,22 +49,22 @@ class PredictionResult(NamedTuple):
     (28, 28) uint8, where asked for.
     """
 
-    seen: PreprocessedImage
+    preprocessed: PreprocessedImage
     answer: Answer
     saliency: NDArray[np.uint8] | None = None
     forward: Forward | None = None
 
-    def stages(self, asked: float) -> Iterator[FinishedSpan]:
+    def stages(self, queued_at: float) -> Iterator[FinishedSpan]:
         """Tell of the stages of an image for which was asked then."""
-        seen = self.seen
-        decoded = seen.began + seen.decode_seconds
-        yield FinishedSpan("queue", asked, seen.began - asked)
-        yield FinishedSpan("decode", seen.began, seen.decode_seconds)
-        yield FinishedSpan("normalise", decoded, seen.normalise_seconds)
+        preprocessed = self.preprocessed
+        decoded = preprocessed.began + preprocessed.decode_seconds
+        yield FinishedSpan("queue", queued_at, preprocessed.began - queued_at)
+        yield FinishedSpan("decode", preprocessed.began, preprocessed.decode_seconds)
+        yield FinishedSpan("normalise", decoded, preprocessed.normalise_seconds)
         if self.forward:
             began, seconds, images = self.forward
-            known = {"images": images, "version": self.answer.version}
-            yield FinishedSpan("forward", began, seconds, known)
+            attributes = {"images": images, "version": self.answer.version}
+            yield FinishedSpan("forward", began, seconds, attributes)
 
 
 # None where seeing the upload takes a while, and is for a thread.
@@ -75,105 +75,105 @@ class PendingRequest(NamedTuple):
     """Someone who waits: since and until times of the loop's clock, and unless gone."""
 
     upload: bytes | PreprocessedImage
-    tell: Callable[[PredictionOutcome], None]
-    until: float
-    is_gone: Callable[[], bool]
-    since: float
+    callback: Callable[[PredictionOutcome], None]
+    deadline: float
+    is_cancelled: Callable[[], bool]
+    queued_at: float
 
 
 class Batcher:
     """Collects images and answers them together. Belongs to one event loop."""
 
-    def __init__(self, live: Live, max_pixels: int, tally: Metrics | None = None) -> None:
+    def __init__(self, live: LiveModel, max_pixels: int, metrics: Metrics | None = None) -> None:
         self.live, self.max_pixels = live, max_pixels
-        self.tally = tally or Metrics()
-        self._waiting: list[PendingRequest] = []
+        self.metrics = metrics or Metrics()
+        self._pending: list[PendingRequest] = []
 
     async def predict(
-        self, upload: bytes | PreprocessedImage, until: float, is_gone: Callable[[], bool]
+        self, upload: bytes | PreprocessedImage, deadline: float, is_cancelled: Callable[[], bool]
     ) -> PredictionResult | None:
         """Answer for one image, seen already or small; None where seeing it takes a while.
 
         Raises NotAnImage, ImageTooLarge, BlankImage, NotReady, TimeoutError, ClientGone.
         """
-        return await self._enqueue_with_future(upload, until, is_gone)
+        return await self._enqueue_with_future(upload, deadline, is_cancelled)
 
     def _enqueue_with_future(
-        self, upload: bytes | PreprocessedImage, until: float, is_gone: Callable[[], bool]
+        self, upload: bytes | PreprocessedImage, deadline: float, is_cancelled: Callable[[], bool]
     ) -> asyncio.Future[PredictionResult | None]:
         loop = asyncio.get_running_loop()
-        told: asyncio.Future[PredictionResult | None] = loop.create_future()
+        future: asyncio.Future[PredictionResult | None] = loop.create_future()
 
-        def is_unwanted() -> bool:
-            return told.done() or is_gone()
+        def is_abandoned() -> bool:
+            return future.done() or is_cancelled()
 
-        self.enqueue(PendingRequest(upload, partial(_settle, told), until, is_unwanted, loop.time()))
-        return told
+        self.enqueue(PendingRequest(upload, partial(_resolve, future), deadline, is_abandoned, loop.time()))
+        return future
 
-    def enqueue(self, waiting: PendingRequest) -> None:
+    def enqueue(self, request: PendingRequest) -> None:
         """Answer by a call of `tell`, in one of the next turns."""
-        self._waiting.append(waiting)
-        if len(self._waiting) == 1:
+        self._pending.append(request)
+        if len(self._pending) == 1:
             asyncio.get_running_loop().call_soon(self._step)
 
     def _step(self) -> None:
         """Collect, see, forward, answer."""
         loop = asyncio.get_running_loop()
-        batch, self._waiting = self._waiting[:LARGEST], self._waiting[LARGEST:]
-        if self._waiting:
+        batch, self._pending = self._pending[:MAX_BATCH_SIZE], self._pending[MAX_BATCH_SIZE:]
+        if self._pending:
             loop.call_soon(self._step)
-        now, queue = loop.time(), self.tally.stages["queue"]
-        for each in batch:
-            queue.add(now - each.since)
-        looked = [(each, self._preprocess(each, now)) for each in batch]
-        outcomes = self._answer([seen for _, seen in looked if isinstance(seen, PreprocessedImage)])
-        for waiting, seen in looked:
-            _tell(waiting, next(outcomes) if isinstance(seen, PreprocessedImage) else seen)
+        now, queue = loop.time(), self.metrics.stages["queue"]
+        for request in batch:
+            queue.add(now - request.queued_at)
+        inputs = [(request, self._preprocess(request, now)) for request in batch]
+        outcomes = self._answer([preprocessed for _, preprocessed in inputs if isinstance(preprocessed, PreprocessedImage)])
+        for request, preprocessed in inputs:
+            _notify(request, next(outcomes) if isinstance(preprocessed, PreprocessedImage) else preprocessed)
 
-    def _preprocess(self, waiting: PendingRequest, now: float) -> PreprocessedImage | Exception | None:
+    def _preprocess(self, request: PendingRequest, now: float) -> PreprocessedImage | Exception | None:
         """See one upload. What is wrong with it is for its own sender alone; who no longer waits,
         since time is up or the connection gone, costs no work.
         """
-        if waiting.is_gone():
+        if request.is_cancelled():
             return ClientDisconnected("The client hung up.")
-        if now > waiting.until:
+        if now > request.deadline:
             return TimeoutError()
-        if isinstance(waiting.upload, PreprocessedImage):
-            return waiting.upload
+        if isinstance(request.upload, PreprocessedImage):
+            return request.upload
         try:
-            return preprocess_if_small(waiting.upload, self.max_pixels)
+            return preprocess_if_small(request.upload, self.max_pixels)
         except ServiceError as refusal:
             return without_trace(refusal)  # its frames, and those that called them, hold it
         except Exception as error:
             return error
 
-    def _answer(self, seen: list[PreprocessedImage]) -> Iterator[PredictionOutcome]:
-        if not seen:
+    def _answer(self, images: list[PreprocessedImage]) -> Iterator[PredictionOutcome]:
+        if not images:
             return iter(())
         started = time.perf_counter()
         try:
-            pixels = [each.normalised.pixels for each in seen]
+            pixels = [image.normalised.pixels for image in images]
             answers = self.live.model.answer(np.stack(pixels))
-            if len(answers) != len(seen):
-                raise BatchSizeMismatch(f"{len(seen)} images went in, {len(answers)} answers came out")
+            if len(answers) != len(images):
+                raise BatchSizeMismatch(f"{len(images)} images went in, {len(answers)} answers came out")
         except Exception as error:
             return repeat(error)
-        forward = Forward(started, time.perf_counter() - started, len(seen))
-        self.tally.batch(forward.images, forward.seconds)
-        return map(PredictionResult, seen, answers, repeat(None), repeat(forward))
+        forward = Forward(started, time.perf_counter() - started, len(images))
+        self.metrics.batch(forward.images, forward.seconds)
+        return map(PredictionResult, images, answers, repeat(None), repeat(forward))
 
 
-def _tell(waiting: PendingRequest, outcome: PredictionOutcome) -> None:
+def _notify(request: PendingRequest, outcome: PredictionOutcome) -> None:
     try:
-        waiting.tell(outcome)
+        request.callback(outcome)
     except Exception:  # the others of the batch wait for theirs
         log.exception("an answer could not be given")
 
 
-def _settle(told: asyncio.Future[PredictionResult | None], outcome: PredictionOutcome) -> None:
-    if told.done():
+def _resolve(future: asyncio.Future[PredictionResult | None], outcome: PredictionOutcome) -> None:
+    if future.done():
         return
     if isinstance(outcome, Exception):
-        told.set_exception(outcome)
+        future.set_exception(outcome)
     else:
-        told.set_result(outcome)
+        future.set_result(outcome)

@@ -21,19 +21,19 @@ from app.net import SIDE, MyNet
 from app.predict.model import Answer, Model
 from app.versions.registry import Registry
 
-POLL: Final = 0.25
-RETRY: Final = 10.0
-OTHER_VERSIONS: Final = 8
+POLL_INTERVAL: Final = 0.25
+RETRY_INTERVAL: Final = 10.0
+MODEL_CACHE_SIZE: Final = 8
 WARM_UP_SIZES: Final = (1, 32)
 log = logging.getLogger(__name__)
 
 
-class Live:
+class LiveModel:
     """Holds the live model. A request takes its reference once, so that an answer is of one."""
 
     def __init__(self, registry: Registry, device: torch.device) -> None:
         self.registry, self.device = registry, device
-        self.other = lru_cache(OTHER_VERSIONS)(self._load)
+        self.load_cached = lru_cache(MODEL_CACHE_SIZE)(self._load)
         self.swaps = 0
         self._model: Model | None = None
         self._stamp: tuple[int, int] | None = None
@@ -52,7 +52,7 @@ class Live:
             return self.model
         self.registry.path(version)  # one that was removed answers no more, loaded or not
         model = self._model
-        return model if model and model.version == version else self.other(version)
+        return model if model and model.version == version else self.load_cached(version)
 
     def load_initial(self) -> None:
         """Load what is live, or what was before it where that does not answer.
@@ -96,18 +96,18 @@ class Live:
 
     async def watch(self) -> None:
         """Follow CURRENT until cancelled. What does not load is logged, and tried again later."""
-        tried, again = None, 0.0
+        tried_stamp, retry_at = None, 0.0
         while True:
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(POLL_INTERVAL)
             try:
                 current_stamp = self.registry.stamp()
                 is_new = current_stamp is None or current_stamp != self._stamp
-                if is_new and (current_stamp != tried or time.monotonic() > again):
-                    tried, again = current_stamp, time.monotonic() + RETRY
+                if is_new and (current_stamp != tried_stamp or time.monotonic() > retry_at):
+                    tried_stamp, retry_at = current_stamp, time.monotonic() + RETRY_INTERVAL
                     await asyncio.to_thread(self.refresh)
                     self._stamp = current_stamp
-                elif self._model and self._model.device_error and time.monotonic() > again:
-                    again = time.monotonic() + RETRY
+                elif self._model and self._model.device_error and time.monotonic() > retry_at:
+                    retry_at = time.monotonic() + RETRY_INTERVAL
                     await asyncio.to_thread(self._model.retry_device)
             except Exception:  # whatever it is, the previous version stays, and it may pass
                 log.exception("what is live on disk cannot be loaded; the previous version stays")
@@ -132,5 +132,5 @@ class Live:
 
 
 def _check(answers: Iterable[Answer]) -> None:
-    if not all(isfinite(each) for answer in answers for each in answer.probabilities):
+    if not all(isfinite(probability) for answer in answers for probability in answer.probabilities):
         raise ArithmeticError("its probabilities are not finite numbers.")

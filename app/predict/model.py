@@ -67,15 +67,15 @@ class Model:
             if not self.device_error:
                 log.warning("%s answers again", self.device)
 
-    def _move(self, spare: "Model") -> None:
+    def _move(self, cpu_fallback: "Model") -> None:
         try:
-            net = deepcopy(spare.net).to(self.device)
-            layers = [(w.to(self.device), bias.to(self.device)) for w, bias in spare._layers]
+            net = deepcopy(cpu_fallback.net).to(self.device)
+            layers = [(w.to(self.device), bias.to(self.device)) for w, bias in cpu_fallback._layers]
             self.net, self._layers = net, layers
             self._by_device(np.zeros((1, SIDE, SIDE), np.uint8))
             self.device_error = ""
         except RuntimeError as error:
-            self._lose(error)
+            self._set_device_error(error)
 
     def answer(self, pixels: NDArray[np.uint8]) -> list[Answer]:
         """Answer for (B, 28, 28) uint8 pixels, in their order.
@@ -104,7 +104,7 @@ class Model:
                 try:
                     return self._by_device(pixels)
                 except RuntimeError as error:  # what CUDA and Metal raise, a full device for one
-                    self._lose(error)
+                    self._set_device_error(error)
             return self.cpu_fallback._logits(pixels)
         x = INPUT.take(pixels).reshape(-1, PIXELS)
         if len(pixels) <= SMALL_BATCH:
@@ -114,7 +114,7 @@ class Model:
     def _by_device(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._by_torch(to_input(torch.tensor(pixels).to(self.device)))
 
-    def _lose(self, error: RuntimeError) -> None:
+    def _set_device_error(self, error: RuntimeError) -> None:
         if not self.device_error:
             log.error("%s is lost, the CPU answers instead: %s", self.device, error)
         self.device_error = f"{self.device}: {str(error).partition(chr(10))[0]}"
@@ -137,8 +137,8 @@ class Model:
         x = to_input(torch.tensor(pixels)[None]).requires_grad_()
         (gradient,) = torch.autograd.grad(self.net(x)[0, digit], x)  # (1, 784) float32
         ink = torch.tensor(pixels).reshape(-1) / 255
-        spoke = (gradient[0] * ink).clamp(min=0)
-        scaled = spoke / spoke.max().clamp(min=1e-12) * 255
+        attribution = (gradient[0] * ink).clamp(min=0)
+        scaled = attribution / attribution.max().clamp(min=1e-12) * 255
         return np.asarray(scaled.round().to(torch.uint8).view(SIDE, SIDE))
 
 

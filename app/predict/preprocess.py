@@ -38,15 +38,15 @@ class PreprocessedImage(NamedTuple):
 
 def from_mnist_pixels(pixels: NDArray[np.uint8]) -> PreprocessedImage:
     """Take (28, 28) uint8 pixels that are in MNIST's own form already, as they are."""
-    whole = (0, 0, SIDE, SIDE)
-    return PreprocessedImage(Normalised(np.ascontiguousarray(pixels), False, whole, (0.0, 0.0)), 1.0)
+    box = (0, 0, SIDE, SIDE)
+    return PreprocessedImage(Normalised(np.ascontiguousarray(pixels), False, box, (0.0, 0.0)), 1.0)
 
 
-def preprocess(upload: bytes, max_pixels: int, is_unwanted: Callable[[], bool] | None = None) -> PreprocessedImage:
+def preprocess(upload: bytes, max_pixels: int, is_cancelled: Callable[[], bool] | None = None) -> PreprocessedImage:
     """See an image of any size. Raises NotAnImage, ImageTooLarge, BlankImage, ClientGone."""
     started = time.perf_counter()
-    seen = preprocess_if_small(upload, max_pixels)
-    return seen or _see(open_image(upload, max_pixels, is_unwanted), started)
+    preprocessed = preprocess_if_small(upload, max_pixels)
+    return preprocessed or _preprocess_image(open_image(upload, max_pixels, is_cancelled), started)
 
 
 def preprocess_if_small(upload: bytes, max_pixels: int) -> PreprocessedImage | None:
@@ -56,17 +56,17 @@ def preprocess_if_small(upload: bytes, max_pixels: int) -> PreprocessedImage | N
     started = time.perf_counter()
     pixels = read_plain_png(upload, min(max_pixels, SMALL_PIXELS))
     if pixels is not None:
-        return _normalised(pixels, 1.0, started)
+        return _preprocess_pixels(pixels, 1.0, started)
     image = open_image(upload, max_pixels)
-    return _see(image, started) if math.prod(allocated_size(image)) <= SMALL_PIXELS else None
+    return _preprocess_image(image, started) if math.prod(allocated_size(image)) <= SMALL_PIXELS else None
 
 
-def _see(image: Image.Image, started: float) -> PreprocessedImage:
+def _preprocess_image(image: Image.Image, started: float) -> PreprocessedImage:
     grey = to_grey(image)
-    return _normalised(grey.pixels, grey.size[0] / grey.pixels.shape[1], started)
+    return _preprocess_pixels(grey.pixels, grey.size[0] / grey.pixels.shape[1], started)
 
 
-def _normalised(pixels: NDArray[np.uint8], scale: float, started: float) -> PreprocessedImage:
+def _preprocess_pixels(pixels: NDArray[np.uint8], scale: float, started: float) -> PreprocessedImage:
     decoded = time.perf_counter()
     normalised = normalise(pixels)
     ended = time.perf_counter()
@@ -78,29 +78,29 @@ class ImageValidator:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._crew = AdmissionPool(1, "look")
+        self._pool = AdmissionPool(1, "look")
 
-    async def decode(self, upload: bytes, is_gone: Callable[[], bool]) -> NDArray[np.uint8]:
+    async def decode(self, upload: bytes, is_cancelled: Callable[[], bool]) -> NDArray[np.uint8]:
         """Give the (H, W) grey pixels of an image in which there is ink.
 
         Raises NotAnImage, ImageTooLarge, BlankImage, Busy, DeadlineExceeded, ClientGone.
         """
-        if self._crew.images >= self.settings.max_queue:
-            raise QueueFull(f"{self._crew.images} corrections are under way already.", retry_after=1)
-        limit = self.settings.predict_timeout
-        until = asyncio.get_running_loop().time() + limit
-        work = partial(_grey, upload, self.settings.max_pixels)
+        if self._pool.images >= self.settings.max_queue:
+            raise QueueFull(f"{self._pool.images} corrections are under way already.", retry_after=1)
+        timeout = self.settings.predict_timeout
+        deadline = asyncio.get_running_loop().time() + timeout
+        work = partial(_decode, upload, self.settings.max_pixels)
         try:
-            return await self._crew.submit(work, until, is_gone)
+            return await self._pool.submit(work, deadline, is_cancelled)
         except TimeoutError:
-            raise DeadlineExceeded(f"The image was not decoded within {limit} s.") from None
+            raise DeadlineExceeded(f"The image was not decoded within {timeout} s.") from None
 
     def close(self) -> None:
-        self._crew.close()
+        self._pool.close()
 
 
-def _grey(upload: bytes, max_pixels: int, is_gone: Callable[[], bool]) -> NDArray[np.uint8]:
-    grey = to_grey(open_image(upload, max_pixels, is_gone)).pixels
-    raise_if_disconnected(is_gone)
+def _decode(upload: bytes, max_pixels: int, is_cancelled: Callable[[], bool]) -> NDArray[np.uint8]:
+    grey = to_grey(open_image(upload, max_pixels, is_cancelled)).pixels
+    raise_if_disconnected(is_cancelled)
     normalise(grey)
     return grey

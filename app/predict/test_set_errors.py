@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.mnist import read_test_images
-from app.predict.live_model import Live
+from app.predict.live_model import LiveModel
 
-VERSIONS: Final = 8
+CACHE_SIZE: Final = 8
 # As in `app.train.evaluation.evaluate`: the same sums in the same order as for the card.
 CHUNK: Final = 2000
 
@@ -42,10 +42,10 @@ class Answers(NamedTuple):
 class MisclassifiedImages:
     """Finds the answers once for each version, in the thread that asks first."""
 
-    def __init__(self, live: Live, data_dir: Path) -> None:
+    def __init__(self, live: LiveModel, data_dir: Path) -> None:
         self.live, self.data_dir = live, data_dir
-        self._answers = lru_cache(VERSIONS)(self._answer)
-        self._answering = threading.Lock()
+        self._answers = lru_cache(CACHE_SIZE)(self._answer)
+        self._lock = threading.Lock()
 
     def page(
         self, version: int, digit: int | None, answer: int | None, *, after: int, limit: int
@@ -57,10 +57,10 @@ class MisclassifiedImages:
         """
         self.live.registry.path(version)  # one that was removed answers no more
         images = read_test_images(self.data_dir)
-        with self._answering:
+        with self._lock:
             answers = self._answers(version)
-        asked = np.flatnonzero(_asked(images.labels, answers.digits, digit, answer))
-        asked = asked[asked > after]
+        indices = np.flatnonzero(_filter_mask(images.labels, answers.digits, digit, answer))
+        indices = indices[indices > after]
         page = [
             LabelledPrediction(
                 index=int(index),
@@ -69,9 +69,9 @@ class MisclassifiedImages:
                 confidence=float(answers.confidences[index]),
                 pixels=images.pixels[index],
             )
-            for index in asked[:limit]
+            for index in indices[:limit]
         ]
-        return page, len(asked) > limit
+        return page, len(indices) > limit
 
     def _answer(self, version: int) -> Answers:
         model, pixels = self.live.get(version), read_test_images(self.data_dir).pixels
@@ -86,14 +86,14 @@ class MisclassifiedImages:
         )
 
 
-def _asked(
+def _filter_mask(
     labels: NDArray[np.uint8], answers: NDArray[np.uint8], digit: int | None, answer: int | None
 ) -> NDArray[np.bool_]:
-    asked = np.ones(len(labels), np.bool_)
+    mask = np.ones(len(labels), np.bool_)
     if digit is not None:
-        asked &= labels == digit
+        mask &= labels == digit
     if answer is not None:
-        asked &= answers == answer
+        mask &= answers == answer
     if digit is None or answer is None:
-        asked &= answers != labels
-    return asked
+        mask &= answers != labels
+    return mask

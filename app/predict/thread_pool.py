@@ -47,8 +47,8 @@ class AdmissionPool:
     async def submit(
         self,
         work: Callable[[Callable[[], bool]], T],
-        until: float,
-        is_gone: Callable[[], bool],
+        deadline: float,
+        is_cancelled: Callable[[], bool],
         images: int = 1,
     ) -> T:
         """Raises Busy, TimeoutError, ClientGone; what has not begun then is not begun, nor what
@@ -57,40 +57,40 @@ class AdmissionPool:
         Work is handed what says whether it is given up.
         """
         loop = asyncio.get_running_loop()
-        if busy := self.check_capacity(until - loop.time()):
-            raise busy
-        turn = QueuedTask(self, images, until, is_gone)
+        if overload := self.check_capacity(deadline - loop.time()):
+            raise overload
+        task = QueuedTask(self, images, deadline, is_cancelled)
         self.images += images
         try:
-            async with asyncio.timeout_at(until):
-                return await loop.run_in_executor(self._pool, self._work, work, turn, loop.time)
+            async with asyncio.timeout_at(deadline):
+                return await loop.run_in_executor(self._pool, self._work, work, task, loop.time)
         finally:
-            turn.is_late = True
-            turn.begin()
+            task.is_abandoned = True
+            task.leave_queue()
             self.images -= images
 
     def _work(
-        self, work: Callable[[Callable[[], bool]], T], turn: "QueuedTask", clock: Callable[[], float]
+        self, work: Callable[[Callable[[], bool]], T], task: "QueuedTask", clock: Callable[[], float]
     ) -> T:
-        turn.begin()
-        raise_if_disconnected(turn.is_given_up)
-        if self.queued and clock() + turn.images * self.seconds > turn.until:
+        task.leave_queue()
+        raise_if_disconnected(task.is_cancelled)
+        if self.queued and clock() + task.images * self.seconds > task.deadline:
             raise TimeoutError
         started = time.perf_counter()
         try:
-            return work(turn.is_given_up)
+            return work(task.is_cancelled)
         except ServiceError as refusal:
             raise without_trace(refusal) from None  # its frames hold the image
         finally:
-            longer = (time.perf_counter() - started) / turn.images - self.seconds
-            self.seconds += longer * (EWMA_UP if longer > 0 else EWMA_DOWN)
+            deviation = (time.perf_counter() - started) / task.images - self.seconds
+            self.seconds += deviation * (EWMA_UP if deviation > 0 else EWMA_DOWN)
 
-    def check_capacity(self, left: float) -> QueueFull | None:
+    def check_capacity(self, remaining: float) -> QueueFull | None:
         """Give the refusal of work that has to be done in so many seconds, if there is one; there
         is none while a thread is free, however long work took so far.
         """
         wait = self.images * self.seconds / self.threads
-        if self.images < self.threads or wait <= MAX_QUEUE_SHARE * left:
+        if self.images < self.threads or wait <= MAX_QUEUE_SHARE * remaining:
             return None
         message = f"{self.images} images are waiting already, which take {wait:.1f} s."
         return QueueFull(message, retry_after=ceil(wait))
@@ -102,26 +102,26 @@ class AdmissionPool:
 class QueuedTask:
     """A piece of work: in the queue, and then at work, or given up."""
 
-    def __init__(self, crew: AdmissionPool, images: int, until: float, is_gone: Callable[[], bool]) -> None:
-        self.crew, self.images, self.until, self.is_gone = crew, images, until, is_gone
-        self.is_late = False
+    def __init__(self, pool: AdmissionPool, images: int, deadline: float, is_disconnected: Callable[[], bool]) -> None:
+        self.pool, self.images, self.deadline, self.is_disconnected = pool, images, deadline, is_disconnected
+        self.is_abandoned = False
         self._queued = images
-        with crew.lock:
-            crew.queued += images
+        with pool.lock:
+            pool.queued += images
 
-    def begin(self) -> None:
+    def leave_queue(self) -> None:
         """Leave the queue, where it is still there."""
-        with self.crew.lock:
-            self.crew.queued -= self._queued
+        with self.pool.lock:
+            self.pool.queued -= self._queued
             self._queued = 0
 
-    def is_given_up(self) -> bool:
-        return self.is_late or self.is_gone()
+    def is_cancelled(self) -> bool:
+        return self.is_abandoned or self.is_disconnected()
 
 
-def raise_if_disconnected(is_gone: Callable[[], bool]) -> None:
+def raise_if_disconnected(is_disconnected: Callable[[], bool]) -> None:
     """Raises ClientGone."""
-    if is_gone():
+    if is_disconnected():
         raise ClientDisconnected("The client hung up.")
 
 

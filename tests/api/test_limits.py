@@ -60,14 +60,14 @@ def test_an_image_with_too_many_pixels_is_refused(limited_client):
 
 def test_a_full_queue_is_a_429_with_a_time(limited_client, monkeypatch, seven):
     gate, entered = threading.Event(), threading.Event()
-    real = preprocess._see
+    real = preprocess._preprocess_image
 
     def slow(*args):
         entered.set()
         gate.wait(10)
         return real(*args)
 
-    monkeypatch.setattr(preprocess, "_see", slow)
+    monkeypatch.setattr(preprocess, "_preprocess_image", slow)
     monkeypatch.setattr(preprocess, "SMALL_PIXELS", 0)
     client = limited_client(max_queue=1, predict_timeout=30)
     first = []
@@ -86,7 +86,7 @@ def test_a_full_queue_is_a_429_with_a_time(limited_client, monkeypatch, seven):
 
 def test_a_missed_deadline_is_a_504(limited_client, monkeypatch, seven):
     gate = threading.Event()
-    monkeypatch.setattr(preprocess, "_see", lambda *_: gate.wait(10))
+    monkeypatch.setattr(preprocess, "_preprocess_image", lambda *_: gate.wait(10))
     monkeypatch.setattr(preprocess, "SMALL_PIXELS", 0)
     answer = limited_client(predict_timeout=0.05).post("/predict", content=seven)
     gate.set()

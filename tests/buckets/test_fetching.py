@@ -7,7 +7,7 @@ import torch
 
 from app.errors import NotFound
 from app.net import MyNet
-from app.predict.live_model import Live
+from app.predict.live_model import LiveModel
 from app.startup import _first_loadable_version
 from app.versions.bucket.object_store import Bucket, BucketUnavailable
 
@@ -105,6 +105,6 @@ def test_a_start_passes_over_what_cannot_be_fetched(first, make_registry, card):
     with missing_object(f"{lost}.safetensors"):
         other.catch_up()
         assert _first_loadable_version(other) == 1
-        live_model = Live(other, torch.device("cpu"))
+        live_model = LiveModel(other, torch.device("cpu"))
         live_model.load_initial()
     assert live_model.model.version == 1

@@ -8,7 +8,7 @@ import pytest
 from app.errors import ClientDisconnected, NotAnImage, NotReady
 from app.image.normalise import Normalised
 from app.predict import preprocess as preprocess_module
-from app.predict.batcher import LARGEST, Batcher, BatchSizeMismatch
+from app.predict.batcher import MAX_BATCH_SIZE, Batcher, BatchSizeMismatch
 from app.predict.model import Answer
 from app.predict.predictor import never_disconnected
 from app.predict.preprocess import PreprocessedImage
@@ -84,9 +84,9 @@ def test_a_lone_image_does_not_wait_for_company():
 
 def test_a_crowd_is_split():
     live = Recorder()
-    digits = [n % 10 for n in range(2 * LARGEST + 5)]
+    digits = [n % 10 for n in range(2 * MAX_BATCH_SIZE + 5)]
     assert digits_of(run(live, map(image, digits))) == digits
-    assert live.batches == [LARGEST, LARGEST, 5]
+    assert live.batches == [MAX_BATCH_SIZE, MAX_BATCH_SIZE, 5]
 
 
 def test_uploads_are_seen_here_where_they_are_small(mnist):

@@ -6,7 +6,7 @@ import torch
 
 from app.errors import Conflict, NotFound, NotReady
 from app.net import InvalidWeights, MyNet
-from app.predict.live_model import Live
+from app.predict.live_model import LiveModel
 from app.predict.model import Model
 from app.versions.registry import Registry
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def live(registry):
-    live = Live(registry, CPU)
+    live = LiveModel(registry, CPU)
     live.refresh()
     return live
 
@@ -37,12 +37,12 @@ def save_broken(registry, *, live=False):
 
 def test_nothing_is_live_before_it_is_loaded(registry):
     with pytest.raises(NotReady):
-        _ = Live(registry, CPU).model
+        _ = LiveModel(registry, CPU).model
 
 
 def test_an_empty_registry_has_nothing_to_serve(tmp_path):
     with pytest.raises(NotReady, match="no version"):
-        Live(Registry(tmp_path), CPU).refresh()
+        LiveModel(Registry(tmp_path), CPU).refresh()
 
 
 def test_it_follows_current(live, registry, second):
@@ -104,13 +104,13 @@ def test_a_version_whose_answers_overflow_is_not_served(live, registry):
 def test_a_rollback_that_another_process_was_quicker_with_is_refused(live, registry, monkeypatch):
     for _ in range(2):
         live.promote(registry.save(MyNet().state_dict(), registry.card(1)))
-    real = Live._load
+    real = LiveModel._load
 
     def load_after_rollback(self, version):
         registry.rollback()
         return real(self, version)
 
-    monkeypatch.setattr(Live, "_load", load_after_rollback)
+    monkeypatch.setattr(LiveModel, "_load", load_after_rollback)
     with pytest.raises(Conflict, match="meanwhile: try again"):
         live.rollback()
     assert (live.model.version, registry.current()) == (3, 2)
@@ -180,7 +180,7 @@ def test_the_watcher_goes_on_after_what_did_not_load(live, registry, second, mon
 
 
 def test_what_failed_to_load_is_tried_again(live, registry, second, monkeypatch):
-    monkeypatch.setattr("app.predict.live_model.RETRY", 0.0)
+    monkeypatch.setattr("app.predict.live_model.RETRY_INTERVAL", 0.0)
     real, failures = Registry.weights, []
 
     def failing(self, version):
@@ -204,7 +204,7 @@ def test_a_current_that_is_lost_is_written_anew_while_it_serves(live, registry, 
 
 
 def test_a_device_that_answers_again_is_taken_again(live, monkeypatch):
-    monkeypatch.setattr("app.predict.live_model.RETRY", 0.0)
+    monkeypatch.setattr("app.predict.live_model.RETRY_INTERVAL", 0.0)
     live.device = torch.device("meta")
     live._model = live._load(1)
     assert live.model.device_error

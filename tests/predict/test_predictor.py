@@ -9,7 +9,7 @@ from app.errors import DeadlineExceeded, NotAnImage, NotFound, QueueFull
 from app.net import MyNet
 from app.predict import predictor as predictors
 from app.predict import preprocess as preprocess_module
-from app.predict.live_model import Live
+from app.predict.live_model import LiveModel
 from app.predict.predictor import Predictor, predict_sync
 from app.predict.preprocess import from_mnist_pixels
 from tests.conftest import png
@@ -17,7 +17,7 @@ from tests.conftest import png
 
 @pytest.fixture
 def live(registry):
-    live = Live(registry, torch.device("cpu"))
+    live = LiveModel(registry, torch.device("cpu"))
     live.refresh()
     return live
 
@@ -77,7 +77,7 @@ def test_another_version_answers_where_it_is_asked(make, registry, seven):
 
 def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monkeypatch):
     gate = threading.Event()
-    real = preprocess_module._see
+    real = preprocess_module._preprocess_image
     monkeypatch.setattr(preprocess_module, "_see", lambda *args: (gate.wait(10), real(*args))[1])
     predictor = make(max_queue=2, predict_timeout=30)
 
@@ -154,7 +154,7 @@ def test_a_batch_of_bad_images_alone_is_answered(make):
 
 def test_large_images_do_not_hold_up_small_ones(make, seven, photo, monkeypatch):
     gate = threading.Event()
-    real = preprocess_module._see
+    real = preprocess_module._preprocess_image
 
     def slow_for_large(image, started):
         if image.width > 100:

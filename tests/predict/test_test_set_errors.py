@@ -7,7 +7,7 @@ import torch
 
 from app.errors import NotFound, NotReady
 from app.net import MyNet
-from app.predict.live_model import Live
+from app.predict.live_model import LiveModel
 from app.predict.model import Model
 from app.predict.test_set_errors import MisclassifiedImages
 from app.train.evaluation.evaluate import evaluate
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def review(registry):
-    return MisclassifiedImages(Live(registry, CPU), DATA)
+    return MisclassifiedImages(LiveModel(registry, CPU), DATA)
 
 
 def cell(review, version, digit=None, answer=None):
@@ -41,7 +41,7 @@ def test_each_cell_holds_as_many_images_as_the_card_counts(registry, review, mni
 
 
 def test_what_is_listed_is_what_the_model_answers(registry, review, mnist):
-    model = Live(registry, CPU).get(1)
+    model = LiveModel(registry, CPU).get(1)
     for image in cell(review, 1, 4, 9):
         pixels = mnist.test.pixels[image.index]
         assert np.array_equal(image.pixels, pixels.numpy())
@@ -83,7 +83,7 @@ def test_a_removed_version_is_not_reviewed_any_more(registry, review):
 
 
 def test_without_mnist_it_is_not_ready_and_then_it_is(registry, tmp_path):
-    review = MisclassifiedImages(Live(registry, CPU), tmp_path)
+    review = MisclassifiedImages(LiveModel(registry, CPU), tmp_path)
     with pytest.raises(NotReady, match="first training"):
         cell(review, 1)
     review.data_dir = DATA

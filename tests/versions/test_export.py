@@ -10,7 +10,7 @@ import torch
 
 from app.errors import Conflict, NotFound
 from app.net import MyNet, to_input
-from app.predict.live_model import Live
+from app.predict.live_model import LiveModel
 from app.versions.export import export
 
 FORMS = ("safetensors", "pt", "onnx")
@@ -56,7 +56,7 @@ def test_onnx_answers_as_the_model_does(registry, mnist, version):
     assert session.get_outputs()[0].name == "probabilities"
     assert session.get_outputs()[0].shape == ["batch", 10]
     (probabilities,) = session.run(None, {"image": to_input(pixels).numpy()})
-    model = Live(registry, torch.device("cpu")).get(version)
+    model = LiveModel(registry, torch.device("cpu")).get(version)
     expected = [answer.probabilities for answer in model.answer(pixels.numpy())]
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-5)
 

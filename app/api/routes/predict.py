@@ -82,16 +82,16 @@ async def predict(
     upload = await request_body.read_image(request)
     started = time.perf_counter()
     result = await services.predictor.predict(
-        upload, version, explain=explain, is_gone=disconnect_probe(request.scope)
+        upload, version, explain=explain, is_cancelled=disconnect_probe(request.scope)
     )
     add_log_fields(request, services, version=result.answer.version)
     if services.tracing:
         services.tracing.tell(result.stages(started))
     answer = Prediction(**prediction_fields(result.answer))
     if result.saliency is not None:
-        answer.seen = to_data_url(result.seen.normalised.pixels)  # plain-words: ok
+        answer.seen = to_data_url(result.preprocessed.normalised.pixels)  # plain-words: ok
         answer.saliency = to_data_url(result.saliency)
-        answer.normalisation = _normalisation(result.seen)
+        answer.normalisation = _normalisation(result.preprocessed)
     return answer
 
 
@@ -110,7 +110,7 @@ async def predict_batch(
     """Each element is a prediction or an error: one bad image never spoils the others."""
     uploads = await request_body.read_images(request, services.settings.max_batch_files)
     results, model_version = await services.predictor.predict_batch(
-        uploads, version, is_gone=disconnect_probe(request.scope)
+        uploads, version, is_cancelled=disconnect_probe(request.scope)
     )
     add_log_fields(request, services, version=model_version)
     answer = {"predictions": [_element(result) for result in results], "version": model_version}
@@ -154,10 +154,10 @@ async def predict_all(
     """
     is_cancelled = disconnect_probe(request.scope)
     if len(images) == 1:  # it goes together with what others send at the same moment
-        answer = (await services.predictor.predict(images[0], version, is_gone=is_cancelled)).answer
+        answer = (await services.predictor.predict(images[0], version, is_cancelled=is_cancelled)).answer
         add_log_fields(request, services, version=answer.version)
         return [answer]
-    results, model_version = await services.predictor.predict_batch(images, version, is_gone=is_cancelled)
+    results, model_version = await services.predictor.predict_batch(images, version, is_cancelled=is_cancelled)
     add_log_fields(request, services, version=model_version)
     answers = []
     for number, result in enumerate(results):

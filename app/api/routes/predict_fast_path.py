@@ -83,7 +83,7 @@ class PredictFastPath:
         has_query = target[len(TARGET) : len(TARGET) + 1] == b"?"
         if not (has_query or target == TARGET) or length > self.max_bytes:
             return None
-        overload = self.predictor.check_overload(length, alone=has_query)
+        overload = self.predictor.check_overload(length, unbatched=has_query)
         return FastHandler(partial(self._reject, overload), False) if overload else None
 
     def _reject(self, overload: QueueFull, cycle: FastCycle) -> bool:
@@ -141,7 +141,7 @@ class PredictFastPath:
     async def _predict(self, cycle: FastCycle, request_id: bytes, upload: bytes) -> None:
         respond = partial(self._respond, cycle, request_id, upload)
         try:
-            result = await self.predictor.predict(upload, is_gone=cycle.is_cancelled)
+            result = await self.predictor.predict(upload, is_cancelled=cycle.is_cancelled)
         except Exception as error:  # no variable keeps it: its traceback holds this frame
             respond(error)
         else:

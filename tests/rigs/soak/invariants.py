@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from app.atomic_files import TEMPORARY
-from app.predict.live_model import Live
+from app.predict.live_model import LiveModel
 from app.versions import checkpoint
 from app.versions.registry import Registry
 from tests.rigs.kills.job_monitor import FINAL_STATUSES, Witness
@@ -62,7 +62,7 @@ class Invariants:
     def __init__(self, state: Path, pixels: Sequence[Any]) -> None:
         self.state, self.pixels = state, pixels
         self.registry = Registry(state / "models")
-        self.live = Live(self.registry, torch.device("cpu"))
+        self.live = LiveModel(self.registry, torch.device("cpu"))
         self.witness = Witness(state)
         self.answers: dict[int, list[list[float]]] = {}
         self.removed: set[int] = set()
