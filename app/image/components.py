@@ -49,9 +49,9 @@ def keep_digit(mask: MatLike, amount: MatLike) -> MatLike | None:
             masses[piece] = 0
     if not masses.any():
         return None
-    kept = np.zeros(count, np.uint8)
-    kept[_group(masses, boxes, cells.shape)] = 1
-    chosen = cv2.dilate(kept[labels], np.ones((3, 3), np.uint8))
+    selected = np.zeros(count, np.uint8)
+    selected[_group(masses, boxes, cells.shape)] = 1
+    chosen = cv2.dilate(selected[labels], np.ones((3, 3), np.uint8))
     whole = cv2.resize(chosen, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return cv2.bitwise_and(whole, mask)
 
@@ -83,22 +83,22 @@ def _group(masses: NDArray[np.float64], boxes: list[Box], shape: tuple[int, ...]
     best = int(np.argmax(scores))
     whole = boxes[best]
     reach = GAP * max(whole.right - whole.left, whole.bottom - whole.top)
-    kept, others = [best], [int(i) for i in np.flatnonzero(masses >= SPECK * masses[best])]
+    selected, others = [best], [int(i) for i in np.flatnonzero(masses >= SPECK * masses[best])]
     others.remove(best)
     # Each piece that joins may bring the next one within reach.
     while joining := [piece for piece in others if whole.gap(boxes[piece]) <= reach]:
         for piece in joining:
             whole = whole.union(boxes[piece])
             others.remove(piece)
-        kept += joining
-    return kept
+        selected += joining
+    return selected
 
 
 def _position_weight(box: Box, shape: tuple[int, ...]) -> float:
     """Neighbours that the border cuts, and shadows, lie at the edge; the digit seldom does."""
     rows, columns = shape
-    off = max(
+    offset = max(
         abs((box.left + box.right) / columns - 1), abs((box.top + box.bottom) / rows - 1)
     )  # 0 in the middle, 1 at the border
     cut = box.left <= 0 or box.top <= 0 or box.right >= columns or box.bottom >= rows
-    return (0.6 if cut else 1.0) * (1 - 0.4 * off)
+    return (0.6 if cut else 1.0) * (1 - 0.4 * offset)

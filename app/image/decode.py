@@ -31,7 +31,7 @@ FORMAT_HINT: Final = "send a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF image"
 
 # Full scale of what is stored in deep pixels: unit floats, 8 bits, 12-bit sensors, 16 bits.
 FULL_SCALES: Final = (1.0, 255.0, 4095.0, 65535.0)
-LARGEST: Final = 1e30  # of a deep pixel, so that the difference of two is a number, too
+MAX_DEEP_VALUE: Final = 1e30  # of a deep pixel, so that the difference of two is a number, too
 
 # A decoder is handed so much at a time: few bytes can be the work of seconds.
 BLOCK: Final = 4096
@@ -42,7 +42,7 @@ MAX_EXTRA_FACTOR: Final = 16  # times the image itself, of which a cell is 64 pi
 CELL: Final = 64
 
 ORIENTATION: Final = 0x0112
-SIDEWAYS: Final = (5, 6, 7, 8)
+TRANSPOSED_ORIENTATIONS: Final = (5, 6, 7, 8)
 
 # `open_image` applies the service's own limit, and says so better than a warning in the log.
 Image.MAX_IMAGE_PIXELS = None
@@ -132,9 +132,9 @@ def _check_avif(data: bytes, max_pixels: int) -> tuple[int, bytes]:
         found = pictures(data)
     except ValueError as error:
         raise NotAnImage(f"The upload is no AVIF that can be read, {error}: {FORMAT_HINT}") from error
-    for size, told in found:
+    for size, declared in found:
         _check_pixel_limit(size, max_pixels)
-        if told != {size}:
+        if declared != {size}:
             raise NotAnImage(
                 f"The AVIF does not say that it is {size[0]} x {size[1]}, as its frame is: {FORMAT_HINT}"
             )
@@ -158,7 +158,7 @@ def _decode(image: Image.Image) -> Grey:
     orientation = _orientation(image)
     pixels = np.asarray(_reduce(_to_standard_mode(image)))
     tones = to_tones(flatten(pixels))
-    size = (height, width) if orientation in SIDEWAYS else (width, height)
+    size = (height, width) if orientation in TRANSPOSED_ORIENTATIONS else (width, height)
     return Grey(np.ascontiguousarray(_upright(tones, orientation)), size)
 
 
@@ -188,7 +188,7 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
 def _scale(deep: MatLike) -> NDArray[np.uint8]:
     """Scale deep pixels by the smallest usual full scale that holds them all."""
     values = np.nan_to_num(deep.astype(np.float32), posinf=0, neginf=0)
-    values = np.clip(values, -LARGEST, LARGEST, out=values)
+    values = np.clip(values, -MAX_DEEP_VALUE, MAX_DEEP_VALUE, out=values)
     values -= min(0.0, float(values.min()))
     top = float(values.max())
     full = next((scale for scale in FULL_SCALES if top <= scale), top)
@@ -200,9 +200,9 @@ def _reduce_deep(deep: MatLike) -> MatLike:
     if max(deep.shape) <= LONG_SIDE:
         return deep
     height, width = _reduced(deep.shape)
-    kind = np.uint16 if deep.dtype.itemsize == 2 else np.float32
-    known: MatLike = deep.astype(kind, copy=False)
-    return cv2.resize(known, (width, height), interpolation=cv2.INTER_AREA)
+    dtype = np.uint16 if deep.dtype.itemsize == 2 else np.float32
+    array: MatLike = deep.astype(dtype, copy=False)
+    return cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _reduce(image: Image.Image) -> Image.Image:
@@ -218,7 +218,7 @@ def _reduced(sides: tuple[int, ...]) -> Iterator[int]:
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Undo EXIF orientation: 5 to 8 are transposed, and each pair of bits is a mirroring."""
-    if orientation in SIDEWAYS:
+    if orientation in TRANSPOSED_ORIENTATIONS:
         pixels = pixels.T
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
@@ -230,11 +230,11 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 class InterruptibleBytesIO(BytesIO):
     """Bytes that raise ClientGone where they are read on when they are unwanted."""
 
-    def __init__(self, data: bytes, is_unwanted: Callable[[], bool]) -> None:
+    def __init__(self, data: bytes, is_cancelled: Callable[[], bool]) -> None:
         super().__init__(data)
-        self.is_unwanted = is_unwanted
+        self.is_cancelled = is_cancelled
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if self.is_unwanted():
+        if self.is_cancelled():
             raise ClientDisconnected("Nobody waits for this image any more.")
         return super().read(size)

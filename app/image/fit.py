@@ -16,12 +16,12 @@ from app.image.mnist_format import BOX, SIDE
 from app.image.stroke import stroke_width
 
 # Widths in pixels of the 20x20 box. In MNIST the middle 90 % lie between 1.8 and 4.1.
-THIN: Final = (2.2, 2.7)
-THICK: Final = (5.0, 4.0)
+THIN_STROKE: Final = (2.2, 2.7)
+THICK_STROKE: Final = (5.0, 4.0)
 
 # A bitmap of a few pixels is enlarged to this, so that its strokes can be measured and trimmed,
 # and its blurred edges are drawn tight. Twice as much is enough for any.
-ENLARGED: Final = 80
+ENLARGED_SIDE: Final = 80
 EDGE: Final = (20, 235)
 
 # MNIST put the centre of mass, rounded down, on pixel 14: on average it lies there.
@@ -46,7 +46,7 @@ def _levels(low: float, high: float) -> NDArray[np.uint8]:
 
 
 def _resize(ink: MatLike) -> MatLike:
-    ratio = ENLARGED / max(ink.shape)
+    ratio = ENLARGED_SIDE / max(ink.shape)
     if ratio < 0.5:
         height, width = (max(1, round(side * 2 * ratio)) for side in ink.shape)
         return cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA)
@@ -60,13 +60,13 @@ def _even_stroke(ink: MatLike) -> MatLike:
     """Thicken hairlines, which scaling would wash out, and thin strokes that fill their holes."""
     unit = max(ink.shape) / BOX
     width = stroke_width((ink > 127).astype(np.uint8)) / unit
-    if width < THIN[0]:
-        side = _odd((THIN[1] - width) * unit)
+    if width < THIN_STROKE[0]:
+        side = _odd((THIN_STROKE[1] - width) * unit)
         return cv2.dilate(
             np.pad(ink, side // 2), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
         )
-    if width > THICK[0]:
-        side = _odd((width - THICK[1]) * unit)
+    if width > THICK_STROKE[0]:
+        side = _odd((width - THICK_STROKE[1]) * unit)
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
         thinner = cv2.erode(ink, disc, borderType=cv2.BORDER_CONSTANT, borderValue=(0.0,))
         return thinner if thinner.max() > 127 else ink

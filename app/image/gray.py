@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
-SOLID: Final = 200
-LIKE: Final = 40
-UNLIKE: Final = 60
+MIN_SOLID_ALPHA: Final = 200
+MAX_SAME_TONE: Final = 40
+MIN_OTHER_TONE: Final = 60
 
 SAMPLE: Final = 256
 GAIN: Final = 1.25
@@ -37,17 +37,17 @@ def flatten(pixels: Pixels) -> Pixels:
 
 def _backdrop(colour: Pixels, alpha: Pixels) -> NDArray[np.float32]:
     """Continue a card's own paper; set bare ink off against white or black."""
-    solid = alpha >= min(SOLID, int(alpha.max()))
+    solid = alpha >= min(MIN_SOLID_ALPHA, int(alpha.max()))
     luma = _luminance(colour)
     rim = solid & (cv2.erode(solid.view(np.uint8), np.ones((3, 3), np.uint8)) == 0)
     if rim.any():
         tone = np.median(luma[rim])
-        away = cv2.absdiff(luma, np.full_like(luma, tone))
-        rim_away, all_away = away[rim], away[solid]
+        distance = cv2.absdiff(luma, np.full_like(luma, tone))
+        rim_distance, solid_distance = distance[rim], distance[solid]
         # On a card the edge is paper all round and the ink lies inside. Where other tones reach
         # the edge as often as they occur at all, they are strokes of several colours.
-        inside = np.mean(all_away > UNLIKE)
-        if np.mean(rim_away < LIKE) > 0.8 and inside > max(0.002, 2 * np.mean(rim_away > UNLIKE)):
+        inside = np.mean(solid_distance > MIN_OTHER_TONE)
+        if np.mean(rim_distance < MAX_SAME_TONE) > 0.8 and inside > max(0.002, 2 * np.mean(rim_distance > MIN_OTHER_TONE)):
             return np.asarray(np.median(colour[rim], axis=0), np.float32)
     dark = np.median(luma[solid]) < 128
     return np.full(3, 255 if dark else 0, np.float32)
@@ -80,5 +80,5 @@ def _luminance(pixels: Pixels) -> Pixels:
 def _contrast(tones: Pixels) -> float:
     """How far the most marked hundredth of the pixels stands off from its surroundings."""
     wide = cv2.blur(tones, (31, 31))
-    away = np.sort(cv2.absdiff(tones, wide), axis=None)
-    return float(away[-max(1, away.size // 100) :].mean())
+    distance = np.sort(cv2.absdiff(tones, wide), axis=None)
+    return float(distance[-max(1, distance.size // 100) :].mean())

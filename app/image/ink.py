@@ -12,9 +12,9 @@ from app.image.threshold import is_noise
 
 THUMB: Final = 64
 # Below this an image is a bitmap and not a photo: one tone is its background.
-SMALL: Final = 48
+SMALL_SIDE: Final = 48
 # Of fewer pixels nobody can tell whether they are noise.
-TINY: Final = 16
+TINY_SIDE: Final = 16
 # A stroke must be narrower than this share of the shorter side to be told from a shadow.
 WINDOW: Final = 0.4
 
@@ -32,9 +32,9 @@ def find_ink(grey: MatLike) -> Ink | None:
     """Divide by the background, as scanners do (flat field), so that shadows vanish."""
     height, width = grey.shape
     thumb = _thumbnail(grey)
-    if max(thumb.shape) >= TINY and is_noise(thumb):
+    if max(thumb.shape) >= TINY_SIDE and is_noise(thumb):
         return None
-    page = find_page(thumb) if max(grey.shape) >= SMALL else None
+    page = find_page(thumb) if max(grey.shape) >= SMALL_SIDE else None
     if page is not None:
         thumb = np.where(page > 0, thumb, np.median(thumb[page > 0])).astype(np.uint8)
     inverted = is_dark_on_light(thumb)
@@ -71,7 +71,7 @@ def _paper(thumb: MatLike) -> tuple[MatLike | int, float]:
     ordered = np.sort(light if light.size else thumb, axis=None)
     low, tone, high = (int(ordered[int(share * ordered.size)]) for share in (0.2, 0.75, 0.9))
     # An even background needs no estimate, and so allows strokes of any width.
-    if max(thumb.shape) < SMALL or high - low <= 3:
+    if max(thumb.shape) < SMALL_SIDE or high - low <= 3:
         return tone, 0.0
     side = max(3, int(min(thumb.shape) * WINDOW) | 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
@@ -99,7 +99,7 @@ def is_dark_on_light(thumb: MatLike) -> bool:
     share = cv2.countNonZero(light) / light.size
     if not 0 < share < 1:
         return False
-    (mean,), (deviation,) = (each[0] for each in cv2.meanStdDev(thumb))
+    (mean,), (deviation,) = (values[0] for values in cv2.meanStdDev(thumb))
     gap = (cv2.mean(thumb, light)[0] - mean) / (1 - share)
     two_tones = share * (1 - share) * gap**2 > TWO_TONES * deviation**2
     return (1.5 if two_tones else 0.3) * _border_vote(light) + _rarity_vote(thumb) > DOUBT
@@ -123,19 +123,19 @@ def _ring_vote(light: MatLike, depth: int) -> float:
 def _rarity_vote(thumb: MatLike) -> float:
     """Skewness about the local median: positive where the dark pixels are the exception."""
     side = max(3, int(min(thumb.shape) * 0.6) | 1)
-    away = thumb.astype(np.float32) - cv2.medianBlur(np.ascontiguousarray(thumb), side)
-    squares = cv2.multiply(away, away)
+    deviation = thumb.astype(np.float32) - cv2.medianBlur(np.ascontiguousarray(thumb), side)
+    squares = cv2.multiply(deviation, deviation)
     spread = cv2.mean(squares)[0] ** 1.5
-    return -math.tanh(cv2.mean(cv2.multiply(squares, away))[0] / spread / 2) if spread else 0.0
+    return -math.tanh(cv2.mean(cv2.multiply(squares, deviation))[0] / spread / 2) if spread else 0.0
 
 
 # An ellipse fills pi / 4 of the rectangle round it; a sheet, even seen askew, more than this.
-FULL: Final = 0.87
+MIN_FILL: Final = 0.87
 # Paper in shadow keeps more than this of its tone; a desk shows less, right up to the edge.
-DESK: Final = 0.6
+MAX_DESK_TONE: Final = 0.6
 
-NEAR: Final = np.ones((3, 3), np.uint8)
-FAR: Final = np.ones((5, 5), np.uint8)
+NEAR_KERNEL: Final = np.ones((3, 3), np.uint8)
+FAR_KERNEL: Final = np.ones((5, 5), np.uint8)
 
 
 def find_page(thumb: MatLike) -> MatLike | None:
@@ -148,25 +148,25 @@ def find_page(thumb: MatLike) -> MatLike | None:
     page = cv2.drawContours(np.zeros_like(thumb), [outline], -1, (1.0,), cv2.FILLED)
     if not _is_sheet(page, outline):
         return None
-    page = cv2.erode(page, NEAR, borderType=cv2.BORDER_CONSTANT, borderValue=(1.0,))
+    page = cv2.erode(page, NEAR_KERNEL, borderType=cv2.BORDER_CONSTANT, borderValue=(1.0,))
     return page if _has_sharp_edge(thumb, page) and _is_written(thumb, page) else None
 
 
 def _is_sheet(page: MatLike, outline: MatLike) -> bool:
     _, (width, height), _ = cv2.minAreaRect(outline)
     ring = np.concatenate((page[0], page[-1], page[:, 0], page[:, -1]))
-    full = float(page.sum()) >= FULL * (width + 1) * (height + 1)
+    full = float(page.sum()) >= MIN_FILL * (width + 1) * (height + 1)
     return full and 0.15 < page.mean() < 0.97 and ring.mean() <= 0.75
 
 
 def _has_sharp_edge(thumb: MatLike, page: MatLike) -> bool:
-    inner = thumb[(page > 0) & (cv2.erode(page, FAR) == 0)]
-    outer = thumb[(cv2.dilate(page, FAR) > 0) & (cv2.dilate(page, NEAR) == 0)]
-    return bool(inner.size and outer.size and np.median(outer) <= DESK * np.median(inner))
+    inner = thumb[(page > 0) & (cv2.erode(page, FAR_KERNEL) == 0)]
+    outer = thumb[(cv2.dilate(page, FAR_KERNEL) > 0) & (cv2.dilate(page, NEAR_KERNEL) == 0)]
+    return bool(inner.size and outer.size and np.median(outer) <= MAX_DESK_TONE * np.median(inner))
 
 
 def _is_written(thumb: MatLike, page: MatLike) -> bool:
-    away = cv2.absdiff(thumb, cv2.medianBlur(np.ascontiguousarray(thumb), 15))
-    inside = cv2.erode(page, NEAR) > 0
+    deviation = cv2.absdiff(thumb, cv2.medianBlur(np.ascontiguousarray(thumb), 15))
+    inside = cv2.erode(page, NEAR_KERNEL) > 0
     tone = float(np.median(thumb[page > 0]))
-    return bool(inside.any() and 0.002 < np.mean(away[inside] > 0.15 * tone) < 0.5)
+    return bool(inside.any() and 0.002 < np.mean(deviation[inside] > 0.15 * tone) < 0.5)

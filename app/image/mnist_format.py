@@ -27,7 +27,7 @@ PEAK: Final = 230
 BARE: Final = 12
 GROUND: Final = 0.5
 PIXELS: Final = SIDE * SIDE
-NOTHING: Final = b"\0"
+ZERO_BYTE: Final = b"\0"
 INVERSE: Final = bytes(range(255, -1, -1))
 TONES: Final = bytes(
     b"-"[0] if tone <= BARE else b"#"[0] if tone >= PEAK else 0 for tone in range(256)
@@ -76,5 +76,5 @@ def detect_mnist_format(grey: NDArray[np.uint8]) -> MnistImage | None:
 def _extent(ink: NDArray[np.uint8]) -> tuple[int, int]:
     """Give the first row with ink, and the one after the last."""
     data = ink.tobytes()
-    last = len(data.rstrip(NOTHING)) - 1
-    return (PIXELS - len(data.lstrip(NOTHING))) // SIDE, last // SIDE + 1
+    last = len(data.rstrip(ZERO_BYTE)) - 1
+    return (PIXELS - len(data.lstrip(ZERO_BYTE))) // SIDE, last // SIDE + 1

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from app.errors import BlankImage
 from app.image.components import keep_digit
 from app.image.fit import stretch, to_mnist
-from app.image.ink import SMALL, Ink, find_ink
+from app.image.ink import SMALL_SIDE, Ink, find_ink
 from app.image.mnist_format import detect_mnist_format
 from app.image.ruled_lines import drop_lines
 from app.image.stroke import has_stroke_edges
@@ -35,7 +35,7 @@ cv2.setNumThreads(1)
 Box: TypeAlias = tuple[int, int, int, int]
 
 # More pixels than this show nothing in 28x28 any more.
-WORK: Final = 512
+MAX_WORK_SIDE: Final = 512
 # A digit smaller than this share of the picture cannot be told from dirt.
 SPECK: Final = 0.03
 # Edges of strokes, kept for their soft tones.
@@ -54,10 +54,10 @@ class Normalised:
 
 def normalise(grey: NDArray[np.uint8]) -> Normalised:
     """Find the digit and bring it into MNIST's form; raises BlankImage where there is no ink."""
-    known = detect_mnist_format(grey)
-    if known is not None:
-        return Normalised(known.pixels, known.inverted, known.box, (0.0, 0.0))
-    factor = -(-max(grey.shape) // WORK)
+    mnist_image = detect_mnist_format(grey)
+    if mnist_image is not None:
+        return Normalised(mnist_image.pixels, mnist_image.inverted, mnist_image.box, (0.0, 0.0))
+    factor = -(-max(grey.shape) // MAX_WORK_SIDE)
     ink = find_ink(_reduce(grey, factor))
     if ink is None:
         raise _blank()
@@ -78,12 +78,12 @@ def _reduce(grey: MatLike, factor: int) -> MatLike:
 def _cut_out(ink: Ink) -> tuple[MatLike, Box]:
     """Return the digit's ink, 0 to 255, and its box in the picture."""
     amount = ink.amount
-    small = max(amount.shape) < SMALL
+    small = max(amount.shape) < SMALL_SIDE
     smooth = amount if small else cv2.GaussianBlur(amount, (3, 3), 0)
     threshold = find_threshold(smooth)
     if threshold is None:
         raise _blank()
-    mask = (smooth >= threshold.at).astype(np.uint8)
+    mask = (smooth >= threshold.level).astype(np.uint8)
     digit = mask if small else keep_digit(drop_lines(mask), smooth)
     if digit is None or not (small or has_stroke_edges(digit, smooth, threshold, ink.uneven)):
         raise _blank()
@@ -95,7 +95,7 @@ def _cut_out(ink: Ink) -> tuple[MatLike, Box]:
         return stretch(_crop(amount, box), 0, threshold.full), box
     grown = cv2.dilate(digit, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8))
     cut = cv2.multiply(_crop(amount, box, MARGIN), _crop(grown, box, MARGIN))
-    return stretch(cut, 0.6 * threshold.at, min(threshold.full, 1.4 * threshold.at)), box
+    return stretch(cut, 0.6 * threshold.level, min(threshold.full, 1.4 * threshold.level)), box
 
 
 def _crop(image: MatLike, box: Box, margin: int = 0) -> MatLike:

@@ -20,17 +20,17 @@ BEGIN: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
 GREY: Final = b"\x08\x00\x00\x00\x00"  # 8 bits, no colour, not interlaced
 END: Final = b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
 CHECKSUM: Final = 4
-LONGEST: Final = 128  # longer sides are reduced, elsewhere
+MAX_SIDE: Final = 128  # longer sides are reduced, elsewhere
 
 
-def read_plain_png(data: bytes, most: int) -> NDArray[np.uint8] | None:
+def read_plain_png(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     """Give (H, W) pixels, `most` of them, of a file that is plain and sound; else None."""
     if len(data) < HEAD.size or not data.endswith(END):
         return None
     begin, width, height, form, header_sum, length, kind = HEAD.unpack_from(data)
-    if begin != BEGIN or form != GREY or kind != b"IDAT" or not 0 < width * height <= most:
+    if begin != BEGIN or form != GREY or kind != b"IDAT" or not 0 < width * height <= max_pixels:
         return None
-    if max(width, height) > LONGEST:
+    if max(width, height) > MAX_SIDE:
         return None
     end = HEAD.size + length
     if end + CHECKSUM + len(END) != len(data):

@@ -11,13 +11,13 @@ import numpy as np
 from cv2.typing import MatLike
 
 # A line runs across at least this share of the picture; a bar of a digit hardly ever does.
-ACROSS: Final = 0.85
+MIN_SPAN: Final = 0.85
 # Slightly turned lines break into steps, so look for runs of this share of the picture.
-RUN: Final = 1 / 14
-THIN: Final = 0.03
+MIN_RUN: Final = 1 / 14
+MAX_THICKNESS: Final = 0.03
 GRID: Final = 128
 # Where less than this is left, what looked like lines was the digit.
-LEFT: Final = 0.08
+MIN_REST: Final = 0.08
 
 
 def drop_lines(mask: MatLike) -> MatLike:
@@ -26,21 +26,21 @@ def drop_lines(mask: MatLike) -> MatLike:
 
 
 def _drop_rows(mask: MatLike) -> MatLike:
-    length = max(9, int(mask.shape[1] * RUN))
+    length = max(9, int(mask.shape[1] * MIN_RUN))
     runs = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
     if not cv2.countNonZero(runs):
         return mask
-    lines, count = _only_across(runs)
+    lines, count = _select_lines(runs)
     if not count:
         return mask
     line = cv2.bitwise_and(cv2.dilate(lines, np.ones((3, 3), np.uint8)), mask)
     rest = _rejoin(mask - line, mask, thickness=2 + int(line.sum() / count / mask.shape[1]))
     if count > 1:
         rest = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    return rest if rest.sum() > LEFT * mask.sum() else mask
+    return rest if rest.sum() > MIN_REST * mask.sum() else mask
 
 
-def _only_across(runs: MatLike) -> tuple[MatLike, int]:
+def _select_lines(runs: MatLike) -> tuple[MatLike, int]:
     """Keep the runs that together form thin lines from side to side, and count the lines."""
     cell = max(1, max(runs.shape) // GRID)
     height, width = (max(1, side // cell) for side in runs.shape)
@@ -48,10 +48,10 @@ def _only_across(runs: MatLike) -> tuple[MatLike, int]:
     cells = cv2.dilate((cells > 0).astype(np.uint8), np.ones((1, 5), np.uint8))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(cells)
     spans, areas = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_AREA]
-    across = (spans >= ACROSS * width) & (areas <= spans * max(3.0, THIN * height))
+    across = (spans >= MIN_SPAN * width) & (areas <= spans * max(3.0, MAX_THICKNESS * height))
     across[0] = False
-    kept = across.astype(np.uint8)[labels]
-    found = cv2.resize(kept, runs.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    selected = across.astype(np.uint8)[labels]
+    found = cv2.resize(selected, runs.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return cv2.bitwise_and(found, runs), int(across.sum())
 
 

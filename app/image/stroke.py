@@ -14,14 +14,14 @@ from app.image.threshold import Threshold
 
 # Of the threshold: sharp strokes leave at most 0.3 a few pixels beside them, and faint ones 0.15;
 # remnants of shadows leave 0.2 to 0.8, and are always faint.
-FADED: Final = 0.4
-FAINT: Final = 70
+MAX_FADED_SHARE: Final = 0.4
+FAINT_INK: Final = 70
 
 # Half a width beside them, even strokes that are nothing but blur have faded to this. A remnant
 # has too, now and then; but it is as a rule wider for its length than a stroke is, and fainter
 # than twice the unevenness of the light that left it. No shadow on paper reaches STRONG.
-THICKEST: Final = 0.35
-STRONG: Final = 130
+MAX_WIDTH_RATIO: Final = 0.35
+STRONG_INK: Final = 130
 
 
 def stroke_width(mask: MatLike) -> float:
@@ -35,27 +35,27 @@ def stroke_width(mask: MatLike) -> float:
 def has_stroke_edges(digit: MatLike, amount: MatLike, threshold: Threshold, uneven: float) -> bool:
     """Tell strokes, sharp or out of focus, from the rest of a shadow, which fades away slowly."""
     return _ends_sharply(digit, amount, threshold) or (
-        threshold.full > min(2 * 255 * uneven, STRONG) and _ends_softly(digit, amount, threshold)
+        threshold.full > min(2 * 255 * uneven, STRONG_INK) and _ends_softly(digit, amount, threshold)
     )
 
 
 def _ends_sharply(digit: MatLike, amount: MatLike, threshold: Threshold) -> bool:
     near = cv2.dilate(digit, np.ones((5, 5), np.uint8))
     far = cv2.dilate(digit, np.ones((13, 13), np.uint8))
-    share = FADED if threshold.full > FAINT else FADED / 2
-    return _is_bare(amount[far > near], share * threshold.at)
+    share = MAX_FADED_SHARE if threshold.full > FAINT_INK else MAX_FADED_SHARE / 2
+    return _is_bare(amount[far > near], share * threshold.level)
 
 
 def _ends_softly(digit: MatLike, amount: MatLike, threshold: Threshold) -> bool:
     """Soft edges are as wide as enlargement or focus made them: compare them with the stroke."""
     width = stroke_width(digit)
-    if width > THICKEST * max(cv2.boundingRect(digit)[2:]):
+    if width > MAX_WIDTH_RATIO * max(cv2.boundingRect(digit)[2:]):
         return False
-    away = cv2.distanceTransform(1 - digit, cv2.DIST_L2, 5)
+    distance = cv2.distanceTransform(1 - digit, cv2.DIST_L2, 5)
     near = max(2.0, width / 4)
-    around = amount[(away > near) & (away <= max(near + 2, width / 2))]
-    return _is_bare(around, FADED * threshold.at)
+    ring = amount[(distance > near) & (distance <= max(near + 2, width / 2))]
+    return _is_bare(ring, MAX_FADED_SHARE * threshold.level)
 
 
-def _is_bare(around: MatLike, limit: float) -> bool:
-    return not around.size or bool(np.median(around) < limit)
+def _is_bare(ring: MatLike, limit: float) -> bool:
+    return not ring.size or bool(np.median(ring) < limit)

@@ -11,10 +11,10 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-SMALL: Final = 48
+SMALL_SIDE: Final = 48
 TONES: Final = np.arange(256, dtype=np.float64)
 # Of 255: fainter than this is not ink, even on a spotless ground.
-FAINTEST: Final = 14
+MIN_INK: Final = 14
 # Share of the variance that two plain tones explain; an even ramp of noise reaches 0.75.
 TWO_TONES: Final = 0.85
 
@@ -28,12 +28,12 @@ SMALL_SAMPLE_TERM: Final = 1.6
 class Threshold(NamedTuple):
     """From `at` on there is ink; `full` is what the middle of a stroke has."""
 
-    at: float
+    level: float
     full: float
 
 
 class Split(NamedTuple):
-    at: int
+    level: int
     explained: float
     low: float
     high: float
@@ -44,31 +44,31 @@ def find_threshold(amount: MatLike) -> Threshold | None:
     counts = cv2.calcHist([amount], [0], None, [256], [0, 256]).ravel().astype(np.float64)
     split = _otsu(counts)
     gap = split.high - split.low
-    if max(amount.shape) < SMALL:
-        return Threshold(split.at, _quantile(counts, 0.98)) if gap > 20 else None
+    if max(amount.shape) < SMALL_SIDE:
+        return Threshold(split.level, _quantile(counts, 0.98)) if gap > 20 else None
     # Thick strokes cover so much that the median is no measure of the background any more.
-    if split.explained > TWO_TONES and gap > 40 and counts[split.at :].sum() > 0.02 * amount.size:
-        return Threshold(split.at, split.high)
+    if split.explained > TWO_TONES and gap > 40 and counts[split.level :].sum() > 0.02 * amount.size:
+        return Threshold(split.level, split.high)
     quiet, middle = _quantile(counts, 0.16), _quantile(counts, 0.5)
-    floor = middle + max(FAINTEST, 4 * (middle - quiet))
+    floor = middle + max(MIN_INK, 4 * (middle - quiet))
     if floor >= 250 or counts[floor:].sum() < 4:
         return None
     # Again among what stands out: thin strokes are too few to show in the whole histogram, and
     # this leaves ruled lines, fainter than the pen, below the threshold.
     counts[:floor] = 0
-    at = max(floor, int(0.9 * _otsu(counts).at))
-    return Threshold(at, max(_quantile(counts, 0.9), at + 1))
+    level = max(floor, int(0.9 * _otsu(counts).level))
+    return Threshold(level, max(_quantile(counts, 0.9), level + 1))
 
 
 def is_noise(thumb: MatLike) -> bool:
     """True where no pixel of the thumbnail tells anything about the next one, nor the one below."""
-    away = thumb.astype(np.float32) - np.float32(cv2.mean(thumb)[0])
-    power = cv2.mean(cv2.multiply(away, away))[0]
+    deviation = thumb.astype(np.float32) - np.float32(cv2.mean(thumb)[0])
+    power = cv2.mean(cv2.multiply(deviation, deviation))[0]
     if min(thumb.shape) < 2 or power == 0.0:
         return power == 0.0
-    beside = cv2.mean(cv2.multiply(away[:, 1:], away[:, :-1]))[0]
-    below = cv2.mean(cv2.multiply(away[1:], away[:-1]))[0]
-    return bool(max(beside, below) < (MIN_CORRELATION + SMALL_SAMPLE_TERM / max(thumb.shape)) * power)
+    horizontal = cv2.mean(cv2.multiply(deviation[:, 1:], deviation[:, :-1]))[0]
+    vertical = cv2.mean(cv2.multiply(deviation[1:], deviation[:-1]))[0]
+    return bool(max(horizontal, vertical) < (MIN_CORRELATION + SMALL_SAMPLE_TERM / max(thumb.shape)) * power)
 
 
 def _quantile(counts: NDArray[np.float64], share: float) -> int:

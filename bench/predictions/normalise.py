@@ -16,7 +16,7 @@ from app.image import normalise as stages
 from app.image.decode import to_grey
 from app.image.fit import to_mnist
 from app.image.ink import find_ink
-from app.image.normalise import WORK, normalise
+from app.image.normalise import MAX_WORK_SIDE, normalise
 from app.train.recipes.dataset import load as load_mnist
 from tests.conftest import DATA
 from tools.pictures import Pixels, drawing, photo
@@ -61,10 +61,10 @@ def kinds() -> Iterator[tuple[str, list[Pixels], str]]:
 
 def time_stages(images: list[Pixels]) -> Iterator[float]:
     """Time each step on what the one before gives."""
-    reduced = [stages._reduce(image, -(-max(image.shape) // WORK)) for image in images]
+    reduced = [stages._reduce(image, -(-max(image.shape) // MAX_WORK_SIDE)) for image in images]
     inks = [ink for ink in map(find_ink, reduced) if ink]
     digits = [stages._cut_out(ink)[0] for ink in inks]
-    yield microseconds(lambda image: stages._reduce(image, -(-max(image.shape) // WORK)), images)
+    yield microseconds(lambda image: stages._reduce(image, -(-max(image.shape) // MAX_WORK_SIDE)), images)
     yield microseconds(find_ink, reduced)
     yield microseconds(stages._cut_out, inks)
     yield microseconds(to_mnist, digits)

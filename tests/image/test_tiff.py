@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import ImageTooLarge, NotAnImage
 from app.image.decode import open_image, to_grey
-from app.image.tiff import NUMBERS
+from app.image.tiff import NUMBER_TAGS
 from app.predict.preprocess import preprocess, preprocess_if_small
 from tests.image.test_memory import taken
 
@@ -96,7 +96,7 @@ def test_hostile_tiles_take_no_memory():
     assert most < 64 * 2**20
 
 
-@pytest.mark.parametrize("tag", sorted(NUMBERS))
+@pytest.mark.parametrize("tag", sorted(NUMBER_TAGS))
 @pytest.mark.parametrize("kind", UNSEEN.values(), ids=UNSEEN)
 def test_number_of_a_type_that_pillow_passes_over_is_refused(tag, kind):
     whole, _ = drawn((64, 64), (64, 64))
