@@ -104,7 +104,7 @@ class App(FastAPI):
         origins: list[str],
         **options: Any,
     ) -> None:
-        telemetry: Any = traces.of_requests() if traces else None
+        telemetry: Any = traces.telemetry_options() if traces else None
         super().__init__(telemetry=telemetry, **options)
         self.access_log, self.traces, self.origins = access_log, traces, origins
 

@@ -20,8 +20,8 @@ LOG_FIELDS: Final = "mynet.known"
 NO_FIELDS: Final[logs.LogFields] = {}
 MAX_PATH_LENGTH: Final = 256
 VALID_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
-log = logging.getLogger(logs.ACCESS)
-audit_log = logging.getLogger(logs.AUDIT)
+log = logging.getLogger(logs.ACCESS_LOGGER)
+audit_log = logging.getLogger(logs.AUDIT_LOGGER)
 
 
 def request_id_from(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -93,4 +93,4 @@ def write(scope: Scope, status: int) -> None:
     address = scope["client"][0] if scope.get("client") else "-"
     fields = {"who": actor, "method": method, "path": path, "status": status, "from": address}
     template = "%s %s %d by %s from %s"
-    audit_log.info(template, method, path, status, actor, address, extra=logs.known(**fields))
+    audit_log.info(template, method, path, status, actor, address, extra=logs.extra_fields(**fields))

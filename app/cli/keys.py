@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from app.database.tables import Key
 
 app = typer.Typer(no_args_is_help=True, help="Say who may ask for what: keys, and their scopes.")
-log = logging.getLogger(logs.AUDIT)
+log = logging.getLogger(logs.AUDIT_LOGGER)
 
 
 @app.command()
@@ -114,4 +114,4 @@ def _audit(what: str, key: "Key") -> None:
     who, scopes = f"user {os.getuid()} on the command line", ",".join(key.scopes)
     fields = {"who": who, "what": what, "key": key.id, "name": key.name, "scopes": scopes}
     words = "%s key %s (%s; %s) by %s"
-    log.info(words, what, key.id, key.name, scopes, who, extra=logs.known(**fields))
+    log.info(words, what, key.id, key.name, scopes, who, extra=logs.extra_fields(**fields))

@@ -63,7 +63,7 @@ class MetricsCollector:
 
     def _complete(self, counted: list[Metric]) -> Families:
         if self.ledger:
-            prometheus.merge_workers(counted, self.ledger.others())
+            prometheus.merge_workers(counted, self.ledger.read_others())
         model = prometheus.of_model(self.predictor.live, self.registry)
         return Families([*counted, *model, *prometheus.of_jobs(self.store)])
 

@@ -21,11 +21,11 @@ job_id: Final[ContextVar[str | None]] = ContextVar("job_id", default=None)
 # What is known where a line is logged: names and values, for JSON.
 LogFields = Mapping[str, Any]
 
-ACCESS: Final = "app.access"
-AUDIT: Final = "app.audit"
+ACCESS_LOGGER: Final = "app.access"
+AUDIT_LOGGER: Final = "app.audit"
 DUPLICATE_PREFIX: Final = "Exception in ASGI application"
 # When they tell all, they quote what clients send.
-TALKATIVE: Final = ("PIL", "python_multipart")
+VERBOSE_LOGGERS: Final = ("PIL", "python_multipart")
 
 
 def new_request_id() -> bytes:
@@ -33,24 +33,24 @@ def new_request_id() -> bytes:
     return b"%016x" % random.getrandbits(64)
 
 
-def configure(level: str, form: str, known: Callable[[], LogFields] = dict) -> None:
+def configure(level: str, form: str, context_fields: Callable[[], LogFields] = dict) -> None:
     """Send everything that is logged in this process to standard error, in one form.
 
     `known` gives what JSON lines tell beside, asked where each is logged.
     """
-    _leave_out_what_is_not_shown()
+    _disable_unused_record_fields()
     handler = BufferedHandler()
-    handler.setFormatter(JsonLines(known) if form == "json" else TextLines())
+    handler.setFormatter(JsonLines(context_fields) if form == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
-    logging.getLogger(AUDIT).setLevel(logging.INFO)  # who did what is to be known at any level
-    for name in TALKATIVE:
+    logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)  # who did what is to be known at any level
+    for name in VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
     # A defect is logged where it is answered: uvicorn would tell of it once more.
-    logging.getLogger("uvicorn.error").addFilter(_is_news)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_duplicate)
 
 
-def known(**fields: Any) -> dict[str, LogFields]:
+def extra_fields(**fields: Any) -> dict[str, LogFields]:
     """Give what is logged as `extra` so that a JSON line has these fields."""
     return {"known": fields}
 
@@ -65,7 +65,7 @@ def redact(text: str) -> str:
     return re.sub(r"([?&]\w*password=)[^&\s]*", r"\1***", text)
 
 
-def _leave_out_what_is_not_shown() -> None:
+def _disable_unused_record_fields() -> None:
     """As logging's own guide says under "Optimization": a third of what a line costs."""
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     if hasattr(logging, "logAsyncioTasks"):
@@ -78,17 +78,17 @@ class BufferedHandler(logging.StreamHandler[TextIO]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: list[str] = []
+        self._buffer: list[str] = []
         self._flushed_by: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a line, called with the handler's lock held."""
         try:
-            self._waiting.append(self.format(record) + self.terminator)
+            self._buffer.append(self.format(record) + self.terminator)
         except Exception:  # a line that cannot be written must not stop what it tells of
             self.handleError(record)
         loop = _running_loop()
-        if loop is None or record.name != ACCESS:
+        if loop is None or record.name != ACCESS_LOGGER:
             self.flush()
         elif loop is not self._flushed_by:
             self._flushed_by = loop
@@ -98,7 +98,7 @@ class BufferedHandler(logging.StreamHandler[TextIO]):
         """Write what waits."""
         self.acquire()
         try:
-            lines, self._waiting, self._flushed_by = self._waiting, [], None
+            lines, self._buffer, self._flushed_by = self._buffer, [], None
             self.stream.write("".join(lines))
             super().flush()
         except (OSError, ValueError):  # a full disk, a closed pipe: there is nowhere to tell of it
@@ -128,16 +128,16 @@ class TextLines(logging.Formatter):
 class JsonLines(logging.Formatter):
     """The same fields as a JSON object, with what else is known."""
 
-    def __init__(self, known: Callable[[], LogFields]) -> None:
+    def __init__(self, context_fields: Callable[[], LogFields]) -> None:
         super().__init__()
-        self.known = known
+        self.context_fields = context_fields
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
             "time": _time(record),
             "level": record.levelname,
             "request_id": request_id.get(),
-            **self._known(record),
+            **self._record_fields(record),
             "logger": record.name,
             "message": record.getMessage(),
         }
@@ -145,13 +145,13 @@ class JsonLines(logging.Formatter):
             fields["trace"] = trace[0]
         return json.dumps(fields)
 
-    def _known(self, record: logging.LogRecord) -> LogFields:
+    def _record_fields(self, record: logging.LogRecord) -> LogFields:
         job = job_id.get()
-        told: LogFields = getattr(record, "known", {})
-        return {**({} if job is None else {"job_id": job}), **self.known(), **told}
+        record_fields: LogFields = getattr(record, "known", {})
+        return {**({} if job is None else {"job_id": job}), **self.context_fields(), **record_fields}
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _is_not_duplicate(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(DUPLICATE_PREFIX)
 
 
@@ -160,7 +160,7 @@ def _one_line(text: str) -> str:
     lines = text.replace("\n", " | ")
     if lines.isprintable():
         return lines
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in lines)
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in lines)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -29,7 +29,7 @@ from app.telemetry.tracing import Attributes, EndStage, FinishedSpan
 
 SERVICE: Final = "mynet"
 # Who stops a service or a training process waits for it, and not for a collector that is away.
-PATIENCE: Final = 1.5
+SHUTDOWN_TIMEOUT: Final = 1.5
 EXPORTERS: Final = "opentelemetry_traces_exporter"
 OTLP: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 
@@ -47,12 +47,12 @@ class Spans:
             self.provider.add_span_processor(BatchSpanProcessor(exporter))
         self.tracer = self.provider.get_tracer(SERVICE, version_of(SERVICE))
 
-    def of_requests(self) -> dict[str, Any]:
+    def telemetry_options(self) -> dict[str, Any]:
         return {
             "tracer_provider": self.provider,
             "operation_spans": False,
             "auto_configure": False,
-            "exclude": _excluded(),
+            "exclude": _exclusion_filter(),
         }
 
     def ids(self) -> dict[str, str]:
@@ -64,53 +64,53 @@ class Spans:
             "span_id": trace.format_span_id(context.span_id),
         }
 
-    def set_attributes(self, known: Attributes) -> None:
-        trace.get_current_span().set_attributes(_attributes(known))
+    def set_attributes(self, attributes: Attributes) -> None:
+        trace.get_current_span().set_attributes(_attributes(attributes))
 
-    def tell(self, stages: Iterable[FinishedSpan]) -> None:
+    def record_stages(self, stages: Iterable[FinishedSpan]) -> None:
         zero = time.time_ns() - time.perf_counter_ns()
-        for name, began, seconds, known in stages:
+        for name, began, seconds, attributes in stages:
             start = zero + int(began * 1e9)
-            span = self.tracer.start_span(name, start_time=start, attributes=_attributes(known))
+            span = self.tracer.start_span(name, start_time=start, attributes=_attributes(attributes))
             span.end(start + int(seconds * 1e9))
 
     def inject(self) -> dict[str, str]:
-        trail: dict[str, str] = {}
-        propagate.inject(trail)
-        return trail
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier)
+        return carrier
 
     @contextmanager
     def attempt(
-        self, trail: Mapping[str, str], known: Attributes, harmless: tuple[type[Exception], ...]
+        self, trace_context: Mapping[str, str], attributes: Attributes, expected_errors: tuple[type[Exception], ...]
     ) -> Iterator[EndStage]:
         last = time.perf_counter()
 
-        def tell(name: str, known: Attributes) -> None:
+        def end_stage(name: str, attributes: Attributes) -> None:
             nonlocal last
             began, last = last, time.perf_counter()
-            self.tell([FinishedSpan(name, began, last - began, known)])
+            self.record_stages([FinishedSpan(name, began, last - began, attributes)])
 
         with self.tracer.start_as_current_span(
             "train",
-            propagate.extract(trail),
+            propagate.extract(trace_context),
             SpanKind.CONSUMER,
-            _attributes(known),
+            _attributes(attributes),
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
             try:
-                yield tell
+                yield end_stage
             except Exception as error:
                 span.set_attribute("error.type", type(error).__qualname__)
-                if not isinstance(error, harmless):
+                if not isinstance(error, expected_errors):
                     span.set_status(StatusCode.ERROR, str(error))
                 raise
 
     def close(self) -> None:
         # The library would wait for half a minute.
-        end = threading.Thread(target=self.provider.shutdown, name="last spans", daemon=True)
-        end.start()
-        end.join(PATIENCE)
+        thread = threading.Thread(target=self.provider.shutdown, name="last spans", daemon=True)
+        thread.start()
+        thread.join(SHUTDOWN_TIMEOUT)
 
 
 def begin_spans() -> Spans:
@@ -129,35 +129,35 @@ def _exporter(name: str) -> SpanExporter:
         name = OTLP.get(protocol.strip(), protocol)
     found = [*entry_points(group=EXPORTERS, name=name)]
     if not found:
-        known = ", ".join(sorted({"otlp", *entry_points(group=EXPORTERS).names}))
-        raise NoExporter(f"there is no exporter {name!r}; OTEL_TRACES_EXPORTER may be {known}.")
+        available = ", ".join(sorted({"otlp", *entry_points(group=EXPORTERS).names}))
+        raise NoExporter(f"there is no exporter {name!r}; OTEL_TRACES_EXPORTER may be {available}.")
     exporter: SpanExporter = found[0].load()()
     return exporter
 
 
 def _resource() -> Resource:
     """What the environment says of the service goes first."""
-    own = {SERVICE_NAME: SERVICE, SERVICE_VERSION: version_of(SERVICE)}
-    return Resource.create({**own, **OTELResourceDetector().detect().attributes})
+    defaults = {SERVICE_NAME: SERVICE, SERVICE_VERSION: version_of(SERVICE)}
+    return Resource.create({**defaults, **OTELResourceDetector().detect().attributes})
 
 
-def _excluded() -> Callable[[MutableMapping[str, Any]], bool] | None:
+def _exclusion_filter() -> Callable[[MutableMapping[str, Any]], bool] | None:
     """Requests whose address the variable's expressions find have no span."""
     patterns = os.environ.get("OTEL_PYTHON_FASTAPI_EXCLUDED_URLS") or os.environ.get(
         "OTEL_PYTHON_EXCLUDED_URLS", ""
     )
-    wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
-    if not wanted:
+    expressions = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
+    if not expressions:
         return None
-    found = re.compile("|".join(wanted)).search
+    search = re.compile("|".join(expressions)).search
 
     def is_excluded(scope: MutableMapping[str, Any]) -> bool:
         host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        return found(f"{scope.get('scheme', 'http')}://{host}{scope['path']}") is not None
+        return search(f"{scope.get('scheme', 'http')}://{host}{scope['path']}") is not None
 
     return is_excluded
 
 
-def _attributes(known: Attributes) -> Attributes:
+def _attributes(attributes: Attributes) -> Attributes:
     """OpenTelemetry has names of its own; those of an application bear its name."""
-    return {f"{SERVICE}.{name}": value for name, value in known.items()}
+    return {f"{SERVICE}.{name}": value for name, value in attributes.items()}

@@ -20,29 +20,29 @@ class FinishedSpan(NamedTuple):
     name: str
     began: float
     seconds: float
-    known: Attributes = MappingProxyType({})
+    attributes: Attributes = MappingProxyType({})
 
 
 class Tracing(Protocol):
     """The traces of one process."""
 
-    def of_requests(self) -> dict[str, Any]:
+    def telemetry_options(self) -> dict[str, Any]:
         """Give FastAPI's setting `telemetry`, so that each request has a span."""
 
     def ids(self) -> dict[str, str]:
         """Name the current span, for lines in the log; nothing where there is none."""
 
-    def set_attributes(self, known: Attributes) -> None:
+    def set_attributes(self, attributes: Attributes) -> None:
         """Add to the current span what is known by now."""
 
-    def tell(self, stages: Iterable[FinishedSpan]) -> None:
+    def record_stages(self, stages: Iterable[FinishedSpan]) -> None:
         """Tell what the current span consisted of."""
 
     def inject(self) -> dict[str, str]:
         """Give what goes on with the current trace in another process."""
 
     def attempt(
-        self, trail: Mapping[str, str], known: Attributes, harmless: tuple[type[Exception], ...]
+        self, trace_context: Mapping[str, str], attributes: Attributes, expected_errors: tuple[type[Exception], ...]
     ) -> AbstractContextManager[EndStage]:
         """Trace an attempt at a job, which may end with an exception that is no error."""
 
@@ -55,5 +55,5 @@ def no_attempt() -> AbstractContextManager[EndStage]:
     return nullcontext(noop)
 
 
-def noop(_name: str, _known: Attributes) -> None:
+def noop(_name: str, _attributes: Attributes) -> None:
     """Stand where there is nobody to tell."""

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 def begin() -> Tracing | None:
     """Begin to trace, where the environment asks for it."""
-    if not _is_wanted():
+    if not _is_enabled():
         return None
     try:
         from app.telemetry.otel import NoExporter, begin_spans
@@ -34,7 +34,7 @@ def begin() -> Tracing | None:
         return None
 
 
-def _is_wanted() -> bool:
+def _is_enabled() -> bool:
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     if os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":

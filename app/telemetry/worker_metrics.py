@@ -35,18 +35,18 @@ class Entry(NamedTuple):
 class WorkerMetricsFile:
     """One process's file, and those beside it."""
 
-    def __init__(self, place: Path) -> None:
-        place.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         # The number of a process that ended may be given again, and its file shall stay.
-        self.file = place / f"{os.getpid()}-{secrets.token_hex(4)}.json"
+        self.file = folder / f"{os.getpid()}-{secrets.token_hex(4)}.json"
 
     def write(self, samples: Samples) -> None:
         """Leave what was counted so far. Raises OSError."""
-        whole = self.file.with_suffix(".new")
-        whole.write_text(json.dumps(samples))
-        whole.replace(self.file)
+        temporary = self.file.with_suffix(".new")
+        temporary.write_text(json.dumps(samples))
+        temporary.replace(self.file)
 
-    def others(self) -> list[Entry]:
+    def read_others(self) -> list[Entry]:
         """Read what the others left."""
         entries = []
         for file in self.file.parent.glob("*.json"):
@@ -60,43 +60,43 @@ class WorkerMetricsFile:
 def open_for_worker(folder: Path) -> WorkerMetricsFile | None:
     """Give the ledger of this process, or None where it serves alone."""
     parent = multiprocessing.parent_process()
-    return WorkerMetricsFile(_place(folder, parent.pid or 0)) if parent else None
+    return WorkerMetricsFile(_server_folder(folder, parent.pid or 0)) if parent else None
 
 
 @contextmanager
 def worker_metrics_dir(folder: Path) -> Iterator[None]:
     """Keep a place for the workers of this process, which is empty at first."""
-    place = _place(folder, os.getpid())
+    server_folder = _server_folder(folder, os.getpid())
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / LOCK):
-        _sweep(folder)
-        lock = FileLock(place.with_suffix(LOCK))
+        _clean_up(folder)
+        lock = FileLock(server_folder.with_suffix(LOCK))
         lock.acquire(timeout=0)
     try:
         yield
     finally:
-        _remove(place)
+        _remove(server_folder)
         lock.release()
 
 
-def _place(folder: Path, server: int) -> Path:
+def _server_folder(folder: Path, server: int) -> Path:
     return folder / f"{socket.gethostname().replace('.', '-')}-{server}"
 
 
-def _sweep(folder: Path) -> None:
+def _clean_up(folder: Path) -> None:
     for path in folder.glob(f"[!.]*{LOCK}"):
         with suppress(Timeout), FileLock(path, timeout=0):
             _remove(path.with_suffix(""))
 
 
-def _remove(place: Path) -> None:
-    shutil.rmtree(place, ignore_errors=True)
-    place.with_suffix(LOCK).unlink(missing_ok=True)
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.with_suffix(LOCK).unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
-        os.kill(process, 0)
+        os.kill(pid, 0)
     except OSError:
         return False
     return True

@@ -54,7 +54,7 @@ def lines():
         def emit(self, record):
             messages.append(record.getMessage())
 
-    log, handler = logging.getLogger(logs.AUDIT), RecordingHandler()
+    log, handler = logging.getLogger(logs.AUDIT_LOGGER), RecordingHandler()
     log.addHandler(handler)
     yield lambda: messages
     log.removeHandler(handler)

@@ -53,9 +53,9 @@ def test_json_tells_what_is_known_of_a_line(capsys):
     log.info("plain")
     job = logs.job_id.set("j-1")
     log.info("of this job")
-    log.info("of a span of its own", extra=logs.known(version=3, span_id="other"))
+    log.info("of a span of its own", extra=logs.extra_fields(version=3, span_id="other"))
     logs.job_id.reset(job)
-    log.info("of another", extra=logs.known(job_id="j-2"))
+    log.info("of another", extra=logs.extra_fields(job_id="j-2"))
     records = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     names = ("job_id", "version", "trace_id", "span_id")
     assert [tuple(line.get(name) for name in names) for line in records] == [
@@ -84,7 +84,7 @@ class Broken:
         raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("logger", ["app.test", logs.ACCESS])
+@pytest.mark.parametrize("logger", ["app.test", logs.ACCESS_LOGGER])
 def test_a_log_that_cannot_be_written_stops_nothing(logger):
     logs.configure("info", "text")
     logging.getLogger().handlers[0].setStream(Broken())

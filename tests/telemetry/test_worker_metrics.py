@@ -12,10 +12,10 @@ METRICS_FROM_JSON = {"mynet_images": [["mynet_images_total", {"outcome": "answer
 
 def test_what_one_writes_the_others_read(tmp_path):
     one, other = WorkerMetricsFile(tmp_path), WorkerMetricsFile(tmp_path)
-    assert one.others() == []
+    assert one.read_others() == []
     one.write(METRICS)
-    assert other.others() == [(True, METRICS_FROM_JSON)]
-    assert one.others() == [], "one's own is counted already"
+    assert other.read_others() == [(True, METRICS_FROM_JSON)]
+    assert one.read_others() == [], "one's own is counted already"
 
 
 def test_what_an_ended_process_counted_still_counts(tmp_path):
@@ -24,7 +24,7 @@ def test_what_an_ended_process_counted_still_counts(tmp_path):
         f"WorkerMetricsFile(pathlib.Path({str(tmp_path)!r})).write({METRICS})"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert WorkerMetricsFile(tmp_path).others() == [(False, METRICS_FROM_JSON)]
+    assert WorkerMetricsFile(tmp_path).read_others() == [(False, METRICS_FROM_JSON)]
 
 
 def test_a_service_begins_empty_and_leaves_nothing(tmp_path):

@@ -86,7 +86,7 @@ async def predict(
     )
     add_log_fields(request, services, version=result.answer.version)
     if services.tracing:
-        services.tracing.tell(result.stages(started))
+        services.tracing.record_stages(result.stages(started))
     answer = Prediction(**prediction_fields(result.answer))
     if result.saliency is not None:
         answer.seen = to_data_url(result.preprocessed.normalised.pixels)  # plain-words: ok

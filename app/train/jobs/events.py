@@ -85,7 +85,7 @@ class EventStream:
             return await self.page(job_id, after)
         except NotReady as error:
             message = "job %s is followed further when that has passed: %s"
-            log.warning(message, job_id, error, extra=logs.known(job_id=job_id))
+            log.warning(message, job_id, error, extra=logs.extra_fields(job_id=job_id))
             return []
 
 

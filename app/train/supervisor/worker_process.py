@@ -67,4 +67,4 @@ class WorkerProcess:
 
 def log_fields(job: Job) -> dict[str, logs.LogFields]:
     """Give what lets a line of the log tell of which job it is."""
-    return logs.known(job_id=job.id)
+    return logs.extra_fields(job_id=job.id)
