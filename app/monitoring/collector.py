@@ -20,7 +20,7 @@ from app.versions.registry import Registry
 
 # Seconds by which what other workers counted may be out of date. It must be less than the time
 # between two scrapes: counted by one worker and by another, a sum would seem to shrink.
-EVERY: Final = 0.5
+PUBLISH_INTERVAL: Final = 0.5
 log = logging.getLogger(__name__)
 
 
@@ -35,43 +35,43 @@ class MetricsCollector:
     """Reads on the event loop what belongs to it, and the rest in a thread."""
 
     def __init__(
-        self, predictor: Predictor, registry: Registry, store: Store, ledger: WorkerMetricsFile | None
+        self, predictor: Predictor, registry: Registry, store: Store, worker_metrics_file: WorkerMetricsFile | None
     ) -> None:
         self.predictor, self.registry, self.store = predictor, registry, store
-        self.ledger = ledger
-        self._left: Samples = {}
+        self.worker_metrics_file = worker_metrics_file
+        self._last_published: Samples = {}
 
     async def families(self) -> Families:
         """Give all there is to tell."""
-        return await asyncio.to_thread(self._complete, self._own())
+        return await asyncio.to_thread(self._all_families, self._process_families())
 
     async def publish_periodically(self) -> None:
         """Leave for the other workers what this one counted, until cancelled."""
-        while self.ledger:
-            await asyncio.sleep(EVERY)
-            counted = prometheus.samples(self._own())
-            await asyncio.to_thread(self._leave, counted)
+        while self.worker_metrics_file:
+            await asyncio.sleep(PUBLISH_INTERVAL)
+            samples = prometheus.samples(self._process_families())
+            await asyncio.to_thread(self._write, samples)
 
     def publish(self) -> None:
         """Leave it once more, before this process ends."""
-        self._leave(prometheus.samples(self._own()))
+        self._write(prometheus.samples(self._process_families()))
 
-    def _own(self) -> list[Metric]:
+    def _process_families(self) -> list[Metric]:
         predictor = self.predictor
-        under_way, swaps = predictor.in_flight, predictor.live.swaps
-        return prometheus.process_families(predictor.metrics, under_way=under_way, swaps=swaps)
+        in_flight, swaps = predictor.in_flight, predictor.live.swaps
+        return prometheus.process_families(predictor.metrics, in_flight=in_flight, swaps=swaps)
 
-    def _complete(self, counted: list[Metric]) -> Families:
-        if self.ledger:
-            prometheus.merge_workers(counted, self.ledger.read_others())
-        model = prometheus.of_model(self.predictor.live, self.registry)
-        return Families([*counted, *model, *prometheus.of_jobs(self.store)])
+    def _all_families(self, families: list[Metric]) -> Families:
+        if self.worker_metrics_file:
+            prometheus.merge_workers(families, self.worker_metrics_file.read_others())
+        model = prometheus.model_families(self.predictor.live, self.registry)
+        return Families([*families, *model, *prometheus.job_families(self.store)])
 
-    def _leave(self, counted: Samples) -> None:
-        if self.ledger is None or counted == self._left:
+    def _write(self, samples: Samples) -> None:
+        if self.worker_metrics_file is None or samples == self._last_published:
             return
         try:
-            self.ledger.write(counted)
-            self._left = counted
+            self.worker_metrics_file.write(samples)
+            self._last_published = samples
         except OSError as error:  # a full disk; it is tried again
             log.warning("what was counted cannot be left for other workers: %s", error)

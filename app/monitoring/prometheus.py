@@ -28,13 +28,13 @@ from app.versions.registry import Registry
 OUTCOMES: Final = (ANSWERED, QueueFull.code, ClientDisconnected.code, DeadlineExceeded.code)
 
 
-def process_families(tally: Metrics, *, under_way: int, swaps: int) -> list[Metric]:
+def process_families(metrics: Metrics, *, in_flight: int, swaps: int) -> list[Metric]:
     """Give all that one process counted."""
     return [
-        *_of_requests(tally),
-        *_of_images(tally),
-        *_of_answers(tally),
-        GaugeMetricFamily("mynet_images_under_way", "Images that wait for an answer.", under_way),
+        *_request_families(metrics),
+        *_image_families(metrics),
+        *_answer_families(metrics),
+        GaugeMetricFamily("mynet_images_under_way", "Images that wait for an answer.", in_flight),
         CounterMetricFamily(
             "mynet_model_swaps", "How often a process went live with another version.", swaps
         ),
@@ -54,98 +54,98 @@ def merge_workers(families: Iterable[Metric], others: Iterable[Entry]) -> None:
     entries = list(others)
     for family in families:
         sums: defaultdict[tuple[str, tuple[tuple[str, str], ...]], float] = defaultdict(float)
-        counted = (
+        other_samples = (
             entry.samples.get(family.name, ())
             for entry in entries
             if entry.alive or family.type != "gauge"
         )
-        for name, labels, value in chain(samples([family])[family.name], *counted):
+        for name, labels, value in chain(samples([family])[family.name], *other_samples):
             sums[name, tuple(labels.items())] += value
         family.samples = [Sample(name, dict(labels), sums[name, labels]) for name, labels in sums]
 
 
-def _of_requests(tally: Metrics) -> list[Metric]:
+def _request_families(metrics: Metrics) -> list[Metric]:
     requests = CounterMetricFamily(
         "mynet_http_requests", "Requests answered.", labels=("method", "route", "status")
     )
-    for (route, status), number in tally.requests.items():
+    for (route, status), number in metrics.requests.items():
         requests.add_metric([*route, str(status)], number)
     seconds = HistogramMetricFamily(
         "mynet_http_request_duration_seconds",
         "Time from a request's head to its answer's end.",
         labels=("method", "route"),
     )
-    for route, histogram in tally.request_seconds.items():
-        _add(seconds, histogram, *route)
+    for route, histogram in metrics.request_seconds.items():
+        _add_histogram(seconds, histogram, *route)
     return [requests, seconds]
 
 
-def _of_images(tally: Metrics) -> list[Metric]:
+def _image_families(metrics: Metrics) -> list[Metric]:
     outcomes = CounterMetricFamily(
         "mynet_images",
         "Images by what became of them: answered, or the code of the problem.",
         labels=("outcome",),
     )
-    for outcome in dict.fromkeys((*OUTCOMES, *tally.images)):
-        outcomes.add_metric([outcome], tally.images[outcome])
+    for outcome in dict.fromkeys((*OUTCOMES, *metrics.images)):
+        outcomes.add_metric([outcome], metrics.images[outcome])
     stages = HistogramMetricFamily(
         "mynet_stage_duration_seconds",
         "Time that an image spends in each stage; a forward is of a whole batch.",
         labels=("stage",),
     )
-    for stage, histogram in tally.stages.items():
-        _add(stages, histogram, stage)
+    for stage, histogram in metrics.stages.items():
+        _add_histogram(stages, histogram, stage)
     batches = HistogramMetricFamily("mynet_batch_images", "Images in one forward.", labels=())
-    _add(batches, tally.batch_images)
+    _add_histogram(batches, metrics.batch_images)
     return [outcomes, stages, batches]
 
 
-def _of_answers(tally: Metrics) -> list[Metric]:
+def _answer_families(metrics: Metrics) -> list[Metric]:
     answers = CounterMetricFamily("mynet_answers", "Answers by digit.", labels=("digit",))
-    for digit, number in enumerate(tally.digits):
+    for digit, number in enumerate(metrics.digits):
         answers.add_metric([str(digit)], number)
     confidence = HistogramMetricFamily(
         "mynet_answer_confidence_ratio", "The probability of the digit that is answered.", labels=()
     )
-    _add(confidence, tally.confidence)
+    _add_histogram(confidence, metrics.confidence)
     return [answers, confidence]
 
 
-def _add(family: HistogramMetricFamily, histogram: Histogram, *labels: str) -> None:
+def _add_histogram(family: HistogramMetricFamily, histogram: Histogram, *labels: str) -> None:
     bounds = [*map(floatToGoString, histogram.bounds), "+Inf"]
     buckets = list(zip(bounds, accumulate(histogram.counts), strict=True))
     family.add_metric(labels, buckets, histogram.sum)
 
 
-UP: Final = "Whether the database answers."
-LOST: Final = "Whether the CPU answers in place of a device that raises errors."
+DATABASE_UP_HELP: Final = "Whether the database answers."
+DEVICE_LOST_HELP: Final = "Whether the CPU answers in place of a device that raises errors."
 
 
-def of_model(live: LiveModel, registry: Registry) -> list[Metric]:
+def model_families(live: LiveModel, registry: Registry) -> list[Metric]:
     """Give what the card of the live version says; nothing where none is loaded."""
     try:
         model = live.model
-        lost = GaugeMetricFamily("mynet_device_lost", LOST, bool(model.device_error))
-        return [lost, *_of_card(registry.card(model.version))]
+        device_lost = GaugeMetricFamily("mynet_device_lost", DEVICE_LOST_HELP, bool(model.device_error))
+        return [device_lost, *_card_families(registry.card(model.version))]
     except ServiceError:
         return []
 
 
-def of_jobs(store: Store) -> list[Metric]:
+def job_families(store: Store) -> list[Metric]:
     """Give jobs by state, and how far the last one is. It says, too, whether that can be known."""
     try:
         numbers, last = store.count_jobs(), store.last_started_job()
     except NotReady:
-        return [GaugeMetricFamily("mynet_database_up", UP, 0)]
+        return [GaugeMetricFamily("mynet_database_up", DATABASE_UP_HELP, 0)]
     jobs = GaugeMetricFamily("mynet_jobs", "Training jobs by state.", labels=["status"])
     for status in Status:
         jobs.add_metric([status], numbers.get(status, 0))
-    up = GaugeMetricFamily("mynet_database_up", UP, 1)
-    return [up, jobs, *(_of_training(last) if last else ())]
+    up = GaugeMetricFamily("mynet_database_up", DATABASE_UP_HELP, 1)
+    return [up, jobs, *(_training_families(last) if last else ())]
 
 
-def _of_card(card: Card) -> list[Metric]:
-    known = {"version": str(card.version), "recipe": card.recipe or "", "origin": card.origin}
+def _card_families(card: Card) -> list[Metric]:
+    info = {"version": str(card.version), "recipe": card.recipe or "", "origin": card.origin}
     expected = GaugeMetricFamily(
         "mynet_model_expected_answers_ratio",
         "Share of each digit among the live version's answers for MNIST's test images.",
@@ -155,7 +155,7 @@ def _of_card(card: Card) -> list[Metric]:
     for digit, number in enumerate(answers):
         expected.add_metric([str(digit)], number / max(1, sum(answers)))
     return [
-        InfoMetricFamily("mynet_model", "The live version.", known),
+        InfoMetricFamily("mynet_model", "The live version.", info),
         expected,
         GaugeMetricFamily(
             "mynet_model_test_accuracy_ratio",
@@ -165,16 +165,16 @@ def _of_card(card: Card) -> list[Metric]:
     ]
 
 
-def _of_training(job: Job) -> list[Metric]:
+def _training_families(job: Job) -> list[Metric]:
     """A job that has just begun has no progress yet, and no epoch."""
-    told: dict[str, tuple[str, float]] = {}
+    gauges: dict[str, tuple[str, float]] = {}
     progress = job.progress or {}
     if progress:
-        told["progress_ratio"] = "How far the job is.", progress["fraction"]
+        gauges["progress_ratio"] = "How far the job is.", progress["fraction"]
     if job.epochs:
         epoch = job.epochs[-1]
         images = job.hyperparameters["batch_size"] * progress.get("batches", 0)
-        told |= {
+        gauges |= {
             "epochs": ("Epochs that have ended.", len(job.epochs)),
             "train_loss": ("Mean cross-entropy of the epoch.", epoch["train_loss"]),
             "test_loss": ("Mean cross-entropy on MNIST's test images.", epoch["test_loss"]),
@@ -183,5 +183,5 @@ def _of_training(job: Job) -> list[Metric]:
         }
     return [
         GaugeMetricFamily(f"mynet_training_{name}", f"Of the job started last: {words}", value)
-        for name, (words, value) in told.items()
+        for name, (words, value) in gauges.items()
     ]
