@@ -63,15 +63,15 @@ class ServiceError(Exception):
         return (cls.__doc__ or cls.title).partition("\n")[0]
 
 
-def without_trace(refusal: R) -> R:
+def drop_traceback(error: R) -> R:
     """Return the refusal without its traceback, its cause and its context.
 
     Their frames hold uploads and decoded images for as long as the refusal lives. If one of them,
     or of the frames that called them, holds the refusal in turn, all of it stays in memory until
     the garbage collector comes. No log prints the traceback: a refusal is answered in its words.
     """
-    refusal.__cause__ = refusal.__context__ = None
-    return refusal.with_traceback(None)
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 class MalformedRequest(ServiceError):

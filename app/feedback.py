@@ -24,8 +24,8 @@ from PIL import Image
 from app import atomic_files
 from app.errors import Conflict, NotFound
 
-TIME: Final = "%Y%m%dT%H%M%S%fZ"
-NAME: Final = re.compile(r"(\d{8}T\d{12}Z)-(\d)-([0-9a-f]{32})-([\w-]{0,64})\.png", re.ASCII)
+TIME_FORMAT: Final = "%Y%m%dT%H%M%S%fZ"
+NAME_PATTERN: Final = re.compile(r"(\d{8}T\d{12}Z)-(\d)-([0-9a-f]{32})-([\w-]{0,64})\.png", re.ASCII)
 ID_LENGTH: Final = 32
 TICK: Final = timedelta(microseconds=1)
 
@@ -41,7 +41,7 @@ class Correction:
 
     @property
     def created_at(self) -> datetime:
-        return datetime.strptime(self.time, TIME).replace(tzinfo=UTC)
+        return datetime.strptime(self.time, TIME_FORMAT).replace(tzinfo=UTC)
 
     @property
     def name(self) -> str:
@@ -51,18 +51,18 @@ class Correction:
     @classmethod
     def from_filename(cls, name: str) -> "Correction | None":
         """Read a file's name; None where it is not that of a correction."""
-        known = NAME.fullmatch(name)
-        if not known:
+        match = NAME_PATTERN.fullmatch(name)
+        if not match:
             return None
-        return cls(known[1], int(known[2]), known[3], known[4] or None)
+        return cls(match[1], int(match[2]), match[3], match[4] or None)
 
 
 class FeedbackStore:
     """The corrections in one folder, `most` of them. The folder is made where it is missing."""
 
-    def __init__(self, folder: Path, most: int) -> None:
+    def __init__(self, folder: Path, max_corrections: int) -> None:
         atomic_files.make_folder(folder)
-        self.folder, self.max_corrections = folder, most
+        self.folder, self.max_corrections = folder, max_corrections
         self.lock = FileLock(folder / ".lock", poll_interval=0.005)
 
     def add(
@@ -80,31 +80,31 @@ class FeedbackStore:
         """
         image_id = digest(pixels)
         with self.lock:
-            known = self._known()
-            before = known.get(image_id)
-            if before and before.label == label:
-                return before, False
-            if before and not replace:
+            existing = self._corrections_by_id()
+            previous = existing.get(image_id)
+            if previous and previous.label == label:
+                return previous, False
+            if previous and not replace:
                 raise Conflict(
-                    f"This image is kept with the label {before.label}, as {before.id}: "
+                    f"This image is kept with the label {previous.label}, as {previous.id}: "
                     f"?replace=true says that it is {label}."
                 )
-            if not before and len(known) >= self.max_corrections:
+            if not previous and len(existing) >= self.max_corrections:
                 raise Conflict(
-                    f"There are {len(known)} corrections, and MYNET_MAX_FEEDBACK is {self.max_corrections}: "
+                    f"There are {len(existing)} corrections, and MYNET_MAX_FEEDBACK is {self.max_corrections}: "
                     "delete some first."
                 )
-            kept = Correction(_next_time(known), label, image_id, prediction_id)
-            with atomic_files.atomic_replace(self.folder / kept.name) as temporary:
+            correction = Correction(_next_time(existing), label, image_id, prediction_id)
+            with atomic_files.atomic_replace(self.folder / correction.name) as temporary:
                 Image.fromarray(pixels).save(temporary, "PNG")
-            if before:
-                self._remove(image_id, but=kept.name)
-        return kept, before is None
+            if previous:
+                self._remove(image_id, exclude=correction.name)
+        return correction, previous is None
 
     def all(self) -> list[Correction]:
         """List all corrections, newest first."""
         with self.lock:
-            return list(self._known().values())
+            return list(self._corrections_by_id().values())
 
     def page(self, after: str | None, limit: int) -> tuple[list[Correction], bool]:
         """List corrections that are older than the one with the id `after`, and say whether there
@@ -112,7 +112,7 @@ class FeedbackStore:
         """
         found, start = self.all(), 0
         if after is not None:
-            ids = [each.id for each in found]
+            ids = [correction.id for correction in found]
             if after not in ids:
                 raise _not_found(after)
             start = ids.index(after) + 1
@@ -137,39 +137,39 @@ class FeedbackStore:
             self._get(image_id)
             self._remove(image_id)
 
-    def sweep(self) -> None:
+    def clean_up(self) -> None:
         """Remove what writers that were killed left: broken files, and labels that were replaced.
 
         The lock makes sure that no writer is at work.
         """
         with self.lock:
             atomic_files.remove_temporary_files(self.folder)
-            hold = {correction.name for correction in self._known().values()}
+            current_names = {correction.name for correction in self._corrections_by_id().values()}
             for path in list(self.folder.iterdir()):
-                if Correction.from_filename(path.name) and path.name not in hold:
+                if Correction.from_filename(path.name) and path.name not in current_names:
                     atomic_files.remove(path)
 
     def _get(self, image_id: str) -> Correction:
-        correction = self._known().get(image_id)
+        correction = self._corrections_by_id().get(image_id)
         if correction is None:
             raise _not_found(image_id)
         return correction
 
-    def _known(self) -> dict[str, Correction]:
+    def _corrections_by_id(self) -> dict[str, Correction]:
         """Read the names, newest first. Where a replacement was cut short, the newest label holds.
 
         The lock is held: a folder that changes meanwhile may be listed without what was renamed.
         """
-        known: dict[str, Correction] = {}
+        existing: dict[str, Correction] = {}
         for name in sorted((path.name for path in self.folder.iterdir()), reverse=True):
             correction = Correction.from_filename(name)
             if correction:
-                known.setdefault(correction.id, correction)
-        return known
+                existing.setdefault(correction.id, correction)
+        return existing
 
-    def _remove(self, image_id: str, but: str | None = None) -> None:
+    def _remove(self, image_id: str, exclude: str | None = None) -> None:
         for path in self.folder.glob(f"*-{image_id}-*"):
-            if path.name != but:
+            if path.name != exclude:
                 atomic_files.remove(path)
 
 
@@ -179,11 +179,11 @@ def digest(pixels: NDArray[np.uint8]) -> str:
     return hashlib.sha256(content).hexdigest()[:ID_LENGTH]
 
 
-def _next_time(known: dict[str, Correction]) -> str:
+def _next_time(existing: dict[str, Correction]) -> str:
     """Give a time that is later than all others, whatever became of the clock."""
     time = datetime.now(UTC)
-    newest = next(iter(known.values()), None)
-    return (max(time, newest.created_at + TICK) if newest else time).strftime(TIME)
+    newest = next(iter(existing.values()), None)
+    return (max(time, newest.created_at + TICK) if newest else time).strftime(TIME_FORMAT)
 
 
 def _not_found(image_id: str) -> NotFound:

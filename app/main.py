@@ -37,7 +37,7 @@ from app.api.routes import (
     train,
     web_ui,
 )
-from app.api.routes.predict_fast_path import PATH as EXPRESS_PATH
+from app.api.routes.predict_fast_path import PATH as PREDICT_PATH
 from app.api.routes.predict_fast_path import PredictFastPath
 from app.auth.access_control import AccessControl
 from app.auth.key_cache import KeyCache
@@ -91,7 +91,7 @@ OpenedResources = tuple[Registry, Store, KeyCache, WorkerMetricsFile | None]
 class LifespanState(TypedDict):
     services: Services
     ending: Shutdown
-    express: NotRequired[PredictFastPath]
+    express: NotRequired[PredictFastPath]  # plain-words: ok
 
 
 class App(FastAPI):
@@ -127,15 +127,15 @@ def create_app(
     traces = traces or tracing_setup.begin()
     if traces:
         logs.configure(settings.log_level, settings.log_format, traces.ids)
-    tally = Metrics()
-    access_log, ending = AccessLog(tally), Shutdown()
+    process_metrics = Metrics()
+    access_log, shutdown = AccessLog(process_metrics), Shutdown()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[LifespanState]:
-        async with _open_services(settings, tally, traces, runtime, ending) as services:
-            state: LifespanState = {"services": services, "ending": ending}
+        async with _open_services(settings, process_metrics, traces, runtime, shutdown) as services:
+            state: LifespanState = {"services": services, "ending": shutdown}
             # FastAPI makes the spans of requests, and the short way goes past it.
-            if settings.predict_route != EXPRESS_PATH and not traces:
+            if settings.predict_route != PREDICT_PATH and not traces:
                 state["express"] = PredictFastPath(services, access_log)
             yield state
 
@@ -151,26 +151,26 @@ def create_app(
         lifespan=lifespan,
     )
     app.include_router(cloud.vertex_ai_router(settings))  # first: its paths may be some of ours
-    for each in ROUTERS:
-        app.include_router(each.router)
+    for module in ROUTERS:
+        app.include_router(module.router)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(ShutdownDeadline, shutdown=ending)
+    app.add_middleware(ShutdownDeadline, shutdown=shutdown)
     problem_details.install(app)
     return app
 
 
 @asynccontextmanager
 async def _open_services(
-    settings: Settings, tally: Metrics, traces: Tracing | None, runtime: Runtime, ending: Shutdown
+    settings: Settings, process_metrics: Metrics, traces: Tracing | None, runtime: Runtime, shutdown: Shutdown
 ) -> AsyncIterator[Services]:
     _prepare_process()
-    registry, store, keyring, others = await _open_with_retries(partial(_open_resources, settings, runtime))
+    registry, store, key_cache, worker_metrics_file = await _open_with_retries(partial(_open_resources, settings, runtime))
     live = LiveModel(registry, pick_device(settings.device))
     live.load_initial()
     with (
         closing(store),
-        closing(Predictor(settings, live, tally)) as predictor,
-        closing(ImageValidator(settings)) as look,
+        closing(Predictor(settings, live, process_metrics)) as predictor,
+        closing(ImageValidator(settings)) as image_validator,
         registry.refreshing(),
     ):
         services = Services(
@@ -181,15 +181,15 @@ async def _open_services(
             live,
             predictor,
             MisclassifiedImages(live, settings.data_dir),
-            MetricsCollector(predictor, registry, store, others),
-            AccessControl(settings, keyring),
+            MetricsCollector(predictor, registry, store, worker_metrics_file),
+            AccessControl(settings, key_cache),
             FeedbackStore(settings.feedback_dir, settings.max_feedback),
-            look,
+            image_validator,
             traces,
         )
-        tasks = [asyncio.create_task(each) for each in _background_tasks(services)]
+        tasks = [asyncio.create_task(coroutine) for coroutine in _background_tasks(services)]
         supervisor = Supervisor(settings, store, runtime.trainer, runtime.clean_storage)
-        with supervisor, on_shutdown_signal(partial(_start_draining, services, supervisor, ending)):
+        with supervisor, on_shutdown_signal(partial(_start_draining, services, supervisor, shutdown)):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
             gc.freeze()
             yield services
@@ -209,28 +209,28 @@ def _prepare_process() -> None:
     exit_with_parent()
 
 
-async def _open_with_retries(begin: Callable[[], OpenedResources]) -> OpenedResources:
+async def _open_with_retries(factory: Callable[[], OpenedResources]) -> OpenedResources:
     """Begin, and begin again for a while where this worker takes the place of another.
 
     What keeps it from that may pass, and uvicorn ends all workers where one does not start.
     """
-    until, ending = time.monotonic() + STARTUP_TIMEOUT, asyncio.Event()
-    with on_shutdown_signal(ending.set):
+    deadline, stop_event = time.monotonic() + STARTUP_TIMEOUT, asyncio.Event()
+    with on_shutdown_signal(stop_event.set):
         while True:
             try:
-                return await asyncio.to_thread(begin)
+                return await asyncio.to_thread(factory)
             except STARTUP_ERRORS as error:
-                late = ending.is_set() or time.monotonic() > until
-                if late or multiprocessing.parent_process() is None:
+                give_up = stop_event.is_set() or time.monotonic() > deadline
+                if give_up or multiprocessing.parent_process() is None:
                     raise
                 log.error("this worker cannot start yet: %s", error)
             with suppress(TimeoutError):
-                await asyncio.wait_for(ending.wait(), STARTUP_RETRY_INTERVAL)
+                await asyncio.wait_for(stop_event.wait(), STARTUP_RETRY_INTERVAL)
 
 
 def _open_resources(settings: Settings, runtime: Runtime) -> OpenedResources:
     registry, store = runtime.prepare(settings), open_store(settings, migrate=True)
-    return registry, store, _keyring(settings, store), runtime.worker_metrics_file(settings.metrics_dir)
+    return registry, store, _open_key_cache(settings, store), runtime.worker_metrics_file(settings.metrics_dir)
 
 
 def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]:
@@ -241,14 +241,14 @@ def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]
         yield services.access_control.key_cache.watch()
 
 
-def _start_draining(services: Services, supervisor: Supervisor, ending: Shutdown) -> None:
+def _start_draining(services: Services, supervisor: Supervisor, shutdown: Shutdown) -> None:
     services.draining.set()
-    ending.begin()
+    shutdown.begin()
     supervisor.stop()
 
 
-def _keyring(settings: Settings, store: Store) -> KeyCache:
-    first = settings.admin_key.get_secret_value() if settings.admin_key else None
-    keyring = KeyCache(KeyStore(store), first)
-    keyring.refresh()
-    return keyring
+def _open_key_cache(settings: Settings, store: Store) -> KeyCache:
+    admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
+    key_cache = KeyCache(KeyStore(store), admin_key)
+    key_cache.refresh()
+    return key_cache

@@ -26,7 +26,7 @@ UINT8: Final = 0x08
 CRC: Final = slice(-8, -4)  # of a gzip archive, little-endian: RFC 1952, section 2.3.1
 
 
-class Labelled(NamedTuple):
+class LabelledImages(NamedTuple):
     """Pixels, (N, 28, 28) uint8, ink light on dark; labels, (N,) uint8."""
 
     pixels: NDArray[np.uint8]
@@ -34,7 +34,7 @@ class Labelled(NamedTuple):
 
 
 @lru_cache(1)
-def read_test_images(data_dir: Path) -> Labelled:
+def read_test_images(data_dir: Path) -> LabelledImages:
     """Read the test images, packed or unpacked. Raises NotReady where they are not there."""
     raw = data_dir / "MNIST" / "raw"
     try:
@@ -47,11 +47,11 @@ def read_test_images(data_dir: Path) -> Labelled:
         raise NotReady(f"MNIST's test images cannot be read: {error}") from error
 
 
-def pair(pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Labelled:
+def pair(pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> LabelledImages:
     """Return images with their labels. Raises ValueError if their numbers differ."""
     if len(pixels) != len(labels):
         raise ValueError(f"there are {len(pixels)} images, but {len(labels)} labels")
-    return Labelled(pixels, labels)
+    return LabelledImages(pixels, labels)
 
 
 def read_unpacked(path: Path) -> NDArray[np.uint8]:

@@ -74,9 +74,9 @@ def check_weights(weights: object) -> dict[str, Tensor]:
         names = str(sorted(map(str, weights)))
         raise InvalidWeights(f"its names are {names:.500}, MyNet's are {sorted(expected)}")
     for name, tensor in weights.items():
-        shape, right = tuple(getattr(tensor, "shape", ())), tuple(expected[name].shape)
-        if not isinstance(tensor, Tensor) or shape != right:
-            raise InvalidWeights(f"{name} has shape {shape}, MyNet's has {right}")
+        shape, expected_shape = tuple(getattr(tensor, "shape", ())), tuple(expected[name].shape)
+        if not isinstance(tensor, Tensor) or shape != expected_shape:
+            raise InvalidWeights(f"{name} has shape {shape}, MyNet's has {expected_shape}")
         if not _is_finite(tensor):
             raise InvalidWeights(f"{name} holds values that are not finite floating-point numbers")
     return {name: weights[name].to(torch.float32) for name in expected}

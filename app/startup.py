@@ -76,7 +76,7 @@ def open_store(settings: Settings, *, migrate: bool = False) -> Store:
     A start of the service says `migrate`; what else is run may be beside an older service.
     """
     migrate = migrate and settings.database_migrate
-    with _in_words(settings), ExitStack() as stack:
+    with _translate_database_errors(settings), ExitStack() as stack:
         store = Store(settings.effective_database_url, migrate=migrate)
         stack.callback(store.close)
         store.repair()
@@ -84,12 +84,12 @@ def open_store(settings: Settings, *, migrate: bool = False) -> Store:
         return store
 
 
-def look_at_database(settings: Settings) -> SchemaStatus:
+def read_schema_status(settings: Settings) -> SchemaStatus:
     """Return which revision the database has, and leave its tables alone.
 
     Raises CannotStart, NotReady.
     """
-    with _in_words(settings):
+    with _translate_database_errors(settings):
         engine, file = open_engine(settings.effective_database_url)
         try:
             if file and not file.exists():
@@ -100,7 +100,7 @@ def look_at_database(settings: Settings) -> SchemaStatus:
 
 
 @contextmanager
-def _in_words(settings: Settings) -> Iterator[None]:
+def _translate_database_errors(settings: Settings) -> Iterator[None]:
     """Say which setting leads to a database that cannot be used. Raises CannotStart, NotReady."""
     try:
         yield
@@ -127,12 +127,12 @@ def check_tracking() -> None:
 
 def check_keys(settings: Settings, store: Store) -> None:
     """Refuse to listen beyond this machine where nobody said what is open. Raises CannotStart."""
-    first = settings.admin_key is not None
+    has_admin_key = settings.admin_key is not None
     if settings.effective_auth == "none":
-        if first:
+        if has_admin_key:
             log.warning("MYNET_ADMIN_KEY is of no use: all is open by MYNET_AUTH=none")
         return
-    if first or KeyStore(store).valid():
+    if has_admin_key or KeyStore(store).valid():
         return
     if settings.auth is None:
         raise StartupError(
@@ -164,7 +164,7 @@ def prepare_worker(settings: Settings) -> Registry:
     # Once a service, not once a worker: a worker that is started anew must not undo a promotion.
     if multiprocessing.parent_process() is None:
         remove_temporary_uploads(settings.uploads_dir)
-        FeedbackStore(settings.feedback_dir, settings.max_feedback).sweep()
+        FeedbackStore(settings.feedback_dir, settings.max_feedback).clean_up()
         if settings.checkpoint:
             version = _version_of(settings, settings.checkpoint, registry)
             registry.promote(version)
@@ -174,8 +174,8 @@ def prepare_worker(settings: Settings) -> Registry:
 
 
 def _database_error(error: Exception) -> StartupError:
-    words = f"MYNET_DATABASE_URL cannot be used: {error} {hint(error)}"
-    return StartupError(words.rstrip())
+    message = f"MYNET_DATABASE_URL cannot be used: {error} {hint(error)}"
+    return StartupError(message.rstrip())
 
 
 def _setting_error(setting: str, value: object, problem: object) -> StartupError:
@@ -186,7 +186,7 @@ def _first_loadable_version(registry: Registry) -> int | None:
     """Give what is live, or was before; else the best there is. What is damaged, or cannot be
     fetched, is passed over.
     """
-    for version in chain(registry.history(), _best_first(registry)):
+    for version in chain(registry.history(), _versions_by_accuracy(registry)):
         try:
             registry.check(version)
             return version
@@ -195,7 +195,7 @@ def _first_loadable_version(registry: Registry) -> int | None:
     return None
 
 
-def _best_first(registry: Registry) -> Iterator[int]:
+def _versions_by_accuracy(registry: Registry) -> Iterator[int]:
     for card in sorted(registry.cards(), key=lambda card: -card.test_accuracy):
         yield card.version
 
@@ -206,10 +206,10 @@ def _version_of(settings: Settings, file: Path, registry: Registry) -> int:
         digest = checkpoint.digest(checkpoint.read_weights(file))
     except BadCheckpoint as error:
         raise StartupError(f"MYNET_CHECKPOINT: {error}") from error
-    known = (card.version for card in registry.cards() if card.weights_digest == digest)
+    existing = (card.version for card in registry.cards() if card.weights_digest == digest)
     note = f"loaded from {file.name}"
-    candidate = ImportRequest(settings=settings, path=file, origin="checkpoint", note=note)
+    request = ImportRequest(settings=settings, path=file, origin="checkpoint", note=note)
     try:
-        return next(known, None) or asyncio.run(import_checkpoint(candidate))
+        return next(existing, None) or asyncio.run(import_checkpoint(request))
     except ServiceError as refusal:
         raise StartupError(f"MYNET_CHECKPOINT={file} is no version: {refusal}") from refusal

@@ -17,8 +17,8 @@ from typing import Any, Final, TextIO, cast
 
 NICENESS: Final = 10
 # How long a process may take over its end, and how long that is waited for.
-GRACE: Final = 2.0
-PATIENCE: Final = 5.0
+GRACE_SECONDS: Final = 2.0
+EXIT_TIMEOUT: Final = 5.0
 
 
 def popen_kwargs() -> dict[str, Any]:
@@ -56,16 +56,16 @@ def end(*processes: subprocess.Popen[str]) -> list[int]:
     """End what `start` started, in order where it can, all at once; give the exit codes."""
     for process in processes:
         _pipe(process).close()
-    until = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + EXIT_TIMEOUT
     for process in processes:
         try:
-            process.wait(max(0.0, until - time.monotonic()))
+            process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
     return [process.wait() for process in processes]
 
 
-def exit_gracefully_with_parent(stop: threading.Event, grace: float = GRACE) -> None:
+def exit_gracefully_with_parent(stop: threading.Event, grace: float = GRACE_SECONDS) -> None:
     """Let the pipe alone end this process: `stop` is set, and it has `grace` seconds from then."""
     on_parent_exit(partial(_end, stop, grace))
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -80,7 +80,7 @@ def test_a_replacement_that_is_cut_short_is_there_or_not(
             feedback.add(digits[0], 7, replace=True)
     assert kept(feedback) == [(first.id, label)]
     again = FeedbackStore(feedback.folder, 100)
-    again.sweep()
+    again.clean_up()
     assert kept(again) == [(first.id, label)] and len(pngs(again)) == 1
     again.add(digits[0], 7, replace=True)
     assert kept(again) == [(first.id, 7)] and len(pngs(again)) == 1

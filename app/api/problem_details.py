@@ -27,7 +27,7 @@ from app.errors import (
     MalformedRequest,
     NotReady,
     ServiceError,
-    without_trace,
+    drop_traceback,
 )
 from app.telemetry import logs
 
@@ -75,7 +75,7 @@ def problem_from(error: ServiceError) -> Problem:
 
 def response(path: str, error: ServiceError) -> JSONResponse:
     """Answer with a refusal, in the form of the path's protocol, and let go of its traceback."""
-    without_trace(error)
+    drop_traceback(error)
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)

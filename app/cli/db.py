@@ -17,11 +17,11 @@ app = typer.Typer(no_args_is_help=True, help="Look at the database's schema, or 
 @app.command()
 def current() -> None:
     """Say which revision the database has; exit 1 where a service could not use it as it is."""
-    from app.startup import STARTUP_ERRORS, look_at_database
+    from app.startup import STARTUP_ERRORS, read_schema_status
 
     settings = context.settings()
     try:
-        status = look_at_database(settings)
+        status = read_schema_status(settings)
     except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
     typer.echo(f"database: {status.revision or 'none'}")

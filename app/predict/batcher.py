@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import ClientDisconnected, ServiceError, without_trace
+from app.errors import ClientDisconnected, ServiceError, drop_traceback
 from app.predict.live_model import LiveModel
 from app.predict.model import Answer
 from app.predict.preprocess import PreprocessedImage, preprocess_if_small
@@ -143,7 +143,7 @@ class Batcher:
         try:
             return preprocess_if_small(request.upload, self.max_pixels)
         except ServiceError as refusal:
-            return without_trace(refusal)  # its frames, and those that called them, hold it
+            return drop_traceback(refusal)  # its frames, and those that called them, hold it
         except Exception as error:
             return error
 

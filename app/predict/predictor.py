@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from app.config.settings import Settings
-from app.errors import DeadlineExceeded, QueueFull, ServiceError, without_trace
+from app.errors import DeadlineExceeded, QueueFull, ServiceError, drop_traceback
 from app.predict.batcher import (
     Batcher,
     Forward,
@@ -208,7 +208,7 @@ class Predictor:
             try:
                 inputs.append(_preprocess(upload, self.settings.max_pixels, is_cancelled))
             except ServiceError as refusal:
-                inputs.append(without_trace(refusal))  # its frames hold `seen`, and the image
+                inputs.append(drop_traceback(refusal))  # its frames hold `seen`, and the image
         batch = [item.normalised.pixels for item in inputs if isinstance(item, PreprocessedImage)]
         started = time.perf_counter()
         answers = iter(model.answer(np.stack(batch)) if batch else [])

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import Final, TypeVar
 
-from app.errors import ClientDisconnected, QueueFull, ServiceError, without_trace
+from app.errors import ClientDisconnected, QueueFull, ServiceError, drop_traceback
 
 # After the event loop, on which small images wait.
 NICENESS: Final = 10
@@ -80,7 +80,7 @@ class AdmissionPool:
         try:
             return work(task.is_cancelled)
         except ServiceError as refusal:
-            raise without_trace(refusal) from None  # its frames hold the image
+            raise drop_traceback(refusal) from None  # its frames hold the image
         finally:
             deviation = (time.perf_counter() - started) / task.images - self.seconds
             self.seconds += deviation * (EWMA_UP if deviation > 0 else EWMA_DOWN)

@@ -144,7 +144,7 @@ def test_no_wait_for_the_database_outlasts_the_lease():
         TIME_OUTS.lock,
         TIME_OUTS.statement,
     )
-    assert max(waits) < lease.SAFETY_MARGIN - subprocesses.PATIENCE
+    assert max(waits) < lease.SAFETY_MARGIN - subprocesses.EXIT_TIMEOUT
 
 
 def test_a_server_that_is_away_or_hangs_is_told(stoppable_server):

@@ -96,7 +96,7 @@ def test_a_job_that_is_resumed_at_once_runs_once(store, supervise, launched):
 
 def test_all_are_ended_side_by_side(store, supervise, stand_in, launched, monkeypatch):
     """Each that does not end by itself costs all of the patience there is, but only once."""
-    monkeypatch.setattr(subprocesses, "PATIENCE", 0.2)
+    monkeypatch.setattr(subprocesses, "EXIT_TIMEOUT", 0.2)
     wait, time_outs = subprocess.Popen.wait, []
 
     def recording_wait(self, timeout=None):
@@ -111,7 +111,7 @@ def test_all_are_ended_side_by_side(store, supervise, stand_in, launched, monkey
         wait_until(lambda: all(job in launched for job in job_ids))
         monkeypatch.setattr(subprocess.Popen, "wait", recording_wait)
     assert len(time_outs) == 2
-    assert sum(time_outs) <= subprocesses.PATIENCE, "the second waited no patience of its own"
+    assert sum(time_outs) <= subprocesses.EXIT_TIMEOUT, "the second waited no patience of its own"
     assert [launched[job].returncode for job in job_ids] == [-signal.SIGKILL] * 2
     assert states(store, *job_ids) == ["queued", "queued"]
 
