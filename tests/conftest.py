@@ -21,7 +21,7 @@ from app.main import create_app
 from app.startup import prepare_registry
 from app.train.recipes.dataset import Dataset, Digits, load
 from app.versions.registry import SHIPPED, Registry
-from tests.postgres import QUICK, Postgres, running
+from tests.postgres import FAST_SETTINGS, Postgres, run_postgres
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data"
@@ -101,7 +101,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL for all tests, which none of them stops."""
     pytest.importorskip("psycopg", reason="an extra, which `make test` installs")
-    with running(*QUICK) as server:
+    with run_postgres(*FAST_SETTINGS) as server:
         yield server
 
 
@@ -153,9 +153,9 @@ def client(request: pytest.FixtureRequest, settings: Settings) -> Iterator[TestC
     if marker and marker.args != (False,):
         assert settings.database_url is None, "the app of a module has SQLite"
         shared: TestClient = request.getfixturevalue("shared_client")
-        before = changeable_state(shared)
+        state_before = changeable_state(shared)
         yield shared
-        assert changeable_state(shared) == before, "a test marked read_only changed the service"
+        assert changeable_state(shared) == state_before, "a test marked read_only changed the service"
     else:
         with TestClient(create_app(settings), raise_server_exceptions=False) as client:
             yield client

@@ -20,18 +20,18 @@ from app.main import create_app
 from app.train.jobs import job as jobs
 from app.train.jobs.job import Status
 from app.train.supervisor.supervisor import Supervisor
-from tests.served import served
+from tests.served import serve_app
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 KEY = "the-first-key-of-all"
-MOST = 100
+MAX_JOBS = 100
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
 
 def succeed_at_once(supervisor: Supervisor) -> None:
     """Let jobs live as they do, but for the training, which would take all of the cores."""
-    for job in supervisor.store.jobs(Status.QUEUED, None, MOST):
+    for job in supervisor.store.jobs(Status.QUEUED, None, MAX_JOBS):
         attempt = jobs.start(supervisor.store, job)
         batch = {"epoch": 0, "batch": 100, "loss": 1.97}
         jobs.record(supervisor.store, job.id, attempt, "batch", batch, progress=None)
@@ -45,7 +45,7 @@ def contract_service(settings: Settings) -> Iterator[str]:
     changes = {"auth": "keys", "admin_key": SecretStr(KEY)}
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Supervisor, "_schedule", succeed_at_once)
-        with served(create_app(settings.model_copy(update=changes))) as client:
+        with serve_app(create_app(settings.model_copy(update=changes))) as client:
             yield str(client.base_url)
 
 

@@ -8,7 +8,7 @@ from unittest import mock
 
 
 @contextmanager
-def recorded() -> Iterator[list[tuple[str, Path]]]:
+def record_calls() -> Iterator[list[tuple[str, Path]]]:
     """Record each `mkdir`, `replace` and `fsync`, with the path that it was really for."""
     calls: list[tuple[str, Path]] = []
     mkdir, replace, fsync = os.mkdir, os.replace, os.fsync
@@ -35,17 +35,17 @@ def recorded() -> Iterator[list[tuple[str, Path]]]:
 
 def assert_durable_folders(calls: list[tuple[str, Path]], *folders: Path) -> None:
     """Check that these folders, and no others, were made, and each parent synced afterwards."""
-    made = [path for name, path in calls if name == "mkdir"]
-    assert sorted(made) == sorted(folder.resolve() for folder in folders)
-    for folder in made:
-        after = calls[calls.index(("mkdir", folder)) :]
-        assert ("fsync", folder.parent) in after, f"{folder.parent} is not synced"
+    created = [path for name, path in calls if name == "mkdir"]
+    assert sorted(created) == sorted(folder.resolve() for folder in folders)
+    for folder in created:
+        later_calls = calls[calls.index(("mkdir", folder)) :]
+        assert ("fsync", folder.parent) in later_calls, f"{folder.parent} is not synced"
 
 
 def assert_durable_file(calls: list[tuple[str, Path]], path: Path) -> None:
     """Check that a file was synced under a temporary name, renamed, and its folder synced."""
     path = path.resolve()
-    place = calls.index(("replace", path))
-    synced = [synced for name, synced in calls[:place] if name == "fsync"]
-    assert any(temporary.name.startswith(f".{path.name}.") for temporary in synced)
-    assert ("fsync", path.parent) in calls[place:]
+    position = calls.index(("replace", path))
+    target = [synced for name, synced in calls[:position] if name == "fsync"]
+    assert any(temporary.name.startswith(f".{path.name}.") for temporary in target)
+    assert ("fsync", path.parent) in calls[position:]

@@ -14,23 +14,23 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from tests.programs import needed
+from tests.programs import find_program
 from tests.service.running import free_port
 
-ALONE: Final = ("postgresql",)
-BOTH: Final = ("sqlite", *ALONE)
+POSTGRESQL_ONLY: Final = ("postgresql",)
+ALL_DATABASES: Final = ("sqlite", *POSTGRESQL_ONLY)
 USER: Final = "mynet"
 PASSWORD: Final = "not-to-be-told"
 # Enough for whoever kills processes, and not the machine.
-QUICK: Final = ("fsync=off", "full_page_writes=off")
-FEW: Final = ("shared_buffers=32MB", "max_connections=60", "log_min_messages=warning")
+FAST_SETTINGS: Final = ("fsync=off", "full_page_writes=off")
+SMALL_SETTINGS: Final = ("shared_buffers=32MB", "max_connections=60", "log_min_messages=warning")
 
 
 class Postgres:
     """A server, as its own user, since it refuses to run as root."""
 
     def __init__(self, folder: Path, *settings: str) -> None:
-        self.bin = Path(needed("pg_ctl")).parent
+        self.bin = Path(find_program("pg_ctl")).parent
         self.folder, self.port, self.settings = folder, free_port(), settings
         self._numbers = count()
         secret = folder / "password"
@@ -50,13 +50,13 @@ class Postgres:
         return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
 
     def start(self) -> None:
-        wanted = (
-            *FEW,
+        server_settings = (
+            *SMALL_SETTINGS,
             *self.settings,
             f"port={self.port}",
             f"unix_socket_directories={self.folder}",
         )
-        options = " ".join(f"-c {each}" for each in wanted)
+        options = " ".join(f"-c {setting}" for setting in server_settings)
         self._run("pg_ctl", "start", "--wait", f"--log={self.folder}/log", f"--options={options}")
 
     def stop(self, mode: str = "immediate") -> None:
@@ -97,8 +97,8 @@ class Postgres:
 
     def _children(self) -> list[int]:
         command = ["ps", "-o", "pid=", "--ppid", str(self.pid)]
-        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        return [int(pid) for pid in said.split()]
+        output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return [int(pid) for pid in output.split()]
 
     def _run(self, program: str, *arguments: object) -> None:
         user: dict[str, Any] = {}
@@ -119,9 +119,9 @@ class Postgres:
 
 
 @contextmanager
-def running(*settings: str) -> Iterator[Postgres]:
+def run_postgres(*settings: str) -> Iterator[Postgres]:
     """Run a server as long as the context lasts; what is in it is lost then."""
-    needed("pg_ctl")
+    find_program("pg_ctl")
     with tempfile.TemporaryDirectory(prefix="mynet-postgres-", ignore_cleanup_errors=True) as name:
         server = Postgres(Path(name), *settings)
         try:

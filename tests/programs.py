@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 
-def needed(name: str, *folders: Path) -> str:
+def find_program(name: str, *folders: Path) -> str:
     """Find a program, there first; without it a test is skipped on a person's machine, and fails
     in CI.
     """
     # Some come as packages, and Debian keeps PostgreSQL's by their version.
     places = ["/usr/sbin", *sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)]
-    here = str(Path(sys.executable).parent)
+    python_dir = str(Path(sys.executable).parent)
     found = shutil.which(
-        name, path=":".join([*map(str, folders), here, os.environ["PATH"], *places])
+        name, path=":".join([*map(str, folders), python_dir, os.environ["PATH"], *places])
     )
     if found is None:
         assert "CI" not in os.environ, f"{name} is missing"

@@ -14,11 +14,11 @@ from app.server.protocol import Protocol
 from app.server.shutdown import GRACE_SECONDS
 
 # Far more than requests that a failed test left behind may take to end: else the run would hang.
-END = GRACE_SECONDS + 60
+SHUTDOWN_TIMEOUT = GRACE_SECONDS + 60
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[httpx2.Client]:
+def serve_app(app: FastAPI) -> Iterator[httpx2.Client]:
     """Serve `app` over a socket, in this process."""
     config = uvicorn.Config(
         app,
@@ -37,13 +37,13 @@ def served(app: FastAPI) -> Iterator[httpx2.Client]:
         while not server.started:
             assert thread.is_alive(), "the server did not start; its log tells why"
             time.sleep(0.01)
-        (listening,) = server.servers[0].sockets
-        with httpx2.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
+        (listener,) = server.servers[0].sockets
+        with httpx2.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
             yield client
     finally:
         server.should_exit = True
-        thread.join(END)
-    assert not thread.is_alive(), f"the server did not end within {END} s"
+        thread.join(SHUTDOWN_TIMEOUT)
+    assert not thread.is_alive(), f"the server did not end within {SHUTDOWN_TIMEOUT} s"
 
 
 def _run(server: uvicorn.Server) -> None:
@@ -51,6 +51,6 @@ def _run(server: uvicorn.Server) -> None:
         server.run()
 
 
-def connected(client: httpx2.Client) -> socket.socket:
+def open_socket(client: httpx2.Client) -> socket.socket:
     """Connect to who is served, for what no client would send. The socket closes as a context."""
     return socket.create_connection((client.base_url.host, client.base_url.port or 80), 20)

@@ -14,7 +14,7 @@ from app.train.worker import state
 from app.versions.version_files import VersionFiles
 from app.weights_import.parent import remove_temporary_uploads
 from tests.conftest import ROOT
-from tests.durability import assert_durable_file, assert_durable_folders, recorded
+from tests.durability import assert_durable_file, assert_durable_folders, record_calls
 
 
 def test_the_new_file_replaces_the_old_one(tmp_path):
@@ -24,7 +24,7 @@ def test_the_new_file_replaces_the_old_one(tmp_path):
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
@@ -34,14 +34,14 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
         temporary.write_text("half")
         raise OSError("disk full")
     assert path.read_text() == "old"
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path):
     for name in (".1.safetensors.ab12.tmp", "1.safetensors", ".lock"):
         (tmp_path / name).write_text("")
     remove_temporary_files(tmp_path)
-    assert sorted(each.name for each in tmp_path.iterdir()) == [".lock", "1.safetensors"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".lock", "1.safetensors"]
 
 
 def test_what_is_removed_is_gone_and_may_have_been_before(tmp_path):
@@ -53,14 +53,14 @@ def test_what_is_removed_is_gone_and_may_have_been_before(tmp_path):
 
 
 def test_replacing_syncs_the_file_before_the_rename_and_its_folder_after(tmp_path):
-    with recorded() as calls, atomic_replace(tmp_path / "file") as temporary:
+    with record_calls() as calls, atomic_replace(tmp_path / "file") as temporary:
         temporary.write_text("new")
     assert_durable_file(calls, tmp_path / "file")
 
 
 def test_make_folder_that_exists_leaves_it_alone(tmp_path):
     (tmp_path / "file").write_text("")
-    with recorded() as calls:
+    with record_calls() as calls:
         make_folder(tmp_path)
     assert calls == []
     assert (tmp_path / "file").exists()
@@ -68,7 +68,7 @@ def test_make_folder_that_exists_leaves_it_alone(tmp_path):
 
 def test_make_folder_relative_path_syncs_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with recorded() as calls:
+    with record_calls() as calls:
         make_folder(Path("state/jobs"))
     assert_durable_folders(calls, tmp_path / "state", tmp_path / "state" / "jobs")
 
@@ -98,12 +98,12 @@ def test_make_folder_at_once_in_many_threads_makes_it_once(tmp_path):
 def test_make_folder_that_another_process_makes_first_is_synced_all_the_same(tmp_path, monkeypatch):
     mkdir = Path.mkdir
 
-    def late(path, *args, **kwargs):
+    def racing_mkdir(path, *args, **kwargs):
         mkdir(path)  # the other process, between the look and the call
         mkdir(path, *args, **kwargs)
 
-    monkeypatch.setattr(Path, "mkdir", late)
-    with recorded() as calls:
+    monkeypatch.setattr(Path, "mkdir", racing_mkdir)
+    with record_calls() as calls:
         make_folder(tmp_path / "a")
     assert calls == [("mkdir", tmp_path / "a"), ("fsync", tmp_path)]
 
@@ -132,7 +132,7 @@ def _lock_job(folder: Path) -> None:
     ids=["database", "versions", "corrections", "saved-state", "job-lock", "uploads"],
 )
 def test_a_new_folder_of_the_state_is_durable(tmp_path, make):
-    with recorded() as calls:
+    with record_calls() as calls:
         make(tmp_path / "state" / "folder")
     assert_durable_folders(calls, tmp_path / "state", tmp_path / "state" / "folder")
 

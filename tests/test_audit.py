@@ -6,9 +6,9 @@ import pytest
 
 from tests.conftest import ROOT
 
-SENTENCE = "No advisory source answers"
-FOUND = "Found 1 known vulnerability in 1 package\nName Version ID\npillow 1.0 PYSEC-1"
-REFUSED = (
+NO_SOURCE_MESSAGE = "No advisory source answers"
+VULNERABILITY_FOUND = "Found 1 known vulnerability in 1 package\nName Version ID\npillow 1.0 PYSEC-1"
+CONNECTION_REFUSED = (
     "Traceback (most recent call last):\n"
     "  raise ConnectionError(e, request=request)\nrequests.exceptions.ConnectionError: no host"
 )
@@ -17,9 +17,9 @@ TIMED_OUT = (
     "ERROR:pip_audit._cli:Tip: your network may be blocking this service. Try another service"
 )
 CRASHED = "Traceback (most recent call last):\nKeyError: 'vulns'"
-BROKE = "requests.exceptions.ConnectionError: again\nOSError: No space left on device"
-BAD = "ERROR:pip_audit._cli:requirement file lock.txt contains invalid specifier at line 3"
-UNKNOWN = "ERROR:pip_audit._cli:x: Dependency not found on PyPI and could not be audited: x (1.0)"
+DISK_FULL = "requests.exceptions.ConnectionError: again\nOSError: No space left on device"
+INVALID_REQUIREMENTS = "ERROR:pip_audit._cli:requirement file lock.txt contains invalid specifier at line 3"
+UNKNOWN_PACKAGE = "ERROR:pip_audit._cli:x: Dependency not found on PyPI and could not be audited: x (1.0)"
 
 
 @pytest.fixture
@@ -51,37 +51,37 @@ def test_where_nothing_is_known_it_passes(audit):
 
 
 def test_what_is_found_is_shown_and_fails(audit):
-    done = audit(FOUND)
+    done = audit(VULNERABILITY_FOUND)
     assert done.returncode == 1
-    assert FOUND in done.stderr
+    assert VULNERABILITY_FOUND in done.stderr
 
 
-@pytest.mark.parametrize("said", [REFUSED, TIMED_OUT])
-def test_where_no_source_can_be_reached_it_says_so(audit, said):
-    done = audit(said, said)
+@pytest.mark.parametrize("output", [CONNECTION_REFUSED, TIMED_OUT])
+def test_where_no_source_can_be_reached_it_says_so(audit, output):
+    done = audit(output, output)
     assert done.returncode == 0
-    assert SENTENCE in done.stderr
-    assert said.splitlines()[-1] in done.stderr
+    assert NO_SOURCE_MESSAGE in done.stderr
+    assert output.splitlines()[-1] in done.stderr
 
 
 def test_where_one_source_cannot_be_reached_the_other_is_asked(audit):
-    assert audit(REFUSED, "No known vulnerabilities found").stdout.endswith("says pypi.\n")
-    assert audit(REFUSED, FOUND).returncode == 1
+    assert audit(CONNECTION_REFUSED, "No known vulnerabilities found").stdout.endswith("says pypi.\n")
+    assert audit(CONNECTION_REFUSED, VULNERABILITY_FOUND).returncode == 1
 
 
 def test_a_mirror_without_advisories_is_no_source(audit):
-    done = audit(REFUSED, UNKNOWN, of_pip=UNKNOWN)
+    done = audit(CONNECTION_REFUSED, UNKNOWN_PACKAGE, of_pip=UNKNOWN_PACKAGE)
     assert done.returncode == 0
-    assert SENTENCE in done.stderr
+    assert NO_SOURCE_MESSAGE in done.stderr
 
 
-@pytest.mark.parametrize("said", [CRASHED, BROKE, BAD, UNKNOWN, ""])
-@pytest.mark.parametrize("of_osv", [None, REFUSED])
-def test_any_other_failure_is_shown_and_fails(audit, said, of_osv):
-    done = audit(said) if of_osv is None else audit(of_osv, said)
+@pytest.mark.parametrize("output", [CRASHED, DISK_FULL, INVALID_REQUIREMENTS, UNKNOWN_PACKAGE, ""])
+@pytest.mark.parametrize("osv_output", [None, CONNECTION_REFUSED])
+def test_any_other_failure_is_shown_and_fails(audit, output, osv_output):
+    done = audit(output) if osv_output is None else audit(osv_output, output)
     assert done.returncode == 1
-    assert said in done.stderr
-    assert SENTENCE not in done.stderr
+    assert output in done.stderr
+    assert NO_SOURCE_MESSAGE not in done.stderr
 
 
 def test_without_the_program_it_fails(tmp_path):

@@ -26,20 +26,20 @@ def test_the_settings_table_is_the_codes():
 
 def test_the_tree_names_every_module_with_a_comment():
     tree = re.search(r"^app/\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[1]
-    named = re.findall(r"^ +(\w+\.py) {2,}\S", tree, re.MULTILINE)
+    documented_modules = re.findall(r"^ +(\w+\.py) {2,}\S", tree, re.MULTILINE)
     modules = [path.name for path in (ROOT / "app").rglob("*.py") if path.name != "__init__.py"]
-    assert sorted(named) == sorted(modules)
+    assert sorted(documented_modules) == sorted(modules)
 
 
 def test_every_route_is_in_the_readme(settings):
     for path in create_app(settings).openapi()["paths"]:
-        shown = (
+        documented_path = (
             path.replace("{job_id}", "JOB")
             .replace("{version}", "1")
             .replace("{correction_id}", "ID")
             .replace("{sweep_id}", "SWEEP")
         )
-        assert shown in README, path
+        assert documented_path in README, path
 
 
 @pytest.mark.parametrize(

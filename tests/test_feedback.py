@@ -19,8 +19,8 @@ def feedback(tmp_path):
     return FeedbackStore(tmp_path / "feedback", 100)
 
 
-def kept(feedback):
-    return [(each.id, each.label) for each in feedback.all()]
+def ids_and_labels(feedback):
+    return [(correction.id, correction.label) for correction in feedback.all()]
 
 
 def pngs(feedback):
@@ -38,7 +38,7 @@ def test_a_name_holds_all_that_is_known(feedback, digits):
 
 
 def test_ids_are_of_pixels_and_their_form(digits):
-    ids = [digest(each) for each in (*digits, digits[0].reshape(14, 56))]
+    ids = [digest(image) for image in (*digits, digits[0].reshape(14, 56))]
     assert len(set(ids)) == len(ids)
     assert digest(digits[0].copy()) == ids[0]
     assert digest(np.asfortranarray(digits[0])) == ids[0]
@@ -52,7 +52,7 @@ def test_times_only_grow(feedback, digits, monkeypatch):
         for digit in digits[1:]:
             feedback.add(digit, 1)
         patch.undo()
-    times = [each.time for each in feedback.all()]
+    times = [correction.time for correction in feedback.all()]
     assert all(newer > older for newer, older in pairwise(times)) and len(times) == 4
     assert times[-1] == later.time
 
@@ -61,31 +61,31 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def killing(*_, **__):
+def raise_killed(*_, **__):
     raise Killed
 
 
 @pytest.mark.parametrize(
-    ("where", "what", "label"),
+    ("owner", "attribute", "label"),
     [("PIL.Image.Image", "save", 1), ("pathlib.Path", "replace", 1), (atomic_files, "remove", 7)],
 )
 def test_a_replacement_that_is_cut_short_is_there_or_not(
-    feedback, digits, monkeypatch, where, what, label
+    feedback, digits, monkeypatch, owner, attribute, label
 ):
     first, _ = feedback.add(digits[0], 1)
     with monkeypatch.context() as patch:
-        target = f"{where}.{what}" if isinstance(where, str) else (where, what)
-        patch.setattr(*([target] if isinstance(target, str) else target), killing)
+        target = f"{owner}.{attribute}" if isinstance(owner, str) else (owner, attribute)
+        patch.setattr(*([target] if isinstance(target, str) else target), raise_killed)
         with pytest.raises(Killed):
             feedback.add(digits[0], 7, replace=True)
-    assert kept(feedback) == [(first.id, label)]
-    again = FeedbackStore(feedback.folder, 100)
-    again.clean_up()
-    assert kept(again) == [(first.id, label)] and len(pngs(again)) == 1
-    again.add(digits[0], 7, replace=True)
-    assert kept(again) == [(first.id, 7)] and len(pngs(again)) == 1
-    again.delete(first.id)
-    assert kept(again) == pngs(again) == []
+    assert ids_and_labels(feedback) == [(first.id, label)]
+    reopened = FeedbackStore(feedback.folder, 100)
+    reopened.clean_up()
+    assert ids_and_labels(reopened) == [(first.id, label)] and len(pngs(reopened)) == 1
+    reopened.add(digits[0], 7, replace=True)
+    assert ids_and_labels(reopened) == [(first.id, 7)] and len(pngs(reopened)) == 1
+    reopened.delete(first.id)
+    assert ids_and_labels(reopened) == pngs(reopened) == []
 
 
 def test_what_broken_writers_left_goes_with_the_next_start(feedback, digits):
@@ -96,7 +96,7 @@ def test_what_broken_writers_left_goes_with_the_next_start(feedback, digits):
     assert len(pngs(feedback)) == 2 and "README" in pngs(feedback)
 
 
-def _keep(folder, label, gate):
+def _add(folder, label, gate):
     gate.wait()
     image = np.full((28, 28), 9, np.uint8)
     try:
@@ -109,26 +109,26 @@ def test_processes_keep_an_image_once(feedback):
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, context.Pool(4) as pool:
         gate = manager.Barrier(4)
-        same = pool.starmap(_keep, [(feedback.folder, 7, gate)] * 4)
+        same = pool.starmap(_add, [(feedback.folder, 7, gate)] * 4)
     assert sorted(same) == [False, False, False, True]
-    assert len(kept(feedback)) == 1
+    assert len(ids_and_labels(feedback)) == 1
 
 
 def test_no_more_are_kept_than_may_be(tmp_path, digits):
-    few = FeedbackStore(tmp_path, 2)
+    small_store = FeedbackStore(tmp_path, 2)
 
-    def keep(image):
+    def add(image):
         try:
-            return few.add(image, 1)[1]
+            return small_store.add(image, 1)[1]
         except Conflict:
             return None
 
     with ThreadPoolExecutor(4) as threads:
-        assert sorted(threads.map(keep, digits), key=str) == [None, None, True, True]
-    assert len(few.all()) == 2
+        assert sorted(threads.map(add, digits), key=str) == [None, None, True, True]
+    assert len(small_store.all()) == 2
 
 
 def test_the_module_names_nothing_that_a_path_could_escape(feedback):
-    for odd in ("*", "..", "../x", "", "x" * 500):
+    for invalid_id in ("*", "..", "../x", "", "x" * 500):
         with pytest.raises(corrections.NotFound):
-            feedback.delete(odd)
+            feedback.delete(invalid_id)

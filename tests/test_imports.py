@@ -42,7 +42,7 @@ LEAVES = (
 )
 
 
-def imported(path: Path) -> set[str]:
+def imported_names(path: Path) -> set[str]:
     """Return the modules and names that a file imports, as `app.errors` and `app.errors.QueueFull`."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -53,12 +53,12 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def uses(package: str) -> set[str]:
+def importers(package: str) -> set[str]:
     """Return the modules that import a package, as `api/routes/train.py`."""
     return {
         path.relative_to(APP).as_posix()
         for path in FILES
-        if any(name == package or name.startswith(f"{package}.") for name in imported(path))
+        if any(name == package or name.startswith(f"{package}.") for name in imported_names(path))
     }
 
 
@@ -73,9 +73,9 @@ def test_module_imports_its_own_package_and_lower_layers(path):
     module = ".".join(("app", *path.relative_to(APP).with_suffix("").parts))
     package = package_of(module)
     if package is None:
-        assert not imported(path), f"{module} is in no layer"
+        assert not imported_names(path), f"{module} is in no layer"
         return
-    for name in sorted(imported(path)):
+    for name in sorted(imported_names(path)):
         other = package_of(name) if name.startswith("app.") else None
         if other is not None and other != package:
             assert RANKS[other] > RANKS[package], f"{module} imports {name}"
@@ -114,46 +114,46 @@ def test_module_imports_its_own_package_and_lower_layers(path):
     ],
 )
 def test_package_is_imported_only_where_it_belongs(package, allowed):
-    assert {name for name in uses(package) if not name.startswith(allowed or ("-",))} == set()
+    assert {name for name in importers(package) if not name.startswith(allowed or ("-",))} == set()
 
 
 @pytest.mark.parametrize("path", [*(APP / "predict").rglob("*.py")], ids=lambda path: path.name)
 def test_predict_does_not_import_train(path):
-    assert {name for name in imported(path) if name.startswith("app.train")} == set()
+    assert {name for name in imported_names(path) if name.startswith("app.train")} == set()
 
 
 @pytest.mark.parametrize("path", [*(APP / "train").rglob("*.py")], ids=lambda path: path.stem)
 def test_train_does_not_import_predict(path):
-    assert {name for name in imported(path) if name.startswith("app.predict")} == set()
+    assert {name for name in imported_names(path) if name.startswith("app.predict")} == set()
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_leaf_imports_nothing_of_the_app(leaf):
-    assert {name for name in imported(APP / leaf) if name.startswith("app")} == set()
+    assert {name for name in imported_names(APP / leaf) if name.startswith("app")} == set()
 
 
-def loads(imports: str, modules: set[str], then: str = "") -> str:
+def loaded_modules(imports: str, modules: set[str], statement: str = "") -> str:
     """Import modules in a new process, and return which of `modules` it has loaded."""
-    code = f"import sys, {imports}\n{then}\nprint(sorted({modules} & {{*sys.modules}}))"
+    code = f"import sys, {imports}\n{statement}\nprint(sorted({modules} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 def test_server_does_not_load_what_only_some_requests_need():
     heavy = {"torchvision", "onnx", "limits", "psycopg", "s3fs", "gcsfs"}
-    assert loads("app.main, app.server.server", heavy) == "[]"
+    assert loaded_modules("app.main, app.server.server", heavy) == "[]"
 
 
 def test_training_on_data_that_exists_does_not_load_torchvision():
     processes = "app.train.worker.main, app.weights_import.worker"
     load = f"from pathlib import Path\napp.train.recipes.dataset.load(Path({str(DATA)!r}))"
-    assert loads(processes, {"torchvision"}, load) == "[]"
+    assert loaded_modules(processes, {"torchvision"}, load) == "[]"
 
 
 def test_mlflow_process_does_not_load_torch():
     pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
-    assert loads("app.mlflow_tracking.worker", {"torch"}) == "[]"
+    assert loaded_modules("app.mlflow_tracking.worker", {"torch"}) == "[]"
 
 
 def test_help_does_not_load_torch():
-    assert loads("app.cli.main", {"torch"}) == "[]"
+    assert loaded_modules("app.cli.main", {"torch"}) == "[]"

@@ -35,22 +35,22 @@ def install(tmp_path):
 
 
 def test_with_a_lock_its_versions_come_without_what_they_need(install):
-    asked = install("https://index.example/whl/cpu", LOCK)
+    pip_arguments = install("https://index.example/whl/cpu", LOCK)
     (torch,) = re.findall(r"^torch==\S+", LOCK.read_text(), re.MULTILINE)
     (vision,) = re.findall(r"^torchvision==\S+", LOCK.read_text(), re.MULTILINE)
-    assert asked.endswith(f"--index-url https://index.example/whl/cpu --no-deps {torch} {vision}")
+    assert pip_arguments.endswith(f"--index-url https://index.example/whl/cpu --no-deps {torch} {vision}")
 
 
 def test_without_a_lock_what_they_need_comes_too(install):
-    asked = install("https://index.example/whl/cpu")
-    assert asked.endswith(" torch torchvision")
-    assert "--no-deps" not in asked
+    pip_arguments = install("https://index.example/whl/cpu")
+    assert pip_arguments.endswith(" torch torchvision")
+    assert "--no-deps" not in pip_arguments
 
 
 def test_another_cuda_comes_with_its_libraries(install):
-    asked = install("https://index.example/whl/cu130", LOCK)
-    assert "torch==" in asked
-    assert "--no-deps" not in asked
+    pip_arguments = install("https://index.example/whl/cu130", LOCK)
+    assert "torch==" in pip_arguments
+    assert "--no-deps" not in pip_arguments
 
 
 def test_without_an_index_nothing_is_asked_for(install):

@@ -16,7 +16,7 @@ EXTRAS = {
     "with-ray": ("otel", "mlflow", "postgres", "s3", "gs", "ray"),
 }
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ; .*?)? \\$")
-OF_TORCH = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
+TORCH_PACKAGES = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
 
 
 def pins(name):
@@ -28,18 +28,18 @@ def pins(name):
     return found
 
 
-def wanted():
+def direct_requirements():
     for folder in (ROOT, ROOT / "client"):
         project = tomllib.loads((folder / "pyproject.toml").read_text())
-        for each in (*project["project"]["dependencies"], *project["build-system"]["requires"]):
-            yield Requirement(each)
+        for requirement in (*project["project"]["dependencies"], *project["build-system"]["requires"]):
+            yield Requirement(requirement)
 
 
 def extras():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = project["optional-dependencies"]
+    optional_dependencies = project["optional-dependencies"]
     for lock, names in EXTRAS.items():
-        yield from ((lock, Requirement(each)) for name in names for each in named[name])
+        yield from ((lock, Requirement(requirement)) for name in names for requirement in optional_dependencies[name])
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -49,34 +49,34 @@ def test_every_line_is_a_pin_with_its_hashes(name):
         head, *hashes = entry.rstrip().splitlines()
         assert PIN.match(head), head
         assert hashes
-        for each in hashes:
-            assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", each), each
+        for hash_line in hashes:
+            assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", hash_line), hash_line
 
 
-@pytest.mark.parametrize("requirement", [*wanted()], ids=str)
+@pytest.mark.parametrize("requirement", [*direct_requirements()], ids=str)
 def test_what_is_asked_for_is_pinned(requirement):
     for name in LOCKS:
         versions = pins(name).get(requirement.name, [])
-        if name == "default" or not OF_TORCH.fullmatch(requirement.name):
+        if name == "default" or not TORCH_PACKAGES.fullmatch(requirement.name):
             assert versions, f"{requirement} is not in {name}.txt: make lock"
-            assert all(requirement.specifier.contains(each) for each in versions)
+            assert all(requirement.specifier.contains(version) for version in versions)
 
 
 @pytest.mark.parametrize(("lock", "requirement"), [*extras()], ids=str)
 def test_extras_are_pinned(lock, requirement):
     versions = pins(lock)[requirement.name]
-    assert all(requirement.specifier.contains(each) for each in versions)
+    assert all(requirement.specifier.contains(version) for version in versions)
 
 
 def test_the_locks_agree():
     whole, rest, extras, on_ray = map(pins, LOCKS)
-    assert {name for name in whole if not OF_TORCH.fullmatch(name)} == set(rest)
+    assert {name for name in whole if not TORCH_PACKAGES.fullmatch(name)} == set(rest)
     assert set(rest) < set(extras) < set(on_ray)
     assert all(whole[name] == extras[name] == versions for name, versions in rest.items())
     assert all(on_ray[name] == versions for name, versions in extras.items())
 
 
-def held(*arguments):
+def image_packages(*arguments):
     """Give the version of what `make sbom` lists for an image, by its build arguments."""
     command = [sys.executable, ROOT / "deploy" / "held.py", *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -87,8 +87,8 @@ def held(*arguments):
 
 
 def test_the_default_image_holds_no_cuda():
-    found, text = held("https://index.example/whl/cpu", "")
-    assert {name for name in found if OF_TORCH.fullmatch(name)} == {"torch", "torchvision"}
+    found, text = image_packages("https://index.example/whl/cpu", "")
+    assert {name for name in found if TORCH_PACKAGES.fullmatch(name)} == {"torch", "torchvision"}
     assert set(found) - {"torch", "torchvision"} < set(pins("without-torch"))
     # The hashes in the lock are those of other files than the index has.
     assert re.search(r"^torch==\S+\ntorchvision==\S+\n", text, re.MULTILINE)
@@ -97,17 +97,17 @@ def test_the_default_image_holds_no_cuda():
 
 
 @pytest.mark.parametrize(
-    ("index", "extras", "more"),
+    ("index", "extras", "extra_package"),
     [("", "", "triton"), ("cpu", "1", "psycopg"), ("cpu", "ray", "ray"), ("", "ray", "ray")],
 )
-def test_other_images_hold_more(index, extras, more):
-    plain, _ = held("cpu", "")
-    found, _ = held(index, extras)
-    assert more in found and more not in plain
-    assert found.items() > plain.items()
+def test_other_images_hold_more(index, extras, extra_package):
+    default_packages, _ = image_packages("cpu", "")
+    found, _ = image_packages(index, extras)
+    assert extra_package in found and extra_package not in default_packages
+    assert found.items() > default_packages.items()
     assert ("triton" in found) == (not index)
 
 
 def test_what_no_lock_has_is_not_listed():
     with pytest.raises(subprocess.CalledProcessError):
-        held("https://index.example/whl/cu130", "")
+        image_packages("https://index.example/whl/cu130", "")

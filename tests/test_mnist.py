@@ -70,7 +70,7 @@ def test_a_damaged_file_beside_its_archive_is_read_from_that(tmp_path, raw, mnis
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "corrupt",
     [
         lambda content: content[:1000],
         lambda _: b"no archive",
@@ -78,8 +78,8 @@ def test_a_damaged_file_beside_its_archive_is_read_from_that(tmp_path, raw, mnis
         lambda _: gzip.compress(b"no IDX file"),
     ],
 )
-def test_a_damaged_archive_is_told(tmp_path, raw, spoil):
+def test_a_damaged_archive_is_told(tmp_path, raw, corrupt):
     path = raw / f"{IMAGES}.gz"
-    path.write_bytes(spoil(path.read_bytes()))
+    path.write_bytes(corrupt(path.read_bytes()))
     with pytest.raises(NotReady, match=r"cannot be read: t10k-images-idx3-ubyte\.gz"):
         read(tmp_path)

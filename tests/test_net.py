@@ -24,9 +24,9 @@ def test_the_input_contract_is_torchvisions_bit_for_bit(few_digits):
 
 
 def test_the_input_is_not_changed_in_place(few_digits):
-    before = few_digits.pixels[:5].clone()
+    original = few_digits.pixels[:5].clone()
     to_input(few_digits.pixels[:5])
-    assert torch.equal(few_digits.pixels[:5], before)
+    assert torch.equal(few_digits.pixels[:5], original)
 
 
 def test_a_state_dict_of_mynet_passes_whatever_its_float_type():
@@ -44,7 +44,7 @@ def test_checking_draws_nothing_from_the_random_state():
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("corrupt", "message"),
     [
         (lambda weights: [weights], "list"),
         (lambda weights: weights | {"fc5.bias": torch.zeros(1)}, "names"),
@@ -59,9 +59,9 @@ def test_checking_draws_nothing_from_the_random_state():
         (lambda weights: weights | {"fc4.bias": [0.0] * 10}, "shape"),
     ],
 )
-def test_other_weights_are_refused_in_words(spoil, said):
-    with pytest.raises(InvalidWeights, match=said):
-        check_weights(spoil(MyNet().state_dict()))
+def test_other_weights_are_refused_in_words(corrupt, message):
+    with pytest.raises(InvalidWeights, match=message):
+        check_weights(corrupt(MyNet().state_dict()))
 
 
 def test_auto_is_always_a_device_that_is_there():

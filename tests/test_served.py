@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 import pytest
 from fastapi import FastAPI
 
-from tests.served import served
+from tests.served import serve_app
 
 
 def test_served_when_the_test_fails_stops_the_server():
-    with pytest.raises(ZeroDivisionError), served(FastAPI()) as client:
+    with pytest.raises(ZeroDivisionError), serve_app(FastAPI()) as client:
         address = client.base_url.host, client.base_url.port
         socket.create_connection(address).close()
         raise ZeroDivisionError
@@ -24,5 +24,5 @@ def test_served_when_the_app_does_not_start_says_so():
         raise RuntimeError("no disk")
         yield
 
-    with pytest.raises(AssertionError, match="did not start"), served(FastAPI(lifespan=broken)):
+    with pytest.raises(AssertionError, match="did not start"), serve_app(FastAPI(lifespan=broken)):
         pass

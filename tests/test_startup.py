@@ -80,9 +80,9 @@ def test_with_nothing_to_serve_there_is_no_start(settings, monkeypatch):
 
 def test_a_checkpoint_that_is_a_version_already_goes_live(settings, registry, tmp_path):
     weights = MyNet().state_dict()
-    known = registry.card(1).model_copy(update={"weights_digest": checkpoint.digest(weights)})
-    second = registry.save(weights, known)
-    checkpoint.write(tmp_path / "copy.safetensors", weights, known)
+    card = registry.card(1).model_copy(update={"weights_digest": checkpoint.digest(weights)})
+    second = registry.save(weights, card)
+    checkpoint.write(tmp_path / "copy.safetensors", weights, card)
     prepared = prepare_worker(settings.model_copy(update={"checkpoint": tmp_path / "copy.safetensors"}))
     assert (prepared.current(), prepared.versions()) == (second, [1, second])
 
@@ -102,26 +102,26 @@ def test_a_checkpoint_that_is_none_stops_the_start(settings, tmp_path):
 
 
 @pytest.fixture
-def unknown(settings, tmp_path):
+def checkpoint_settings(settings, tmp_path):
     """Settings whose checkpoint is no version yet."""
     torch.save(MyNet().state_dict(), tmp_path / "unknown.pt")
     return settings.model_copy(update={"checkpoint": tmp_path / "unknown.pt"})
 
 
-def appraised(monkeypatch, appraisal):
-    code = f"import sys; sys.stdin.readline(); print({appraisal!r})"
+def stub_import(monkeypatch, result):
+    code = f"import sys; sys.stdin.readline(); print({result!r})"
     monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", code))
 
 
-def test_a_checkpoint_that_is_refused_stops_the_start(unknown, monkeypatch):
-    appraised(monkeypatch, '{"code": "not_ready", "detail": "MNIST could not be read."}')
+def test_a_checkpoint_that_is_refused_stops_the_start(checkpoint_settings, monkeypatch):
+    stub_import(monkeypatch, '{"code": "not_ready", "detail": "MNIST could not be read."}')
     with pytest.raises(StartupError, match=r"unknown\.pt is no version: MNIST could not be read"):
-        prepare_worker(unknown)
+        prepare_worker(checkpoint_settings)
 
 
-def test_a_checkpoint_is_admitted_where_the_app_starts_without_a_server(unknown, monkeypatch):
-    appraised(monkeypatch, '{"version": 1}')
-    with TestClient(create_app(unknown)) as client:
+def test_a_checkpoint_is_admitted_where_the_app_starts_without_a_server(checkpoint_settings, monkeypatch):
+    stub_import(monkeypatch, '{"version": 1}')
+    with TestClient(create_app(checkpoint_settings)) as client:
         assert client.get("/health/ready").json()["version"] == 1
 
 
@@ -134,13 +134,13 @@ def test_what_a_killed_service_left_of_uploads_is_swept(settings):
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_a_folder_that_cannot_be_used_is_named_by_its_setting(settings, tmp_path, scheme):
-    in_the_way = tmp_path / "in-the-way"
-    in_the_way.write_text("")
-    folder = f"{scheme}{in_the_way}"
+    blocking_file = tmp_path / "in-the-way"
+    blocking_file.write_text("")
+    folder = f"{scheme}{blocking_file}"
     with pytest.raises(StartupError, match=f"^MYNET_MODELS_URL={folder} cannot be used: "):
         prepare_registry(settings.model_copy(update={"models_url": folder}))
-    with pytest.raises(StartupError, match=f"^MYNET_STATE_DIR={in_the_way} cannot be used: "):
-        prepare_registry(settings.model_copy(update={"state_dir": in_the_way}))
+    with pytest.raises(StartupError, match=f"^MYNET_STATE_DIR={blocking_file} cannot be used: "):
+        prepare_registry(settings.model_copy(update={"state_dir": blocking_file}))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nonsense://x", "mssql+nodriver://x/y"])
@@ -161,29 +161,29 @@ def test_tracking_that_is_not_installed_is_refused_in_words(settings, monkeypatc
     assert not settings.state_dir.exists(), "nothing was changed"
 
 
-FIRST = {"admin_key": SecretStr("the-first-key-of-all")}
-EVERYWHERE = {"host": "0.0.0.0"}
+ADMIN_KEY_SETTINGS = {"admin_key": SecretStr("the-first-key-of-all")}
+ALL_INTERFACES = {"host": "0.0.0.0"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({}, ""),
-        (FIRST, "MYNET_ADMIN_KEY is of no use"),
-        (EVERYWHERE | FIRST, ""),
-        (EVERYWHERE | {"auth": "none"}, ""),
-        (EVERYWHERE | {"auth": "predict"}, "there is no key yet"),
-        (EVERYWHERE | {"auth": "keys"}, "there is no key yet"),
+        (ADMIN_KEY_SETTINGS, "MYNET_ADMIN_KEY is of no use"),
+        (ALL_INTERFACES | ADMIN_KEY_SETTINGS, ""),
+        (ALL_INTERFACES | {"auth": "none"}, ""),
+        (ALL_INTERFACES | {"auth": "predict"}, "there is no key yet"),
+        (ALL_INTERFACES | {"auth": "keys"}, "there is no key yet"),
     ],
 )
-def test_what_was_said_to_be_open_starts(settings, store, caplog, changes, said):
+def test_what_was_said_to_be_open_starts(settings, store, caplog, changes, message):
     check_keys(settings.model_copy(update=changes), store)
-    assert said in caplog.text
-    assert bool(said) == bool(caplog.text)
+    assert message in caplog.text
+    assert bool(message) == bool(caplog.text)
 
 
 def test_beyond_this_machine_nothing_starts_without_a_key(settings, store):
-    settings = settings.model_copy(update=EVERYWHERE)
+    settings = settings.model_copy(update=ALL_INTERFACES)
     keys = KeyStore(store)
     keys.create("old", [Scope.ADMIN], days=-1)
     with pytest.raises(StartupError, match=r"MYNET_HOST=0\.0\.0\.0 .* set MYNET_ADMIN_KEY"):
@@ -193,17 +193,17 @@ def test_beyond_this_machine_nothing_starts_without_a_key(settings, store):
 
 
 def test_a_worker_tries_again_where_others_would_end_with_it(monkeypatch, caplog):
-    tried = []
+    attempts = []
 
-    def begin():
-        tried.append(1)
-        if len(tried) < 4:
+    def open_resources():
+        attempts.append(1)
+        if len(attempts) < 4:
             raise NotReady("The database is locked.")
         return "begun"
 
     monkeypatch.setattr(main, "STARTUP_RETRY_INTERVAL", 0.0)
     with pytest.raises(NotReady):
-        asyncio.run(main._open_with_retries(begin))
+        asyncio.run(main._open_with_retries(open_resources))
     monkeypatch.setattr(main.multiprocessing, "parent_process", lambda: "the server")
-    assert asyncio.run(main._open_with_retries(begin)) == "begun"
+    assert asyncio.run(main._open_with_retries(open_resources)) == "begun"
     assert caplog.text.count("this worker cannot start yet: The database is locked.") == 2

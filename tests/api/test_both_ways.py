@@ -6,7 +6,7 @@ from app.auth.keys import KeyStore, Scope
 from app.database.store import Store
 from app.main import create_app
 from tests.api.routes.test_predict_fast_path import FORM, THE_ROUTE, form
-from tests.served import served
+from tests.served import serve_app
 
 IMAGE = {"content-type": "image/png"}
 
@@ -21,7 +21,7 @@ def key_for(settings):
 @pytest.fixture
 def serve(settings):
     def serve(**changes):
-        return served(create_app(settings.model_copy(update=changes)))
+        return serve_app(create_app(settings.model_copy(update=changes)))
 
     return serve
 

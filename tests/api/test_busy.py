@@ -9,7 +9,7 @@ import pytest
 from app.main import create_app
 from app.predict import preprocess as preprocess_module
 from tests.conftest import png
-from tests.served import served
+from tests.served import serve_app
 
 KEY = "0123456789abcdef"
 
@@ -47,7 +47,7 @@ def full_queue(settings, gate, photo):
     """Give a client of a service whose queue is full, and what fills it."""
     changes = {"max_queue": 1, "predict_timeout": 30, "max_body_bytes": len(photo)}
     app = create_app(settings.model_copy(update=changes))
-    with served(app) as client, ThreadPoolExecutor(1) as thread:
+    with serve_app(app) as client, ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(client.post, "/predict", content=photo)
         assert gate.reached.wait(20)
         yield client, waiting
@@ -92,7 +92,7 @@ def test_who_may_not_ask_is_told_so_first(settings, gate, photo):
     changes = {"max_queue": 1, "auth": "keys", "admin_key": KEY, "predict_timeout": 30}
     changed = type(settings)(**{**settings.model_dump(), **changes})
     key_header = {"x-api-key": KEY}
-    with served(create_app(changed)) as client, ThreadPoolExecutor(1) as thread:
+    with serve_app(create_app(changed)) as client, ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(client.post, "/predict", content=photo, headers=key_header)
         assert gate.reached.wait(20)
         assert client.post("/predict", content=photo).status_code == 401

@@ -7,9 +7,9 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.train.supervisor import supervisor
-from tests.postgres import BOTH
+from tests.postgres import ALL_DATABASES
 
-DATABASES = BOTH
+DATABASES = ALL_DATABASES
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from app.config.settings import Settings
 from app.main import create_app
-from tests.api.routes.test_predict_fast_path import comparable, post_both_ways, served
+from tests.api.routes.test_predict_fast_path import comparable, post_both_ways, serve_app
 from tests.conftest import DATA
 from tests.image.test_bombs import LIES, TOO_LARGE
 
@@ -21,7 +21,7 @@ END = b"\r\n--x--\r\n"
 def service(tmp_path_factory):
     state = tmp_path_factory.mktemp("hostile") / "var"
     settings = Settings(state_dir=state, data_dir=DATA, device="cpu", log_level="error")
-    with served(create_app(settings)) as client:
+    with serve_app(create_app(settings)) as client:
         yield client
 
 

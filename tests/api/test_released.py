@@ -25,7 +25,7 @@ from app.predict.thread_pool import AdmissionPool
 from tests.api.protocols.test_open_inference import HEADER, INFER
 from tests.api.routes.test_predict_fast_path import FORM, form
 from tests.conftest import DATA, png
-from tests.served import served
+from tests.served import serve_app
 from tests.service.running import comes_true
 
 LARGE_SIDE = 1200
@@ -114,7 +114,7 @@ def service(tmp_path_factory):
         log_level="error",
         predict_timeout=120,
     )
-    with served(create_app(settings)) as client:
+    with serve_app(create_app(settings)) as client:
         client.timeout = 120
         yield client
 

@@ -8,7 +8,7 @@ import pytest
 from app.main import create_app
 from tests.api.routes.test_predict import data_url
 from tests.conftest import png, settings_in
-from tests.served import served
+from tests.served import serve_app
 
 THREADS = 40  # of AnyIO's, which FastAPI runs plain functions in
 
@@ -26,7 +26,7 @@ def hung_client(tmp_path_factory):
 
     with (
         pytest.MonkeyPatch.context() as monkeypatch,
-        served(app) as client,
+        serve_app(app) as client,
         ThreadPoolExecutor(THREADS + 1) as pool,
     ):
         monkeypatch.setattr("app.versions.registry.Registry.cards", cards)

@@ -8,7 +8,7 @@ import pytest
 from app.api.middleware import FREE_BYTES_PER_BODY, MAX_BUFFERED_BODIES
 from app.main import create_app
 from tests.conftest import png
-from tests.served import connected, served
+from tests.served import open_socket, serve_app
 from tests.service.running import comes_true
 
 MAX_BODY_BYTES = 256 * 1024
@@ -20,7 +20,7 @@ UPLOADS_TO_FILL = MAX_BUFFERED_BODIES * MAX_BODY_BYTES // (UPLOAD_BYTES - FREE_B
 @pytest.fixture
 def client(settings):
     changes = {"max_body_bytes": MAX_BODY_BYTES, "predict_timeout": 60}
-    with served(create_app(settings.model_copy(update=changes))) as client:
+    with serve_app(create_app(settings.model_copy(update=changes))) as client:
         client.timeout = 60
         yield client
 
@@ -45,7 +45,7 @@ def test_what_is_sent_for_hours_is_held_only_so_far(client, photo, seven, path):
     with ExitStack() as stack:
 
         def send_half():
-            sender = stack.enter_context(connected(client))
+            sender = stack.enter_context(open_socket(client))
             sender.sendall(HEAD % (path, MAX_BODY_BYTES) + bytes(UPLOAD_BYTES))
 
         def is_refused():

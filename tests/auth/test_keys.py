@@ -11,9 +11,9 @@ from app.auth.keys import KeyStore, Scope
 from app.database.store import Store
 from app.errors import Conflict, InvalidField, NotFound, NotReady
 from tests.database import before_revisions
-from tests.postgres import BOTH
+from tests.postgres import ALL_DATABASES
 
-DATABASES = BOTH
+DATABASES = ALL_DATABASES
 
 ADMIN_KEY = "the-first-key-of-all"
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.programs import needed
+from tests.programs import find_program
 from tests.service.running import serving
 
 CALM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -17,7 +17,7 @@ FOUR = [[(0.38, 0.2), (0.32, 0.5), (0.66, 0.5)], [(0.6, 0.3), (0.58, 0.8)]]
 
 @pytest.fixture(scope="session")
 def chromium():
-    command = needed("chromium")
+    command = find_program("chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="an extra: make test-browser")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=command, args=CALM)

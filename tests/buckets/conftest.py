@@ -12,7 +12,7 @@ import pytest
 from app.versions.bucket.object_store import Bucket
 from app.versions.bucket.registry import BucketRegistry
 from tests.buckets.google import google_storage
-from tests.programs import needed
+from tests.programs import find_program
 from tests.service.running import free_port
 
 KEY, SECRET = "the-key", "the-secret-of-the-tests"
@@ -27,7 +27,7 @@ class Server:
     """An S3 server that can be stopped, killed and started again."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.program = folder, needed("weed")
+        self.folder, self.program = folder, find_program("weed")
         self.ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
         self.url = f"http://127.0.0.1:{self.ports['s3']}"
         (folder / "s3.json").write_text(json.dumps({"identities": [IDENTITY]}))

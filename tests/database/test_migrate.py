@@ -12,9 +12,9 @@ from app.database.schema import BASELINE, REVISION, Older
 from app.startup import StartupError, open_store
 from tests.database import before_revisions
 from tests.database.test_schema import connected
-from tests.postgres import BOTH
+from tests.postgres import ALL_DATABASES
 
-DATABASES = BOTH
+DATABASES = ALL_DATABASES
 JOB = (
     "INSERT INTO jobs (number, id, status, created_at, not_before, hyperparameters, attempt, "
     "deaths, stumbles, finishing, epochs) VALUES (1, 'a', 'queued', '2026-01-01 00:00:00.000000', "

@@ -24,9 +24,9 @@ from app.startup import StartupError, open_store
 from app.train.supervisor import lease
 from tests.database import before_revisions
 from tests.database.test_store import add, job
-from tests.postgres import ALONE, PASSWORD, QUICK, running
+from tests.postgres import POSTGRESQL_ONLY, PASSWORD, FAST_SETTINGS, run_postgres
 
-DATABASES = ALONE
+DATABASES = POSTGRESQL_ONLY
 # No test waits for the time-outs of production.
 QUICK_ANSWERS = replace(TIME_OUTS, connect=2, answer=0.3, transaction=2.0)
 QUICK_LOCKS = replace(TIME_OUTS, lock=0.3)
@@ -35,7 +35,7 @@ QUICK_LOCKS = replace(TIME_OUTS, lock=0.3)
 @pytest.fixture(scope="module")
 def stoppable_server():
     """A server that may be stopped, and runs again after each test."""
-    with running(*QUICK) as server:
+    with run_postgres(*FAST_SETTINGS) as server:
         yield server
 
 

@@ -15,9 +15,9 @@ from app.database.tables import Base
 from app.startup import StartupError, open_store
 from tests.database import before_revisions
 from tests.database.test_store import add
-from tests.postgres import BOTH
+from tests.postgres import ALL_DATABASES
 
-DATABASES = BOTH
+DATABASES = ALL_DATABASES
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from app.database.sqlite import Damaged
 from app.errors import NotReady
 from app.main import create_app
 from tests.database.test_schema import change
-from tests.postgres import BOTH
+from tests.postgres import ALL_DATABASES
 
-DATABASES = BOTH
+DATABASES = ALL_DATABASES
 
 
 @pytest.fixture

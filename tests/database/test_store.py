@@ -7,9 +7,9 @@ from sqlalchemy import event
 
 from app.database.store import Store
 from app.database.tables import Event, Job, now
-from tests.postgres import BOTH
+from tests.postgres import ALL_DATABASES
 
-DATABASES = BOTH
+DATABASES = ALL_DATABASES
 
 
 def job(name, **fields):

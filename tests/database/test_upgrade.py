@@ -19,9 +19,9 @@ from app.startup import open_store
 from app.train.supervisor import supervisor
 from tests.conftest import ROOT
 from tests.database import before_revisions
-from tests.postgres import BOTH
+from tests.postgres import ALL_DATABASES
 
-DATABASES = BOTH
+DATABASES = ALL_DATABASES
 SNAPSHOT_DIR = ROOT / "tests" / "data" / "bfdd7ca"
 ROWS = json.loads((SNAPSHOT_DIR / "expected.json").read_text())
 AS_JSON = {"Accept": "application/json"}

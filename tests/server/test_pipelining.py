@@ -9,7 +9,7 @@ import pytest
 from app.main import create_app
 from app.server.protocol import CHUNK_BYTES, Protocol
 from tests.conftest import settings_in
-from tests.served import served
+from tests.served import serve_app
 from tests.service.running import comes_true
 
 LARGE = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -32,7 +32,7 @@ def connections(monkeypatch):
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    with served(create_app(settings_in(tmp_path_factory.mktemp("pipelines")))) as client:
+    with serve_app(create_app(settings_in(tmp_path_factory.mktemp("pipelines")))) as client:
         yield client
 
 

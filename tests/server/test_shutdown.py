@@ -9,7 +9,7 @@ from app.api.middleware import ShutdownDeadline
 from app.main import create_app
 from app.server import shutdown
 from app.server.shutdown import Shutdown
-from tests.served import connected, served
+from tests.served import open_socket, serve_app
 
 SCOPE = {"type": "http", "path": "/"}
 START = {"type": "http.response.start", "status": 200, "headers": []}
@@ -98,7 +98,7 @@ def test_who_came_too_late_to_be_let_go_is_let_go_with_the_answer(
     settings, monkeypatch, seven, path
 ):
     """A connection that is made while the server goes through those that it has."""
-    with served(create_app(settings)) as client, connected(client) as connection:
+    with serve_app(create_app(settings)) as client, open_socket(client) as connection:
         monkeypatch.setattr(Shutdown, "listeners_closed", True)
         head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(seven)}\r\n\r\n"
         connection.sendall(head.encode() + seven)

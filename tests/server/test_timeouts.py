@@ -17,7 +17,7 @@ import pytest
 from app.main import create_app
 from app.server import timeouts
 from tests.conftest import png
-from tests.served import connected, served
+from tests.served import open_socket, serve_app
 from tests.service.running import comes_true
 
 BODY = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
@@ -28,7 +28,7 @@ WAYS = ("/predict", "/predict?explain=false", "/train")
 def client(settings, monkeypatch):
     monkeypatch.setattr(timeouts, "IDLE_TIMEOUT", 0.3)
     monkeypatch.setattr(timeouts, "MIN_BYTES", 100)
-    with served(create_app(settings)) as client:
+    with serve_app(create_app(settings)) as client:
         yield client
 
 
@@ -72,13 +72,13 @@ def is_socket(number):
 
 
 def test_who_says_nothing_is_let_go_without_a_word(client):
-    with connected(client) as connection:
+    with open_socket(client) as connection:
         assert read_all(connection) == b""
 
 
 @pytest.mark.parametrize("data", [b"P", b"GET /health/live HTTP/1.1\r\nHost:"])
 def test_a_head_that_does_not_come_is_a_408(client, data):
-    with connected(client) as connection:
+    with open_socket(client) as connection:
         connection.sendall(data)
         assert is_problem(read_all(connection), 408, "request_timeout")
 
@@ -94,7 +94,7 @@ def test_a_head_that_does_not_come_is_a_408(client, data):
     ids=["garbage", "large", "proxy", "chunk"],
 )
 def test_what_is_no_request_is_a_400_and_found_in_the_log(client, caplog, data):
-    with connected(client) as connection, caplog.at_level("INFO", "app.server"):
+    with open_socket(client) as connection, caplog.at_level("INFO", "app.server"):
         connection.sendall(data)
         response = read_all(connection)
     assert is_problem(response, 400, "malformed_request")
@@ -104,7 +104,7 @@ def test_what_is_no_request_is_a_400_and_found_in_the_log(client, caplog, data):
 def test_who_is_answered_already_is_told_nothing_more(client):
     """What is no chunk comes after the route's refusal, which waits for no body."""
     chunked = b"POST /feedback HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with connected(client) as connection:
+    with open_socket(client) as connection:
         connection.sendall(chunked + b"5\r\nhello\r\n")
         assert connection.recv(12) == b"HTTP/1.1 400"
         connection.sendall(b"no chunk")
@@ -113,7 +113,7 @@ def test_who_is_answered_already_is_told_nothing_more(client):
 
 @pytest.mark.parametrize("path", WAYS)
 def test_a_body_that_does_not_come_is_a_408_and_costs_no_work(client, path):
-    with connected(client) as connection:
+    with open_socket(client) as connection:
         connection.sendall(BODY % path.encode() + b"x" * 10)
         assert is_problem(read_all(connection), 408, "request_timeout")
     assert client.get("/train").json()["data"] == []
@@ -122,7 +122,7 @@ def test_a_body_that_does_not_come_is_a_408_and_costs_no_work(client, path):
 
 def test_a_second_request_is_waited_for_as_long(client):
     live = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-    with connected(client) as connection:
+    with open_socket(client) as connection:
         connection.sendall(live + live[:20])
         answers = read_all(connection)
     assert answers.startswith(b"HTTP/1.1 200 ")
@@ -135,7 +135,7 @@ def test_who_is_slow_but_not_too_slow_is_answered(client, mnist):
     image = png(np.maximum(mnist.test.pixels[0].numpy(), noise // 8))
     pieces = [image[start : start + len(image) // 4] for start in range(0, len(image), len(image) // 4)]
     assert all(len(piece) >= timeouts.MIN_BYTES for piece in pieces[:4])
-    with connected(client) as one, connected(client) as other:
+    with open_socket(client) as one, open_socket(client) as other:
         slow = dict(zip(WAYS[:2], (one, other), strict=True))
         for path, connection in slow.items():
             connection.sendall(BODY.replace(b"1000", b"%d" % len(image)) % path.encode())
@@ -163,7 +163,7 @@ def test_nobody_notices_and_no_socket_stays_open(client, seven):
     before = sockets()
     with ExitStack() as slow:
         for number in range(100):
-            connection = slow.enter_context(connected(client))
+            connection = slow.enter_context(open_socket(client))
             connection.sendall((b"", b"POST", BODY % b"/predict", BODY % b"/train")[number % 4])
         assert client.post("/predict", content=seven).json()["digit"] == 7
         assert comes_true(lambda: sockets() <= before + 100)
@@ -175,8 +175,8 @@ def test_over_the_number_of_files_there_is_a_503(client, monkeypatch):
     monkeypatch.setattr(timeouts, "max_connections", lambda: 3)
     with ExitStack() as crowd:
         for _ in range(3):
-            crowd.enter_context(connected(client))
-        with connected(client) as one_more:
+            crowd.enter_context(open_socket(client))
+        with open_socket(client) as one_more:
             assert is_problem(read_all(one_more), 503, "not_ready")
     assert comes_true(lambda: client.get("/health/live").status_code == 200)
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.main import create_app
 from tests.conftest import settings_in
-from tests.served import connected, served
+from tests.served import open_socket, serve_app
 
 HEAD = b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 LAST = b"0\r\n"
@@ -15,7 +15,7 @@ WAYS = ("/predict", "/train")
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    with served(create_app(settings_in(tmp_path_factory.mktemp("trailers")))) as client:
+    with serve_app(create_app(settings_in(tmp_path_factory.mktemp("trailers")))) as client:
         yield client
 
 
@@ -34,7 +34,7 @@ def chunk(content):
 
 def test_a_trailer_is_no_header(client, seven):
     trailers = b"X-Request-ID: of-the-trailer\r\nExpect: 100-continue\r\n\r\n"
-    with connected(client) as connection:
+    with open_socket(client) as connection:
         request = HEAD % b"/predict" + chunk(seven) + LAST + trailers
         connection.sendall(request + b"GET /health/live HTTP/1.0\r\n\r\n")
         response = read_all(connection)
@@ -51,7 +51,7 @@ def test_a_trailer_is_no_header(client, seven):
     ids=["many", "one", "extension"],
 )
 def test_endless_trailers_are_refused(client, path, prefix, trailer):
-    with connected(client) as connection:
+    with open_socket(client) as connection:
         connection.sendall(HEAD % path.encode() + chunk(b"{}") + prefix)
         with suppress(ConnectionError):
             for _ in range(1000):
@@ -61,14 +61,14 @@ def test_endless_trailers_are_refused(client, path, prefix, trailer):
 
 
 def test_who_sends_endless_trailers_is_told(client):
-    with connected(client) as connection:
+    with open_socket(client) as connection:
         connection.sendall(HEAD % b"/train" + LAST + b"a:b\r\n" * 14_000)
         assert read_all(connection).startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_body_is_no_trailer(client):
     """However large, and in however small chunks."""
-    with connected(client) as connection:
+    with open_socket(client) as connection:
         connection.sendall(HEAD % b"/predict" + chunk(b"x") * 50_000 + chunk(b"x" * 10**6) + LAST)
         connection.sendall(b"\r\n")
         assert connection.recv(12) == b"HTTP/1.1 415"

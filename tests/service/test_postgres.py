@@ -9,7 +9,7 @@ from itertools import cycle, takewhile
 
 import pytest
 
-from tests.postgres import PASSWORD, QUICK, running
+from tests.postgres import PASSWORD, FAST_SETTINGS, run_postgres
 from tests.rigs.load import uploads
 from tests.rigs.load.closed_loop import press_all
 from tests.service.running import are_gone, comes_true, serving
@@ -23,7 +23,7 @@ WANTED = json.dumps({**FOUR_A_BATCH, "epochs": EPOCHS, "promote": "never"}).enco
 @pytest.fixture(scope="module")
 def server():
     """A PostgreSQL that may be stopped."""
-    with running(*QUICK) as server:
+    with run_postgres(*FAST_SETTINGS) as server:
         yield server
 
 

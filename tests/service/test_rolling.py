@@ -11,7 +11,7 @@ from itertools import count, cycle, takewhile
 
 from mynet_client import Client
 from tests.conftest import ROOT
-from tests.programs import needed
+from tests.programs import find_program
 from tests.rigs.load import uploads
 from tests.rigs.load.closed_loop import press_all
 from tests.service.running import comes_true, free_port, serving
@@ -37,7 +37,7 @@ http {{
 @contextmanager
 def nginx(folder, front, services):
     """Run nginx as `deploy/nginx.conf` says, on other ports."""
-    command = needed("nginx")
+    command = find_program("nginx")
     site = (ROOT / "deploy" / "nginx.conf").read_text()
     for number, port in zip(("8001", "8002", "8080"), (*services, front), strict=True):
         site, count = re.subn(f"127.0.0.1:{number}", f"127.0.0.1:{port}", site)

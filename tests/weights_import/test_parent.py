@@ -11,7 +11,7 @@ from filelock import FileLock
 from app.errors import InvalidField, MalformedRequest, NotReady, QueueFull
 from app.weights_import import parent
 from app.weights_import.parent import import_upload, remove_temporary_uploads
-from tests.durability import assert_durable_folders, recorded
+from tests.durability import assert_durable_folders, record_calls
 
 READ = "import json, os, sys, time; told = json.loads(sys.stdin.readline()); "
 
@@ -131,7 +131,7 @@ def test_an_empty_upload_is_refused_without_a_process(settings):
 def test_an_upload_makes_its_folder_durable(settings, fake_worker):
     fake_worker("print(json.dumps({'version': 1}))")
     settings.state_dir.mkdir(exist_ok=True)
-    with recorded() as calls:
+    with record_calls() as calls:
         upload(settings)
     assert_durable_folders(calls, settings.uploads_dir)
 

@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from tests.api.routes.test_predict_fast_path import served
+from tests.api.routes.test_predict_fast_path import serve_app
 
 SECRET = "Ink of nobody but the sender."
 PIECE = 12
@@ -94,7 +94,7 @@ def test_routes_keep_it_to_themselves(debug_settings, capsys, path):
 
 
 def test_the_short_way_does_so_too(debug_settings, capsys):
-    with served(create_app(debug_settings)) as client:
+    with serve_app(create_app(debug_settings)) as client:
         logging.getLogger("app.test").debug("all is logged")
         statuses = ask(client, "/predict")
     assert statuses == {200, 415, 422}

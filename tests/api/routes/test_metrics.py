@@ -14,8 +14,8 @@ from app.main import create_app
 from app.monitoring import prometheus
 from app.telemetry.metrics import Metrics, Route
 from app.telemetry.worker_metrics import Entry
-from tests.api.routes.test_predict_fast_path import served
-from tests.programs import needed
+from tests.api.routes.test_predict_fast_path import serve_app
+from tests.programs import find_program
 
 ROUTE = {"method": "POST", "route": "/predict"}
 
@@ -42,7 +42,7 @@ def add_job(settings, **fields):
 
 
 def test_both_ways_of_a_prediction_are_counted(settings, seven):
-    with served(create_app(settings)) as client:
+    with serve_app(create_app(settings)) as client:
         for path in ("/predict", "/predict", "/predict?explain=true"):
             assert client.post(path, content=seven).json()["digit"] == 7
         assert client.post("/predict", content=b"?").status_code == 415
@@ -153,7 +153,7 @@ def test_the_client_chooses_the_format(client):
 @pytest.mark.read_only
 def test_promtool_has_no_complaint(client, seven):
     client.post("/predict", content=seven)
-    command = [needed("promtool"), "check", "metrics"]
+    command = [find_program("promtool"), "check", "metrics"]
     exposition = client.get("/metrics").text
     done = subprocess.run(command, input=exposition, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

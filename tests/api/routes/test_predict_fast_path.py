@@ -12,7 +12,7 @@ from app.main import create_app
 from app.predict import batcher
 from app.server.protocol import FastCycle
 from tests.conftest import png, settings_in
-from tests.served import connected, served
+from tests.served import open_socket, serve_app
 from tests.service.running import comes_true
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
@@ -22,7 +22,7 @@ THE_ROUTE = "/predict?explain=false"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    with served(create_app(settings_in(tmp_path_factory.mktemp("express")))) as client:
+    with serve_app(create_app(settings_in(tmp_path_factory.mktemp("express")))) as client:
         yield client
 
 
@@ -153,7 +153,7 @@ def test_a_defect_of_the_route_is_told_once(client, monkeypatch, caplog):
 
 def test_a_length_of_many_digits_is_no_defect(client, seven):
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %s%d\r\n\r\n"
-    with connected(client) as connection:
+    with open_socket(client) as connection:
         connection.sendall(head % (b"0" * 5000, len(seven)) + seven)
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
 

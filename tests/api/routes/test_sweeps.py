@@ -3,9 +3,9 @@
 import pytest
 
 from tests.api.routes.test_train import idle  # noqa: F401
-from tests.postgres import BOTH
+from tests.postgres import ALL_DATABASES
 
-DATABASES = BOTH
+DATABASES = ALL_DATABASES
 
 GRID = {"name": "both", "learning_rate": [0.01, 0.1], "seed": [1, 2], "epochs": 1}
 

@@ -10,9 +10,9 @@ from app.errors import Conflict, QueueFull
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.jobs.job import MAX_CRASHES, MAX_ERRORS, Status, Superseded
-from tests.postgres import BOTH
+from tests.postgres import ALL_DATABASES
 
-DATABASES = BOTH
+DATABASES = ALL_DATABASES
 
 ALLOWED_TRANSITIONS = {
     ("queued", "running"),

@@ -18,10 +18,10 @@ from app.train.worker.finish_sweep import finish_sweep
 from app.versions import checkpoint
 from app.versions.registry import Registry
 from app.versions.retention import prune
-from tests.postgres import BOTH
+from tests.postgres import ALL_DATABASES
 from tests.train.supervisor.test_supervisor import wait_until
 
-DATABASES = BOTH
+DATABASES = ALL_DATABASES
 
 
 class Killed(BaseException):

@@ -13,7 +13,7 @@ from torchvision.datasets import MNIST
 
 from app.train.recipes import dataset
 from tests.conftest import DATA
-from tests.durability import assert_durable_file, assert_durable_folders, recorded
+from tests.durability import assert_durable_file, assert_durable_folders, record_calls
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_load_of_four_damaged_files_unpacks_them_again(tmp_path, raw, caplog):
 
 
 def test_load_unpacks_and_downloads_durably(tmp_path, downloads):
-    with recorded() as calls:
+    with record_calls() as calls:
         dataset.load(tmp_path / "data")
     raw = tmp_path / "data" / "MNIST" / "raw"
     assert downloads == [f"{name}.gz" for name in CONTENTS]
@@ -174,7 +174,7 @@ def test_load_of_whole_files_writes_nothing(tmp_path):
         return {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))}
 
     initial_state = state()
-    with recorded() as calls:
+    with record_calls() as calls:
         dataset.load(tmp_path)
     assert calls == []
     assert state() == initial_state

@@ -8,9 +8,9 @@ import pytest
 from app.database import tables
 from app.train.supervisor import lease
 from app.train.supervisor.lease import Lease
-from tests.postgres import BOTH
+from tests.postgres import ALL_DATABASES
 
-DATABASES = BOTH
+DATABASES = ALL_DATABASES
 
 
 @pytest.fixture
