@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from tests.conftest import ROOT
 from tests.rigs.load.closed_loop import Request, press_all
 from tests.rigs.load.uploads import form, raw_request
-from tests.service.running import comes_true, serving
+from tests.service.running import wait_until, run_service
 
 START_TIMEOUT: Final = 60
 TERMINATE_TIMEOUT: Final = 3
@@ -74,9 +74,9 @@ def is_installed(peer: Peer) -> bool:
 def mynet(workers: int = 1) -> Iterator[Server]:
     """Start MyNet on an empty state folder."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        service = stack.enter_context(serving(Path(folder) / "var", workers=str(workers)))
+        service = stack.enter_context(run_service(Path(folder) / "var", workers=str(workers)))
         stack.callback(_end, service.process)
-        if not comes_true(lambda: service.went_live == workers):
+        if not wait_until(lambda: service.went_live == workers):
             raise RuntimeError(service.log.read_text())
         server = Server("MyNet", service.port, service.process.pid)
         server.suspend()

@@ -21,7 +21,7 @@ from tests.rigs.load.memory import resident
 from tests.rigs.load.open_loop import Flooded, begin, flood, percentile
 from tests.rigs.load.photo import photo
 from tests.rigs.load.uploads import raw_request, requests
-from tests.service.running import Service, serving
+from tests.service.running import Service, run_service
 
 SECONDS: Final = float(os.environ.get("BENCH_SECONDS", "300"))
 OVERLOAD_FACTOR: Final = 10
@@ -52,9 +52,9 @@ class Overload(NamedTuple):
 def main() -> Iterator[str]:
     """Measure, and give the lines of the report."""
     jpeg, digit = photo(PHOTO_REDUCTION)
-    with TemporaryDirectory() as folder, serving(Path(folder) / "var") as service:
+    with TemporaryDirectory() as folder, run_service(Path(folder) / "var") as service:
         result = overload(service, Request(raw_request(jpeg), digit))
-    with TemporaryDirectory() as folder, serving(Path(folder) / "var") as service:
+    with TemporaryDirectory() as folder, run_service(Path(folder) / "var") as service:
         rounds = [measure_crowd(service, jpeg) for _ in range(ROUNDS)]
     yield "## Overload (`python -m bench overload`)"
     yield ""

@@ -17,7 +17,7 @@ from typing import Final
 
 from tests.rigs.load.idle_clients import Crowd
 from tests.rigs.load.photo import photo
-from tests.service.running import Service, serving
+from tests.service.running import Service, run_service
 
 ROUNDS: Final = 3
 WORKERS: Final = (1, 2)
@@ -56,7 +56,7 @@ def seconds(workers: int, *, busy: bool) -> float:
     with (
         TemporaryDirectory() as folder,
         ExitStack() as stack,
-        serving(Path(folder) / "var", workers=str(workers)) as service,
+        run_service(Path(folder) / "var", workers=str(workers)) as service,
     ):
         if busy:
             start_load(service, stack)

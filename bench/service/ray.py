@@ -23,7 +23,7 @@ from tests.rigs.load.http_load import failed, run
 from tests.rigs.load.uploads import form
 from tests.rigs.swaps import distinct_versions, swapping
 from tests.rigs.swaps.distinct_versions import ReferenceAnswers
-from tests.service.running import Service, serving
+from tests.service.running import Service, run_service
 
 REPLICAS: Final = (1, 2, 4)
 LEVELS: Final = (4, 64)
@@ -57,7 +57,7 @@ def main() -> Iterator[str]:
             states = {name: Path(folder) / name for name in (PLAIN, RAY)}
             reference, _ = map(distinct_versions.make, states.values())
             services = {
-                PLAIN: stack.enter_context(serving(states[PLAIN])),
+                PLAIN: stack.enter_context(run_service(states[PLAIN])),
                 RAY: stack.enter_context(serving_on_ray(None, states[RAY], workers=replicas)),
             }
             measure_round(services, reference, ROUNDS)  # Serve's proxy and all replicas have answered then

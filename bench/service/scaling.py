@@ -23,7 +23,7 @@ from bench.harness.wrk import WrongDigit, verify
 from tests.conftest import DATA
 from tests.rigs.load.closed_loop import Request, press
 from tests.rigs.load.uploads import batch, form, images
-from tests.service.running import Service, serving
+from tests.service.running import Service, run_service
 
 WORKERS: Final = (1, 2, 4)
 LEVELS: Final = (4, 64)
@@ -55,7 +55,7 @@ def main() -> Iterator[str]:
     requests = [Request(form(upload), digit) for upload, digit in zip(uploads, digits, strict=True)]
     with TemporaryDirectory() as folder, ExitStack() as stack:
         services = {
-            workers: stack.enter_context(serving(Path(folder) / f"{workers}", workers=str(workers)))
+            workers: stack.enter_context(run_service(Path(folder) / f"{workers}", workers=str(workers)))
             for workers in WORKERS
         }
         for workers, service in services.items():

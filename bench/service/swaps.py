@@ -16,7 +16,7 @@ from typing import Final
 from tests.rigs.load.http_load import failed, percentile, run
 from tests.rigs.swaps.distinct_versions import ReferenceAnswers, count_mismatches, make
 from tests.rigs.swaps.swapping import Phase, press, swap
-from tests.service.running import comes_true, serving
+from tests.service.running import wait_until, run_service
 
 CONNECTIONS: Final = 64
 ROUNDS: Final = 5
@@ -34,10 +34,10 @@ def main() -> Iterator[str]:
     with TemporaryDirectory() as folder:
         state = Path(folder) / "var"
         reference = make(state)
-        with serving(state) as service:
+        with run_service(state) as service:
             rounds = [measure_round(service.port, reference) for _ in range(ROUNDS)]
-        with serving(state, workers=WORKERS) as service:
-            assert comes_true(lambda: service.went_live == WORKERS)
+        with run_service(state, workers=WORKERS) as service:
+            assert wait_until(lambda: service.went_live == WORKERS)
             swapping = swap(service.port, PROMOTIONS, SLOW_INTERVAL)
             followed = run(press(service.port, reference, CONNECTIONS, swapping, keep_alive=False))
             live_count = service.went_live - WORKERS

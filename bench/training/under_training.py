@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from app.train.recipes.dataset import load as load_mnist
 from tests.conftest import DATA, png
 from tests.rigs.load.http_load import Exchange, failed, load, percentile, run, steady_due_times
-from tests.service.running import Service, serving
+from tests.service.running import Service, run_service
 
 RATE: Final = 50
 SECONDS: Final = float(os.environ.get("BENCH_SECONDS", "20"))
@@ -63,7 +63,7 @@ def serve_on(layout: Layout) -> Iterator[Service]:
     """Start a service on its cores; this process goes to those of the load."""
     with TemporaryDirectory() as folder:
         move_to(layout.service)
-        with serving(Path(folder) / "var") as service:
+        with run_service(Path(folder) / "var") as service:
             move_to(layout.load)
             yield service
         move_to(layout.service | layout.load)

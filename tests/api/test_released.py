@@ -26,7 +26,7 @@ from tests.api.protocols.test_open_inference import HEADER, INFER
 from tests.api.routes.test_predict_fast_path import FORM, form
 from tests.conftest import DATA, png
 from tests.served import serve_app
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 LARGE_SIDE = 1200
 LARGE_DECODED_BYTES = 16 * LARGE_SIDE**2  # bytes that WebP's decoder takes of it
@@ -192,16 +192,16 @@ def test_refused_image_is_released_without_the_collector(service, live_objects, 
     with no_collector():
         for upload, expected in REJECTED_UPLOADS * REPEATS:
             assert status(way(service, upload)) == expected
-        assert comes_true(lambda: not live_objects.count(), RELEASE_TIMEOUT), "unreadable images"
+        assert wait_until(lambda: not live_objects.count(), RELEASE_TIMEOUT), "unreadable images"
         assert live_objects.most_images == 1, "a request has one image in memory at a time"
         with monkeypatch.context() as patch:
             patch.setattr(AdmissionPool, "check_capacity", busy)
             assert status(way(service, BLANK)) == 429
             service.get("/health/live")  # a connection keeps its last request
-            assert comes_true(lambda: not live_objects.count(), RELEASE_TIMEOUT), "images for which nobody is free"
+            assert wait_until(lambda: not live_objects.count(), RELEASE_TIMEOUT), "images for which nobody is free"
         monkeypatch.setattr("app.predict.preprocess.normalise", fail)
         assert status(way(service, BLANK)) == 500
-        assert comes_true(lambda: not live_objects.count(), RELEASE_TIMEOUT), "images that show a defect"
+        assert wait_until(lambda: not live_objects.count(), RELEASE_TIMEOUT), "images that show a defect"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux alone")

@@ -9,7 +9,7 @@ from app.api.middleware import FREE_BYTES_PER_BODY, MAX_BUFFERED_BODIES
 from app.main import create_app
 from tests.conftest import png
 from tests.served import open_socket, serve_app
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 MAX_BODY_BYTES = 256 * 1024
 UPLOAD_BYTES = MAX_BODY_BYTES - 1024
@@ -55,7 +55,7 @@ def test_what_is_sent_for_hours_is_held_only_so_far(client, photo, seven, path):
 
         for _ in range(UPLOADS_TO_FILL):
             send_half()
-        assert comes_true(is_refused)
+        assert wait_until(is_refused)
         assert int(answers[-1].headers["Retry-After"]) >= 1
         assert client.post("/predict", content=seven).json()["digit"] == 7
-    assert comes_true(lambda: not is_too_much(client.post("/predict", content=photo)))
+    assert wait_until(lambda: not is_too_much(client.post("/predict", content=photo)))

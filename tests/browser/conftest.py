@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.programs import find_program
-from tests.service.running import serving
+from tests.service.running import run_service
 
 CALM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESK = {"width": 1280, "height": 800}
@@ -27,7 +27,7 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("browser") / "var") as running:
+    with run_service(tmp_path_factory.mktemp("browser") / "var") as running:
         yield running
 
 

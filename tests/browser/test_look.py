@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import ONE, SEVEN, draw, reads, shows
-from tests.service.running import serving
+from tests.service.running import run_service
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_scale_factor": 2}
 MAX_TRANSFER_BYTES = 120_000  # bytes over the wire at first load
@@ -98,7 +98,7 @@ def test_keys_alone_reach_everything(open_page, service):
 
 def test_the_first_load_is_small_and_does_not_shift(open_page, tmp_path):
     sizes = "() => performance.getEntries().map((each) => each.transferSize ?? 0)"
-    with serving(tmp_path / "var") as fresh:
+    with run_service(tmp_path / "var") as fresh:
         page = open_page(fresh)
         page.wait_for_selector("#rows .pick")
         assert sum(page.evaluate(SHIFTS)) == 0

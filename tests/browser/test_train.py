@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.browser.conftest import SEVEN, draw, reads, shows
-from tests.service.running import serving
+from tests.service.running import run_service
 
 
 def dots(page):
@@ -87,7 +87,7 @@ def test_versions_are_looked_at_compared_and_downloaded(open_page, service):
 
 def test_a_key_is_asked_for_where_the_service_wants_one(open_page, tmp_path):
     settings = {"auth": "keys", "admin_key": "a-key-of-some-length"}
-    with serving(tmp_path / "var", **settings) as locked:
+    with run_service(tmp_path / "var", **settings) as locked:
         page = open_page(locked, expected=["401"])
         page.wait_for_selector("#give-key:visible")
         assert not page.is_visible("#key-dialog"), "nobody asked for anything yet"

@@ -14,7 +14,7 @@ from app.versions.bucket.object_store import Bucket, BucketUnavailable
 from app.versions.bucket.registry import BucketRegistry
 from app.versions.registry import SHIPPED
 from tests.buckets.worker import Worker
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 
 def save(registry, card, **changes):
@@ -26,13 +26,13 @@ def test_what_one_service_changes_the_other_sees(first, make_registry, card):
     with other.following():
         version = save(first, card, note="mine")
         first.promote(version)
-        assert comes_true(lambda: other.current() == version)
+        assert wait_until(lambda: other.current() == version)
         assert other.card(version).note == "mine"
         assert other.content(version) == first.content(version)
         assert other.rollback() == 1
-        assert comes_true(lambda: first.current() == version)
+        assert wait_until(lambda: first.current() == version)
         with first.following():
-            assert comes_true(lambda: first.current() == 1)
+            assert wait_until(lambda: first.current() == 1)
 
 
 def test_services_that_start_at_once_adopt_each_shipped_version_once(make_registry):

@@ -10,7 +10,7 @@ import pytest
 from app.versions.registry import SHIPPED
 from tests.conftest import png
 from tests.rigs.load.http_load import Connection, load, run
-from tests.service.running import comes_true, serving
+from tests.service.running import wait_until, run_service
 
 QUICK_JOB = json.dumps({"epochs": 1, "batch_size": 1000, "promote": "always"}).encode()
 NEXT_VERSION = len(list(SHIPPED.glob("*.safetensors"))) + 1
@@ -23,8 +23,8 @@ def services(server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("services")
     shared = {"models_url": server.new_bucket(), "train_threads": 1}
     with (
-        serving(folder / "first", **shared) as first,
-        serving(folder / "other", **shared) as other,
+        run_service(folder / "first", **shared) as first,
+        run_service(folder / "other", **shared) as other,
     ):
         yield first, other
 
@@ -81,7 +81,7 @@ async def run_under_load(services, uploads, work):
 
 
 def is_live(service, version):
-    return comes_true(lambda: service.get("/health/ready")["version"] == version)
+    return wait_until(lambda: service.get("/health/ready")["version"] == version)
 
 
 def promote(service, version):
@@ -133,7 +133,7 @@ def test_while_the_bucket_is_away_predictions_go_on_and_changes_are_refused(serv
     def work():
         with bucket_outage():
             response = promote(first, other_version)
-            assert comes_true(lambda: "what is live elsewhere is not seen" in log_since(other, log_size))
+            assert wait_until(lambda: "what is live elsewhere is not seen" in log_since(other, log_size))
         return response
 
     (status, problem), *answers = run(run_under_load(services, [png(pixels) for pixels in digits], work))
@@ -152,7 +152,7 @@ def test_a_training_that_ends_while_the_bucket_is_away_succeeds_once_it_is_back(
     job = first.post("/train", QUICK_JOB)["id"]
     first.job_until(job, lambda body: body["status"] == "running")
     with bucket_outage():
-        assert comes_true(lambda: "waits to be stored" in log_since(first, log_size), 120)
+        assert wait_until(lambda: "waits to be stored" in log_since(first, log_size), 120)
         assert first.get(f"/train/{job}")["status"] == "running"
     done = first.job_until(job, succeeded)
     assert (done["attempt"], done["result"]["version"]) == (1, expected)

@@ -9,7 +9,7 @@ import pytest
 
 from app.versions.bucket.object_store import Bucket
 from tests.postgres import FAST_SETTINGS, run_postgres
-from tests.service.running import are_gone, comes_true, serving
+from tests.service.running import are_gone, wait_until, run_service
 
 HYPERPARAMETERS = {"epochs": 6, "seed": 4, "promote": "never"}
 
@@ -18,7 +18,7 @@ HYPERPARAMETERS = {"epochs": 6, "seed": 4, "promote": "never"}
 def services(s3_url, tmp_path):
     with run_postgres(*FAST_SETTINGS) as server, ExitStack() as stack:
         shared = {"database_url": server.fresh(), "models_url": s3_url, "train_threads": 1}
-        yield [stack.enter_context(serving(tmp_path / name, **shared)) for name in ("one", "other")]
+        yield [stack.enter_context(run_service(tmp_path / name, **shared)) for name in ("one", "other")]
 
 
 def succeeded(body):
@@ -38,7 +38,7 @@ def test_who_takes_a_job_over_goes_on_from_the_copy_of_its_state(services, s3_ur
     job = services[0].post("/train", body)["id"]
     services[0].job_until(job, lambda body: body["epochs"])
     first, second = services if services[0].trainings else reversed(services)
-    assert comes_true(copies)
+    assert wait_until(copies)
     first.end(signal.SIGKILL)
     assert are_gone(first.trainings)
     second_job = second.post("/train", body)["id"]
@@ -52,5 +52,5 @@ def test_who_takes_a_job_over_goes_on_from_the_copy_of_its_state(services, s3_ur
     second.job_until(second_job, lambda body: len(body["epochs"]) > 3)
     second.job_until(second_job, succeeded)
     assert digest(second, job) == digest(second, second_job)
-    assert comes_true(lambda: not copies()), "what nobody needs is removed"
+    assert wait_until(lambda: not copies()), "what nobody needs is removed"
     second.end()

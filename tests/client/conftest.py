@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from mynet_client import AsyncClient, Client
-from tests.service.running import serving
+from tests.service.running import run_service
 
 
 class SyncAdapter:
@@ -56,7 +56,7 @@ def connect(request):
 @pytest.fixture(scope="package")
 def service(tmp_path_factory, small_data_dir):
     state = tmp_path_factory.mktemp("client") / "var"
-    with serving(state, data_dir=small_data_dir) as service:
+    with run_service(state, data_dir=small_data_dir) as service:
         yield service
 
 

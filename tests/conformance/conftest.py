@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.service.running import serving
+from tests.service.running import run_service
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "data/MNIST/raw/t10k-images-idx3-ubyte.gz"
@@ -23,7 +23,7 @@ collect_ignore = [*(IN_OUR_ENVIRONMENT if "SERVICE" in os.environ else ALL - IN_
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("conformance") / "var") as service:
+    with run_service(tmp_path_factory.mktemp("conformance") / "var") as service:
         yield service
 
 

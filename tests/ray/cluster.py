@@ -14,7 +14,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from tests.conftest import DATA, ROOT
-from tests.service.running import Service, comes_true, free_port
+from tests.service.running import Service, wait_until, free_port
 
 RAY = Path(sys.executable).with_name("ray")
 # What processes are called: a replica, a training's worker, what starts a training.
@@ -88,7 +88,7 @@ class Node:
             )
 
     def wait(self):
-        comes_true(lambda: self.process.poll() is not None or self.is_up(), STARTS)
+        wait_until(lambda: self.process.poll() is not None or self.is_up(), STARTS)
         assert self.is_up(), self.log.read_text()
 
     def is_named(self):
@@ -148,7 +148,7 @@ class Cluster:
             node = Node(self.folder / f"node-{place}.log", CORES, *options)
             self.nodes.append(node)
             self.added += 1
-            assert comes_true(node.is_named, STARTS)
+            assert wait_until(node.is_named, STARTS)
         for node in self.nodes:
             node.wait()
 
@@ -240,7 +240,7 @@ def serving(cluster: Cluster | None, state: Path, **settings: Any) -> Iterator[O
             time.sleep(0.1)
         jobs, key = settings.get("ray_storage", state / "jobs"), settings.get("admin_key")
         service = OnRay(process, port, log, jobs, key)
-        assert cluster is None or comes_true(lambda: cluster.is_served(service), STARTS)
+        assert cluster is None or wait_until(lambda: cluster.is_served(service), STARTS)
         yield service
     finally:
         process.terminate()

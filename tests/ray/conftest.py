@@ -11,7 +11,7 @@ import pytest
 from tests.ray.cluster import REPLICA, Cluster, Node, OnRay, clustered, serving
 from tests.ray.jobs import trained_here
 from tests.rigs.swaps import distinct_versions
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 KEY = "the-first-key-of-all"
 ASKED = 16  # so that each replica is asked
@@ -112,7 +112,7 @@ def service(shared: Shared, cluster: Cluster) -> OnRay:  # noqa: ARG001
 
     if not first_is_live():  # a test has promoted another one
         service.put("/models/current", json.dumps({"version": 1}).encode())
-        assert comes_true(first_is_live)
+        assert wait_until(first_is_live)
     return service
 
 

@@ -16,7 +16,7 @@ from app.train.jobs.events import lines
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.worker import main
 from tests.ray.cluster import TRAINS
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 # On the small data, an epoch takes some 50 ms: long enough for a kill on the way, also by a test
 # that looks late.
@@ -61,7 +61,7 @@ def until(service, job, condition):
             told.update(service.get(f"/train/{job}"))
             return condition(told)
 
-    assert comes_true(is_so, SOON), told
+    assert wait_until(is_so, SOON), told
     return told
 
 
@@ -96,4 +96,4 @@ def environment(pid):
 
 def is_left(cluster):
     """Wait until no worker trains any more."""
-    return comes_true(lambda: not workers(cluster), SOON)
+    return wait_until(lambda: not workers(cluster), SOON)

@@ -7,7 +7,7 @@ import time
 from tests.ray.cluster import REPLICA
 from tests.ray.insisting import insist
 from tests.rigs.load.http_load import run
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 CONNECTIONS = 8
 EVERY = 0.1  # a proxy that is asked without a pause ends no sooner than Ray's time-out
@@ -25,7 +25,7 @@ def test_who_asks_again_is_answered(spread_service, cluster, lose, known):
         when.append(time.monotonic())
         await asyncio.to_thread(lose, node)
         when.append(time.monotonic())
-        assert await asyncio.to_thread(comes_true, lambda: len(cluster.replicas()) == 2, SOON)
+        assert await asyncio.to_thread(wait_until, lambda: len(cluster.replicas()) == 2, SOON)
         when.append(time.monotonic())
         await asyncio.sleep(5)
 
@@ -52,7 +52,7 @@ def test_a_node_that_is_told_to_end_is_replaced_first(service, cluster, lose, kn
     async def end():
         await asyncio.sleep(2)
         node.process.terminate()
-        ended = asyncio.to_thread(comes_true, lambda: node.process.poll() is not None, SOON)
+        ended = asyncio.to_thread(wait_until, lambda: node.process.poll() is not None, SOON)
         assert await ended, "it ends by itself"
         there.extend(other.running(REPLICA))
         await asyncio.sleep(5)

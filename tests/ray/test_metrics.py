@@ -2,7 +2,7 @@
 
 from tests.conftest import ROOT
 from tests.ray.scraped import by_replica
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 SEVEN = (ROOT / "docs/images/seven.jpg").read_bytes()
 SENT = 12
@@ -14,7 +14,7 @@ def test_rays_endpoint_has_what_replicas_count(unused_service, cluster):
     def counted(name, **labels):
         return list(by_replica(cluster, name, **labels).values())
 
-    assert comes_true(lambda: counted(IMAGES, outcome="answered") == [0, 0], SOON)
+    assert wait_until(lambda: counted(IMAGES, outcome="answered") == [0, 0], SOON)
     for _ in range(SENT):
         assert unused_service.post("/predict", SEVEN)["digit"] == 7
     bucket = "ray_mynet_http_request_duration_seconds_bucket"
@@ -23,6 +23,6 @@ def test_rays_endpoint_has_what_replicas_count(unused_service, cluster):
         ("ray_mynet_answers_total", {"digit": "7"}),
         (bucket, {"le": "+Inf", "method": "POST", "route": "/predict"}),
     ):
-        assert comes_true(lambda: sum(counted(name, **labels)) == SENT, SOON), name  # noqa: B023
+        assert wait_until(lambda: sum(counted(name, **labels)) == SENT, SOON), name  # noqa: B023
     live = str(unused_service.get("/models")["current"])
-    assert comes_true(lambda: counted("ray_mynet_model_info", version=live) == [1, 1], SOON)
+    assert wait_until(lambda: counted("ray_mynet_model_info", version=live) == [1, 1], SOON)

@@ -7,7 +7,7 @@ from tests.ray.scraped import by_replica
 from tests.rigs.load.http_load import failed, run
 from tests.rigs.swaps import distinct_versions
 from tests.rigs.swaps.swapping import press, swap
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 CHANGES = 5
 SOON = 240
@@ -19,7 +19,7 @@ def test_all_replicas_follow(service, cluster, known):
     settled = run(press(service.port, known, 4, asyncio.sleep(2), keep_alive=False))
     log.warning("an older version's last answer came %.2f s after a promotion's", phase.slowest)
     live = "ray_mynet_model_info"
-    assert comes_true(lambda: [*by_replica(cluster, live, version="2").values()] == [1, 1], SOON), (
+    assert wait_until(lambda: [*by_replica(cluster, live, version="2").values()] == [1, 1], SOON), (
         "each says so"
     )
     exchanges = phase.exchanges + settled.exchanges

@@ -14,7 +14,7 @@ from tests.ray.insisting import insist
 from tests.ray.jobs import ENDLESS
 from tests.ray.scraped import by_replica
 from tests.rigs.load.http_load import run
-from tests.service.running import comes_true, free_port
+from tests.service.running import wait_until, free_port
 
 SOON = 240
 CONNECTIONS = 8
@@ -96,8 +96,8 @@ def declared(no_service, cluster, state, small_data_dir):  # noqa: ARG001
         return service.is_ready() and len(counts) == 2 and all(counts)
 
     try:
-        assert comes_true(both_answer, SOON)
-        assert comes_true(lambda: cluster.is_served(service), SOON)
+        assert wait_until(both_answer, SOON)
+        assert wait_until(lambda: cluster.is_served(service), SOON)
         yield service
     finally:
         cluster.end_serve()
@@ -105,7 +105,7 @@ def declared(no_service, cluster, state, small_data_dir):  # noqa: ARG001
 
 async def replicas(cluster, number):
     """Wait for so many."""
-    there = await asyncio.to_thread(comes_true, lambda: len(cluster.replicas()) == number, SOON)
+    there = await asyncio.to_thread(wait_until, lambda: len(cluster.replicas()) == number, SOON)
     assert there, cluster.replicas()
 
 
@@ -119,10 +119,10 @@ def test_another_replica_comes_with_the_load(unused_team, cluster, known):
 def test_one_goes_without_a_lost_request(known, declared, cluster):
     both = cluster.replicas()
     train = f"/train/{declared.ask('POST', '/train', json=ENDLESS).json()['id']}"
-    assert comes_true(lambda: declared.succeeds("POST", f"{train}/pause"), SOON), "it has begun"
+    assert wait_until(lambda: declared.succeeds("POST", f"{train}/pause"), SOON), "it has begun"
     url = f"http://127.0.0.1:{declared.port}{train}/events"
     followers = [Follower(url) for _ in range(FOLLOWERS)]
-    assert comes_true(lambda: all("event: status" in each.heard for each in followers))
+    assert wait_until(lambda: all("event: status" in each.heard for each in followers))
 
     async def shrink():
         await asyncio.sleep(1)

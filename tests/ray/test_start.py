@@ -3,7 +3,7 @@
 import pytest
 
 from tests.ray.cluster import STARTS, begin
-from tests.service.running import comes_true, free_port
+from tests.service.running import wait_until, free_port
 
 
 def fails(cluster, folder, **settings):
@@ -41,7 +41,7 @@ def test_who_waits_for_a_node_can_be_ended(cluster, tmp_path):
     log = tmp_path / "log"
     process = begin(cluster, tmp_path / "var", free_port(), log, device="cuda")
     try:
-        assert comes_true(lambda: "Adding 1 replica" in log.read_text(), STARTS)
+        assert wait_until(lambda: "Adding 1 replica" in log.read_text(), STARTS)
         process.terminate()
         assert process.wait(STARTS) == 0, log.read_text()
     finally:

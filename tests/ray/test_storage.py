@@ -6,7 +6,7 @@ import pytest
 
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,11 @@ def test_only_jobs_that_ended_lose_what_they_kept(storage, settings, store, runs
     for name in (waits, ended, "others"):
         (runs / name / "checkpoint").mkdir(parents=True)
     storage.sweep(settings.model_copy(update={"ray_storage": runs.as_uri()}))
-    assert comes_true(lambda: not (runs / ended).exists())
+    assert wait_until(lambda: not (runs / ended).exists())
     assert {each.name for each in runs.iterdir()} == {waits, "others"}
 
 
 def test_what_cannot_be_reached_is_left_for_the_next_time(storage, settings, runs, caplog):
     runs.write_text("a file")
     storage.sweep(settings.model_copy(update={"ray_storage": runs.as_uri()}))
-    assert comes_true(lambda: "stays for now" in caplog.text)
+    assert wait_until(lambda: "stays for now" in caplog.text)

@@ -19,12 +19,12 @@ from tests.ray.jobs import (
     until,
     workers,
 )
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 
 def test_a_worker_that_is_killed_changes_nothing(service, cluster, local):
     job = begin(service, WANTED)
-    assert comes_true(lambda: saved(service.jobs, job) >= (2, 0), SOON)
+    assert wait_until(lambda: saved(service.jobs, job) >= (2, 0), SOON)
     (worker,) = workers(cluster)
     os.kill(worker, signal.SIGKILL)
     seen = []
@@ -41,7 +41,7 @@ def test_a_worker_that_is_killed_changes_nothing(service, cluster, local):
     assert body["attempt"] == 1, "Ray Train went on"
     assert [each["epoch"] for each in body["epochs"]] == [*range(WANTED["epochs"])]
     checkpoints = service.jobs / job
-    assert comes_true(lambda: not checkpoints.exists()), "an ended job needs them no more"
+    assert wait_until(lambda: not checkpoints.exists()), "an ended job needs them no more"
 
 
 def test_pause_resume_and_cancel(service, cluster):
@@ -86,7 +86,7 @@ def test_a_sweep_trains_its_jobs_at_once(service):
     """The best of them goes through the gate, as without Ray."""
     wanted = {**WANTED, "epochs": 20, "promote": "always", "learning_rate": [0.001, 0.03]}
     sweep = service.post("/sweeps", json.dumps(wanted).encode())["id"]
-    assert comes_true(lambda: service.get(f"/sweeps/{sweep}")["finished_at"], SOON)
+    assert wait_until(lambda: service.get(f"/sweeps/{sweep}")["finished_at"], SOON)
     ended = service.get(f"/sweeps/{sweep}")
     assert ended["status"] == "succeeded", ended
     jobs = [service.get(f"/train/{each['id']}") for each in ended["jobs"]]
@@ -94,4 +94,4 @@ def test_a_sweep_trains_its_jobs_at_once(service):
     assert ended["best"]["hyperparameters"] == {"learning_rate": 0.03}
     live = ended["result"]["version"]
     # Each replica looks for itself, and any of them may be the one that is asked.
-    assert comes_true(lambda: service.get("/health/ready")["version"] == live)
+    assert wait_until(lambda: service.get("/health/ready")["version"] == live)

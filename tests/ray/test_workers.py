@@ -18,7 +18,7 @@ from tests.ray.jobs import (
     until,
     workers,
 )
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 LOSS = re.compile(r"train loss: (\S+)")
 
@@ -37,15 +37,15 @@ def test_two_workers_learn_what_one_does(team, cluster, storage, local):
     """Whichever of them is killed on the way."""
     job = begin(team, WANTED)
     for which in (0, 1):
-        assert comes_true(lambda which=which: saved(storage, job) >= (which + 1, 0), SOON)
-        assert comes_true(lambda: len(workers(cluster)) == 2, SOON), "Ray Train went on by then"
+        assert wait_until(lambda which=which: saved(storage, job) >= (which + 1, 0), SOON)
+        assert wait_until(lambda: len(workers(cluster)) == 2, SOON), "Ray Train went on by then"
         both = workers(cluster)
         os.kill(both[which], signal.SIGKILL)
-        assert comes_true(lambda both=both: not {*both} & {*workers(cluster)}, SOON)
+        assert wait_until(lambda both=both: not {*both} & {*workers(cluster)}, SOON)
     _, log = outcome(team, job)
     assert losses(log) == pytest.approx(losses(local[1]), rel=1e-3)
     assert team.get(f"/train/{job}")["attempt"] == 1, "Ray Train went on"
-    assert comes_true(lambda: not (storage / job).exists()), "an ended job needs it no more"
+    assert wait_until(lambda: not (storage / job).exists()), "an ended job needs it no more"
 
 
 def test_both_end_with_a_job(team, cluster, storage):
@@ -61,7 +61,7 @@ def test_both_end_with_a_job(team, cluster, storage):
     until(team, job, lambda body: len(body["epochs"]) > len(paused["epochs"]))
     team.post(f"/train/{job}/pause")
     assert is_left(cluster)
-    assert comes_true(lambda: saved(storage, job) > (0, 0))
+    assert wait_until(lambda: saved(storage, job) > (0, 0))
     team.post(f"/train/{job}/cancel")
 
     def the_next_one_sweeps():
@@ -71,6 +71,6 @@ def test_both_end_with_a_job(team, cluster, storage):
         error = ended(team, begin(team, {**WANTED, "device": "mps"}), "failed")["error"]
         assert error["code"] == "bad_device"
         assert is_left(cluster)
-        return comes_true(lambda: [*storage.iterdir()] == [others], 30)
+        return wait_until(lambda: [*storage.iterdir()] == [others], 30)
 
-    assert comes_true(the_next_one_sweeps, SOON)
+    assert wait_until(the_next_one_sweeps, SOON)

@@ -10,7 +10,7 @@ from app.main import create_app
 from app.server.protocol import CHUNK_BYTES, Protocol
 from tests.conftest import settings_in
 from tests.served import serve_app
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 LARGE = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
 SMALL = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -68,7 +68,7 @@ def test_what_waits_for_an_answer_is_not_read_on_and_yet_answered(client, connec
     small, live, digit = 2000, b'{"status":"live"}', b'"digit":7'
     with connected(client, receives=4096) as connection:
         sender = sending(connection, LARGE * 150 + (SMALL * 20 + predict) * (small // 20))
-        assert comes_true(lambda: connections and connections[0].flow.write_paused)
+        assert wait_until(lambda: connections and connections[0].flow.write_paused)
         sender.join(1)
         (server,) = connections
         assert server.flow.read_paused
@@ -77,7 +77,7 @@ def test_what_waits_for_an_answer_is_not_read_on_and_yet_answered(client, connec
         sender.join()
         connection.sendall(predict + SMALL)
         answers(connection, [digit, live])
-        assert comes_true(lambda: not (server.flow.read_paused or server.flow.unread))
+        assert wait_until(lambda: not (server.flow.read_paused or server.flow.unread))
 
 
 @pytest.mark.parametrize("first", [SMALL, b""])
@@ -104,9 +104,9 @@ def test_a_row_that_ends_within_a_request_is_waited_for(client):
 def test_who_leaves_with_requests_in_a_row_leaves_nothing(client, connections):
     with connected(client, receives=4096) as connection:
         sender = sending(connection, LARGE * 150 + SMALL * 4000)
-        assert comes_true(lambda: connections and connections[0].flow.write_paused)
+        assert wait_until(lambda: connections and connections[0].flow.write_paused)
         sender.join(1)
         connection.shutdown(socket.SHUT_RDWR)
         sender.join()
-    assert comes_true(lambda: not connections[0].pipeline and not connections[0].flow.unread)
+    assert wait_until(lambda: not connections[0].pipeline and not connections[0].flow.unread)
     assert client.get("/health/live").status_code == 200

@@ -18,7 +18,7 @@ from app.main import create_app
 from app.server import timeouts
 from tests.conftest import png
 from tests.served import open_socket, serve_app
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 BODY = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
 WAYS = ("/predict", "/predict?explain=false", "/train")
@@ -154,8 +154,8 @@ def test_who_does_not_read_is_let_go(client):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect((client.base_url.host, client.base_url.port))
         connection.sendall(weights * 8)
-        assert comes_true(lambda: sockets() > before + 1)
-        assert comes_true(lambda: sockets() == before + 1)
+        assert wait_until(lambda: sockets() > before + 1)
+        assert wait_until(lambda: sockets() == before + 1)
 
 
 def test_nobody_notices_and_no_socket_stays_open(client, seven):
@@ -166,9 +166,9 @@ def test_nobody_notices_and_no_socket_stays_open(client, seven):
             connection = slow.enter_context(open_socket(client))
             connection.sendall((b"", b"POST", BODY % b"/predict", BODY % b"/train")[number % 4])
         assert client.post("/predict", content=seven).json()["digit"] == 7
-        assert comes_true(lambda: sockets() <= before + 100)
+        assert wait_until(lambda: sockets() <= before + 100)
         assert client.post("/predict", content=seven).json()["digit"] == 7
-    assert comes_true(lambda: sockets() <= before)
+    assert wait_until(lambda: sockets() <= before)
 
 
 def test_over_the_number_of_files_there_is_a_503(client, monkeypatch):
@@ -178,7 +178,7 @@ def test_over_the_number_of_files_there_is_a_503(client, monkeypatch):
             crowd.enter_context(open_socket(client))
         with open_socket(client) as one_more:
             assert is_problem(read_all(one_more), 503, "not_ready")
-    assert comes_true(lambda: client.get("/health/live").status_code == 200)
+    assert wait_until(lambda: client.get("/health/live").status_code == 200)
 
 
 def test_as_many_files_as_possible_may_be_open():

@@ -35,9 +35,9 @@ class Receiver(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers["content-length"]))
         if self.headers.get("content-encoding") == "gzip":
             content = gzip.decompress(content)
-        for each in wire.ExportTraceServiceRequest.FromString(content).resource_spans:
-            resource = attributes(each.resource)
-            for scope in each.scope_spans:
+        for resource_spans in wire.ExportTraceServiceRequest.FromString(content).resource_spans:
+            resource = attributes(resource_spans.resource)
+            for scope in resource_spans.scope_spans:
                 self.server.spans += [(span, resource) for span in scope.spans]
         self.send_response(200)
         self.send_header("content-length", "0")
@@ -47,15 +47,15 @@ class Receiver(BaseHTTPRequestHandler):
         pass
 
 
-def attributes(told):
+def attributes(message):
     """Give the attributes of a span or a resource."""
     return {
-        each.key: getattr(each.value, each.value.WhichOneof("value")) for each in told.attributes
+        attribute.key: getattr(attribute.value, attribute.value.WhichOneof("value")) for attribute in message.attributes
     }
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
+def run_collector() -> Iterator[Collector]:
     with Collector() as collector:
         thread = Thread(target=collector.serve_forever, daemon=True)
         thread.start()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.service.running import Service, serving
+from tests.service.running import Service, run_service
 
 
 @pytest.fixture(scope="session")
@@ -17,5 +17,5 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIP_HEALTH_ROUTE", "/health")
         patch.setenv("AIP_PREDICT_ROUTE", "/read")
-        with serving(state) as service:
+        with run_service(state) as service:
             yield service

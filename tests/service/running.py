@@ -25,7 +25,7 @@ MYNET = Path(os.environ.get("SERVICE") or Path(sys.executable).with_name("mynet"
 # is listened on.
 PORTS = range(20_000, 32_768)
 _reserved: set[int] = set()
-START = 300  # four workers on a machine that others load, too
+START_TIMEOUT = 300  # four workers on a machine that others load, too
 
 
 class Service:
@@ -33,9 +33,9 @@ class Service:
 
     def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
         self.process, self.port, self.log = process, port, log
-        until = time.monotonic() + START
+        deadline = time.monotonic() + START_TIMEOUT
         while not self.is_ready():
-            assert time.monotonic() < until, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
 
@@ -54,10 +54,10 @@ class Service:
 
     def job_until(self, job, condition):
         """Wait for a job to be as `condition` says; it must not fail meanwhile."""
-        until = time.monotonic() + 240
+        deadline = time.monotonic() + 240
         while not condition(body := self.get(f"/train/{job}")):
             assert body["status"] not in ("failed", "cancelled"), body
-            assert time.monotonic() < until, body
+            assert time.monotonic() < deadline, body
             time.sleep(0.1)
         return body
 
@@ -97,17 +97,17 @@ def are_gone(pids):
     """Wait for training processes to have ended. Their numbers may be others' by then."""
     command = ["ps", "-o", "args=", "-p", ",".join(map(str, pids))]
 
-    def gone():
+    def all_gone():
         alive = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         return "app.train.worker.main" not in alive
 
-    return comes_true(gone)
+    return wait_until(all_gone)
 
 
-def comes_true(condition, seconds=240):
+def wait_until(condition, seconds=240):
     """Wait for something to happen."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
         if condition():
             return True
         time.sleep(0.1)
@@ -141,17 +141,17 @@ def _reservations() -> int:
 
 
 @contextmanager
-def serving(state: Path, **settings: str) -> Iterator[Service]:
+def run_service(state: Path, **settings: str) -> Iterator[Service]:
     environment = {f"MYNET_{name.upper()}": str(value) for name, value in settings.items()}
     port = int(settings.get("port", 0)) or free_port()
     log = state.with_name(f"{state.name}-{port}.log")
     command = [MYNET, "serve"]
-    given = {"MYNET_PORT": str(port), "MYNET_STATE_DIR": str(state), "MYNET_DATA_DIR": str(DATA)}
+    defaults = {"MYNET_PORT": str(port), "MYNET_STATE_DIR": str(state), "MYNET_DATA_DIR": str(DATA)}
     with (
         log.open("a") as file,
         subprocess.Popen(
             command,
-            env={**os.environ, **given, **environment},
+            env={**os.environ, **defaults, **environment},
             stderr=file,
             stdout=file,
             text=True,

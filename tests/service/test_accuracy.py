@@ -17,10 +17,10 @@ def manifest(tmp_path, mnist):
     with file.open("w", newline="") as lines:
         rows = csv.writer(lines)
         rows.writerow(["path", "label", "source"])
-        for place in range(10):
-            (tmp_path / f"{place}.png").write_bytes(png(mnist.test.pixels[place].numpy()))
-            label = int(mnist.test.labels[place])
-            rows.writerow([f"{place}.png", (label + 1) % 10 if place == 3 else label, "mnist"])
+        for index in range(10):
+            (tmp_path / f"{index}.png").write_bytes(png(mnist.test.pixels[index].numpy()))
+            label = int(mnist.test.labels[index])
+            rows.writerow([f"{index}.png", (label + 1) % 10 if index == 3 else label, "mnist"])
         (tmp_path / "text.png").write_text("no image")
         rows.writerow(["text.png", 1, "others"])
     return file
@@ -28,12 +28,12 @@ def manifest(tmp_path, mnist):
 
 def test_it_counts_by_source_and_shows_what_was_wrong(service, manifest):
     url = f"http://127.0.0.1:{service.port}"
-    read = list(accuracy.ask(url, list(accuracy.read_manifest(manifest))))
-    mnist, others, mean = list(accuracy.table(read))[2:]
+    results = list(accuracy.ask(url, list(accuracy.read_manifest(manifest))))
+    mnist, others, mean = list(accuracy.table(results))[2:]
     assert mnist.startswith("| mnist | 10 | 90.00 % | 100.0 % | – | 1→0 1 × |")
     assert others.startswith("| others | 1 | 0.00 % | 0.0 % | 1 not_an_image |")
     assert "45.00 %" in mean
-    wrong = [each for each in read if not each.is_correct]
+    wrong = [result for result in results if not result.is_correct]
     sheet = accuracy.contact_sheet(wrong)
     assert isinstance(sheet, Image.Image)
     assert sheet.getextrema() == (0, 255)

@@ -17,10 +17,10 @@ from filelock import FileLock
 
 from app.database.store import Store
 from app.database.tables import Job
-from tests.service.running import comes_true, serving
+from tests.service.running import wait_until, run_service
 
 
-def refusal(service):
+def not_ready_reason(service):
     """Say why the service is not ready, once it is not."""
     try:
         service.get("/health/ready")
@@ -31,54 +31,54 @@ def refusal(service):
 
 def test_a_second_signal_ends_it_without_notice(tmp_path, seven):
     with (
-        serving(tmp_path / "var") as service,
-        closing(HTTPConnection("127.0.0.1", service.port)) as kept,
+        run_service(tmp_path / "var") as service,
+        closing(HTTPConnection("127.0.0.1", service.port)) as connection,
     ):
-        kept.request("POST", "/predict", seven)
-        assert json.load(kept.getresponse())["digit"] == 7
+        connection.request("POST", "/predict", seven)
+        assert json.load(connection.getresponse())["digit"] == 7
         service.process.send_signal(signal.SIGTERM)
-        assert comes_true(lambda: "draining" in refusal(service))
+        assert wait_until(lambda: "draining" in not_ready_reason(service))
         assert service.end() == -signal.SIGTERM
 
 
 def test_a_worker_that_cannot_start_keeps_nobody_waiting(tmp_path):
     models, aside = tmp_path / "var/models", tmp_path / "aside"
-    with serving(tmp_path / "var", workers=2) as service:
+    with run_service(tmp_path / "var", workers=2) as service:
         models.rename(aside)
         models.write_text("no folder")
         os.kill(service.workers[0], signal.SIGKILL)
-        assert comes_true(lambda: "cannot start yet" in service.log.read_text()), (
+        assert wait_until(lambda: "cannot start yet" in service.log.read_text()), (
             service.log.read_text()
         )
         service.end()
 
 
 @contextmanager
-def slowly(service, path, told):
+def slow_upload(service, path, content_length):
     """Send the head of a request, and then its body slower than the service ends."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {told}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {content_length}\r\n\r\n"
     with closing(socket.create_connection(("127.0.0.1", service.port), 60)) as connection:
         connection.sendall(head.encode() + b"x")
-        answer, ended = [], threading.Event()
+        answer, stopped = [], threading.Event()
 
         def drip():
             with suppress(OSError):  # it has been answered
-                while not ended.wait(0.5):
+                while not stopped.wait(0.5):
                     connection.sendall(b"x")
 
         def listen():
             answer.append(connection.recv(65536))
-            ended.set()
+            stopped.set()
 
-        threads = [threading.Thread(target=each) for each in (drip, listen)]
-        for each in threads:
-            each.start()
+        threads = [threading.Thread(target=target) for target in (drip, listen)]
+        for thread in threads:
+            thread.start()
         yield answer
-        for each in threads:
-            each.join()
+        for thread in threads:
+            thread.join()
 
 
-class Ended(NamedTuple):
+class ShutdownResult(NamedTuple):
     """What came of a service that was told to end while there was much under way."""
 
     refused: bool
@@ -95,14 +95,14 @@ class Ended(NamedTuple):
     log: str
 
 
-def follow(service, path, came):
+def follow(service, path, received):
     """Read what comes of a stream, in a thread, until it ends."""
     address = f"http://127.0.0.1:{service.port}{path}"
     stream = Request(address, headers={"Accept": "text/event-stream"})
 
     def read():
         with urlopen(stream) as opened:  # a log is silent until the first line
-            came.extend(opened)
+            received.extend(opened)
 
     thread = threading.Thread(target=read)
     thread.start()
@@ -110,14 +110,14 @@ def follow(service, path, came):
 
 
 @pytest.fixture(scope="module", params=["1", "2"], ids=["alone", "two workers"])
-def ended(request, tmp_path_factory, seven):
+def shutdown_result(request, tmp_path_factory, seven):
     """A training, which two clients follow, a long upload, short ones on either way, and a file
     that waits for its turn are under way when the service is told to end.
     """
     state = tmp_path_factory.mktemp("ended") / "var"
     uploads = [("/predict", 10**6), ("/predict", 1000), ("/predict?explain=1", 1000)]
     events, lines = [], []
-    with serving(state, workers=request.param) as service, ExitStack() as stack:
+    with run_service(state, workers=request.param) as service, ExitStack() as stack:
         job = service.post("/train", b'{"epochs": 1000, "promote": "never"}')["id"]
         followers = [
             follow(service, f"/train/{job}/events", events),
@@ -125,12 +125,12 @@ def ended(request, tmp_path_factory, seven):
         ]
         service.job_until(job, lambda body: body["progress"])
         stack.enter_context(FileLock(state / "uploads/.lock"))
-        answers = [stack.enter_context(slowly(service, *upload)) for upload in uploads]
+        answers = [stack.enter_context(slow_upload(service, *upload)) for upload in uploads]
         waiting = stack.enter_context(closing(HTTPConnection("127.0.0.1", service.port)))
         waiting.request("POST", "/models", b"weights")
         assert service.get("/health/ready")
         service.process.send_signal(signal.SIGTERM)
-        refused = comes_true(lambda: "draining" in refusal(service))
+        refused = wait_until(lambda: "draining" in not_ready_reason(service))
         digit = service.post("/predict", seven)["digit"]
         code = service.process.wait(60)
         answer = waiting.getresponse()
@@ -142,38 +142,38 @@ def ended(request, tmp_path_factory, seven):
         gone = service.training_is_gone()
     with closing(Store(f"sqlite:///{state / 'mynet.db'}")) as store:
         row = store.job(job)
-    whole = [came for (came,) in answers]
+    raw_answers = [raw_answer for (raw_answer,) in answers]
     log = service.log.read_text()
     codes = (-signal.SIGTERM,) if request.param == "1" else (0, -signal.SIGTERM)
-    return Ended(refused, digit, code, codes, row, gone, events, lines, whole, answer, problem, log)
+    return ShutdownResult(refused, digit, code, codes, row, gone, events, lines, raw_answers, answer, problem, log)
 
 
-def test_it_is_not_ready_at_once_and_still_answers(ended):
-    assert ended.refused
-    assert ended.digit == 7
-    assert ended.code in ended.codes
-    assert "Application shutdown complete" in ended.log
+def test_it_is_not_ready_at_once_and_still_answers(shutdown_result):
+    assert shutdown_result.refused
+    assert shutdown_result.digit == 7
+    assert shutdown_result.code in shutdown_result.codes
+    assert "Application shutdown complete" in shutdown_result.log
 
 
-def test_who_follows_a_job_is_told_to_come_again(ended):
-    assert b"retry: 2000\n" in ended.events[-4:]
-    assert ended.events[0].startswith(b"event: status")
+def test_who_follows_a_job_is_told_to_come_again(shutdown_result):
+    assert b"retry: 2000\n" in shutdown_result.events[-4:]
+    assert shutdown_result.events[0].startswith(b"event: status")
 
 
-def test_a_followed_log_ends_with_the_service(ended):
-    assert ended.lines[0].startswith(b"==>>> epoch: 0, batch index: 100, train loss: ")
+def test_a_followed_log_ends_with_the_service(shutdown_result):
+    assert shutdown_result.lines[0].startswith(b"==>>> epoch: 0, batch index: 100, train loss: ")
 
 
-def test_the_running_job_is_queued_again(ended):
-    assert ended.training_is_gone
-    assert (ended.job.status, ended.job.crashes) == ("queued", 0)
+def test_the_running_job_is_queued_again(shutdown_result):
+    assert shutdown_result.training_is_gone
+    assert (shutdown_result.job.status, shutdown_result.job.crashes) == ("queued", 0)
 
 
-def test_who_would_get_no_answer_any_more_is_told_to_come_again(ended):
-    assert (ended.waiting.status, ended.problem["code"]) == (503, "not_ready")
-    assert ended.waiting.headers["retry-after"]
-    for came in ended.answers:
-        assert came.startswith(b"HTTP/1.1 503 ")
-        assert b"retry-after: " in came.lower()
-    assert len(re.findall(r"app\.access: POST .* 503 ", ended.log)) == 4
-    assert not re.findall(r"app\.access: .* 500 ", ended.log)
+def test_who_would_get_no_answer_any_more_is_told_to_come_again(shutdown_result):
+    assert (shutdown_result.waiting.status, shutdown_result.problem["code"]) == (503, "not_ready")
+    assert shutdown_result.waiting.headers["retry-after"]
+    for raw_answer in shutdown_result.answers:
+        assert raw_answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: " in raw_answer.lower()
+    assert len(re.findall(r"app\.access: POST .* 503 ", shutdown_result.log)) == 4
+    assert not re.findall(r"app\.access: .* 500 ", shutdown_result.log)

@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from mynet_client import ApiError, Client
-from tests.service.running import MYNET, comes_true, serving
+from tests.service.running import MYNET, wait_until, run_service
 
 ADMIN_KEY = "the-first-key-of-all"
 # What the refusal of an address beyond loopback names.
@@ -50,25 +50,25 @@ def status(service, path, key, body=None):
 def test_keys_change_while_two_workers_serve(tmp_path, seven):
     state = tmp_path / "var"
     settings = {"workers": 2, "auth": "keys", "admin_key": ADMIN_KEY}
-    with serving(state, **settings) as service:
-        assert comes_true(lambda: service.went_live == 2)
+    with run_service(state, **settings) as service:
+        assert wait_until(lambda: service.went_live == 2)
 
-        def everywhere(path, key, expected, body=None):
+        def both_answer(path, key, expected, body=None):
             """Both workers answer so, twenty times in a row."""
-            return comes_true(
+            return wait_until(
                 lambda: {status(service, path, key, body) for _ in range(20)} == {expected}
             )
 
-        assert everywhere("/models", ADMIN_KEY, 200)
-        assert everywhere("/predict", None, 401, seven)
+        assert both_answer("/models", ADMIN_KEY, 200)
+        assert both_answer("/predict", None, 401, seven)
         old = keys(state, "create", "page", "--scope", "predict")
-        assert everywhere("/predict", old, 200, seven)
-        assert everywhere("/models", old, 403)
+        assert both_answer("/predict", old, 200, seven)
+        assert both_answer("/models", old, 403)
         new = keys(state, "create", "page", "--scope", "predict", "--days", "30")
-        assert everywhere("/predict", new, 200, seven)
+        assert both_answer("/predict", new, 200, seven)
         keys(state, "revoke", old.split("_")[1])
-        assert everywhere("/predict", old, 401, seven)
-        assert everywhere("/predict", new, 200, seven)
+        assert both_answer("/predict", old, 401, seven)
+        assert both_answer("/predict", new, 200, seven)
         log = service.log.read_text()
         for secret in (ADMIN_KEY, old.split("_")[2], new.split("_")[2]):
             assert secret not in log
@@ -83,25 +83,25 @@ def state(tmp_path_factory):
 @pytest.fixture(scope="module")
 def service(state):
     """A service that wants keys. The last test that uses it damages its database."""
-    with serving(state, auth="keys", admin_key=ADMIN_KEY) as service:
+    with run_service(state, auth="keys", admin_key=ADMIN_KEY) as service:
         yield service
 
 
 def test_the_client_and_the_command_line_send_their_key(state, service, seven):
     url = f"http://127.0.0.1:{service.port}"
     key = keys(state, "create", "ci", "--scope", "predict", "--scope", "train")
-    assert comes_true(lambda: status(service, "/train", key) == 200)
+    assert wait_until(lambda: status(service, "/train", key) == 200)
     with Client(url, api_key=key) as mynet:
         assert mynet.predict(seven).digit == 7
         assert mynet.models().current
         job = mynet.train(epochs=1)
         assert mynet.cancel(job).id == job.id
-        with pytest.raises(ApiError, match="scope admin") as refused:
+        with pytest.raises(ApiError, match="scope admin") as error:
             mynet.rollback()
-        assert (refused.value.status, refused.value.code) == (403, "forbidden")
-    with Client(url) as nobody, pytest.raises(ApiError) as refused:
-        nobody.predict(seven)
-    assert refused.value.code == "unauthenticated"
+        assert (error.value.status, error.value.code) == (403, "forbidden")
+    with Client(url) as anonymous, pytest.raises(ApiError) as error:
+        anonymous.predict(seven)
+    assert error.value.code == "unauthenticated"
     command = [MYNET, "models", "--url", url]
     done = subprocess.run([*command, "--api-key", key], capture_output=True, check=True)
     assert b"live" in done.stdout
@@ -119,25 +119,25 @@ def test_the_client_and_the_command_line_send_their_key(state, service, seven):
 def test_keys_outlive_a_damaged_database(state, service, seven):
     good, gone = (keys(state, "create", name, "--scope", "predict") for name in ("a", "b"))
     keys(state, "revoke", gone.split("_")[1])
-    assert comes_true(lambda: status(service, "/predict", good, seven) == 200)
-    assert comes_true(lambda: is_kept(state / "mynet.db.backup", gone.split("_")[1]))
+    assert wait_until(lambda: status(service, "/predict", good, seven) == 200)
+    assert wait_until(lambda: has_revocation(state / "mynet.db.backup", gone.split("_")[1]))
     file = state / "mynet.db"
     with file.open("r+b") as opened:
         opened.write(bytes(file.stat().st_size))
-    told = []
+    statuses = []
 
-    def is_mended():
-        told.append([status(service, "/predict", key, seven) for key in (good, gone)])
-        return is_kept(file, gone.split("_")[1])
+    def is_repaired():
+        statuses.append([status(service, "/predict", key, seven) for key in (good, gone)])
+        return has_revocation(file, gone.split("_")[1])
 
-    assert comes_true(is_mended, 60), service.log.read_text()
-    assert all(each == [200, 401] for each in told), "what was revoked stays revoked"
+    assert wait_until(is_repaired, 60), service.log.read_text()
+    assert all(pair == [200, 401] for pair in statuses), "what was revoked stays revoked"
     newer = keys(state, "create", "c", "--scope", "predict")
-    assert comes_true(lambda: status(service, "/predict", newer, seven) == 200)
+    assert wait_until(lambda: status(service, "/predict", newer, seven) == 200)
     assert status(service, "/predict", gone, seven) == 401
 
 
-def is_kept(file, key_id):
+def has_revocation(file, key_id):
     """Say whether a database knows that a key is revoked."""
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as opened:
@@ -150,7 +150,7 @@ def is_kept(file, key_id):
 def test_beyond_loopback_a_key_is_enough_to_start(tmp_path, seven):
     state = tmp_path / "var"
     key = keys(state, "create", "app", "--scope", "predict")
-    with serving(state, host="0.0.0.0") as service:
+    with run_service(state, host="0.0.0.0") as service:
         assert status(service, "/predict", None, seven) == 401
         assert status(service, "/predict", key, seven) == 200
 
@@ -159,10 +159,10 @@ def test_beyond_loopback_a_revoked_key_is_not_enough_to_start(tmp_path):
     """Where there never was a key, see tests/service/test_life.py."""
     state = tmp_path / "var"
     keys(state, "revoke", keys(state, "create", "app", "--scope", "admin").split("_")[1])
-    given = {"MYNET_STATE_DIR": str(state), "MYNET_PORT": "0", "MYNET_HOST": "0.0.0.0"}
+    variables = {"MYNET_STATE_DIR": str(state), "MYNET_PORT": "0", "MYNET_HOST": "0.0.0.0"}
     done = subprocess.run(
         [MYNET, "serve"],
-        env={**os.environ, **given, "COLUMNS": "1000"},
+        env={**os.environ, **variables, "COLUMNS": "1000"},
         capture_output=True,
         text=True,
         check=False,

@@ -8,57 +8,57 @@ import time
 from itertools import pairwise
 
 from tests.rigs.kills.job_monitor import Witness, read_saved
-from tests.service.running import are_gone, serving
+from tests.service.running import are_gone, run_service
 
-WANTED = {"epochs": 5, "batch_size": 200, "seed": 5, "promote": "never"}
+HYPERPARAMETERS = {"epochs": 5, "batch_size": 200, "seed": 5, "promote": "never"}
 BATCHES = 300
 
 
-class Watched:
+class SavedStates:
     """A job's saved states, in the order in which they were seen."""
 
     def __init__(self, state, job):
         self.state, self.job = state, job
-        self.seen = []
+        self.states = []
 
-    def until_saved(self):
+    def wait_for_save(self):
         """Wait until one more state has been seen, and a random moment longer."""
-        until, wanted = time.monotonic() + 120, len(self.seen) + 1
-        while len(self.seen) < wanted:
-            assert time.monotonic() < until
-            self.look()
+        deadline, target = time.monotonic() + 120, len(self.states) + 1
+        while len(self.states) < target:
+            assert time.monotonic() < deadline
+            self.record()
             time.sleep(0.05)
         time.sleep(random.uniform(0, 0.5))
-        self.look()
+        self.record()
 
-    def look(self):
+    def record(self):
         state = read_saved(self.state, self.job, BATCHES)
-        if state and state not in self.seen:
-            self.seen.append(state)
+        if state and state not in self.states:
+            self.states.append(state)
 
 
 def test_killed_again_and_again_it_goes_on_from_where_it_was_saved(tmp_path):
-    state, wanted = tmp_path / "var", json.dumps(WANTED).encode()
+    state, request_body = tmp_path / "var", json.dumps(HYPERPARAMETERS).encode()
     witness = Witness(state)
-    with serving(state) as service:
-        calm = witness.outcome(service, service.post("/train", wanted)["id"])
-        job = service.post("/train", wanted)["id"]
-        watched = Watched(state, job)
-        watched.until_saved()
+    with run_service(state) as service:
+        undisturbed = witness.outcome(service, service.post("/train", request_body)["id"])
+        job = service.post("/train", request_body)["id"]
+        saved_states = SavedStates(state, job)
+        saved_states.wait_for_save()
         witness.observe(service, job)
         os.kill(service.trainings[-1], signal.SIGKILL)
-        watched.until_saved()
+        saved_states.wait_for_save()
         witness.observe(service, job)
         trainings = service.trainings
         service.end(signal.SIGKILL)
-    with serving(state) as service:
-        watched.until_saved()
-        killed = witness.outcome(service, job)
+    with run_service(state) as service:
+        saved_states.wait_for_save()
+        interrupted = witness.outcome(service, job)
         assert service.get(f"/train/{job}")["attempt"] == 3
         service.end()
-    assert killed == calm, "the same weights, losses and log"
-    assert killed.status == "succeeded"
+    assert interrupted == undisturbed, "the same weights, losses and log"
+    assert interrupted.status == "succeeded"
     assert witness.changed_logs == 0, "what was shown stays"
-    batches = [each.batches for each in watched.seen]
+    batches = [saved_state.batches for saved_state in saved_states.states]
     assert all(before < after for before, after in pairwise(batches)), "it never starts again"
     assert are_gone(trainings)

@@ -4,7 +4,7 @@ import json
 import re
 
 from tests.conftest import ROOT
-from tests.service.running import comes_true, serving
+from tests.service.running import wait_until, run_service
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "mynet.json"
 
@@ -18,35 +18,35 @@ def queries():
 def samples(service):
     """Every sample of the exposition: its value, by its name and labels."""
     lines = service.text("/metrics").splitlines()
-    told = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    return {name: float(value) for name, value in told}
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
 
 
 def predictions(service):
     """What whichever worker is asked tells of the predictions."""
-    told = samples(service)
+    values = samples(service)
     names = (
         'mynet_images_total{outcome="answered"}',
         'mynet_answers_total{digit="7"}',
         'mynet_http_requests_total{method="POST",route="/predict",status="200"}',
     )
-    return {told.get(name) for name in names}
+    return {values.get(name) for name in names}
 
 
 def test_two_workers_sum_up_and_fill_the_dashboard(tmp_path, seven):
-    with serving(tmp_path / "var", workers=2) as service:
-        assert comes_true(lambda: service.went_live == 2)
+    with run_service(tmp_path / "var", workers=2) as service:
+        assert wait_until(lambda: service.went_live == 2)
         job = service.post("/train", b'{"epochs": 1}')["id"]
         for _ in range(40):  # on a connection each, so that both workers have some
             assert service.post("/predict", seven)["digit"] == 7
-        assert comes_true(
+        assert wait_until(
             lambda: {count for _ in range(10) for count in predictions(service)} == {40}
         )
         assert len(list((tmp_path / "var/tallies").glob("*/*.json"))) == 2
         service.job_until(job, lambda body: body["status"] == "succeeded")
-        there = {name.partition("{")[0] for name in samples(service)}
-        asked = {name for query in queries() for name in re.findall(r"mynet_\w+", query)}
-        assert asked
-        assert asked - there == set()
+        exposed_names = {name.partition("{")[0] for name in samples(service)}
+        queried_names = {name for query in queries() for name in re.findall(r"mynet_\w+", query)}
+        assert queried_names
+        assert queried_names - exposed_names == set()
         service.end()
     assert not any((tmp_path / "var/tallies").glob("*/")), "nothing is left of a service"

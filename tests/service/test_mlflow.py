@@ -11,15 +11,15 @@ import sys
 import pytest
 
 from app.train.supervisor.mlflow_process import DEFAULTS
-from tests.service.running import comes_true, serving
+from tests.service.running import wait_until, run_service
 
 mlflow = pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
 
-WANTED = json.dumps({"epochs": 3, "batch_size": 500, "seed": 5, "promote": "never"}).encode()
-LONG = 120  # a database has its tables made by many small steps, and the process gives way
+REQUEST_BODY = json.dumps({"epochs": 3, "batch_size": 500, "seed": 5, "promote": "never"}).encode()
+TRACKING_TIMEOUT = 120  # a database has its tables made by many small steps, and the process gives way
 
 
-def ended(body):
+def has_succeeded(body):
     return body["status"] == "succeeded"
 
 
@@ -29,48 +29,48 @@ def losses(job):
 
 def test_a_job_killed_with_its_service_goes_on_in_the_same_run(tmp_path, monkeypatch):
     state = tmp_path / "var"
-    with serving(state) as service:
-        alone = service.job_until(service.post("/train", WANTED)["id"], ended)
+    with run_service(state) as service:
+        untracked_job = service.job_until(service.post("/train", REQUEST_BODY)["id"], has_succeeded)
     for name, value in DEFAULTS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
-    with serving(state) as service:
-        job = service.post("/train", WANTED)["id"]
+    with run_service(state) as service:
+        job = service.post("/train", REQUEST_BODY)["id"]
         service.job_until(job, lambda body: body["epochs"])
         os.kill(service.trainings[-1], signal.SIGKILL)
         service.job_until(job, lambda body: body["attempt"] == 2)
         service.end(signal.SIGKILL)
-    with serving(state) as service:
-        done = service.job_until(job, ended)
+    with run_service(state) as service:
+        done = service.job_until(job, has_succeeded)
         client = mlflow.MlflowClient()
         experiment = client.get_experiment_by_name("mynet").experiment_id
 
         def runs():
             return client.search_runs([experiment], f"tags.`mynet.job` = '{job}'")
 
-        assert comes_true(lambda: [run.info.status for run in runs()] == ["FINISHED"], LONG)
+        assert wait_until(lambda: [run.info.status for run in runs()] == ["FINISHED"], TRACKING_TIMEOUT)
         digests = [
-            service.get(f"/models/{each['result']['version']}")["weights_digest"]
-            for each in (alone, done)
+            service.get(f"/models/{job_body['result']['version']}")["weights_digest"]
+            for job_body in (untracked_job, done)
         ]
         service.end()
     run_id = runs()[0].info.run_id
     points = client.get_metric_history(run_id, "train_loss")
-    assert [(point.step, point.value) for point in points] == losses(done) == losses(alone)
+    assert [(point.step, point.value) for point in points] == losses(done) == losses(untracked_job)
     assert digests[0] == digests[1], "to be told changes no weight"
     assert "card.json" in [file.path for file in client.list_artifacts(run_id)]
 
 
 def test_a_server_that_is_away_fails_no_job_and_is_told_later(tmp_path, monkeypatch):
-    with socket.socket() as nobody:  # bound, and not listening
-        nobody.bind(("127.0.0.1", 0))
+    with socket.socket() as closed_socket:  # bound, and not listening
+        closed_socket.bind(("127.0.0.1", 0))
         monkeypatch.setenv(
-            "MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{nobody.getsockname()[1]}"
+            "MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{closed_socket.getsockname()[1]}"
         )
-        with serving(tmp_path / "var") as service:
-            job = service.post("/train", WANTED)["id"]
-            service.job_until(job, ended)
-            assert comes_true(lambda: "MLflow cannot be told" in service.log.read_text(), LONG)
+        with run_service(tmp_path / "var") as service:
+            job = service.post("/train", REQUEST_BODY)["id"]
+            service.job_until(job, has_succeeded)
+            assert wait_until(lambda: "MLflow cannot be told" in service.log.read_text(), TRACKING_TIMEOUT)
             assert service.end() in (0, -signal.SIGTERM)
         logged = service.log.read_text()
         assert logged.count("MLflow cannot be told") == 1
@@ -78,8 +78,8 @@ def test_a_server_that_is_away_fails_no_job_and_is_told_later(tmp_path, monkeypa
     database = tmp_path / "mlflow.db"
     monkeypatch.chdir(tmp_path)  # beside a database, artefacts go to ./mlruns
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
-    with serving(tmp_path / "var") as service:
-        assert comes_true(lambda: database.exists() and "FINISHED" in str(statuses(database)), LONG)
+    with run_service(tmp_path / "var") as service:
+        assert wait_until(lambda: database.exists() and "FINISHED" in str(statuses(database)), TRACKING_TIMEOUT)
         service.end()
     assert statuses(database) == [("FINISHED", job)]
 
@@ -93,8 +93,8 @@ def statuses(database):
 
 
 def test_the_server_itself_never_loads_it():
-    loaded = "import sys, app.main, app.server.server, app.cli.follow"
-    code = f"{loaded}; print('mlflow' in sys.modules)"
+    imports = "import sys, app.main, app.server.server, app.cli.follow"
+    code = f"{imports}; print('mlflow' in sys.modules)"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

@@ -32,39 +32,39 @@ def one_by_one(port, uploads):
 
     with ThreadPoolExecutor(4) as pool:
         quarter = len(uploads) // 4
-        parts = [uploads[at : at + quarter] for at in range(0, len(uploads), quarter)]
+        parts = [uploads[start : start + quarter] for start in range(0, len(uploads), quarter)]
         return [digit for digits in pool.map(read, parts) for digit in digits]
 
 
 def in_batches(port, uploads):
     """Read the digits through `/predict/batch`, 250 at a time."""
     digits = []
-    for at in range(0, len(uploads), 250):
-        files = [("files", (f"{n}.png", each)) for n, each in enumerate(uploads[at : at + 250])]
+    for start in range(0, len(uploads), 250):
+        files = [("files", (f"{n}.png", upload)) for n, upload in enumerate(uploads[start : start + 250])]
         answer = httpx2.post(f"http://127.0.0.1:{port}/predict/batch", files=files, timeout=60)
-        digits += [each["digit"] for each in answer.json()["predictions"]]
+        digits += [prediction["digit"] for prediction in answer.json()["predictions"]]
     return digits
 
 
 @pytest.mark.parametrize("inverted", [False, True])
 def test_mnist_over_http_reads_as_well_as_on_tensors(service, mnist, inverted):
     expected = max(
-        checkpoint.read_card(each).test_accuracy for each in SHIPPED.glob("*.safetensors")
+        checkpoint.read_card(path).test_accuracy for path in SHIPPED.glob("*.safetensors")
     )
     pixels = 255 - mnist.test.pixels if inverted else mnist.test.pixels
     uploads = [png(image.numpy()) for image in pixels]
     digits = in_batches(service.port, uploads)
-    right = torch.tensor(digits) == mnist.test.labels
-    assert right.float().mean().item() == pytest.approx(expected, abs=0.001)
+    correct = torch.tensor(digits) == mnist.test.labels
+    assert correct.float().mean().item() == pytest.approx(expected, abs=0.001)
     assert one_by_one(service.port, uploads[:2000]) == digits[:2000]
 
 
 def test_the_log_is_one_line_an_event_with_request_ids(service):
     service.post("/predict", b"no image")
-    told = r"INFO [0-9a-f]{16} app\.access: POST /predict 415 "
-    until = time.monotonic() + 20
-    while not re.search(told, service.log.read_text()):  # it is logged after it is answered
-        assert time.monotonic() < until
+    pattern = r"INFO [0-9a-f]{16} app\.access: POST /predict 415 "
+    deadline = time.monotonic() + 20
+    while not re.search(pattern, service.log.read_text()):  # it is logged after it is answered
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     lines = service.log.read_text().splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]+ \S+ [\w.]+: ", line) for line in lines)
@@ -81,8 +81,8 @@ def test_an_offer_to_upgrade_is_passed_over(service, mnist):
 def test_a_client_that_leaves_is_no_defect(service):
     with socket.create_connection(("127.0.0.1", service.port)) as leaving:
         leaving.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
-    until = time.monotonic() + 20
+    deadline = time.monotonic() + 20
     while "POST /predict 499" not in service.log.read_text():
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     assert "Traceback" not in service.log.read_text()

@@ -6,7 +6,7 @@ from tests.rigs.load.closed_loop import Request, press, press_all
 from tests.rigs.load.open_loop import flood, percentile
 from tests.rigs.load.photo import photo
 from tests.rigs.load.uploads import raw_request
-from tests.service.running import serving
+from tests.service.running import run_service
 
 QUEUE = 16
 SECONDS = 4
@@ -19,20 +19,20 @@ def request_of_a_photo():
 
 
 def test_refusals_come_before_answers_and_end_with_the_flood(tmp_path, request_of_a_photo):
-    with serving(tmp_path / "var", max_queue=str(QUEUE)) as service:
+    with run_service(tmp_path / "var", max_queue=str(QUEUE)) as service:
         rate = press(service.port, [request_of_a_photo], 4, 3).rate
         flooded = flood(service.port, [request_of_a_photo], 5 * rate, SECONDS)
-        after = press_all(service.port, [request_of_a_photo] * 20, 4)
-    answered, refused = flooded.latencies(200), flooded.latencies(429)
+        recovery = press_all(service.port, [request_of_a_photo] * 20, 4)
+    answered, rejected = flooded.latencies(200), flooded.latencies(429)
     assert flooded.wrong == 0
-    assert len(refused) > len(answered) > 0, "more came than can be served"
-    assert percentile(refused, 50) < percentile(answered, 50) / 2
-    assert (after.lost, len(after.latencies)) == (0, 20)
+    assert len(rejected) > len(answered) > 0, "more came than can be served"
+    assert percentile(rejected, 50) < percentile(answered, 50) / 2
+    assert (recovery.lost, len(recovery.latencies)) == (0, 20)
 
 
 def test_a_crowd_that_would_wait_too_long_is_not_taken(tmp_path, request_of_a_photo):
     """The queue has room for more than there is time for."""
-    with serving(tmp_path / "var", predict_timeout="1") as service:
+    with run_service(tmp_path / "var", predict_timeout="1") as service:
         rate = press(service.port, [request_of_a_photo], 4, 3).rate
         flooded = flood(service.port, [request_of_a_photo], 5 * rate, SECONDS)
         counted = service.get("/health/ready")["images"]

@@ -12,12 +12,12 @@ import pytest
 from tests.postgres import PASSWORD, FAST_SETTINGS, run_postgres
 from tests.rigs.load import uploads
 from tests.rigs.load.closed_loop import press_all
-from tests.service.running import are_gone, comes_true, serving
-from tests.service.test_jobs import FOUR_A_BATCH, ended, epochs_of_batches, follow
+from tests.service.running import are_gone, wait_until, run_service
+from tests.service.test_jobs import SMALL_BATCH, has_succeeded, epochs_of_batches, follow
 from tests.service.test_keys import keys, status
 
 EPOCHS = 12
-WANTED = json.dumps({**FOUR_A_BATCH, "epochs": EPOCHS, "promote": "never"}).encode()
+REQUEST_BODY = json.dumps({**SMALL_BATCH, "epochs": EPOCHS, "promote": "never"}).encode()
 
 
 @pytest.fixture(scope="module")
@@ -35,48 +35,48 @@ def test_two_services_share_jobs_and_one_takes_over(server, tmp_path, small_data
     url = server.fresh()
     with ExitStack() as stack:
         one, other = (
-            stack.enter_context(serving(tmp_path / name, database_url=url, data_dir=small_data_dir))
+            stack.enter_context(run_service(tmp_path / name, database_url=url, data_dir=small_data_dir))
             for name in ("one", "other")
         )
-        job = other.post("/train", WANTED)["id"]
+        job = other.post("/train", REQUEST_BODY)["id"]
         one.job_until(job, lambda body: body["epochs"])
-        assert [bool(each.trainings) for each in (one, other)].count(True) == 1
+        assert [bool(candidate.trainings) for candidate in (one, other)].count(True) == 1
         first, second = (one, other) if one.trainings else (other, one)
-        seen = follow(second, job, until=lambda events: events[-1][1] == "batch")
+        first_events = follow(second, job, stop=lambda events: events[-1][1] == "batch")
         first.end(signal.SIGKILL)
         assert are_gone(first.trainings)
-        rest = follow(second, job, seen[-1][0])
-        assert ended(rest)
+        later_events = follow(second, job, first_events[-1][0])
+        assert has_succeeded(later_events)
         done = second.get(f"/train/{job}")
         assert (done["attempt"], len(done["epochs"])) == (2, EPOCHS)
-        every = batches([*seen, *rest])
-        assert every == epochs_of_batches(EPOCHS)
+        all_batches = batches([*first_events, *later_events])
+        assert all_batches == epochs_of_batches(EPOCHS)
         log = second.text(f"/train/{job}/log")
-        assert log.count("==>>> epoch:") == len(every)
+        assert log.count("==>>> epoch:") == len(all_batches)
         assert len(second.trainings) == 1
         for service in (one, other):
-            told = service.log.read_text()
-            assert PASSWORD not in told
-            assert "MYNET_DATABASE_URL=postgresql+psycopg://mynet:***@" in told
+            log_text = service.log.read_text()
+            assert PASSWORD not in log_text
+            assert "MYNET_DATABASE_URL=postgresql+psycopg://mynet:***@" in log_text
         second.end()
 
 
 def test_a_crash_of_the_database_fails_no_prediction_and_no_training(
     server, tmp_path, small_data_dir
 ):
-    over, shared = threading.Event(), {"database_url": server.fresh(), "data_dir": small_data_dir}
-    requests = takewhile(lambda _: not over.is_set(), cycle(uploads.requests()))
-    with serving(tmp_path / "var", **shared) as service, ExitStack() as stack:
-        job = service.post("/train", WANTED)["id"]
-        before = service.job_until(job, lambda body: body["epochs"])["epochs"]
+    stop, shared = threading.Event(), {"database_url": server.fresh(), "data_dir": small_data_dir}
+    requests = takewhile(lambda _: not stop.is_set(), cycle(uploads.requests()))
+    with run_service(tmp_path / "var", **shared) as service, ExitStack() as stack:
+        job = service.post("/train", REQUEST_BODY)["id"]
+        epochs_before = service.job_until(job, lambda body: body["epochs"])["epochs"]
         load = stack.enter_context(ThreadPoolExecutor(1)).submit(
             press_all, service.port, requests, 4
         )
         try:
             server.restart()
-            service.job_until(job, lambda body: len(body["epochs"]) > len(before) + 1)
+            service.job_until(job, lambda body: len(body["epochs"]) > len(epochs_before) + 1)
         finally:
-            over.set()
+            stop.set()
         pressed = load.result()
         done = service.job_until(job, lambda body: body["status"] == "succeeded")
         assert (pressed.wrong, dict(pressed.refused)) == (0, {})
@@ -91,21 +91,21 @@ def test_a_database_that_hangs_holds_back_no_prediction_and_opens_nothing(server
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MYNET_DATABASE_URL", url)
         key = keys(state, "create", "ci", "--scope", "predict", "--scope", "train")
-    with serving(state, database_url=url, auth="keys") as service, ExitStack() as stack:
+    with run_service(state, database_url=url, auth="keys") as service, ExitStack() as stack:
         stack.enter_context(server.hanging())
         waiting = [
             threading.Thread(target=status, args=(service, "/train", key), daemon=True)
             for _ in range(60)
         ]
-        for each in waiting:
-            each.start()
+        for thread in waiting:
+            thread.start()
         answers = [status(service, "/predict", key, seven) for _ in range(50)]
         assert answers == [200] * 50
         assert status(service, "/predict", None, seven) == 401
         assert status(service, "/predict", key[:-1] + "x", seven) == 401
         assert status(service, "/train", key) == 503
-        for each in waiting:
-            each.join()
+        for thread in waiting:
+            thread.join()
         stack.close()
-        assert comes_true(lambda: status(service, "/train", key) == 200)
+        assert wait_until(lambda: status(service, "/train", key) == 200)
         service.end()

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 from tests.programs import find_program
 from tests.rigs.load import uploads
 from tests.rigs.load.closed_loop import press_all
-from tests.service.running import comes_true, free_port, serving
+from tests.service.running import wait_until, free_port, run_service
 
 CONFIGURATION = """
 daemon off;
@@ -47,23 +47,23 @@ def nginx(folder, front, services):
     file.write_text(CONFIGURATION.format(folder=folder, site=site))
     with subprocess.Popen([command, "-c", file, "-e", folder / "error.log"]) as process:
         try:
-            assert comes_true((folder / "nginx.pid").exists)
+            assert wait_until((folder / "nginx.pid").exists)
             yield
         finally:
             process.terminate()
 
 
-def answers(service):
+def has_answered(service):
     return service.get("/health/ready")["images"].get("answered", 0) > 0
 
 
-def look(url, job, rolled):
+def poll_other_routes(url, job, stop):
     """Ask for what else there is, each time once."""
     with Client(url, attempts=1) as mynet:
         for number in count():
             assert mynet.models().current
             assert mynet.job(job).id == job.id
-            if rolled.is_set():
+            if stop.is_set():
                 return number
             time.sleep(0.05)
 
@@ -76,29 +76,29 @@ def follow(url, job):
 def test_a_rolling_restart_loses_nothing(tmp_path):
     front, *ports = [free_port() for _ in range(3)]
     url = f"http://127.0.0.1:{front}"
-    requests, rolled = uploads.requests(), threading.Event()
+    requests, stop = uploads.requests(), threading.Event()
 
-    def until_rolled():
-        return takewhile(lambda _: not rolled.is_set(), cycle(requests))
+    def requests_until_stopped():
+        return takewhile(lambda _: not stop.is_set(), cycle(requests))
 
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
-        stack.callback(rolled.set)
-        services = [stack.enter_context(serving(tmp_path / "var", port=port)) for port in ports]
+        stack.callback(stop.set)
+        services = [stack.enter_context(run_service(tmp_path / "var", port=port)) for port in ports]
         stack.enter_context(nginx(tmp_path / "nginx", front, ports))
-        load = threads.submit(press_all, front, until_rolled(), 16)
+        load = threads.submit(press_all, front, requests_until_stopped(), 16)
         mynet = stack.enter_context(Client(url))
         job = mynet.train(epochs=1000, promote="never")
-        looks = threads.submit(look, url, job, rolled)
-        followed = threads.submit(follow, url, job)
+        poll_future = threads.submit(poll_other_routes, url, job, stop)
+        events_future = threads.submit(follow, url, job)
         for service in services:
-            assert comes_true(partial(answers, service))
+            assert wait_until(partial(has_answered, service))
             service.end()
-            again = stack.enter_context(serving(tmp_path / "var", port=service.port))
-            assert comes_true(partial(answers, again))
-        rolled.set()
-        pressed, looked = load.result(), looks.result()
+            restarted = stack.enter_context(run_service(tmp_path / "var", port=service.port))
+            assert wait_until(partial(has_answered, restarted))
+        stop.set()
+        pressed, poll_count = load.result(), poll_future.result()
         mynet.cancel(job)
-        assert followed.result() == follow(url, job)
+        assert events_future.result() == follow(url, job)
     assert (pressed.wrong, dict(pressed.refused)) == (0, {})
     assert len(pressed.latencies) > len(requests)
-    assert looked > 10
+    assert poll_count > 10

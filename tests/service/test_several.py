@@ -5,33 +5,33 @@ import os
 import signal
 
 from tests.rigs.kills.job_monitor import Witness
-from tests.service.running import serving
+from tests.service.running import run_service
 
-WANTED = {"epochs": 2, "batch_size": 300, "promote": "never"}
+HYPERPARAMETERS = {"epochs": 2, "batch_size": 300, "promote": "never"}
 
 
 def test_two_at_once_end_as_if_alone_and_also_where_they_are_killed(tmp_path):
     state = tmp_path / "var"
     witness = Witness(state)
-    wanted = [json.dumps({**WANTED, "seed": seed}).encode() for seed in (1, 2)]
+    request_bodies = [json.dumps({**HYPERPARAMETERS, "seed": seed}).encode() for seed in (1, 2)]
     settings = {"train_jobs": 2, "train_threads": 1}
-    with serving(state, **settings) as service:
+    with run_service(state, **settings) as service:
         # One after the other: each is alone.
-        alone = [witness.outcome(service, service.post("/train", each)["id"]) for each in wanted]
-        jobs = [service.post("/train", each)["id"] for each in wanted]
+        sequential = [witness.outcome(service, service.post("/train", request_body)["id"]) for request_body in request_bodies]
+        jobs = [service.post("/train", request_body)["id"] for request_body in request_bodies]
         for job in jobs:
             service.job_until(job, lambda body: body["epochs"])
         assert len(service.get("/train?status=running")["data"]) == 2
         os.kill(service.trainings[-2], signal.SIGKILL)
         service.end(signal.SIGKILL)
         assert service.training_is_gone()
-    with serving(state, **settings) as service:
-        assert [witness.outcome(service, job) for job in jobs] == alone
+    with run_service(state, **settings) as service:
+        assert [witness.outcome(service, job) for job in jobs] == sequential
         assert {service.get(f"/train/{job}")["attempt"] for job in jobs} <= {2, 3}
-        more = [service.post("/train", each)["id"] for each in wanted]
-        for job in more:
+        later_jobs = [service.post("/train", request_body)["id"] for request_body in request_bodies]
+        for job in later_jobs:
             service.job_until(job, lambda body: body["progress"])
         assert service.end() in (0, -signal.SIGTERM)
         assert service.training_is_gone()
-    assert alone[0].weights != alone[1].weights
+    assert sequential[0].weights != sequential[1].weights
     assert witness.changed_logs == 0

@@ -5,20 +5,20 @@ import signal
 
 import pytest
 
-from tests.service.running import comes_true, serving
+from tests.service.running import wait_until, run_service
 
-WANTED = {
+SWEEP_REQUEST = {
     "name": "how fast?",
     "seed": 1,
     "batch_size": 1000,
     "epochs": 1,
     "promote": "always",
 }
-FINAL = ("succeeded", "failed", "cancelled")
+FINAL_STATUSES = ("succeeded", "failed", "cancelled")
 
 
-def ended(service, sweep):
-    assert comes_true(lambda: service.get(f"/sweeps/{sweep}")["status"] in FINAL, 240)
+def wait_for_end(service, sweep):
+    assert wait_until(lambda: service.get(f"/sweeps/{sweep}")["status"] in FINAL_STATUSES, 240)
     return service.get(f"/sweeps/{sweep}")
 
 
@@ -26,16 +26,16 @@ def ended(service, sweep):
 @pytest.mark.parametrize(("jobs", "rates"), [(1, [0.001, 0.05]), (2, [0.001, 0.01, 0.05])])
 def test_a_sweep_ends_also_where_the_service_is_killed(tmp_path, jobs, rates):
     state, settings = tmp_path / "var", {"train_jobs": jobs, "train_threads": 1}
-    wanted = json.dumps({**WANTED, "learning_rate": rates}).encode()
-    with serving(state, **settings) as service:
-        sweep = service.post("/sweeps", wanted)["id"]
-        assert comes_true(lambda: service.get(f"/sweeps/{sweep}")["best"], 120)
+    request_body = json.dumps({**SWEEP_REQUEST, "learning_rate": rates}).encode()
+    with run_service(state, **settings) as service:
+        sweep = service.post("/sweeps", request_body)["id"]
+        assert wait_until(lambda: service.get(f"/sweeps/{sweep}")["best"], 120)
         service.end(signal.SIGKILL)
-    with serving(state, **settings) as service:
-        assert comes_true(lambda: "looks at its best" in service.log.read_text(), 240)
+    with run_service(state, **settings) as service:
+        assert wait_until(lambda: "looks at its best" in service.log.read_text(), 240)
         service.end(signal.SIGKILL)
-    with serving(state, **settings) as service:
-        body = ended(service, sweep)
+    with run_service(state, **settings) as service:
+        body = wait_for_end(service, sweep)
         assert body["status"] == "succeeded", body
         assert [job["status"] for job in body["jobs"]] == ["succeeded"] * len(rates)
         best = max(body["jobs"], key=lambda job: job["test_accuracy"])

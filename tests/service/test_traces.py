@@ -5,43 +5,43 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.service.running import comes_true, serving
+from tests.service.running import wait_until, run_service
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
-from tests.service.collector import attributes, collecting
+from tests.service.collector import attributes, run_collector
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-SENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+TRACE_HEADERS = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
 # All images in one batch: an epoch is quick.
-WANTED = {"epochs": 1, "batch_size": 60000, "promote": "never"}
+HYPERPARAMETERS = {"epochs": 1, "batch_size": 60000, "promote": "never"}
 
 
 def post(service, path, body):
-    request = Request(f"http://127.0.0.1:{service.port}{path}", body, SENT)
+    request = Request(f"http://127.0.0.1:{service.port}{path}", body, TRACE_HEADERS)
     with urlopen(request, timeout=30) as answer:
         return json.load(answer)
 
 
 @pytest.fixture
-def told(tmp_path, seven, monkeypatch):
+def telemetry(tmp_path, seven, monkeypatch):
     """What a collector and the log were told by two workers that predicted and trained."""
-    with collecting() as collector:
+    with run_collector() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
-        with serving(tmp_path / "var", workers=2, log_format="json") as service:
-            assert comes_true(lambda: service.went_live == 2)
+        with run_service(tmp_path / "var", workers=2, log_format="json") as service:
+            assert wait_until(lambda: service.went_live == 2)
             for _ in range(40):  # on a connection each, so that both workers have some
                 assert post(service, "/predict", seven)["digit"] == 7
-            job = post(service, "/train", json.dumps(WANTED).encode())["id"]
+            job = post(service, "/train", json.dumps(HYPERPARAMETERS).encode())["id"]
             service.job_until(job, lambda body: body["status"] == "succeeded")
             service.end()
             lines = [json.loads(line) for line in service.log.read_text().splitlines()]
         yield collector, lines, job
 
 
-def test_a_trace_goes_from_the_request_to_the_epochs(told):
-    collector, lines, job = told
-    of_processes = {resource["service.instance.id"] for _, resource in collector.spans}
-    assert len(of_processes) == 3, "two workers, and the training process"
+def test_a_trace_goes_from_the_request_to_the_epochs(telemetry):
+    collector, lines, job = telemetry
+    instance_ids = {resource["service.instance.id"] for _, resource in collector.spans}
+    assert len(instance_ids) == 3, "two workers, and the training process"
     assert {resource["service.name"] for _, resource in collector.spans} == {"mynet"}
 
     predictions = collector.named("POST /predict")
@@ -62,22 +62,22 @@ def test_a_trace_goes_from_the_request_to_the_epochs(told):
     assert [span.name for span in others] == ["evaluate", "store", "promote"]
 
     access = [line for line in lines if line["logger"] == "app.access"]
-    of_predictions = [line for line in access if "/predict" in line["message"]]
-    assert {line["version"] for line in of_predictions} == {2}
-    assert {line["trace_id"] for line in of_predictions} == {TRACE}
-    assert {line["span_id"] for line in of_predictions} == {
+    prediction_lines = [line for line in access if "/predict" in line["message"]]
+    assert {line["version"] for line in prediction_lines} == {2}
+    assert {line["trace_id"] for line in prediction_lines} == {TRACE}
+    assert {line["span_id"] for line in prediction_lines} == {
         span.span_id.hex() for span in predictions
     }
-    of_job = [line for line in lines if line.get("job_id") == job]
+    job_lines = [line for line in lines if line.get("job_id") == job]
     assert {"app.access", "app.train.supervisor.supervisor", "app.train.worker.main"} <= {
-        line["logger"] for line in of_job
+        line["logger"] for line in job_lines
     }
-    ended = [line for line in of_job if line["logger"] == "app.train.worker.main"]
-    assert {line["message"] for line in ended} == {f"job {job}: succeeded"}
+    end_lines = [line for line in job_lines if line["logger"] == "app.train.worker.main"]
+    assert {line["message"] for line in end_lines} == {f"job {job}: succeeded"}
 
 
 def test_a_collector_that_is_away_delays_nothing(tmp_path, seven, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    with serving(tmp_path / "var") as service:
+    with run_service(tmp_path / "var") as service:
         assert post(service, "/predict", seven)["digit"] == 7
         service.end()  # within the time that any service is given

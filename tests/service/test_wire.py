@@ -15,7 +15,7 @@ from tests.conftest import png
 from tests.rigs.load import uploads
 from tests.rigs.load.closed_loop import Request, press_all
 from tests.rigs.load.uploads import NO_IMAGE, form, raw_request, with_bad
-from tests.service.running import comes_true, serving
+from tests.service.running import wait_until, run_service
 
 
 @pytest.fixture(scope="module")
@@ -23,23 +23,23 @@ def requests():
     return uploads.requests()
 
 
-def answers(service, sent, count, piece=None):
+def answers(service, data, count, piece=None):
     """Send bytes, whole or in pieces, and give the status and the digit of so many answers."""
     with closing(socket.create_connection(("127.0.0.1", service.port), 20)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for start in range(0, len(sent), piece or len(sent)):
-            connection.sendall(sent[start : start + (piece or len(sent))])
-        came = b""
-        while len(found := parsed(came)) < count and (part := connection.recv(65536)):
-            came += part
+        for start in range(0, len(data), piece or len(data)):
+            connection.sendall(data[start : start + (piece or len(data))])
+        received = b""
+        while len(found := parsed(received)) < count and (part := connection.recv(65536)):
+            received += part
         return found
 
 
-def parsed(came):
+def parsed(received):
     found = []
-    while (end := came.find(b"\r\n\r\n")) >= 0:
-        length = int(re.search(rb"(?i)content-length: *(\d+)", came[:end])[1])
-        body, came = came[end + 4 : end + 4 + length], came[end + 4 + length :]
+    while (end := received.find(b"\r\n\r\n")) >= 0:
+        length = int(re.search(rb"(?i)content-length: *(\d+)", received[:end])[1])
+        body, received = received[end + 4 : end + 4 + length], received[end + 4 + length :]
         if len(body) < length:
             break
         found.append(json.loads(body) if body.startswith(b"{") else body)
@@ -57,15 +57,15 @@ OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings:
 @pytest.mark.parametrize("piece", [None, 400, 1])
 @pytest.mark.parametrize("header", [b"X-Nothing: 1", OFFER, b"Connection: upgrade\r\nUpgrade: foo"])
 def test_requests_may_come_in_pieces_and_offer_upgrades(service, requests, header, piece):
-    sent, digit = requests[0]
-    (answer,) = answers(service, with_header(sent, header), 1, piece)
+    data, digit = requests[0]
+    (answer,) = answers(service, with_header(data, header), 1, piece)
     assert answer["digit"] == digit
 
 
 @pytest.mark.parametrize("header", [b"X-Nothing: 1", OFFER])
 def test_requests_in_a_row_are_answered_in_a_row(service, requests, header):
-    sent = b"".join(with_header(request.sent, header) for request in requests[:5])
-    read = [answer["digit"] for answer in answers(service, sent, 5)]
+    data = b"".join(with_header(request.sent, header) for request in requests[:5])
+    read = [answer["digit"] for answer in answers(service, data, 5)]
     assert read == [request.digit for request in requests[:5]]
 
 
@@ -87,7 +87,7 @@ def test_endless_headers_are_refused(service):
             for _ in range(1000):
                 connection.sendall(b"y" * 10_000)
             pytest.fail("ten megabytes of headers were taken")
-    assert comes_true(lambda: "headers are larger" in service.log.read_text())
+    assert wait_until(lambda: "headers are larger" in service.log.read_text())
 
 
 def test_small_images_that_are_explained_wait_for_no_photo(service, seven, mnist):
@@ -132,19 +132,19 @@ def test_idle_connections_and_slow_senders_are_not_noticed(service, requests):
     descriptors = Path(f"/proc/{service.process.pid}/fd")
     if not descriptors.exists():
         pytest.skip("this system does not tell of the descriptors of a process")
-    before, half = len([*descriptors.iterdir()]), requests[0].sent[:-1]
+    descriptors_before, partial_request = len([*descriptors.iterdir()]), requests[0].sent[:-1]
     with ExitStack() as slow:
         for number in range(2000):
             address = "127.0.0.1", service.port
             connection = slow.enter_context(closing(socket.create_connection(address, 20)))
-            connection.sendall(half[: number % len(half)])
+            connection.sendall(partial_request[: number % len(partial_request)])
         pressed = press_all(service.port, requests, 16)
         assert (pressed.lost, pressed.wrong, len(pressed.latencies)) == (0, 0, len(requests))
-    assert comes_true(lambda: len([*descriptors.iterdir()]) <= before)
+    assert wait_until(lambda: len([*descriptors.iterdir()]) <= descriptors_before)
 
 
 def test_over_the_queue_there_is_a_429_at_once_and_no_wrong_answer(tmp_path, requests):
-    with serving(tmp_path / "var", max_queue="8") as service:
+    with run_service(tmp_path / "var", max_queue="8") as service:
         pressed = press_all(service.port, requests, 64)
         assert pressed.wrong == 0
         assert set(pressed.refused) == {429}
@@ -157,7 +157,7 @@ def test_over_the_queue_there_is_a_429_at_once_and_no_wrong_answer(tmp_path, req
 def test_who_leaves_costs_no_forward_and_is_counted(service, mnist):
     digit = np.kron(mnist.test.pixels[0].numpy(), np.ones((60, 60), np.uint8))
     photo = png(np.maximum(digit, np.random.default_rng(1).integers(0, 40, digit.shape, np.uint8)))
-    before = service.get("/health/ready")["images"]
+    counts_before = service.get("/health/ready")["images"]
     for _ in range(12):
         with closing(socket.create_connection(("127.0.0.1", service.port))) as leaving:
             leaving.sendall(raw_request(photo))
@@ -165,7 +165,7 @@ def test_who_leaves_costs_no_forward_and_is_counted(service, mnist):
 
     def counted():
         now = service.get("/health/ready")["images"]
-        new = {code: count - before.get(code, 0) for code, count in now.items()}
+        new = {code: count - counts_before.get(code, 0) for code, count in now.items()}
         return sum(new.values()) == 12 and new.get("client_gone", 0) >= 6
 
-    assert comes_true(counted), service.get("/health/ready")["images"]
+    assert wait_until(counted), service.get("/health/ready")["images"]

@@ -9,7 +9,7 @@ from app.main import create_app
 from tests.api.routes.test_train import wait
 
 # Epochs of half a second: there is time to interrupt the job between the first and the last.
-WISHES = {"epochs": 6, "batch_size": 4, "promote": "never"}
+HYPERPARAMETERS = {"epochs": 6, "batch_size": 4, "promote": "never"}
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def client(settings, small_data_dir):
 
 def test_a_running_job_is_cancelled_and_leaves_nothing(client, settings):
     job = client.post("/train", json={"epochs": 1000}).json()["id"]
-    until = time.monotonic() + 120
+    deadline = time.monotonic() + 120
     while not client.get(f"/train/{job}").json()["epochs"]:
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.1)
     assert client.post(f"/train/{job}/cancel").json()["status"] == "cancelled"
     other = client.post("/train", json={"epochs": 1, "learning_rate": 1e30}).json()["id"]
@@ -32,23 +32,23 @@ def test_a_running_job_is_cancelled_and_leaves_nothing(client, settings):
     assert (failed["status"], failed["error"]["code"]) == ("failed", "diverged")
     assert client.get(f"/train/{job}").json()["status"] == "cancelled"
     assert [card["version"] for card in client.get("/models").json()["data"]] == [1]
-    until = time.monotonic() + 120
+    deadline = time.monotonic() + 120
     while any(settings.jobs_dir.iterdir()):
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 def test_a_paused_job_goes_on_where_it_was(client, settings):
-    job = client.post("/train", json=WISHES).json()["id"]
-    until = time.monotonic() + 120
+    job = client.post("/train", json=HYPERPARAMETERS).json()["id"]
+    deadline = time.monotonic() + 120
     while not client.get(f"/train/{job}").json()["epochs"]:
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     assert client.post(f"/train/{job}/pause").json()["status"] == "paused"
-    before = client.get(f"/train/{job}").json()
+    paused_job = client.get(f"/train/{job}").json()
     assert (settings.jobs_dir / f"{job}.pt").exists()
     assert client.post(f"/train/{job}/resume").json()["status"] == "queued"
     done = wait(client, job)
     assert (done["status"], done["attempt"]) == ("succeeded", 2)
-    assert done["epochs"][: len(before["epochs"])] == before["epochs"]
+    assert done["epochs"][: len(paused_job["epochs"])] == paused_job["epochs"]
     assert [epoch["epoch"] for epoch in done["epochs"]] == [*range(6)]

@@ -13,7 +13,7 @@ from app.predict import batcher
 from app.server.protocol import FastCycle
 from tests.conftest import png, settings_in
 from tests.served import open_socket, serve_app
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
@@ -122,7 +122,7 @@ def test_ids_and_log_are_those_of_every_request(client, seven, caplog):
         answer = client.post("/predict", content=seven, headers={"X-Request-ID": "mine"})
         client.post("/predict", content=b"no image")
         # The app is shared: the line of an earlier test's last request may come first.
-        assert comes_true(lambda: lines()[-1:] == [["POST", "/predict", "415"]])
+        assert wait_until(lambda: lines()[-1:] == [["POST", "/predict", "415"]])
     assert answer.headers["x-request-id"] == "mine"
     assert lines()[-2:] == [["POST", "/predict", "200"], ["POST", "/predict", "415"]]
     fields = [record.known for record in caplog.records if record.name == "app.access"]

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 from tests.rigs.load.http_load import Exchange, load, run
 from tests.rigs.swaps.distinct_versions import ReferenceAnswers, count_mismatches, make
 from tests.service import running
-from tests.service.running import Service, serving
+from tests.service.running import Service, run_service
 
 SIZE: Final = "48m"
 UNPRIVILEGED_PREFIX: Final = "setpriv --bounding-set=-dac_override,-dac_read_search "
@@ -94,7 +94,7 @@ class Scene:
         self._stack.close()
         mynet, running.MYNET = running.MYNET, self.program
         try:
-            context = serving(self.state, port=str(self.port), workers=str(self.workers))
+            context = run_service(self.state, port=str(self.port), workers=str(self.workers))
             self.service = self._stack.enter_context(context)
         finally:
             running.MYNET = mynet

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.rigs.kills.job_monitor import FINAL_STATUSES, JOB_TIMEOUT, Hit, Outcome, Witness
-from tests.service.running import Service, serving
+from tests.service.running import Service, run_service
 
 KINDS: Final = (
     {"epochs": 2, "seed": 1, "promote": "always"},
@@ -42,11 +42,11 @@ class Soak:
     def run(self, kills: int) -> list[Outcome]:
         """Kill so many times, then let all jobs end."""
         while len(self.hits) < kills:
-            with serving(self.state, keep_versions=1000) as service:
+            with run_service(self.state, keep_versions=1000) as service:
                 while len(self.hits) < kills and service.process.poll() is None:
                     self.kill_once(service)
                     self.trainings.update(service.trainings)
-        with serving(self.state, keep_versions=1000) as service:
+        with run_service(self.state, keep_versions=1000) as service:
             outcomes = [self.witness.outcome(service, job) for job in self.jobs]
             self.trainings.update(service.trainings)
             service.end()
@@ -120,7 +120,7 @@ def has_ended(service: Service, job: str) -> bool:
 def run_uninterrupted(state: Path) -> list[Outcome]:
     """Run each kind of job with nobody killed."""
     witness = Witness(state)
-    with serving(state) as service:
+    with run_service(state) as service:
         jobs = [service.post("/train", json.dumps(kind).encode())["id"] for kind in KINDS]
         outcomes = [witness.outcome(service, job) for job in jobs]
         service.end()

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from bench.harness.wrk import verify
 from tests.rigs.load.closed_loop import press_all
 from tests.rigs.load.uploads import requests
-from tests.service.running import serving
+from tests.service.running import run_service
 
 ROUNDS: Final = 3
 PREDICTIONS: Final = 2000
@@ -61,7 +61,7 @@ def measure() -> Iterator[Round]:
     images *= PREDICTIONS // len(images)
     for _ in range(ROUNDS):
         baseline = importing_torch()
-        with TemporaryDirectory() as folder, serving(Path(folder) / "var") as service:
+        with TemporaryDirectory() as folder, run_service(Path(folder) / "var") as service:
             ready = resident(service.process.pid)
             pressed = verify(press_all(service.port, images, CONNECTIONS))
             if pressed.lost:

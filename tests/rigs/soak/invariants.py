@@ -23,7 +23,7 @@ from app.versions.registry import Registry
 from tests.rigs.kills.job_monitor import FINAL_STATUSES, Witness
 from tests.rigs.load.memory import resident
 from tests.rigs.swaps.distinct_versions import TOLERANCE
-from tests.service.running import Service, comes_true
+from tests.service.running import Service, wait_until
 
 PAGE: Final = 1000
 OVERLAP_EVENTS: Final = 5
@@ -135,7 +135,7 @@ class Invariants:
 
     def check_processes_ended(self, service: Service) -> None:
         """A service that has ended, in whatever way, leaves no process."""
-        gone = comes_true(lambda: not _session_processes(service.process.pid), TIMEOUT)
+        gone = wait_until(lambda: not _session_processes(service.process.pid), TIMEOUT)
         assert gone, f"still there: {_session_processes(service.process.pid)}"
 
     def leftover_files(self) -> list[Path]:

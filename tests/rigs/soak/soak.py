@@ -18,7 +18,7 @@ from typing import Final
 
 from tests.rigs.soak.invariants import TIMEOUT, ask
 from tests.rigs.soak.steps import Steps
-from tests.service.running import Service, comes_true, serving
+from tests.service.running import Service, wait_until, run_service
 
 MINUTES: Final = float(os.environ.get("MINUTES", "60"))
 SEED: Final = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
@@ -48,14 +48,14 @@ class Mix(Steps):
         self.step = "end"
         with self.serving() as service:
             self.end_jobs(service)
-            assert comes_true(self.is_clean, TIMEOUT), "files are left"
+            assert wait_until(self.is_clean, TIMEOUT), "files are left"
             self.stop(service, signal.SIGTERM)
         with self.serving() as service:
-            assert comes_true(self.is_clean, TIMEOUT), "files are left"
+            assert wait_until(self.is_clean, TIMEOUT), "files are left"
             self.stop(service, signal.SIGTERM)
 
     def serving(self) -> AbstractContextManager[Service]:
-        return serving(self.state, workers="2", keep_versions=KEEP_VERSIONS)
+        return run_service(self.state, workers="2", keep_versions=KEEP_VERSIONS)
 
     def take_step(self, service: Service) -> None:
         """Do what is drawn, and look at what must hold."""

@@ -22,7 +22,7 @@ from tests.conftest import DATA, png
 from tests.rigs.load.prediction_calls import ways
 from tests.rigs.load.uploads import CONTENT_TYPE, NO_IMAGE, form_body
 from tests.rigs.soak.invariants import TIMEOUT, Invariants, ask
-from tests.service.running import Service, comes_true
+from tests.service.running import Service, wait_until
 
 IMAGES: Final = 40
 OPEN_JOBS: Final = 3
@@ -151,7 +151,7 @@ class Steps:
         with self.uploading(service):
             victims = self.invariants.workers(service)
             os.kill(self.rng.choice(victims), signal.SIGKILL)
-        assert comes_true(lambda: len(self.invariants.workers(service)) == len(victims), TIMEOUT)
+        assert wait_until(lambda: len(self.invariants.workers(service)) == len(victims), TIMEOUT)
 
     def kill_all(self, service: Service) -> None:
         """Kill the parent: its workers and their processes end by themselves."""

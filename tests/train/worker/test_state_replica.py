@@ -16,7 +16,7 @@ from app.train.worker.attempt import JobAttempt, Stopped
 from app.train.worker.state_replica import ReplicatedJobFiles
 from app.versions.bucket.object_store import Bucket, BucketUnavailable
 from tests.conftest import png
-from tests.service.running import comes_true
+from tests.service.running import wait_until
 from tests.train.conftest import Run, events
 from tests.train.worker.test_resume import interrupt_after
 
@@ -224,7 +224,7 @@ def test_a_copy_is_made_while_it_trains(service, bucket, monkeypatch):
         real(self)
         files = self.attempt.files
         content = files.state.read_bytes()
-        assert comes_true(lambda: files._copied == content and len(bucket.sizes()) == 1)
+        assert wait_until(lambda: files._copied == content and len(bucket.sizes()) == 1)
         copies.extend(bucket.sizes())
 
     monkeypatch.setattr(trainer.Trainer, "_save_checkpoint", check_copy)
