@@ -19,10 +19,10 @@ from tests.service.running import Service, wait_until, free_port
 RAY = Path(sys.executable).with_name("ray")
 # What processes are called: a replica, a training's worker, what starts a training.
 REPLICA = "ray::ServeReplica:mynet"
-TRAINS = "ray::RayTrainWorker"
-STARTS_JOBS = "-m app.on_ray.training"
+TRAIN_WORKER = "ray::RayTrainWorker"
+TRAINING_ENTRY_POINT = "-m app.on_ray.training"
 MYNET = "from app.cli.main import main; main()"
-STARTS, ENDS = 240, 120
+START_TIMEOUT, STOP_TIMEOUT = 240, 120
 CORES = 3
 # Whichever the kernel has free. By default all agents want the same port, and all nodes give their
 # workers the same range, so that two clusters could not be there at once.
@@ -47,7 +47,7 @@ ENVIRONMENT = {
 }
 
 
-class OnRay(Service):
+class RayService(Service):
     """A service on a cluster, the folder in which its jobs are saved, and what to ask it with."""
 
     def __init__(
@@ -88,7 +88,7 @@ class Node:
             )
 
     def wait(self):
-        wait_until(lambda: self.process.poll() is not None or self.is_up(), STARTS)
+        wait_until(lambda: self.process.poll() is not None or self.is_up(), START_TIMEOUT)
         assert self.is_up(), self.log.read_text()
 
     def is_named(self):
@@ -106,11 +106,11 @@ class Node:
 
     def running(self, title):
         """The processes with such a title, by number."""
-        return [pid for pid, shown in self._processes() if title in shown]
+        return [pid for pid, command_line in self._processes() if title in command_line]
 
     def kill(self):
         """Let the machine go dark."""
-        while processes := [pid for pid, shown in self._processes() if "<defunct>" not in shown]:
+        while processes := [pid for pid, command_line in self._processes() if "<defunct>" not in command_line]:
             for pid in processes:
                 try:
                     os.kill(pid, signal.SIGKILL)
@@ -121,10 +121,10 @@ class Node:
 
     def _processes(self):
         command = ["ps", "-ww", "-s", str(self.process.pid), "-o", "pid=,args="]
-        told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        for line in told.splitlines():
-            pid, _, shown = line.strip().partition(" ")
-            yield int(pid), shown.strip()
+        output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        for line in output.splitlines():
+            pid, _, command_line = line.strip().partition(" ")
+            yield int(pid), command_line.strip()
 
 
 class Cluster:
@@ -144,11 +144,11 @@ class Cluster:
         """Add nodes until there are so many."""
         # The head's log monitor reads the logs of all nodes, which share a folder here.
         options = (f"--address={self.address}", "--include-log-monitor=false")
-        for place in range(self.added, self.added + number - len(self.nodes)):
-            node = Node(self.folder / f"node-{place}.log", CORES, *options)
+        for index in range(self.added, self.added + number - len(self.nodes)):
+            node = Node(self.folder / f"node-{index}.log", CORES, *options)
             self.nodes.append(node)
             self.added += 1
-            assert wait_until(node.is_named, STARTS)
+            assert wait_until(node.is_named, START_TIMEOUT)
         for node in self.nodes:
             node.wait()
 
@@ -170,22 +170,22 @@ class Cluster:
         latter begin to listen once there are replicas, and may not know of the service at first.
         """
         proxies = 1 + len(self.having(REPLICA))
-        return _listening(service.port) == proxies and all(
+        return _count_listeners(service.port) == proxies and all(
             service.is_ready()
             for _ in range(8 * proxies)  # which proxy answers is drawn by chance
         )
 
     def end_serve(self):
         program = "import ray; from ray import serve; ray.init(); serve.shutdown()"
-        python, there = RAY.with_name("python"), ENVIRONMENT | {"RAY_ADDRESS": self.address}
-        subprocess.run([python, "-c", program], env=there, check=True, timeout=STARTS)
+        python, environment = RAY.with_name("python"), ENVIRONMENT | {"RAY_ADDRESS": self.address}
+        subprocess.run([python, "-c", program], env=environment, check=True, timeout=START_TIMEOUT)
 
     def end(self):
         for node in (*self.nodes, self.head):
             node.kill()
 
 
-def _listening(port):
+def _count_listeners(port):
     """Count the sockets that listen on this port: one for each proxy, since they share it."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     sockets = [(local, state) for _, local, _, state, *_ in map(str.split, lines)]
@@ -193,7 +193,7 @@ def _listening(port):
 
 
 @contextmanager
-def clustered(folder: Path) -> Iterator[Cluster]:
+def run_cluster(folder: Path) -> Iterator[Cluster]:
     """Give a cluster whose head runs nothing of ours; it has no other nodes yet."""
     cluster = Cluster(folder)
     try:
@@ -202,7 +202,7 @@ def clustered(folder: Path) -> Iterator[Cluster]:
         cluster.end()
 
 
-def begin(
+def start_service(
     cluster: Cluster | None,
     state: Path,
     port: int,
@@ -211,16 +211,16 @@ def begin(
     **settings: object,
 ):
     """Start `mynet serve --on ray`; names in capitals are no settings of ours."""
-    given = {"port": port, "state_dir": state, "data_dir": DATA, **settings}
+    all_settings = {"port": port, "state_dir": state, "data_dir": DATA, **settings}
     environment = {
         name if name.isupper() else f"MYNET_{name.upper()}": str(value)
-        for name, value in given.items()
+        for name, value in all_settings.items()
     }
-    there = {"RAY_ADDRESS": cluster.address} if cluster else {}
+    ray_environment = {"RAY_ADDRESS": cluster.address} if cluster else {}
     with log.open("a") as file:
         return subprocess.Popen(
             [sys.executable, "-c", program, "serve", "--on", "ray"],
-            env=ENVIRONMENT | there | environment,
+            env=ENVIRONMENT | ray_environment | environment,
             stdout=file,
             stderr=file,
             text=True,
@@ -229,23 +229,23 @@ def begin(
 
 
 @contextmanager
-def serving(cluster: Cluster | None, state: Path, **settings: Any) -> Iterator[OnRay]:
+def run_service(cluster: Cluster | None, state: Path, **settings: Any) -> Iterator[RayService]:
     """Serve on the cluster, until all replicas that there shall be at first are ready."""
     port, log = free_port(), state.with_name(f"{state.name}.log")
-    process = begin(cluster, state, port, log, **settings)
+    process = start_service(cluster, state, port, log, **settings)
     try:
-        until = time.monotonic() + STARTS
+        deadline = time.monotonic() + START_TIMEOUT
         while "serving on" not in log.read_text():
-            assert process.poll() is None and time.monotonic() < until, log.read_text()
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         jobs, key = settings.get("ray_storage", state / "jobs"), settings.get("admin_key")
-        service = OnRay(process, port, log, jobs, key)
-        assert cluster is None or wait_until(lambda: cluster.is_served(service), STARTS)
+        service = RayService(process, port, log, jobs, key)
+        assert cluster is None or wait_until(lambda: cluster.is_served(service), START_TIMEOUT)
         yield service
     finally:
         process.terminate()
         try:
-            process.wait(ENDS)
+            process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             if cluster:

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.ray.cluster import REPLICA, Cluster, Node, OnRay, clustered, serving
-from tests.ray.jobs import trained_here
+from tests.ray.cluster import REPLICA, Cluster, Node, RayService, run_cluster, run_service
+from tests.ray.jobs import train_locally
 from tests.rigs.swaps import distinct_versions
 from tests.service.running import wait_until
 
 KEY = "the-first-key-of-all"
-ASKED = 16  # so that each replica is asked
-PLAIN = {"workers": 2, "train_threads": 1, "train_jobs": 2, "predict_timeout": 30}
+REQUEST_COUNT = 16  # so that each replica is asked
+PLAIN_SETTINGS = {"workers": 2, "train_threads": 1, "train_jobs": 2, "predict_timeout": 30}
 # `mynet` that adds a replica after a second of load. Ray waits for thirty, by a default that no
 # variable of its own changes.
-HASTY = """
+FAST_SCALING_PROGRAM = """
 from functools import partial
 from app.cli import main
 from app.on_ray import serving
@@ -26,8 +26,8 @@ from app.on_ray import serving
 serving.AutoscalingConfig = partial(serving.AutoscalingConfig, upscale_delay_s=1)
 main()
 """
-TEAM = {
-    **{"workers": 2, "ray_max_replicas": 3, "ray_target_requests": 2, "program": HASTY},
+DDP_SETTINGS = {
+    **{"workers": 2, "ray_max_replicas": 3, "ray_target_requests": 2, "program": FAST_SCALING_PROGRAM},
     **{"train_threads": 1, "ray_train_workers": 2, "predict_timeout": 30},
     **{"auth": "keys", "admin_key": KEY},
 }
@@ -36,11 +36,11 @@ ORDER = ("unused_team", "team", "no_service", "unused_service", "service", "lose
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
+    def position(item: pytest.Item) -> int:
         uses = getattr(item, "fixturenames", ())
         return max((ORDER.index(name) for name in uses if name in ORDER), default=-1)
 
-    items.sort(key=place)
+    items.sort(key=position)
 
 
 class Shared:
@@ -52,9 +52,9 @@ class Shared:
         self.started = 0
         self._settings: dict[str, object] = {}
         self._stack = ExitStack()
-        self._service: OnRay | None = None
+        self._service: RayService | None = None
 
-    def get(self, settings: dict[str, object]) -> OnRay:
+    def get(self, settings: dict[str, object]) -> RayService:
         """Return a service with these settings: the one that runs, if it is like that."""
         if self._service and self._settings == settings and self._service.is_ready():
             return self._service
@@ -62,8 +62,8 @@ class Shared:
         self.started += 1
         state = self.folder / f"state-{self.started}"
         shutil.copytree(self.template, state)
-        started = serving(self.cluster, state, data_dir=self.data_dir, **settings)
-        self._service, self._settings = self._stack.enter_context(started), settings
+        context = run_service(self.cluster, state, data_dir=self.data_dir, **settings)
+        self._service, self._settings = self._stack.enter_context(context), settings
         return self._service
 
     def end(self) -> None:
@@ -73,7 +73,7 @@ class Shared:
 
 @pytest.fixture(scope="session")
 def small_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with clustered(tmp_path_factory.mktemp("cluster")) as cluster:
+    with run_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
 
 
@@ -102,13 +102,13 @@ def shared(small_cluster, versions, small_data_dir, tmp_path_factory) -> Iterato
 
 
 @pytest.fixture
-def service(shared: Shared, cluster: Cluster) -> OnRay:  # noqa: ARG001
+def service(shared: Shared, cluster: Cluster) -> RayService:  # noqa: ARG001
     """Two replicas, of which version 1 is live."""
-    service = shared.get(PLAIN)
+    service = shared.get(PLAIN_SETTINGS)
 
     def first_is_live():
-        ready = [service.get("/health/ready") for _ in range(ASKED)]
-        return {each["version"] for each in ready} == {1}
+        ready = [service.get("/health/ready") for _ in range(REQUEST_COUNT)]
+        return {health["version"] for health in ready} == {1}
 
     if not first_is_live():  # a test has promoted another one
         service.put("/models/current", json.dumps({"version": 1}).encode())
@@ -117,36 +117,36 @@ def service(shared: Shared, cluster: Cluster) -> OnRay:  # noqa: ARG001
 
 
 @pytest.fixture
-def unused_service(shared: Shared, request: pytest.FixtureRequest) -> OnRay:
+def unused_service(shared: Shared, request: pytest.FixtureRequest) -> RayService:
     """The same, which nothing was asked of yet."""
     shared.end()
-    service: OnRay = request.getfixturevalue("service")
+    service: RayService = request.getfixturevalue("service")
     return service
 
 
 @pytest.fixture
-def spread_service(shared: Shared, cluster: Cluster, service: OnRay) -> OnRay:
+def spread_service(shared: Shared, cluster: Cluster, service: RayService) -> RayService:
     """The same, with a replica on each node: Serve moves none when a lost node is replaced."""
     if all(node.running(REPLICA) for node in cluster.nodes):
         return service
     shared.end()
-    return shared.get(PLAIN)
+    return shared.get(PLAIN_SETTINGS)
 
 
 @pytest.fixture
-def team(shared: Shared, cluster: Cluster) -> OnRay:  # noqa: ARG001
+def ddp_service(shared: Shared, cluster: Cluster) -> RayService:  # noqa: ARG001
     """Two replicas, or three where there was load, which want a key; their jobs are shared by two
     workers each, and saved elsewhere.
     """
-    return shared.get({**TEAM, "ray_storage": shared.folder / "storage"})
+    return shared.get({**DDP_SETTINGS, "ray_storage": shared.folder / "storage"})
 
 
 @pytest.fixture
-def unused_team(shared: Shared, request: pytest.FixtureRequest) -> OnRay:
+def unused_ddp_service(shared: Shared, request: pytest.FixtureRequest) -> RayService:
     """The same, which nothing was asked of yet."""
     shared.end()
-    team: OnRay = request.getfixturevalue("team")
-    return team
+    ddp_service: RayService = request.getfixturevalue("team")
+    return ddp_service
 
 
 @pytest.fixture
@@ -156,17 +156,17 @@ def no_service(shared: Shared) -> None:
 
 
 @pytest.fixture
-def lose(cluster: Cluster, service: OnRay) -> Callable[[Node], None]:  # noqa: ARG001
+def lose(cluster: Cluster, service: RayService) -> Callable[[Node], None]:  # noqa: ARG001
     """Lose a node of the cluster on which a service runs."""
     return cluster.lose
 
 
 @pytest.fixture
-def known(versions: tuple[Path, distinct_versions.ReferenceAnswers]) -> distinct_versions.ReferenceAnswers:
+def reference(versions: tuple[Path, distinct_versions.ReferenceAnswers]) -> distinct_versions.ReferenceAnswers:
     return versions[1]
 
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory, small_data_dir: Path) -> tuple[str, str]:
     """What comes of the same training without Ray: the digest of its weights, and its log."""
-    return trained_here(tmp_path_factory.mktemp("local"), small_data_dir)
+    return train_locally(tmp_path_factory.mktemp("local"), small_data_dir)

@@ -15,26 +15,26 @@ from app.train.jobs.assignment import Assignment
 from app.train.jobs.events import lines
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.worker import main
-from tests.ray.cluster import TRAINS
+from tests.ray.cluster import TRAIN_WORKER
 from tests.service.running import wait_until
 
 # On the small data, an epoch takes some 50 ms: long enough for a kill on the way, also by a test
 # that looks late.
-WANTED = {"epochs": 100, "batch_size": 1000, "seed": 5, "promote": "never"}
-ENDLESS = {**WANTED, "epochs": 1000, "batch_size": 10}
-SOON = 240
+HYPERPARAMETERS = {"epochs": 100, "batch_size": 1000, "seed": 5, "promote": "never"}
+LONG_JOB = {**HYPERPARAMETERS, "epochs": 1000, "batch_size": 10}
+TIMEOUT = 240
 
 
-def begin(service, wanted):
-    return service.post("/train", json.dumps(wanted).encode())["id"]
+def start_job(service, hyperparameters):
+    return service.post("/train", json.dumps(hyperparameters).encode())["id"]
 
 
-def trained_here(folder, data_dir):
+def train_locally(folder, data_dir):
     """Train without Ray; return the digest of the weights, and the log."""
     settings = Settings(state_dir=folder, data_dir=data_dir, device="cpu", train_threads=1)
     registry = prepare_registry(settings)
     with closing(Store(settings.effective_database_url)) as store:
-        job = jobs.create(store, Hyperparameters(**WANTED), max_queued=1, key=None)
+        job = jobs.create(store, Hyperparameters(**HYPERPARAMETERS), max_queued=1, key=None)
         attempt = jobs.start(store, job)
         assignment = Assignment(settings=settings, job_id=job.id, attempt=attempt)
         main.run(assignment, threading.Event())
@@ -44,35 +44,35 @@ def trained_here(folder, data_dir):
 
 def outcome(service, job):
     """Wait for its end; give the same of a job on Ray."""
-    ended(service, job, "succeeded")
+    wait_for_end(service, job, "succeeded")
     cards = service.get("/models")["data"]
     (digest,) = (card["weights_digest"] for card in cards if card["job"] == job)
     return digest, service.text(f"/train/{job}/log")
 
 
-def until(service, job, condition):
+def wait_for_job(service, job, condition):
     """Wait for a job to be as `condition` says; a node that goes dark takes the connections to its
     proxy along.
     """
-    told = {}
+    body = {}
 
-    def is_so():
+    def condition_holds():
         with suppress(OSError):
-            told.update(service.get(f"/train/{job}"))
-            return condition(told)
+            body.update(service.get(f"/train/{job}"))
+            return condition(body)
 
-    assert wait_until(is_so, SOON), told
-    return told
+    assert wait_until(condition_holds, TIMEOUT), body
+    return body
 
 
-def ended(service, job, status):
+def wait_for_end(service, job, status):
     """Wait for its end."""
-    body = until(service, job, lambda body: body["finished_at"])
+    body = wait_for_job(service, job, lambda body: body["finished_at"])
     assert body["status"] == status, body
     return body
 
 
-def saved(folder, job):
+def saved_position(folder, job):
     """Where the checkpoint is that Ray Train would go on from: epochs and batches done."""
     run = folder / job
     try:
@@ -85,15 +85,15 @@ def saved(folder, job):
 
 
 def workers(cluster):
-    return [pid for node in cluster.nodes for pid in node.running(TRAINS)]
+    return [pid for node in cluster.nodes for pid in node.running(TRAIN_WORKER)]
 
 
 def environment(pid):
     """What the process was started with."""
     variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
-    return dict(each.split("=", 1) for each in variables if each)
+    return dict(variable.split("=", 1) for variable in variables if variable)
 
 
-def is_left(cluster):
+def wait_until_idle(cluster):
     """Wait until no worker trains any more."""
-    return wait_until(lambda: not workers(cluster), SOON)
+    return wait_until(lambda: not workers(cluster), TIMEOUT)

@@ -5,61 +5,61 @@ import logging
 import time
 
 from tests.ray.cluster import REPLICA
-from tests.ray.insisting import insist
+from tests.ray.insisting import send_with_retries
 from tests.rigs.load.http_load import run
 from tests.service.running import wait_until
 
 CONNECTIONS = 8
-EVERY = 0.1  # a proxy that is asked without a pause ends no sooner than Ray's time-out
-SOON = 240
+REQUEST_INTERVAL = 0.1  # a proxy that is asked without a pause ends no sooner than Ray's time-out
+TIMEOUT = 240
 log = logging.getLogger(__name__)
 
 
-def test_who_asks_again_is_answered(spread_service, cluster, lose, known):
-    there = set(cluster.replicas())
+def test_who_asks_again_is_answered(spread_service, cluster, lose, reference):
+    replicas_before = set(cluster.replicas())
     node = next(node for node in cluster.nodes if node.running(REPLICA))
-    when = []
+    times = []
 
     async def go_dark():
         await asyncio.sleep(2)
-        when.append(time.monotonic())
+        times.append(time.monotonic())
         await asyncio.to_thread(lose, node)
-        when.append(time.monotonic())
-        assert await asyncio.to_thread(wait_until, lambda: len(cluster.replicas()) == 2, SOON)
-        when.append(time.monotonic())
+        times.append(time.monotonic())
+        assert await asyncio.to_thread(wait_until, lambda: len(cluster.replicas()) == 2, TIMEOUT)
+        times.append(time.monotonic())
         await asyncio.sleep(5)
 
-    told = run(insist(spread_service.port, known, CONNECTIONS, go_dark()))
-    killed, gone, replaced = when
+    result = run(send_with_retries(spread_service.port, reference, CONNECTIONS, go_dark()))
+    killed, gone, replaced = times
     log.warning(
-        f"{len(told.asked)} asked, {len(told.repeated)} of them twice, until "
-        f"{max((tries[0].done for tries in told.repeated), default=killed) - gone:.1f} s after "
+        f"{len(result.requests)} asked, {len(result.repeated)} of them twice, until "
+        f"{max((tries[0].done for tries in result.repeated), default=killed) - gone:.1f} s after "
         f"the node was gone ({gone - killed:.1f} s); another replica began after "
         f"{replaced - gone:.1f} s"
     )
-    assert told.lost == []
-    assert told.mistaken(known) == 0
-    assert len(told.repeated) <= CONNECTIONS, told.repeated
-    assert len(set(cluster.replicas()) - there) == 1, "one took the place of the lost one"
+    assert result.lost == []
+    assert result.count_mismatches(reference) == 0
+    assert len(result.repeated) <= CONNECTIONS, result.repeated
+    assert len(set(cluster.replicas()) - replicas_before) == 1, "one took the place of the lost one"
 
 
-def test_a_node_that_is_told_to_end_is_replaced_first(service, cluster, lose, known):
+def test_a_node_that_is_told_to_end_is_replaced_first(service, cluster, lose, reference):
     """As Kubernetes ends a pod. Connections to its own proxy end with it."""
     node = next(node for node in cluster.nodes if node.running(REPLICA))
-    (other,) = (each for each in cluster.nodes if each is not node)
-    there = []
+    (other,) = (candidate for candidate in cluster.nodes if candidate is not node)
+    other_replicas = []
 
     async def end():
         await asyncio.sleep(2)
         node.process.terminate()
-        ended = asyncio.to_thread(wait_until, lambda: node.process.poll() is not None, SOON)
+        ended = asyncio.to_thread(wait_until, lambda: node.process.poll() is not None, TIMEOUT)
         assert await ended, "it ends by itself"
-        there.extend(other.running(REPLICA))
+        other_replicas.extend(other.running(REPLICA))
         await asyncio.sleep(5)
 
-    told = run(insist(service.port, known, CONNECTIONS, end(), every=EVERY))
+    result = run(send_with_retries(service.port, reference, CONNECTIONS, end(), interval=REQUEST_INTERVAL))
     lose(node)
-    assert told.lost == []
-    assert told.mistaken(known) == 0
-    assert len(told.repeated) <= CONNECTIONS, told.repeated
-    assert len(there) == 2, "others ran by then"
+    assert result.lost == []
+    assert result.count_mismatches(reference) == 0
+    assert len(result.repeated) <= CONNECTIONS, result.repeated
+    assert len(other_replicas) == 2, "others ran by then"

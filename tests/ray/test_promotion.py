@@ -10,20 +10,20 @@ from tests.rigs.swaps.swapping import press, swap
 from tests.service.running import wait_until
 
 CHANGES = 5
-SOON = 240
+TIMEOUT = 240
 log = logging.getLogger(__name__)
 
 
-def test_all_replicas_follow(service, cluster, known):
-    phase = run(press(service.port, known, 8, swap(service.port, CHANGES, 3.0), keep_alive=False))
-    settled = run(press(service.port, known, 4, asyncio.sleep(2), keep_alive=False))
+def test_all_replicas_follow(service, cluster, reference):
+    phase = run(press(service.port, reference, 8, swap(service.port, CHANGES, 3.0), keep_alive=False))
+    settled = run(press(service.port, reference, 4, asyncio.sleep(2), keep_alive=False))
     log.warning("an older version's last answer came %.2f s after a promotion's", phase.slowest)
     live = "ray_mynet_model_info"
-    assert wait_until(lambda: [*by_replica(cluster, live, version="2").values()] == [1, 1], SOON), (
+    assert wait_until(lambda: [*by_replica(cluster, live, version="2").values()] == [1, 1], TIMEOUT), (
         "each says so"
     )
     exchanges = phase.exchanges + settled.exchanges
     assert (failed(exchanges), phase.not_swapped) == (0, 0)
-    assert distinct_versions.count_mismatches(exchanges, known) == 0
-    assert {each.answer["version"] for each in phase.exchanges} == {1, 2, 3}
-    assert {each.answer["version"] for each in settled.exchanges} == {2}
+    assert distinct_versions.count_mismatches(exchanges, reference) == 0
+    assert {exchange.answer["version"] for exchange in phase.exchanges} == {1, 2, 3}
+    assert {exchange.answer["version"] for exchange in settled.exchanges} == {2}

@@ -10,18 +10,18 @@ import httpx2
 import pytest
 
 from tests.ray.cluster import ENVIRONMENT, RAY
-from tests.ray.insisting import insist
-from tests.ray.jobs import ENDLESS
+from tests.ray.insisting import send_with_retries
+from tests.ray.jobs import LONG_JOB
 from tests.ray.scraped import by_replica
 from tests.rigs.load.http_load import run
 from tests.service.running import wait_until, free_port
 
-SOON = 240
+TIMEOUT = 240
 CONNECTIONS = 8
 FOLLOWERS = 24  # which replica each of them is given is drawn by chance
 
 
-class Declared:
+class DeclaredService:
     """A service by a Serve config, as `serve deploy` and `serve run` take it."""
 
     def __init__(self, cluster, folder, data_dir):
@@ -30,7 +30,7 @@ class Declared:
         self.settings |= {"predict_timeout": 30}
 
     def deploy(self, replicas):
-        variables = {f"MYNET_{name.upper()}": str(each) for name, each in self.settings.items()}
+        variables = {f"MYNET_{name.upper()}": str(value) for name, value in self.settings.items()}
         autoscaling = {"min_replicas": replicas, "max_replicas": replicas}
         application = {
             "name": "mynet",
@@ -43,9 +43,9 @@ class Declared:
         file.write_text(json.dumps({"http_options": http, "applications": [application]}))
         self._serve("run", "--non-blocking", "--address", self.cluster.address, str(file))
 
-    def ask(self, method, path, **given):
+    def ask(self, method, path, **options):
         url = f"http://127.0.0.1:{self.port}{path}"
-        return httpx2.request(method, url, timeout=30, **given)
+        return httpx2.request(method, url, timeout=30, **options)
 
     def is_ready(self):
         return self.succeeds("GET", "/health/ready")
@@ -56,13 +56,13 @@ class Declared:
         except httpx2.TransportError:
             return False
 
-    def answered(self):
+    def answer_counts(self):
         """How often each replica was asked whether it is ready, as of a few seconds ago."""
         return by_replica(self.cluster, "ray_mynet_http_requests_total", route="/health/ready")
 
     def _serve(self, *arguments):
         command = [RAY.with_name("serve"), *arguments]
-        subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, timeout=SOON)
+        subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, timeout=TIMEOUT)
 
 
 class Follower(threading.Thread):
@@ -70,13 +70,13 @@ class Follower(threading.Thread):
 
     def __init__(self, url):
         super().__init__(daemon=True)
-        self.url, self.heard = url, ""
+        self.url, self.received = url, ""
         self.start()
 
     def run(self):
         with httpx2.stream("GET", self.url, timeout=None) as answer:
             for part in answer.iter_text():
-                self.heard += part
+                self.received += part
 
 
 @pytest.fixture
@@ -85,19 +85,19 @@ def state(versions, tmp_path):
 
 
 @pytest.fixture
-def declared(no_service, cluster, state, small_data_dir):  # noqa: ARG001
-    service = Declared(cluster, state.parent, small_data_dir)
-    others = service.answered()
+def declared_service(no_service, cluster, state, small_data_dir):  # noqa: ARG001
+    service = DeclaredService(cluster, state.parent, small_data_dir)
+    counts_before = service.answer_counts()
     service.deploy(2)
 
     def both_answer():
         """Serve may know of one alone, and give it all that comes."""
-        counts = [count for name, count in service.answered().items() if name not in others]
+        counts = [count for name, count in service.answer_counts().items() if name not in counts_before]
         return service.is_ready() and len(counts) == 2 and all(counts)
 
     try:
-        assert wait_until(both_answer, SOON)
-        assert wait_until(lambda: cluster.is_served(service), SOON)
+        assert wait_until(both_answer, TIMEOUT)
+        assert wait_until(lambda: cluster.is_served(service), TIMEOUT)
         yield service
     finally:
         cluster.end_serve()
@@ -105,38 +105,38 @@ def declared(no_service, cluster, state, small_data_dir):  # noqa: ARG001
 
 async def replicas(cluster, number):
     """Wait for so many."""
-    there = await asyncio.to_thread(wait_until, lambda: len(cluster.replicas()) == number, SOON)
-    assert there, cluster.replicas()
+    reached = await asyncio.to_thread(wait_until, lambda: len(cluster.replicas()) == number, TIMEOUT)
+    assert reached, cluster.replicas()
 
 
-def test_another_replica_comes_with_the_load(unused_team, cluster, known):
+def test_another_replica_comes_with_the_load(unused_ddp_service, cluster, reference):
     assert len(cluster.replicas()) == 2
-    asked = insist(unused_team.port, known, CONNECTIONS, replicas(cluster, 3), key=unused_team.key)
-    told = run(asked)
-    assert (told.repeated, told.mistaken(known)) == ([], 0)
+    load = send_with_retries(unused_ddp_service.port, reference, CONNECTIONS, replicas(cluster, 3), key=unused_ddp_service.key)
+    result = run(load)
+    assert (result.repeated, result.count_mismatches(reference)) == ([], 0)
 
 
-def test_one_goes_without_a_lost_request(known, declared, cluster):
-    both = cluster.replicas()
-    train = f"/train/{declared.ask('POST', '/train', json=ENDLESS).json()['id']}"
-    assert wait_until(lambda: declared.succeeds("POST", f"{train}/pause"), SOON), "it has begun"
+def test_one_goes_without_a_lost_request(reference, declared_service, cluster):
+    replicas_before = cluster.replicas()
+    train = f"/train/{declared.ask('POST', '/train', json=LONG_JOB).json()['id']}"
+    assert wait_until(lambda: declared_service.succeeds("POST", f"{train}/pause"), TIMEOUT), "it has begun"
     url = f"http://127.0.0.1:{declared.port}{train}/events"
     followers = [Follower(url) for _ in range(FOLLOWERS)]
-    assert wait_until(lambda: all("event: status" in each.heard for each in followers))
+    assert wait_until(lambda: all("event: status" in follower.received for follower in followers))
 
     async def shrink():
         await asyncio.sleep(1)
-        await asyncio.to_thread(declared.deploy, 1)
+        await asyncio.to_thread(declared_service.deploy, 1)
         await replicas(cluster, 1)
         await asyncio.sleep(1)
 
-    told = run(insist(declared.port, known, CONNECTIONS, shrink()))
-    assert (told.repeated, told.mistaken(known)) == ([], 0)
-    assert set(cluster.replicas()) < set(both), "the one that stays is no new one"
-    ended = [each for each in followers if not each.is_alive()]
-    assert 0 < len(ended) < FOLLOWERS, "those of the one that went"
-    assert all(each.heard.rstrip().endswith("retry: 2000") for each in ended), ended[0].heard
-    declared.ask("POST", f"{train}/cancel").raise_for_status()
-    for each in followers:
-        each.join(SOON)
-        assert not each.is_alive()
+    result = run(send_with_retries(declared_service.port, reference, CONNECTIONS, shrink()))
+    assert (result.repeated, result.count_mismatches(reference)) == ([], 0)
+    assert set(cluster.replicas()) < set(replicas_before), "the one that stays is no new one"
+    finished = [follower for follower in followers if not follower.is_alive()]
+    assert 0 < len(finished) < FOLLOWERS, "those of the one that went"
+    assert all(follower.received.rstrip().endswith("retry: 2000") for follower in finished), finished[0].received
+    declared_service.ask("POST", f"{train}/cancel").raise_for_status()
+    for follower in followers:
+        follower.join(TIMEOUT)
+        assert not follower.is_alive()

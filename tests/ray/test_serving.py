@@ -23,33 +23,33 @@ def test_an_image_is_read_in_all_three_forms(client):
         client.post("/predict", content=SEVEN, headers={"Content-Type": "image/jpeg"}),
         client.post("/predict", json={"image": base64.b64encode(SEVEN).decode()}),
     ]
-    assert [each.status_code for each in answers] == [200] * 3
-    assert {each.json()["digit"] for each in answers} == {7}
+    assert [response.status_code for response in answers] == [200] * 3
+    assert {response.json()["digit"] for response in answers} == {7}
 
 
 def test_a_batch_is_answered(client):
     files = [("files", ("seven.jpg", SEVEN))] * 3
     answer = client.post("/predict/batch", files=files)
-    assert [each["digit"] for each in answer.json()["predictions"]] == [7] * 3
+    assert [prediction["digit"] for prediction in answer.json()["predictions"]] == [7] * 3
 
 
 def test_refusals_are_problem_details(client):
-    refused = [
+    errors = [
         (client.get("/nope"), 404),
         (client.post("/predict", content=b"no image", headers={"Content-Type": "image/png"}), 415),
         (client.post("/predict", content=bytes(11 * 1024**2)), 413),
     ]
-    for answer, status in refused:
+    for answer, status in errors:
         assert answer.status_code == status
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
 
 
 def test_an_id_is_answered_once_whoever_drew_it(client):
-    for given in ({}, {"X-Request-ID": "mine"}):
-        answer = client.get("/health/live", headers=given)
-        (told,) = answer.headers.get_list("X-Request-ID")
-        assert told == given.get("X-Request-ID", told)
+    for headers in ({}, {"X-Request-ID": "mine"}):
+        answer = client.get("/health/live", headers=headers)
+        (request_id,) = answer.headers.get_list("X-Request-ID")
+        assert request_id == headers.get("X-Request-ID", request_id)
 
 
 def test_pages_and_heads(client):

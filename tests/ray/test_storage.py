@@ -23,15 +23,15 @@ def runs(tmp_path):
 
 
 def test_only_jobs_that_ended_lose_what_they_kept(storage, settings, store, runs):
-    waits, ended = (
+    waiting, ended = (
         jobs.create(store, Hyperparameters(), max_queued=2, key=None).id for _ in range(2)
     )
     jobs.cancel(store, ended)
-    for name in (waits, ended, "others"):
+    for name in (waiting, ended, "others"):
         (runs / name / "checkpoint").mkdir(parents=True)
     storage.sweep(settings.model_copy(update={"ray_storage": runs.as_uri()}))
     assert wait_until(lambda: not (runs / ended).exists())
-    assert {each.name for each in runs.iterdir()} == {waits, "others"}
+    assert {path.name for path in runs.iterdir()} == {waiting, "others"}
 
 
 def test_what_cannot_be_reached_is_left_for_the_next_time(storage, settings, runs, caplog):
