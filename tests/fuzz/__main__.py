@@ -21,30 +21,30 @@ import sys
 import time
 from pathlib import Path
 
-from tests.fuzz.mutate import mutated
+from tests.fuzz.mutate import mutate
 from tests.fuzz.targets import TARGETS
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 GROWTH = 1.5  # of resident memory, over that after the first inputs
-WARM = 2000
-OFTEN = 500
-LONGEST = 30  # seconds for one input before it counts as endless
+WARM_UP_INPUTS = 2000
+CHECK_INTERVAL = 500
+INPUT_TIMEOUT = 30  # seconds for one input before it counts as endless
 MEMORY = 2 * 1024**3
 COUNT = struct.Struct("<QQQ")  # inputs begun; resident bytes when warm, and at most
 
 
-def known(target: str) -> list[bytes]:
+def corpus_inputs(target: str) -> list[bytes]:
     """Give what the corpus has for a target."""
     return [path.read_bytes() for path in sorted((CORPUS / target).glob("*"))]
 
 
 def main() -> int:
-    asked = _arguments()
-    seed = asked.seed if asked.seed is not None else random.SystemRandom().getrandbits(32)
+    args = _arguments()
+    seed = args.seed if args.seed is not None else random.SystemRandom().getrandbits(32)
     print(f"seed {seed}; the same again: python -m tests.fuzz --seed {seed}", flush=True)
-    targets = asked.targets or list(TARGETS)
-    share = asked.seconds / len(targets)
-    return max(_fuzz(each, seed, share, asked.inputs, asked.first) for each in targets)
+    targets = args.targets or list(TARGETS)
+    share = args.seconds / len(targets)
+    return max(_fuzz(target, seed, share, args.inputs, args.first) for target in targets)
 
 
 def _arguments() -> argparse.Namespace:
@@ -65,23 +65,23 @@ def _fuzz(target: str, seed: int, seconds: float, inputs: int, first: int) -> in
     process = multiprocessing.get_context("fork").Process(target=_run, args=arguments)
     process.start()
     process.join()
-    number, warm, most = COUNT.unpack(shared[:])
-    spent = time.monotonic() - started
-    memory = f"{warm / 2**20:.0f} MiB warm, {most / 2**20:.0f} MiB at most"
+    number, warm, peak = COUNT.unpack(shared[:])
+    elapsed = time.monotonic() - started
+    memory = f"{warm / 2**20:.0f} MiB warm, {peak / 2**20:.0f} MiB at most"
     if not warm:
-        memory = f"its memory is judged from {WARM} inputs on"
+        memory = f"its memory is judged from {WARM_UP_INPUTS} inputs on"
     done = number - first
-    print(f"{target}: {done} inputs, {done / spent:.0f} a second, {memory}", flush=True)
+    print(f"{target}: {done} inputs, {done / elapsed:.0f} a second, {memory}", flush=True)
     if process.exitcode == 0:
         return 0
-    if warm and most > GROWTH * warm:
+    if warm and peak > GROWTH * warm:
         print(f"{target}: resident memory grew over {GROWTH} times", flush=True)
         return 1
     if number == first:
         print(f"{target}: could not begin", flush=True)
         return 1
     print(f"{target}: input {number - 1} of seed {seed} broke a promise: {process.exitcode}")
-    print(f"{target}: kept as {_keep(target, _input(target, seed, number - 1))}", flush=True)
+    print(f"{target}: kept as {_save(target, _input(target, seed, number - 1))}", flush=True)
     return 1
 
 
@@ -92,36 +92,36 @@ def _run(
     logging.disable(logging.CRITICAL)  # of each refused form there would be a line,
     sys.stderr = os.fdopen(os.dup(2), "w")  # and of each broken TIFF one from its decoder
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    opened, begin = TARGETS[target]
-    seeds = begin() + known(target)
-    until, warm, most, number = time.monotonic() + seconds, 0, 0, first
-    with opened() as check:
-        while time.monotonic() < until and number < first + inputs:
-            shared[:] = COUNT.pack(number + 1, warm, most)
-            faulthandler.dump_traceback_later(LONGEST, exit=True, file=sys.stderr)
-            check(bent(seeds, target, seed, number))
+    open_target, make_seeds = TARGETS[target]
+    seeds = make_seeds() + corpus_inputs(target)
+    deadline, warm, peak, number = time.monotonic() + seconds, 0, 0, first
+    with open_target() as check:
+        while time.monotonic() < deadline and number < first + inputs:
+            shared[:] = COUNT.pack(number + 1, warm, peak)
+            faulthandler.dump_traceback_later(INPUT_TIMEOUT, exit=True, file=sys.stderr)
+            check(draw_input(seeds, target, seed, number))
             number += 1
-            if (number - first) % OFTEN == 0 and number - first >= WARM:
+            if (number - first) % CHECK_INTERVAL == 0 and number - first >= WARM_UP_INPUTS:
                 resident = _resident()
-                warm, most = warm or resident, max(most, resident)
-                if most > GROWTH * warm:
+                warm, peak = warm or resident, max(peak, resident)
+                if peak > GROWTH * warm:
                     break
         faulthandler.cancel_dump_traceback_later()
-    shared[:] = COUNT.pack(number, warm, most)
-    sys.exit(1 if most > GROWTH * warm else 0)
+    shared[:] = COUNT.pack(number, warm, peak)
+    sys.exit(1 if peak > GROWTH * warm else 0)
 
 
 def _input(target: str, seed: int, number: int) -> bytes:
-    seeds = TARGETS[target][1]() + known(target)
-    return bent(seeds, target, seed, number)
+    seeds = TARGETS[target][1]() + corpus_inputs(target)
+    return draw_input(seeds, target, seed, number)
 
 
-def bent(seeds: list[bytes], target: str, seed: int, number: int) -> bytes:
+def draw_input(seeds: list[bytes], target: str, seed: int, number: int) -> bytes:
     """Draw an input from the seed, the target and its number alone."""
-    return mutated(seeds, random.Random(f"{seed} {target} {number}"))
+    return mutate(seeds, random.Random(f"{seed} {target} {number}"))
 
 
-def _keep(target: str, data: bytes) -> Path:
+def _save(target: str, data: bytes) -> Path:
     folder = CORPUS / target
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / hashlib.sha256(data).hexdigest()[:16]

@@ -14,38 +14,38 @@ TOKENS: Final = (
     *(b"%", b"../", b"[" * 300, b"{", b"}", b"1e999", b"NaN", b"-1", b"9" * 40, b"\xed\xa0\x80"),
     *(b"null", b"true", b"\\u0000", b"\\ud800", b"chunked", b"\xf0\x9f\x92\xa9", b" ", b"\t", b":"),
 )
-LARGEST: Final = 64 * 1024
-MOST: Final = 4  # steps from a seed
+MAX_BYTES: Final = 64 * 1024
+MAX_STEPS: Final = 4  # steps from a seed
 
 
-def mutated(seeds: Sequence[bytes], random: Random) -> bytes:
+def mutate(seeds: Sequence[bytes], random: Random) -> bytes:
     """Bend one of the seeds, in one step or a few."""
     data = bytearray(random.choice(seeds))
-    for _ in range(random.randint(0, MOST)):
+    for _ in range(random.randint(0, MAX_STEPS)):
         random.choice(STEPS)(data, seeds, random)
-    return bytes(data[:LARGEST])
+    return bytes(data[:MAX_BYTES])
 
 
 def _place(data: bytearray, random: Random) -> int:
     # Headers are where the lies are: every other step is near the beginning.
-    most = min(len(data), 64) if random.random() < 0.5 else len(data)
-    return random.randint(0, most)
+    max_position = min(len(data), 64) if random.random() < 0.5 else len(data)
+    return random.randint(0, max_position)
 
 
 def _flip(data: bytearray, _seeds: Sequence[bytes], random: Random) -> None:
-    at = _place(data, random)
-    data[at : at + 1] = bytes([random.getrandbits(8)])
+    position = _place(data, random)
+    data[position : position + 1] = bytes([random.getrandbits(8)])
 
 
 def _size(data: bytearray, _seeds: Sequence[bytes], random: Random) -> None:
-    at, length = _place(data, random), random.choice((1, 2, 4, 8))
+    position, length = _place(data, random), random.choice((1, 2, 4, 8))
     size = random.choice(SIZES) % (1 << 8 * length)
-    data[at : at + length] = size.to_bytes(length, random.choice(("little", "big")))
+    data[position : position + length] = size.to_bytes(length, random.choice(("little", "big")))
 
 
 def _token(data: bytearray, _seeds: Sequence[bytes], random: Random) -> None:
-    at = _place(data, random)
-    data[at:at] = random.choice(TOKENS)
+    position = _place(data, random)
+    data[position:position] = random.choice(TOKENS)
 
 
 def _cut(data: bytearray, _seeds: Sequence[bytes], random: Random) -> None:
@@ -53,13 +53,13 @@ def _cut(data: bytearray, _seeds: Sequence[bytes], random: Random) -> None:
 
 
 def _leave_out(data: bytearray, _seeds: Sequence[bytes], random: Random) -> None:
-    at = _place(data, random)
-    del data[at : at + random.randint(1, 32)]
+    position = _place(data, random)
+    del data[position : position + random.randint(1, 32)]
 
 
 def _repeat(data: bytearray, _seeds: Sequence[bytes], random: Random) -> None:
-    at = _place(data, random)
-    data[at:at] = data[at : at + random.randint(1, 64)] * random.choice((1, 2, 50))
+    position = _place(data, random)
+    data[position:position] = data[position : position + random.randint(1, 64)] * random.choice((1, 2, 50))
 
 
 def _splice(data: bytearray, seeds: Sequence[bytes], random: Random) -> None:

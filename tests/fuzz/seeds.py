@@ -40,7 +40,7 @@ def images() -> list[bytes]:
     for form, options in VARIANTS:
         more = {"append_images": [seven.rotate(90)]} if "save_all" in options else {}
         found.append(_saved(seven, form, options | more))
-    return [each for each in found if each]
+    return [content for content in found if content]
 
 
 def forms() -> list[bytes]:
@@ -50,7 +50,7 @@ def forms() -> list[bytes]:
     quoted = b'content-disposition: form-data; filename="a;b\\"c.png"; name=file'
     encoded = b"Content-Transfer-Encoding: base64\r\n" + FILE
     starred = b"Content-Disposition: form-data; name=file; filename*=UTF-8''caf%C3%A9"
-    return [_form(each) for each in (*heads, [quoted], [encoded], [starred])]
+    return [_form(part_heads) for part_heads in (*heads, [quoted], [encoded], [starred])]
 
 
 def weights() -> list[bytes]:
@@ -90,13 +90,13 @@ def requests() -> list[bytes]:
         (b"/train/none/cancel", b"X: y", b""),
         (b"/models?note=a", multipart, form.replace(b'"file"', b'"other"')),
     ]
-    asked = (b"/train?limit=2&after=a&status=queued", b"/models", b"/models/1", b"/train/a/log")
-    asked += (b"/models/1/weights?format=pt", b"/train/a/events?after=1&limit=2", b"/metrics")
-    sent = [_request(b"POST", *each) for each in bodies]
+    get_paths = (b"/train?limit=2&after=a&status=queued", b"/models", b"/models/1", b"/train/a/log")
+    get_paths += (b"/models/1/weights?format=pt", b"/train/a/events?after=1&limit=2", b"/metrics")
+    raw_requests = [_request(b"POST", *arguments) for arguments in bodies]
     chunked = b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    sent.append(chunked + b"%x\r\n%b\r\n0\r\n\r\n" % (len(png), png))
-    sent.append(_request(b"PUT", b"/models/current", as_json, b'{"version":1}'))
-    return sent + [_request(b"GET", each, b"Accept: */*", b"") for each in asked]
+    raw_requests.append(chunked + b"%x\r\n%b\r\n0\r\n\r\n" % (len(png), png))
+    raw_requests.append(_request(b"PUT", b"/models/current", as_json, b'{"version":1}'))
+    return raw_requests + [_request(b"GET", path, b"Accept: */*", b"") for path in get_paths]
 
 
 def _form(heads: list[bytes]) -> bytes:

@@ -32,12 +32,12 @@ from app.weights_import import parent
 from tests.fuzz import seeds
 
 MAX_PIXELS = 2**20
-KIND = b"multipart/form-data; boundary=" + seeds.BOUNDARY
+CONTENT_TYPE = b"multipart/form-data; boundary=" + seeds.BOUNDARY
 DATA = Path(__file__).parents[2] / "data"
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
-TURNS = 2000
-REFUSAL = '{"code": "malformed_request", "detail": "The file was not read."}'
-REFUSING = (sys.executable, "-S", "-E", "-c", f"print({REFUSAL!r})")
+MAX_TICKS = 2000
+ERROR_LINE = '{"code": "malformed_request", "detail": "The file was not read."}'
+FAILING_COMMAND = (sys.executable, "-S", "-E", "-c", f"print({ERROR_LINE!r})")
 Check = Callable[[bytes], None]
 
 
@@ -62,11 +62,11 @@ def form() -> Iterator[Check]:
 
     def check(data: bytes) -> None:
         try:
-            quick = parse_single_file(data, KIND, "file")
+            quick = parse_single_file(data, CONTENT_TYPE, "file")
         except MalformedRequest:
             quick = None
         try:
-            parts = read_form(data, KIND)
+            parts = read_form(data, CONTENT_TYPE)
         except MalformedRequest:
             assert quick is None, "the quick way takes what the parser refuses"
             return
@@ -100,10 +100,10 @@ def request() -> Iterator[Check]:
         settings = Settings(
             state_dir=Path(folder), data_dir=DATA, device="cpu", max_pixels=MAX_PIXELS
         )
-        serving = _Serving(settings)
+        serving = _InProcessServer(settings)
         # No training is started, and no file of weights is read: other targets do that, faster.
         idle = patch.object(Supervisor, "_start_next", lambda _: None)
-        with patch.object(parent, "COMMAND", REFUSING), idle, asyncio.Runner() as runner:
+        with patch.object(parent, "COMMAND", FAILING_COMMAND), idle, asyncio.Runner() as runner:
             opened = serving.open()
             runner.run(_begin(opened))
             try:
@@ -120,7 +120,7 @@ async def _end(context: Any) -> None:
     await context.__aexit__(None, None, None)
 
 
-class _Serving:
+class _InProcessServer:
     """The app behind the service's own protocol, without a socket."""
 
     def __init__(self, settings: Settings) -> None:
@@ -140,16 +140,16 @@ class _Serving:
         """Send, hang up in writing, and look at what was answered."""
         server = ServerState()
         protocol = Protocol(self.config, server, self.state, asyncio.get_running_loop())
-        wire = _Wire()
+        wire = _FakeTransport()
         protocol.connection_made(wire)
         middle = len(data) // 2
         protocol.data_received(data[:middle])
         protocol.data_received(data[middle:])
-        for _ in range(TURNS):
+        for _ in range(MAX_TICKS):
             if wire.closed or (protocol.cycle is None or protocol.cycle.response_complete):
                 break
             await asyncio.sleep(0 if not server.tasks else 0.0005)
-            if protocol.cycle.response_complete is False and _waits(protocol):
+            if protocol.cycle.response_complete is False and _is_waiting(protocol):
                 break
         wire.closed = True
         protocol.connection_lost(None)
@@ -159,13 +159,13 @@ class _Serving:
             assert status != b"500", bytes(wire.written[-600:])
 
 
-def _waits(protocol: Protocol) -> bool:
+def _is_waiting(protocol: Protocol) -> bool:
     """Say whether the request is not whole: nothing will come before the rest of it does."""
     cycle = protocol.cycle
     return protocol.fast_cycle is not None or bool(getattr(cycle, "more_body", False))
 
 
-class _Wire(asyncio.Transport):
+class _FakeTransport(asyncio.Transport):
     """A connection that keeps what is written to it."""
 
     def __init__(self) -> None:
