@@ -9,7 +9,7 @@ from app.config.settings import Settings
 from app.main import create_app
 from tests.api.routes.test_predict_fast_path import comparable, post_both_ways, serve_app
 from tests.conftest import DATA
-from tests.image.test_bombs import LIES, TOO_LARGE
+from tests.image.test_bombs import FALSE_HEADERS, TOO_LARGE
 
 LARGE = 10 * 2**20 - 100
 JSON = {"content-type": "application/json"}
@@ -28,7 +28,7 @@ def service(tmp_path_factory):
 @pytest.mark.parametrize("kind", [None, "image/png", "text/html", "nonsense", "image/svg+xml;;=,"])
 @pytest.mark.parametrize(
     ("uploads", "status", "code"),
-    [(TOO_LARGE, 413, "image_too_large"), (LIES, 415, "not_an_image")],
+    [(TOO_LARGE, 413, "image_too_large"), (FALSE_HEADERS, 415, "not_an_image")],
 )
 def test_images_that_lie(service, uploads, status, code, kind):
     for upload in uploads.values():

@@ -6,7 +6,7 @@ from app.image.avif import frame_size
 
 
 def packed(bits):
-    return bytes(int(bits[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(bits), 8))
+    return bytes(int(bits[start : start + 8].ljust(8, "0"), 2) for start in range(0, len(bits), 8))
 
 
 def obu(kind, bits):
@@ -17,15 +17,15 @@ def size(width, height):
     return f"11111111{width - 1:016b}{height - 1:016b}"
 
 
-def sequence(*, points="00000" + "0" * 17, timed="00", numbered="0", order="0", tools="11", to=28):
-    return obu(1, f"00000{timed}{points}{size(300, to)}{numbered}0000000{order}{tools}")
+def sequence(*, points="00000" + "0" * 17, timed="00", numbered="0", order="0", tools="11", height=28):
+    return obu(1, f"00000{timed}{points}{size(300, height)}{numbered}0000000{order}{tools}")
 
 
 REDUCED = obu(1, "0001100000" + size(300, 28))
 SEQUENCE = sequence()
 KEY = obu(6, "00010001111")
 DELAYED = f"00001{'0' * 12}01000" + "1" + "11010" + f"{'0' * 12}00111" + "0"
-SOUND = {
+VALID_STREAMS = {
     "reduced": REDUCED + obu(6, "1"),
     "after_a_delimiter": obu(2, "") + REDUCED + obu(6, "1") + obu(5, "1" * 16),
     "full": SEQUENCE + KEY,
@@ -42,7 +42,7 @@ SOUND = {
     "to_the_end": SEQUENCE + bytes([6 << 3]) + KEY[2:],
     "of_a_long_length": SEQUENCE + b"\x32\x82\x80\x80\0" + KEY[2:],
 }
-REFUSED = {
+INVALID_STREAMS = {
     "of_its_own_size": (SEQUENCE + obu(6, "000100" + "1"), "own"),
     "of_its_own_size_after_tools": (SEQUENCE + obu(6, "000101" + "0" + "1"), "own"),
     "of_its_own_size_after_a_number": (
@@ -59,7 +59,7 @@ REFUSED = {
     "none": (REDUCED, "0 frames"),
     "nothing": (b"", "0 frames"),
     "before": (obu(6, "1") + REDUCED, "comes before"),
-    "of_two_sizes": (SEQUENCE + KEY + sequence(to=29), "one size"),
+    "of_two_sizes": (SEQUENCE + KEY + sequence(height=29), "one size"),
     "timed": (sequence(timed="10") + KEY, "timed"),
     "cut_off": ((SEQUENCE + KEY)[:-1], "cut off"),
     "cut_off_in_its_header": (obu(1, "00011000001111") + obu(6, "1"), "cut off"),
@@ -68,12 +68,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("stream", SOUND.values(), ids=SOUND)
+@pytest.mark.parametrize("stream", VALID_STREAMS.values(), ids=VALID_STREAMS)
 def test_one_frame_has_the_size_of_its_sequence(stream):
     assert frame_size(memoryview(stream)) == (300, 28)
 
 
-@pytest.mark.parametrize(("stream", "words"), REFUSED.values(), ids=REFUSED)
-def test_what_may_be_another_size_is_refused(stream, words):
-    with pytest.raises(ValueError, match=words):
+@pytest.mark.parametrize(("stream", "message"), INVALID_STREAMS.values(), ids=INVALID_STREAMS)
+def test_what_may_be_another_size_is_refused(stream, message):
+    with pytest.raises(ValueError, match=message):
         frame_size(memoryview(stream))

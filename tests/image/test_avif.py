@@ -12,7 +12,7 @@ from app.errors import ImageTooLarge, NotAnImage, ServiceError
 from app.image.decode import open_image, to_grey
 from app.predict.preprocess import preprocess, preprocess_if_small
 from tests.conftest import png
-from tests.image.test_bombs import DIGIT, MOST, patched
+from tests.image.test_bombs import DIGIT, MAX_PIXELS, patch
 
 SIDE = 64
 TONES = np.arange(SIDE * SIDE, dtype=np.uint32).reshape(SIDE, SIDE).astype(np.uint8)
@@ -37,14 +37,14 @@ def ispe(width, height):
     return full(b"ispe", 0, 0, numbers("II", width, height))
 
 
-def listed(*kinds, version=2):
+def iinf(*kinds, version=2):
     rows = enumerate(kinds, 1)
     form = "HH4sB" if version == 2 else "IH4sB"
     infes = [full(b"infe", version, 0, numbers(form, item, 0, kind, 0)) for item, kind in rows]
     return full(b"iinf", 0, 0, numbers("H", len(infes)), *infes)
 
 
-def placed(*extents, version=1, method=1):
+def iloc(*extents, version=1, method=1):
     """Let each item begin and end so far behind the beginning of `idat`."""
     rows = [
         numbers("HHHHII", item, method, 0, 1, start, size)
@@ -53,10 +53,10 @@ def placed(*extents, version=1, method=1):
     return full(b"iloc", version, 0, b"\x44\0", numbers("H", len(rows)), *rows)
 
 
-def properties(*each, of):
+def iprp(*boxes, associations):
     """Let each item have the properties of these numbers."""
-    rows = [numbers("HB", item, len(has)) + bytes(has) for item, has in enumerate(of, 1)]
-    return box(b"iprp", box(b"ipco", *each), full(b"ipma", 0, 0, numbers("I", len(rows)), *rows))
+    rows = [numbers("HB", item, len(indices)) + bytes(indices) for item, indices in enumerate(associations, 1)]
+    return box(b"iprp", box(b"ipco", *boxes), full(b"ipma", 0, 0, numbers("I", len(rows)), *rows))
 
 
 def avif(*meta, content=FRAME, brand=b"avif", after=b""):
@@ -67,29 +67,29 @@ def avif(*meta, content=FRAME, brand=b"avif", after=b""):
 
 
 REPEATED = numbers("HHHH", 1, 1, 0, 100) + numbers("II", 0, len(FRAME)) * 100
-LISTED, PLACED = listed(b"av01"), placed((0, len(FRAME)))
-SAID = properties(ispe(SIDE, SIDE), CONFIGURATION, of=[(1, 2)])
+IINF, ILOC = iinf(b"av01"), iloc((0, len(FRAME)))
+IPRP = iprp(ispe(SIDE, SIDE), CONFIGURATION, associations=[(1, 2)])
 
 
-def grid(rows, columns, canvas, said, *, wide=False):
+def grid(rows, columns, canvas, declared_size, *, wide=False):
     """A grid of cells that are all one frame, each with a copy of its own."""
     head = bytes([0, wide, rows - 1, columns - 1]) + numbers("II" if wide else "HH", *canvas)
     cells = range(2, 2 + rows * columns)
-    at = [(0, len(head)), *((len(head) + (c - 2) * len(FRAME), len(FRAME)) for c in cells)]
+    extents = [(0, len(head)), *((len(head) + (c - 2) * len(FRAME), len(FRAME)) for c in cells)]
     iref = numbers(f"HH{len(cells)}H", 1, len(cells), *cells)
     return avif(
-        placed(*at),
-        listed(b"grid", *[b"av01"] * len(cells)),
+        iloc(*extents),
+        iinf(b"grid", *[b"av01"] * len(cells)),
         full(b"iref", 0, 0, box(b"dimg", iref)),
-        properties(
-            *(ispe(SIDE, SIDE), CONFIGURATION, ispe(*said)), of=[(3,), *[(1, 2)] * len(cells)]
+        iprp(
+            *(ispe(SIDE, SIDE), CONFIGURATION, ispe(*declared_size)), associations=[(3,), *[(1, 2)] * len(cells)]
         ),
         content=head + FRAME * len(cells),
     )
 
 
 def animated(mode="RGB"):
-    frames = [Image.fromarray(np.roll(DIGIT, turn, 1)).convert(mode) for turn in range(5)]
+    frames = [Image.fromarray(np.roll(DIGIT, offset, 1)).convert(mode) for offset in range(5)]
     buffer = BytesIO()
     frames[0].save(buffer, "AVIF", save_all=True, append_images=frames[1:])
     return buffer.getvalue()
@@ -103,7 +103,7 @@ def saved(mode, size, **options):
 
 EXIF = Image.Exif()
 EXIF[0x010E] = "a digit"
-HONEST = {
+VALID_IMAGES = {
     "one_pixel": saved("L", (1, 1)),
     "grey": saved("L", (28, 28)),
     "colour": saved("RGB", (217, 333), subsampling="4:4:4", quality=100),
@@ -113,87 +113,87 @@ HONEST = {
     "texts": saved("RGBA", (28, 28), exif=EXIF, xmp=b"<x:xmpmeta/>"),
     "animated": animated(),
     "animated_opacity": animated("RGBA"),
-    "by_hand": avif(LISTED, PLACED, SAID),
-    "numbers_of_32_bits": avif(listed(b"av01", version=3), PLACED, SAID),
-    "unknown_items": avif(listed(b"av01", b"what"), PLACED, SAID),
-    "to_the_end": avif(LISTED, PLACED, SAID, after=numbers("I4s", 0, b"mdat") + bytes(9)),
-    "long_box": avif(LISTED, PLACED, SAID, after=numbers("I4sQ", 1, b"mdat", 20) + bytes(4)),
+    "by_hand": avif(IINF, ILOC, IPRP),
+    "numbers_of_32_bits": avif(iinf(b"av01", version=3), ILOC, IPRP),
+    "unknown_items": avif(iinf(b"av01", b"what"), ILOC, IPRP),
+    "to_the_end": avif(IINF, ILOC, IPRP, after=numbers("I4s", 0, b"mdat") + bytes(9)),
+    "long_box": avif(IINF, ILOC, IPRP, after=numbers("I4sQ", 1, b"mdat", 20) + bytes(4)),
     "grid": grid(2, 2, (100, 126), (100, 126)),
     "wide_grid": grid(2, 2, (100, 126), (100, 126), wide=True),
 }
-REFUSED = {
-    "frame_is_larger": (patched(CELL, b"ispe", 8, ">II", 28, 28), "does not say that it is 64"),
-    "frame_is_smaller": (patched(CELL, b"ispe", 8, ">II", 99, 99), "does not say that it is 64"),
-    "no_size": (avif(LISTED, PLACED, properties(CONFIGURATION, of=[(1,)])), "does not say"),
+INVALID_IMAGES = {
+    "frame_is_larger": (patch(CELL, b"ispe", 8, ">II", 28, 28), "does not say that it is 64"),
+    "frame_is_smaller": (patch(CELL, b"ispe", 8, ">II", 99, 99), "does not say that it is 64"),
+    "no_size": (avif(IINF, ILOC, iprp(CONFIGURATION, associations=[(1,)])), "does not say"),
     "two_sizes": (
-        avif(LISTED, PLACED, properties(ispe(64, 64), CONFIGURATION, ispe(9, 9), of=[(1, 2, 3)])),
+        avif(IINF, ILOC, iprp(ispe(64, 64), CONFIGURATION, ispe(9, 9), associations=[(1, 2, 3)])),
         "does not say",
     ),
     "canvas_is_larger": (grid(2, 2, (128, 128), (28, 28)), "does not say that it is 128"),
     "no_meta": (box(b"ftyp", b"avif", bytes(4)), "0 boxes of type meta"),
-    "two_metas": (avif(LISTED, PLACED, SAID, after=full(b"meta", 0, 0)), "2 boxes of type meta"),
-    "two_lists": (avif(LISTED, LISTED, PLACED, SAID), "2 boxes of type iinf"),
-    "two_places": (avif(LISTED, PLACED, PLACED, SAID), "2 boxes of type iloc"),
-    "two_idats": (avif(LISTED, PLACED, SAID, box(b"idat", b"")), "no place"),
-    "nothing": (avif(listed(b"what"), PLACED, SAID), "no AV1"),
+    "two_metas": (avif(IINF, ILOC, IPRP, after=full(b"meta", 0, 0)), "2 boxes of type meta"),
+    "two_lists": (avif(IINF, IINF, ILOC, IPRP), "2 boxes of type iinf"),
+    "two_places": (avif(IINF, ILOC, ILOC, IPRP), "2 boxes of type iloc"),
+    "two_idats": (avif(IINF, ILOC, IPRP, box(b"idat", b"")), "no place"),
+    "nothing": (avif(iinf(b"what"), ILOC, IPRP), "no AV1"),
     "another_format": (box(b"ftyp", b"heic", bytes(4)), "0 boxes of type meta"),
     "one_number": (
-        avif(full(b"iinf", 0, 0, bytes(2), LISTED[14:] * 2), PLACED, SAID),
+        avif(full(b"iinf", 0, 0, bytes(2), IINF[14:] * 2), ILOC, IPRP),
         "two of its items",
     ),
-    "old_list": (avif(listed(b"av01", version=1), PLACED, SAID), "not for images"),
+    "old_list": (avif(iinf(b"av01", version=1), ILOC, IPRP), "not for images"),
     "placed_twice": (
-        avif(LISTED, full(b"iloc", 1, 0, b"\x44\0\0\2", PLACED[16:] * 2), SAID),
+        avif(IINF, full(b"iloc", 1, 0, b"\x44\0\0\2", ILOC[16:] * 2), IPRP),
         "two places",
     ),
-    "placed_nowhere": (avif(LISTED, placed(), SAID), "0 frames"),
-    "placed_in_an_item": (avif(LISTED, placed((0, 99), method=2), SAID), "no place"),
-    "placed_otherwise": (avif(LISTED, placed((0, 99), version=3), SAID), "unknown form"),
-    "placed_outside": (avif(LISTED, placed((10**6, len(FRAME))), SAID), "cut off"),
+    "placed_nowhere": (avif(IINF, iloc(), IPRP), "0 frames"),
+    "placed_in_an_item": (avif(IINF, iloc((0, 99), method=2), IPRP), "no place"),
+    "placed_otherwise": (avif(IINF, iloc((0, 99), version=3), IPRP), "unknown form"),
+    "placed_outside": (avif(IINF, iloc((10**6, len(FRAME))), IPRP), "cut off"),
     "placed_over_each_other": (
-        avif(listed(*[b"av01"] * 20), placed(*[(0, len(FRAME))] * 20), SAID),
+        avif(iinf(*[b"av01"] * 20), iloc(*[(0, len(FRAME))] * 20), IPRP),
         "cut off",
     ),
     "placed_a_hundred_times": (
-        avif(LISTED, full(b"iloc", 1, 0, b"\x44\0\0\1", REPEATED), SAID),
+        avif(IINF, full(b"iloc", 1, 0, b"\x44\0\0\1", REPEATED), IPRP),
         "cut off",
     ),
-    "unknown_property": (avif(LISTED, PLACED, properties(ispe(9, 9), of=[(2,)])), "not there"),
+    "unknown_property": (avif(IINF, ILOC, iprp(ispe(9, 9), associations=[(2,)])), "not there"),
     "cut_off": (CELL[:-1], "cut off"),
-    "cut_off_in_an_item": (avif(LISTED, placed((1, len(FRAME))), SAID), "cut off"),
-    "box_in_a_head": (avif(LISTED, PLACED, SAID, after=numbers("II4s", 4, 8, b"free")), "cut off"),
+    "cut_off_in_an_item": (avif(IINF, iloc((1, len(FRAME))), IPRP), "cut off"),
+    "box_in_a_head": (avif(IINF, ILOC, IPRP, after=numbers("II4s", 4, 8, b"free")), "cut off"),
     "boxes": (box(b"ftyp", b"avif", bytes(4)) + box(b"free") * 1_250_000, "more than 1000 boxes"),
     "boxes_within": (avif(*[box(b"free")] * 1_250_000), "more than 1000 boxes"),
-    "items": (avif(LISTED, full(b"iloc", 2, 0, b"\0\0", b"\0\0\xff\xff"), SAID), "items"),
-    "extents": (avif(LISTED, full(b"iloc", 0, 0, b"\0\0\0\1\0\1\0\0\xff\xff"), SAID), "parts of"),
+    "items": (avif(IINF, full(b"iloc", 2, 0, b"\0\0", b"\0\0\xff\xff"), IPRP), "items"),
+    "extents": (avif(IINF, full(b"iloc", 0, 0, b"\0\0\0\1\0\1\0\0\xff\xff"), IPRP), "parts of"),
     "associations": (
-        avif(LISTED, PLACED, box(b"iprp", box(b"ipco"), full(b"ipma", 0, 0, b"\0\x98\0\0"))),
+        avif(IINF, ILOC, box(b"iprp", box(b"ipco"), full(b"ipma", 0, 0, b"\0\x98\0\0"))),
         "items",
     ),
     "parts": (
-        avif(LISTED, placed((0, 10**7)), SAID, content=b"\x12\0" * (5 * 10**6)),
+        avif(IINF, iloc((0, 10**7)), IPRP, content=b"\x12\0" * (5 * 10**6)),
         "more than 100 parts",
     ),
 }
 
 
-@pytest.mark.parametrize("upload", HONEST.values(), ids=HONEST)
+@pytest.mark.parametrize("upload", VALID_IMAGES.values(), ids=VALID_IMAGES)
 def test_honest_ones_are_read(upload):
-    image = open_image(upload, MOST)
+    image = open_image(upload, MAX_PIXELS)
     assert (image.format, to_grey(image).size) == ("AVIF", image.size)
 
 
-@pytest.mark.parametrize(("upload", "words"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_vouched_for_is_refused(upload, words):
-    with pytest.raises(NotAnImage, match=words):
-        open_image(upload, MOST)
+@pytest.mark.parametrize(("upload", "message"), INVALID_IMAGES.values(), ids=INVALID_IMAGES)
+def test_what_cannot_be_vouched_for_is_refused(upload, message):
+    with pytest.raises(NotAnImage, match=message):
+        open_image(upload, MAX_PIXELS)
 
 
-@pytest.mark.parametrize("look", [preprocess, preprocess_if_small, open_image])
-def test_a_frame_over_the_limit_is_refused_whatever_its_container_says(look):
-    lying = patched(saved("L", (100, 100)), b"ispe", 8, ">II", 28, 28)
+@pytest.mark.parametrize("read_image", [preprocess, preprocess_if_small, open_image])
+def test_a_frame_over_the_limit_is_refused_whatever_its_container_says(read_image):
+    lying = patch(saved("L", (100, 100)), b"ispe", 8, ">II", 28, 28)
     with pytest.raises(ImageTooLarge, match="100 x 100 = 10,000 pixels and the limit is 9,999"):
-        look(lying, 9_999)
+        read_image(lying, 9_999)
 
 
 def test_a_grid_is_held_to_its_canvas_and_to_all_of_its_cells():
@@ -204,23 +204,23 @@ def test_a_grid_is_held_to_its_canvas_and_to_all_of_its_cells():
     assert open_image(grid(2, 3, (SIDE, SIDE), (SIDE, SIDE)), 3 * SIDE * SIDE)
 
 
-@pytest.mark.parametrize("look", [preprocess, preprocess_if_small, open_image])
-def test_a_small_image_has_no_large_one_beside_it(look):
+@pytest.mark.parametrize("read_image", [preprocess, preprocess_if_small, open_image])
+def test_a_small_image_has_no_large_one_beside_it(read_image):
     """What is decoded for an alpha of another size would be thrown away only afterwards."""
     large = saved("L", (400, 400))
-    beside = large[large.index(b"mdat") + 4 :]
+    large_frame = large[large.index(b"mdat") + 4 :]
     lying = avif(
-        listed(b"av01", b"av01"),
-        placed((0, len(FRAME)), (len(FRAME), len(beside))),
-        properties(ispe(SIDE, SIDE), CONFIGURATION, ispe(400, 400), of=[(1, 2), (3, 2)]),
-        content=FRAME + beside,
+        iinf(b"av01", b"av01"),
+        iloc((0, len(FRAME)), (len(FRAME), len(large_frame))),
+        iprp(ispe(SIDE, SIDE), CONFIGURATION, ispe(400, 400), associations=[(1, 2), (3, 2)]),
+        content=FRAME + large_frame,
     )
     with pytest.raises(NotAnImage, match="far more pixels"):
-        look(lying, MOST)
+        read_image(lying, MAX_PIXELS)
 
 
 def test_of_an_animation_the_still_is_read_that_was_measured():
-    image = open_image(animated(), MOST)
+    image = open_image(animated(), MAX_PIXELS)
     assert getattr(image, "n_frames", 1) == 1
     assert np.abs(to_grey(image).pixels.astype(int) - DIGIT).mean() < 10
 

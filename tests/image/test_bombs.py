@@ -13,7 +13,7 @@ from app.image.decode import open_image, to_grey
 from app.predict.preprocess import preprocess
 from tests.conftest import png
 
-MOST = 50_000_000
+MAX_PIXELS = 50_000_000
 DIGIT = np.zeros((28, 28), np.uint8)
 DIGIT[5:22, 18] = 255
 
@@ -29,10 +29,10 @@ def packed(size):
     return b"".join(packer.compress(bytes(2**20)) for _ in range(size >> 20)) + packer.flush()
 
 
-def portable(width, height, *before, content=b""):
+def raw_png(width, height, *extra_chunks, content=b""):
     form = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = chunk(b"IDAT", content), chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", form) + b"".join((*before, *pixels))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", form) + b"".join((*extra_chunks, *pixels))
 
 
 def tiff(width, height, *, rows=None, offset=200, count=100, strips=1, more=()):
@@ -46,20 +46,20 @@ def tiff(width, height, *, rows=None, offset=200, count=100, strips=1, more=()):
 
 
 def strips(number):
-    at = len(tiff(1, 1))
+    lists_offset = len(tiff(1, 1))
     lists = b"".join(np.full(number, value, "<u4").tobytes() for value in (200, 28))
-    return tiff(28, number, rows=1, strips=number, offset=at, count=at + 4 * number) + lists
+    return tiff(28, number, rows=1, strips=number, offset=lists_offset, count=lists_offset + 4 * number) + lists
 
 
-def patched(data, marker, shift, form, *values):
+def patch(data, marker, shift, form, *values):
     """Let a header say something else."""
-    at = data.index(marker) + shift
+    start = data.index(marker) + shift
     new = struct.pack(form, *values)
-    return data[:at] + new + data[at + len(new) :]
+    return data[:start] + new + data[start + len(new) :]
 
 
 def jpeg(width, height):
-    return patched(png(DIGIT, "JPEG"), b"\xff\xc0", 5, ">HH", height, width)
+    return patch(png(DIGIT, "JPEG"), b"\xff\xc0", 5, ">HH", height, width)
 
 
 def jpeg2000(side, layers):
@@ -68,15 +68,15 @@ def jpeg2000(side, layers):
     Image.new("RGBA", (side, side)).save(buffer, "JPEG2000", no_jp2=True)
     small = bytes([0x11] * 6)  # the logarithms of their sides, of each resolution
     form = b"\xff\x52\0\x12\1\0" + struct.pack(">H", layers) + b"\1\5\4\4\0\1" + small
-    before, _, after = buffer.getvalue().partition(b"\xff\x52\0\x0c")
-    return before + form + after[10:]
+    head, _, tail = buffer.getvalue().partition(b"\xff\x52\0\x0c")
+    return head + form + tail[10:]
 
 
 BITMAP = b"BM" + struct.pack("<IHHI", 100, 0, 0, 54)
 GIF = b"GIF89a" + struct.pack("<HHBBB", 10, 10, 0xF0, 0, 0) + bytes(6) + b","
 TOO_LARGE = {
-    "png": portable(65535, 65535, content=packed(2**20)),
-    "png_of_exapixels": portable(2**31 - 1, 2**31 - 1),
+    "png": raw_png(65535, 65535, content=packed(2**20)),
+    "png_of_exapixels": raw_png(2**31 - 1, 2**31 - 1),
     "jpeg": jpeg(65535, 65535),
     "tiff_of_one_strip": tiff(65535, 65535),
     "tiff_with_a_tile": tiff(28, 28, more={322: (4, 1, 65535), 323: (4, 1, 65535)}.items()),
@@ -87,10 +87,10 @@ TOO_LARGE = {
     "qoi": b"qoif" + struct.pack(">IIBB", 2**32 - 1, 2**32 - 1, 4, 0),
     "sgi": struct.pack(">hbbhHHH", 474, 1, 1, 3, 65535, 65535, 4) + bytes(500),
 }
-LIES = {
-    "png_profile": portable(28, 28, chunk(b"iCCP", b"a\0\0" + packed(2**28))),
-    "png_text": portable(28, 28, chunk(b"zTXt", b"a\0\0" + packed(2**28))),
-    "png_words": portable(28, 28, chunk(b"iTXt", b"a\0\1\0\0\0" + packed(2**28))),
+FALSE_HEADERS = {
+    "png_profile": raw_png(28, 28, chunk(b"iCCP", b"a\0\0" + packed(2**28))),
+    "png_text": raw_png(28, 28, chunk(b"zTXt", b"a\0\0" + packed(2**28))),
+    "png_words": raw_png(28, 28, chunk(b"iTXt", b"a\0\1\0\0\0" + packed(2**28))),
     "png_length": b"\x89PNG\r\n\x1a\n\x7f\xff\xff\xffIDAT",
     "tiff_rows": tiff(28, 28, rows=2**32 - 1, count=2**32 - 1),
     "tiff_offset": tiff(28, 28, offset=2**32 - 1),
@@ -104,55 +104,55 @@ LIES = {
 @pytest.mark.parametrize("upload", TOO_LARGE.values(), ids=TOO_LARGE)
 def test_what_says_that_it_is_too_large_is_not_decoded(upload):
     with pytest.raises(ImageTooLarge):
-        open_image(upload, MOST)
+        open_image(upload, MAX_PIXELS)
 
 
-@pytest.mark.parametrize("upload", LIES.values(), ids=LIES)
+@pytest.mark.parametrize("upload", FALSE_HEADERS.values(), ids=FALSE_HEADERS)
 def test_a_header_that_lies_is_refused(upload):
     with pytest.raises(NotAnImage):
-        preprocess(upload, MOST)
+        preprocess(upload, MAX_PIXELS)
 
 
-@pytest.mark.parametrize("shape", [(1, 65535), (65535, 1), (1, MOST), (7000, 7000)])
+@pytest.mark.parametrize("shape", [(1, 65535), (65535, 1), (1, MAX_PIXELS), (7000, 7000)])
 def test_thin_and_large_ones_are_read_or_refused(shape):
     height, width = shape
     with pytest.raises(ServiceError):
-        preprocess(portable(width, height, content=packed(height * (width + 1) + 2**20)), MOST)
+        preprocess(raw_png(width, height, content=packed(height * (width + 1) + 2**20)), MAX_PIXELS)
 
 
 def scans(number):
     """A progressive JPEG whose last scan comes again and again."""
     buffer = BytesIO()
     Image.fromarray(DIGIT).save(buffer, "JPEG", progressive=True)
-    large = patched(buffer.getvalue(), b"\xff\xc2", 5, ">HH", 3000, 3000)
+    large = patch(buffer.getvalue(), b"\xff\xc2", 5, ">HH", 3000, 3000)
     last = large.rindex(b"\xff\xda")
     return large[:last] + large[last:-2] * number
 
 
-LONG = {
+SLOW_IMAGES = {
     "strips": strips(200_000),
     "scans": scans(20_000),
     "fill_bytes": b"\xff\xd8" + b"\xff" * 10**7,
     "markers": b"\xff\xd8" + b"\xff\xe1\0\2" * 2_500_000,
     "spaces": b"P5" + b" " * 10**7,
     "pixels_one_by_one": b"qoif" + struct.pack(">IIBB", 3200, 3100, 4, 0) + b"\0\1" * 4_960_000,
-    "chunks": portable(28, 28, *[chunk(b"IDAT", b"")] * 800_000),
+    "chunks": raw_png(28, 28, *[chunk(b"IDAT", b"")] * 800_000),
 }
 
 
-@pytest.mark.parametrize("upload", LONG.values(), ids=LONG)
+@pytest.mark.parametrize("upload", SLOW_IMAGES.values(), ids=SLOW_IMAGES)
 def test_decoders_stop_when_nobody_waits_any_more(upload):
     """They are told at their tenth look, and would look hundreds or millions of times."""
-    looks = 0
+    checks = 0
 
-    def is_unwanted():
-        nonlocal looks
-        looks += 1
-        return looks > 10
+    def is_cancelled():
+        nonlocal checks
+        checks += 1
+        return checks > 10
 
     with pytest.raises(ClientDisconnected):
-        preprocess(upload, MOST, is_unwanted)
-    assert looks == 11
+        preprocess(upload, MAX_PIXELS, is_cancelled)
+    assert checks == 11
 
 
 @pytest.mark.parametrize(
@@ -160,31 +160,31 @@ def test_decoders_stop_when_nobody_waits_any_more(upload):
 )
 def test_a_decoder_that_nothing_stops_is_not_begun(upload):
     with pytest.raises(NotAnImage, match="send a PNG"):
-        open_image(upload, MOST)
+        open_image(upload, MAX_PIXELS)
 
 
 @pytest.mark.parametrize("ink", [3e38, 1e-38, -3e38])
 def test_floats_of_any_size_are_tones(ink):
     lowest = -3e38 if ink > 1 else 0.0
     deep = np.where(DIGIT > 0, np.float32(ink), np.float32(lowest))
-    tones = to_grey(open_image(png(deep, "TIFF"), MOST)).pixels
+    tones = to_grey(open_image(png(deep, "TIFF"), MAX_PIXELS)).pixels
     assert len(np.unique(tones)) == (1 if ink == 1e-38 else 2)
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_of_many_frames_the_first_is_read(form):
     """As quickly as a lone one: no decoder looks at the others."""
-    frames = [Image.fromarray(np.roll(DIGIT, turn % 20, 1)) for turn in range(1000)]
+    frames = [Image.fromarray(np.roll(DIGIT, offset % 20, 1)) for offset in range(1000)]
     buffer = BytesIO()
     frames[0].save(buffer, form, save_all=True, append_images=frames[1:])
-    seen, lone = preprocess(buffer.getvalue(), MOST), preprocess(png(DIGIT), MOST)
-    assert (seen.normalised.pixels == lone.normalised.pixels).mean() > 0.9
+    preprocessed, single = preprocess(buffer.getvalue(), MAX_PIXELS), preprocess(png(DIGIT), MAX_PIXELS)
+    assert (preprocessed.normalised.pixels == single.normalised.pixels).mean() > 0.9
 
 
 @pytest.mark.parametrize("side", [28, 7000, 65535])
 def test_an_avif_that_lies_of_its_size(side):
-    lying = patched(png(DIGIT, "AVIF"), b"ispe", 8, ">II", side, side)
+    lying = patch(png(DIGIT, "AVIF"), b"ispe", 8, ">II", side, side)
     try:
-        assert preprocess(lying, MOST).normalised.pixels.any()
+        assert preprocess(lying, MAX_PIXELS).normalised.pixels.any()
     except ServiceError:
         assert side != 28

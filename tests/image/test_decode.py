@@ -38,7 +38,7 @@ def decode(data: bytes) -> Grey:
     return to_grey(open_image(data, LIMIT))
 
 
-def alike(pixels: np.ndarray, drawn: np.ndarray) -> float:
+def correlation(pixels: np.ndarray, drawn: np.ndarray) -> float:
     """Correlation with the drawing: -1 where ink is dark, 1 where it is light."""
     return float(np.corrcoef(pixels.ravel(), drawn.ravel())[0, 1])
 
@@ -52,13 +52,13 @@ def test_reads_the_format(kind: str) -> None:
     assert grey.pixels.shape == (80, 60)
     assert grey.pixels.dtype == np.uint8
     assert grey.pixels.flags.c_contiguous
-    assert alike(grey.pixels, seven()) < -0.98
+    assert correlation(grey.pixels, seven()) < -0.98
 
 
 def test_reads_the_first_frame_of_a_gif() -> None:
     frames = [on_paper(), Image.new("L", (60, 80), 128)]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert alike(decode(data).pixels, seven()) < -0.98
+    assert correlation(decode(data).pixels, seven()) < -0.98
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV"])
@@ -67,16 +67,16 @@ def test_reads_the_mode(mode: str) -> None:
         image = on_paper().convert(mode, dither=Image.Dither.NONE)
     else:
         image = on_paper().convert("L" if mode in ("LA", "P") else "RGB").convert(mode)
-    assert alike(to_grey(image).pixels, seven()) < -0.98
+    assert correlation(to_grey(image).pixels, seven()) < -0.98
 
 
 def test_reads_a_palette_with_alpha() -> None:
-    assert alike(to_grey(on_paper().convert("P").convert("PA")).pixels, seven()) < -0.98
+    assert correlation(to_grey(on_paper().convert("P").convert("PA")).pixels, seven()) < -0.98
 
 
 def test_reads_lab() -> None:
     lightness = np.dstack([np.asarray(on_paper())] + [np.full((80, 60), 128, np.uint8)] * 2)
-    assert alike(to_grey(Image.fromarray(lightness, "LAB")).pixels, seven()) < -0.98
+    assert correlation(to_grey(Image.fromarray(lightness, "LAB")).pixels, seven()) < -0.98
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16B"])
@@ -115,7 +115,7 @@ def test_honours_exif_orientation(kind: str, orientation: int) -> None:
     exif[0x0112] = orientation
     grey = decode(encode(stored, kind, exif=exif))
     assert grey.size == (60, 80)
-    assert alike(grey.pixels, seven()) < -0.98
+    assert correlation(grey.pixels, seven()) < -0.98
 
 
 def canvas(ink: int, hidden: int) -> Image.Image:
@@ -127,7 +127,7 @@ def canvas(ink: int, hidden: int) -> Image.Image:
 @pytest.mark.parametrize(("ink", "hidden"), [(0, 0), (255, 255), (0, 255), (255, 0), (90, 0)])
 def test_ink_on_transparent_stands_out(ink: int, hidden: int) -> None:
     pixels = decode(encode(canvas(ink, hidden))).pixels
-    assert abs(alike(pixels, seven())) > 0.98
+    assert abs(correlation(pixels, seven())) > 0.98
     assert np.ptp(pixels) > 100
 
 
@@ -135,7 +135,7 @@ def test_strokes_of_two_colours_on_transparent_stand_out() -> None:
     rgba = np.asarray(canvas(0, 0)).copy()
     rgba[:20, :, 0] = 220
     pixels = decode(encode(Image.fromarray(rgba))).pixels
-    assert alike(pixels, seven()) < -0.9
+    assert correlation(pixels, seven()) < -0.9
 
 
 @pytest.mark.parametrize(("ink", "paper"), [(INK, PAPER), (PAPER, INK)])
@@ -145,27 +145,27 @@ def test_transparent_corners_of_a_card_become_paper(ink: int, paper: int) -> Non
     pixels = decode(encode(Image.fromarray(np.dstack([tone, tone, tone, cover])))).pixels
     inside = cover > 0
     assert abs(pixels[~inside].astype(int) - paper).max() < 10
-    assert abs(alike(pixels[inside], seven()[inside])) > 0.98
+    assert abs(correlation(pixels[inside], seven()[inside])) > 0.98
 
 
 def test_a_palette_with_transparency() -> None:
     indices = Image.fromarray(seven()).convert("P")
     indices.putpalette([0, 0, 0, 0, 0, 0])
     pixels = decode(encode(indices, transparency=0)).pixels
-    assert alike(pixels, seven()) < -0.98
+    assert correlation(pixels, seven()) < -0.98
 
 
 def test_alpha_that_hides_everything_is_ignored() -> None:
     image = on_paper().convert("RGBA")
     image.putalpha(0)
-    assert alike(decode(encode(image)).pixels, seven()) < -0.98
+    assert correlation(decode(encode(image)).pixels, seven()) < -0.98
 
 
 @pytest.mark.parametrize("ink", [(235, 175, 40), (255, 90, 90), (120, 190, 255)])
 def test_coloured_ink_stands_out(ink: tuple[int, int, int]) -> None:
     colour = np.where(seven()[..., None] > 0, ink, (250, 250, 245)).astype(np.uint8)
     pixels = decode(encode(Image.fromarray(colour))).pixels
-    assert alike(pixels, seven()) < -0.98
+    assert correlation(pixels, seven()) < -0.98
     assert np.ptp(pixels) > 100
 
 
@@ -175,7 +175,7 @@ def test_reduces_large_images_and_remembers_their_size(kind: str) -> None:
     grey = decode(encode(Image.fromarray(large), kind))
     assert grey.size == (3000, 4000)
     assert 512 <= max(grey.pixels.shape) <= LONG_SIDE
-    assert alike(grey.pixels, cv2.resize(large, grey.pixels.shape[::-1])) > 0.98
+    assert correlation(grey.pixels, cv2.resize(large, grey.pixels.shape[::-1])) > 0.98
 
 
 def test_an_empty_body_is_refused() -> None:
@@ -187,9 +187,9 @@ def test_an_empty_body_is_refused() -> None:
     "data", [b"hello", b"<svg/>", b"\x89PNG\r\n\x1a\n", bytes(999), b"%PDF-1.7"]
 )
 def test_what_is_no_image_is_refused(data: bytes) -> None:
-    with pytest.raises(NotAnImage, match="PNG, JPEG") as refusal:
+    with pytest.raises(NotAnImage, match="PNG, JPEG") as excinfo:
         decode(data)
-    assert refusal.value.__cause__ is not None
+    assert excinfo.value.__cause__ is not None
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
@@ -204,9 +204,9 @@ def test_corrupt_pixels_are_refused_with_the_reason() -> None:
     data = bytearray(encode(on_paper()))
     start = data.index(b"IDAT") + 8
     data[start : start + 8] = b"\xff" * 8
-    with pytest.raises(NotAnImage, match="PNG is truncated or corrupt") as refusal:
+    with pytest.raises(NotAnImage, match="PNG is truncated or corrupt") as excinfo:
         to_grey(open_image(bytes(data), LIMIT))
-    assert refusal.value.__cause__ is not None
+    assert excinfo.value.__cause__ is not None
 
 
 def test_too_many_pixels_are_refused_before_decoding() -> None:

@@ -11,21 +11,21 @@ from PIL import Image
 
 from app.errors import ServiceError
 from app.predict.preprocess import preprocess
-from tests.image.test_bombs import LIES, MOST, TOO_LARGE
+from tests.image.test_bombs import FALSE_HEADERS, MAX_PIXELS, TOO_LARGE
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the peak can be reset on Linux alone"
 )
 SIDE = 3000
-A_PIXEL = 20  # bytes: WebP's decoder alone takes 16 of them
-SPARE = 16 * 2**20
+BYTES_PER_PIXEL = 20  # bytes: WebP's decoder alone takes 16 of them
+MARGIN = 16 * 2**20
 FORMS = [
     *[(mode, "PNG") for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")],
     *[(mode, "TIFF") for mode in ("F", "I", "LAB", "CMYK", "YCbCr")],
     *[("CMYK", "JPEG"), ("P", "GIF"), ("RGBA", "WEBP"), ("RGB", "AVIF")],
 ]
 # What quick encoders write takes as much to decode.
-QUICK = {"WEBP": {"method": 0}, "AVIF": {"speed": 10}, "PNG": {"compress_level": 1}}
+FAST_OPTIONS = {"WEBP": {"method": 0}, "AVIF": {"speed": 10}, "PNG": {"compress_level": 1}}
 
 
 def peak():
@@ -34,33 +34,33 @@ def peak():
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def see_all(uploads, told):
+def preprocess_all(uploads, connection):
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-    before, seen = peak(), 0
+    peak_before, count = peak(), 0
     for upload in uploads:
         with suppress(ServiceError):
-            preprocess(upload, MOST)
-            seen += 1
-    told.send((seen, peak() - before))
+            preprocess(upload, MAX_PIXELS)
+            count += 1
+    connection.send((count, peak() - peak_before))
 
 
-def taken(*uploads):
+def measure_memory(*uploads):
     """See them in a process of its own; give how many were read, and the bytes that it took."""
-    here, there = Pipe()
-    process = get_context("fork").Process(target=see_all, args=(uploads, there))
+    receiver, sender = Pipe()
+    process = get_context("fork").Process(target=preprocess_all, args=(uploads, sender))
     process.start()
-    there.close()
-    told = here.recv()
+    sender.close()
+    result = receiver.recv()
     process.join()
-    here.close()
-    return told
+    receiver.close()
+    return result
 
 
 def test_lies_take_no_memory():
     """None of them has a pixel; what they say that they have is up to an exabyte."""
-    seen, most = taken(*TOO_LARGE.values(), *LIES.values())
-    assert seen == 0
-    assert most < 64 * 2**20
+    count, peak_bytes = measure_memory(*TOO_LARGE.values(), *FALSE_HEADERS.values())
+    assert count == 0
+    assert peak_bytes < 64 * 2**20
 
 
 @pytest.mark.parametrize(("mode", "form"), FORMS)
@@ -72,7 +72,7 @@ def test_honest_images_take_so_much_for_each_pixel(mode, form):
     else:
         image.paste(Image.new(mode, (200, 2200), "white" if mode != "P" else 1), stroke)
     buffer, more = BytesIO(), {"transparency": 0} if mode == "P" else {}
-    image.save(buffer, form, **more, **QUICK.get(form, {}))
-    seen, most = taken(buffer.getvalue())
-    assert seen == 1
-    assert most < A_PIXEL * SIDE**2 + SPARE
+    image.save(buffer, form, **more, **FAST_OPTIONS.get(form, {}))
+    count, peak_bytes = measure_memory(buffer.getvalue())
+    assert count == 1
+    assert peak_bytes < BYTES_PER_PIXEL * SIDE**2 + MARGIN

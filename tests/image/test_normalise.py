@@ -46,9 +46,9 @@ def assert_five(result: Normalised, inverted: bool = True) -> None:
     """The same digit as from a spotless drawing, a pixel's shift allowed for."""
     assert_mnist_form(result)
     assert result.inverted is inverted
-    wanted = normalise(paint(five())).pixels.astype(np.float32)
+    expected = normalise(paint(five())).pixels.astype(np.float32)
     padded = cv2.copyMakeBorder(result.pixels, 2, 2, 2, 2, cv2.BORDER_CONSTANT).astype(np.float32)
-    assert cv2.matchTemplate(padded, wanted, cv2.TM_CCOEFF_NORMED).max() > 0.8
+    assert cv2.matchTemplate(padded, expected, cv2.TM_CCOEFF_NORMED).max() > 0.8
 
 
 def read_mnist(count: int) -> np.ndarray:
@@ -186,6 +186,6 @@ def test_empty_paper_in_uneven_light_is_refused() -> None:
 
 def test_the_upload_is_left_as_it_was() -> None:
     grey = paint(five())
-    before = grey.copy()
+    original = grey.copy()
     normalise(grey)
-    np.testing.assert_array_equal(grey, before)
+    np.testing.assert_array_equal(grey, original)

@@ -11,19 +11,19 @@ from app.image.decode import open_image, to_grey
 from app.image.png import HEAD, read_plain_png
 from tests.conftest import png
 
-MOST = 128 * 128
+MAX_PIXELS = 128 * 128
 
 
-def long_way(data):
+def decode_fully(data):
     try:
-        return to_grey(open_image(data, MOST)).pixels
+        return to_grey(open_image(data, MAX_PIXELS)).pixels
     except ServiceError:
         return None
 
 
 def test_mnists_images_take_the_quick_way_and_come_out_the_same(mnist):
     for pixels in mnist.test.pixels[:200].numpy():
-        assert np.array_equal(read_plain_png(png(pixels), MOST), pixels)
+        assert np.array_equal(read_plain_png(png(pixels), MAX_PIXELS), pixels)
 
 
 def test_any_shape_up_to_the_limit(mnist):
@@ -33,7 +33,7 @@ def test_any_shape_up_to_the_limit(mnist):
 
 
 def test_long_sides_are_left_to_others():
-    assert read_plain_png(png(np.zeros((1, 2000), np.uint8)), MOST) is None
+    assert read_plain_png(png(np.zeros((1, 2000), np.uint8)), MAX_PIXELS) is None
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "RGB", "RGBA", "LA", "I;16"])
@@ -44,20 +44,20 @@ def test_other_kinds_are_left_to_others(seven, mode):
 
     file = BytesIO()
     Image.open(BytesIO(seven)).convert(mode).save(file, "PNG")
-    assert read_plain_png(file.getvalue(), MOST) is None
+    assert read_plain_png(file.getvalue(), MAX_PIXELS) is None
 
 
 def test_what_is_cut_off_is_left_to_others(seven):
-    assert all(read_plain_png(seven[:end], MOST) is None for end in range(len(seven)))
-    assert read_plain_png(seven + b"more", MOST) is None
+    assert all(read_plain_png(seven[:end], MAX_PIXELS) is None for end in range(len(seven)))
+    assert read_plain_png(seven + b"more", MAX_PIXELS) is None
 
 
-def damaged(data, drawn):
+def damage(data, rng):
     """Change some bytes, and in every second file mend the sums, so that the decoder meets it."""
     changed = bytearray(data)
-    for _ in range(drawn.choice([1, 1, 2, 5])):
-        changed[drawn.randrange(len(changed))] = drawn.randrange(256)
-    if drawn.random() < 0.5:
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        changed[rng.randrange(len(changed))] = rng.randrange(256)
+    if rng.random() < 0.5:
         end = len(changed) - 16
         changed[29:33] = zlib.crc32(changed[12:29]).to_bytes(4)
         changed[HEAD.size - 8 : HEAD.size] = (end - HEAD.size).to_bytes(4) + b"IDAT"
@@ -66,12 +66,12 @@ def damaged(data, drawn):
 
 
 def test_damaged_files_come_out_as_the_long_way_reads_them_or_not_at_all(mnist, capfd):
-    drawn, quick = random.Random(1), 0
+    rng, fast_count = random.Random(1), 0
     for number in range(1500):
-        data = damaged(png(mnist.test.pixels[number % 50].numpy()), drawn)
-        pixels = read_plain_png(data, MOST)
+        data = damage(png(mnist.test.pixels[number % 50].numpy()), rng)
+        pixels = read_plain_png(data, MAX_PIXELS)
         if pixels is not None:
-            quick += 1
-            assert np.array_equal(pixels, long_way(data))
-    assert quick > 40, "some damage does not show"
+            fast_count += 1
+            assert np.array_equal(pixels, decode_fully(data))
+    assert fast_count > 40, "some damage does not show"
     assert capfd.readouterr() == ("", "")

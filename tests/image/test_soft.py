@@ -68,8 +68,8 @@ def test_a_shadow_on_blank_paper_is_refused(seed: int) -> None:
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:300, 0:400] / 400
     angle = rng.uniform(0, 2 * np.pi)
-    away = np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.375)
-    shadow = rng.uniform(0.2, 0.45) / (1 + np.exp(-away / rng.uniform(0.02, 0.1)))
+    distance = np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.375)
+    shadow = rng.uniform(0.2, 0.45) / (1 + np.exp(-distance / rng.uniform(0.02, 0.1)))
     light = rng.uniform(150, 245) * (1 - shadow) * (1 + 0.2 * (x - 0.5))
     grey = cv2.GaussianBlur(light + rng.normal(0, 6, light.shape), (0, 0), 1)
     with pytest.raises(BlankImage):

@@ -11,11 +11,11 @@ from app.errors import ImageTooLarge, NotAnImage
 from app.image.decode import open_image, to_grey
 from app.image.tiff import NUMBER_TAGS
 from app.predict.preprocess import preprocess, preprocess_if_small
-from tests.image.test_memory import taken
+from tests.image.test_memory import measure_memory
 
-MOST = 50_000_000
+MAX_PIXELS = 50_000_000
 BYTE, SHORT, LONG, SLONG, IFD, LONG8, SLONG8, IFD8 = 1, 3, 4, 9, 13, 16, 17, 18
-UNSEEN = {"SLONG8": SLONG8, "IFD8": IFD8, "unknown": 99}
+UNREAD_TYPES = {"SLONG8": SLONG8, "IFD8": IFD8, "unknown": 99}
 FAX, DEFLATE = 4, 8
 RANDOM = np.random.default_rng(3)
 
@@ -31,17 +31,17 @@ def file(entries, content, order="<", *, big=False):
     room = 8 if big else 4
     directory = struct.pack(order + count, len(entries))
     far = start + len(directory) + len(entries) * (room + struct.calcsize(order + form)) + room
-    beside = b""
+    far_values = b""
     for tag, kind, number in entries:
         directory += struct.pack(order + form, tag, kind, 1)
         if kind == SHORT:
             directory += struct.pack(order + "H", number).ljust(room, b"\0")
         elif kind in (LONG8, SLONG8, IFD8) and not big:
-            directory += struct.pack(order + "I", far + len(beside))
-            beside += struct.pack(order + "Q", number)
+            directory += struct.pack(order + "I", far + len(far_values))
+            far_values += struct.pack(order + "Q", number)
         else:
             directory += struct.pack(order + ("Q" if big else "I"), number)
-    directory += bytes(room) + beside
+    directory += bytes(room) + far_values
     numbers = (43, 8, 0, start) if big else (42, start)
     return mark + struct.pack(order + head, *numbers) + directory + content
 
@@ -53,11 +53,11 @@ def tiled(size, tile, content, *, packing=DEFLATE, kinds=(LONG, LONG), more=(), 
     tags += [(259, SHORT, packing), (262, SHORT, 0 if packing == FAX else 1), (277, SHORT, 1)]
     tags += [(322, kinds[0], tile[0]), (323, kinds[1], tile[1])]
     tags += [(325, LONG, len(content)), *more]
-    at = len(file([*tags, (324, LONG, 0)], b"", **form))
-    return file(sorted([*tags, (324, LONG, at)]), content, **form)
+    offset = len(file([*tags, (324, LONG, 0)], b"", **form))
+    return file(sorted([*tags, (324, LONG, offset)]), content, **form)
 
 
-def drawn(size, tile, **form):
+def noise_tiff(size, tile, **form):
     """A TIFF of noise, and the noise."""
     pixels = RANDOM.integers(0, 256, (tile[1], tile[0]), np.uint8)
     upload = tiled(size, tile, zlib.compress(pixels.tobytes()), **form)
@@ -66,12 +66,12 @@ def drawn(size, tile, **form):
 
 HUGE = (131072, 100000)
 ROWS = b"\xff" * 12500  # CCITT's group 4 packs a blank row into one bit
-PARTS = [(SLONG8, SLONG8), (LONG, SLONG8), (IFD8, LONG), (SLONG8, IFD8), (IFD, 99), (LONG8, LONG8)]
+KIND_PAIRS = [(SLONG8, SLONG8), (LONG, SLONG8), (IFD8, LONG), (SLONG8, IFD8), (IFD, 99), (LONG8, LONG8)]
 HOSTILE = {
-    **{f"fax_{kinds}": tiled((64, 64), HUGE, ROWS, packing=FAX, kinds=kinds) for kinds in PARTS},
+    **{f"fax_{kinds}": tiled((64, 64), HUGE, ROWS, packing=FAX, kinds=kinds) for kinds in KIND_PAIRS},
     **{
         f"big_fax_{kinds}": tiled((64, 64), HUGE, ROWS, packing=FAX, kinds=kinds, big=True)
-        for kinds in PARTS
+        for kinds in KIND_PAIRS
     },
     "second_width": tiled((64, 64), (64, HUGE[1]), ROWS, packing=FAX, more=[(322, LONG, HUGE[0])]),
     "second_width_of_another_type": tiled(
@@ -82,31 +82,31 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("look", [open_image, preprocess, preprocess_if_small])
+@pytest.mark.parametrize("read_image", [open_image, preprocess, preprocess_if_small])
 @pytest.mark.parametrize("upload", HOSTILE.values(), ids=HOSTILE)
-def test_size_that_pillow_and_libtiff_read_differently_is_refused(upload, look):
+def test_size_that_pillow_and_libtiff_read_differently_is_refused(upload, read_image):
     with pytest.raises(NotAnImage):
-        look(upload, MOST)
+        read_image(upload, MAX_PIXELS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
 def test_hostile_tiles_take_no_memory():
-    read, most = taken(*HOSTILE.values())
-    assert read == 0
-    assert most < 64 * 2**20
+    count, peak_bytes = measure_memory(*HOSTILE.values())
+    assert count == 0
+    assert peak_bytes < 64 * 2**20
 
 
 @pytest.mark.parametrize("tag", sorted(NUMBER_TAGS))
-@pytest.mark.parametrize("kind", UNSEEN.values(), ids=UNSEEN)
+@pytest.mark.parametrize("kind", UNREAD_TYPES.values(), ids=UNREAD_TYPES)
 def test_number_of_a_type_that_pillow_passes_over_is_refused(tag, kind):
-    whole, _ = drawn((64, 64), (64, 64))
-    assert open_image(whole, MOST)
+    whole, _ = noise_tiff((64, 64), (64, 64))
+    assert open_image(whole, MAX_PIXELS)
     entries = {entry[0]: entry for entry in directory(whole)}
-    shown = {tag: (tag, SHORT, 1)} | entries
+    all_entries = {tag: (tag, SHORT, 1)} | entries
     with pytest.raises(NotAnImage, match=f"tag {tag}, here of type {kind}"):
-        open_image(file(sorted([*shown.values(), (tag, kind, 3)]), b"\0" * 9999), MOST)
+        open_image(file(sorted([*all_entries.values(), (tag, kind, 3)]), b"\0" * 9999), MAX_PIXELS)
     with pytest.raises(NotAnImage):
-        open_image(file(sorted([*(entries | {tag: (tag, kind, 3)}).values()]), b""), MOST)
+        open_image(file(sorted([*(entries | {tag: (tag, kind, 3)}).values()]), b""), MAX_PIXELS)
 
 
 def directory(upload):
@@ -117,10 +117,10 @@ def directory(upload):
 
 
 @pytest.mark.parametrize("tile", [(528, 16), (16, 528), (7056, 7056), (5008, 5008), (2**31, 16)])
-@pytest.mark.parametrize("look", [open_image, preprocess, preprocess_if_small])
-def test_tile_larger_than_its_image_and_than_what_writers_use_is_refused(look, tile):
+@pytest.mark.parametrize("read_image", [open_image, preprocess, preprocess_if_small])
+def test_tile_larger_than_its_image_and_than_what_writers_use_is_refused(read_image, tile):
     with pytest.raises(ImageTooLarge, match="tiles"):
-        look(tiled((64, 64), tile, b""), MOST)
+        read_image(tiled((64, 64), tile, b""), MAX_PIXELS)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -130,19 +130,19 @@ def test_tile_larger_than_its_image_and_than_what_writers_use_is_refused(look, t
     + [((60, 28), (64, 32)), ((601, 600), (608, 608)), ((40, 900), (48, 912))],
 )
 def test_honest_tiles_are_read(size, tile, order):
-    upload, pixels = drawn(size, tile, order=order)
-    grey = to_grey(open_image(upload, MOST))
+    upload, pixels = noise_tiff(size, tile, order=order)
+    grey = to_grey(open_image(upload, MAX_PIXELS))
     assert grey.size == size
     assert np.array_equal(grey.pixels, pixels)
 
 
 def test_honest_tiles_of_a_big_tiff_are_read():
-    upload, pixels = drawn((28, 28), (32, 32), big=True)
-    assert np.array_equal(to_grey(open_image(upload, MOST)).pixels, pixels)
+    upload, pixels = noise_tiff((28, 28), (32, 32), big=True)
+    assert np.array_equal(to_grey(open_image(upload, MAX_PIXELS)).pixels, pixels)
 
 
 def test_tile_is_held_to_the_limit_of_pixels():
-    upload, _ = drawn((28, 28), (256, 256))
+    upload, _ = noise_tiff((28, 28), (256, 256))
     assert open_image(upload, 256 * 256)
     with pytest.raises(ImageTooLarge, match="256 x 256"):
         open_image(upload, 256 * 256 - 1)
@@ -155,12 +155,12 @@ def test_small_image_in_a_large_tile_is_not_decoded_on_the_event_loop(mnist):
         tiled((28, 28), (side, side), zlib.compress(pixels[:side, :side].tobytes()))
         for side in (128, 256)
     )
-    assert preprocess_if_small(large, MOST) is None
-    at_once, in_a_thread = preprocess_if_small(small, MOST), preprocess(large, MOST)
+    assert preprocess_if_small(large, MAX_PIXELS) is None
+    at_once, in_a_thread = preprocess_if_small(small, MAX_PIXELS), preprocess(large, MAX_PIXELS)
     assert np.array_equal(at_once.normalised.pixels, in_a_thread.normalised.pixels)
 
 
 @pytest.mark.parametrize("more", [(273, LONG, 8), (279, LONG, 64)])
 def test_tiles_and_strips_in_one_image_are_refused(more):
     with pytest.raises(NotAnImage, match="strips, too"):
-        open_image(tiled((28, 28), (32, 32), b"", more=[more]), MOST)
+        open_image(tiled((28, 28), (32, 32), b"", more=[more]), MAX_PIXELS)
