@@ -78,7 +78,7 @@ def test_another_version_answers_where_it_is_asked(make, registry, seven):
 def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monkeypatch):
     gate = threading.Event()
     real = preprocess_module._preprocess_image
-    monkeypatch.setattr(preprocess_module, "_see", lambda *args: (gate.wait(10), real(*args))[1])
+    monkeypatch.setattr(preprocess_module, "_preprocess_image", lambda *args: (gate.wait(10), real(*args))[1])
     predictor = make(max_queue=2, predict_timeout=30)
 
     async def crowd():
@@ -96,7 +96,7 @@ def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monk
 
 def test_the_deadline_is_kept_and_gives_the_place_back(make, photo, monkeypatch):
     gate = threading.Event()
-    monkeypatch.setattr(preprocess_module, "_see", lambda *_: gate.wait(10))
+    monkeypatch.setattr(preprocess_module, "_preprocess_image", lambda *_: gate.wait(10))
     predictor = make(predict_timeout=0.05)
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(predictor.predict(photo))
@@ -161,7 +161,7 @@ def test_large_images_do_not_hold_up_small_ones(make, seven, photo, monkeypatch)
             gate.wait(10)
         return real(image, started)
 
-    monkeypatch.setattr(preprocess_module, "_see", slow_for_large)
+    monkeypatch.setattr(preprocess_module, "_preprocess_image", slow_for_large)
     predictor = make(predict_timeout=30)
 
     async def go():
