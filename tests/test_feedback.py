@@ -92,7 +92,7 @@ def test_what_broken_writers_left_goes_with_the_next_start(feedback, digits):
     feedback.add(digits[0], 7)
     (feedback.folder / ".x.png.00.tmp").write_bytes(b"half")
     (feedback.folder / "README").write_bytes(b"a person's")
-    feedback.sweep()
+    feedback.clean_up()
     assert len(pngs(feedback)) == 2 and "README" in pngs(feedback)
 
 

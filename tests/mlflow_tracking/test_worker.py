@@ -156,7 +156,7 @@ def test_a_run_ends_as_its_job_does(start, store, sync, end, status):
 def test_a_job_that_waits_is_told_when_it_starts(settings, store, start):
     attempt = start()
     jobs.requeue(store, store.job(attempt.job.id))
-    queued_job = jobs.create(store, attempt.attempt.wanted, max_queued=9, key=None)
+    queued_job = jobs.create(store, attempt.attempt.hyperparameters, max_queued=9, key=None)
     tracking = MlflowSync(settings, store)
     tracking.sync()
     client = MlflowClient()

@@ -55,7 +55,7 @@ def test_what_is_seen_already_goes_with_what_others_send(make, seven, mnist):
         return await asyncio.gather(predictor.predict(preprocessed), predictor.predict(seven))
 
     assert [result.answer.digit for result in asyncio.run(go())] == [2, 7]
-    assert sum(predictor.tally.batch_images.counts) == 1, "in one forward"
+    assert sum(predictor.metrics.batch_images.counts) == 1, "in one forward"
     predicted = asyncio.run(predictor.predict(preprocessed, 1, explain=True))
     assert (predicted.answer.digit, predicted.saliency.shape) == (2, (28, 28))
 

@@ -13,7 +13,7 @@ REQUEST_COUNT = 24  # so that each replica is asked
     ("method", "path", "content"), [("POST", "/predict", SEVEN), ("GET", "/train", None)]
 )
 def test_a_key_opens(ddp_service, method, path, content):
-    url = f"http://127.0.0.1:{team.port}{path}"
+    url = f"http://127.0.0.1:{ddp_service.port}{path}"
     for headers, status in (({}, 401), (ddp_service.headers, 200)):
         options = {"content": content, "headers": headers, "timeout": 30}
         responses = [httpx2.request(method, url, **options) for _ in range(REQUEST_COUNT)]

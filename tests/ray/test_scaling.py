@@ -118,9 +118,9 @@ def test_another_replica_comes_with_the_load(unused_ddp_service, cluster, refere
 
 def test_one_goes_without_a_lost_request(reference, declared_service, cluster):
     replicas_before = cluster.replicas()
-    train = f"/train/{declared.ask('POST', '/train', json=LONG_JOB).json()['id']}"
+    train = f"/train/{declared_service.ask('POST', '/train', json=LONG_JOB).json()['id']}"
     assert wait_until(lambda: declared_service.succeeds("POST", f"{train}/pause"), TIMEOUT), "it has begun"
-    url = f"http://127.0.0.1:{declared.port}{train}/events"
+    url = f"http://127.0.0.1:{declared_service.port}{train}/events"
     followers = [Follower(url) for _ in range(FOLLOWERS)]
     assert wait_until(lambda: all("event: status" in follower.received for follower in followers))
 
