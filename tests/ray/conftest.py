@@ -32,7 +32,7 @@ DDP_SETTINGS = {
     **{"auth": "keys", "admin_key": KEY},
 }
 # Tests that use the same of these follow one another, so that each is started once.
-ORDER = ("unused_team", "team", "no_service", "unused_service", "service", "lose")
+ORDER = ("unused_ddp_service", "ddp_service", "no_service", "unused_service", "service", "lose")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -145,7 +145,7 @@ def ddp_service(shared: Shared, cluster: Cluster) -> RayService:  # noqa: ARG001
 def unused_ddp_service(shared: Shared, request: pytest.FixtureRequest) -> RayService:
     """The same, which nothing was asked of yet."""
     shared.end()
-    ddp_service: RayService = request.getfixturevalue("team")
+    ddp_service: RayService = request.getfixturevalue("ddp_service")
     return ddp_service
 
 
