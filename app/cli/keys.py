@@ -75,7 +75,7 @@ def _keys(*, kept: bool = False) -> "Iterator[KeyStore]":
         with closing(open_store(settings)) as store:
             yield KeyStore(store)
             if kept and store.backup:
-                store.backup.keep()
+                store.backup.back_up()
     except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
 

@@ -22,7 +22,7 @@ from filelock import FileLock
 from app.atomic_files import TEMPORARY, atomic_replace
 from app.database.sqlite import Damaged, to_service_error
 
-PATIENCE: Final = 10.0
+BACKUP_TIMEOUT: Final = 10.0
 CHANGE_QUERY: Final = """
     SELECT (SELECT group_concat(status || n)
             FROM (SELECT status, count(*) AS n FROM jobs GROUP BY status)),
@@ -46,7 +46,7 @@ class Backup:
         self.file = file
         self.copy = Path(f"{file}.backup")
         self.lock = FileLock(f"{file}.lock")
-        self._known: object = None
+        self._last_backed_up: object = None
 
     def restore_if_damaged(self) -> None:
         """See that there is a sound file: where it is damaged or gone, the copy takes its place.
@@ -84,16 +84,16 @@ class Backup:
                         revoked,
                     )
 
-    def keep(self) -> None:
+    def back_up(self) -> None:
         """Make the copy anew where something that matters has changed. Raises NotReady, OSError."""
         with _opened(self.file) as database:
-            known = database.execute(CHANGE_QUERY).fetchone()
-        if known == self._known and self.copy.exists():
+            summary = database.execute(CHANGE_QUERY).fetchone()
+        if summary == self._last_backed_up and self.copy.exists():
             return
         self.keep_revoked()
         with self.lock, atomic_replace(self.copy) as temporary, _opened(self.file) as database:
             database.execute("VACUUM INTO ?", [str(temporary)])
-        self._known = known
+        self._last_backed_up = summary
 
     def set_aside_before(self, revision: str) -> Path:
         """Keep a copy of the file as it is at this revision, and return where. What was kept at an
@@ -162,7 +162,7 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
 
 def _connect(file: Path) -> sqlite3.Connection:
     uri = f"{file.absolute().as_uri()}?mode=rw"
-    return sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)
+    return sqlite3.connect(uri, uri=True, timeout=BACKUP_TIMEOUT, isolation_level=None)
 
 
 SIZE: Final = 4 * 1024**2
@@ -174,7 +174,7 @@ class BallastFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def keep(self) -> None:
+    def allocate(self) -> None:
         """Make the file where it is missing and there is room for it."""
         if self.path.exists():
             return

@@ -22,7 +22,7 @@ from app.errors import NotReady
 from app.telemetry.logs import redact
 
 # Seconds that a thread waits for its turn where many use an SQLite file.
-PATIENCE: Final = 10.0
+POOL_TIMEOUT: Final = 10.0
 # As platforms write it, and as SQLAlchemy does; which driver that is depends on its version.
 POSTGRESQL: Final = ("postgres", "postgresql", "postgresql+psycopg")
 EXAMPLE: Final = "postgresql+psycopg://user:password@host/name"
@@ -89,7 +89,7 @@ def open_engine(url: str, time_outs: TimeOuts = TIME_OUTS) -> tuple[Engine, Path
     if parsed.get_backend_name() in POSTGRESQL:
         raise ValueError(f"MyNet speaks to PostgreSQL through psycopg: {EXAMPLE}.")
     is_file = parsed.get_backend_name() == "sqlite" and parsed.database
-    pool = {"poolclass": Pool, "pool_timeout": PATIENCE} if is_file else {}
+    pool = {"poolclass": Pool, "pool_timeout": POOL_TIMEOUT} if is_file else {}
     engine = create_engine(parsed, **pool)
     event.listen(engine, "handle_error", sqlite.translate_error)
     if not is_file:

@@ -64,7 +64,7 @@ def open_engine(url: URL, pool: type[Pool], time_outs: TimeOuts = TIME_OUTS) -> 
     event.listen(engine, "checkout", _take)
     event.listen(engine, "checkin", _give_back)
     event.listen(engine, "begin", _begin)
-    event.listen(engine, "handle_error", _tell_in_words)
+    event.listen(engine, "handle_error", _translate_error)
     return engine
 
 
@@ -109,7 +109,7 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
 
 
-def _tell_in_words(context: ExceptionContext) -> None:
+def _translate_error(context: ExceptionContext) -> None:
     """Raises NotReady for what a database says that cannot be used now."""
     original = context.original_exception
     if context.is_pre_ping and context.is_disconnect:

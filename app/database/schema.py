@@ -44,7 +44,7 @@ VERSION: Final = Table(
     "mynet_alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
 )
 # Differences that a message lists.
-MOST: Final = 5
+MAX_LISTED_DIFFERENCES: Final = 5
 HELP: Final = "docs/upgrades.md says more."
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Schema:
         self.migrated: Migrated | None = None
         # Not refused by `_refuse`; with `alone`, also with as much time as a migration takes.
         self._engine = engine.execution_options(schema=True)
-        self._alone = self._engine.execution_options(immediate=True, alone=True)
+        self._exclusive_engine = self._engine.execution_options(immediate=True, alone=True)
         event.listen(engine, "begin", self._refuse, insert=True)
 
     def prepare(self) -> None:
@@ -90,7 +90,7 @@ class Schema:
         with self._engine.connect() as connection:
             is_ready = _revision(connection) == REVISION and _is_usable(connection)
         if not is_ready:  # perhaps since another migrates them just now: only its end tells
-            with self._locked(), self._alone.begin() as connection:
+            with self._locked(), self._exclusive_engine.begin() as connection:
                 self._bring_up(connection)
         self.problem = None
 
@@ -214,12 +214,12 @@ def _other(connection: Connection, revision: str | None) -> SchemaMismatch:
 
 
 def _mangled(revision: str | None, mismatches: list[str]) -> SchemaMismatch:
-    shown = "; ".join(mismatches[:MOST])
-    more = f"; and {len(mismatches) - MOST} more" if len(mismatches) > MOST else ""
+    listed = "; ".join(mismatches[:MAX_LISTED_DIFFERENCES])
+    more = f"; and {len(mismatches) - MAX_LISTED_DIFFERENCES} more" if len(mismatches) > MAX_LISTED_DIFFERENCES else ""
     what = f"its revision {revision}" if revision else f"the first revision, {BASELINE}, since none"
     return SchemaMismatch(
         f"The tables of the database are not what {what} says, and this MyNet needs revision "
-        f"{REVISION}: {shown}{more}. Undo the change, or put back a backup. {HELP}",
+        f"{REVISION}: {listed}{more}. Undo the change, or put back a backup. {HELP}",
         retry_after=5,
     )
 

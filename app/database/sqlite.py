@@ -55,7 +55,7 @@ def prepare(engine: Engine, file: Path) -> None:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "checkout")
-    def look(_connection: object, record: Any, _proxy: object) -> None:
+    def check_inode(_connection: object, record: Any, _proxy: object) -> None:
         # What is written to a file that was removed or replaced would be lost.
         if record.info["inode"] != _inode(file):
             raise DisconnectionError

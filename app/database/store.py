@@ -18,7 +18,7 @@ from app.database.backup import Backup, BallastFile
 from app.database.engine import open_engine
 from app.database.schema import Schema
 from app.database.sqlite import Damaged, DiskFull
-from app.database.tables import Base, Event, Job, Lease, Member, Trace, now
+from app.database.tables import Base, Event, Job, Lease, SweepJob, Trace, now
 from app.database.time_outs import TIME_OUTS, TimeOuts
 
 ResultT = TypeVar("ResultT")
@@ -72,20 +72,20 @@ class Store:
         Gives the job that has the same idempotency key, where there is one.
         """
         try:
-            return job if self.add(job.status, [job], rows, most=max_queued) else None
+            return job if self.add(job.status, [job], rows, max_queued=max_queued) else None
         except IntegrityError:
-            if job.idempotency_key and (known := self.job_by_key(job.idempotency_key)):
-                return known
+            if job.idempotency_key and (existing := self.job_by_key(job.idempotency_key)):
+                return existing
             raise
 
-    def add(self, status: str, new: Iterable[Base], rows: Iterable[Base], *, most: int) -> bool:
+    def add(self, status: str, new: Iterable[Base], rows: Iterable[Base], *, max_queued: int) -> bool:
         """Keep what is new, then the rows that belong to it; all of it, or none where `most` wait
         in this state already. The jobs of a sweep wait as one.
         """
-        turn = func.coalesce(Member.sweep_id, Job.id)
-        waiting = select(func.count(turn.distinct())).select_from(Job).where(Job.status == status)
+        queue_slot = func.coalesce(SweepJob.sweep_id, Job.id)
+        waiting = select(func.count(queue_slot.distinct())).select_from(Job).where(Job.status == status)
         with self._exclusive.begin() as session:
-            if (session.scalar(waiting.outerjoin(Member)) or 0) >= most:
+            if (session.scalar(waiting.outerjoin(SweepJob)) or 0) >= max_queued:
                 return False
             session.add_all(new)
             session.flush()
@@ -154,7 +154,7 @@ class Store:
         job_id: str,
         *where: ColumnElement[bool],
         values: dict[str, Any],
-        told: Sequence[tuple[str, dict[str, Any]]] = (),
+        events: Sequence[tuple[str, dict[str, Any]]] = (),
         use_reserve: bool = False,
     ) -> bool:
         """Change a job if it is as `where` says, and tell it in events: their kind, their data.
@@ -165,7 +165,7 @@ class Store:
 
         def work(session: Session) -> bool:
             changed = _count(session.execute(change)) == 1
-            for kind, data in told if changed else ():
+            for kind, data in events if changed else ():
                 session.add(Event(job_id=job_id, at=now(), kind=kind, data=data))
             return changed
 
@@ -208,7 +208,7 @@ class Store:
         """Take or renew the lease; False where another holds it that is not `lapsed`."""
         expires_at = now() + timedelta(seconds=seconds)
         free = [(holder, Lease.expires_at), *([lapsed] if lapsed else [])]
-        same = (and_(Lease.holder == who, Lease.expires_at == until) for who, until in free)
+        same = (and_(Lease.holder == free_holder, Lease.expires_at == until) for free_holder, until in free)
         renewal = update(Lease).where(Lease.id == 1, or_(*same))
 
         def work(session: Session) -> bool:

@@ -13,10 +13,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import load_only, sessionmaker
 
 from app.database.store import Store
-from app.database.tables import Base, Job, Member, Sweep
+from app.database.tables import Base, Job, SweepJob, Sweep
 
 # What is told of a sweep's jobs; their epochs may be many.
-TOLD: Final = (Job.id, Job.number, Job.status, Job.hyperparameters, Job.progress, Job.result)
+JOB_COLUMNS: Final = (Job.id, Job.number, Job.status, Job.hyperparameters, Job.progress, Job.result)
 
 
 class Sweeps:
@@ -27,21 +27,21 @@ class Sweeps:
         self._read = sessionmaker(store.engine, expire_on_commit=False)
 
     def add(
-        self, sweep: Sweep, jobs: Sequence[Job], rows: Iterable[Base], *, most: int
+        self, sweep: Sweep, jobs: Sequence[Job], rows: Iterable[Base], *, max_queued: int
     ) -> Sweep | None:
         """Keep a new sweep with its jobs and their first rows, all or nothing; None where `most`
         wait in their state already.
 
         Gives the sweep that has the same idempotency key, where there is one.
         """
-        members = [Member(job_id=job.id, sweep_id=sweep.id) for job in jobs]
+        members = [SweepJob(job_id=job.id, sweep_id=sweep.id) for job in jobs]
         try:
-            kept = self.store.add(jobs[0].status, [sweep, *jobs], [*members, *rows], most=most)
+            is_stored = self.store.add(jobs[0].status, [sweep, *jobs], [*members, *rows], max_queued=max_queued)
         except IntegrityError:
-            if sweep.idempotency_key and (known := self.by_key(sweep.idempotency_key)):
-                return known
+            if sweep.idempotency_key and (existing := self.by_key(sweep.idempotency_key)):
+                return existing
             raise
-        return sweep if kept else None
+        return sweep if is_stored else None
 
     def sweep(self, sweep_id: str) -> Sweep | None:
         if "\0" in sweep_id:  # PostgreSQL would not even be asked for it
@@ -73,34 +73,34 @@ class Sweeps:
 
     def jobs_of(self, sweep_ids: Sequence[str]) -> dict[str, list[Job]]:
         """List the jobs of each of these sweeps, oldest first, without their epochs."""
-        query = select(Member.sweep_id, Job).join(Job).where(Member.sweep_id.in_(sweep_ids))
-        found: dict[str, list[Job]] = {each: [] for each in sweep_ids}
+        query = select(SweepJob.sweep_id, Job).join(Job).where(SweepJob.sweep_id.in_(sweep_ids))
+        found: dict[str, list[Job]] = {sweep_id: [] for sweep_id in sweep_ids}
         with self._read() as session:
-            told = query.order_by(Job.number).options(load_only(*TOLD, raiseload=True))
-            for sweep_id, job in session.execute(told):
+            rows = query.order_by(Job.number).options(load_only(*JOB_COLUMNS, raiseload=True))
+            for sweep_id, job in session.execute(rows):
                 found[sweep_id].append(job)
         return found
 
     def has_ended(self, sweep_id: str) -> bool:
         """Say whether all of its jobs have."""
-        open_ = select(Job.id).join(Member)
-        query = exists(open_.where(Member.sweep_id == sweep_id, Job.finished_at.is_(None)))
+        open_ = select(Job.id).join(SweepJob)
+        query = exists(open_.where(SweepJob.sweep_id == sweep_id, Job.finished_at.is_(None)))
         with self._read() as session:
             return not session.scalar(select(query))
 
     def of_jobs(self, job_ids: Sequence[str]) -> dict[str, str]:
         """Say which sweeps jobs belong to, those that belong to one."""
-        query = select(Member.job_id, Member.sweep_id).where(Member.job_id.in_(job_ids))
+        query = select(SweepJob.job_id, SweepJob.sweep_id).where(SweepJob.job_id.in_(job_ids))
         with self._read() as session:
             return {job_id: sweep_id for job_id, sweep_id in session.execute(query)}
 
-    def spared(self, most: int) -> set[str]:
+    def protected_jobs(self, max_sweeps: int) -> set[str]:
         """List the jobs whose versions must not give way: all of the sweeps that have not ended,
         and the best of the newest `most` that have.
         """
-        running = select(Member.job_id).join(Sweep).where(Sweep.finished_at.is_(None))
+        running = select(SweepJob.job_id).join(Sweep).where(Sweep.finished_at.is_(None))
         newest = select(Sweep.best).where(Sweep.best.is_not(None))
-        best = newest.order_by(Sweep.number.desc()).limit(most).subquery()
+        best = newest.order_by(Sweep.number.desc()).limit(max_sweeps).subquery()
         with self._read() as session:
             return {*session.scalars(union(running, select(best.c.best)))}
 

@@ -106,7 +106,7 @@ class Sweep(Base):
     error: Mapped[dict[str, Any] | None]
 
 
-class Member(Base):
+class SweepJob(Base):
     """Says which sweep a job belongs to, where it belongs to one."""
 
     __tablename__ = "sweep_jobs"

@@ -26,6 +26,6 @@ def prune(settings: Settings, registry: Registry) -> None:
     most = settings.keep_versions
     try:
         with closing(Store(settings.effective_database_url)) as store:
-            registry.prune(most, protected_jobs=Sweeps(store).spared(most))
+            registry.prune(most, protected_jobs=Sweeps(store).protected_jobs(most))
     except NotReady as error:
         log.error("no version gives way now: %s", error)

@@ -26,7 +26,7 @@ def store(settings):
     """A database with an ended job and a revoked key, backed up."""
     store = Store(settings.effective_database_url)
     add(store, "ended", status="succeeded", finished_at=now())
-    store.backup.keep()
+    store.backup.back_up()
     yield store
     store.close()
 

@@ -45,7 +45,7 @@ def full(settings, monkeypatch):
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
     first.close()
     store, room = Store(settings.effective_database_url), {"pages": pages}
-    store.reserve.keep()
+    store.reserve.allocate()
 
     @event.listens_for(store.engine, "begin")
     def limit(connection):

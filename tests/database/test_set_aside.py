@@ -133,7 +133,7 @@ def test_keys_revoked_in_a_newer_backup_stay_revoked_in_an_older_database(settin
     with closing(open_store(settings, migrate=True)) as store:
         valid = KeyStore(store).valid()
         KeyStore(store).revoke(valid[0].id)
-        store.backup.keep()
+        store.backup.back_up()
     for part in ("-wal", "-shm"):
         file.with_name(f"{file.name}{part}").unlink(missing_ok=True)
     file.write_bytes(first)

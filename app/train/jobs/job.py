@@ -205,7 +205,7 @@ def _change(
     *events: tuple[str, dict[str, Any]],
 ) -> None:
     final = "status" in values
-    if not store.change_job(job_id, *_runs(attempt), values=values, told=events, use_reserve=final):
+    if not store.change_job(job_id, *_runs(attempt), values=values, events=events, use_reserve=final):
         raise Superseded(job_id)
 
 
@@ -247,7 +247,7 @@ def _transition(
         Job.status.in_(sources),
         *where,
         values={"status": target, **values},
-        told=[("status", {"status": target, **fields, **(event_data or {})})],
+        events=[("status", {"status": target, **fields, **(event_data or {})})],
         use_reserve=True,
     )
 

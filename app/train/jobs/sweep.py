@@ -57,7 +57,7 @@ def create(
         idempotency_key=key,
     )
     rows = [row for _, rows in queued for row in rows]
-    stored = sweeps.add(sweep, [job for job, _ in queued], rows, most=max_queued)
+    stored = sweeps.add(sweep, [job for job, _ in queued], rows, max_queued=max_queued)
     if stored is None:
         raise QueueFull(f"{max_queued} jobs and sweeps are waiting already.", retry_after=RETRY_AFTER)
     return _check_idempotent(stored, grid)

@@ -148,7 +148,7 @@ class Supervisor:
             atomic_files.remove_temporary_files(self.settings.state_dir)
             self._delete_finished()
             if self.store.reserve:
-                self.store.reserve.keep()
+                self.store.reserve.allocate()
             self._has_old_events = True
         if self._has_old_events:  # a part in each turn, since there may be millions
             days = timedelta(days=self.settings.keep_events_days)
@@ -158,7 +158,7 @@ class Supervisor:
         """Keep a copy of what matters, where there is room for it."""
         if self.store.backup and time.monotonic() >= self._back_up_at:
             try:
-                self.store.backup.keep()
+                self.store.backup.back_up()
             except (DiskFull, OSError) as error:
                 self._back_up_at = time.monotonic() + BACKUP_RETRY_INTERVAL
                 log.error("the database cannot be backed up: %s", error)
