@@ -24,7 +24,7 @@ SUFFIX: Final = ".safetensors"
 CARD: Final = "card"
 ZIP: Final = b"PK\x03\x04"
 PICKLE: Final = b"\x80"
-MOST_UNPACKED: Final = 64 * 1024**2
+MAX_UNPACKED_BYTES: Final = 64 * 1024**2
 NEITHER: Final = (
     "is neither a safetensors file nor a state dict saved by torch.save(model.state_dict(), …)"
 )
@@ -131,8 +131,8 @@ def _load(path: Path) -> object:
 def _check_unpacked(path: Path) -> None:
     """A few kilobytes of a packed archive can hold more than the memory does."""
     with ZipFile(path) as archive:
-        unpacked = sum(member.file_size for member in archive.infolist())
-    if unpacked > MOST_UNPACKED:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > MAX_UNPACKED_BYTES:
         raise ValueError(f"the archive unpacks to {unpacked} bytes")
 
 

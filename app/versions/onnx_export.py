@@ -31,7 +31,7 @@ def to_onnx(weights: Mapping[str, Tensor], card: Card) -> bytes:
         "probabilities", TensorProto.FLOAT, ["batch", DIGITS]
     )
     temperature = np.array(card.temperature, np.float32)
-    tensors = [numpy_helper.from_array(each.numpy(), name) for name, each in weights.items()]
+    tensors = [numpy_helper.from_array(tensor.numpy(), name) for name, tensor in weights.items()]
     tensors.append(numpy_helper.from_array(temperature, "temperature"))
     graph = helper.make_graph(_nodes(), "mynet", [image], [probabilities], tensors)
     model = helper.make_model(
@@ -42,7 +42,7 @@ def to_onnx(weights: Mapping[str, Tensor], card: Card) -> bytes:
         producer_version=card.code_version,
         model_version=card.version,
     )
-    helper.set_model_props(model, _told(card))
+    helper.set_model_props(model, _metadata(card))
     content: bytes = model.SerializeToString()
     return content
 
@@ -50,8 +50,8 @@ def to_onnx(weights: Mapping[str, Tensor], card: Card) -> bytes:
 def _nodes() -> list[NodeProto]:
     nodes, flow = [], "image"
     for layer in LAYERS:
-        taken = [flow, f"{layer}.weight", f"{layer}.bias"]
-        nodes.append(helper.make_node("Gemm", taken, [layer], layer, transB=1))
+        inputs = [flow, f"{layer}.weight", f"{layer}.bias"]
+        nodes.append(helper.make_node("Gemm", inputs, [layer], layer, transB=1))
         flow = f"{layer}.relu"
         nodes.append(helper.make_node("Relu", [layer], [flow], flow))
     # The last layer has no ReLU: its logits become probabilities.
@@ -61,7 +61,7 @@ def _nodes() -> list[NodeProto]:
     return nodes
 
 
-def _told(card: Card) -> dict[str, str]:
+def _metadata(card: Card) -> dict[str, str]:
     return {
         "version": str(card.version),
         "weights_digest": card.weights_digest,

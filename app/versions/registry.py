@@ -49,7 +49,7 @@ class Registry(VersionFiles):
 
     def history(self) -> list[int]:
         """List what is and was live, newest first, as far as it is still there."""
-        named = self._named() or self._here(COPY)
+        named = self._named() or self._available(COPY)
         # Where one was removed between two that are the same, these are one step.
         return [version for version, _ in groupby(named)]
 
@@ -58,8 +58,8 @@ class Registry(VersionFiles):
         if self._named():
             return
         with self.lock:
-            known = [live] if live and self.file(live).exists() else []
-            history = self.history() or known
+            fallback = [live] if live and self.file(live).exists() else []
+            history = self.history() or fallback
             if history and not self._named():
                 self._write(history)
                 log.error("%s was damaged; mended, it names version %d", CURRENT, history[0])
@@ -113,7 +113,7 @@ class Registry(VersionFiles):
             self.remove([version])
 
     def prune(
-        self, keep: int, shipped: Path | None = None, *, protected_jobs: Container[str | None] = ()
+        self, keep_versions: int, shipped: Path | None = None, *, protected_jobs: Container[str | None] = ()
     ) -> None:
         """Remove the oldest versions, so that the newest `keep` are left.
 
@@ -130,29 +130,29 @@ class Registry(VersionFiles):
             stay = adopted.union(self.history()[:2])
             stay |= {card.version for card in cards if card.job in protected_jobs}
             others = [card.version for card in cards if card.version not in stay]
-            self.remove(others[: max(0, len(others) - keep)])
+            self.remove(others[: max(0, len(others) - keep_versions)])
 
     def import_bundled(self, shipped: Path | None = None) -> None:
         """Copy the shipped checkpoints that are missing here, each under a number of its own."""
         with self.lock:
             atomic_files.remove_temporary_files(self.folder)
-            known = {card.weights_digest for card in self.cards()}
+            digests = {card.weights_digest for card in self.cards()}
             for path, card in _shipped(shipped or SHIPPED):
-                if card.weights_digest not in known:
+                if card.weights_digest not in digests:
                     # Its job and its parent are of the place where it was trained.
-                    here = card.model_copy(update={"job": None, "parent": None})
-                    self.save(checkpoint.read_verified(path), here)
+                    local_card = card.model_copy(update={"job": None, "parent": None})
+                    self.save(checkpoint.read_verified(path), local_card)
 
     def _named(self) -> list[int]:
         """List what CURRENT names and is here; nothing where it is its copy, cut off."""
         current, copy = self.read_text(CURRENT), self.read_text(COPY)
         is_cut_off = current != copy and copy.startswith(current)
-        return [] if is_cut_off else self._here(CURRENT)
+        return [] if is_cut_off else self._available(CURRENT)
 
-    def _here(self, name: str) -> list[int]:
-        return [version for version in self.read_numbers(name) if self._is_here(version)]
+    def _available(self, name: str) -> list[int]:
+        return [version for version in self.read_numbers(name) if self._is_available(version)]
 
-    def _is_here(self, version: int) -> bool:
+    def _is_available(self, version: int) -> bool:
         return self.file(version).exists()
 
     def _commit(self, history: list[int]) -> None:

@@ -23,9 +23,9 @@ def prune(settings: Settings, registry: Registry) -> None:
     ended, and the best of as many sweeps. Where the database or the bucket is away, all stay until
     the next time.
     """
-    most = settings.keep_versions
+    keep_versions = settings.keep_versions
     try:
         with closing(Store(settings.effective_database_url)) as store:
-            registry.prune(most, protected_jobs=Sweeps(store).protected_jobs(most))
+            registry.prune(keep_versions, protected_jobs=Sweeps(store).protected_jobs(keep_versions))
     except NotReady as error:
         log.error("no version gives way now: %s", error)

@@ -22,7 +22,7 @@ from app.versions import checkpoint
 from app.versions.card import Card
 
 LAST: Final = "LAST"
-LARGEST: Final = 2**31
+MAX_VERSION: Final = 2**31
 log = logging.getLogger(__name__)
 
 
@@ -42,9 +42,9 @@ class VersionFiles:
     def path(self, version: int) -> Path:
         """Give the file of a version. Raises NotFound."""
         path = self.file(version)
-        if not (0 < version <= LARGEST and path.exists()):
-            known = ", ".join(map(str, self.versions()[-10:])) or "none"
-            raise NotFound(f"There is no such version; the newest are: {known}.")
+        if not (0 < version <= MAX_VERSION and path.exists()):
+            newest = ", ".join(map(str, self.versions()[-10:])) or "none"
+            raise NotFound(f"There is no such version; the newest are: {newest}.")
         return path
 
     def card(self, version: int) -> Card:
@@ -135,4 +135,4 @@ class VersionFiles:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST))
+    return text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_VERSION))

@@ -92,7 +92,7 @@ def test_a_removal_that_was_cut_off_is_completed_by_the_next_step(first, make_re
 
 
 def test_who_slept_while_many_numbers_were_given_gets_none_of_them(first, card, monkeypatch):
-    monkeypatch.setattr("app.versions.bucket.log.KEPT", 3)
+    monkeypatch.setattr("app.versions.bucket.log.MAX_ENTRIES", 3)
     for _ in range(6):
         first.delete(save(first, card))
     assert "2.safetensors" not in first.bucket.sizes(), "it was long ago"

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from app.versions.bucket.object_store import Bucket
 
-KEPT: Final = 400
+MAX_ENTRIES: Final = 400
 
 
 class ObjectSequence:
@@ -39,14 +39,14 @@ class ObjectSequence:
             return False
         numbers = self.among(self.bucket.sizes())
         # What had this number before may be gone; but no late number's object ever goes.
-        if number <= max(numbers) - KEPT:
+        if number <= max(numbers) - MAX_ENTRIES:
             self.bucket.remove([self.name(number)])
             return False
-        self._tidy(numbers)
+        self._delete_old(numbers)
         return True
 
-    def _tidy(self, numbers: Mapping[int, int]) -> None:
-        old = (n for n in sorted(numbers) if n <= max(numbers) - KEPT)
+    def _delete_old(self, numbers: Mapping[int, int]) -> None:
+        old = (n for n in sorted(numbers) if n <= max(numbers) - MAX_ENTRIES)
         self.bucket.remove(self.name(n) for n in old if self.prune_old or not numbers[n])
 
 

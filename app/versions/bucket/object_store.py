@@ -108,11 +108,11 @@ class Bucket:
         name = f"check-{secrets.token_hex(8)}"
         try:
             self.sizes()
-            made = self.create(name, b"first"), self.create(name, b"second")
+            created = self.create(name, b"first"), self.create(name, b"second")
             self.remove([name])
         except BucketUnavailable as error:
             raise InvalidBucket(error.problem) from error
-        if made != (True, False):
+        if created != (True, False):
             raise InvalidBucket("it lets an object be made twice (If-None-Match is not heeded)")
 
     def _path(self, name: str) -> str:

@@ -34,7 +34,7 @@ from app.versions.card import Card
 from app.versions.registry import CURRENT, Registry
 
 STEPS: Final = "current/"
-LOOKED: Final = ".looked"
+LAST_LISTED: Final = ".looked"
 # Seconds between two looks at the bucket, of all processes that share the folder.
 POLL: Final = 0.75
 T = TypeVar("T")
@@ -108,9 +108,9 @@ class BucketRegistry(Registry):
         self._change(partial(super().delete, version))
 
     def prune(
-        self, keep: int, shipped: Path | None = None, *, protected_jobs: Container[str | None] = ()
+        self, keep_versions: int, shipped: Path | None = None, *, protected_jobs: Container[str | None] = ()
     ) -> None:
-        self._change(partial(super().prune, keep, shipped, protected_jobs=protected_jobs))
+        self._change(partial(super().prune, keep_versions, shipped, protected_jobs=protected_jobs))
 
     def import_bundled(self, shipped: Path | None = None) -> None:
         # Where two do it at once, they want the same numbers for the same contents.
@@ -122,9 +122,9 @@ class BucketRegistry(Registry):
             self._append_entry(left, versions)
         super().remove(versions)
 
-    def _is_here(self, version: int) -> bool:
+    def _is_available(self, version: int) -> bool:
         """What could not be fetched keeps its place in the history, which is everybody's."""
-        return super()._is_here(version) or version in self._failed
+        return super()._is_available(version) or version in self._failed
 
     def _commit(self, history: list[int]) -> None:
         self._append_entry(history)
@@ -159,7 +159,7 @@ class BucketRegistry(Registry):
 
     def _refresh(self) -> None:
         """Let the folder be as the bucket is; what is live comes when its file is there."""
-        (self.folder / LOOKED).touch()
+        (self.folder / LAST_LISTED).touch()
         sizes = self.bucket.sizes()
         self._step = self._last_entry(self._steps.among(sizes))
         saved = self._saved.among(sizes)
@@ -242,7 +242,7 @@ class BucketRegistry(Registry):
 
     def _is_due(self) -> bool:
         try:
-            age = time.time() - (self.folder / LOOKED).stat().st_mtime
+            age = time.time() - (self.folder / LAST_LISTED).stat().st_mtime
         except FileNotFoundError:
             return True
         return not 0 <= age < POLL
