@@ -65,13 +65,13 @@ class HostedApp:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        told = next((value for name, value in scope["headers"] if name == HEADER), None)
+        request_id = next((value for name, value in scope["headers"] if name == HEADER), None)
 
         async def send_once(message: Message) -> None:
             # A server that draws a request's id before the app does answers with it, too.
-            if told is not None and message["type"] == "http.response.start":
+            if request_id is not None and message["type"] == "http.response.start":
                 headers = message.get("headers", [])
-                message["headers"] = [each for each in headers if [*each] != [HEADER, told]]
+                message["headers"] = [header for header in headers if [*header] != [HEADER, request_id]]
             await send(message)
 
         await self.app({**scope, "state": {**self._state}}, receive, send_once)

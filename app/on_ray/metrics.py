@@ -25,16 +25,16 @@ class RayMetricsBridge:
         self.scrape = scrape
         self._gauges: dict[str, Gauge] = {}
 
-    async def keep(self) -> None:
+    async def publish_periodically(self) -> None:
         """Tell Ray again and again, until cancelled."""
         while True:
             try:
-                await asyncio.to_thread(self._tell, await self.scrape.families())
+                await asyncio.to_thread(self._set_gauges, await self.scrape.families())
             except OSError as error:  # of the state folder; it is tried again
                 log.warning("Ray cannot be told what is counted: %s", error)
             await asyncio.sleep(EVERY)
 
-    def _tell(self, families: Families) -> None:
+    def _set_gauges(self, families: Families) -> None:
         for family in families:
             for sample in family.samples:
                 gauge = self._gauges.get(sample.name)

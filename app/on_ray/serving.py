@@ -44,23 +44,23 @@ log = logging.getLogger(__name__)
 class Replica:
     """The app in one of Ray's processes."""
 
-    def __init__(self, settings: Settings, told: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         address = ray.get_runtime_context().gcs_address  # for the trainings that it starts
-        os.environ.update(told, RAY_ADDRESS=address)
-        self.hosted = HostedApp(create_app(settings, runtime=ON_RAY))
+        os.environ.update(environment, RAY_ADDRESS=address)
+        self.hosted_app = HostedApp(create_app(settings, runtime=ON_RAY))
 
     async def __serve_build_asgi_app__(self) -> HostedApp:
         """Begin here, so that Serve hears why where that fails."""
-        await self.hosted.begin()
-        mirror = RayMetricsBridge(self.hosted.services.metrics_collector)
+        await self.hosted_app.begin()
+        metrics_bridge = RayMetricsBridge(self.hosted_app.services.metrics_collector)
         self.tasks = [
-            asyncio.create_task(each) for each in (self.hosted.drain_when_unprobed(), mirror.keep())
+            asyncio.create_task(task) for task in (self.hosted_app.drain_when_unprobed(), metrics_bridge.publish_periodically())
         ]
-        return self.hosted
+        return self.hosted_app
 
     async def check_health(self) -> None:
         """Ready is healthy. Raises NotReady."""
-        await self.hosted.check()
+        await self.hosted_app.check()
 
 
 def app(_: dict[str, str]) -> Application:
@@ -135,9 +135,9 @@ def _listening(settings: Settings) -> Iterator[None]:
 
 def _replica_error() -> str:
     """Give the last line of what the replicas raised, if they did: Serve names but a deployment."""
-    known = serve.status().applications.get(NAME)
-    told = "".join(each.message for each in known.deployments.values()) if known else ""
-    return told.strip().rpartition("\n")[2]
+    application = serve.status().applications.get(NAME)
+    messages = "".join(deployment.message for deployment in application.deployments.values()) if application else ""
+    return messages.strip().rpartition("\n")[2]
 
 
 def _application(settings: Settings) -> Application:

@@ -47,9 +47,9 @@ def _sweep(settings: Settings, storage: str) -> None:
 
 
 def _remove_ended(files: FileSystem, folder: str, store: Store) -> None:
-    for each in files.get_file_info(FileSelector(folder, allow_not_found=True)):
-        job = store.job(each.base_name) if each.type is FileType.Directory else None
+    for entry in files.get_file_info(FileSelector(folder, allow_not_found=True)):
+        job = store.job(entry.base_name) if entry.type is FileType.Directory else None
         if job and Status(job.status).is_final:
             # Who ends late may still write there: the next sweep finds what this one leaves.
             with suppress(FileNotFoundError):
-                files.delete_dir(each.path)
+                files.delete_dir(entry.path)

@@ -95,18 +95,18 @@ def attempt() -> None:
     on_gpu = (device or assignment.settings.effective_train_device).startswith("cuda")
     if on_gpu and not ray.cluster_resources().get("GPU"):
         return _fail(assignment, "No node of the Ray cluster has a GPU: train with device cpu.")
-    here = ray.get_runtime_context().get_node_id()
-    beside = NodeAffinitySchedulingStrategy(here, soft=False)
-    leash = ray.remote(StopSignal).options(num_cpus=0, scheduling_strategy=beside).remote()
-    threading.Thread(target=lambda: stop.wait() and leash.set.remote(), daemon=True).start()
-    given = {"assignment": assignment.model_dump_json(), "told": inherited_environment(), "leash": leash}
+    node_id = ray.get_runtime_context().get_node_id()
+    same_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    stop_signal = ray.remote(StopSignal).options(num_cpus=0, scheduling_strategy=same_node).remote()
+    threading.Thread(target=lambda: stop.wait() and stop_signal.set.remote(), daemon=True).start()
+    config = {"assignment": assignment.model_dump_json(), "told": inherited_environment(), "leash": stop_signal}
     _forget_damaged(assignment)
     try:
-        _trainer(assignment, given, on_gpu=on_gpu).fit()
+        _trainer(assignment, config, on_gpu=on_gpu).fit()
     except train.TrainingFailedError as error:
         log.error("job %s: the run failed: %s", assignment.job_id, error)
         sys.exit(1)
-    sys.exit(ray.get(leash.end.remote()))
+    sys.exit(ray.get(stop_signal.end.remote()))
 
 
 def _job(assignment: Assignment) -> Job:
@@ -138,11 +138,11 @@ def _storage(settings: Settings) -> str:
     return settings.ray_storage or str(settings.jobs_dir)
 
 
-def _trainer(assignment: Assignment, given: dict[str, Any], *, on_gpu: bool) -> TorchTrainer:
+def _trainer(assignment: Assignment, config: dict[str, Any], *, on_gpu: bool) -> TorchTrainer:
     settings = assignment.settings
     return TorchTrainer(
         _work,
-        train_loop_config=given,
+        train_loop_config=config,
         scaling_config=train.ScalingConfig(
             num_workers=settings.ray_train_workers,
             use_gpu=on_gpu,
@@ -158,35 +158,35 @@ def _trainer(assignment: Assignment, given: dict[str, Any], *, on_gpu: bool) -> 
     )
 
 
-def _work(given: dict[str, Any]) -> None:
+def _work(config: dict[str, Any]) -> None:
     """What each of Ray Train's workers does."""
-    os.environ.update(given["told"])
+    os.environ.update(config["told"])
     subprocesses.lower_priority(os.getpid())
-    assignment = Assignment.model_validate_json(given["assignment"])
+    assignment = Assignment.model_validate_json(config["assignment"])
     context = train.get_context()
     if context.get_world_size() == 1:
-        _lead(assignment, given["leash"], RaySingleWorker())
+        _lead(assignment, config["leash"], RaySingleWorker())
     elif context.get_world_rank() == 0:
         with closing(RayRankZero()) as strategy:
-            _lead(assignment, given["leash"], strategy)
+            _lead(assignment, config["leash"], strategy)
     else:
         run_rank(assignment.settings, WorkerRank(), RayCheckpointer(), lambda: train.report({}))
 
 
-def _lead(assignment: Assignment, leash: Any, strategy: LoopStrategy) -> None:
+def _lead(assignment: Assignment, stop_signal: Any, strategy: LoopStrategy) -> None:
     """Run the attempt; what goes wrong is told to the job, as without Ray."""
     stop = threading.Event()
 
     def listen() -> None:
         with suppress(ray.exceptions.RayActorError):  # the actor is gone with its process: stop
-            ray.get(leash.wait.remote())
+            ray.get(stop_signal.wait.remote())
         stop.set()
 
     threading.Thread(target=listen, daemon=True).start()
     try:
         run_attempt(assignment, stop, strategy)
     except SystemExit as ended:
-        ray.get(leash.end.remote(ended.code))
+        ray.get(stop_signal.end.remote(ended.code))
 
 
 if __name__ == "__main__":
