@@ -24,7 +24,7 @@ from app.train.supervisor.supervisor import Supervisor
 POLL: Final = 0.2
 
 
-def train(settings: Settings, wanted: Hyperparameters, console: Console, *, follow: bool) -> bool:
+def train(settings: Settings, hyperparameters: Hyperparameters, console: Console, *, follow: bool) -> bool:
     """Queue a job, and stay with it where `follow` says so. Says whether all went well.
 
     Raises Busy, CannotStart.
@@ -32,13 +32,13 @@ def train(settings: Settings, wanted: Hyperparameters, console: Console, *, foll
     if follow:
         check_tracking()
     with closing(open_store(settings)) as store:
-        return _train(settings, store, wanted, console, follow=follow)
+        return _train(settings, store, hyperparameters, console, follow=follow)
 
 
 def _train(
-    settings: Settings, store: Store, wanted: Hyperparameters, console: Console, *, follow: bool
+    settings: Settings, store: Store, hyperparameters: Hyperparameters, console: Console, *, follow: bool
 ) -> bool:
-    job = jobs.create(store, wanted, max_queued=settings.train_queue, key=None)
+    job = jobs.create(store, hyperparameters, max_queued=settings.train_queue, key=None)
     console.print(f"job {job.id}, seed {job.hyperparameters['seed']}")
     if not follow:
         if store.lease_holder() is None:

@@ -47,8 +47,8 @@ def show() -> None:
     with _keys() as keys:
         for key in keys.all():
             scopes = ",".join(key.scopes)
-            made = f"{key.created_at:%Y-%m-%d %H:%M}"
-            typer.echo(f"{key.id}  {key.name}  {scopes}  {made}  {_state(key)}")
+            created = f"{key.created_at:%Y-%m-%d %H:%M}"
+            typer.echo(f"{key.id}  {key.name}  {scopes}  {created}  {_state(key)}")
 
 
 @app.command()
@@ -62,7 +62,7 @@ def revoke(
 
 
 @contextmanager
-def _keys(*, kept: bool = False) -> "Iterator[KeyStore]":
+def _keys(*, with_backup: bool = False) -> "Iterator[KeyStore]":
     """Open the keys. What is to be kept is in the database's backup, too, by the end: perhaps no
     service runs that would see to it.
     """
@@ -74,7 +74,7 @@ def _keys(*, kept: bool = False) -> "Iterator[KeyStore]":
     try:
         with closing(open_store(settings)) as store:
             yield KeyStore(store)
-            if kept and store.backup:
+            if with_backup and store.backup:
                 store.backup.back_up()
     except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
@@ -111,7 +111,7 @@ def _state(key: "Key") -> str:
 
 
 def _audit(what: str, key: "Key") -> None:
-    who, scopes = f"user {os.getuid()} on the command line", ",".join(key.scopes)
-    fields = {"who": who, "what": what, "key": key.id, "name": key.name, "scopes": scopes}
+    actor, scopes = f"user {os.getuid()} on the command line", ",".join(key.scopes)
+    fields = {"who": actor, "what": what, "key": key.id, "name": key.name, "scopes": scopes}
     words = "%s key %s (%s; %s) by %s"
-    log.info(words, what, key.id, key.name, scopes, who, extra=logs.extra_fields(**fields))
+    log.info(words, what, key.id, key.name, scopes, actor, extra=logs.extra_fields(**fields))

@@ -116,14 +116,14 @@ def train(
     api_key: Key = None,
 ) -> None:
     """Train a new version; without options, the documented loop."""
-    asked = _given_hyperparameters(locals())
+    hyperparameters = _given_hyperparameters(locals())
     if url:
         with _remote_client(url, api_key) as client:
             from app.cli import remote
 
-            succeeded = remote.train(client, asked, context.console(), follow=follow)
+            succeeded = remote.train(client, hyperparameters, context.console(), follow=follow)
     else:
-        succeeded = _train(asked, follow=follow)
+        succeeded = _train(hyperparameters, follow=follow)
     raise typer.Exit(0 if succeeded else 1)
 
 
@@ -174,15 +174,15 @@ def _given_hyperparameters(options: Mapping[str, Any]) -> dict[str, Any]:
     from app.train.jobs.hyperparameters import Hyperparameters
 
     names = Hyperparameters.model_fields
-    asked = {name: options[name] for name in names if options.get(name) is not None}
+    hyperparameters = {name: options[name] for name in names if options.get(name) is not None}
     try:
-        Hyperparameters(**asked)
+        Hyperparameters(**hyperparameters)
     except ValidationError as error:
-        raise context.failure("\n".join(_in_words(each) for each in error.errors())) from None
-    return asked
+        raise context.failure("\n".join(_format_error(detail) for detail in error.errors())) from None
+    return hyperparameters
 
 
-def _train(asked: Mapping[str, Any], *, follow: bool) -> bool:
+def _train(hyperparameters: Mapping[str, Any], *, follow: bool) -> bool:
     from app.cli import follow as following
     from app.startup import STARTUP_ERRORS, prepare_registry
     from app.train.jobs.hyperparameters import Hyperparameters
@@ -191,7 +191,7 @@ def _train(asked: Mapping[str, Any], *, follow: bool) -> bool:
     logs.configure("warning", settings.log_format)
     try:
         prepare_registry(settings)  # the shipped versions come first, so that there is one to beat
-        return following.train(settings, Hyperparameters(**asked), context.console(), follow=follow)
+        return following.train(settings, Hyperparameters(**hyperparameters), context.console(), follow=follow)
     except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
 
@@ -209,6 +209,6 @@ def _remote_client(url: str, api_key: str | None) -> "Iterator[Client]":
         raise context.failure(str(error)) from None
 
 
-def _in_words(error: Mapping[str, Any]) -> str:
+def _format_error(error: Mapping[str, Any]) -> str:
     option = str(error["loc"][0]).replace("_", "-")
     return f"--{option}: {str(error['msg']).removeprefix('Value error, ')}"

@@ -42,16 +42,16 @@ def predictions(
     all_read, out, err = True, Console(), Console(stderr=True)
     for file in files:
         try:
-            told = read(file)
+            prediction = read(file)
         except refusals as error:
             all_read = False
             err.print(f"{file}: {error}", style="red", markup=False)
             continue
         if as_json:
-            out.print_json(json.dumps({"file": str(file), **told}), indent=None)
+            out.print_json(json.dumps({"file": str(file), **prediction}), indent=None)
         else:
-            doubt = "" if told["is_digit"] else "  does not look like a digit"
-            line = f"{file}: {told['digit']}  {100 * told['confidence']:.1f} %{doubt}"
+            doubt = "" if prediction["is_digit"] else "  does not look like a digit"
+            line = f"{file}: {prediction['digit']}  {100 * prediction['confidence']:.1f} %{doubt}"
             out.print(line, markup=False)
     return all_read
 
@@ -62,9 +62,9 @@ def versions(cards: Iterable[Version], current: int | None) -> None:
     for card in cards:
         mark = " live" if card.version == current else ""
         accuracy = f"{100 * card.test_accuracy:.2f} %"
-        made = f"{card.created_at:%Y-%m-%d %H:%M}"
+        created = f"{card.created_at:%Y-%m-%d %H:%M}"
         table.add_row(
-            f"{card.version}{mark}", accuracy, card.recipe or card.origin, made, card.note or ""
+            f"{card.version}{mark}", accuracy, card.recipe or card.origin, created, card.note or ""
         )
     Console().print(table)
 
@@ -87,13 +87,13 @@ class JobProgressBar:
         self._progress = progress
         self._task = progress.add_task("queued", total=1.0, left="")
 
-    def on_event(self, kind: str, told: Fields) -> None:
+    def on_event(self, kind: str, data: Fields) -> None:
         """Show an event."""
         if kind == "epoch":
-            accuracy = 100 * told["test_accuracy"]
-            self._progress.print(f"epoch {told['epoch']}: {accuracy:.2f} % of the test images")
+            accuracy = 100 * data["test_accuracy"]
+            self._progress.print(f"epoch {data['epoch']}: {accuracy:.2f} % of the test images")
         elif kind == "batch":
-            description = f"epoch {told['epoch']}, loss {told['loss']:.4f}"
+            description = f"epoch {data['epoch']}, loss {data['loss']:.4f}"
             self._progress.update(self._task, description=description)
 
     def update(self, status: str, reached: Fields | None) -> None:

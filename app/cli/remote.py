@@ -25,12 +25,12 @@ def predict(client: Client, files: list[Path], version: int | None, *, as_json: 
     return output.predictions(files, read, REFUSALS, as_json=as_json)
 
 
-def train(client: Client, asked: Mapping[str, Any], console: Console, *, follow: bool) -> bool:
+def train(client: Client, hyperparameters: Mapping[str, Any], console: Console, *, follow: bool) -> bool:
     """Queue a job, and stay with it where `follow` says so. Says whether all went well.
 
     Raises MyNetError.
     """
-    job = client.train(**asked)
+    job = client.train(**hyperparameters)
     console.print(f"job {job.id}, seed {job.hyperparameters['seed']}")
     if not follow:
         return True
@@ -39,10 +39,10 @@ def train(client: Client, asked: Mapping[str, Any], console: Console, *, follow:
         for event in client.events(job):
             bar.on_event(event.event, event.data)
             if event.event in ("status", "batch"):
-                told = client.job(job).model_dump()
-                bar.update(told["status"], told["progress"])
-    told = client.job(job).model_dump()
-    return output.ended(console, told["status"], told["result"], told["error"])
+                job_fields = client.job(job).model_dump()
+                bar.update(job_fields["status"], job_fields["progress"])
+    job_fields = client.job(job).model_dump()
+    return output.ended(console, job_fields["status"], job_fields["result"], job_fields["error"])
 
 
 def models(client: Client) -> None:
