@@ -213,22 +213,22 @@ def load_settings() -> Settings:
     """Read and check the environment. Raises SettingsError naming each bad or unknown variable."""
     try:
         validators.validate_env_file(Path(".env"), PREFIX)
-        mine = {name: given for name, given in os.environ.items() if name not in (URL, API_KEY)}
+        mine = {name: value for name, value in os.environ.items() if name not in (URL, API_KEY)}
         _refuse_unknown({**dotenv_values(".env"), **mine})
         return Settings()
     except UnicodeDecodeError as error:
         raise SettingsError(f".env is not UTF-8 text: {error}") from None
     except ValidationError as error:
-        raise SettingsError("\n".join(_format_error(dict(each)) for each in error.errors())) from None
+        raise SettingsError("\n".join(_format_error(dict(detail)) for detail in error.errors())) from None
     except ValueError as error:
         raise SettingsError(str(error)) from None
 
 
 def _refuse_unknown(environment: Mapping[str, str | None]) -> None:
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    variables = [PREFIX + name.upper() for name in Settings.model_fields]
     for name in environment:
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1) or [", ".join(known)]
+        if name.upper().startswith(PREFIX) and name.upper() not in variables:
+            near = difflib.get_close_matches(name.upper(), variables, n=1) or [", ".join(variables)]
             raise SettingsError(f"{name} is not a setting. Did you mean {near[0]}?")
 
 
@@ -241,8 +241,8 @@ def _format_error(error: Mapping[str, object]) -> str:
     variable = vertex_ai.VARIABLES.get(field, "")
     if error["input"] != os.environ.get(variable):
         variable = f"{PREFIX}{field.upper()}"
-    shown = "***" if field in SECRETS else redact(str(error["input"]))
-    return f"{variable}={shown!s}: {message}"
+    displayed = "***" if field in SECRETS else redact(str(error["input"]))
+    return f"{variable}={displayed!s}: {message}"
 
 
 def available_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
@@ -252,7 +252,7 @@ def available_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
-        most, period = quota.read_text().split()
-        return min(cores or 1, max(1, int(most) // int(period)))
+        quota_microseconds, period = quota.read_text().split()
+        return min(cores or 1, max(1, int(quota_microseconds) // int(period)))
     except (OSError, ValueError):  # no cgroup, or "max": no quota
         return cores or 1

@@ -19,9 +19,9 @@ SUFFIXES: Final = (".safetensors", ".pt")
 
 def defaults(environment: Mapping[str, str]) -> dict[str, str]:
     """Give what the platform sets. Raises ValueError where it names no one checkpoint."""
-    given = {name: environment.get(variable, "") for name, variable in VARIABLES.items()}
-    given["checkpoint"] = _checkpoint(given["checkpoint"])
-    return {name: value for name, value in given.items() if value}
+    values = {name: environment.get(variable, "") for name, variable in VARIABLES.items()}
+    values["checkpoint"] = _checkpoint(values["checkpoint"])
+    return {name: value for name, value in values.items() if value}
 
 
 def _checkpoint(uri: str) -> str:
@@ -32,8 +32,8 @@ def _checkpoint(uri: str) -> str:
     folder = Path(place)
     if not place or not folder.is_dir():
         return place
-    files = sorted(each for each in folder.iterdir() if each.suffix in SUFFIXES)
+    files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
     if len(files) != 1:
-        found = ", ".join(each.name for each in files) or "none"
+        found = ", ".join(file.name for file in files) or "none"
         raise ValueError(f"AIP_STORAGE_URI={uri} must hold one checkpoint; it holds: {found}")
     return str(files[0])
