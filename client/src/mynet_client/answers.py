@@ -52,7 +52,7 @@ class Prediction(ResponseModel):
     probabilities: list[float]
     is_digit: bool
     version: int
-    seen: str | None = None
+    seen: str | None = None  # plain-words: ok
     saliency: str | None = None
     normalisation: Normalisation | None = None
 
@@ -65,8 +65,8 @@ class Predictions(ResponseModel):
 
     @field_validator("predictions", mode="before")
     @classmethod
-    def _unwrapped(cls, told: Any) -> Any:
-        return [each.get("error", each) if isinstance(each, dict) else each for each in told]
+    def _unwrapped(cls, results: Any) -> Any:
+        return [result.get("error", result) if isinstance(result, dict) else result for result in results]
 
 
 class Progress(ResponseModel):
@@ -201,7 +201,7 @@ class Card(ResponseModel):
     job: str | None = None
     parent: int | None = None
     note: str | None = None
-    elsewhere: dict[str, float] = {}
+    elsewhere: dict[str, float] = {}  # plain-words: ok
     feedback: int | None = None
     data_digest: str
     weights_digest: str

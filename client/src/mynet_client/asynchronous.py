@@ -80,9 +80,9 @@ class AsyncClient:
                 response = await self._answer(following.call, stream=True)
                 async with aclosing(response):
                     with following.connection(response) as source:
-                        async for told in source:
-                            if told.data:
-                                yield following.take(told)
+                        async for sse in source:
+                            if sse.data:
+                                yield following.take(sse)
                 await asyncio.sleep(following.pause)
 
     async def close(self) -> None:

@@ -95,7 +95,7 @@ def predict(image: File, *, version: int | None = None, explain: bool = False) -
 
 def predict_batch(images: Iterable[File], *, version: int | None = None) -> Request[Predictions]:
     """Read many digits with one version; each element is a Prediction or a Problem."""
-    body = {"files": [("files", (str(at), _bytes(each))) for at, each in enumerate(images)]}
+    body = {"files": [("files", (str(at), _bytes(image))) for at, image in enumerate(images)]}
     params = {"version": version}
     return Request(
         "POST", "/predict/batch", answer_of(Predictions), params, body=body, repeatable=True
@@ -109,9 +109,9 @@ def train(
 
     The key is drawn where none is given, so that a call sent twice makes one job.
     """
-    given = {name: value for name, value in hyperparameters.items() if value is not None}
+    payload = {name: value for name, value in hyperparameters.items() if value is not None}
     headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
-    body = {"json": given}
+    body = {"json": payload}
     return Request("POST", "/train", answer_of(Job), headers=headers, body=body, repeatable=True)
 
 
@@ -246,5 +246,5 @@ def _path(job: Job | str, action: str = "") -> str:
 
 
 def _correction_path(correction: Correction | str, action: str = "") -> str:
-    known = correction.id if isinstance(correction, Correction) else correction
-    return f"/feedback/{quote(known, safe='')}{action}"
+    correction_id = correction.id if isinstance(correction, Correction) else correction
+    return f"/feedback/{quote(correction_id, safe='')}{action}"

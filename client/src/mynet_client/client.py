@@ -78,9 +78,9 @@ class Client:
             while not following.is_over:
                 response = self._answer(following.call, stream=True)
                 with closing(response), following.connection(response) as source:
-                    for told in source:
-                        if told.data:
-                            yield following.take(told)
+                    for sse in source:
+                        if sse.data:
+                            yield following.take(sse)
                 time.sleep(following.pause)
 
     def close(self) -> None:

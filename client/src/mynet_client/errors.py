@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from mynet_client.answers import FieldError, Problem
 
 UNKNOWN: Final = "unknown"
-LONGEST: Final = 500
+MAX_DETAIL_LENGTH: Final = 500
 
 
 class MyNetError(Exception):
@@ -90,7 +90,7 @@ def _problem(response: Response) -> Problem:
         return Problem(
             title=response.reason_phrase,
             status=response.status_code,
-            detail=response.text[:LONGEST],
+            detail=response.text[:MAX_DETAIL_LENGTH],
             code=UNKNOWN,
             request_id=response.headers.get("x-request-id", ""),
         )

@@ -70,12 +70,12 @@ class EventSubscription:
         if self._empty_connections >= self._attempts and not self.is_over:
             raise ConnectionFailed(f"The stream of events brings nothing: {reason}")
 
-    def take(self, told: ServerSentEvent) -> Event:
+    def take(self, sse: ServerSentEvent) -> Event:
         """Give the event that was told, and note that it was seen. Raises MyNetError.
 
         Without data it is none: a service that ends says but when to come again.
         """
         with readable():
-            event = Event(id=int(told.id), event=told.event, data=json.loads(told.data))
+            event = Event(id=int(sse.id), event=sse.event, data=json.loads(sse.data))
         self._last, self.is_over = event.id, event.is_final
         return event

@@ -24,7 +24,7 @@ from mynet_client.errors import ApiError
 RETRYABLE_STATUSES: Final = frozenset({429, 503})  # nothing was done
 NEVER_SENT: Final = (ConnectError, ConnectTimeout)
 BROKEN: Final = (*NEVER_SENT, NetworkError, RemoteProtocolError)
-LONGEST: Final = 60.0
+MAX_WAIT_SECONDS: Final = 60.0
 BACK_OFF: Final = wait_random_exponential(multiplier=0.25, max=10)
 
 
@@ -49,7 +49,7 @@ def policy(call: Request[Any], attempts: int) -> Policy:
 
 def _is_retryable(call: Request[Any], error: BaseException) -> bool:
     if isinstance(error, ApiError):
-        return error.status in RETRYABLE_STATUSES and (error.retry_after or 0.0) <= LONGEST
+        return error.status in RETRYABLE_STATUSES and (error.retry_after or 0.0) <= MAX_WAIT_SECONDS
     return isinstance(error, BROKEN if call.may_be_repeated else NEVER_SENT)
 
 

@@ -25,9 +25,9 @@ def start_sweep(
     The key is drawn where none is given, so that a call sent twice makes one sweep.
     """
     said = {"name": name, "promote": promote}
-    given = {key: value for key, value in said.items() if value is not None}
+    fields = {key: value for key, value in said.items() if value is not None}
     headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
-    body = {"json": {**hyperparameters, **given}}
+    body = {"json": {**hyperparameters, **fields}}
     return Request("POST", "/sweeps", answer_of(Sweep), headers=headers, body=body, repeatable=True)
 
 
