@@ -35,7 +35,7 @@ def create(
     ] = None,
 ) -> None:
     """Make a key, and show it: only this once."""
-    with _keys(kept=True) as keys:
+    with _keys(with_backup=True) as keys:
         key, whole = keys.create(name, scope, days)
         _audit("create", key)
         _show(keys, key, whole)
@@ -56,7 +56,7 @@ def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")],
 ) -> None:
     """Let a key open nothing any more; a running service knows within a second."""
-    with _keys(kept=True) as keys:
+    with _keys(with_backup=True) as keys:
         key = keys.revoke(key_id)
         _audit("revoke", key)
 

@@ -145,7 +145,7 @@ def make_registry(url, tmp_path):
 @pytest.fixture
 def first(make_registry):
     registry = make_registry("first")
-    registry.adopt_shipped()
+    registry.import_bundled()
     registry.promote(1)
     return registry
 

@@ -39,7 +39,7 @@ def test_services_that_start_at_once_adopt_each_shipped_version_once(make_regist
     registries = [make_registry(f"service-{number}") for number in range(6)]
 
     def start(registry):
-        registry.adopt_shipped(SHIPPED)
+        registry.import_bundled(SHIPPED)
         registry.promote(1, over=None)
 
     with ThreadPoolExecutor(6) as pool:
