@@ -25,7 +25,9 @@ from app import atomic_files
 from app.errors import Conflict, NotFound
 
 TIME_FORMAT: Final = "%Y%m%dT%H%M%S%fZ"
-NAME_PATTERN: Final = re.compile(r"(\d{8}T\d{12}Z)-(\d)-([0-9a-f]{32})-([\w-]{0,64})\.png", re.ASCII)
+NAME_PATTERN: Final = re.compile(
+    r"(\d{8}T\d{12}Z)-(\d)-([0-9a-f]{32})-([\w-]{0,64})\.png", re.ASCII
+)
 ID_LENGTH: Final = 32
 TICK: Final = timedelta(microseconds=1)
 
@@ -91,8 +93,8 @@ class FeedbackStore:
                 )
             if not previous and len(existing) >= self.max_corrections:
                 raise Conflict(
-                    f"There are {len(existing)} corrections, and MYNET_MAX_FEEDBACK is {self.max_corrections}: "
-                    "delete some first."
+                    f"There are {len(existing)} corrections, and MYNET_MAX_FEEDBACK is "
+                    f"{self.max_corrections}: delete some first."
                 )
             correction = Correction(_next_time(existing), label, image_id, prediction_id)
             with atomic_files.atomic_replace(self.folder / correction.name) as temporary:

@@ -161,10 +161,16 @@ def create_app(
 
 @asynccontextmanager
 async def _open_services(
-    settings: Settings, process_metrics: Metrics, traces: Tracing | None, runtime: Runtime, shutdown: Shutdown
+    settings: Settings,
+    process_metrics: Metrics,
+    traces: Tracing | None,
+    runtime: Runtime,
+    shutdown: Shutdown,
 ) -> AsyncIterator[Services]:
     _prepare_process()
-    registry, store, key_cache, worker_metrics_file = await _open_with_retries(partial(_open_resources, settings, runtime))
+    registry, store, key_cache, worker_metrics_file = await _open_with_retries(
+        partial(_open_resources, settings, runtime)
+    )
     live = LiveModel(registry, pick_device(settings.device))
     live.load_initial()
     with (
@@ -189,7 +195,10 @@ async def _open_services(
         )
         tasks = [asyncio.create_task(coroutine) for coroutine in _background_tasks(services)]
         supervisor = Supervisor(settings, store, runtime.trainer, runtime.clean_storage)
-        with supervisor, on_shutdown_signal(partial(_start_draining, services, supervisor, shutdown)):
+        with (
+            supervisor,
+            on_shutdown_signal(partial(_start_draining, services, supervisor, shutdown)),
+        ):
             # What is here by now stays: to search it for garbage takes a tenth of a second.
             gc.freeze()
             yield services
@@ -230,7 +239,12 @@ async def _open_with_retries(factory: Callable[[], OpenedResources]) -> OpenedRe
 
 def _open_resources(settings: Settings, runtime: Runtime) -> OpenedResources:
     registry, store = runtime.prepare(settings), open_store(settings, migrate=True)
-    return registry, store, _open_key_cache(settings, store), runtime.worker_metrics_file(settings.metrics_dir)
+    return (
+        registry,
+        store,
+        _open_key_cache(settings, store),
+        runtime.worker_metrics_file(settings.metrics_dir),
+    )
 
 
 def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]:

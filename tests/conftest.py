@@ -155,7 +155,9 @@ def client(request: pytest.FixtureRequest, settings: Settings) -> Iterator[TestC
         shared: TestClient = request.getfixturevalue("shared_client")
         state_before = changeable_state(shared)
         yield shared
-        assert changeable_state(shared) == state_before, "a test marked read_only changed the service"
+        assert changeable_state(shared) == state_before, (
+            "a test marked read_only changed the service"
+        )
     else:
         with TestClient(create_app(settings), raise_server_exceptions=False) as client:
             yield client

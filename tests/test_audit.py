@@ -7,7 +7,9 @@ import pytest
 from tests.conftest import ROOT
 
 NO_SOURCE_MESSAGE = "No advisory source answers"
-VULNERABILITY_FOUND = "Found 1 known vulnerability in 1 package\nName Version ID\npillow 1.0 PYSEC-1"
+VULNERABILITY_FOUND = (
+    "Found 1 known vulnerability in 1 package\nName Version ID\npillow 1.0 PYSEC-1"
+)
 CONNECTION_REFUSED = (
     "Traceback (most recent call last):\n"
     "  raise ConnectionError(e, request=request)\nrequests.exceptions.ConnectionError: no host"
@@ -18,8 +20,12 @@ TIMED_OUT = (
 )
 CRASHED = "Traceback (most recent call last):\nKeyError: 'vulns'"
 DISK_FULL = "requests.exceptions.ConnectionError: again\nOSError: No space left on device"
-INVALID_REQUIREMENTS = "ERROR:pip_audit._cli:requirement file lock.txt contains invalid specifier at line 3"
-UNKNOWN_PACKAGE = "ERROR:pip_audit._cli:x: Dependency not found on PyPI and could not be audited: x (1.0)"
+INVALID_REQUIREMENTS = (
+    "ERROR:pip_audit._cli:requirement file lock.txt contains invalid specifier at line 3"
+)
+UNKNOWN_PACKAGE = (
+    "ERROR:pip_audit._cli:x: Dependency not found on PyPI and could not be audited: x (1.0)"
+)
 
 
 @pytest.fixture
@@ -65,7 +71,9 @@ def test_where_no_source_can_be_reached_it_says_so(audit, output):
 
 
 def test_where_one_source_cannot_be_reached_the_other_is_asked(audit):
-    assert audit(CONNECTION_REFUSED, "No known vulnerabilities found").stdout.endswith("says pypi.\n")
+    assert audit(CONNECTION_REFUSED, "No known vulnerabilities found").stdout.endswith(
+        "says pypi.\n"
+    )
     assert audit(CONNECTION_REFUSED, VULNERABILITY_FOUND).returncode == 1
 
 

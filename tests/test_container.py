@@ -21,7 +21,9 @@ def instructions(text):
 
 
 DOCKERFILE = instructions((ROOT / "Dockerfile").read_text())
-FINAL_STAGE = DOCKERFILE[max(index for index, (word, _) in enumerate(DOCKERFILE) if word == "FROM") :]
+FINAL_STAGE = DOCKERFILE[
+    max(index for index, (word, _) in enumerate(DOCKERFILE) if word == "FROM") :
+]
 
 
 def find_arguments(word, among=FINAL_STAGE):
@@ -29,7 +31,11 @@ def find_arguments(word, among=FINAL_STAGE):
 
 
 def commands(among=DOCKERFILE):
-    return [command.strip() for run in find_arguments("RUN", among) for command in re.split(r"&&|\|\||;", run)]
+    return [
+        command.strip()
+        for run in find_arguments("RUN", among)
+        for command in re.split(r"&&|\|\||;", run)
+    ]
 
 
 def parametrize_services(services):
@@ -72,7 +78,9 @@ def test_memory_and_processes_are_bounded(service):
 def test_the_image_runs_as_a_number_that_is_not_root():
     (user,) = find_arguments("USER")
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
-    assert any(f"useradd --uid {user.partition(':')[0]} " in command for command in commands(FINAL_STAGE))
+    assert any(
+        f"useradd --uid {user.partition(':')[0]} " in command for command in commands(FINAL_STAGE)
+    )
     # What comes after it is run by that user, too.
     assert not find_arguments("RUN", FINAL_STAGE[FINAL_STAGE.index(("USER", user)) :])
 
@@ -87,10 +95,16 @@ def test_what_is_run_needs_no_shell():
 
 def test_nothing_that_installs_or_builds_is_left():
     assert not any(re.search(TOOLS, command) for command in commands(FINAL_STAGE))
-    assert any(re.search(r"^pip uninstall .*\bsetuptools pip$", command) for command in commands(FINAL_STAGE))
+    assert any(
+        re.search(r"^pip uninstall .*\bsetuptools pip$", command)
+        for command in commands(FINAL_STAGE)
+    )
     # The environment that is copied has lost its own already.
     builder_stage = DOCKERFILE[: -len(FINAL_STAGE)]
-    assert any(re.search(r"^pip uninstall .*\bsetuptools pip$", command) for command in commands(builder_stage))
+    assert any(
+        re.search(r"^pip uninstall .*\bsetuptools pip$", command)
+        for command in commands(builder_stage)
+    )
 
 
 def test_nothing_is_installed_that_is_not_pinned():

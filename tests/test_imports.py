@@ -43,7 +43,7 @@ LEAVES = (
 
 
 def imported_names(path: Path) -> set[str]:
-    """Return the modules and names that a file imports, as `app.errors` and `app.errors.QueueFull`."""
+    """Return what a file imports, modules and names, such as `app.errors.QueueFull`."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

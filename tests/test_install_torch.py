@@ -38,7 +38,9 @@ def test_with_a_lock_its_versions_come_without_what_they_need(install):
     pip_arguments = install("https://index.example/whl/cpu", LOCK)
     (torch,) = re.findall(r"^torch==\S+", LOCK.read_text(), re.MULTILINE)
     (vision,) = re.findall(r"^torchvision==\S+", LOCK.read_text(), re.MULTILINE)
-    assert pip_arguments.endswith(f"--index-url https://index.example/whl/cpu --no-deps {torch} {vision}")
+    assert pip_arguments.endswith(
+        f"--index-url https://index.example/whl/cpu --no-deps {torch} {vision}"
+    )
 
 
 def test_without_a_lock_what_they_need_comes_too(install):

@@ -31,7 +31,10 @@ def pins(name):
 def direct_requirements():
     for folder in (ROOT, ROOT / "client"):
         project = tomllib.loads((folder / "pyproject.toml").read_text())
-        for requirement in (*project["project"]["dependencies"], *project["build-system"]["requires"]):
+        for requirement in (
+            *project["project"]["dependencies"],
+            *project["build-system"]["requires"],
+        ):
             yield Requirement(requirement)
 
 
@@ -39,7 +42,11 @@ def extras():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional_dependencies = project["optional-dependencies"]
     for lock, names in EXTRAS.items():
-        yield from ((lock, Requirement(requirement)) for name in names for requirement in optional_dependencies[name])
+        yield from (
+            (lock, Requirement(requirement))
+            for name in names
+            for requirement in optional_dependencies[name]
+        )
 
 
 @pytest.mark.parametrize("name", LOCKS)

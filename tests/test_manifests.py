@@ -35,7 +35,9 @@ MAPPINGS = [(path, mapping) for path in FILES for mapping in objects(path)]
 PODS = [mapping for _, mapping in MAPPINGS if mapping.get("terminationGracePeriodSeconds")]
 CONTAINERS = [container for pod in PODS for container in pod["containers"]]
 RAY_PODS = [pod for pod in PODS if pod["containers"][0]["name"].startswith("ray-")]
-SERVICE_CONTAINERS = [container for container in CONTAINERS if not container["name"].startswith("ray-")]
+SERVICE_CONTAINERS = [
+    container for container in CONTAINERS if not container["name"].startswith("ray-")
+]
 
 
 def literals(path):
@@ -49,7 +51,11 @@ def test_there_is_something_to_read():
 
 
 def test_every_variable_is_a_setting():
-    variable_names = {mapping["name"] for _, mapping in MAPPINGS if str(mapping.get("name", "")).startswith(PREFIX)}
+    variable_names = {
+        mapping["name"]
+        for _, mapping in MAPPINGS
+        if str(mapping.get("name", "")).startswith(PREFIX)
+    }
     variable_names |= {name for path in FILES for name, _ in literals(path)}
     assert {"MYNET_ADMIN_KEY", "MYNET_AUTH"} <= variable_names
     assert variable_names <= {PREFIX + field.upper() for field in Settings.model_fields}
@@ -113,14 +119,18 @@ def test_a_node_of_ray_is_given_the_time_to_drain(pod):
 
 def test_policies_let_requests_through_to_the_services_port():
     (policy,) = [
-        mapping for path, mapping in MAPPINGS if path == FOLDER / "base/network.yaml" and "spec" in mapping
+        mapping
+        for path, mapping in MAPPINGS
+        if path == FOLDER / "base/network.yaml" and "spec" in mapping
     ]
     (rule,) = policy["spec"]["ingress"]
     assert rule["ports"] == [{"port": Settings.model_fields["port"].default}]
 
 
 def test_ray_serves_what_is_there():
-    (service,) = [mapping for path in FILES for mapping in objects(path) if "serveConfigV2" in mapping]
+    (service,) = [
+        mapping for path in FILES for mapping in objects(path) if "serveConfigV2" in mapping
+    ]
     (application,) = yaml.safe_load(service["serveConfigV2"])["applications"]
     package, _, name = application["import_path"].partition(":")
     module, function = _imports(ROOT / package.replace(".", "/") / "__init__.py")[name]

@@ -83,7 +83,9 @@ def test_a_checkpoint_that_is_a_version_already_goes_live(settings, registry, tm
     card = registry.card(1).model_copy(update={"weights_digest": checkpoint.digest(weights)})
     second = registry.save(weights, card)
     checkpoint.write(tmp_path / "copy.safetensors", weights, card)
-    prepared = prepare_worker(settings.model_copy(update={"checkpoint": tmp_path / "copy.safetensors"}))
+    prepared = prepare_worker(
+        settings.model_copy(update={"checkpoint": tmp_path / "copy.safetensors"})
+    )
     assert (prepared.current(), prepared.versions()) == (second, [1, second])
 
 
@@ -119,7 +121,9 @@ def test_a_checkpoint_that_is_refused_stops_the_start(checkpoint_settings, monke
         prepare_worker(checkpoint_settings)
 
 
-def test_a_checkpoint_is_admitted_where_the_app_starts_without_a_server(checkpoint_settings, monkeypatch):
+def test_a_checkpoint_is_admitted_where_the_app_starts_without_a_server(
+    checkpoint_settings, monkeypatch
+):
     stub_import(monkeypatch, '{"version": 1}')
     with TestClient(create_app(checkpoint_settings)) as client:
         assert client.get("/health/ready").json()["version"] == 1

@@ -77,7 +77,9 @@ def read_manifest(file: Path) -> Iterator[LabelledImage]:
             yield LabelledImage(path, label, row.get("source") or path.parent.name)
 
 
-def ask(url: str, images: Sequence[LabelledImage], version: int | None = None) -> Iterator[ScoredImage]:
+def ask(
+    url: str, images: Sequence[LabelledImage], version: int | None = None
+) -> Iterator[ScoredImage]:
     """Let the service read the images, a few at once. Raises httpx2.HTTPError."""
     query: dict[str, Any] = {"explain": True} | ({"version": version} if version else {})
     with (
@@ -90,7 +92,9 @@ def ask(url: str, images: Sequence[LabelledImage], version: int | None = None) -
             response = client.post("/predict", params=query, files=files)
             payload = response.json()
             if response.is_success:
-                return ScoredImage(image, payload["digit"], payload["is_digit"], None, payload["seen"])
+                return ScoredImage(
+                    image, payload["digit"], payload["is_digit"], None, payload["seen"]
+                )
             if response.is_server_error:
                 response.raise_for_status()
             return ScoredImage(image, None, False, payload["code"], None)
@@ -109,9 +113,12 @@ def table(results: Iterable[ScoredImage]) -> Iterator[str]:
         shares.append(sum(result.is_correct for result in rows) / len(rows))
         accepted_share = sum(result.is_digit for result in rows) / len(rows)
         error_counts = Counter(result.error_code for result in rows if result.error_code)
-        error_summary = ", ".join(f"{count} {code}" for code, count in error_counts.most_common()) or "–"
+        error_summary = (
+            ", ".join(f"{count} {code}" for code, count in error_counts.most_common()) or "–"
+        )
         yield (
-            f"| {source} | {len(rows):,} | {100 * shares[-1]:.2f} % | {100 * accepted_share:.1f} % | {error_summary} "
+            f"| {source} | {len(rows):,} | {100 * shares[-1]:.2f} % | {100 * accepted_share:.1f} "
+            f"% | {error_summary} "
             f"| {_top_confusions(rows)} |"
         )
     mean = 100 * sum(shares) / len(shares)

@@ -29,9 +29,12 @@ def main(
     to: Annotated[Path, typer.Option()],
 ) -> None:
     """Draw what a live service sees in uploads."""
-    results = sorted(ask(url, list(read_manifest(manifest))), key=lambda result: result.image.source)
+    results = sorted(
+        ask(url, list(read_manifest(manifest))), key=lambda result: result.image.source
+    )
     rows = [
-        (source, list(group)) for source, group in groupby(results, lambda result: result.image.source)
+        (source, list(group))
+        for source, group in groupby(results, lambda result: result.image.source)
     ]
     width = LABEL + (CORRECT_COLUMNS + WRONG_COLUMNS) * (2 * CELL + 8) + 16
     picture = Image.new("L", (width, HEAD + len(rows) * (CELL + 8)), BACKGROUND)
@@ -41,9 +44,16 @@ def main(
     for number, (source, group) in enumerate(rows):
         top = HEAD + number * (CELL + 8)
         draw.text((4, top + CELL // 2 - 6), source, TEXT)
-        _fill(picture, top, LABEL, [result for result in group if result.is_correct][:CORRECT_COLUMNS])
+        _fill(
+            picture, top, LABEL, [result for result in group if result.is_correct][:CORRECT_COLUMNS]
+        )
         left = LABEL + CORRECT_COLUMNS * (2 * CELL + 8) + 16
-        _fill(picture, top, left, [result for result in group if not result.is_correct][:WRONG_COLUMNS])
+        _fill(
+            picture,
+            top,
+            left,
+            [result for result in group if not result.is_correct][:WRONG_COLUMNS],
+        )
     picture.save(to, optimize=True)
 
 

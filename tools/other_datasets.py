@@ -1,4 +1,4 @@
-"""`python -m tools.other_datasets FILE`: measure a checkpoint on images from elsewhere, for its card.
+"""`python -m tools.other_datasets FILE`: measure a checkpoint on other data sets, for its card.
 
 What enters: a checkpoint. What leaves: the same weights with a card that tells, under `elsewhere`,
 what share of foreign digits is read right, and what share of pictures of no digit is taken for one.

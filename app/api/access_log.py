@@ -71,7 +71,9 @@ class AccessLog:
         for request_id, route, method, path, status, seconds, fields in pending:
             logs.request_id.set(request_id)
             milliseconds = 1000 * seconds
-            log.info("%s %s %d %.1f ms", method, path, status, milliseconds, extra={"known": fields})
+            log.info(
+                "%s %s %d %.1f ms", method, path, status, milliseconds, extra={"known": fields}
+            )
             self.metrics.request(route, status, seconds)
 
 
@@ -93,4 +95,6 @@ def write(scope: Scope, status: int) -> None:
     address = scope["client"][0] if scope.get("client") else "-"
     fields = {"who": actor, "method": method, "path": path, "status": status, "from": address}
     template = "%s %s %d by %s from %s"
-    audit_log.info(template, method, path, status, actor, address, extra=logs.extra_fields(**fields))
+    audit_log.info(
+        template, method, path, status, actor, address, extra=logs.extra_fields(**fields)
+    )

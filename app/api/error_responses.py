@@ -67,7 +67,10 @@ def _by_status(errors: tuple[ErrorOrExample, ...], media_type: str, schema: str)
 def _example(error: ServiceError, schema: str) -> Any:
     if schema == "Failure":
         return {"error": error.detail}
-    fields = [FieldProblem(field=field_error.field, message=field_error.message) for field_error in error.errors]
+    fields = [
+        FieldProblem(field=field_error.field, message=field_error.message)
+        for field_error in error.errors
+    ]
     problem = Problem(
         type="about:blank",
         title=error.title,

@@ -57,7 +57,9 @@ class RequestId:
             audit.write(scope, status)
             request_line = scope["method"], loggable_path(scope)
             fields = self._log_fields(scope)
-            self.access_log.add(request_id.decode(), _route(scope), *request_line, status, started, fields)
+            self.access_log.add(
+                request_id.decode(), _route(scope), *request_line, status, started, fields
+            )
 
     def _log_fields(self, scope: Scope) -> logs.LogFields:
         path_params = scope.get("path_params", {})
@@ -143,7 +145,11 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         content_length = Headers(scope=scope).get("content-length", "")
-        expected = int(content_length) if content_length.isdecimal() and len(content_length) < MAX_LENGTH_DIGITS else 0
+        expected = (
+            int(content_length)
+            if content_length.isdecimal() and len(content_length) < MAX_LENGTH_DIGITS
+            else 0
+        )
         received = buffered_bytes = 0
 
         async def receive_limited() -> Message:
@@ -183,7 +189,14 @@ ALLOWED_HEADERS: Final = (
     "Last-Event-ID",
     INFERENCE_LENGTH_HEADER,
 )
-EXPOSED_HEADERS: Final = ("X-Request-ID", "Retry-After", "Location", "ETag", "Content-Disposition", INFERENCE_LENGTH_HEADER)
+EXPOSED_HEADERS: Final = (
+    "X-Request-ID",
+    "Retry-After",
+    "Location",
+    "ETag",
+    "Content-Disposition",
+    INFERENCE_LENGTH_HEADER,
+)
 
 
 def add_cors(app: ASGIApp, origins: list[str]) -> ASGIApp:

@@ -64,7 +64,10 @@ def parse_single_file(body: bytes, content_type: bytes, name: str) -> bytes | No
     head, separator, content = body[len(delimiter) : end].partition(b"\r\n\r\n")
     if len(head) > 4 * MAX_CACHE_KEY_BYTES:
         return None
-    is_single_part = body.startswith(delimiter) and body[end + 2 + len(delimiter) :] in (b"--\r\n", b"--")
+    is_single_part = body.startswith(delimiter) and body[end + 2 + len(delimiter) :] in (
+        b"--\r\n",
+        b"--",
+    )
     if not (is_single_part and separator and _is_file(head, name)):
         return None
     return content
@@ -76,7 +79,11 @@ def _too_many_parts() -> MalformedRequest:
 
 def _boundary(content_type: bytes) -> bytes:
     """Give what separates the parts. Raises MalformedRequest."""
-    parse_boundary = _cached_boundary if len(content_type) <= MAX_CACHE_KEY_BYTES else _cached_boundary.__wrapped__
+    parse_boundary = (
+        _cached_boundary
+        if len(content_type) <= MAX_CACHE_KEY_BYTES
+        else _cached_boundary.__wrapped__
+    )
     return parse_boundary(content_type)
 
 

@@ -67,10 +67,11 @@ def install(app: FastAPI) -> None:
 
 def problem_from(error: ServiceError) -> Problem:
     """Describe a refusal."""
-    errors = [FieldProblem(field=field_error.field, message=field_error.message) for field_error in error.errors]
-    return _problem(
-        error.status, error.code, error.title, error.detail, errors=errors or None
-    )
+    errors = [
+        FieldProblem(field=field_error.field, message=field_error.message)
+        for field_error in error.errors
+    ]
+    return _problem(error.status, error.code, error.title, error.detail, errors=errors or None)
 
 
 def response(path: str, error: ServiceError) -> JSONResponse:
@@ -121,7 +122,9 @@ async def _handle_http(request: Request, error: Exception) -> JSONResponse:
 def _methods(request: Request) -> list[str]:
     """Give the methods of all routes of the path; the router tells those of the first alone."""
     routes = request.app.router.routes
-    methods = {method for method in METHODS if _is_routed(routes, {**request.scope, "method": method})}
+    methods = {
+        method for method in METHODS if _is_routed(routes, {**request.scope, "method": method})
+    }
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 

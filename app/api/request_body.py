@@ -122,7 +122,9 @@ def parse(model: type[ModelT], body: bytes) -> ModelT:
     Of lists, objects and fields, Python makes a million a second, and does nothing else meanwhile.
     """
     if len(body) - len(body.translate(None, b"[{:")) > MAX_JSON_TOKENS:
-        raise MalformedRequest(f"The JSON body has over {MAX_JSON_TOKENS:,} lists, objects and fields.")
+        raise MalformedRequest(
+            f"The JSON body has over {MAX_JSON_TOKENS:,} lists, objects and fields."
+        )
     try:
         return model.model_validate_json(body)
     except ValidationError as error:

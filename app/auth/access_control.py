@@ -54,7 +54,9 @@ class AccessControl:
             return
         requirement = f"a key with the scope {required_scope}" if required_scope else "a key"
         if key is None:
-            raise Unauthenticated(f"This needs {requirement}, and none that is valid was sent. {HINT}")
+            raise Unauthenticated(
+                f"This needs {requirement}, and none that is valid was sent. {HINT}"
+            )
         if not keys.allows(key, required_scope):
             scopes = ", ".join(key.scopes)
             raise Forbidden(f"This needs {requirement}; key {key.id} ({key.name}) has {scopes}.")

@@ -28,7 +28,9 @@ def check(headers: Headers, allowed_origins: Collection[str]) -> None:
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if origin in allowed_origins or "*" in allowed_origins:
         return
-    if site in TRUSTED_FETCH_SITES or (site is None and (origin is None or _host(origin) == headers.get("host"))):
+    if site in TRUSTED_FETCH_SITES or (
+        site is None and (origin is None or _host(origin) == headers.get("host"))
+    ):
         return
     raise Forbidden(
         f"A page of another site ({origin or site}) may change nothing here: name its origin in "

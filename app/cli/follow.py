@@ -24,7 +24,9 @@ from app.train.supervisor.supervisor import Supervisor
 POLL: Final = 0.2
 
 
-def train(settings: Settings, hyperparameters: Hyperparameters, console: Console, *, follow: bool) -> bool:
+def train(
+    settings: Settings, hyperparameters: Hyperparameters, console: Console, *, follow: bool
+) -> bool:
     """Queue a job, and stay with it where `follow` says so. Says whether all went well.
 
     Raises Busy, CannotStart.
@@ -36,7 +38,12 @@ def train(settings: Settings, hyperparameters: Hyperparameters, console: Console
 
 
 def _train(
-    settings: Settings, store: Store, hyperparameters: Hyperparameters, console: Console, *, follow: bool
+    settings: Settings,
+    store: Store,
+    hyperparameters: Hyperparameters,
+    console: Console,
+    *,
+    follow: bool,
 ) -> bool:
     job = jobs.create(store, hyperparameters, max_queued=settings.train_queue, key=None)
     console.print(f"job {job.id}, seed {job.hyperparameters['seed']}")

@@ -93,7 +93,9 @@ def predict(
         from app.cli import output
         from app.errors import ServiceError
 
-        all_read = output.predictions(files, _reader(version), (ServiceError, OSError), as_json=as_json)
+        all_read = output.predictions(
+            files, _reader(version), (ServiceError, OSError), as_json=as_json
+        )
     raise typer.Exit(0 if all_read else 1)
 
 
@@ -178,7 +180,9 @@ def _given_hyperparameters(options: Mapping[str, Any]) -> dict[str, Any]:
     try:
         Hyperparameters(**hyperparameters)
     except ValidationError as error:
-        raise context.failure("\n".join(_format_error(detail) for detail in error.errors())) from None
+        raise context.failure(
+            "\n".join(_format_error(detail) for detail in error.errors())
+        ) from None
     return hyperparameters
 
 
@@ -191,7 +195,9 @@ def _train(hyperparameters: Mapping[str, Any], *, follow: bool) -> bool:
     logs.configure("warning", settings.log_format)
     try:
         prepare_registry(settings)  # the shipped versions come first, so that there is one to beat
-        return following.train(settings, Hyperparameters(**hyperparameters), context.console(), follow=follow)
+        return following.train(
+            settings, Hyperparameters(**hyperparameters), context.console(), follow=follow
+        )
     except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
 

@@ -25,7 +25,9 @@ def predict(client: Client, files: list[Path], version: int | None, *, as_json: 
     return output.predictions(files, read, REFUSALS, as_json=as_json)
 
 
-def train(client: Client, hyperparameters: Mapping[str, Any], console: Console, *, follow: bool) -> bool:
+def train(
+    client: Client, hyperparameters: Mapping[str, Any], console: Console, *, follow: bool
+) -> bool:
     """Queue a job, and stay with it where `follow` says so. Says whether all went well.
 
     Raises MyNetError.

@@ -219,7 +219,9 @@ def load_settings() -> Settings:
     except UnicodeDecodeError as error:
         raise SettingsError(f".env is not UTF-8 text: {error}") from None
     except ValidationError as error:
-        raise SettingsError("\n".join(_format_error(dict(detail)) for detail in error.errors())) from None
+        raise SettingsError(
+            "\n".join(_format_error(dict(detail)) for detail in error.errors())
+        ) from None
     except ValueError as error:
         raise SettingsError(str(error)) from None
 

@@ -34,14 +34,18 @@ def differences(connection: Connection, expected: MetaData, *, partly: bool = Fa
     names = set(inspector.get_table_names())
     for table in expected.sorted_tables:
         if table.name in names:
-            mismatches += [f"{table.name}{difference}" for difference in _of_table(inspector, table)]
+            mismatches += [
+                f"{table.name}{difference}" for difference in _of_table(inspector, table)
+            ]
         elif not partly:
             mismatches.append(f"{table.name} is missing")
     return mismatches
 
 
 def _of_table(inspector: Inspector, table: Table) -> Iterator[str]:
-    columns: dict[str, Any] = {column["name"]: column for column in inspector.get_columns(table.name)}
+    columns: dict[str, Any] = {
+        column["name"]: column for column in inspector.get_columns(table.name)
+    }
     for column in table.columns:
         actual = columns.pop(column.name, None)
         if actual is None:
@@ -64,7 +68,10 @@ def _of_keys(inspector: Inspector, table: Table) -> Iterator[str]:
     primary = frozenset(inspector.get_pk_constraint(table.name)["constrained_columns"])
     actual = {
         primary,
-        *(frozenset(constraint["column_names"]) for constraint in inspector.get_unique_constraints(table.name)),
+        *(
+            frozenset(constraint["column_names"])
+            for constraint in inspector.get_unique_constraints(table.name)
+        ),
         *(
             frozenset(name or "" for name in index["column_names"])
             for index in inspector.get_indexes(table.name)

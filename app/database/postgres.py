@@ -74,7 +74,9 @@ def _connect(
     limits = " ".join(f"-c {name}={1000 * value:.0f}" for name, value in _limits(time_outs).items())
     # What the URL says comes last, and holds.
     cparams["options"] = f"{limits} {cparams.get('options', '')}"
-    connection = TimeoutConnection.connect(*cargs, **{"connect_timeout": time_outs.connect} | cparams)
+    connection = TimeoutConnection.connect(
+        *cargs, **{"connect_timeout": time_outs.connect} | cparams
+    )
     connection.time_outs = time_outs
     return connection
 

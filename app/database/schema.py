@@ -215,7 +215,11 @@ def _other(connection: Connection, revision: str | None) -> SchemaMismatch:
 
 def _mangled(revision: str | None, mismatches: list[str]) -> SchemaMismatch:
     listed = "; ".join(mismatches[:MAX_LISTED_DIFFERENCES])
-    more = f"; and {len(mismatches) - MAX_LISTED_DIFFERENCES} more" if len(mismatches) > MAX_LISTED_DIFFERENCES else ""
+    more = (
+        f"; and {len(mismatches) - MAX_LISTED_DIFFERENCES} more"
+        if len(mismatches) > MAX_LISTED_DIFFERENCES
+        else ""
+    )
     what = f"its revision {revision}" if revision else f"the first revision, {BASELINE}, since none"
     return SchemaMismatch(
         f"The tables of the database are not what {what} says, and this MyNet needs revision "

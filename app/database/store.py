@@ -47,7 +47,9 @@ class Store:
         writing = self.engine.execution_options(immediate=True)
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(writing, expire_on_commit=False)
-        self._exclusive = sessionmaker(writing.execution_options(alone=True), expire_on_commit=False)
+        self._exclusive = sessionmaker(
+            writing.execution_options(alone=True), expire_on_commit=False
+        )
         try:
             self.schema.prepare()
         except Damaged:  # it may be the first start, too
@@ -78,12 +80,16 @@ class Store:
                 return existing
             raise
 
-    def add(self, status: str, new: Iterable[Base], rows: Iterable[Base], *, max_queued: int) -> bool:
+    def add(
+        self, status: str, new: Iterable[Base], rows: Iterable[Base], *, max_queued: int
+    ) -> bool:
         """Keep what is new, then the rows that belong to it; all of it, or none where `most` wait
         in this state already. The jobs of a sweep wait as one.
         """
         queue_slot = func.coalesce(SweepJob.sweep_id, Job.id)
-        waiting = select(func.count(queue_slot.distinct())).select_from(Job).where(Job.status == status)
+        waiting = (
+            select(func.count(queue_slot.distinct())).select_from(Job).where(Job.status == status)
+        )
         with self._exclusive.begin() as session:
             if (session.scalar(waiting.outerjoin(SweepJob)) or 0) >= max_queued:
                 return False
@@ -208,7 +214,10 @@ class Store:
         """Take or renew the lease; False where another holds it that is not `lapsed`."""
         expires_at = now() + timedelta(seconds=seconds)
         free = [(holder, Lease.expires_at), *([lapsed] if lapsed else [])]
-        same = (and_(Lease.holder == free_holder, Lease.expires_at == until) for free_holder, until in free)
+        same = (
+            and_(Lease.holder == free_holder, Lease.expires_at == until)
+            for free_holder, until in free
+        )
         renewal = update(Lease).where(Lease.id == 1, or_(*same))
 
         def work(session: Session) -> bool:

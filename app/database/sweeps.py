@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import load_only, sessionmaker
 
 from app.database.store import Store
-from app.database.tables import Base, Job, SweepJob, Sweep
+from app.database.tables import Base, Job, Sweep, SweepJob
 
 # What is told of a sweep's jobs; their epochs may be many.
 JOB_COLUMNS: Final = (Job.id, Job.number, Job.status, Job.hyperparameters, Job.progress, Job.result)
@@ -36,7 +36,9 @@ class Sweeps:
         """
         members = [SweepJob(job_id=job.id, sweep_id=sweep.id) for job in jobs]
         try:
-            is_stored = self.store.add(jobs[0].status, [sweep, *jobs], [*members, *rows], max_queued=max_queued)
+            is_stored = self.store.add(
+                jobs[0].status, [sweep, *jobs], [*members, *rows], max_queued=max_queued
+            )
         except IntegrityError:
             if sweep.idempotency_key and (existing := self.by_key(sweep.idempotency_key)):
                 return existing

@@ -141,7 +141,9 @@ def _check_frame(bits: BitReader, sequence: Sequence) -> None:
         raise ValueError("its frame has a size of its own")
 
 
-MAX_ENTRIES: Final = 1000  # boxes in a box, and items: a grid has up to 256 cells, each with its alpha
+MAX_ENTRIES: Final = (
+    1000  # boxes in a box, and items: a grid has up to 256 cells, each with its alpha
+)
 MAX_EXTENTS: Final = 100  # of an item; encoders write one
 
 Box: TypeAlias = tuple[bytes, memoryview]
@@ -159,7 +161,10 @@ def pictures(data: bytes) -> list[Picture]:
     """Measure all that may be decoded; raises ValueError where that cannot be told."""
     whole = memoryview(data)
     meta = list(_boxes(_single_box(list(_boxes(whole)), b"meta")[4:]))
-    declared, extents = _declared_sizes(_single_box(meta, b"iprp")), _extents(_single_box(meta, b"iloc"))
+    declared, extents = (
+        _declared_sizes(_single_box(meta, b"iprp")),
+        _extents(_single_box(meta, b"iloc")),
+    )
     sources = [whole, *(body for kind, body in meta if kind == b"idat")]
     found, remaining = [], len(data)
     for item, kind in _items(_single_box(meta, b"iinf")).items():
@@ -195,7 +200,9 @@ def _boxes(data: memoryview) -> Iterator[Box]:
 def _single_box(boxes: list[Box], box_type: bytes) -> memoryview:
     found = [body for kind, body in boxes if kind == box_type]
     if len(found) != 1:
-        raise ValueError(f"it has {len(found)} boxes of type {box_type.decode()}, where one belongs")
+        raise ValueError(
+            f"it has {len(found)} boxes of type {box_type.decode()}, where one belongs"
+        )
     return found[0]
 
 

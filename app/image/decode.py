@@ -131,12 +131,15 @@ def _check_avif(data: bytes, max_pixels: int) -> tuple[int, bytes]:
     try:
         found = pictures(data)
     except ValueError as error:
-        raise NotAnImage(f"The upload is no AVIF that can be read, {error}: {FORMAT_HINT}") from error
+        raise NotAnImage(
+            f"The upload is no AVIF that can be read, {error}: {FORMAT_HINT}"
+        ) from error
     for size, declared in found:
         _check_pixel_limit(size, max_pixels)
         if declared != {size}:
             raise NotAnImage(
-                f"The AVIF does not say that it is {size[0]} x {size[1]}, as its frame is: {FORMAT_HINT}"
+                f"The AVIF does not say that it is {size[0]} x {size[1]}, as its frame is: "
+                f"{FORMAT_HINT}"
             )
     total = sum(width * height for (width, height), _ in found)
     if total > MAX_TOTAL_FACTOR * max_pixels:

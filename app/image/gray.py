@@ -47,7 +47,9 @@ def _backdrop(colour: Pixels, alpha: Pixels) -> NDArray[np.float32]:
         # On a card the edge is paper all round and the ink lies inside. Where other tones reach
         # the edge as often as they occur at all, they are strokes of several colours.
         inside = np.mean(solid_distance > MIN_OTHER_TONE)
-        if np.mean(rim_distance < MAX_SAME_TONE) > 0.8 and inside > max(0.002, 2 * np.mean(rim_distance > MIN_OTHER_TONE)):
+        if np.mean(rim_distance < MAX_SAME_TONE) > 0.8 and inside > max(
+            0.002, 2 * np.mean(rim_distance > MIN_OTHER_TONE)
+        ):
             return np.asarray(np.median(colour[rim], axis=0), np.float32)
     dark = np.median(luma[solid]) < 128
     return np.full(3, 255 if dark else 0, np.float32)

@@ -47,7 +47,11 @@ def find_threshold(amount: MatLike) -> Threshold | None:
     if max(amount.shape) < SMALL_SIDE:
         return Threshold(split.level, _quantile(counts, 0.98)) if gap > 20 else None
     # Thick strokes cover so much that the median is no measure of the background any more.
-    if split.explained > TWO_TONES and gap > 40 and counts[split.level :].sum() > 0.02 * amount.size:
+    if (
+        split.explained > TWO_TONES
+        and gap > 40
+        and counts[split.level :].sum() > 0.02 * amount.size
+    ):
         return Threshold(split.level, split.high)
     quiet, middle = _quantile(counts, 0.16), _quantile(counts, 0.5)
     floor = middle + max(MIN_INK, 4 * (middle - quiet))
@@ -68,7 +72,9 @@ def is_noise(thumb: MatLike) -> bool:
         return power == 0.0
     horizontal = cv2.mean(cv2.multiply(deviation[:, 1:], deviation[:, :-1]))[0]
     vertical = cv2.mean(cv2.multiply(deviation[1:], deviation[:-1]))[0]
-    return bool(max(horizontal, vertical) < (MIN_CORRELATION + SMALL_SAMPLE_TERM / max(thumb.shape)) * power)
+    return bool(
+        max(horizontal, vertical) < (MIN_CORRELATION + SMALL_SAMPLE_TERM / max(thumb.shape)) * power
+    )
 
 
 def _quantile(counts: NDArray[np.float64], share: float) -> int:

@@ -55,7 +55,9 @@ def check_header(image: TiffImageFile, data: bytes) -> None:
     if not tags & TILE_TAGS:
         return
     tile, sides = tile_size(image), (image.tag_v2[256], image.tag_v2[257])
-    if max(tile) > USUAL_TILE_SIDE and any(side > _round_up(image_side) for side, image_side in zip(tile, sides, strict=True)):
+    if max(tile) > USUAL_TILE_SIDE and any(
+        side > _round_up(image_side) for side, image_side in zip(tile, sides, strict=True)
+    ):
         raise ImageTooLarge(
             f"The TIFF has tiles of {tile[0]} x {tile[1]} pixels for an image of {sides[0]} x "
             f"{sides[1]}: send tiles that are no larger than it, or a PNG"

@@ -63,7 +63,9 @@ class Runs:
             return
         run_id = run.info.run_id
         logged = set(self._points(run))
-        metrics = [metric for metric in _metrics(job, version) if (metric.key, metric.step) not in logged]
+        metrics = [
+            metric for metric in _metrics(job, version) if (metric.key, metric.step) not in logged
+        ]
         params = [param for param in _params(job) if param.key not in run.data.params]
         self._client.log_batch(run_id, params=params, tags=[*_tags(job, sweep_id)])
         for first in range(0, len(metrics), MAX_BATCH_METRICS):

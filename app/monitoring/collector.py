@@ -35,7 +35,11 @@ class MetricsCollector:
     """Reads on the event loop what belongs to it, and the rest in a thread."""
 
     def __init__(
-        self, predictor: Predictor, registry: Registry, store: Store, worker_metrics_file: WorkerMetricsFile | None
+        self,
+        predictor: Predictor,
+        registry: Registry,
+        store: Store,
+        worker_metrics_file: WorkerMetricsFile | None,
     ) -> None:
         self.predictor, self.registry, self.store = predictor, registry, store
         self.worker_metrics_file = worker_metrics_file

@@ -125,7 +125,9 @@ def model_families(live: LiveModel, registry: Registry) -> list[Metric]:
     """Give what the card of the live version says; nothing where none is loaded."""
     try:
         model = live.model
-        device_lost = GaugeMetricFamily("mynet_device_lost", DEVICE_LOST_HELP, bool(model.device_error))
+        device_lost = GaugeMetricFamily(
+            "mynet_device_lost", DEVICE_LOST_HELP, bool(model.device_error)
+        )
         return [device_lost, *_card_families(registry.card(model.version))]
     except ServiceError:
         return []

@@ -71,7 +71,9 @@ class HostedApp:
             # A server that draws a request's id before the app does answers with it, too.
             if request_id is not None and message["type"] == "http.response.start":
                 headers = message.get("headers", [])
-                message["headers"] = [header for header in headers if [*header] != [HEADER, request_id]]
+                message["headers"] = [
+                    header for header in headers if [*header] != [HEADER, request_id]
+                ]
             await send(message)
 
         await self.app({**scope, "state": {**self._state}}, receive, send_once)

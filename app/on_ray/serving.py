@@ -37,7 +37,9 @@ GRACE: Final = 20.0
 WATCH: Final = 2.0
 START_TRIES: Final = 3
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-ON_RAY: Final = Runtime(prepare_registry, lambda _: None, "app.on_ray.training", storage.delete_finished_runs)
+ON_RAY: Final = Runtime(
+    prepare_registry, lambda _: None, "app.on_ray.training", storage.delete_finished_runs
+)
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +56,11 @@ class Replica:
         await self.hosted_app.begin()
         metrics_bridge = RayMetricsBridge(self.hosted_app.services.metrics_collector)
         self.tasks = [
-            asyncio.create_task(task) for task in (self.hosted_app.drain_when_unprobed(), metrics_bridge.publish_periodically())
+            asyncio.create_task(task)
+            for task in (
+                self.hosted_app.drain_when_unprobed(),
+                metrics_bridge.publish_periodically(),
+            )
         ]
         return self.hosted_app
 
@@ -136,7 +142,11 @@ def _listening(settings: Settings) -> Iterator[None]:
 def _replica_error() -> str:
     """Give the last line of what the replicas raised, if they did: Serve names but a deployment."""
     application = serve.status().applications.get(NAME)
-    messages = "".join(deployment.message for deployment in application.deployments.values()) if application else ""
+    messages = (
+        "".join(deployment.message for deployment in application.deployments.values())
+        if application
+        else ""
+    )
     return messages.strip().rpartition("\n")[2]
 
 

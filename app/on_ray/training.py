@@ -28,7 +28,7 @@ from app.train.jobs.assignment import Assignment
 from app.train.worker import state
 from app.train.worker.ddp import Command, RankZero, WorkerRank, run_rank
 from app.train.worker.main import run_worker as run_attempt
-from app.train.worker.state import LocalLoop, Position, LoopStrategy
+from app.train.worker.state import LocalLoop, LoopStrategy, Position
 
 TRAIN_GRACE: Final = 4.0
 DEATHS: Final = 3
@@ -99,7 +99,11 @@ def attempt() -> None:
     same_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
     stop_signal = ray.remote(StopSignal).options(num_cpus=0, scheduling_strategy=same_node).remote()
     threading.Thread(target=lambda: stop.wait() and stop_signal.set.remote(), daemon=True).start()
-    config = {"assignment": assignment.model_dump_json(), "told": inherited_environment(), "leash": stop_signal}
+    config = {
+        "assignment": assignment.model_dump_json(),
+        "told": inherited_environment(),
+        "leash": stop_signal,
+    }
     _forget_damaged(assignment)
     try:
         _trainer(assignment, config, on_gpu=on_gpu).fit()

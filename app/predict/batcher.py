@@ -107,7 +107,9 @@ class Batcher:
         def is_abandoned() -> bool:
             return future.done() or is_cancelled()
 
-        self.enqueue(PendingRequest(upload, partial(_resolve, future), deadline, is_abandoned, loop.time()))
+        self.enqueue(
+            PendingRequest(upload, partial(_resolve, future), deadline, is_abandoned, loop.time())
+        )
         return future
 
     def enqueue(self, request: PendingRequest) -> None:
@@ -126,11 +128,22 @@ class Batcher:
         for request in batch:
             queue.add(now - request.queued_at)
         inputs = [(request, self._preprocess(request, now)) for request in batch]
-        outcomes = self._answer([preprocessed for _, preprocessed in inputs if isinstance(preprocessed, PreprocessedImage)])
+        outcomes = self._answer(
+            [
+                preprocessed
+                for _, preprocessed in inputs
+                if isinstance(preprocessed, PreprocessedImage)
+            ]
+        )
         for request, preprocessed in inputs:
-            _notify(request, next(outcomes) if isinstance(preprocessed, PreprocessedImage) else preprocessed)
+            _notify(
+                request,
+                next(outcomes) if isinstance(preprocessed, PreprocessedImage) else preprocessed,
+            )
 
-    def _preprocess(self, request: PendingRequest, now: float) -> PreprocessedImage | Exception | None:
+    def _preprocess(
+        self, request: PendingRequest, now: float
+    ) -> PreprocessedImage | Exception | None:
         """See one upload. What is wrong with it is for its own sender alone; who no longer waits,
         since time is up or the connection gone, costs no work.
         """
@@ -155,7 +168,9 @@ class Batcher:
             pixels = [image.normalised.pixels for image in images]
             answers = self.live.model.answer(np.stack(pixels))
             if len(answers) != len(images):
-                raise BatchSizeMismatch(f"{len(images)} images went in, {len(answers)} answers came out")
+                raise BatchSizeMismatch(
+                    f"{len(images)} images went in, {len(answers)} answers came out"
+                )
         except Exception as error:
             return repeat(error)
         forward = Forward(started, time.perf_counter() - started, len(images))

@@ -83,7 +83,10 @@ class Predictor:
         return result
 
     def predict_with_callback(
-        self, upload: bytes, callback: Callable[[PredictionOutcome], None], is_cancelled: Callable[[], bool]
+        self,
+        upload: bytes,
+        callback: Callable[[PredictionOutcome], None],
+        is_cancelled: Callable[[], bool],
     ) -> None:
         """Answer for one small image, with the live version, by a call of `tell` and no task.
 
@@ -92,9 +95,15 @@ class Predictor:
         """
         deadline = self._admit(1)
         queued_at = deadline - self.settings.predict_timeout
-        self.batcher.enqueue(PendingRequest(upload, partial(self._on_outcome, callback), deadline, is_cancelled, queued_at))
+        self.batcher.enqueue(
+            PendingRequest(
+                upload, partial(self._on_outcome, callback), deadline, is_cancelled, queued_at
+            )
+        )
 
-    def _on_outcome(self, callback: Callable[[PredictionOutcome], None], outcome: PredictionOutcome) -> None:
+    def _on_outcome(
+        self, callback: Callable[[PredictionOutcome], None], outcome: PredictionOutcome
+    ) -> None:
         self.in_flight -= 1
         if isinstance(outcome, PredictionResult):
             self._count_answer(outcome)
@@ -142,7 +151,9 @@ class Predictor:
             return QueueFull(f"{self.in_flight} predictions are under way already.", retry_after=1)
         if size > SMALL_BYTES:
             return self._large_image_pool.check_capacity(self.settings.predict_timeout)
-        return self._explain_pool.check_capacity(self.settings.predict_timeout) if unbatched else None
+        return (
+            self._explain_pool.check_capacity(self.settings.predict_timeout) if unbatched else None
+        )
 
     def count_rejection(self, overload: QueueFull) -> ServiceError:
         """Count one upload that was refused before it was read."""
@@ -158,7 +169,9 @@ class Predictor:
         Each image of a batch has its share of time; a batch comes in whole.
         """
         if self.in_flight >= self.settings.max_queue:
-            overload = QueueFull(f"{self.in_flight} predictions are under way already.", retry_after=1)
+            overload = QueueFull(
+                f"{self.in_flight} predictions are under way already.", retry_after=1
+            )
             raise self._count_error(overload, images)
         self.in_flight += images
         return asyncio.get_running_loop().time() + images * self.settings.predict_timeout
@@ -166,7 +179,9 @@ class Predictor:
     def _count_answer(self, result: PredictionResult) -> None:
         preprocessed, answer = result.preprocessed, result.answer
         confidence = answer.probabilities[answer.digit]
-        self.metrics.image(answer.digit, confidence, preprocessed.decode_seconds, preprocessed.normalise_seconds)
+        self.metrics.image(
+            answer.digit, confidence, preprocessed.decode_seconds, preprocessed.normalise_seconds
+        )
 
     def _count_error(self, error: ServiceError | TimeoutError, images: int) -> ServiceError:
         if isinstance(error, TimeoutError):
@@ -199,7 +214,10 @@ class Predictor:
         return predict_sync(upload, model, self.settings.max_pixels, is_cancelled, explain=explain)
 
     def _predict_all(
-        self, uploads: Sequence[bytes | PreprocessedImage], version: int | None, is_cancelled: Callable[[], bool]
+        self,
+        uploads: Sequence[bytes | PreprocessedImage],
+        version: int | None,
+        is_cancelled: Callable[[], bool],
     ) -> tuple[list[PredictionResult | ServiceError], int, float]:
         model = self.live.get(version)
         inputs: list[PreprocessedImage | ServiceError] = []
@@ -214,7 +232,8 @@ class Predictor:
         answers = iter(model.answer(np.stack(batch)) if batch else [])
         forward_seconds = time.perf_counter() - started
         results = [
-            item if isinstance(item, ServiceError) else PredictionResult(item, next(answers)) for item in inputs
+            item if isinstance(item, ServiceError) else PredictionResult(item, next(answers))
+            for item in inputs
         ]
         return results, model.version, forward_seconds
 
@@ -238,9 +257,15 @@ def predict_sync(
 
 
 def _preprocess(
-    upload: bytes | PreprocessedImage, max_pixels: int, is_cancelled: Callable[[], bool] | None = None
+    upload: bytes | PreprocessedImage,
+    max_pixels: int,
+    is_cancelled: Callable[[], bool] | None = None,
 ) -> PreprocessedImage:
-    return upload if isinstance(upload, PreprocessedImage) else preprocess(upload, max_pixels, is_cancelled)
+    return (
+        upload
+        if isinstance(upload, PreprocessedImage)
+        else preprocess(upload, max_pixels, is_cancelled)
+    )
 
 
 def _is_small(upload: bytes | PreprocessedImage) -> bool:

@@ -42,7 +42,9 @@ def from_mnist_pixels(pixels: NDArray[np.uint8]) -> PreprocessedImage:
     return PreprocessedImage(Normalised(np.ascontiguousarray(pixels), False, box, (0.0, 0.0)), 1.0)
 
 
-def preprocess(upload: bytes, max_pixels: int, is_cancelled: Callable[[], bool] | None = None) -> PreprocessedImage:
+def preprocess(
+    upload: bytes, max_pixels: int, is_cancelled: Callable[[], bool] | None = None
+) -> PreprocessedImage:
     """See an image of any size. Raises NotAnImage, ImageTooLarge, BlankImage, ClientGone."""
     started = time.perf_counter()
     preprocessed = preprocess_if_small(upload, max_pixels)
@@ -58,7 +60,11 @@ def preprocess_if_small(upload: bytes, max_pixels: int) -> PreprocessedImage | N
     if pixels is not None:
         return _preprocess_pixels(pixels, 1.0, started)
     image = open_image(upload, max_pixels)
-    return _preprocess_image(image, started) if math.prod(allocated_size(image)) <= SMALL_PIXELS else None
+    return (
+        _preprocess_image(image, started)
+        if math.prod(allocated_size(image)) <= SMALL_PIXELS
+        else None
+    )
 
 
 def _preprocess_image(image: Image.Image, started: float) -> PreprocessedImage:
@@ -66,7 +72,9 @@ def _preprocess_image(image: Image.Image, started: float) -> PreprocessedImage:
     return _preprocess_pixels(grey.pixels, grey.size[0] / grey.pixels.shape[1], started)
 
 
-def _preprocess_pixels(pixels: NDArray[np.uint8], scale: float, started: float) -> PreprocessedImage:
+def _preprocess_pixels(
+    pixels: NDArray[np.uint8], scale: float, started: float
+) -> PreprocessedImage:
     decoded = time.perf_counter()
     normalised = normalise(pixels)
     ended = time.perf_counter()
@@ -86,7 +94,9 @@ class ImageValidator:
         Raises NotAnImage, ImageTooLarge, BlankImage, Busy, DeadlineExceeded, ClientGone.
         """
         if self._pool.images >= self.settings.max_queue:
-            raise QueueFull(f"{self._pool.images} corrections are under way already.", retry_after=1)
+            raise QueueFull(
+                f"{self._pool.images} corrections are under way already.", retry_after=1
+            )
         timeout = self.settings.predict_timeout
         deadline = asyncio.get_running_loop().time() + timeout
         work = partial(_decode, upload, self.settings.max_pixels)

@@ -70,7 +70,10 @@ class AdmissionPool:
             self.images -= images
 
     def _work(
-        self, work: Callable[[Callable[[], bool]], T], task: "QueuedTask", clock: Callable[[], float]
+        self,
+        work: Callable[[Callable[[], bool]], T],
+        task: "QueuedTask",
+        clock: Callable[[], float],
     ) -> T:
         task.leave_queue()
         raise_if_disconnected(task.is_cancelled)
@@ -102,8 +105,15 @@ class AdmissionPool:
 class QueuedTask:
     """A piece of work: in the queue, and then at work, or given up."""
 
-    def __init__(self, pool: AdmissionPool, images: int, deadline: float, is_disconnected: Callable[[], bool]) -> None:
-        self.pool, self.images, self.deadline, self.is_disconnected = pool, images, deadline, is_disconnected
+    def __init__(
+        self, pool: AdmissionPool, images: int, deadline: float, is_disconnected: Callable[[], bool]
+    ) -> None:
+        self.pool, self.images, self.deadline, self.is_disconnected = (
+            pool,
+            images,
+            deadline,
+            is_disconnected,
+        )
         self.is_abandoned = False
         self._queued = images
         with pool.lock:

@@ -156,7 +156,9 @@ class Protocol(TimeoutProtocol):
                 return
             self.head_size = self.head_size + len(received) if self.receiving else 0
         if self.head_size > MAX_HEAD_BYTES:
-            self._reject_malformed(f"The headers are larger than {MAX_HEAD_BYTES} bytes, or the trailers are.")
+            self._reject_malformed(
+                f"The headers are larger than {MAX_HEAD_BYTES} bytes, or the trailers are."
+            )
 
     def on_message_begin(self) -> None:
         self.head_size = 0
@@ -243,11 +245,15 @@ class Protocol(TimeoutProtocol):
         if method == b"CONNECT":
             self._reject_malformed("This is no proxy.")
             return b""
-        header_lines = [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        header_lines = [
+            b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"
+        ]
         version = self.parser.get_http_version().encode()
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
-        return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(header_lines)) + rest
+        return (
+            b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(header_lines)) + rest
+        )
 
     def _reject_malformed(self, message: str) -> None:
         self.reject(MalformedRequest(message))

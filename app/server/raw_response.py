@@ -16,7 +16,9 @@ PROBLEM: Final = (b"content-type", b"application/problem+json")
 Header = tuple[bytes, bytes]
 
 
-def serialize_response(status: int, headers: Iterable[Header], content: bytes, *, is_last: bool) -> bytes:
+def serialize_response(
+    status: int, headers: Iterable[Header], content: bytes, *, is_last: bool
+) -> bytes:
     """Write an answer; after the last one the connection ends."""
     lines = [STATUS_LINE[status]]
     for name, value in headers:

@@ -31,7 +31,9 @@ class Runtime:
     clean_storage: Callable[[Settings], None]
 
 
-UVICORN: Final = Runtime(prepare_worker, worker_metrics.open_for_worker, WORKER_MODULE, lambda _: None)
+UVICORN: Final = Runtime(
+    prepare_worker, worker_metrics.open_for_worker, WORKER_MODULE, lambda _: None
+)
 
 
 def prepare_with_absolute_paths(settings: Settings) -> Settings:

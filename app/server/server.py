@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; what is under way is answered first.
 
-    Raises what is in `app.startup.STARTUP_ERRORS`, before anything is changed where that is possible.
+    Raises one of `app.startup.STARTUP_ERRORS`, before anything is changed where that is possible.
     """
     log.info("settings: %s", _format_settings(settings))
     _check_port(settings)
@@ -37,7 +37,11 @@ def run(settings: Settings) -> None:
     _check_device("TRAIN_DEVICE", settings.effective_train_device)
     prepare_service(settings)
     multiple_workers = settings.workers > 1
-    with worker_metrics.worker_metrics_dir(settings.metrics_dir) if multiple_workers else nullcontext():
+    with (
+        worker_metrics.worker_metrics_dir(settings.metrics_dir)
+        if multiple_workers
+        else nullcontext()
+    ):
         _serve(settings)
 
 

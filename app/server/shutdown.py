@@ -38,7 +38,10 @@ class Shutdown:
         """Say whether the server has been told: it closes the connections that it knows then."""
         if self._deadline is None:
             return False
-        return asyncio.get_running_loop().time() > self._deadline - DEADLINE_SECONDS + LAME_DUCK_SECONDS
+        return (
+            asyncio.get_running_loop().time()
+            > self._deadline - DEADLINE_SECONDS + LAME_DUCK_SECONDS
+        )
 
     def begin(self) -> None:
         """Let what is under way end in time."""
@@ -86,7 +89,9 @@ def on_shutdown_signal(callback: Callable[[], None]) -> Iterator[None]:
         yield
         return
     loop = asyncio.get_running_loop()
-    previous_handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous_handlers = {
+        number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     signal_received = False
 
     def forward(number: int, frame: FrameType | None) -> None:

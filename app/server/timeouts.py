@@ -94,7 +94,9 @@ class TimeoutProtocol(HttpToolsProtocol):
     def start_read_timer(self) -> None:
         """Wait for the rest of a request that is coming."""
         if self.receiving and self.read_timer is None and not self.transport.is_closing():
-            self.read_timer = self.loop.call_later(IDLE_TIMEOUT, self._on_read_timeout, self.received)
+            self.read_timer = self.loop.call_later(
+                IDLE_TIMEOUT, self._on_read_timeout, self.received
+            )
 
     def stop_read_timer(self) -> None:
         """The request is here whole."""
@@ -129,7 +131,9 @@ class TimeoutProtocol(HttpToolsProtocol):
             self.start_read_timer()
             return
         if self.in_head or self.cycle:
-            self.reject(RequestTimeout(f"Less than {MIN_BYTES:g} bytes came in {IDLE_TIMEOUT:g} s."))
+            self.reject(
+                RequestTimeout(f"Less than {MIN_BYTES:g} bytes came in {IDLE_TIMEOUT:g} s.")
+            )
         else:
             log.info("%s says nothing", self.client)
             self.transport.close()

@@ -43,7 +43,9 @@ def configure(level: str, form: str, context_fields: Callable[[], LogFields] = d
     handler.setFormatter(JsonLines(context_fields) if form == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
-    logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)  # who did what is to be known at any level
+    logging.getLogger(AUDIT_LOGGER).setLevel(
+        logging.INFO
+    )  # who did what is to be known at any level
     for name in VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
     # A defect is logged where it is answered: uvicorn would tell of it once more.
@@ -148,7 +150,11 @@ class JsonLines(logging.Formatter):
     def _record_fields(self, record: logging.LogRecord) -> LogFields:
         job = job_id.get()
         record_fields: LogFields = getattr(record, "known", {})
-        return {**({} if job is None else {"job_id": job}), **self.context_fields(), **record_fields}
+        return {
+            **({} if job is None else {"job_id": job}),
+            **self.context_fields(),
+            **record_fields,
+        }
 
 
 def _is_not_duplicate(record: logging.LogRecord) -> bool:
@@ -160,7 +166,9 @@ def _one_line(text: str) -> str:
     lines = text.replace("\n", " | ")
     if lines.isprintable():
         return lines
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in lines)
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in lines
+    )
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -71,7 +71,9 @@ class Spans:
         zero = time.time_ns() - time.perf_counter_ns()
         for name, began, seconds, attributes in stages:
             start = zero + int(began * 1e9)
-            span = self.tracer.start_span(name, start_time=start, attributes=_attributes(attributes))
+            span = self.tracer.start_span(
+                name, start_time=start, attributes=_attributes(attributes)
+            )
             span.end(start + int(seconds * 1e9))
 
     def inject(self) -> dict[str, str]:
@@ -81,7 +83,10 @@ class Spans:
 
     @contextmanager
     def attempt(
-        self, trace_context: Mapping[str, str], attributes: Attributes, expected_errors: tuple[type[Exception], ...]
+        self,
+        trace_context: Mapping[str, str],
+        attributes: Attributes,
+        expected_errors: tuple[type[Exception], ...],
     ) -> Iterator[EndStage]:
         last = time.perf_counter()
 

@@ -42,7 +42,10 @@ class Tracing(Protocol):
         """Give what goes on with the current trace in another process."""
 
     def attempt(
-        self, trace_context: Mapping[str, str], attributes: Attributes, expected_errors: tuple[type[Exception], ...]
+        self,
+        trace_context: Mapping[str, str],
+        attributes: Attributes,
+        expected_errors: tuple[type[Exception], ...],
     ) -> AbstractContextManager[EndStage]:
         """Trace an attempt at a job, which may end with an exception that is no error."""
 

@@ -79,7 +79,9 @@ class Card(Metrics):
     parent: int | None = Field(None, description="the version that was current when this was made")
     note: str | None = None
     other_datasets: dict[str, float] = Field(
-        {}, alias="elsewhere", description="shares of other images that are read right, or taken for digits"
+        {},
+        alias="elsewhere",
+        description="shares of other images that are read right, or taken for digits",
     )
     feedback: int | None = Field(
         None, description="corrections that it was trained with; null where none were asked for"

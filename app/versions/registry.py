@@ -113,7 +113,11 @@ class Registry(VersionFiles):
             self.remove([version])
 
     def prune(
-        self, keep_versions: int, shipped: Path | None = None, *, protected_jobs: Container[str | None] = ()
+        self,
+        keep_versions: int,
+        shipped: Path | None = None,
+        *,
+        protected_jobs: Container[str | None] = (),
     ) -> None:
         """Remove the oldest versions, so that the newest `keep` are left.
 

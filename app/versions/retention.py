@@ -26,6 +26,8 @@ def prune(settings: Settings, registry: Registry) -> None:
     keep_versions = settings.keep_versions
     try:
         with closing(Store(settings.effective_database_url)) as store:
-            registry.prune(keep_versions, protected_jobs=Sweeps(store).protected_jobs(keep_versions))
+            registry.prune(
+                keep_versions, protected_jobs=Sweeps(store).protected_jobs(keep_versions)
+            )
     except NotReady as error:
         log.error("no version gives way now: %s", error)

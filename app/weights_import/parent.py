@@ -33,7 +33,13 @@ LOCK_FILE: Final = ".lock"
 READING: Final = b"reading"
 # How a process ends whose file is beyond its limits or broke its libraries. SIGKILL is not among
 # them: the system may have run out of memory for other reasons.
-CRASH_SIGNALS: Final = {-signal.SIGXCPU, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE}
+CRASH_SIGNALS: Final = {
+    -signal.SIGXCPU,
+    -signal.SIGSEGV,
+    -signal.SIGBUS,
+    -signal.SIGABRT,
+    -signal.SIGFPE,
+}
 ERRORS_BY_CODE: Final = {error.code: error for error in (MalformedRequest, InvalidField, NotReady)}
 
 

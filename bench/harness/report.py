@@ -30,7 +30,14 @@ def row(name: str, rounds: Rounds, mixed_load: Pressed | None) -> str:
     p50 = median(result.p50 for result in rounds[1])
     p99 = " / ".join(f"{p99_latency(rounds, level):.0f}" for level in LEVELS[1:])
     failed = sum(result.failed for level in LEVELS for result in rounds[level])
-    cells = [name, f"{single_rate} ({p50:.2f})", *other_rates, p99, str(failed), *_bad_file_cells(mixed_load)]
+    cells = [
+        name,
+        f"{single_rate} ({p50:.2f})",
+        *other_rates,
+        p99,
+        str(failed),
+        *_bad_file_cells(mixed_load),
+    ]
     return f"| {' | '.join(cells)} |"
 
 

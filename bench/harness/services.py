@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from tests.conftest import ROOT
 from tests.rigs.load.closed_loop import Request, press_all
 from tests.rigs.load.uploads import form, raw_request
-from tests.service.running import wait_until, run_service
+from tests.service.running import run_service, wait_until
 
 START_TIMEOUT: Final = 60
 TERMINATE_TIMEOUT: Final = 3

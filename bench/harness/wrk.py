@@ -1,4 +1,4 @@
-"""Requests a second and their latencies, by wrk where it is there, else by `tests/rigs/load/closed_loop.py`.
+"""Requests a second and their latencies, by wrk if it is installed, else by `closed_loop`.
 
 What enters: a port, and requests. What leaves: a rate, latencies, and how many requests failed.
 Before wrk, which compares no answers, the press compares every one. This module does not know which
@@ -40,8 +40,9 @@ def generator() -> str:
     completed = subprocess.run([WRK, "--version"], capture_output=True, text=True, check=False)
     version = completed.stdout.split("[")[0].strip()
     return (
-        f"`{version}`, after `tests/rigs/load/closed_loop.py` compared every answer for {CHECK_SECONDS:.0f} s; wrk's p99 "
-        "counts a late answer for those, too, that would have been sent meanwhile"
+        f"`{version}`, after `tests/rigs/load/closed_loop.py` compared every answer for "
+        f"{CHECK_SECONDS:.0f} s; wrk's p99 counts a late answer for those, too, that would have "
+        "been sent meanwhile"
     )
 
 
@@ -69,8 +70,12 @@ def _by_wrk(
 ) -> Timed:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "requests"
-        file.write_bytes(b"".join(b"%d\n%b" % (len(request.sent), request.sent) for request in requests))
-        options = f"-t1 -c{connections} -d{max(1, round(seconds))}s --timeout={WRK_TIMEOUT}s".split()
+        file.write_bytes(
+            b"".join(b"%d\n%b" % (len(request.sent), request.sent) for request in requests)
+        )
+        options = (
+            f"-t1 -c{connections} -d{max(1, round(seconds))}s --timeout={WRK_TIMEOUT}s".split()
+        )
         completed = subprocess.run(
             [wrk, *options, "-s", SCRIPT, f"http://127.0.0.1:{port}/predict", "--", file],
             capture_output=True,

@@ -38,9 +38,10 @@ def main() -> Iterator[str]:
     yield "## Small images beside photos (`python -m bench fair`)"
     yield ""
     yield (
-        f"{SMALL_CONNECTIONS} connections press `POST /predict` with MNIST images, {PHOTO_CONNECTIONS} more with a JPEG "
-        f"of {PHOTO_SIZE[0] * PHOTO_SIZE[1] / 1e6:.0f} megapixels ({len(jpeg) / 1e6:.1f} MB); {ROUNDS} × "
-        f"{SECONDS:.0f} s each, interleaved. Every digit is compared."
+        f"{SMALL_CONNECTIONS} connections press `POST /predict` with MNIST images, "
+        f"{PHOTO_CONNECTIONS} more with a JPEG of {PHOTO_SIZE[0] * PHOTO_SIZE[1] / 1e6:.0f} "
+        f"megapixels ({len(jpeg) / 1e6:.1f} MB); {ROUNDS} × {SECONDS:.0f} s each, interleaved. "
+        "Every digit is compared."
     )
     yield ""
     yield "| | requests/s | p50 ms | p99 ms | not answered |"
@@ -52,15 +53,17 @@ def main() -> Iterator[str]:
     round_ratios = [busy.percentile(99) / quiet.percentile(99) for quiet, busy, _ in rounds]
     per_round = ", ".join(f"{ratio:.1f}" for ratio in round_ratios)
     yield (
-        f"**p99 of small images beside photos: {median(round_ratios):.1f} × that without** (round by "
-        f"round: {per_round}; goal: at most {MAX_RATIO} ×)."
+        f"**p99 of small images beside photos: {median(round_ratios):.1f} × that without** "
+        f"(round by round: {per_round}; goal: at most {MAX_RATIO} ×)."
     )
 
 
 def press_both(port: int, small: list[Request], large: list[Request]) -> tuple[Pressed, Pressed]:
     """Press with both at once."""
     photos: list[Pressed] = []
-    thread = threading.Thread(target=lambda: photos.append(press(port, large, PHOTO_CONNECTIONS, SECONDS)))
+    thread = threading.Thread(
+        target=lambda: photos.append(press(port, large, PHOTO_CONNECTIONS, SECONDS))
+    )
     thread.start()
     pressed = press(port, small, SMALL_CONNECTIONS, SECONDS)
     thread.join()

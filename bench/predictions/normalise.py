@@ -39,7 +39,11 @@ def main() -> Iterator[str]:
     yield "| images | reduce | find the ink | cut out the digit | MNIST's form | all | goal |"
     yield "|---|---|---|---|---|---|---|"
     for name, images, goal in kinds():
-        cells = [f"{duration:,.0f}" for duration in time_stages(images)] if goal != RECOGNISED else ["–"] * 4
+        cells = (
+            [f"{duration:,.0f}" for duration in time_stages(images)]
+            if goal != RECOGNISED
+            else ["–"] * 4
+        )
         total = microseconds(normalise, images)
         yield f"| {name} | {' | '.join(cells)} | **{total:,.0f}** | {goal} |"
 
@@ -64,7 +68,9 @@ def time_stages(images: list[Pixels]) -> Iterator[float]:
     reduced = [stages._reduce(image, -(-max(image.shape) // MAX_WORK_SIDE)) for image in images]
     inks = [ink for ink in map(find_ink, reduced) if ink]
     digits = [stages._cut_out(ink)[0] for ink in inks]
-    yield microseconds(lambda image: stages._reduce(image, -(-max(image.shape) // MAX_WORK_SIDE)), images)
+    yield microseconds(
+        lambda image: stages._reduce(image, -(-max(image.shape) // MAX_WORK_SIDE)), images
+    )
     yield microseconds(find_ink, reduced)
     yield microseconds(stages._cut_out, inks)
     yield microseconds(to_mnist, digits)

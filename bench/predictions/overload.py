@@ -72,7 +72,9 @@ def overload(service: Service, request: Request) -> Overload:
     calm_p99 = press(service.port, [request], 1, 3).percentile(99)
     descriptors_before, memory = descriptors(service), [resident(service.process.pid)]
     times = cpu_times()
-    future = begin(flood_until_calm, service.port, request, OVERLOAD_FACTOR * capacity, SECONDS, 2 * calm_p99)
+    future = begin(
+        flood_until_calm, service.port, request, OVERLOAD_FACTOR * capacity, SECONDS, 2 * calm_p99
+    )
     while not future.done():
         time.sleep(1)
         memory.append(resident(service.process.pid))
@@ -102,8 +104,10 @@ def overload_report(result: Overload, size: int) -> Iterator[str]:
     seconds = result.flooded.per_second(200)
     full, slowest, refusal = median(answered), percentile(answered, 99), percentile(rejected, 99)
     yield (
-        f"Photos of {size // 1000} kB, of which {result.capacity:.0f} a second can be read, offered "
-        f"at {OVERLOAD_FACTOR} times that rate for {result.seconds:.0f} s. {len(answered) / result.seconds:.0f} "
+        f"Photos of {size // 1000} kB, of which {result.capacity:.0f} a second can be read, "
+        "offered "
+        f"at {OVERLOAD_FACTOR} times that rate for {result.seconds:.0f} s. "
+        f"{len(answered) / result.seconds:.0f} "
         f"a second were answered, {min(seconds)} in the slowest second and {max(seconds)} in the "
         f"quickest, after a median of {full:.2f} s: so long takes a full queue. Other machines on "
         f"the same hardware took {100 * result.stolen:.0f} % of the cores (steal)."
@@ -112,7 +116,9 @@ def overload_report(result: Overload, size: int) -> Iterator[str]:
     yield "| | count | p50 ms | p99 ms | goal |"
     yield "|---|---|---|---|---|"
     goals = f"≤ {1000 * MAX_SLOWDOWN * full:.0f}", f"≤ {1000 * MAX_REJECTION_SECONDS:.0f}"
-    for label, latencies, goal in zip(("answered", "`429`"), (answered, rejected), goals, strict=True):
+    for label, latencies, goal in zip(
+        ("answered", "`429`"), (answered, rejected), goals, strict=True
+    ):
         p50, p99 = (f"{1000 * percentile(latencies, percent):.0f}" for percent in (50, 99))
         yield f"| {label} | {len(latencies)} | {p50} | {p99} | {goal} |"
     yield ""
@@ -120,7 +126,8 @@ def overload_report(result: Overload, size: int) -> Iterator[str]:
         f"p99 of what was answered: **{slowest / full:.2f} × a full queue** (goal: at most "
         f"{MAX_SLOWDOWN} ×); of refusals: **{1000 * refusal:.0f} ms** (goal: at most "
         f"{1000 * MAX_REJECTION_SECONDS:.0f} ms). Wrong answers: {result.flooded.wrong}; "
-        f"accepted and then too late (`504`): {len(result.flooded.latencies(504))}; neither answered nor "
+        f"accepted and then too late (`504`): {len(result.flooded.latencies(504))}; neither "
+        "answered nor "
         f"refused: {result.flooded.unclassified}. As quick as before (twice the calm "
         f"p99) **{result.recovered:.1f} s** after the end (goal: at most {MAX_RECOVERY_SECONDS} s)."
     )
@@ -129,7 +136,8 @@ def overload_report(result: Overload, size: int) -> Iterator[str]:
     yield (
         f"Resident memory: {result.memory[0]:.0f} MB before, at most {max(result.memory):.0f} MB, "
         f"median of the first third {median(result.memory[1 : third + 2]):.0f} MB, of the last "
-        f"{median(result.memory[-third - 1 :]):.0f} MB, {result.memory[-1]:.0f} MB after. Descriptors: "
+        f"{median(result.memory[-third - 1 :]):.0f} MB, {result.memory[-1]:.0f} MB after. "
+        "Descriptors: "
         f"{result.descriptors[0]} before, {result.descriptors[1]} after."
     )
 
@@ -155,22 +163,29 @@ def measure_crowd(service: Service, jpeg: bytes) -> CrowdResult:
     time.sleep(6)
     wasted = answered_images(service) - images - len(crowded.latencies(200))
     descriptors_after = descriptors(service)
-    return CrowdResult(quiet, crowded, crowd.vanished, wasted, (descriptors_before, descriptors_after))
+    return CrowdResult(
+        quiet, crowded, crowd.vanished, wasted, (descriptors_before, descriptors_after)
+    )
 
 
 def crowd_report(rounds: Sequence[CrowdResult]) -> Iterator[str]:
     """Report on crowds."""
     ratios = [
-        percentile(result.crowded.latencies(200), 99) / percentile(result.quiet.latencies(200), 99) for result in rounds
+        percentile(result.crowded.latencies(200), 99) / percentile(result.quiet.latencies(200), 99)
+        for result in rounds
     ]
     per_round = ", ".join(f"{ratio:.1f}" for ratio in ratios)
     floods = [flooded for result in rounds for flooded in (result.quiet, result.crowded)]
-    lost = sum(flooded.wrong + len(flooded.answers) - len(flooded.latencies(200)) for flooded in floods)
+    lost = sum(
+        flooded.wrong + len(flooded.answers) - len(flooded.latencies(200)) for flooded in floods
+    )
     descriptor_pairs = ", ".join(f"{before} and {after}" for *_, (before, after) in rounds)
     yield (
-        f"{RATE} small images a second beside {IDLE_CONNECTIONS:,} idle connections, {SLOW_SENDERS} that send a byte a "
+        f"{RATE} small images a second beside {IDLE_CONNECTIONS:,} idle connections, "
+        f"{SLOW_SENDERS} that send a byte a "
         f"second, of headers or a body, and clients that vanish in the middle of a photo; {ROUNDS} "
-        f"× {CROWD_SECONDS:.0f} s, interleaved. **p99 beside the crowd: {median(ratios):.1f} × that "
+        f"× {CROWD_SECONDS:.0f} s, interleaved. **p99 beside the crowd: {median(ratios):.1f} × "
+        "that "
         f"without** (round by round: {per_round}); not answered, or wrong: {lost}. Of "
         f"{sum(result.vanished for result in rounds)} that vanished, "
         f"{sum(result.wasted for result in rounds)} images were answered. Descriptors before and "

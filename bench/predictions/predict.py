@@ -39,7 +39,9 @@ def main() -> Iterator[str]:
     with ExitStack() as stack:
         contenders = list(start_contenders(stack, uploads, digits))
         measured = measure(contenders)
-        mixed_loads = {contender.server.name: press_with_bad(contender) for contender in contenders[:-1]}
+        mixed_loads = {
+            contender.server.name: press_with_bad(contender) for contender in contenders[:-1]
+        }
     yield "## Predictions beside peers (`python -m bench predict`)"
     yield ""
     yield describe(uploads)
@@ -80,7 +82,9 @@ def conclude(measured: Mapping[str, Rounds], requests: Sequence[Request]) -> Ite
     yield from single_and_batch.scaling(requests, ROUNDS, SECONDS)
 
 
-def start_contenders(stack: ExitStack, uploads: Sequence[bytes], digits: Sequence[int]) -> Iterator[Contender]:
+def start_contenders(
+    stack: ExitStack, uploads: Sequence[bytes], digits: Sequence[int]
+) -> Iterator[Contender]:
     """Start all whose libraries are there; MyNet comes first, and last who does no work."""
     pairs = list(zip(uploads, digits, strict=True))
     requests = [Request(form(image), digit) for image, digit in pairs]
@@ -96,7 +100,9 @@ def start_contenders(stack: ExitStack, uploads: Sequence[bytes], digits: Sequenc
 
 def measure(contenders: Sequence[Contender]) -> dict[str, Rounds]:
     """Time all in turn. Raises WrongDigit."""
-    measured: dict[str, Rounds] = {contender.server.name: defaultdict(list) for contender in contenders}
+    measured: dict[str, Rounds] = {
+        contender.server.name: defaultdict(list) for contender in contenders
+    }
     for level in LEVELS * ROUNDS:
         for contender in contenders:
             with contender.server.resumed():

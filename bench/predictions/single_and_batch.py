@@ -56,7 +56,10 @@ def batches(uploads: Sequence[bytes], digits: Sequence[int], seconds: float) -> 
         yield f"{line}. The CPU time of another process is not told here."
     else:
         cpu_per_image = (cpu_after - cpu_before) / images
-        yield f"{line}; {1e6 * cpu_per_image:.0f} µs of CPU an image: **{1 / cpu_per_image:,.0f} a second a core**."
+        yield (
+            f"{line}; {1e6 * cpu_per_image:.0f} µs of CPU an image: **{1 / cpu_per_image:,.0f} a "
+            "second a core**."
+        )
 
 
 def cpu_seconds(pid: int) -> float | None:

@@ -44,7 +44,9 @@ def main() -> Iterator[str]:
         rounds = [
             (seconds(workers, busy=False), seconds(workers, busy=True)) for _ in range(ROUNDS)
         ]
-        cells = [f"{median(column):.1f} ({max(column):.1f})" for column in zip(*rounds, strict=True)]
+        cells = [
+            f"{median(column):.1f} ({max(column):.1f})" for column in zip(*rounds, strict=True)
+        ]
         yield f"| {workers} | {' | '.join(cells)} |"
         max_seconds = max(max_seconds, *(busy for _, busy in rounds))
     yield ""

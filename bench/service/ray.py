@@ -60,8 +60,12 @@ def main() -> Iterator[str]:
                 PLAIN: stack.enter_context(run_service(states[PLAIN])),
                 RAY: stack.enter_context(serving_on_ray(None, states[RAY], workers=replicas)),
             }
-            measure_round(services, reference, ROUNDS)  # Serve's proxy and all replicas have answered then
-            measured[replicas] = [measure_round(services, reference, SECONDS) for _ in range(ROUNDS)]
+            measure_round(
+                services, reference, ROUNDS
+            )  # Serve's proxy and all replicas have answered then
+            measured[replicas] = [
+                measure_round(services, reference, SECONDS) for _ in range(ROUNDS)
+            ]
             other_rows.append(idle_and_swap_row(replicas, services, reference))
     yield "## Replicas on Ray (`python -m bench ray`)"
     yield ""
@@ -76,7 +80,8 @@ def main() -> Iterator[str]:
     yield ""
     yield (
         f"Idle is all of `mynet serve --on ray`. {PROMOTIONS} promotions and rollbacks under load, "
-        f"{SWAP_INTERVAL:.0f} s apart; an older version's last answer counts from a promotion's answer."
+        f"{SWAP_INTERVAL:.0f} s apart; an older version's last answer counts from a promotion's "
+        "answer."
     )
     yield ""
     yield "| replicas | CPU while idle | plain | older version's last answer, s | not answered |"
@@ -108,11 +113,14 @@ def compare(rounds: Sequence[Round], level: int, field: str) -> tuple[str, str]:
     return f"{median(ray_values):,.0f}", f"{ratio:.2f}"
 
 
-def measure_round(services: dict[str, Service], reference: ReferenceAnswers, seconds: float) -> Round:
+def measure_round(
+    services: dict[str, Service], reference: ReferenceAnswers, seconds: float
+) -> Round:
     """Press each in turn, at each level. Raises WrongDigit."""
     digits = reference.probabilities[1].argmax(1).tolist()
     requests = [
-        Request(form(upload), digit) for upload, digit in zip(reference.uploads, digits, strict=True)
+        Request(form(upload), digit)
+        for upload, digit in zip(reference.uploads, digits, strict=True)
     ]
     measured = {}
     for level in LEVELS:
@@ -130,7 +138,9 @@ def measure_round(services: dict[str, Service], reference: ReferenceAnswers, sec
     return measured
 
 
-def idle_and_swap_row(replicas: int, services: dict[str, Service], reference: ReferenceAnswers) -> str:
+def idle_and_swap_row(
+    replicas: int, services: dict[str, Service], reference: ReferenceAnswers
+) -> str:
     """Say what waiting costs, and how soon all follow a promotion."""
     idle = [f"{100 * idle_cost(services[name]):.0f} % of a core" for name in (RAY, PLAIN)]
     port = services[RAY].port

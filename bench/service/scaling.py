@@ -55,7 +55,9 @@ def main() -> Iterator[str]:
     requests = [Request(form(upload), digit) for upload, digit in zip(uploads, digits, strict=True)]
     with TemporaryDirectory() as folder, ExitStack() as stack:
         services = {
-            workers: stack.enter_context(run_service(Path(folder) / f"{workers}", workers=str(workers)))
+            workers: stack.enter_context(
+                run_service(Path(folder) / f"{workers}", workers=str(workers))
+            )
             for workers in WORKERS
         }
         for workers, service in services.items():
@@ -94,12 +96,14 @@ def table(
         for level in LEVELS:
             results = [figures[workers, level] for figures in rounds]
             rate, p99, cost = (
-                median(getattr(result, name) for result in results) for name in ("rate", "p99", "cost")
+                median(getattr(result, name) for result in results)
+                for name in ("rate", "p99", "cost")
             )
             swap_cell = f"{median(swaps[workers]):.2f} ({max(swaps[workers]):.2f})"
             yield (
                 f"| {workers} | {level} | {rate:,.0f} | {p99:.0f} | {cost:.0f} | "
-                f"{sum(result.lost for result in results)} | {100 * idle[workers]:.1f} % of a core | "
+                f"{sum(result.lost for result in results)} | {100 * idle[workers]:.1f} % of a "
+                "core | "
                 f"{swap_cell} |"
             )
 
@@ -152,7 +156,9 @@ def wait_for(service: Service, swaps: int) -> None:
         time.sleep(POLL_INTERVAL)
 
 
-def batch_report(service: Service, uploads: Sequence[bytes], digits: Sequence[int]) -> Iterator[str]:
+def batch_report(
+    service: Service, uploads: Sequence[bytes], digits: Sequence[int]
+) -> Iterator[str]:
     """Send many images in each request, as files and as pixels. Raises WrongDigit."""
     expected = list(digits[:BATCH_SIZE])
     yield f"{BATCH_SIZE} images a request, one worker, one connection, each digit compared:"
@@ -164,7 +170,11 @@ def batch_report(service: Service, uploads: Sequence[bytes], digits: Sequence[in
         ("`POST /v2/models/mynet/infer`, pixels as a binary tensor", *as_pixels()),
     ):
         with closing(HTTPConnection("127.0.0.1", service.port)) as connection:
-            image_count, cpu_before, started = 0, cpu_seconds(service.process.pid), time.perf_counter()
+            image_count, cpu_before, started = (
+                0,
+                cpu_seconds(service.process.pid),
+                time.perf_counter(),
+            )
             while time.perf_counter() - started < ROUNDS * SECONDS:
                 connection.request("POST", path, body, headers)
                 if (received := read(connection.getresponse().read())) != expected:

@@ -16,7 +16,7 @@ from typing import Final
 from tests.rigs.load.http_load import failed, percentile, run
 from tests.rigs.swaps.distinct_versions import ReferenceAnswers, count_mismatches, make
 from tests.rigs.swaps.swapping import Phase, press, swap
-from tests.service.running import wait_until, run_service
+from tests.service.running import run_service, wait_until
 
 CONNECTIONS: Final = 64
 ROUNDS: Final = 5
@@ -60,7 +60,8 @@ def main() -> Iterator[str]:
     failed_swaps = sum(busy.not_swapped for _, busy in rounds) + followed.not_swapped
     stale = sum(busy.out_of_date for _, busy in rounds)
     yield (
-        f"Swaps that failed or went live with another version: {failed_swaps}. Answers of one process "
+        f"Swaps that failed or went live with another version: {failed_swaps}. Answers of one "
+        "process "
         f"by a version that was not live any more when they were asked for: {stale}."
     )
     yield ""
@@ -94,6 +95,7 @@ def ratio(rounds: Sequence[tuple[Phase, Phase]]) -> str:
     ]
     per_round = ", ".join(f"{value:.1f}" for value in round_ratios)
     return (
-        f"**p99.9 with swaps: {median(round_ratios):.1f} × that without** (round by round: {per_round}; "
+        f"**p99.9 with swaps: {median(round_ratios):.1f} × that without** (round by round: "
+        f"{per_round}; "
         f"goal: at most {MAX_P999_RATIO} ×)."
     )

@@ -86,7 +86,9 @@ def measure(layout: Layout, uploads: Sequence[bytes]) -> tuple[list[Round], int]
         rounds = [measure_round(service, send) for _ in range(ROUNDS)]
     exchanges = [exchange for result in rounds for exchange in (*result.quiet, *result.busy)]
     answered = [exchange for exchange in exchanges if exchange.answer]
-    return rounds, sum(exchange.answer["digit"] != expected[exchange.upload] for exchange in answered)
+    return rounds, sum(
+        exchange.answer["digit"] != expected[exchange.upload] for exchange in answered
+    )
 
 
 def measure_round(service: Service, send: Callable[[], list[Exchange]]) -> Round:

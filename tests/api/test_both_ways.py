@@ -130,7 +130,9 @@ def test_pages_elsewhere_may_ask_where_that_is_set(serve, seven):
             assert answer.status_code == 401
             assert answer.headers["access-control-allow-origin"] == "https://a.org"
             exposed_headers = answer.headers["access-control-expose-headers"]
-            assert {"X-Request-ID", "Retry-After", "Location", "ETag"} <= {*exposed_headers.split(", ")}
+            assert {"X-Request-ID", "Retry-After", "Location", "ETag"} <= {
+                *exposed_headers.split(", ")
+            }
         other_origin = {"Origin": "https://elsewhere.org"}
         answer = client.post("/predict", content=seven, headers=IMAGE | other_origin)
         assert "access-control-allow-origin" not in answer.headers

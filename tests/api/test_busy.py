@@ -28,7 +28,9 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch):
     gate, real = Gate(), preprocess_module._preprocess_image
-    monkeypatch.setattr(preprocess_module, "_preprocess_image", lambda *args: (gate.hold(), real(*args))[1])
+    monkeypatch.setattr(
+        preprocess_module, "_preprocess_image", lambda *args: (gate.hold(), real(*args))[1]
+    )
     yield gate
     gate.open.set()
 

@@ -45,7 +45,11 @@ def test_an_idempotency_key_has_no_nul(rejecting_client):
 
 
 def test_everything_else_comes_back_as_it_was_sent(idle):
-    hyperparameters = {"note": '\x01 \x7f é 한 " \\ \u2028', "seed": 2**53 - 1, "learning_rate": 1e-300}
+    hyperparameters = {
+        "note": '\x01 \x7f é 한 " \\ \u2028',
+        "seed": 2**53 - 1,
+        "learning_rate": 1e-300,
+    }
     headers = {"Idempotency-Key": "'; DROP TABLE jobs; -- \xe9".encode("latin-1")}
     job = idle.post("/train", json=hyperparameters, headers=headers).json()
     assert idle.post("/train", json=hyperparameters, headers=headers).json()["id"] == job["id"]

@@ -114,7 +114,9 @@ FIELDS_BY_PATH = {
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 def test_json_that_is_odd(service, path, bomb):
     method = "PUT" if path.endswith("current") else "POST"
-    answer = service.request(method, path, content=bomb.replace(b"%b", FIELDS_BY_PATH[path]), headers=JSON)
+    answer = service.request(
+        method, path, content=bomb.replace(b"%b", FIELDS_BY_PATH[path]), headers=JSON
+    )
     assert answer.status_code in (400, 422)
     body = json.loads(answer.content)
     assert body.get("code") in (None, "malformed_request", "invalid_field")

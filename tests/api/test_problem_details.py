@@ -13,7 +13,11 @@ from tests.conftest import settings_in
 pytestmark = pytest.mark.read_only
 
 ERROR_TYPES = [value for value in vars(errors).values() if isinstance(value, type)]
-ERROR_TYPES = [error_type for error_type in ERROR_TYPES if issubclass(error_type, ServiceError) and error_type is not ServiceError]
+ERROR_TYPES = [
+    error_type
+    for error_type in ERROR_TYPES
+    if issubclass(error_type, ServiceError) and error_type is not ServiceError
+]
 
 
 @pytest.fixture(scope="module")

@@ -198,10 +198,14 @@ def test_refused_image_is_released_without_the_collector(service, live_objects, 
             patch.setattr(AdmissionPool, "check_capacity", busy)
             assert status(way(service, BLANK)) == 429
             service.get("/health/live")  # a connection keeps its last request
-            assert wait_until(lambda: not live_objects.count(), RELEASE_TIMEOUT), "images for which nobody is free"
+            assert wait_until(lambda: not live_objects.count(), RELEASE_TIMEOUT), (
+                "images for which nobody is free"
+            )
         monkeypatch.setattr("app.predict.preprocess.normalise", fail)
         assert status(way(service, BLANK)) == 500
-        assert wait_until(lambda: not live_objects.count(), RELEASE_TIMEOUT), "images that show a defect"
+        assert wait_until(lambda: not live_objects.count(), RELEASE_TIMEOUT), (
+            "images that show a defect"
+        )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux alone")

@@ -44,7 +44,9 @@ def test_what_python_makes_slowly_is_counted_before_it_is_made(read, model, payl
 
 
 def test_as_many_images_as_can_be_set_are_within_the_bound():
-    (bound,) = (constraint.le for constraint in Settings.model_fields["max_batch_files"].metadata[1:])
+    (bound,) = (
+        constraint.le for constraint in Settings.model_fields["max_batch_files"].metadata[1:]
+    )
     rows = [[[0] * SIDE] * SIDE] * bound
     assert parse(Instances, json.dumps({"instances": rows}).encode()).instances == rows
     payload = {"inputs": [INPUT | {"shape": [bound, SIDE, SIDE], "data": rows}]}

@@ -16,7 +16,9 @@ def test_the_id_of_the_request_comes_back(client):
 
 @pytest.mark.parametrize("request_id", ["", "x" * 200, "two words", "caf\u00e9".encode()])
 def test_an_unusable_id_is_replaced(client, request_id):
-    generated_id = client.get("/health/live", headers={"X-Request-ID": request_id}).headers["x-request-id"]
+    generated_id = client.get("/health/live", headers={"X-Request-ID": request_id}).headers[
+        "x-request-id"
+    ]
     assert re.fullmatch("[0-9a-f]{16}", generated_id)
 
 

@@ -29,7 +29,9 @@ def client(settings):
 def photo():
     noise = np.random.default_rng(5).integers(0, 256, (480, 520), np.uint8)
     photo = png(noise)
-    assert UPLOAD_BYTES - FREE_BYTES_PER_BODY > len(photo) - FREE_BYTES_PER_BODY > MAX_BODY_BYTES // 2
+    assert (
+        UPLOAD_BYTES - FREE_BYTES_PER_BODY > len(photo) - FREE_BYTES_PER_BODY > MAX_BODY_BYTES // 2
+    )
     return photo
 
 

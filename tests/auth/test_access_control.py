@@ -74,7 +74,9 @@ def all_routes(settings):
     """Every method and path of the app: of the routers that are in it, and of itself."""
     routers = [resource.router for resource in ROUTERS] + [cloud.vertex_ai_router(settings)]
     routes = [route for router in routers for route in router.routes]
-    app_routes = [route for route in create_app(settings).routes if isinstance(route, Route | Mount)]
+    app_routes = [
+        route for route in create_app(settings).routes if isinstance(route, Route | Mount)
+    ]
     for route in routes:
         assert isinstance(route, APIRoute), "another kind of route wants a rule of its own"
     for route in (*routes, *app_routes):
@@ -185,9 +187,7 @@ def test_a_key_opens_changes(ask, keys, auth, seven):
     answer = send("PUT /models/current", ADMIN_KEY, content=b'{"version": 1}')
     assert (answer.status_code, answer.json()["version"]) == (200, 1)
     plain = {"content-type": "image/png"}
-    assert (
-        send("POST /predict", keys["predict"], content=seven, headers=plain).json()["digit"] == 7
-    )
+    assert send("POST /predict", keys["predict"], content=seven, headers=plain).json()["digit"] == 7
 
 
 @pytest.mark.parametrize("route", ["POST /predict", "POST /train", "POST /models"])

@@ -124,7 +124,9 @@ def test_corrections_are_asked_to_be_learnt(open_page, service):
     page.fill("input[name=epochs]", "1")
     page.click("#advanced summary")
     page.check("input[name=include_feedback]")
-    with page.expect_request(lambda request: request.method == "POST" and "/train" in request.url) as train_request:
+    with page.expect_request(
+        lambda request: request.method == "POST" and "/train" in request.url
+    ) as train_request:
         page.click("#wishes button[type=submit]")
     assert train_request.value.post_data_json["include_feedback"] is True
     shows(page, "#job-title", "Trained", 120)

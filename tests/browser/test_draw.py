@@ -37,7 +37,9 @@ def test_a_drawn_digit_is_read(open_page, service, digit, strokes):
 def test_the_answer_follows_the_stroke_and_stale_ones_are_dropped(open_page, service):
     page = open_page(service)
     requests = []
-    page.on("request", lambda request: requests.append(request) if "/predict" in request.url else None)
+    page.on(
+        "request", lambda request: requests.append(request) if "/predict" in request.url else None
+    )
     box = page.locator("#canvas").bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + 100)
     page.mouse.down()

@@ -35,8 +35,14 @@ def test_axe_finds_nothing_serious(open_page, service, axe, options):
     page.wait_for_selector("#behind h3")
     page.evaluate(axe)
     violations = page.evaluate("async () => (await axe.run()).violations")
-    found = [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in violations]
-    serious = [violation["id"] for violation in violations if violation["impact"] in ("serious", "critical")]
+    found = [
+        (violation["id"], [node["html"] for node in violation["nodes"]]) for violation in violations
+    ]
+    serious = [
+        violation["id"]
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
+    ]
     assert serious == [], found
 
 

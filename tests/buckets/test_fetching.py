@@ -66,7 +66,9 @@ def test_a_version_that_cannot_be_fetched_is_not_said_to_be_none(first, make_reg
     assert other.card(lost).version == lost
 
 
-def test_a_version_that_cannot_be_fetched_keeps_its_place_in_the_history(first, make_registry, card):
+def test_a_version_that_cannot_be_fetched_keeps_its_place_in_the_history(
+    first, make_registry, card
+):
     lost, live, newer, deleted = (save(first, card) for _ in range(4))
     for version in (lost, live):
         first.promote(version)

@@ -55,7 +55,9 @@ def test_of_many_promotions_over_the_same_version_one_happens(first, make_regist
     versions = [save(first, card) for _ in range(6)]
     others = [make_registry(f"other-{version}") for version in versions]
     with ThreadPoolExecutor(6) as pool:
-        done = list(pool.map(lambda other, version: other.promote(version, over=1), others, versions))
+        done = list(
+            pool.map(lambda other, version: other.promote(version, over=1), others, versions)
+        )
     assert sum(done) == 1
     first.catch_up()
     assert first.history() == [versions[done.index(True)], 1]
@@ -71,7 +73,9 @@ def test_no_number_is_given_twice(first, make_registry, card):
     assert save(first, card) == second + 1
 
 
-def test_the_live_version_cannot_be_deleted_by_who_has_not_seen_it_go_live(first, make_registry, card):
+def test_the_live_version_cannot_be_deleted_by_who_has_not_seen_it_go_live(
+    first, make_registry, card
+):
     other, second = make_registry("other"), save(first, card)
     other.catch_up()
     first.promote(second)
@@ -79,7 +83,9 @@ def test_the_live_version_cannot_be_deleted_by_who_has_not_seen_it_go_live(first
         other.delete(second)
 
 
-def test_a_removal_that_was_cut_off_is_completed_by_the_next_step(first, make_registry, card, monkeypatch):
+def test_a_removal_that_was_cut_off_is_completed_by_the_next_step(
+    first, make_registry, card, monkeypatch
+):
     second, third = save(first, card), save(first, card)
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(Bucket, "empty", lambda *_: sys.exit())
@@ -121,7 +127,9 @@ def test_what_is_damaged_in_the_bucket_neither_goes_live_nor_comes_back(first, m
 
 def test_a_bucket_that_was_emptied_takes_nothing_out_of_service(first):
     first.bucket.remove(first.bucket.sizes())
-    fresh_registry = BucketRegistry(first.folder, first.bucket)  # as a training opens it, or a worker that starts
+    fresh_registry = BucketRegistry(
+        first.folder, first.bucket
+    )  # as a training opens it, or a worker that starts
     for registry in (first, fresh_registry):
         with pytest.raises(BucketUnavailable):
             registry.refresh()

@@ -10,7 +10,7 @@ import pytest
 from app.versions.registry import SHIPPED
 from tests.conftest import png
 from tests.rigs.load.http_load import Connection, load, run
-from tests.service.running import wait_until, run_service
+from tests.service.running import run_service, wait_until
 
 QUICK_JOB = json.dumps({"epochs": 1, "batch_size": 1000, "promote": "always"}).encode()
 NEXT_VERSION = len(list(SHIPPED.glob("*.safetensors"))) + 1
@@ -75,7 +75,10 @@ async def light_load(service, uploads):
 async def run_under_load(services, uploads, work):
     """Do some work while both services predict; gives what came of it, and each one's answers."""
     first, other = services
-    async with light_load(first, uploads) as first_answers, light_load(other, uploads) as other_answers:
+    async with (
+        light_load(first, uploads) as first_answers,
+        light_load(other, uploads) as other_answers,
+    ):
         done = await asyncio.to_thread(work)
     return done, first_answers, other_answers
 
@@ -119,13 +122,18 @@ def test_what_one_trains_is_live_on_the_other_which_rolls_it_back(services, digi
     assert version == expected
     for service_answers in answers:
         assert {status for status, _ in service_answers} == {200}
-        assert {answer_version for _, answer_version in service_answers} == {live_version, version}, "one that there is"
+        assert {answer_version for _, answer_version in service_answers} == {
+            live_version,
+            version,
+        }, "one that there is"
     for service in services:
         listed = [card["version"] for card in service.get("/models")["data"]]
         assert listed == [*range(1, expected + 1)]
 
 
-def test_while_the_bucket_is_away_predictions_go_on_and_changes_are_refused(services, bucket_outage, digits):
+def test_while_the_bucket_is_away_predictions_go_on_and_changes_are_refused(
+    services, bucket_outage, digits
+):
     first, other = services
     live_version, log_size = first.get("/models")["current"], len(other.log.read_text())
     other_version = next(number for number in range(1, NEXT_VERSION) if number != live_version)
@@ -133,10 +141,14 @@ def test_while_the_bucket_is_away_predictions_go_on_and_changes_are_refused(serv
     def work():
         with bucket_outage():
             response = promote(first, other_version)
-            assert wait_until(lambda: "what is live elsewhere is not seen" in log_since(other, log_size))
+            assert wait_until(
+                lambda: "what is live elsewhere is not seen" in log_since(other, log_size)
+            )
         return response
 
-    (status, problem), *answers = run(run_under_load(services, [png(pixels) for pixels in digits], work))
+    (status, problem), *answers = run(
+        run_under_load(services, [png(pixels) for pixels in digits], work)
+    )
     assert (status, problem["code"]) == (503, "not_ready")
     assert "bucket" in problem["detail"]
     for service_answers in answers:
@@ -146,7 +158,9 @@ def test_while_the_bucket_is_away_predictions_go_on_and_changes_are_refused(serv
     assert is_live(other, other_version)
 
 
-def test_a_training_that_ends_while_the_bucket_is_away_succeeds_once_it_is_back(services, bucket_outage):
+def test_a_training_that_ends_while_the_bucket_is_away_succeeds_once_it_is_back(
+    services, bucket_outage
+):
     first, other = services
     expected, log_size = next_version(first), len(first.log.read_text())
     job = first.post("/train", QUICK_JOB)["id"]

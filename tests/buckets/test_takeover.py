@@ -9,7 +9,7 @@ import pytest
 
 from app.versions.bucket.object_store import Bucket
 from tests.postgres import FAST_SETTINGS, run_postgres
-from tests.service.running import are_gone, wait_until, run_service
+from tests.service.running import are_gone, run_service, wait_until
 
 HYPERPARAMETERS = {"epochs": 6, "seed": 4, "promote": "never"}
 
@@ -18,7 +18,9 @@ HYPERPARAMETERS = {"epochs": 6, "seed": 4, "promote": "never"}
 def services(s3_url, tmp_path):
     with run_postgres(*FAST_SETTINGS) as server, ExitStack() as stack:
         shared = {"database_url": server.fresh(), "models_url": s3_url, "train_threads": 1}
-        yield [stack.enter_context(run_service(tmp_path / name, **shared)) for name in ("one", "other")]
+        yield [
+            stack.enter_context(run_service(tmp_path / name, **shared)) for name in ("one", "other")
+        ]
 
 
 def succeeded(body):

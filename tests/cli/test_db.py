@@ -12,7 +12,7 @@ from app.cli.main import app
 from app.database.schema import BASELINE, REVISION
 from app.server import server
 from tests.database.test_set_aside import execute
-from tests.database.test_upgrade import SNAPSHOT_DIR, ROWS
+from tests.database.test_upgrade import ROWS, SNAPSHOT_DIR
 
 
 @pytest.fixture

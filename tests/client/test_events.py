@@ -81,7 +81,10 @@ def test_what_is_no_event_is_said(connect, content):
 
 
 def test_a_page_is_no_stream(connect):
-    with answering(answer(b"<h1>Hello")) as stub, pytest.raises(ConnectionFailed, match="event-stream"):
+    with (
+        answering(answer(b"<h1>Hello")) as stub,
+        pytest.raises(ConnectionFailed, match="event-stream"),
+    ):
         [*connect(stub.url).events("j")]
 
 

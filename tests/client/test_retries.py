@@ -80,7 +80,10 @@ def test_the_key_is_sent(connect):
     with answering(READY, READY) as stub:
         connect(stub.url, api_key="secret").ready()
         connect(stub.url).ready()
-        assert [request.headers["Authorization"] for request in stub.seen] == ["Bearer secret", None]
+        assert [request.headers["Authorization"] for request in stub.seen] == [
+            "Bearer secret",
+            None,
+        ]
 
 
 def test_something_else_than_mynet_answers(connect):

@@ -143,7 +143,9 @@ def test_weights_go_down_and_up(mynet, tmp_path):
 def test_both_clients_can_do_the_same():
     def methods(kind):
         public = {name: method for name, method in vars(kind).items() if not name.startswith("_")}
-        return {name: inspect.signature(method).parameters.keys() for name, method in public.items()}
+        return {
+            name: inspect.signature(method).parameters.keys() for name, method in public.items()
+        }
 
     assert methods(Client) == methods(AsyncClient)
     assert all(method.__doc__ for name, method in vars(Client).items() if not name.startswith("_"))

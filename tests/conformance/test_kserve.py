@@ -72,7 +72,10 @@ def test_v2_reads_pixels(ask, digits, datatype, binary, binary_answer):
 
 def test_v2_reads_encoded_images(ask, seven):
     infer_request = request(np.array([seven, seven], np.object_), "BYTES", binary=True)
-    assert outputs(ask("v2", "infer", infer_request, model_name="mynet"))["digit"].tolist() == [7, 7]
+    assert outputs(ask("v2", "infer", infer_request, model_name="mynet"))["digit"].tolist() == [
+        7,
+        7,
+    ]
 
 
 @pytest.mark.parametrize("binary", [True, False])

@@ -26,7 +26,9 @@ def check(kind, value, path="it"):
     if kind in PLAIN:
         assert isinstance(value, PLAIN[kind]), path
     elif model := getattr(kserve.models, kind, None):
-        kinds = {name: model.openapi_types[attribute] for attribute, name in model.attribute_map.items()}
+        kinds = {
+            name: model.openapi_types[attribute] for attribute, name in model.attribute_map.items()
+        }
         for name, field_value in value.items():
             assert name in kinds, f"{path} has no field {name}"
             check(kinds[name], field_value, f"{path}.{name}")

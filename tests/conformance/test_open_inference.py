@@ -55,7 +55,9 @@ def test_its_pixels_are_read(client, digits, datatype):
 
 
 def test_its_encoded_images_are_read_by_a_version(client, seven):
-    request = inference_request([1], "BYTES", [base64.b64encode(seven).decode()], outputs=[{"name": "digit"}])
+    request = inference_request(
+        [1], "BYTES", [base64.b64encode(seven).decode()], outputs=[{"name": "digit"}]
+    )
     answer = client.model_version_infer("mynet", "1", request=request)
     assert (answer.model_version, values(answer, "digit")) == ("1", [7])
     assert [output.name for output in answer.outputs] == ["digit"]

@@ -54,7 +54,9 @@ def test_a_damaged_database_gives_way_to_its_backup(store, file, harm):
     assert [job.id for job in store.jobs()] == ["ended"]
     assert [event.kind for event in store.events("ended")] == ["x"]
     set_aside = [path.read_bytes() for path in file.parent.glob("mynet.db.broken-*") if path.suffix]
-    assert damaged_content is None or damaged_content in set_aside, "what was damaged is set aside, not removed"
+    assert damaged_content is None or damaged_content in set_aside, (
+        "what was damaged is set aside, not removed"
+    )
 
 
 def test_what_is_sound_is_left_alone(store, file):

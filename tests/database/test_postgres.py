@@ -24,7 +24,7 @@ from app.startup import StartupError, open_store
 from app.train.supervisor import lease
 from tests.database import before_revisions
 from tests.database.test_store import add, job
-from tests.postgres import POSTGRESQL_ONLY, PASSWORD, FAST_SETTINGS, run_postgres
+from tests.postgres import FAST_SETTINGS, PASSWORD, POSTGRESQL_ONLY, run_postgres
 
 DATABASES = POSTGRESQL_ONLY
 # No test waits for the time-outs of production.
@@ -155,7 +155,9 @@ def test_a_server_that_is_away_or_hangs_is_told(stoppable_server):
             with stoppable_server.hanging(), connecting as connect:
                 assert "does not answer" in unavailable_reason(store.jobs)
                 assert connect.call_count == 1, "in place of the one that did not answer"
-                assert "took too long" in unavailable_reason(lambda: open_connection.execute(text("SELECT 1")))
+                assert "took too long" in unavailable_reason(
+                    lambda: open_connection.execute(text("SELECT 1"))
+                )
         assert store.jobs() == []
         stoppable_server.stop()
         reason = unavailable_reason(lambda: add(store, "a"))

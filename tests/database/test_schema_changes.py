@@ -68,7 +68,9 @@ def test_a_service_looks_again_and_again(served, monkeypatch):
         ),
     ],
 )
-def test_a_schema_that_changes_while_it_serves_ends_readiness(settings, served, change_sql, revert_sql, message):
+def test_a_schema_that_changes_while_it_serves_ends_readiness(
+    settings, served, change_sql, revert_sql, message
+):
     url = settings.effective_database_url
     change(url, change_sql)
     recheck(served)

@@ -12,7 +12,7 @@ from app.database.schema import BASELINE, REVISION
 from app.database.store import Store
 from app.startup import StartupError, open_store
 from tests.database import before_revisions
-from tests.database.test_upgrade import SNAPSHOT_DIR, ROWS
+from tests.database.test_upgrade import ROWS, SNAPSHOT_DIR
 
 
 @pytest.fixture

@@ -138,4 +138,6 @@ def test_the_service_answers_for_all_that_was_there(old, monkeypatch):
         assert queued.status_code == 202
         assert queued.json()["id"] not in jobs
     assert len(FeedbackStore(old.feedback_dir, 99).all()) == 2
-    assert (old.models_dir / "CURRENT").read_text() == (SNAPSHOT_DIR / "state/models/CURRENT").read_text()
+    assert (old.models_dir / "CURRENT").read_text() == (
+        SNAPSHOT_DIR / "state/models/CURRENT"
+    ).read_text()

@@ -59,7 +59,9 @@ def _leave_out(data: bytearray, _seeds: Sequence[bytes], random: Random) -> None
 
 def _repeat(data: bytearray, _seeds: Sequence[bytes], random: Random) -> None:
     position = _place(data, random)
-    data[position:position] = data[position : position + random.randint(1, 64)] * random.choice((1, 2, 50))
+    data[position:position] = data[position : position + random.randint(1, 64)] * random.choice(
+        (1, 2, 50)
+    )
 
 
 def _splice(data: bytearray, seeds: Sequence[bytes], random: Random) -> None:

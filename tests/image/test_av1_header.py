@@ -17,7 +17,9 @@ def size(width, height):
     return f"11111111{width - 1:016b}{height - 1:016b}"
 
 
-def sequence(*, points="00000" + "0" * 17, timed="00", numbered="0", order="0", tools="11", height=28):
+def sequence(
+    *, points="00000" + "0" * 17, timed="00", numbered="0", order="0", tools="11", height=28
+):
     return obu(1, f"00000{timed}{points}{size(300, height)}{numbered}0000000{order}{tools}")
 
 

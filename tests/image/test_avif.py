@@ -55,7 +55,10 @@ def iloc(*extents, version=1, method=1):
 
 def iprp(*boxes, associations):
     """Let each item have the properties of these numbers."""
-    rows = [numbers("HB", item, len(indices)) + bytes(indices) for item, indices in enumerate(associations, 1)]
+    rows = [
+        numbers("HB", item, len(indices)) + bytes(indices)
+        for item, indices in enumerate(associations, 1)
+    ]
     return box(b"iprp", box(b"ipco", *boxes), full(b"ipma", 0, 0, numbers("I", len(rows)), *rows))
 
 
@@ -82,7 +85,8 @@ def grid(rows, columns, canvas, declared_size, *, wide=False):
         iinf(b"grid", *[b"av01"] * len(cells)),
         full(b"iref", 0, 0, box(b"dimg", iref)),
         iprp(
-            *(ispe(SIDE, SIDE), CONFIGURATION, ispe(*declared_size)), associations=[(3,), *[(1, 2)] * len(cells)]
+            *(ispe(SIDE, SIDE), CONFIGURATION, ispe(*declared_size)),
+            associations=[(3,), *[(1, 2)] * len(cells)],
         ),
         content=head + FRAME * len(cells),
     )

@@ -48,7 +48,12 @@ def tiff(width, height, *, rows=None, offset=200, count=100, strips=1, more=()):
 def strips(number):
     lists_offset = len(tiff(1, 1))
     lists = b"".join(np.full(number, value, "<u4").tobytes() for value in (200, 28))
-    return tiff(28, number, rows=1, strips=number, offset=lists_offset, count=lists_offset + 4 * number) + lists
+    return (
+        tiff(
+            28, number, rows=1, strips=number, offset=lists_offset, count=lists_offset + 4 * number
+        )
+        + lists
+    )
 
 
 def patch(data, marker, shift, form, *values):
@@ -177,7 +182,10 @@ def test_of_many_frames_the_first_is_read(form):
     frames = [Image.fromarray(np.roll(DIGIT, offset % 20, 1)) for offset in range(1000)]
     buffer = BytesIO()
     frames[0].save(buffer, form, save_all=True, append_images=frames[1:])
-    preprocessed, single = preprocess(buffer.getvalue(), MAX_PIXELS), preprocess(png(DIGIT), MAX_PIXELS)
+    preprocessed, single = (
+        preprocess(buffer.getvalue(), MAX_PIXELS),
+        preprocess(png(DIGIT), MAX_PIXELS),
+    )
     assert (preprocessed.normalised.pixels == single.normalised.pixels).mean() > 0.9
 
 

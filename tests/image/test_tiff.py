@@ -66,9 +66,19 @@ def noise_tiff(size, tile, **form):
 
 HUGE = (131072, 100000)
 ROWS = b"\xff" * 12500  # CCITT's group 4 packs a blank row into one bit
-KIND_PAIRS = [(SLONG8, SLONG8), (LONG, SLONG8), (IFD8, LONG), (SLONG8, IFD8), (IFD, 99), (LONG8, LONG8)]
+KIND_PAIRS = [
+    (SLONG8, SLONG8),
+    (LONG, SLONG8),
+    (IFD8, LONG),
+    (SLONG8, IFD8),
+    (IFD, 99),
+    (LONG8, LONG8),
+]
 HOSTILE = {
-    **{f"fax_{kinds}": tiled((64, 64), HUGE, ROWS, packing=FAX, kinds=kinds) for kinds in KIND_PAIRS},
+    **{
+        f"fax_{kinds}": tiled((64, 64), HUGE, ROWS, packing=FAX, kinds=kinds)
+        for kinds in KIND_PAIRS
+    },
     **{
         f"big_fax_{kinds}": tiled((64, 64), HUGE, ROWS, packing=FAX, kinds=kinds, big=True)
         for kinds in KIND_PAIRS

@@ -42,7 +42,10 @@ def test_all_is_in_one_namespace_which_lets_nobody_be_root(overlay):
 def test_pods_are_confined(overlay):
     """As the standard `restricted` wants it, and with a root that cannot be written."""
     for pod, container in containers(overlay):
-        pod_context, container_context = pod["spec"]["securityContext"], container["securityContext"]
+        pod_context, container_context = (
+            pod["spec"]["securityContext"],
+            container["securityContext"],
+        )
         assert pod_context["runAsNonRoot"] is True and pod_context["runAsUser"] > 0
         assert pod_context["seccompProfile"] == {"type": "RuntimeDefault"}
         assert container_context["allowPrivilegeEscalation"] is False
@@ -99,7 +102,9 @@ def test_what_selects_pods_finds_some(overlay):
     for selector in selected:
         assert any(selector.items() <= pod_labels for pod_labels in labels), selector
     for selector in (policy["spec"]["podSelector"]["matchLabels"] for policy in policies(overlay)):
-        assert all(selector.items() <= pod_labels for pod_labels in labels), "a pod without a network policy"
+        assert all(selector.items() <= pod_labels for pod_labels in labels), (
+            "a pod without a network policy"
+        )
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -149,7 +154,9 @@ def test_ports_that_are_named_are_there(overlay):
             port = container[name]["httpGet"]["port"]
             assert isinstance(port, int) or port in ports
         for service in find(overlay, "Service"):
-            assert {service_port["targetPort"] for service_port in service["spec"]["ports"]} <= ports
+            assert {
+                service_port["targetPort"] for service_port in service["spec"]["ports"]
+            } <= ports
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -182,7 +189,9 @@ def test_several_replicas_share_a_database_a_store_of_versions_and_a_volume(over
     (settings,) = find(overlay, "ConfigMap")
     assert settings["data"]["MYNET_MODELS_URL"].startswith("s3://")
     for _, container in containers(overlay):
-        (database,) = [variable for variable in container["env"] if variable["name"] == "MYNET_DATABASE_URL"]
+        (database,) = [
+            variable for variable in container["env"] if variable["name"] == "MYNET_DATABASE_URL"
+        ]
         assert not database["valueFrom"]["secretKeyRef"].get("optional"), "else each has its own"
 
 

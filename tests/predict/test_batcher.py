@@ -36,7 +36,9 @@ class Recorder:
 
 
 def image(digit):
-    return PreprocessedImage(Normalised(np.full((28, 28), digit, np.uint8), False, (0, 0, 1, 1), (0, 0)), 1.0)
+    return PreprocessedImage(
+        Normalised(np.full((28, 28), digit, np.uint8), False, (0, 0, 1, 1), (0, 0)), 1.0
+    )
 
 
 def run(live, uploads, act=None, deadline=lambda loop: loop.time() + 60, disconnected=()):
@@ -46,7 +48,11 @@ def run(live, uploads, act=None, deadline=lambda loop: loop.time() + 60, disconn
         batcher, loop = Batcher(live, MAX_PIXELS), asyncio.get_running_loop()
         tasks = [
             asyncio.create_task(
-                batcher.predict(upload, deadline(loop), (lambda: True) if index in disconnected else never_disconnected)
+                batcher.predict(
+                    upload,
+                    deadline(loop),
+                    (lambda: True) if index in disconnected else never_disconnected,
+                )
             )
             for index, upload in enumerate(uploads)
         ]

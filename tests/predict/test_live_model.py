@@ -78,7 +78,9 @@ def test_rolling_back_to_a_broken_version_is_refused(live, registry, second):
     assert (live.model.version, registry.current()) == (second, second)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("out of memory"), InvalidWeights("odd"), OSError(5)])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("out of memory"), InvalidWeights("odd"), OSError(5)]
+)
 def test_whatever_stops_the_warm_up_nothing_changes(live, registry, second, monkeypatch, error):
     def failing(*_):
         raise error

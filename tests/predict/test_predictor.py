@@ -78,7 +78,9 @@ def test_another_version_answers_where_it_is_asked(make, registry, seven):
 def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monkeypatch):
     gate = threading.Event()
     real = preprocess_module._preprocess_image
-    monkeypatch.setattr(preprocess_module, "_preprocess_image", lambda *args: (gate.wait(10), real(*args))[1])
+    monkeypatch.setattr(
+        preprocess_module, "_preprocess_image", lambda *args: (gate.wait(10), real(*args))[1]
+    )
     predictor = make(max_queue=2, predict_timeout=30)
 
     async def crowd():

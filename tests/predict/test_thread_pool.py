@@ -28,7 +28,9 @@ def run(pool, gate, *others):
 
     async def go():
         loop = asyncio.get_running_loop()
-        first = asyncio.create_task(pool.submit(lambda _: gate.wait(10), loop.time() + TIMEOUT, never_disconnected))
+        first = asyncio.create_task(
+            pool.submit(lambda _: gate.wait(10), loop.time() + TIMEOUT, never_disconnected)
+        )
         await asyncio.sleep(0)
         tasks = [
             asyncio.create_task(pool.submit(work, loop.time() + timeout, is_cancelled))
@@ -63,7 +65,12 @@ def test_a_slow_piece_of_work_counts_more_than_a_quick_one(pool, gate):
 def test_who_would_wait_too_long_is_refused_at_once(pool, gate):
     pool.seconds = 10.0
     done = []
-    (rejected, accepted) = run(pool, gate, (done.append, 11.0, never_disconnected), (lambda _: "done", 60.0, never_disconnected))
+    (rejected, accepted) = run(
+        pool,
+        gate,
+        (done.append, 11.0, never_disconnected),
+        (lambda _: "done", 60.0, never_disconnected),
+    )
     assert isinstance(rejected, QueueFull)
     assert rejected.retry_after == 10
     assert (accepted, done) == ("done", [])
@@ -74,7 +81,9 @@ def test_a_batch_is_as_long_as_it_has_images(pool, gate):
 
     async def go():
         deadline = asyncio.get_running_loop().time() + TIMEOUT
-        batch = asyncio.create_task(pool.submit(lambda _: gate.wait(10), deadline, never_disconnected, images=100))
+        batch = asyncio.create_task(
+            pool.submit(lambda _: gate.wait(10), deadline, never_disconnected, images=100)
+        )
         await asyncio.sleep(0)
         busy = pool.check_capacity(TIMEOUT)
         gate.set()
@@ -89,7 +98,9 @@ def test_a_free_thread_takes_what_comes_however_long_work_took(pool):
     pool.seconds = 1000.0
 
     async def go():
-        return await pool.submit(lambda _: "done", asyncio.get_running_loop().time() + TIMEOUT, never_disconnected)
+        return await pool.submit(
+            lambda _: "done", asyncio.get_running_loop().time() + TIMEOUT, never_disconnected
+        )
 
     assert asyncio.run(go()) == "done"
     assert pool.seconds < 1000.0, "and it is known that work takes less by now"

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from tests.conftest import DATA, ROOT
-from tests.service.running import Service, wait_until, free_port
+from tests.service.running import Service, free_port, wait_until
 
 RAY = Path(sys.executable).with_name("ray")
 # What processes are called: a replica, a training's worker, what starts a training.
@@ -110,7 +110,9 @@ class Node:
 
     def kill(self):
         """Let the machine go dark."""
-        while processes := [pid for pid, command_line in self._processes() if "<defunct>" not in command_line]:
+        while processes := [
+            pid for pid, command_line in self._processes() if "<defunct>" not in command_line
+        ]:
             for pid in processes:
                 try:
                     os.kill(pid, signal.SIGKILL)

@@ -27,7 +27,12 @@ serving.AutoscalingConfig = partial(serving.AutoscalingConfig, upscale_delay_s=1
 main()
 """
 DDP_SETTINGS = {
-    **{"workers": 2, "ray_max_replicas": 3, "ray_target_requests": 2, "program": FAST_SCALING_PROGRAM},
+    **{
+        "workers": 2,
+        "ray_max_replicas": 3,
+        "ray_target_requests": 2,
+        "program": FAST_SCALING_PROGRAM,
+    },
     **{"train_threads": 1, "ray_train_workers": 2, "predict_timeout": 30},
     **{"auth": "keys", "admin_key": KEY},
 }
@@ -85,7 +90,9 @@ def cluster(small_cluster: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, distinct_versions.ReferenceAnswers]:
+def versions(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, distinct_versions.ReferenceAnswers]:
     """A state folder with three versions that are alike, and what each of them answers."""
     folder = tmp_path_factory.mktemp("versions") / "state"
     return folder, distinct_versions.make(folder)
@@ -162,7 +169,9 @@ def lose(cluster: Cluster, service: RayService) -> Callable[[Node], None]:  # no
 
 
 @pytest.fixture
-def reference(versions: tuple[Path, distinct_versions.ReferenceAnswers]) -> distinct_versions.ReferenceAnswers:
+def reference(
+    versions: tuple[Path, distinct_versions.ReferenceAnswers],
+) -> distinct_versions.ReferenceAnswers:
     return versions[1]
 
 

@@ -25,7 +25,9 @@ class RequestLog(NamedTuple):
         return [tries for tries in self.requests if tries[-1].reply.status != 200]
 
     def count_mismatches(self, reference):
-        return distinct_versions.count_mismatches([exchange for tries in self.requests for exchange in tries], reference)
+        return distinct_versions.count_mismatches(
+            [exchange for tries in self.requests for exchange in tries], reference
+        )
 
 
 async def send_with_retries(port, reference, connections, action, *, interval=0.0, key=None):

@@ -57,7 +57,9 @@ def test_a_node_that_is_told_to_end_is_replaced_first(service, cluster, lose, re
         other_replicas.extend(other.running(REPLICA))
         await asyncio.sleep(5)
 
-    result = run(send_with_retries(service.port, reference, CONNECTIONS, end(), interval=REQUEST_INTERVAL))
+    result = run(
+        send_with_retries(service.port, reference, CONNECTIONS, end(), interval=REQUEST_INTERVAL)
+    )
     lose(node)
     assert result.lost == []
     assert result.count_mismatches(reference) == 0

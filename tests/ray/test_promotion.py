@@ -15,13 +15,15 @@ log = logging.getLogger(__name__)
 
 
 def test_all_replicas_follow(service, cluster, reference):
-    phase = run(press(service.port, reference, 8, swap(service.port, CHANGES, 3.0), keep_alive=False))
+    phase = run(
+        press(service.port, reference, 8, swap(service.port, CHANGES, 3.0), keep_alive=False)
+    )
     settled = run(press(service.port, reference, 4, asyncio.sleep(2), keep_alive=False))
     log.warning("an older version's last answer came %.2f s after a promotion's", phase.slowest)
     live = "ray_mynet_model_info"
-    assert wait_until(lambda: [*by_replica(cluster, live, version="2").values()] == [1, 1], TIMEOUT), (
-        "each says so"
-    )
+    assert wait_until(
+        lambda: [*by_replica(cluster, live, version="2").values()] == [1, 1], TIMEOUT
+    ), "each says so"
     exchanges = phase.exchanges + settled.exchanges
     assert (failed(exchanges), phase.not_swapped) == (0, 0)
     assert distinct_versions.count_mismatches(exchanges, reference) == 0

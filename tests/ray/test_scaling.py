@@ -14,7 +14,7 @@ from tests.ray.insisting import send_with_retries
 from tests.ray.jobs import LONG_JOB
 from tests.ray.scraped import by_replica
 from tests.rigs.load.http_load import run
-from tests.service.running import wait_until, free_port
+from tests.service.running import free_port, wait_until
 
 TIMEOUT = 240
 CONNECTIONS = 8
@@ -92,7 +92,9 @@ def declared_service(no_service, cluster, state, small_data_dir):  # noqa: ARG00
 
     def both_answer():
         """Serve may know of one alone, and give it all that comes."""
-        counts = [count for name, count in service.answer_counts().items() if name not in counts_before]
+        counts = [
+            count for name, count in service.answer_counts().items() if name not in counts_before
+        ]
         return service.is_ready() and len(counts) == 2 and all(counts)
 
     try:
@@ -105,13 +107,21 @@ def declared_service(no_service, cluster, state, small_data_dir):  # noqa: ARG00
 
 async def replicas(cluster, number):
     """Wait for so many."""
-    reached = await asyncio.to_thread(wait_until, lambda: len(cluster.replicas()) == number, TIMEOUT)
+    reached = await asyncio.to_thread(
+        wait_until, lambda: len(cluster.replicas()) == number, TIMEOUT
+    )
     assert reached, cluster.replicas()
 
 
 def test_another_replica_comes_with_the_load(unused_ddp_service, cluster, reference):
     assert len(cluster.replicas()) == 2
-    load = send_with_retries(unused_ddp_service.port, reference, CONNECTIONS, replicas(cluster, 3), key=unused_ddp_service.key)
+    load = send_with_retries(
+        unused_ddp_service.port,
+        reference,
+        CONNECTIONS,
+        replicas(cluster, 3),
+        key=unused_ddp_service.key,
+    )
     result = run(load)
     assert (result.repeated, result.count_mismatches(reference)) == ([], 0)
 
@@ -119,7 +129,9 @@ def test_another_replica_comes_with_the_load(unused_ddp_service, cluster, refere
 def test_one_goes_without_a_lost_request(reference, declared_service, cluster):
     replicas_before = cluster.replicas()
     train = f"/train/{declared_service.ask('POST', '/train', json=LONG_JOB).json()['id']}"
-    assert wait_until(lambda: declared_service.succeeds("POST", f"{train}/pause"), TIMEOUT), "it has begun"
+    assert wait_until(lambda: declared_service.succeeds("POST", f"{train}/pause"), TIMEOUT), (
+        "it has begun"
+    )
     url = f"http://127.0.0.1:{declared_service.port}{train}/events"
     followers = [Follower(url) for _ in range(FOLLOWERS)]
     assert wait_until(lambda: all("event: status" in follower.received for follower in followers))
@@ -135,7 +147,9 @@ def test_one_goes_without_a_lost_request(reference, declared_service, cluster):
     assert set(cluster.replicas()) < set(replicas_before), "the one that stays is no new one"
     finished = [follower for follower in followers if not follower.is_alive()]
     assert 0 < len(finished) < FOLLOWERS, "those of the one that went"
-    assert all(follower.received.rstrip().endswith("retry: 2000") for follower in finished), finished[0].received
+    assert all(follower.received.rstrip().endswith("retry: 2000") for follower in finished), (
+        finished[0].received
+    )
     declared_service.ask("POST", f"{train}/cancel").raise_for_status()
     for follower in followers:
         follower.join(TIMEOUT)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.ray.cluster import START_TIMEOUT, start_service
-from tests.service.running import wait_until, free_port
+from tests.service.running import free_port, wait_until
 
 
 def failed_start_log(cluster, folder, **settings):

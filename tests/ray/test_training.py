@@ -7,16 +7,16 @@ from itertools import pairwise
 
 from tests.ray.cluster import TRAINING_ENTRY_POINT
 from tests.ray.jobs import (
+    HYPERPARAMETERS,
     LONG_JOB,
     TIMEOUT,
-    HYPERPARAMETERS,
-    start_job,
-    wait_for_end,
     environment,
-    wait_until_idle,
     outcome,
     saved_position,
+    start_job,
+    wait_for_end,
     wait_for_job,
+    wait_until_idle,
     workers,
 )
 from tests.service.running import wait_until
@@ -36,7 +36,9 @@ def test_a_worker_that_is_killed_changes_nothing(service, cluster, local):
     wait_for_job(service, job, record_position)
     assert outcome(service, job) == local
     saved_positions = [position for position in positions if position != (0, 0)]
-    assert all(before <= after for before, after in pairwise(saved_positions)), "it never starts again"
+    assert all(before <= after for before, after in pairwise(saved_positions)), (
+        "it never starts again"
+    )
     body = service.get(f"/train/{job}")
     assert body["attempt"] == 1, "Ray Train went on"
     assert [epoch["epoch"] for epoch in body["epochs"]] == [*range(HYPERPARAMETERS["epochs"])]
@@ -84,7 +86,12 @@ def test_a_gpu_that_no_node_has_is_told_of(service):
 
 def test_a_sweep_trains_its_jobs_at_once(service):
     """The best of them goes through the gate, as without Ray."""
-    sweep_request = {**HYPERPARAMETERS, "epochs": 20, "promote": "always", "learning_rate": [0.001, 0.03]}
+    sweep_request = {
+        **HYPERPARAMETERS,
+        "epochs": 20,
+        "promote": "always",
+        "learning_rate": [0.001, 0.03],
+    }
     sweep = service.post("/sweeps", json.dumps(sweep_request).encode())["id"]
     assert wait_until(lambda: service.get(f"/sweeps/{sweep}")["finished_at"], TIMEOUT)
     body = service.get(f"/sweeps/{sweep}")

@@ -7,15 +7,15 @@ import signal
 import pytest
 
 from tests.ray.jobs import (
+    HYPERPARAMETERS,
     LONG_JOB,
     TIMEOUT,
-    HYPERPARAMETERS,
-    start_job,
-    wait_for_end,
-    wait_until_idle,
     outcome,
     saved_position,
+    start_job,
+    wait_for_end,
     wait_for_job,
+    wait_until_idle,
     workers,
 )
 from tests.service.running import wait_until
@@ -37,7 +37,9 @@ def test_two_workers_learn_what_one_does(ddp_service, cluster, storage, local):
     """Whichever of them is killed on the way."""
     job = start_job(ddp_service, HYPERPARAMETERS)
     for which in (0, 1):
-        assert wait_until(lambda which=which: saved_position(storage, job) >= (which + 1, 0), TIMEOUT)
+        assert wait_until(
+            lambda which=which: saved_position(storage, job) >= (which + 1, 0), TIMEOUT
+        )
         assert wait_until(lambda: len(workers(cluster)) == 2, TIMEOUT), "Ray Train went on by then"
         both = workers(cluster)
         os.kill(both[which], signal.SIGKILL)
@@ -68,7 +70,9 @@ def test_both_end_with_a_job(ddp_service, cluster, storage):
         """A job may still write after a sweep: the end of one more job brings another. Nothing can
         be trained by this one: the worker that leads begins nothing, and tells the other one.
         """
-        error = wait_for_end(ddp_service, start_job(ddp_service, {**HYPERPARAMETERS, "device": "mps"}), "failed")["error"]
+        error = wait_for_end(
+            ddp_service, start_job(ddp_service, {**HYPERPARAMETERS, "device": "mps"}), "failed"
+        )["error"]
         assert error["code"] == "bad_device"
         assert wait_until_idle(cluster)
         return wait_until(lambda: [*storage.iterdir()] == [others], 30)

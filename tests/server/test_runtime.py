@@ -19,7 +19,9 @@ def there(tmp_path, monkeypatch):
 def test_paths_lead_to_the_same_from_another_folder(there, monkeypatch):
     (there / "data").symlink_to(DATA)
     paths = {"state_dir": "var", "data_dir": "data", "models_url": "models"}
-    settings = prepare_with_absolute_paths(Settings(**paths, database_url="sqlite:///x.db", device="cpu"))
+    settings = prepare_with_absolute_paths(
+        Settings(**paths, database_url="sqlite:///x.db", device="cpu")
+    )
     other_folder = there / "elsewhere"
     other_folder.mkdir()
     monkeypatch.chdir(other_folder)

@@ -133,7 +133,9 @@ def test_who_is_slow_but_not_too_slow_is_answered(client, mnist):
     """Both ways at once, since they are waited for."""
     noise = np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)
     image = png(np.maximum(mnist.test.pixels[0].numpy(), noise // 8))
-    pieces = [image[start : start + len(image) // 4] for start in range(0, len(image), len(image) // 4)]
+    pieces = [
+        image[start : start + len(image) // 4] for start in range(0, len(image), len(image) // 4)
+    ]
     assert all(len(piece) >= timeouts.MIN_BYTES for piece in pieces[:4])
     with open_socket(client) as one, open_socket(client) as other:
         slow = dict(zip(WAYS[:2], (one, other), strict=True))

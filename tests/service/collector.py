@@ -50,7 +50,8 @@ class Receiver(BaseHTTPRequestHandler):
 def attributes(message):
     """Give the attributes of a span or a resource."""
     return {
-        attribute.key: getattr(attribute.value, attribute.value.WhichOneof("value")) for attribute in message.attributes
+        attribute.key: getattr(attribute.value, attribute.value.WhichOneof("value"))
+        for attribute in message.attributes
     }
 
 

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from app.database.store import Store
 from app.database.tables import Job
-from tests.service.running import wait_until, run_service
+from tests.service.running import run_service, wait_until
 
 
 def not_ready_reason(service):
@@ -145,7 +145,9 @@ def shutdown_result(request, tmp_path_factory, seven):
     raw_answers = [raw_answer for (raw_answer,) in answers]
     log = service.log.read_text()
     codes = (-signal.SIGTERM,) if request.param == "1" else (0, -signal.SIGTERM)
-    return ShutdownResult(refused, digit, code, codes, row, gone, events, lines, raw_answers, answer, problem, log)
+    return ShutdownResult(
+        refused, digit, code, codes, row, gone, events, lines, raw_answers, answer, problem, log
+    )
 
 
 def test_it_is_not_ready_at_once_and_still_answers(shutdown_result):

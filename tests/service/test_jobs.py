@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 
 from app.versions.registry import SHIPPED, Registry
-from tests.service.running import wait_until, run_service
+from tests.service.running import run_service, wait_until
 
 NEXT_VERSION = len(list(SHIPPED.glob("*.safetensors"))) + 1
 # With the small data folder, an epoch has 500 batches, which take a fraction of a second.
@@ -64,7 +64,9 @@ def test_a_job_and_its_events_go_on_across_kill_9(tmp_path, small_data_dir):
     with run_service(state, data_dir=small_data_dir) as service:
         streams = []
         listeners = [
-            threading.Thread(target=lambda: streams.append(follow(service, job, first_events[-1][0])))
+            threading.Thread(
+                target=lambda: streams.append(follow(service, job, first_events[-1][0]))
+            )
             for _ in range(20)
         ]
         for listener in listeners:
@@ -77,11 +79,19 @@ def test_a_job_and_its_events_go_on_across_kill_9(tmp_path, small_data_dir):
         assert all(events == streams[0] for events in streams)
         assert has_succeeded(streams[0])
         all_events = [*first_events, *streams[0]]
-        assert [number for number, _, _ in all_events] == sorted({number for number, _, _ in all_events})
-        batches = [(data["epoch"], data["batch"]) for _, kind, data in all_events if kind == "batch"]
+        assert [number for number, _, _ in all_events] == sorted(
+            {number for number, _, _ in all_events}
+        )
+        batches = [
+            (data["epoch"], data["batch"]) for _, kind, data in all_events if kind == "batch"
+        ]
         assert batches == epochs_of_batches(epochs)
-        assert [data["epoch"] for _, kind, data in all_events if kind == "epoch"] == [*range(epochs)]
-        assert follow(service, job) == all_events, "the whole story is told again to whoever comes late"
+        assert [data["epoch"] for _, kind, data in all_events if kind == "epoch"] == [
+            *range(epochs)
+        ]
+        assert follow(service, job) == all_events, (
+            "the whole story is told again to whoever comes late"
+        )
         slow.close()
         done = service.get(f"/train/{job}")
         assert done["attempt"] == 2

@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from mynet_client import ApiError, Client
-from tests.service.running import MYNET, wait_until, run_service
+from tests.service.running import MYNET, run_service, wait_until
 
 ADMIN_KEY = "the-first-key-of-all"
 # What the refusal of an address beyond loopback names.

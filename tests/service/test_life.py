@@ -95,7 +95,9 @@ def test_a_bad_setting_stops_the_process_in_words(tmp_path, settings, message):
 
 def environment_of(folder, settings):
     all_settings = {"state_dir": str(folder / "var"), "port": "0", **settings}
-    return {"COLUMNS": "500"} | {f"MYNET_{name.upper()}": value for name, value in all_settings.items()}
+    return {"COLUMNS": "500"} | {
+        f"MYNET_{name.upper()}": value for name, value in all_settings.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 import re
 
 from tests.conftest import ROOT
-from tests.service.running import wait_until, run_service
+from tests.service.running import run_service, wait_until
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "mynet.json"
 

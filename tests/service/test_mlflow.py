@@ -11,12 +11,14 @@ import sys
 import pytest
 
 from app.train.supervisor.mlflow_process import DEFAULTS
-from tests.service.running import wait_until, run_service
+from tests.service.running import run_service, wait_until
 
 mlflow = pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
 
 REQUEST_BODY = json.dumps({"epochs": 3, "batch_size": 500, "seed": 5, "promote": "never"}).encode()
-TRACKING_TIMEOUT = 120  # a database has its tables made by many small steps, and the process gives way
+TRACKING_TIMEOUT = (
+    120  # a database has its tables made by many small steps, and the process gives way
+)
 
 
 def has_succeeded(body):
@@ -48,7 +50,9 @@ def test_a_job_killed_with_its_service_goes_on_in_the_same_run(tmp_path, monkeyp
         def runs():
             return client.search_runs([experiment], f"tags.`mynet.job` = '{job}'")
 
-        assert wait_until(lambda: [run.info.status for run in runs()] == ["FINISHED"], TRACKING_TIMEOUT)
+        assert wait_until(
+            lambda: [run.info.status for run in runs()] == ["FINISHED"], TRACKING_TIMEOUT
+        )
         digests = [
             service.get(f"/models/{job_body['result']['version']}")["weights_digest"]
             for job_body in (untracked_job, done)
@@ -70,7 +74,9 @@ def test_a_server_that_is_away_fails_no_job_and_is_told_later(tmp_path, monkeypa
         with run_service(tmp_path / "var") as service:
             job = service.post("/train", REQUEST_BODY)["id"]
             service.job_until(job, has_succeeded)
-            assert wait_until(lambda: "MLflow cannot be told" in service.log.read_text(), TRACKING_TIMEOUT)
+            assert wait_until(
+                lambda: "MLflow cannot be told" in service.log.read_text(), TRACKING_TIMEOUT
+            )
             assert service.end() in (0, -signal.SIGTERM)
         logged = service.log.read_text()
         assert logged.count("MLflow cannot be told") == 1
@@ -79,7 +85,9 @@ def test_a_server_that_is_away_fails_no_job_and_is_told_later(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)  # beside a database, artefacts go to ./mlruns
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
     with run_service(tmp_path / "var") as service:
-        assert wait_until(lambda: database.exists() and "FINISHED" in str(statuses(database)), TRACKING_TIMEOUT)
+        assert wait_until(
+            lambda: database.exists() and "FINISHED" in str(statuses(database)), TRACKING_TIMEOUT
+        )
         service.end()
     assert statuses(database) == [("FINISHED", job)]
 

@@ -40,7 +40,9 @@ def in_batches(port, uploads):
     """Read the digits through `/predict/batch`, 250 at a time."""
     digits = []
     for start in range(0, len(uploads), 250):
-        files = [("files", (f"{n}.png", upload)) for n, upload in enumerate(uploads[start : start + 250])]
+        files = [
+            ("files", (f"{n}.png", upload)) for n, upload in enumerate(uploads[start : start + 250])
+        ]
         answer = httpx2.post(f"http://127.0.0.1:{port}/predict/batch", files=files, timeout=60)
         digits += [prediction["digit"] for prediction in answer.json()["predictions"]]
     return digits

@@ -38,5 +38,7 @@ def test_a_crowd_that_would_wait_too_long_is_not_taken(tmp_path, request_of_a_ph
         counted = service.get("/health/ready")["images"]
     assert flooded.wrong == 0
     assert len(flooded.latencies(429)) > len(flooded.latencies(504))
-    assert len(flooded.latencies(200)) > len(flooded.latencies(504)), "what is begun is done in time"
+    assert len(flooded.latencies(200)) > len(flooded.latencies(504)), (
+        "what is begun is done in time"
+    )
     assert counted["busy"] >= len(flooded.latencies(429))

@@ -9,11 +9,11 @@ from itertools import cycle, takewhile
 
 import pytest
 
-from tests.postgres import PASSWORD, FAST_SETTINGS, run_postgres
+from tests.postgres import FAST_SETTINGS, PASSWORD, run_postgres
 from tests.rigs.load import uploads
 from tests.rigs.load.closed_loop import press_all
-from tests.service.running import are_gone, wait_until, run_service
-from tests.service.test_jobs import SMALL_BATCH, has_succeeded, epochs_of_batches, follow
+from tests.service.running import are_gone, run_service, wait_until
+from tests.service.test_jobs import SMALL_BATCH, epochs_of_batches, follow, has_succeeded
 from tests.service.test_keys import keys, status
 
 EPOCHS = 12
@@ -35,7 +35,9 @@ def test_two_services_share_jobs_and_one_takes_over(server, tmp_path, small_data
     url = server.fresh()
     with ExitStack() as stack:
         one, other = (
-            stack.enter_context(run_service(tmp_path / name, database_url=url, data_dir=small_data_dir))
+            stack.enter_context(
+                run_service(tmp_path / name, database_url=url, data_dir=small_data_dir)
+            )
             for name in ("one", "other")
         )
         job = other.post("/train", REQUEST_BODY)["id"]

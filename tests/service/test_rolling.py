@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 from tests.programs import find_program
 from tests.rigs.load import uploads
 from tests.rigs.load.closed_loop import press_all
-from tests.service.running import wait_until, free_port, run_service
+from tests.service.running import free_port, run_service, wait_until
 
 CONFIGURATION = """
 daemon off;

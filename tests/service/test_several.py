@@ -17,7 +17,10 @@ def test_two_at_once_end_as_if_alone_and_also_where_they_are_killed(tmp_path):
     settings = {"train_jobs": 2, "train_threads": 1}
     with run_service(state, **settings) as service:
         # One after the other: each is alone.
-        sequential = [witness.outcome(service, service.post("/train", request_body)["id"]) for request_body in request_bodies]
+        sequential = [
+            witness.outcome(service, service.post("/train", request_body)["id"])
+            for request_body in request_bodies
+        ]
         jobs = [service.post("/train", request_body)["id"] for request_body in request_bodies]
         for job in jobs:
             service.job_until(job, lambda body: body["epochs"])

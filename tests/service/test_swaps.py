@@ -8,7 +8,7 @@ import pytest
 from tests.rigs.load.http_load import failed, run
 from tests.rigs.swaps import distinct_versions
 from tests.rigs.swaps.swapping import press, swap
-from tests.service.running import wait_until, run_service
+from tests.service.running import run_service, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,9 @@ def test_no_request_fails_and_no_answer_mixes_versions(state, reference):
 def test_all_workers_follow(state, reference):
     with run_service(state, workers=2) as service:
         assert wait_until(lambda: service.went_live == 2)
-        phase = run(press(service.port, reference, 16, swap(service.port, 2, 1.0), keep_alive=False))
+        phase = run(
+            press(service.port, reference, 16, swap(service.port, 2, 1.0), keep_alive=False)
+        )
         assert wait_until(lambda: service.log.read_text().count("version 3 is live") == 2)
         settled = run(press(service.port, reference, 4, asyncio.sleep(1), keep_alive=False))
         service.end()

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.service.running import wait_until, run_service
+from tests.service.running import run_service, wait_until
 
 SWEEP_REQUEST = {
     "name": "how fast?",

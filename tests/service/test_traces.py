@@ -5,7 +5,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.service.running import wait_until, run_service
+from tests.service.running import run_service, wait_until
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
 from tests.service.collector import attributes, run_collector

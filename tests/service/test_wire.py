@@ -15,7 +15,7 @@ from tests.conftest import png
 from tests.rigs.load import uploads
 from tests.rigs.load.closed_loop import Request, press_all
 from tests.rigs.load.uploads import NO_IMAGE, form, raw_request, with_bad
-from tests.service.running import wait_until, run_service
+from tests.service.running import run_service, wait_until
 
 
 @pytest.fixture(scope="module")

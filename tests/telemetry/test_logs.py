@@ -91,7 +91,9 @@ def test_a_log_that_cannot_be_written_stops_nothing(logger):
     unhandled = []
 
     async def go():
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: unhandled.append(context)
+        )
         logging.getLogger(logger).info("not shown")
         await asyncio.sleep(0.01)
         return "went on"

@@ -61,7 +61,11 @@ def test_an_exporter_that_is_not_there_is_named(monkeypatch, caplog):
 
 @pytest.mark.parametrize(
     "environment",
-    [{"OTEL_TRACES_EXPORTER": "console"}, UNREACHABLE_EXPORTER, {"OTEL_TRACES_EXPORTER": "otlp, console"}],
+    [
+        {"OTEL_TRACES_EXPORTER": "console"},
+        UNREACHABLE_EXPORTER,
+        {"OTEL_TRACES_EXPORTER": "otlp, console"},
+    ],
 )
 def test_what_the_environment_asks_for_begins(monkeypatch, environment):
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")

@@ -122,7 +122,9 @@ def test_of_many_promotions_over_the_same_version_one_happens(registry, card):
     versions = [save(registry, card) for _ in range(6)]
     others = [Registry(registry.folder) for _ in versions]
     with ThreadPoolExecutor(6) as pool:
-        done = list(pool.map(lambda other, version: other.promote(version, expected=1), others, versions))
+        done = list(
+            pool.map(lambda other, version: other.promote(version, expected=1), others, versions)
+        )
     assert sum(done) == 1
     assert registry.history() == [versions[done.index(True)], 1]
 

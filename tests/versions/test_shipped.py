@@ -34,5 +34,9 @@ def test_the_documented_one_is_the_tutorials_training():
     assert 0.971 <= card.test_accuracy <= 0.977
     assert len(card.epochs) == 10
     hyperparameters = card.hyperparameters
-    assert (hyperparameters["batch_size"], hyperparameters["learning_rate"], hyperparameters["momentum"]) == (100, 0.01, 0.9)
+    assert (
+        hyperparameters["batch_size"],
+        hyperparameters["learning_rate"],
+        hyperparameters["momentum"],
+    ) == (100, 0.01, 0.9)
     assert isinstance(hyperparameters["seed"], int)

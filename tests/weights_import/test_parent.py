@@ -46,7 +46,9 @@ def test_refusals_come_back_as_they_are(settings, fake_worker, error):
     fake_worker(f"print(json.dumps({{'code': {error.code!r}, 'detail': 'The file is odd.'}}))")
     with pytest.raises(error, match=r"The file is odd\.") as excinfo:
         upload(settings)
-    assert [field_error.field for field_error in excinfo.value.errors] == ["file"] * (error is InvalidField)
+    assert [field_error.field for field_error in excinfo.value.errors] == ["file"] * (
+        error is InvalidField
+    )
     assert leftover_files(settings) == []
 
 

@@ -95,7 +95,9 @@ def test_what_cannot_be_read_is_malformed(registry, make_request, capsys, conten
 
 
 def changed(**tensors):
-    return MyNet().state_dict() | {name.replace("_", "."): tensor for name, tensor in tensors.items()}
+    return MyNet().state_dict() | {
+        name.replace("_", "."): tensor for name, tensor in tensors.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,11 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         for parameter in operation.get("parameters", []):
             parameter["schema"] = _without_null(parameter["schema"])
         sorted_responses = sorted(operation["responses"].items())
-        responses = {status: response for status, response in sorted_responses if UNUSED_SCHEMAS[0] not in str(response)}
+        responses = {
+            status: response
+            for status, response in sorted_responses
+            if UNUSED_SCHEMAS[0] not in str(response)
+        }
         for response in responses.values():
             response.setdefault("headers", {}).update(headers(REQUEST_ID))
         operation["responses"] = responses

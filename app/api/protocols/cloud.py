@@ -37,7 +37,8 @@ async def ping(services: ServicesDep) -> Ready:
     openapi_extra=predict.ONE_IMAGE,
     operation_id="sagemaker_invoke",
     responses=error_responses(
-        *(*ACCESS_ERRORS, *predict.UPLOAD_ERRORS, *predict.IMAGE_ERRORS), invalid_field_example("image", "Field required")
+        *(*ACCESS_ERRORS, *predict.UPLOAD_ERRORS, *predict.IMAGE_ERRORS),
+        invalid_field_example("image", "Field required"),
     ),
 )
 async def invocations(request: Request, services: ServicesDep) -> Prediction:
@@ -52,6 +53,9 @@ def vertex_ai_router(settings: Settings) -> APIRouter:
         routes.add_api_route(settings.health_route, health.ready)
     if settings.predict_route:
         routes.add_api_route(
-            settings.predict_route, kserve_v1.predict, methods=["POST"], dependencies=[RequirePredict]
+            settings.predict_route,
+            kserve_v1.predict,
+            methods=["POST"],
+            dependencies=[RequirePredict],
         )
     return routes

@@ -75,7 +75,9 @@ async def predict(request: Request, services: ServicesDep) -> Response:
     instances = request_body.parse_or_400(Instances, await request.body()).instances
     max_instances = services.settings.max_batch_files
     if not 1 <= len(instances) <= max_instances:
-        raise MalformedRequest(f"{len(instances)} instances were sent; 1 to {max_instances} may be.")
+        raise MalformedRequest(
+            f"{len(instances)} instances were sent; 1 to {max_instances} may be."
+        )
     images = [_image(instance, f"instances.{number}") for number, instance in enumerate(instances)]
     answers = await predict_all(request, services, images)
     predictions = [prediction_fields(answer) for answer in answers]

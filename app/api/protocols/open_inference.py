@@ -192,7 +192,9 @@ async def _infer(
     inference, binary = tensors.read(await request.body(), header)
     images = tensors.images(inference, binary, services.settings.max_batch_files)
     output_as_bytes = outputs.requested_outputs(inference)
-    inputs = images if isinstance(images, list) else [from_mnist_pixels(pixels) for pixels in images]
+    inputs = (
+        images if isinstance(images, list) else [from_mnist_pixels(pixels) for pixels in images]
+    )
     answers = await predict_all(request, services, inputs, version)
     content, length = outputs.encode_response(inference, output_as_bytes, answers)
     if length is None:

@@ -98,7 +98,9 @@ def _check_shape(tensor: Tensor, max_images: int) -> None:
             "or [n] for BYTES."
         )
     if not 1 <= tensor.shape[0] <= max_images:
-        raise MalformedRequest(f"{tensor.shape[0]!s:.20} images were sent; 1 to {max_images} may be.")
+        raise MalformedRequest(
+            f"{tensor.shape[0]!s:.20} images were sent; 1 to {max_images} may be."
+        )
 
 
 def _binary(tensor: Tensor, binary: bytes) -> bytes | None:
@@ -138,7 +140,9 @@ def _split(content: bytes, number: int) -> Iterator[bytes]:
 
 def _check_count(tensor: Tensor, actual: int, expected: int, unit: str) -> None:
     if actual != expected:
-        raise MalformedRequest(f"shape {tensor.shape} is {expected} {unit}, but {actual} were sent.")
+        raise MalformedRequest(
+            f"shape {tensor.shape} is {expected} {unit}, but {actual} were sent."
+        )
 
 
 def _pixels(tensor: Tensor, content: bytes | None) -> Pixels:
@@ -167,7 +171,9 @@ def requested_outputs(inference: Inference) -> dict[str, bool]:
             available = ", ".join(OUTPUTS)
             raise MalformedRequest(f"There is no output {output.name:.40}; there are: {available}.")
     default = inference.parameters.get("binary_data_output")
-    return {output.name: output.parameters.get("binary_data", default) is True for output in outputs}
+    return {
+        output.name: output.parameters.get("binary_data", default) is True for output in outputs
+    }
 
 
 def encode_response(
@@ -178,7 +184,9 @@ def encode_response(
     if inference.id is not None:
         response["id"] = inference.id
     values = {name: _values(name, answers) for name in output_as_bytes}
-    response["outputs"] = [_output(name, values[name], output_as_bytes[name]) for name in output_as_bytes]
+    response["outputs"] = [
+        _output(name, values[name], output_as_bytes[name]) for name in output_as_bytes
+    ]
     document = to_json(response)
     if not any(output_as_bytes.values()):
         return document, None

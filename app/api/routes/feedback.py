@@ -61,7 +61,10 @@ IMAGE_RESPONSES: Final[Responses] = {
     }
 }
 CREATE_BODY: Final = {
-    "requestBody": {"required": True, "content": request_body.form_with_file_content(resources.Label)}
+    "requestBody": {
+        "required": True,
+        "content": request_body.form_with_file_content(resources.Label),
+    }
 }
 INVALID_LABEL: Final = invalid_field_example("label", "Input should be less than or equal to 9")
 INVALID_LIMIT: Final = invalid_field_example("limit", "Input should be less than or equal to 1000")

@@ -45,7 +45,8 @@ STREAM_RESPONSES: Final[Responses] = {
 RECONNECT_MS: Final = 2000
 MAX_EVENT_ID: Final = 2**63 - 1
 LastEventId = Annotated[
-    int | None, Header(ge=0, le=MAX_EVENT_ID, description="as `after`; browsers send it by themselves")
+    int | None,
+    Header(ge=0, le=MAX_EVENT_ID, description="as `after`; browsers send it by themselves"),
 ]
 EventId = Annotated[int, Query(ge=0, le=MAX_EVENT_ID, description="id of the last event seen")]
 
@@ -55,7 +56,9 @@ EventId = Annotated[int, Query(ge=0, le=MAX_EVENT_ID, description="id of the las
     summary="Follow a job",
     operation_id="get_job_events",
     responses=STREAM_RESPONSES
-    | error_responses(NotFound, invalid_field_example("after", "Input should be greater than or equal to 0")),
+    | error_responses(
+        NotFound, invalid_field_example("after", "Input should be greater than or equal to 0")
+    ),
     response_model=resources.Events,
 )
 async def events(

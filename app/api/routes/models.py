@@ -29,9 +29,13 @@ from app.versions import export
 from app.versions.card import Card
 from app.weights_import.parent import import_upload
 
-router = APIRouter(prefix="/models", tags=["models"], responses=error_responses(*ACCESS_ERRORS, NotReady))
+router = APIRouter(
+    prefix="/models", tags=["models"], responses=error_responses(*ACCESS_ERRORS, NotReady)
+)
 
-INVALID_VERSION: Final = invalid_field_example("version", "Input should be greater than or equal to 1")
+INVALID_VERSION: Final = invalid_field_example(
+    "version", "Input should be greater than or equal to 1"
+)
 PROMOTION: Final = request_body.json_request_body(Promotion, required=True)
 
 
@@ -103,19 +107,29 @@ FILE_RESPONSES: Final[Responses] = {
     },
 }
 NUMBER: Final = {"version": "$response.body#/version"}
-LINKED_OPERATIONS: Final = ("get_version", "get_version_weights", "get_version_errors", "delete_version")
+LINKED_OPERATIONS: Final = (
+    "get_version",
+    "get_version_weights",
+    "get_version_errors",
+    "delete_version",
+)
 UPLOAD_RESPONSES: Final[Responses] = {
     201: {
         "headers": headers("Location"),
         "links": {name: {"operationId": name, "parameters": NUMBER} for name in LINKED_OPERATIONS},
     }
 }
-INVALID_FORMAT: Final = invalid_field_example("format", "Input should be 'safetensors', 'pt' or 'onnx'")
+INVALID_FORMAT: Final = invalid_field_example(
+    "format", "Input should be 'safetensors', 'pt' or 'onnx'"
+)
 INCOMPATIBLE_WEIGHTS: Final = invalid_field_example("file", "the weights are not those of MyNet")
 UPLOAD: Final = {
     "requestBody": {
         "required": True,
-        "content": {BINARY: {"schema": request_body.FILE}, **request_body.multipart_content("file")},
+        "content": {
+            BINARY: {"schema": request_body.FILE},
+            **request_body.multipart_content("file"),
+        },
     }
 }
 Note = Annotated[str | None, Query(max_length=1000, description="kept on the version's card")]
@@ -130,7 +144,8 @@ Form = Annotated[
     summary="Make a version of a file",
     operation_id="upload_version",
     openapi_extra=UPLOAD,
-    responses=UPLOAD_RESPONSES | error_responses(MalformedRequest, BodyTooLarge, INCOMPATIBLE_WEIGHTS, QueueFull),
+    responses=UPLOAD_RESPONSES
+    | error_responses(MalformedRequest, BodyTooLarge, INCOMPATIBLE_WEIGHTS, QueueFull),
     dependencies=[RequireAdmin],
 )
 async def upload(
@@ -198,7 +213,9 @@ def get_errors(
 ) -> TestImages:
     """With `digit` and `answer`: that cell of the confusion matrix, also on its diagonal."""
     cursor = BEFORE_FIRST if after is None else after
-    page, has_more = services.test_set_errors.page(version, digit, answer, after=cursor, limit=limit)
+    page, has_more = services.test_set_errors.page(
+        version, digit, answer, after=cursor, limit=limit
+    )
     return TestImages(data=[_to_test_image(prediction) for prediction in page], has_more=has_more)
 
 

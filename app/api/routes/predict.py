@@ -36,7 +36,9 @@ from app.predict.batcher import PredictionResult
 from app.predict.model import Answer
 from app.predict.preprocess import PreprocessedImage
 
-router = APIRouter(tags=["predict"], responses=error_responses(*ACCESS_ERRORS), dependencies=[RequirePredict])
+router = APIRouter(
+    tags=["predict"], responses=error_responses(*ACCESS_ERRORS), dependencies=[RequirePredict]
+)
 
 ONE_IMAGE: Final = {
     "requestBody": {
@@ -101,7 +103,8 @@ async def predict(
     response_model=Predictions,
     openapi_extra=MANY_IMAGES,
     responses=error_responses(
-        *(*UPLOAD_ERRORS, *VERSION_ERRORS), invalid_field_example("files", "is missing; the fields sent are: file")
+        *(*UPLOAD_ERRORS, *VERSION_ERRORS),
+        invalid_field_example("files", "is missing; the fields sent are: file"),
     ),
 )
 async def predict_batch(
@@ -137,7 +140,9 @@ def prediction_fields(answer: Answer) -> dict[str, Any]:
 
 
 def _normalisation(preprocessed: PreprocessedImage) -> Normalisation:
-    left, top, right, bottom = (round(edge * preprocessed.scale) for edge in preprocessed.normalised.box)
+    left, top, right, bottom = (
+        round(edge * preprocessed.scale) for edge in preprocessed.normalised.box
+    )
     return Normalisation(
         inverted=preprocessed.normalised.inverted,
         box=(left, top, right, bottom),
@@ -146,7 +151,10 @@ def _normalisation(preprocessed: PreprocessedImage) -> Normalisation:
 
 
 async def predict_all(
-    request: Request, services: Services, images: Sequence[bytes | PreprocessedImage], version: int | None = None
+    request: Request,
+    services: Services,
+    images: Sequence[bytes | PreprocessedImage],
+    version: int | None = None,
 ) -> list[Answer]:
     """Answer for images, in their order, with the live version unless another is named.
 
@@ -154,10 +162,14 @@ async def predict_all(
     """
     is_cancelled = disconnect_probe(request.scope)
     if len(images) == 1:  # it goes together with what others send at the same moment
-        answer = (await services.predictor.predict(images[0], version, is_cancelled=is_cancelled)).answer
+        answer = (
+            await services.predictor.predict(images[0], version, is_cancelled=is_cancelled)
+        ).answer
         add_log_fields(request, services, version=answer.version)
         return [answer]
-    results, model_version = await services.predictor.predict_batch(images, version, is_cancelled=is_cancelled)
+    results, model_version = await services.predictor.predict_batch(
+        images, version, is_cancelled=is_cancelled
+    )
     add_log_fields(request, services, version=model_version)
     answers = []
     for number, result in enumerate(results):

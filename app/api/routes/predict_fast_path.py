@@ -69,7 +69,10 @@ class PredictFastPath:
             content_type_count > 1
             or not length.isdigit()
             or len(length) >= MAX_LENGTH_DIGITS
-            or (self._headers_that_need_the_app and any(name in self._headers_that_need_the_app for name, _ in headers))
+            or (
+                self._headers_that_need_the_app
+                and any(name in self._headers_that_need_the_app for name, _ in headers)
+            )
         ):
             return None
         if target == TARGET and int(length) <= self.max_fast_bytes:
@@ -119,7 +122,9 @@ class PredictFastPath:
             respond(refusal)
         return True
 
-    def _respond(self, cycle: FastCycle, request_id: bytes, upload: bytes, outcome: PredictionOutcome) -> None:
+    def _respond(
+        self, cycle: FastCycle, request_id: bytes, upload: bytes, outcome: PredictionOutcome
+    ) -> None:
         if outcome is None:
             task = asyncio.create_task(self._predict(cycle, request_id, upload))
             self._background_tasks.add(task)
@@ -133,7 +138,11 @@ class PredictFastPath:
             fields: logs.LogFields = {"version": outcome.answer.version}
         else:
             response = problem_details.response_for_exception("POST", PATH, outcome)
-            status, headers, content = response.status_code, response.raw_headers, bytes(response.body)
+            status, headers, content = (
+                response.status_code,
+                response.raw_headers,
+                bytes(response.body),
+            )
             fields = NO_FIELDS
         cycle.respond(status, headers, content)
         self.access_log.add(request_id_text, ROUTE, *ROUTE, status, cycle.started, fields)

@@ -45,7 +45,9 @@ CREATE_RESPONSES: Final[Responses] = {
         },
     }
 }
-INVALID_LIMIT: Final = invalid_field_example("limit", f"Input should be less than or equal to {MAX_PAGE_SIZE}")
+INVALID_LIMIT: Final = invalid_field_example(
+    "limit", f"Input should be less than or equal to {MAX_PAGE_SIZE}"
+)
 CREATE_BODY: Final = request_body.json_request_body(Grid, required=False)
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="most to give at once")]
 
@@ -85,7 +87,9 @@ async def create(
     return await asyncio.to_thread(_to_sweep, services.sweeps, row)
 
 
-@router.get("", summary="List sweeps, newest first", responses=error_responses(NotFound, INVALID_LIMIT))
+@router.get(
+    "", summary="List sweeps, newest first", responses=error_responses(NotFound, INVALID_LIMIT)
+)
 def list_sweeps(
     services: ServicesDep,
     after: Annotated[str | None, Query(description="id of the last sweep seen")] = None,

@@ -91,7 +91,9 @@ async def create(
     return resources.Job.model_validate(row)
 
 
-@router.get("", summary="List jobs, newest first", responses=error_responses(NotFound, INVALID_LIMIT))
+@router.get(
+    "", summary="List jobs, newest first", responses=error_responses(NotFound, INVALID_LIMIT)
+)
 def list_jobs(
     services: ServicesDep,
     status: Status | None = None,
@@ -151,7 +153,8 @@ def resume(job_id: str, services: ServicesDep) -> resources.Job:
     summary="Give the log",
     operation_id="get_job_log",
     response_class=PlainTextResponse,
-    responses=LOG_RESPONSES | error_responses(NotFound, invalid_field_example("follow", "Input should be a valid boolean")),
+    responses=LOG_RESPONSES
+    | error_responses(NotFound, invalid_field_example("follow", "Input should be a valid boolean")),
 )
 async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> Response:
     """The tutorial's own lines; with `follow`, as they come, until the job has ended."""

@@ -89,7 +89,10 @@ def asset(state: str, name: str, accept_encoding: Encodings = "") -> Response:
 
 
 def _answer(name: str, encodings: str, cache_control: str) -> Response:
-    file, headers = read(name), {**SECURITY_HEADERS, "Cache-Control": cache_control, "Vary": "Accept-Encoding"}
+    file, headers = (
+        read(name),
+        {**SECURITY_HEADERS, "Cache-Control": cache_control, "Vary": "Accept-Encoding"},
+    )
     if file.compressed is None or not GZIP.search(encodings):
         return Response(file.plain, 200, headers, file.media_type)
     return Response(file.compressed, 200, {**headers, "Content-Encoding": "gzip"}, file.media_type)

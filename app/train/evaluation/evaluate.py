@@ -53,7 +53,9 @@ def evaluate(
     training images, and the temperature is 1.
     """
     logits = logits_of(model, data.test.pixels, device)
-    calibration_logits = logits_of(model, (held_out or data.train).pixels[:CALIBRATION_IMAGES], device)
+    calibration_logits = logits_of(
+        model, (held_out or data.train).pixels[:CALIBRATION_IMAGES], device
+    )
     quantile = OOD_QUANTILE_HELD_OUT if held_out else OOD_QUANTILE
     threshold = calibration_logits.logsumexp(1).quantile(quantile).item()
     temperature = fit_temperature(calibration_logits, held_out.labels) if held_out else 1.0
@@ -106,5 +108,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     is less than 5,000 images can tell apart.
     """
     logits = logits.double()
-    losses = [F.cross_entropy(logits / float(temperature), labels).item() for temperature in CANDIDATES]
+    losses = [
+        F.cross_entropy(logits / float(temperature), labels).item() for temperature in CANDIDATES
+    ]
     return float(CANDIDATES[losses.index(min(losses))])

@@ -63,7 +63,12 @@ class Superseded(Exception):
 
 
 def create(
-    store: Store, hyperparameters: Hyperparameters, *, max_queued: int, key: str | None, trace_context: TraceContext = None
+    store: Store,
+    hyperparameters: Hyperparameters,
+    *,
+    max_queued: int,
+    key: str | None,
+    trace_context: TraceContext = None,
 ) -> Job:
     """Queue a job, or give the one that has this idempotency key. Raises Busy, Conflict."""
     if key is not None and (existing := store.job_by_key(key)):
@@ -75,7 +80,9 @@ def create(
     return _check_idempotent(stored, hyperparameters)
 
 
-def queued(hyperparameters: Hyperparameters, key: str | None, trace_context: TraceContext) -> tuple[Job, list[Base]]:
+def queued(
+    hyperparameters: Hyperparameters, key: str | None, trace_context: TraceContext
+) -> tuple[Job, list[Base]]:
     """Give a new job, and its first rows."""
     seed = secrets.randbelow(2**32) if hyperparameters.seed is None else hyperparameters.seed
     job = Job(
@@ -87,7 +94,10 @@ def queued(hyperparameters: Hyperparameters, key: str | None, trace_context: Tra
         idempotency_key=key,
     )
     first = Event(job_id=job.id, at=now(), kind="status", data={"status": Status.QUEUED})
-    return job, [first, *([Trace(job_id=job.id, trace_context=trace_context)] if trace_context else [])]
+    return job, [
+        first,
+        *([Trace(job_id=job.id, trace_context=trace_context)] if trace_context else []),
+    ]
 
 
 def get(store: Store, job_id: str) -> Job:
@@ -107,19 +117,25 @@ def start(store: Store, job: Job) -> int | None:
 
 def cancel(store: Store, job_id: str) -> Job:
     """End a job at the client's wish. Raises NotFound, Conflict."""
-    return _request_transition(store, job_id, Status.CANCELLED, {"finished_at": now()}, "cancelled any more")
+    return _request_transition(
+        store, job_id, Status.CANCELLED, {"finished_at": now()}, "cancelled any more"
+    )
 
 
 def pause(store: Store, job_id: str) -> Job:
     """Stop a running job until it is resumed; its state is saved. Raises NotFound, Conflict."""
-    return _request_transition(store, job_id, Status.PAUSED, {}, "paused: only a running job can be")
+    return _request_transition(
+        store, job_id, Status.PAUSED, {}, "paused: only a running job can be"
+    )
 
 
 def resume(store: Store, job_id: str) -> Job:
     """Queue a paused job again, at its old place. Raises NotFound, Conflict."""
     values = {"not_before": now()}
     reason = "resumed: only a paused job can be"
-    return _request_transition(store, job_id, Status.QUEUED, values, reason, Job.status == Status.PAUSED)
+    return _request_transition(
+        store, job_id, Status.QUEUED, values, reason, Job.status == Status.PAUSED
+    )
 
 
 def record(
@@ -194,7 +210,9 @@ def _retry(
 ) -> None:
     not_before = now() + timedelta(seconds=min(LONGEST_WAIT, wait))
     values = {"not_before": not_before, **values}
-    _transition(store, job_id, Status.QUEUED, values, *_runs(attempt), event_data={"reason": reason})
+    _transition(
+        store, job_id, Status.QUEUED, values, *_runs(attempt), event_data={"reason": reason}
+    )
 
 
 def _change(
@@ -205,7 +223,9 @@ def _change(
     *events: tuple[str, dict[str, Any]],
 ) -> None:
     final = "status" in values
-    if not store.change_job(job_id, *_runs(attempt), values=values, events=events, use_reserve=final):
+    if not store.change_job(
+        job_id, *_runs(attempt), values=values, events=events, use_reserve=final
+    ):
         raise Superseded(job_id)
 
 

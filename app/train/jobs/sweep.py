@@ -41,13 +41,21 @@ class Superseded(Exception):
 
 
 def create(
-    sweeps: Sweeps, grid: Grid, *, max_queued: int, key: str | None, trace_context: TraceContext = None
+    sweeps: Sweeps,
+    grid: Grid,
+    *,
+    max_queued: int,
+    key: str | None,
+    trace_context: TraceContext = None,
 ) -> Sweep:
     """Queue the jobs of a sweep, or give the one that has this key. Raises Busy, Conflict."""
     if key is not None and (existing := sweeps.by_key(key)):
         return _check_idempotent(existing, grid)
     drawn_seed = secrets.randbelow(2**32)
-    queued = [jobs.queued(hyperparameters, None, trace_context) for hyperparameters in grid.jobs(drawn_seed)]
+    queued = [
+        jobs.queued(hyperparameters, None, trace_context)
+        for hyperparameters in grid.jobs(drawn_seed)
+    ]
     seed = drawn_seed if grid.seed is None else grid.seed
     sweep = Sweep(
         id=secrets.token_hex(8),
@@ -59,7 +67,9 @@ def create(
     rows = [row for _, rows in queued for row in rows]
     stored = sweeps.add(sweep, [job for job, _ in queued], rows, max_queued=max_queued)
     if stored is None:
-        raise QueueFull(f"{max_queued} jobs and sweeps are waiting already.", retry_after=RETRY_AFTER)
+        raise QueueFull(
+            f"{max_queued} jobs and sweeps are waiting already.", retry_after=RETRY_AFTER
+        )
     return _check_idempotent(stored, grid)
 
 
@@ -104,7 +114,9 @@ def finish_without_best(sweeps: Sweeps, sweep: Sweep) -> None:
         fail(sweeps, sweep.id, "no_version", "None of the sweep's jobs succeeded.")
 
 
-def begin_finish(sweeps: Sweeps, sweep_id: str, expected_live: int | None, result: dict[str, Any]) -> None:
+def begin_finish(
+    sweeps: Sweeps, sweep_id: str, expected_live: int | None, result: dict[str, Any]
+) -> None:
     """From here on the sweep cannot be cancelled: its best goes live in place of `over`, and may be
     live before the sweep says so, whatever becomes of the process. Raises Superseded.
     """

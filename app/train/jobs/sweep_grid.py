@@ -100,7 +100,9 @@ class Grid(BaseModel):
         """Give what was asked for: what was not is for the recipe to say."""
         fields = [name for name in Hyperparameters.model_fields if name in self.model_fields_set]
         requested = {name: getattr(self, name) for name in fields if name != "promote"}
-        return {name: value if _kind(value) == LIST else [value] for name, value in requested.items()}
+        return {
+            name: value if _kind(value) == LIST else [value] for name, value in requested.items()
+        }
 
     @model_validator(mode="after")
     def _check_size(self) -> "Grid":

@@ -68,7 +68,10 @@ class Augment:
 
 def _vary_stroke_width(images: Tensor) -> Tensor:
     """Some with a thicker pen, some with a thinner one."""
-    thick, thin = _bernoulli_mask(images, STROKE_WIDTH_PROBABILITY), _bernoulli_mask(images, STROKE_WIDTH_PROBABILITY)
+    thick, thin = (
+        _bernoulli_mask(images, STROKE_WIDTH_PROBABILITY),
+        _bernoulli_mask(images, STROKE_WIDTH_PROBABILITY),
+    )
     images[thick] += _random_fraction(images[thick]) * (_dilate(images[thick]) - images[thick])
     images[thin] -= 0.7 * _random_fraction(images[thin]) * (images[thin] + _dilate(-images[thin]))
     return images
@@ -76,7 +79,9 @@ def _vary_stroke_width(images: Tensor) -> Tensor:
 
 def _add_camera_defects(images: Tensor) -> Tensor:
     """Some coarse, some noisy, some with a hole, some with other tones."""
-    coarse, noisy, torn, toned = (_bernoulli_mask(images, CAMERA_DEFECT_PROBABILITY) for _ in range(4))
+    coarse, noisy, torn, toned = (
+        _bernoulli_mask(images, CAMERA_DEFECT_PROBABILITY) for _ in range(4)
+    )
     side = int(torch.randint(8, 15, ()))
     small = F.interpolate(images[coarse, None], (side, side), mode="area")
     large = F.interpolate(small, (SIDE, SIDE), mode="bicubic")
@@ -84,7 +89,9 @@ def _add_camera_defects(images: Tensor) -> Tensor:
     noise = torch.randn_like(images[noisy]) * 0.2 * _random_fraction(images[noisy])
     images[noisy] = (images[noisy] + noise).clamp(0, 1)
     images[torn] = images[torn].masked_fill(_holes(images[torn]), 0)
-    images[toned] = images[toned].clamp(min=1e-6) ** torch.exp(0.7 * _uniform(int(toned.sum()), 1, 1))
+    images[toned] = images[toned].clamp(min=1e-6) ** torch.exp(
+        0.7 * _uniform(int(toned.sum()), 1, 1)
+    )
     return images
 
 
@@ -143,7 +150,9 @@ class AugmentedBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self.pixels))
         for index in torch.split(order, self.batch_size):
-            negative_index = torch.randint(len(self.negatives), (round(NEGATIVE_SHARE * len(index)),))
+            negative_index = torch.randint(
+                len(self.negatives), (round(NEGATIVE_SHARE * len(index)),)
+            )
             pictures = torch.cat([self.pixels[index], self.negatives[negative_index]])
             uniform_targets = torch.full((len(negative_index), DIGITS), 1 / DIGITS)
             inputs = normalize_(self.augment(pictures.float() / 255).view(-1, PIXELS))

@@ -55,7 +55,9 @@ def documented(
 ) -> TrainingSetup:
     """Set up the tutorial's training: plain MNIST, and what was corrected; SGD with momentum."""
     net = MyNet().to(device)
-    optimizer = optim.SGD(net.parameters(), lr=hyperparameters.learning_rate, momentum=hyperparameters.momentum)
+    optimizer = optim.SGD(
+        net.parameters(), lr=hyperparameters.learning_rate, momentum=hyperparameters.momentum
+    )
     batches = Batches(train.concat(corrections), hyperparameters.batch_size, device)
     return TrainingSetup(net, net, optimizer, batches)
 
@@ -85,7 +87,9 @@ def robust(
         weight_decay=DECAY,
     )
     model = EMAModel(net, optimizer)
-    _attach_cosine_schedule(optimizer, hyperparameters.learning_rate, hyperparameters.epochs * len(batches))
+    _attach_cosine_schedule(
+        optimizer, hyperparameters.learning_rate, hyperparameters.epochs * len(batches)
+    )
     return TrainingSetup(model, model.average, optimizer, batches, held_out)
 
 

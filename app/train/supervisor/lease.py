@@ -50,7 +50,10 @@ class Lease:
 
     def may_have_lapsed(self) -> bool:
         """Whether another may hold it by now, since the database did not answer for long."""
-        return self._renewed is None or time.monotonic() - self._renewed > LEASE_SECONDS - SAFETY_MARGIN
+        return (
+            self._renewed is None
+            or time.monotonic() - self._renewed > LEASE_SECONDS - SAFETY_MARGIN
+        )
 
     def release(self) -> None:
         """Give it up, where this process holds it."""

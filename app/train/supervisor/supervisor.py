@@ -68,7 +68,12 @@ class Supervisor:
         start: Callable[[str, str], subprocess.Popen[str]] = subprocesses.start,
         timing: Timing = TIMING,
     ) -> None:
-        self.settings, self.store, self.worker_module, self.clean_storage = settings, store, worker_module, clean_storage
+        self.settings, self.store, self.worker_module, self.clean_storage = (
+            settings,
+            store,
+            worker_module,
+            clean_storage,
+        )
         self.start, self.timing = start, timing
         self.lease, self.tracker = Lease(settings.state_dir, store), Tracker(settings)
         self.sweep_finisher = SweepFinisher(settings, store, start=start, back_off=timing.back_off)
@@ -106,7 +111,9 @@ class Supervisor:
             step()
         except Exception as error:  # a locked database or a full disk passes; this must go on
             is_expected = isinstance(error, NotReady | OSError)
-            log.error("supervision is tried again: %s", error, exc_info=None if is_expected else error)
+            log.error(
+                "supervision is tried again: %s", error, exc_info=None if is_expected else error
+            )
             if isinstance(error, Damaged):
                 self._try_to_repair()
             if self.lease.may_have_lapsed():
@@ -169,7 +176,9 @@ class Supervisor:
         for job in self.store.jobs(Status.RUNNING):
             if job.id not in own_ids and jobs.requeue(self.store, job):
                 log.info(
-                    "job %s: found without a process, and queued again", job.id, extra=log_fields(job)
+                    "job %s: found without a process, and queued again",
+                    job.id,
+                    extra=log_fields(job),
                 )
 
     def _start_next(self) -> None:
@@ -201,7 +210,9 @@ class Supervisor:
             self._delete_finished()
 
     def _delete_finished(self) -> None:
-        state.delete_finished(self.settings.jobs_dir, self._is_unfinished, writers=bool(self._running))
+        state.delete_finished(
+            self.settings.jobs_dir, self._is_unfinished, writers=bool(self._running)
+        )
         self.clean_storage(self.settings)
 
     def _is_unfinished(self, job_id: str) -> bool:

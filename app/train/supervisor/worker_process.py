@@ -48,7 +48,12 @@ class WorkerProcess:
         )
         if exit_code == os.EX_IOERR:
             jobs.record_error(
-                self.store, job.id, job.attempt, "storage_failed", WRITE_FAILED_MESSAGE, self.back_off
+                self.store,
+                job.id,
+                job.attempt,
+                "storage_failed",
+                WRITE_FAILED_MESSAGE,
+                self.back_off,
             )
         else:
             jobs.record_crash(self.store, job, exit_code, self.back_off)

@@ -61,7 +61,9 @@ class JobAttempt:
         hyperparameters = Hyperparameters(**job.hyperparameters)
         device = pick_device(hyperparameters.device or settings.effective_train_device)
         files = job_files(settings, job_id, number)
-        return cls(settings, store, registry, job, number, hyperparameters, device, files, trace_stage)
+        return cls(
+            settings, store, registry, job, number, hyperparameters, device, files, trace_stage
+        )
 
     def record(self, kind: str, data: dict[str, Any], **values: Any) -> None:
         """Tell of progress. Raises Superseded."""

@@ -94,7 +94,9 @@ class RankZero(DataParallelGroup):
         """Tell the others what they are to help with. Raises Broken."""
         self.broadcast(Command.CONTINUE)
         with _translate_errors():
-            distributed.broadcast_object_list([hyperparameters, corrections], group=self.command_group)
+            distributed.broadcast_object_list(
+                [hyperparameters, corrections], group=self.command_group
+            )
 
     def fit(self, *args: Any, **kwargs: Any) -> Iterator[Step]:
         """As a team does, and have the others wait until the step is dealt with. Raises Broken."""
@@ -151,7 +153,9 @@ def _weighted_all_reduce(
     return work.get_future().then(lambda done: done.value()[0])
 
 
-def run_rank(settings: Settings, worker: WorkerRank, checkpointer: Checkpointer, save: Callable[[], None]) -> None:
+def run_rank(
+    settings: Settings, worker: WorkerRank, checkpointer: Checkpointer, save: Callable[[], None]
+) -> None:
     """Help until the training ends; `save` is called where the leader saves.
 
     Raises BadDevice, Broken, NoData.

@@ -94,4 +94,6 @@ def _promote(
 
     correct = evaluate.correct_mask(model, dataset.test, attempt.device)
     rule = attempt.hyperparameters.promote
-    return evaluate_and_promote(attempt.registry, version, correct, rule, dataset.test, begin_commit, committing=committing)
+    return evaluate_and_promote(
+        attempt.registry, version, correct, rule, dataset.test, begin_commit, committing=committing
+    )

@@ -30,7 +30,7 @@ from app.train.recipes.dataset import Dataset
 from app.train.worker import corrections, state
 from app.train.worker.attempt import Diverged, JobAttempt, Stopped
 from app.train.worker.finish import finish
-from app.train.worker.state import PeerLost, LoopStrategy
+from app.train.worker.state import LoopStrategy, PeerLost
 from app.train.worker.state_replica import job_files
 from app.train.worker.trainer import Trainer
 from app.versions.bucket.object_store import BucketUnavailable
@@ -40,7 +40,11 @@ from app.versions.retention import prune
 EXIT_IO_ERROR: Final = os.EX_IOERR
 # Seconds between two looks for a bucket that is away.
 RETRY_INTERVAL: Final = 2.0
-JOB_ERRORS: Final = {data.DatasetUnavailable: "no_data", Diverged: "diverged", DeviceUnavailable: "bad_device"}
+JOB_ERRORS: Final = {
+    data.DatasetUnavailable: "no_data",
+    Diverged: "diverged",
+    DeviceUnavailable: "bad_device",
+}
 T = TypeVar("T")
 log = logging.getLogger("app.train.worker.main")
 
@@ -52,7 +56,9 @@ def main() -> None:
     run_worker(assignment, stop)
 
 
-def run_worker(assignment: Assignment, stop: threading.Event, strategy: LoopStrategy | None = None) -> None:
+def run_worker(
+    assignment: Assignment, stop: threading.Event, strategy: LoopStrategy | None = None
+) -> None:
     """Prepare this process for one attempt, and run it."""
     settings = assignment.settings
     logs.job_id.set(assignment.job_id)
@@ -99,7 +105,11 @@ def _run(
             state.job_lock(settings.jobs_dir, job_id),
             _trace_attempt(traces, store, job_id, attempt) as trace_stage,
         ):
-            train_and_promote(JobAttempt.begin(settings, store, registry, job_id, attempt, trace_stage), stop, strategy)
+            train_and_promote(
+                JobAttempt.begin(settings, store, registry, job_id, attempt, trace_stage),
+                stop,
+                strategy,
+            )
         log.info("job %s: succeeded", job_id)
     except Stopped:
         log.info("job %s: attempt %d is stopped, its state is saved", job_id, attempt)
@@ -133,7 +143,9 @@ def _trace_attempt(
     return traces.attempt(store.trace_context(job_id), attributes, (Stopped, jobs.Superseded))
 
 
-def train_and_promote(attempt: JobAttempt, stop: threading.Event, strategy: LoopStrategy | None = None) -> None:
+def train_and_promote(
+    attempt: JobAttempt, stop: threading.Event, strategy: LoopStrategy | None = None
+) -> None:
     """The flow: loop → checkpoint → evaluate → promote."""
     dataset = data.load(attempt.settings.data_dir)
     prepare = partial(_prepare, attempt, dataset, stop)
@@ -143,7 +155,9 @@ def train_and_promote(attempt: JobAttempt, stop: threading.Event, strategy: Loop
         model = training.run()
     held_out = training.setup.held_out
     finish_attempt = partial(_finish, attempt, model, dataset, training.epochs, held_out)
-    result = _retry_while_bucket_unavailable(finish_attempt, f"job {attempt.job.id} waits to be stored", stop)
+    result = _retry_while_bucket_unavailable(
+        finish_attempt, f"job {attempt.job.id} waits to be stored", stop
+    )
     attempt.succeed(result)
     prune(attempt.settings, attempt.registry)
 
@@ -161,7 +175,9 @@ def _finish(attempt: JobAttempt, *trained: Any) -> dict[str, Any]:
     return finish(attempt, *trained)
 
 
-def _retry_while_bucket_unavailable(step: Callable[[], T], message: str, stop: threading.Event) -> T:
+def _retry_while_bucket_unavailable(
+    step: Callable[[], T], message: str, stop: threading.Event
+) -> T:
     """Take a step, however long the bucket of the versions is away: nothing trained is lost."""
     logged = False
     while True:

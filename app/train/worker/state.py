@@ -200,7 +200,10 @@ log = logging.getLogger(__name__)
 
 
 def resume(
-    hyperparameters: Hyperparameters, dataset: Dataset, device: torch.device, checkpointer: Checkpointer
+    hyperparameters: Hyperparameters,
+    dataset: Dataset,
+    device: torch.device,
+    checkpointer: Checkpointer,
 ) -> tuple[TrainingSetup, Position]:
     """Set up a training, and put back what was saved of it. `wanted` names its seed."""
     setup, start = _initial_setup(hyperparameters, dataset, device), Position()
@@ -212,10 +215,14 @@ def resume(
     return setup, restored or start
 
 
-def _initial_setup(hyperparameters: Hyperparameters, dataset: Dataset, device: torch.device) -> TrainingSetup:
+def _initial_setup(
+    hyperparameters: Hyperparameters, dataset: Dataset, device: torch.device
+) -> TrainingSetup:
     assert hyperparameters.seed is not None, "a job's seed is drawn when it is queued"
     torch.manual_seed(hyperparameters.seed)
-    return RECIPES[hyperparameters.recipe](hyperparameters, dataset.train, device, dataset.corrections)
+    return RECIPES[hyperparameters.recipe](
+        hyperparameters, dataset.train, device, dataset.corrections
+    )
 
 
 class PeerLost(Exception):

@@ -139,7 +139,9 @@ class ReplicatedJobFiles(JobFiles):
             self._number += 1
             if self.bucket.create(name, content):
                 self._copied = content
-                self.bucket.remove(copy_name for copy_name in self._copies() if _age(copy_name) < _age(name))
+                self.bucket.remove(
+                    copy_name for copy_name in self._copies() if _age(copy_name) < _age(name)
+                )
 
 
 def _age(name: str) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from app.train.jobs.job import Superseded
 from app.train.recipes.dataset import Dataset
 from app.train.recipes.loop import Step
 from app.train.worker.attempt import Diverged, JobAttempt, Stopped
-from app.train.worker.state import SingleProcessStrategy, Position, LoopStrategy, resume
+from app.train.worker.state import LoopStrategy, Position, SingleProcessStrategy, resume
 from app.versions.card import EpochRecord
 
 SAVE_INTERVAL: Final = 5.0
@@ -40,7 +40,9 @@ class Trainer:
         progress = attempt.job.progress or {"epoch": -1, "batch": 0}
         self.last_recorded = (progress["epoch"], progress["batch"])
         self.strategy.begin(attempt.hyperparameters, dataset.corrections)
-        self.setup, self.position = resume(attempt.hyperparameters, dataset, attempt.device, self.strategy)
+        self.setup, self.position = resume(
+            attempt.hyperparameters, dataset, attempt.device, self.strategy
+        )
         self.clock = Clock(self.position, len(self.setup.batches), attempt.hyperparameters.epochs)
 
     def run(self) -> MyNet:

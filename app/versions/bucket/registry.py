@@ -108,7 +108,11 @@ class BucketRegistry(Registry):
         self._change(partial(super().delete, version))
 
     def prune(
-        self, keep_versions: int, shipped: Path | None = None, *, protected_jobs: Container[str | None] = ()
+        self,
+        keep_versions: int,
+        shipped: Path | None = None,
+        *,
+        protected_jobs: Container[str | None] = (),
     ) -> None:
         self._change(partial(super().prune, keep_versions, shipped, protected_jobs=protected_jobs))
 
@@ -148,7 +152,9 @@ class BucketRegistry(Registry):
         return version
 
     def _append_entry(self, history: Sequence[int], gone: Sequence[int] = ()) -> None:
-        going = sorted({*self._pending_deletions, *gone})  # some may be of one who died before they went
+        going = sorted(
+            {*self._pending_deletions, *gone}
+        )  # some may be of one who died before they went
         step = LiveLogEntry(self._step.number + 1, history, going)
         if not self._steps.claim(step.number, step.to_bytes()):
             raise ConcurrentUpdate
@@ -180,7 +186,9 @@ class BucketRegistry(Registry):
         if number == self._step.number:
             return self._step
         if number < self._step.number:
-            raise BucketUnavailable(LookupError(f"it was at step {self._step.number}, and is at {number}"))
+            raise BucketUnavailable(
+                LookupError(f"it was at step {self._step.number}, and is at {number}")
+            )
         content = self.bucket.read(self._steps.name(number))
         if not content:
             raise BucketUnavailable(LookupError(f"step {number} is listed, and not there"))

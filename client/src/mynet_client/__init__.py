@@ -30,9 +30,11 @@ from mynet_client.client import Client
 from mynet_client.errors import ApiError, ConnectionFailed, MyNetError
 
 __all__ = [
+    "ApiError",
     "AsyncClient",
     "Card",
     "Client",
+    "ConnectionFailed",
     "Correction",
     "Corrections",
     "Epoch",
@@ -49,10 +51,8 @@ __all__ = [
     "Problem",
     "Progress",
     "Ready",
-    "ApiError",
     "Result",
     "Sweep",
     "SweepJob",
     "Sweeps",
-    "ConnectionFailed",
 ]

@@ -66,7 +66,10 @@ class Predictions(ResponseModel):
     @field_validator("predictions", mode="before")
     @classmethod
     def _unwrapped(cls, results: Any) -> Any:
-        return [result.get("error", result) if isinstance(result, dict) else result for result in results]
+        return [
+            result.get("error", result) if isinstance(result, dict) else result
+            for result in results
+        ]
 
 
 class Progress(ResponseModel):

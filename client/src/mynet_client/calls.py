@@ -83,7 +83,9 @@ class Hyperparameters(TypedDict, total=False):
     note: str | None
 
 
-def predict(image: File, *, version: int | None = None, explain: bool = False) -> Request[Prediction]:
+def predict(
+    image: File, *, version: int | None = None, explain: bool = False
+) -> Request[Prediction]:
     """Read one digit, with `version` instead of the live one; `explain` adds what the network saw.
 
     Raises OSError where `image` is a path that cannot be read.

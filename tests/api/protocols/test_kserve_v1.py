@@ -75,7 +75,9 @@ def test_what_cannot_be_read_is_refused(client, body, status, word):
 
 def test_pixels_out_of_range_are_refused(client):
     for wrong in (256, -1, 0.5):
-        assert_error(client.post(PREDICT, json={"instances": [[wrong] * 784]}), 400, "0 (background)")
+        assert_error(
+            client.post(PREDICT, json={"instances": [[wrong] * 784]}), 400, "0 (background)"
+        )
 
 
 def test_too_many_instances_are_refused(client, settings):

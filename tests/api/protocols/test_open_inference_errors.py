@@ -24,7 +24,9 @@ def test_an_unknown_version_is_not_found(client, digits, version):
     of_version = f"/v2/models/mynet/versions/{version}"
     assert_error(client.get(of_version), 404, "version")
     assert_error(client.get(f"{of_version}/ready"), 404, "version")
-    assert_error(client.post(f"{of_version}/infer", json={"inputs": [as_json(digits)]}), 404, "version")
+    assert_error(
+        client.post(f"{of_version}/infer", json={"inputs": [as_json(digits)]}), 404, "version"
+    )
 
 
 ROW = {"name": "image", "shape": [1, 784], "datatype": "UINT8", "data": [0] * 784}

@@ -32,7 +32,10 @@ def send(client):
 
 
 def listed(client):
-    return [(correction["id"], correction["label"]) for correction in client.get("/feedback").json()["data"]]
+    return [
+        (correction["id"], correction["label"])
+        for correction in client.get("/feedback").json()["data"]
+    ]
 
 
 def assert_error(answer, status, code):
@@ -72,7 +75,10 @@ def test_another_label_is_refused_unless_it_replaces(client, send, digits):
 def test_pages_are_like_those_of_jobs(client, send, digits):
     ids = [send(png(digit), 1).json()["id"] for digit in digits][::-1]
     first = client.get("/feedback?limit=3").json()
-    assert ([correction["id"] for correction in first["data"]], first["has_more"]) == (ids[:3], True)
+    assert ([correction["id"] for correction in first["data"]], first["has_more"]) == (
+        ids[:3],
+        True,
+    )
     rest = client.get(f"/feedback?limit=3&after={ids[2]}").json()
     assert ([correction["id"] for correction in rest["data"]], rest["has_more"]) == (ids[3:], False)
     assert client.get(f"/feedback?after={ids[3]}").json() == {"data": [], "has_more": False}
@@ -88,7 +94,10 @@ def test_the_image_is_a_png_of_what_was_decoded(client, send, seven, photo):
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-disposition"].startswith('attachment; filename="7-')
-    returned_image, uploaded_image = preprocess(answer.content, 50_000_000), preprocess(upload, 50_000_000)
+    returned_image, uploaded_image = (
+        preprocess(answer.content, 50_000_000),
+        preprocess(upload, 50_000_000),
+    )
     assert np.array_equal(returned_image.normalised.pixels, uploaded_image.normalised.pixels)
     assert send(answer.content, 7).status_code == 200
 
@@ -139,7 +148,9 @@ def test_only_what_could_be_predicted_is_kept(client, send, settings, image, sta
 @pytest.mark.read_only
 @pytest.mark.parametrize("label", ["10", "-1", "seven", "", "7.5", "null"])
 def test_a_label_is_a_digit(send, seven, label):
-    assert assert_error(send(seven, label), 422, "invalid_field").startswith("label: Input should be")
+    assert assert_error(send(seven, label), 422, "invalid_field").startswith(
+        "label: Input should be"
+    )
 
 
 @pytest.mark.read_only

@@ -40,7 +40,9 @@ def parsed(text):
     blocks = [
         dict(line.split(": ", 1) for line in block.splitlines()) for block in text.split("\n\n")
     ]
-    return [(int(block["id"]), block["event"], json.loads(block["data"])) for block in blocks if block]
+    return [
+        (int(block["id"]), block["event"], json.loads(block["data"])) for block in blocks if block
+    ]
 
 
 def test_both_forms_tell_the_same(idle, ended):

@@ -36,7 +36,13 @@ def assert_increment(client, name, by, **labels):
 
 def add_job(settings, **fields):
     store = Store(settings.effective_database_url)
-    job_fields = {"id": "a", "created_at": now(), "not_before": now(), "started_at": now(), **fields}
+    job_fields = {
+        "id": "a",
+        "created_at": now(),
+        "not_before": now(),
+        "started_at": now(),
+        **fields,
+    }
     store.add_job(Job(**job_fields), Event(job_id="a", at=now(), kind="x", data={}), max_queued=9)
     store.close()
 
@@ -169,7 +175,9 @@ def test_of_a_worker_that_ended_only_what_it_counted_counts():
     its.request(Route("GET", "/models"), 200, 0.1)
     for alive, under_way in ((True, 7), (False, 2)):
         together = worker_families(mine, 2)
-        prometheus.merge_workers(together, [Entry(alive, prometheus.samples(worker_families(its, 5)))])
+        prometheus.merge_workers(
+            together, [Entry(alive, prometheus.samples(worker_families(its, 5)))]
+        )
         sums = {(s.name, *s.labels.values()): s.value for f in together for s in f.samples}
         assert sums["mynet_images_under_way",] == under_way
         assert sums["mynet_model_swaps_total",] == 2

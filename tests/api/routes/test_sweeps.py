@@ -57,7 +57,11 @@ def test_every_bad_field_is_named(rejecting_client, body, field):
     answer = rejecting_client.post("/sweeps", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
     assert [error["field"] for error in answer.json()["errors"]] == [field]
-    assert rejecting_client.get("/train").json()["data"] == rejecting_client.get("/sweeps").json()["data"] == []
+    assert (
+        rejecting_client.get("/train").json()["data"]
+        == rejecting_client.get("/sweeps").json()["data"]
+        == []
+    )
 
 
 def test_what_is_no_object_is_malformed(rejecting_client):

@@ -117,6 +117,11 @@ def test_the_form_proposes_the_defaults_of_the_service():
     defaults = Hyperparameters()
     assert [(name, *map(float, values)) for name, *values in proposed] == [
         ("documented", defaults.epochs, defaults.batch_size, defaults.learning_rate),
-        ("robust", ROBUST_DEFAULTS["epochs"], ROBUST_DEFAULTS["batch_size"], ROBUST_DEFAULTS["learning_rate"]),
+        (
+            "robust",
+            ROBUST_DEFAULTS["epochs"],
+            ROBUST_DEFAULTS["batch_size"],
+            ROBUST_DEFAULTS["learning_rate"],
+        ),
     ]
     assert f'placeholder="{defaults.momentum}"' in field("momentum")

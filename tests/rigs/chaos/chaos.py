@@ -36,7 +36,8 @@ def main() -> Iterator[str]:
     yield "## Faults (`python -m bench chaos`)"
     yield ""
     yield (
-        f"{len(all_outcomes)} faults, drawn from seed {SEED}, each under light load, on two cores that "
+        f"{len(all_outcomes)} faults, drawn from seed {SEED}, each under light load, on two cores "
+        "that "
         "others used, too. *Refused*: an answer that says what is wrong, in words. *Cut*: no "
         "answer, from a server that was killed or not yet started again. *Wrong*: an answer that "
         "is not of the version it names, a 500, or a promise of this fault not kept. Seconds until "
@@ -90,4 +91,7 @@ def line(name: str, fault_outcomes: list[Outcome]) -> str:
     sums = (sum(outcome[column] for outcome in fault_outcomes) for column in range(4))
     slowest = max(outcome.seconds for outcome in fault_outcomes)
     lost = sum(outcome.lost for outcome in fault_outcomes)
-    return f"| {name} | {len(fault_outcomes)} | {' | '.join(map(str, sums))} | {slowest:.0f} | {lost} |"
+    return (
+        f"| {name} | {len(fault_outcomes)} | {' | '.join(map(str, sums))} | {slowest:.0f} | {lost} "
+        "|"
+    )

@@ -151,7 +151,9 @@ class Scene:
         """Take note of what must not be lost from here on."""
         job_list, versions = self.ask("GET", "/train?limit=1000"), self.ask("GET", "/models")
         self.jobs |= {
-            job["id"]: job["status"] for job in job_list.body["data"] if job["status"] in FINAL_STATUSES
+            job["id"]: job["status"]
+            for job in job_list.body["data"]
+            if job["status"] in FINAL_STATUSES
         }
         self.versions |= {card["version"]: card["weights_digest"] for card in versions.body["data"]}
 
@@ -185,13 +187,20 @@ class Scene:
             time.sleep(1)
         versioned = [exchange for exchange in exchanges if self.has_known_version(exchange)]
         wrong += count_mismatches(versioned, self.reference) + sum(
-            exchange.reply.status == 200 and not self.has_known_version(exchange) for exchange in exchanges
+            exchange.reply.status == 200 and not self.has_known_version(exchange)
+            for exchange in exchanges
         )
-        all_responses = [Response(exchange.reply.status, body_of(exchange)) for exchange in exchanges] + self.responses
-        wrong += sum(response.status >= 500 and not has_reason(response) for response in all_responses)
+        all_responses = [
+            Response(exchange.reply.status, body_of(exchange)) for exchange in exchanges
+        ] + self.responses
+        wrong += sum(
+            response.status >= 500 and not has_reason(response) for response in all_responses
+        )
         return Outcome(
             answered=sum(exchange.reply.status == 200 for exchange in exchanges),
-            refused=sum(response.status >= 400 and has_reason(response) for response in all_responses),
+            refused=sum(
+                response.status >= 400 and has_reason(response) for response in all_responses
+            ),
             cut=sum(response.status == 0 for response in all_responses),
             wrong=wrong,
             seconds=seconds,
@@ -209,7 +218,9 @@ def always() -> bool:
 def has_reason(response: Response) -> bool:
     """Say whether a refusal names its reason."""
     return (
-        bool(response.body) and bool(response.body.get("detail")) and response.body["code"] != "internal_error"
+        bool(response.body)
+        and bool(response.body.get("detail"))
+        and response.body["code"] != "internal_error"
     )
 
 

@@ -110,7 +110,11 @@ class Witness:
         batches_per_epoch = progress["batches"]
         state = read_saved(self.state, job_id, batches_per_epoch)
         saved_epochs = state.batches / batches_per_epoch if state else 0
-        return Hit(self._stage(job, state), progress["epoch"] + progress["batch"] / batches_per_epoch, saved_epochs)
+        return Hit(
+            self._stage(job, state),
+            progress["epoch"] + progress["batch"] / batches_per_epoch,
+            saved_epochs,
+        )
 
     def _stage(self, job: Job, state: Saved | None) -> JobStage:
         if Status(job.status).is_final:

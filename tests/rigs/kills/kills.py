@@ -69,11 +69,24 @@ def trained_again(soak: Soak, outcomes: Sequence[Outcome]) -> str:
     """Say how far attempts went back. What an attempt does again is not shown again, so that how
     much it had done when it was killed in its turn is known only where it had shown something new.
     """
-    min_retrained, max_retrained, max_setback, displayed = 0.0, 0.0, 0.0, dict.fromkeys(soak.jobs, 0.0)
+    min_retrained, max_retrained, max_setback, displayed = (
+        0.0,
+        0.0,
+        0.0,
+        dict.fromkeys(soak.jobs, 0.0),
+    )
     for _, job, hit in soak.hits:
-        lost = 0 if hit.stage in (JobStage.STORED, JobStage.ENDED) else max(0.0, hit.displayed_epochs - hit.saved_epochs)
+        lost = (
+            0
+            if hit.stage in (JobStage.STORED, JobStage.ENDED)
+            else max(0.0, hit.displayed_epochs - hit.saved_epochs)
+        )
         min_retrained += lost if hit.displayed_epochs > displayed[job] else 0
-        max_retrained, max_setback, displayed[job] = max_retrained + lost, max(max_setback, lost), hit.displayed_epochs
+        max_retrained, max_setback, displayed[job] = (
+            max_retrained + lost,
+            max(max_setback, lost),
+            hit.displayed_epochs,
+        )
     trained = sum(len(outcome.epochs) for outcome in outcomes)
     return (
         f"Trained again: {min_retrained:.1f} to {max_retrained:.1f} epochs, beside {trained}; "

@@ -50,7 +50,8 @@ def lines() -> Iterator[str]:
         yield f"| {label} | {median(column):.0f} | {median(increases):.0f} | {per_round} |"
     yield ""
     yield (
-        f"**{median(increases):.0f} MB more than `import torch`** after {PREDICTIONS:,} predictions at "
+        f"**{median(increases):.0f} MB more than `import torch`** after {PREDICTIONS:,} "
+        "predictions at "
         f"{CONNECTIONS} connections (goal: at most {MAX_EXTRA_MB} MB)."
     )
 

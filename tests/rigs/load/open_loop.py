@@ -47,7 +47,9 @@ class Flooded(NamedTuple):
 
     def per_second(self, status: int) -> list[int]:
         """Count the answers of one status in each whole second, but for the first and the last."""
-        counts = Counter(int(answer.arrived_at) for answer in self.answers if answer.status == status)
+        counts = Counter(
+            int(answer.arrived_at) for answer in self.answers if answer.status == status
+        )
         return [counts[second] for second in range(1, max(counts, default=0))]
 
     @property

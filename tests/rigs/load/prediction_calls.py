@@ -27,7 +27,10 @@ class Way(NamedTuple):
 def ways(image: bytes, version: int) -> list[Way]:
     """List them all."""
     text = b64encode(image).decode()
-    form_headers, json_headers = {"Content-Type": CONTENT_TYPE.decode()}, {"Content-Type": "application/json"}
+    form_headers, json_headers = (
+        {"Content-Type": CONTENT_TYPE.decode()},
+        {"Content-Type": "application/json"},
+    )
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [text]}
     infer = json.dumps({"inputs": [tensor]}).encode()
     instances = json.dumps({"instances": [{"b64": text}]}).encode()
@@ -40,7 +43,9 @@ def ways(image: bytes, version: int) -> list[Way]:
         Way("/invocations", image, {"Content-Type": "image/png"}, _parse_mynet),
         Way("/v1/models/mynet:predict", instances, json_headers, _parse_first),
         Way("/v2/models/mynet/infer", infer, json_headers, _parse_tensors),
-        Way(f"/v2/models/mynet/versions/{version}/infer", infer, json_headers, _parse_tensors, True),
+        Way(
+            f"/v2/models/mynet/versions/{version}/infer", infer, json_headers, _parse_tensors, True
+        ),
     ]
 
 

@@ -45,7 +45,11 @@ class Response(NamedTuple):
 
 
 def ask(
-    service: Service, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = NO_HEADERS
+    service: Service,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> Response:
     """Ask over a connection of its own; no answer is ever a defect."""
     with closing(HTTPConnection("127.0.0.1", service.port, timeout=TIMEOUT)) as connection:
@@ -78,15 +82,21 @@ class Invariants:
             self.check_versions()
         expected = self.answers[version][image]
         deviation = max(abs(a - b) for a, b in zip(expected, probabilities, strict=True))
-        assert deviation <= TOLERANCE, f"version {version} answers otherwise for image {image}: {deviation}"
+        assert deviation <= TOLERANCE, (
+            f"version {version} answers otherwise for image {image}: {deviation}"
+        )
 
     def check_versions(self) -> None:
         """No number is given twice, no version is lost, and what is live is whole."""
         with self.registry.lock:
             stored, current = set(self.registry.versions()), self.registry.current()
         new = stored - self.observed_versions
-        assert min(new, default=10**9) > max(self.observed_versions, default=0), f"{new} after {self.observed_versions}"
-        assert not (self.observed_versions - self.removed) - stored, f"lost: {self.observed_versions - self.removed - stored}"
+        assert min(new, default=10**9) > max(self.observed_versions, default=0), (
+            f"{new} after {self.observed_versions}"
+        )
+        assert not (self.observed_versions - self.removed) - stored, (
+            f"lost: {self.observed_versions - self.removed - stored}"
+        )
         assert current in stored, f"CURRENT names {current}, there are {stored}"
         for version in new | {current}:
             weights, card = self.registry.weights(version), self.registry.card(version)

@@ -18,7 +18,7 @@ from typing import Final
 
 from tests.rigs.soak.invariants import TIMEOUT, ask
 from tests.rigs.soak.steps import Steps
-from tests.service.running import Service, wait_until, run_service
+from tests.service.running import Service, run_service, wait_until
 
 MINUTES: Final = float(os.environ.get("MINUTES", "60"))
 SEED: Final = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))

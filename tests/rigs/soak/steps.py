@@ -65,7 +65,9 @@ class Steps:
         assert answer["predictions"].pop(bad)["error"]["status"] == 415, answer
         for image, prediction in zip(chosen, answer["predictions"], strict=True):
             assert prediction["version"] == answer["version"]
-            self.invariants.check_prediction(image, prediction["version"], prediction["probabilities"])
+            self.invariants.check_prediction(
+                image, prediction["version"], prediction["probabilities"]
+            )
 
     def spoil(self, service: Service) -> None:
         """Send what cannot be answered."""
@@ -97,7 +99,9 @@ class Steps:
             "promote": self.rng.choice(("if_better", "always", "never")),
         }
         body, key = json.dumps(hyperparameters).encode(), f"job {self.counts['train']}"
-        responses = [ask(service, "POST", "/train", body, {"Idempotency-Key": key}) for _ in range(2)]
+        responses = [
+            ask(service, "POST", "/train", body, {"Idempotency-Key": key}) for _ in range(2)
+        ]
         assert [response.status for response in responses] == [202, 202], responses
         assert responses[0].json()["id"] == responses[1].json()["id"]
         self.jobs.append(responses[0].json()["id"])
@@ -114,7 +118,9 @@ class Steps:
         if self.rng.random() < 0.3:
             response = ask(service, "POST", "/models/rollback")
         else:
-            body = json.dumps({"version": self.rng.choice(self.invariants.stored_versions)}).encode()
+            body = json.dumps(
+                {"version": self.rng.choice(self.invariants.stored_versions)}
+            ).encode()
             response = ask(service, "PUT", "/models/current", body)
             assert response.status == 200, response
         assert response.status in CHANGE_STATUSES, response

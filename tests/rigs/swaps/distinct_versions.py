@@ -83,4 +83,7 @@ def _matches(exchange: Exchange, reference: ReferenceAnswers) -> bool:
     answer = exchange.answer
     expected = reference.probabilities[answer["version"]][exchange.upload]
     probabilities = torch.tensor(answer["probabilities"], dtype=torch.float64)
-    return bool((probabilities - expected).abs().max() <= TOLERANCE) and answer["digit"] == probabilities.argmax()
+    return (
+        bool((probabilities - expected).abs().max() <= TOLERANCE)
+        and answer["digit"] == probabilities.argmax()
+    )

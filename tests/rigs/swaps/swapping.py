@@ -92,7 +92,9 @@ async def press(
 ) -> Phase:
     """Load until what is done meanwhile has ended."""
     ended = asyncio.Event()
-    loading = load(port, reference.uploads, immediate_due_times(ended), connections, keep_alive=keep_alive)
+    loading = load(
+        port, reference.uploads, immediate_due_times(ended), connections, keep_alive=keep_alive
+    )
     async with asyncio.TaskGroup() as group:
         exchanges = group.create_task(loading)
         swaps = await action

@@ -68,7 +68,9 @@ def test_a_database_that_is_away_at_a_heartbeat_ends_no_listener(store, running,
             patch.setattr(Store, "job", raise_not_ready)
             empty_page = await anext(pages)
         jobs.cancel(store, running[0])
-        return [summarize(page) for page in (first, empty_page)], [summarize(page) async for page in pages]
+        return [summarize(page) for page in (first, empty_page)], [
+            summarize(page) async for page in pages
+        ]
 
     monkeypatch.setattr(job_events, "HEARTBEAT", 0.1)
     first_pages, last_pages = asyncio.run(scenario())

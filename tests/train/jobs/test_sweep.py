@@ -87,8 +87,12 @@ def test_never_is_kept(ended, end, registry):
     assert (done.status, done.result["promoted"], registry.current()) == ("succeeded", False, 1)
 
 
-@pytest.mark.parametrize("crash_point", ["begin_finish", "promote before", "promote after", "succeed"])
-def test_wherever_it_is_killed_the_best_goes_live_once(ended, end, registry, monkeypatch, crash_point):
+@pytest.mark.parametrize(
+    "crash_point", ["begin_finish", "promote before", "promote after", "succeed"]
+)
+def test_wherever_it_is_killed_the_best_goes_live_once(
+    ended, end, registry, monkeypatch, crash_point
+):
     row = ended((0.9, 0.1), (0.8, 0.1))
     real = Registry.promote
 
@@ -183,8 +187,14 @@ def test_the_supervisor_ends_what_is_left(supervise, sweeps, registry, monkeypat
     cancelled, half_cancelled = create(sweeps), create(sweeps)
     for job in sweeps.jobs(cancelled.id):
         jobs.cancel(sweeps.store, job.id)
-    sweeps.change(half_cancelled.id, values={"status": "cancelled"})  # and then its request was killed
+    sweeps.change(
+        half_cancelled.id, values={"status": "cancelled"}
+    )  # and then its request was killed
     with supervise():
-        wait_until(lambda: all(sweep.get(sweeps, row.id).finished_at for row in (cancelled, half_cancelled)))
+        wait_until(
+            lambda: all(
+                sweep.get(sweeps, row.id).finished_at for row in (cancelled, half_cancelled)
+            )
+        )
     assert sweep.get(sweeps, cancelled.id).status == "cancelled"
     assert {job.status for job in sweeps.jobs(half_cancelled.id)} == {"cancelled"}

@@ -30,6 +30,7 @@ def test_what_is_drawn_comes_from_torchs_random_state(digits):
         samples.append(augment(digits.clone()))
     assert torch.equal(*samples)
 
+
 EFFECTS = (
     "MAX_ROTATION",
     "SHEAR",

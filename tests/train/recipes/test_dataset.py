@@ -203,7 +203,9 @@ def test_the_digest_tells_data_apart(tmp_path, raw):
 def test_broken_data_that_cannot_be_had_is_told_and_where(tmp_path, raw):
     (raw / "t10k-images-idx3-ubyte").write_bytes(b"half")
     (raw / "t10k-images-idx3-ubyte.gz").unlink()
-    with pytest.raises(dataset.DatasetUnavailable, match=r"MNIST/raw: t10k-images.*\.gz is missing or damaged"):
+    with pytest.raises(
+        dataset.DatasetUnavailable, match=r"MNIST/raw: t10k-images.*\.gz is missing or damaged"
+    ):
         dataset.load(tmp_path)
 
 

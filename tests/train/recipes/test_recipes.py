@@ -97,7 +97,9 @@ def test_the_average_follows_as_it_says():
     with torch.no_grad():
         net.fc4.bias += 1
     optimizer.step()
-    assert torch.allclose(averaged.average.fc4.bias - initial_bias, torch.tensor(1 - DECAY), atol=1e-6)
+    assert torch.allclose(
+        averaged.average.fc4.bias - initial_bias, torch.tensor(1 - DECAY), atol=1e-6
+    )
 
 
 @pytest.mark.usefixtures("few_synthetic")

@@ -36,7 +36,10 @@ def test_a_lone_digit_is_never_a_negative(few_digits):
     """Of several digits normalisation may keep one."""
     digit = few_digits.pixels[0].numpy()
     assert negatives._normalised_or_none(np.pad(digit, 40)) is None
-    assert negatives._normalised_or_none(np.pad(np.concatenate([digit[:, 5:-5]] * 2, 1), 40)) is not None
+    assert (
+        negatives._normalised_or_none(np.pad(np.concatenate([digit[:, 5:-5]] * 2, 1), 40))
+        is not None
+    )
 
 
 @pytest.mark.parametrize("width", [8, 30])

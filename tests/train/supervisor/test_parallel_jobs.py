@@ -9,7 +9,7 @@ import pytest
 from app import subprocesses
 from app.database.tables import now
 from app.train.jobs import job as jobs
-from tests.train.supervisor.test_supervisor import create, wait_until, wait_for_ticks
+from tests.train.supervisor.test_supervisor import create, wait_for_ticks, wait_until
 
 IO_ERROR_COMMAND = f"exit {os.EX_IOERR}"
 HANGING_COMMAND = "exec sleep 600"

@@ -15,7 +15,7 @@ from app.train.worker import corrections, state
 from app.train.worker.attempt import Stopped
 from app.train.worker.state import CorruptCheckpoint
 from tests.conftest import png
-from tests.train.worker.test_resume import resume_job, interrupt_after, interrupt_batch
+from tests.train.worker.test_resume import interrupt_after, interrupt_batch, resume_job
 
 CPU = torch.device("cpu")
 
@@ -188,7 +188,9 @@ def test_the_robust_recipe_never_holds_them_back(few_digits, extra_digits, monke
     with_extra = recipes.robust(hyperparameters, few_digits, CPU, extra_digits)
     assert torch.equal(with_extra.held_out.pixels, plain.held_out.pixels)
     training_count = len(few_digits) - len(plain.held_out)
-    assert torch.equal(with_extra.batches.pixels[training_count : training_count + 3], extra_digits.pixels)
+    assert torch.equal(
+        with_extra.batches.pixels[training_count : training_count + 3], extra_digits.pixels
+    )
     assert len(with_extra.batches.pixels) == len(plain.batches.pixels) + 3
 
 

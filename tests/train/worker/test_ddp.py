@@ -11,7 +11,7 @@ from app.net import MyNet
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import loop
 from app.train.recipes.dataset import Batches, Digits
-from app.train.worker.ddp import Command, RankZero, WorkerRank, ShardedBatches
+from app.train.worker.ddp import Command, RankZero, ShardedBatches, WorkerRank
 from app.train.worker.state import PeerLost
 
 CPU = torch.device("cpu")
@@ -74,7 +74,9 @@ def run_ranks(tmp_path, size, batch_size, end_at=None, crash_after=None):
     """What each of a team's processes tells, by its rank."""
     results = FORK_SERVER.Queue()
     rank_args = (size, str(tmp_path / "store"), results, batch_size, end_at, crash_after)
-    processes = [FORK_SERVER.Process(target=run_rank, args=(rank, *rank_args)) for rank in range(size)]
+    processes = [
+        FORK_SERVER.Process(target=run_rank, args=(rank, *rank_args)) for rank in range(size)
+    ]
     for process in processes:
         process.start()
     answers = [results.get(timeout=120) for _ in range(size if crash_after is None else 1)]
@@ -110,6 +112,11 @@ def test_shares_are_whole_together(rows):
     shards = [ShardedBatches([batch], rank, 3) for rank in range(3)]
     rows_by_shard = [next(iter(shard))[0].tolist() for shard in shards]
     assert sum(shard.share for shard in shards) == pytest.approx(1)
-    all_rows = [row for shard, rows in zip(shards, rows_by_shard, strict=True) if shard.share for row in rows]
+    all_rows = [
+        row
+        for shard, rows in zip(shards, rows_by_shard, strict=True)
+        if shard.share
+        for row in rows
+    ]
     assert sorted(all_rows) == list(range(rows))
     assert all(rows_by_shard), "each process has something to compute with"

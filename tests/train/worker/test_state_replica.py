@@ -132,7 +132,10 @@ def test_what_is_further_here_is_not_replaced(service, interrupted, first_epochs
 
 def test_an_older_attempt_takes_no_newer_copy_away(service, interrupted, bucket):
     job_id = interrupted("one")
-    old, new = (ReplicatedJobFiles(service("one", job_id).attempt.files.folder, job_id, n, bucket) for n in (1, 2))
+    old, new = (
+        ReplicatedJobFiles(service("one", job_id).attempt.files.folder, job_id, n, bucket)
+        for n in (1, 2)
+    )
     for files in (new, old):
         files._number = 500
         files._copy()
@@ -145,7 +148,9 @@ def test_an_older_attempt_takes_no_newer_copy_away(service, interrupted, bucket)
 def test_corrections_are_those_of_the_first_attempt(
     service, interrupted, few_digits, store, registry, monkeypatch
 ):
-    monkeypatch.setattr(ReplicatedJobFiles, "_copy", lambda _: None)  # but for these, nothing is copied
+    monkeypatch.setattr(
+        ReplicatedJobFiles, "_copy", lambda _: None
+    )  # but for these, nothing is copied
     first_run = service("one", include_feedback=True, epochs=1)
     add_correction(first_run.attempt.settings, few_digits.pixels[0].numpy(), 7)
     first_run.run()

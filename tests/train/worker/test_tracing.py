@@ -23,7 +23,9 @@ def attempt(settings, store, registry, small_dataset):  # noqa: ARG001, there is
 
     def attempt(trace_context=None, *, stopped=False, **hyperparameters):
         hyperparameters = Hyperparameters(**{"epochs": 2, "seed": 11, **hyperparameters})
-        created = job.create(store, hyperparameters, max_queued=9, key=None, trace_context=trace_context)
+        created = job.create(
+            store, hyperparameters, max_queued=9, key=None, trace_context=trace_context
+        )
         number = job.start(store, created)
         exporter, stop = memory.InMemorySpanExporter(), threading.Event()
         if stopped:
@@ -88,7 +90,9 @@ def test_a_failed_one_is(attempt, monkeypatch):
 
 def test_what_clients_see_of_a_job_is_the_same(store):
     plain, traced = (
-        job.create(store, Hyperparameters(seed=1), max_queued=9, key=None, trace_context=trace_context)
+        job.create(
+            store, Hyperparameters(seed=1), max_queued=9, key=None, trace_context=trace_context
+        )
         for trace_context in (None, TRACE_CONTEXT)
     )
     assert plain.hyperparameters == traced.hyperparameters
