@@ -39,30 +39,30 @@ def test_a_version_that_cannot_be_fetched_holds_up_no_other(
     with monkeypatch.context() as patch:
         patch.setattr(Bucket, "read", read)
         for _ in range(2):
-            other.catch_up()
+            other.refresh()
         assert (other.current(), lost in other.versions()) == (live, False)
         assert caplog.text.count(f"version {lost} cannot be fetched: PermissionError") == 1
         first.promote(lost)
         with pytest.raises(BucketUnavailable):
-            other.catch_up()
+            other.refresh()
         assert other.current() == live, "nothing is said of what is live"
-    other.catch_up()
+    other.refresh()
     assert other.current() == lost
 
 
 def test_a_version_that_cannot_be_fetched_is_not_said_to_be_none(first, make_registry, card):
     lost, other = save(first, card), make_registry("other")
     with missing_object(f"{lost}.safetensors"):
-        other.catch_up()
+        other.refresh()
         for call in (other.card, other.weights, other.check, other.promote):
             with pytest.raises(BucketUnavailable):
                 call(lost)
         with pytest.raises(BucketUnavailable):
-            other.check_all_here()
+            other.check_complete()
         with pytest.raises(NotFound):
             other.card(lost + 1)
-    other.catch_up()
-    other.check_all_here()
+    other.refresh()
+    other.check_complete()
     assert other.card(lost).version == lost
 
 
@@ -76,7 +76,7 @@ def test_a_version_that_cannot_be_fetched_keeps_its_place_in_the_history(
     with missing_object(f"{lost}.safetensors"):
         other.promote(newer)
         other.delete(deleted)
-        first.catch_up()
+        first.refresh()
         assert first.history() == [newer, live, lost, 1]
         assert other.rollback() == live
         with pytest.raises(BucketUnavailable):
@@ -88,12 +88,12 @@ def test_where_the_last_step_cannot_be_read_nothing_is_promoted_over_what_was_li
     first, make_registry, card
 ):
     second, third, other = save(first, card), save(first, card), make_registry("other")
-    other.catch_up()
+    other.refresh()
     first.promote(second)
     with missing_object("current/0000000002"), pytest.raises(BucketUnavailable):
-        other.promote(third, over=1)
-    assert not other.promote(third, over=1)
-    first.catch_up()
+        other.promote(third, expected=1)
+    assert not other.promote(third, expected=1)
+    first.refresh()
     assert first.history() == other.history() == [second, 1]
 
 
@@ -105,7 +105,7 @@ def test_a_start_passes_over_what_cannot_be_fetched(first, make_registry, card):
     first.bucket.filesystem.pipe_file(first.bucket._path(f"{live}.safetensors"), damaged)
     other = make_registry("other")
     with missing_object(f"{lost}.safetensors"):
-        other.catch_up()
+        other.refresh()
         assert _first_loadable_version(other) == 1
         live_model = LiveModel(other, torch.device("cpu"))
         live_model.load_initial()

@@ -23,7 +23,7 @@ def save(registry, card, **changes):
 
 def test_what_one_service_changes_the_other_sees(first, make_registry, card):
     other = make_registry("other")
-    with other.following():
+    with other.refreshing():
         version = save(first, card, note="mine")
         first.promote(version)
         assert wait_until(lambda: other.current() == version)
@@ -31,7 +31,7 @@ def test_what_one_service_changes_the_other_sees(first, make_registry, card):
         assert other.content(version) == first.content(version)
         assert other.rollback() == 1
         assert wait_until(lambda: first.current() == version)
-        with first.following():
+        with first.refreshing():
             assert wait_until(lambda: first.current() == 1)
 
 
@@ -40,13 +40,13 @@ def test_services_that_start_at_once_adopt_each_shipped_version_once(make_regist
 
     def start(registry):
         registry.import_bundled(SHIPPED)
-        registry.promote(1, over=None)
+        registry.promote(1, expected=None)
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(start, registries))
     shipped = sorted(SHIPPED.glob("*.safetensors"))
     for registry in registries:
-        registry.catch_up()
+        registry.refresh()
         assert registry.versions() == list(range(1, len(shipped) + 1))
         assert registry.history() == [1]
 
@@ -56,10 +56,10 @@ def test_of_many_promotions_over_the_same_version_one_happens(first, make_regist
     others = [make_registry(f"other-{version}") for version in versions]
     with ThreadPoolExecutor(6) as pool:
         done = list(
-            pool.map(lambda other, version: other.promote(version, over=1), others, versions)
+            pool.map(lambda other, version: other.promote(version, expected=1), others, versions)
         )
     assert sum(done) == 1
-    first.catch_up()
+    first.refresh()
     assert first.history() == [versions[done.index(True)], 1]
 
 
@@ -67,7 +67,7 @@ def test_no_number_is_given_twice(first, make_registry, card):
     second = save(first, card)
     other = make_registry("other")
     other.delete(second)
-    first.catch_up()
+    first.refresh()
     with pytest.raises(NotFound):
         first.card(second)
     assert save(first, card) == second + 1
@@ -77,7 +77,7 @@ def test_the_live_version_cannot_be_deleted_by_who_has_not_seen_it_go_live(
     first, make_registry, card
 ):
     other, second = make_registry("other"), save(first, card)
-    other.catch_up()
+    other.refresh()
     first.promote(second)
     with pytest.raises(Conflict, match=f"Version {second} is live"):
         other.delete(second)
@@ -91,7 +91,7 @@ def test_a_removal_that_was_cut_off_is_completed_by_the_next_step(
         patch.setattr(Bucket, "empty", lambda *_: sys.exit())
         first.delete(second)
     other = make_registry("other")
-    other.catch_up()
+    other.refresh()
     assert other.versions() == [1, third]
     other.promote(third)
     assert other.bucket.sizes()[f"{second}.safetensors"] == 0
@@ -103,7 +103,7 @@ def test_who_slept_while_many_numbers_were_given_gets_none_of_them(first, card, 
         first.delete(save(first, card))
     assert "2.safetensors" not in first.bucket.sizes(), "it was long ago"
     assert len([name for name in first.bucket.sizes() if name.startswith("current/")]) <= 3 + 1
-    assert not first._saved.take(2, b"late")
+    assert not first._saved.claim(2, b"late")
     assert "2.safetensors" not in first.bucket.sizes()
 
 
@@ -120,7 +120,7 @@ def test_what_is_damaged_in_the_bucket_neither_goes_live_nor_comes_back(first, m
     content = first.bucket.read(name)
     first.bucket.filesystem.pipe_file(first.bucket._path(name), content[:-9] + b"*" * 9)
     other = make_registry("other")
-    other.catch_up()
+    other.refresh()
     with pytest.raises(Conflict, match=f"Version {second} is damaged"):
         other.promote(second)
 
@@ -142,7 +142,7 @@ def test_a_live_version_that_was_taken_out_of_the_bucket_stays_here(first, card)
     old, live = save(first, card), save(first, card)
     first.promote(live)
     first.bucket.remove([f"{old}.safetensors", f"{live}.safetensors"])
-    first.catch_up()
+    first.refresh()
     assert (first.versions(), first.current()) == ([1, live], live)
 
 
@@ -171,7 +171,7 @@ def test_eight_processes_that_save_and_promote_at_once(first, url, tmp_path):
     chain = [1]
     while chain[-1] in successors:
         chain.append(successors[chain[-1]])
-    first.catch_up()
+    first.refresh()
     assert first.history() == chain[::-1], "none was lost"
 
 
@@ -183,9 +183,9 @@ def test_killed_at_any_moment_it_leaves_the_old_or_the_new(first, make_registry,
         time.sleep(random.uniform(0, 0.4))
         worker.kill()
         other = make_registry(f"after-{attempt}")
-        other.catch_up()
+        other.refresh()
         other.check(other.current())
         assert all(other.content(version) for version in other.versions())
-    first.catch_up()
+    first.refresh()
     assert first.history() == other.history()
     assert save(first, first.card(1)) == other.versions()[-1] + 1

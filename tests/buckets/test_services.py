@@ -50,7 +50,7 @@ def bucket_outage(server):
             yield
         finally:
             server.start()
-            server.until_up()
+            server.wait_until_up()
 
     return bucket_outage
 

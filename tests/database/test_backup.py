@@ -93,9 +93,9 @@ def test_an_older_database_put_back_keeps_its_older_state(store, file, tmp_path)
     add(store, "later", status="succeeded", finished_at=now())
     keys.create("later", [Scope.ADMIN])
     keys.revoke(revoked.id)
-    store.backup.keep()
+    store.backup.back_up()
     put_back(tmp_path / "older.db", file)
-    store.backup.keep()
+    store.backup.back_up()
     assert [(job.id, job.status) for job in store.jobs()] == [
         ("ends", "queued"),
         ("ended", "succeeded"),
@@ -113,7 +113,7 @@ def test_a_start_over_an_older_database_keeps_keys_revoked(settings, store, file
     with closing(sqlite3.connect(file)) as database:
         database.execute("VACUUM INTO ?", [str(tmp_path / "older.db")])
     keys.revoke(revoked.id)
-    store.backup.keep()
+    store.backup.back_up()
     store.close()
     put_back(tmp_path / "older.db", file)
     with closing(open_store(settings)) as opened:
@@ -122,11 +122,11 @@ def test_a_start_over_an_older_database_keeps_keys_revoked(settings, store, file
 
 def test_a_backup_is_made_anew_only_where_something_matters(store):
     def backup_inode():
-        store.backup.keep()
+        store.backup.back_up()
         return store.backup.copy.stat().st_ino
 
     first = backup_inode()
-    store.change_job("ended", values={"attempt": 2}, told=[("batch", {})])
+    store.change_job("ended", values={"attempt": 2}, events=[("batch", {})])
     assert backup_inode() == first
     store.change_job("ended", values={"status": "failed"})
     second = backup_inode()

@@ -17,11 +17,11 @@ def reserve(tmp_path):
 
 
 def test_it_is_kept_and_given_up_once(reserve):
-    reserve.keep()
-    reserve.keep()
+    reserve.allocate()
+    reserve.allocate()
     assert reserve.path.stat().st_size == SIZE
     assert (reserve.give_up(), reserve.give_up()) == (True, False)
-    reserve.keep()
+    reserve.allocate()
     assert reserve.give_up()
 
 
@@ -31,7 +31,7 @@ def test_where_there_is_no_room_there_is_none(reserve, monkeypatch, caplog):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    reserve.keep()
+    reserve.allocate()
     assert list(reserve.path.parent.iterdir()) == []
     assert "No space left on device" in caplog.text
 
@@ -66,7 +66,7 @@ LARGE_EVENTS = [("batch", {"text": "x" * 100_000})]
 
 
 def test_what_becomes_of_a_job_is_told_though_the_disk_is_full(full):
-    assert full.change_job("job", values={"status": "failed"}, told=LARGE_EVENTS, use_reserve=True)
+    assert full.change_job("job", values={"status": "failed"}, events=LARGE_EVENTS, use_reserve=True)
     assert full.job("job").status == "failed"
     assert full.events("job")[-1].data == LARGE_EVENTS[0][1]
     assert not full.reserve.path.exists()
@@ -75,13 +75,13 @@ def test_what_becomes_of_a_job_is_told_though_the_disk_is_full(full):
 def test_without_a_reserve_it_is_refused_and_nothing_is_half_done(full):
     full.reserve = None
     with pytest.raises(DiskFull, match="database or disk is full"):
-        full.change_job("job", values={"status": "failed"}, told=LARGE_EVENTS, use_reserve=True)
+        full.change_job("job", values={"status": "failed"}, events=LARGE_EVENTS, use_reserve=True)
     assert full.job("job").status == "queued"
 
 
 def test_progress_does_not_use_it(full):
     with pytest.raises(DiskFull):
-        full.change_job("job", values={"attempt": 2}, told=LARGE_EVENTS)
+        full.change_job("job", values={"attempt": 2}, events=LARGE_EVENTS)
     assert full.reserve.path.exists()
     assert full.job("job").attempt == 0
 

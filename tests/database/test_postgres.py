@@ -91,7 +91,7 @@ def test_no_event_comes_with_a_smaller_number_than_one_that_was_seen(store):
     last_number = store.events("a")[-1].number
     with store.engine.begin() as slow:
         slow.execute(update(Job).where(Job.id == "a").values(attempt=1))
-        changes = {"values": {"attempt": 2}, "told": [("status", {})]}
+        changes = {"values": {"attempt": 2}, "events": [("status", {})]}
         other = start_blocked_thread(store, lambda: store.change_job("a", **changes))
         # Now that the other waits: a number that it had taken already would be the smaller one.
         slow.execute(insert(Event).values(job_id="a", at=now(), kind="batch", data={}))
@@ -114,7 +114,7 @@ def test_numbers_do_not_end_at_two_billion(store):
     add(store, "a")
     with store.engine.begin() as connection:
         connection.execute(text("ALTER SEQUENCE events_number_seq RESTART WITH 3000000000"))
-    store.change_job("a", values={"attempt": 1}, told=[("batch", {})])
+    store.change_job("a", values={"attempt": 1}, events=[("batch", {})])
     assert store.events("a")[-1].number == 3_000_000_000
     assert store.events("a", after=2**63 - 1) == []
 

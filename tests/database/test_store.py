@@ -65,8 +65,8 @@ def test_the_next_job_is_the_oldest_that_is_due(store):
 def test_a_change_needs_the_state_it_expects(store):
     add(store, "a")
     queued = Job.status == "queued"
-    assert store.change_job("a", queued, values={"status": "running"}, told=[("status", {"n": 1})])
-    assert not store.change_job("a", queued, values={"status": "x"}, told=[("status", {"n": 2})])
+    assert store.change_job("a", queued, values={"status": "running"}, events=[("status", {"n": 1})])
+    assert not store.change_job("a", queued, values={"status": "x"}, events=[("status", {"n": 2})])
     assert store.job("a").status == "running"
     assert [row.data for row in store.events("a", kind="status")][1:] == []
 
@@ -88,7 +88,7 @@ def test_of_many_writers_one_wins(store):
 def test_events_come_in_pages(store):
     add(store, "a")
     for number in range(5):
-        store.change_job("a", values={"attempt": number}, told=[("batch", {"n": number})])
+        store.change_job("a", values={"attempt": number}, events=[("batch", {"n": number})])
     first = store.events("a", kind="batch", limit=3)
     rest = store.events("a", after=first[-1].number, kind="batch")
     assert [row.data["n"] for row in [*first, *rest]] == [0, 1, 2, 3, 4]
@@ -123,7 +123,7 @@ def test_the_progress_of_jobs_that_ended_long_ago_is_forgotten(store, monkeypatc
     add(store, "running", created_at=old_time, status="running")
     events = [(kind, {}) for kind in ("status", "batch", "epoch", "result")]
     for name in ("old", "new", "running"):
-        store.change_job(name, values={"attempt": 1}, told=events)
+        store.change_job(name, values={"attempt": 1}, events=events)
     monkeypatch.setattr("app.database.store.AT_ONCE", 1)  # of the two that there are
     assert [store.delete_old_events(now() - timedelta(days=30)) for _ in range(3)] == [
         *(True, True, False)

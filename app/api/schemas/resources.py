@@ -33,9 +33,9 @@ class Prediction(BaseModel):
     probabilities: list[float] = Field(min_length=10, max_length=10)
     is_digit: bool = Field(description="false: the image does not look like a digit at all")
     version: int
-    seen: str | None = Field(
+    seen: str | None = Field(  # plain-words: ok
         None, description="what the network was given, a PNG data URL"
-    )  # plain-words: ok
+    )
     saliency: str | None = Field(None, description="which pixels spoke for it, a PNG data URL")
     normalisation: Normalisation | None = None
 
