@@ -6,7 +6,7 @@ database. What leaves: families of metrics. This module does not know who asks.
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from prometheus_client.metrics_core import Metric
@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 
 from app.database.store import Store
 from app.monitoring import prometheus
-from app.predict.predictor import Predictor
+from app.predict.live_model import LiveModel
+from app.telemetry.metrics import Metrics
 from app.telemetry.worker_metrics import Samples, WorkerMetricsFile
 from app.versions.registry import Registry
 
@@ -36,12 +37,15 @@ class MetricsCollector:
 
     def __init__(
         self,
-        predictor: Predictor,
+        metrics: Metrics,
+        in_flight: Callable[[], int],
+        live: LiveModel,
         registry: Registry,
         store: Store,
         worker_metrics_file: WorkerMetricsFile | None,
     ) -> None:
-        self.predictor, self.registry, self.store = predictor, registry, store
+        self.metrics, self.in_flight, self.live = metrics, in_flight, live
+        self.registry, self.store = registry, store
         self.worker_metrics_file = worker_metrics_file
         self._last_published: Samples = {}
 
@@ -61,14 +65,14 @@ class MetricsCollector:
         self._write(prometheus.samples(self._process_families()))
 
     def _process_families(self) -> list[Metric]:
-        predictor = self.predictor
-        in_flight, swaps = predictor.in_flight, predictor.live.swaps
-        return prometheus.process_families(predictor.metrics, in_flight=in_flight, swaps=swaps)
+        return prometheus.process_families(
+            self.metrics, in_flight=self.in_flight(), swaps=self.live.swaps
+        )
 
     def _all_families(self, families: list[Metric]) -> Families:
         if self.worker_metrics_file:
             prometheus.merge_workers(families, self.worker_metrics_file.read_others())
-        model = prometheus.model_families(self.predictor.live, self.registry)
+        model = prometheus.model_families(self.live, self.registry)
         return Families([*families, *model, *prometheus.job_families(self.store)])
 
     def _write(self, samples: Samples) -> None:
