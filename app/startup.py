@@ -20,16 +20,17 @@ from app.config.settings import Settings
 from app.database.engine import hint, open_engine
 from app.database.schema import SchemaMismatch, SchemaStatus, status_of
 from app.database.store import Store
+from app.database.sweeps import Sweeps
 from app.errors import Conflict, NotReady, ServiceError
 from app.feedback import FeedbackStore
 from app.net import DeviceUnavailable
 from app.train.supervisor import mlflow_process
 from app.versions import checkpoint
 from app.versions.bucket.object_store import BucketUnavailable, InvalidBucket
-from app.versions.bucket.registry import BucketRegistry, open_registry
 from app.versions.checkpoint import BadCheckpoint
+from app.versions.opening import open_registry
 from app.versions.registry import Registry
-from app.versions.retention import prune
+from app.versions.retention import delete_old_versions
 from app.weights_import.parent import ImportRequest, import_checkpoint, remove_temporary_uploads
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,7 @@ def prepare_registry(settings: Settings) -> Registry:
     """
     try:
         registry = open_registry(settings)
-        if isinstance(registry, BucketRegistry):
-            registry.bucket.check()
+        registry.check_writable()
         registry.import_bundled()
         registry.repair()
     except (InvalidBucket, BucketUnavailable) as error:
@@ -169,7 +169,8 @@ def prepare_worker(settings: Settings) -> Registry:
             version = _version_of(settings, settings.checkpoint, registry)
             registry.promote(version)
             log.info("%s is version %d, and live", settings.checkpoint, version)
-        prune(settings, registry)
+        with closing(open_store(settings)) as store:
+            delete_old_versions(registry, Sweeps(store), settings.keep_versions)
     return registry
 
 

@@ -39,6 +39,9 @@ class Registry(VersionFiles):
     def check_complete(self) -> None:
         """See that no version is missing here: where all share the folder, none is."""
 
+    def check_writable(self) -> None:
+        """Check that changes can be stored: a folder says so when it is written."""
+
     def refreshing(self) -> AbstractContextManager[None]:
         """Catch up again and again, until the context ends."""
         return nullcontext()

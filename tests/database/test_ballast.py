@@ -66,7 +66,9 @@ LARGE_EVENTS = [("batch", {"text": "x" * 100_000})]
 
 
 def test_what_becomes_of_a_job_is_told_though_the_disk_is_full(full):
-    assert full.change_job("job", values={"status": "failed"}, events=LARGE_EVENTS, use_reserve=True)
+    assert full.change_job(
+        "job", values={"status": "failed"}, events=LARGE_EVENTS, use_reserve=True
+    )
     assert full.job("job").status == "failed"
     assert full.events("job")[-1].data == LARGE_EVENTS[0][1]
     assert not full.reserve.path.exists()

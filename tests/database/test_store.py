@@ -65,7 +65,9 @@ def test_the_next_job_is_the_oldest_that_is_due(store):
 def test_a_change_needs_the_state_it_expects(store):
     add(store, "a")
     queued = Job.status == "queued"
-    assert store.change_job("a", queued, values={"status": "running"}, events=[("status", {"n": 1})])
+    assert store.change_job(
+        "a", queued, values={"status": "running"}, events=[("status", {"n": 1})]
+    )
     assert not store.change_job("a", queued, values={"status": "x"}, events=[("status", {"n": 2})])
     assert store.job("a").status == "running"
     assert [row.data for row in store.events("a", kind="status")][1:] == []

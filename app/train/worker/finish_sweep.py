@@ -28,10 +28,10 @@ from app.train.evaluation.promotion import Verdict
 from app.train.jobs import sweep
 from app.train.jobs.assignment import SweepAssignment
 from app.train.recipes import dataset
-from app.versions.bucket.registry import open_registry
 from app.versions.card import Card
+from app.versions.opening import open_registry
 from app.versions.registry import Registry
-from app.versions.retention import prune
+from app.versions.retention import delete_old_versions
 
 log = logging.getLogger("app.train.worker.finish_sweep")
 
@@ -78,7 +78,7 @@ def finish_sweep(assignment: SweepAssignment, sweeps: Sweeps, registry: Registry
         sweep.fail(sweeps, row.id, "no_data", str(error))
     except sweep.Superseded:
         log.info("sweep %s has ended already", row.id)
-    prune(assignment.settings, registry)
+    delete_old_versions(registry, sweeps, assignment.settings.keep_versions)
 
 
 def _best(sweeps: Sweeps, registry: Registry, row: Sweep) -> tuple[Job, Card] | None:

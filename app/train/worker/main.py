@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import torch
 
 from app.database.store import Store
+from app.database.sweeps import Sweeps
 from app.errors import NotReady
 from app.net import DeviceUnavailable
 from app.subprocesses import exit_gracefully_with_parent
@@ -34,8 +35,8 @@ from app.train.worker.state import LoopStrategy, PeerLost
 from app.train.worker.state_replica import job_files
 from app.train.worker.trainer import Trainer
 from app.versions.bucket.object_store import BucketUnavailable
-from app.versions.bucket.registry import open_registry
-from app.versions.retention import prune
+from app.versions.opening import open_registry
+from app.versions.retention import delete_old_versions
 
 EXIT_IO_ERROR: Final = os.EX_IOERR
 # Seconds between two looks for a bucket that is away.
@@ -159,7 +160,8 @@ def train_and_promote(
         finish_attempt, f"job {attempt.job.id} waits to be stored", stop
     )
     attempt.succeed(result)
-    prune(attempt.settings, attempt.registry)
+    sweeps, keep_versions = Sweeps(attempt.store), attempt.settings.keep_versions
+    delete_old_versions(attempt.registry, sweeps, keep_versions)
 
 
 def _prepare(attempt: JobAttempt, dataset: Dataset, stop: threading.Event) -> Dataset:

@@ -24,7 +24,6 @@ from typing import Final, TypeVar
 from torch import Tensor
 
 from app import atomic_files
-from app.config.settings import Settings
 from app.errors import Conflict
 from app.telemetry.logs import redact
 from app.versions import checkpoint
@@ -39,13 +38,6 @@ LAST_LISTED: Final = ".looked"
 POLL: Final = 0.75
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-def open_registry(settings: Settings) -> Registry:
-    """Give the registry of the settings' versions; a bucket is not asked yet. Raises BadBucket."""
-    if settings.bucket_url is None:
-        return Registry(settings.models_dir)
-    return BucketRegistry(settings.models_dir, Bucket.at(settings.bucket_url))
 
 
 class ConcurrentUpdate(Exception):
@@ -77,6 +69,10 @@ class BucketRegistry(Registry):
             yield
         finally:
             stop.set()
+
+    def check_writable(self) -> None:
+        """Raises InvalidBucket if objects cannot be created, listed and removed there."""
+        self.bucket.check()
 
     def path(self, version: int) -> Path:
         """Raises NotFound; BucketAway where the bucket has it, and it could not be fetched."""

@@ -17,7 +17,7 @@ from app.train.supervisor.sweep_finisher import SweepFinisher
 from app.train.worker.finish_sweep import finish_sweep
 from app.versions import checkpoint
 from app.versions.registry import Registry
-from app.versions.retention import prune
+from app.versions.retention import delete_old_versions
 from tests.postgres import ALL_DATABASES
 from tests.train.supervisor.test_supervisor import wait_until
 
@@ -172,13 +172,12 @@ def test_what_is_away_is_no_death(ended, sweeps, settings, store, exit_code, cra
     assert sweep.get(sweeps, row.id).crashes == crashes
 
 
-def test_versions_stay_until_the_end_and_the_best_beyond_it(ended, end, registry, settings):
-    prune_settings = settings.model_copy(update={"keep_versions": 1})
+def test_versions_stay_until_the_end_and_the_best_beyond_it(ended, end, registry, sweeps):
     row = ended((0.9, 0.1), (0.8, 0.1), (0.7, 0.1), promote="never")
-    prune(prune_settings, registry)
+    delete_old_versions(registry, sweeps, keep_versions=1)
     assert registry.versions() == [1, 2, 3, 4]
     end(row)
-    prune(prune_settings, registry)
+    delete_old_versions(registry, sweeps, keep_versions=1)
     assert registry.versions() == [1, 2, 4]
 
 

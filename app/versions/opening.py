@@ -1,0 +1,16 @@
+"""The registry of the settings: a folder, or a folder that follows a bucket."""
+
+from app.config.settings import Settings
+from app.versions.bucket.object_store import Bucket
+from app.versions.bucket.registry import BucketRegistry
+from app.versions.registry import Registry
+
+
+def open_registry(settings: Settings) -> Registry:
+    """Return the registry of the settings' versions, without a request to a bucket.
+
+    Raises InvalidBucket.
+    """
+    if settings.bucket_url is None:
+        return Registry(settings.models_dir)
+    return BucketRegistry(settings.models_dir, Bucket.at(settings.bucket_url))
