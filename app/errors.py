@@ -26,7 +26,7 @@ and of whoever asks::
     rate        RateLimited
 """
 
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 R = TypeVar("R", bound="ServiceError")
 
@@ -59,8 +59,29 @@ class ServiceError(Exception):
 
     @classmethod
     def summary(cls) -> str:
-        """Say when it comes."""
+        """Return the sentence that says when this error comes."""
         return (cls.__doc__ or cls.title).partition("\n")[0]
+
+    def problem_details(self, request_id: str) -> dict[str, Any]:
+        """Return the error as RFC 9457 problem details, with `code`, `request_id` and `errors`."""
+        details = problem_details(self.status, self.code, self.title, self.detail, request_id)
+        if self.errors:
+            details["errors"] = [field_error._asdict() for field_error in self.errors]
+        return details
+
+
+def problem_details(
+    status: int, code: str, title: str, detail: str, request_id: str
+) -> dict[str, Any]:
+    """Return an error as RFC 9457 problem details, with the members `code` and `request_id`."""
+    return {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+    }
 
 
 def drop_traceback(error: R) -> R:

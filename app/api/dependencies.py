@@ -23,9 +23,11 @@ from app.auth.keys import Scope as KeyScope
 from app.config.settings import Settings
 from app.database.store import Store
 from app.database.sweeps import Sweeps
+from app.errors import NotReady
 from app.feedback import FeedbackStore
 from app.monitoring.collector import MetricsCollector
 from app.predict.live_model import LiveModel
+from app.predict.model import Model
 from app.predict.predictor import Predictor, never_disconnected
 from app.predict.preprocess import ImageValidator
 from app.predict.test_set_errors import MisclassifiedImages
@@ -63,6 +65,14 @@ class Services:
     image_validator: ImageValidator
     tracing: Tracing | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def check_ready(self) -> Model:
+        """Return the live model. Raises NotReady if this process should get no requests."""
+        if self.draining.is_set():
+            raise NotReady("The service is draining: it ends when what is under way is answered.")
+        if problem := self.store.schema.problem:  # jobs and keys would not work, for good
+            raise NotReady(problem)
+        return self.live.model
 
     @cached_property
     def sweeps(self) -> Sweeps:

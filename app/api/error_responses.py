@@ -7,7 +7,6 @@ does not know which route raises what.
 from typing import Any, Final
 
 from app.api.problem_details import MEDIA_TYPE
-from app.api.schemas.resources import FieldProblem, Problem
 from app.errors import (
     FieldError,
     Forbidden,
@@ -67,17 +66,4 @@ def _by_status(errors: tuple[ErrorOrExample, ...], media_type: str, schema: str)
 def _example(error: ServiceError, schema: str) -> Any:
     if schema == "Failure":
         return {"error": error.detail}
-    fields = [
-        FieldProblem(field=field_error.field, message=field_error.message)
-        for field_error in error.errors
-    ]
-    problem = Problem(
-        type="about:blank",
-        title=error.title,
-        status=error.status,
-        detail=error.detail,
-        code=error.code,
-        request_id=REQUEST_ID,
-        errors=fields or None,
-    )
-    return problem.model_dump(exclude_none=True)
+    return error.problem_details(REQUEST_ID)

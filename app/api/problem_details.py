@@ -18,7 +18,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match
 
-from app.api.schemas.resources import FieldProblem, Problem
 from app.errors import (
     ClientDisconnected,
     FieldError,
@@ -28,6 +27,7 @@ from app.errors import (
     NotReady,
     ServiceError,
     drop_traceback,
+    problem_details,
 )
 from app.telemetry import logs
 
@@ -65,15 +65,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _handle_exception)
 
 
-def problem_from(error: ServiceError) -> Problem:
-    """Describe a refusal."""
-    errors = [
-        FieldProblem(field=field_error.field, message=field_error.message)
-        for field_error in error.errors
-    ]
-    return _problem(error.status, error.code, error.title, error.detail, errors=errors or None)
-
-
 def response(path: str, error: ServiceError) -> JSONResponse:
     """Answer with a refusal, in the form of the path's protocol, and let go of its traceback."""
     drop_traceback(error)
@@ -82,7 +73,7 @@ def response(path: str, error: ServiceError) -> JSONResponse:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return _response(path, problem_from(error), headers)
+    return _response(path, error.problem_details(logs.request_id.get()), headers)
 
 
 def invalid(errors: Sequence[Any]) -> ServiceError:
@@ -112,7 +103,8 @@ async def _handle_http(request: Request, error: Exception) -> JSONResponse:
         404: f"There is no {request_line}; /docs shows what there is.",
         405: f"{request_line} is not possible; the header Allow says what is.",
     }.get(error.status_code, str(error.detail))
-    problem = _problem(error.status_code, code, title, detail)
+    request_id = logs.request_id.get()
+    problem = problem_details(error.status_code, code, title, detail, request_id)
     headers = {**(error.headers or {})}
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_methods(request))
@@ -141,24 +133,11 @@ async def _handle_exception(request: Request, error: Exception) -> JSONResponse:
     return response_for_exception(request.method, request.url.path, error)
 
 
-def _problem(status: int, code: str, title: str, detail: str, **extra: Any) -> Problem:
-    return Problem(
-        type="about:blank",
-        title=title,
-        status=status,
-        detail=detail,
-        code=code,
-        request_id=logs.request_id.get(),
-        **extra,
-    )
-
-
-def _response(path: str, problem: Problem, headers: dict[str, str]) -> JSONResponse:
-    headers = {"X-Request-ID": problem.request_id, **headers}
+def _response(path: str, problem: dict[str, Any], headers: dict[str, str]) -> JSONResponse:
+    headers = {"X-Request-ID": problem["request_id"], **headers}
     if PROTOCOL_PATHS.match(path):
-        return JSONResponse({"error": problem.detail}, problem.status, headers)
-    body = problem.model_dump(exclude_none=True)
-    return JSONResponse(body, problem.status, headers, MEDIA_TYPE)
+        return JSONResponse({"error": problem["detail"]}, problem["status"], headers)
+    return JSONResponse(problem, problem["status"], headers, MEDIA_TYPE)
 
 
 def _name(location: tuple[str | int, ...]) -> str:

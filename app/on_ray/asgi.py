@@ -14,7 +14,6 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.access_log import HEADER
 from app.api.dependencies import Services
-from app.api.routes import health
 
 # Seconds between two questions for its health, and without one until it drains.
 HEALTH_EVERY: Final = 1.0
@@ -48,7 +47,7 @@ class HostedApp:
         """Raises NotReady where it should get no requests."""
         self._unasked = 0.0
         self.services.draining.clear()
-        await health.ready(self.services)
+        self.services.check_ready()
 
     async def drain_when_unprobed(self) -> None:
         """Drain where nobody asks any more: Serve asks no replica that it takes down, and tells it

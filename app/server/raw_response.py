@@ -30,15 +30,7 @@ def serialize_response(
 
 def serialize_error(error: ServiceError, request_id: bytes, headers: Iterable[Header]) -> bytes:
     """Write a refusal as routes do (RFC 9457), as the last answer."""
-    problem = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        "request_id": request_id.decode(),
-    }
-    content = json.dumps(problem).encode()
+    content = json.dumps(error.problem_details(request_id.decode())).encode()
     response_headers = [*headers, PROBLEM, (b"x-request-id", request_id)]
     response_headers.append((b"content-length", b"%d" % len(content)))
     if error.retry_after is not None:

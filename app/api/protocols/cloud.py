@@ -26,7 +26,7 @@ router = APIRouter(tags=["SageMaker"])
 )
 async def ping(services: ServicesDep) -> Ready:
     """As `/health/ready`."""
-    return await health.ready(services)
+    return health.readiness(services)
 
 
 @router.post(
@@ -43,7 +43,7 @@ async def ping(services: ServicesDep) -> Ready:
 )
 async def invocations(request: Request, services: ServicesDep) -> Prediction:
     """As `/predict`: the image itself, a form, or JSON."""
-    return await predict.predict(request, services)
+    return await predict.predict_one(request, services)
 
 
 def vertex_ai_router(settings: Settings) -> APIRouter:

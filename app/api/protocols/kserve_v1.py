@@ -15,7 +15,6 @@ from app.api.dependencies import RequirePredict, ServicesDep
 from app.api.error_responses import ACCESS_ERRORS, plain_error_responses
 from app.api.protocols.pixels import numbers, shape_of, to_uint8
 from app.api.protocols.tensors import MODEL
-from app.api.routes import health
 from app.api.routes.predict import IMAGE_ERRORS, UPLOAD_ERRORS, predict_all, prediction_fields
 from app.api.schemas.protocols import ModelReady, V1Instances, V1Models, V1Predictions
 from app.errors import InvalidField, MalformedRequest, NotReady
@@ -54,7 +53,7 @@ async def models() -> V1Models:
 )
 async def model(services: ServicesDep) -> ModelReady:
     """As `/health/ready`."""
-    await health.ready(services)
+    services.check_ready()
     return ModelReady(name=MODEL, ready=True)
 
 

@@ -15,7 +15,6 @@ from app.api.error_responses import ACCESS_ERRORS, Responses, headers, plain_err
 from app.api.protocols import tensors
 from app.api.protocols import tensors as outputs
 from app.api.protocols.tensors import MODEL, OUTPUTS
-from app.api.routes import health
 from app.api.routes.predict import IMAGE_ERRORS, UPLOAD_ERRORS, VERSION_ERRORS, predict_all
 from app.api.schemas.protocols import (
     ModelReady,
@@ -93,7 +92,7 @@ async def live() -> V2Live:
 )
 async def ready(services: ServicesDep) -> V2Ready:
     """As `/health/ready`."""
-    await health.ready(services)
+    services.check_ready()
     return V2Ready(ready=True)
 
 
@@ -140,7 +139,7 @@ def model_version(services: ServicesDep, version: Version) -> V2Model:
 )
 async def model_ready(services: ServicesDep) -> ModelReady:
     """As `/health/ready`."""
-    await health.ready(services)
+    services.check_ready()
     return ModelReady(name=MODEL, ready=True)
 
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from app.api.dependencies import ServicesDep
+from app.api.dependencies import Services, ServicesDep
 from app.api.error_responses import error_responses
 from app.database.store import Store
 from app.errors import NotReady
@@ -56,11 +56,12 @@ async def live() -> Alive:
 )
 async def ready(services: ServicesDep) -> Ready:
     """A model is loaded and warmed up, and the service is not draining."""
-    if services.draining.is_set():
-        raise NotReady("The service is draining: it ends when what is under way is answered.")
-    if problem := services.store.schema.problem:  # jobs and keys would not work, for good
-        raise NotReady(problem)
-    model = services.live.model
+    return readiness(services)
+
+
+def readiness(services: Services) -> Ready:
+    """Describe what answers here. Raises NotReady if this process should get no requests."""
+    model = services.check_ready()
     return Ready(
         version=model.version,
         device=str(model.device),

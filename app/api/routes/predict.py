@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
-from app.api import problem_details, request_body
+from app.api import request_body
 from app.api.dependencies import (
     RequirePredict,
     Services,
@@ -35,6 +35,7 @@ from app.image.png import to_data_url
 from app.predict.batcher import PredictionResult
 from app.predict.model import Answer
 from app.predict.preprocess import PreprocessedImage
+from app.telemetry import logs
 
 router = APIRouter(
     tags=["predict"], responses=error_responses(*ACCESS_ERRORS), dependencies=[RequirePredict]
@@ -81,6 +82,13 @@ async def predict(
     request: Request, services: ServicesDep, version: Version = None, explain: bool = False
 ) -> Prediction:
     """The body is the image, in one of three forms. `explain` adds what the network saw."""
+    return await predict_one(request, services, version, explain=explain)
+
+
+async def predict_one(
+    request: Request, services: Services, version: int | None = None, *, explain: bool = False
+) -> Prediction:
+    """Read the image of a request's body, by the live version unless `version` names another."""
     upload = await request_body.read_image(request)
     started = time.perf_counter()
     result = await services.predictor.predict(
@@ -123,7 +131,7 @@ async def predict_batch(
 
 def _element(result: PredictionResult | ServiceError) -> dict[str, Any]:
     if isinstance(result, ServiceError):
-        return {"error": problem_details.problem_from(result).model_dump(exclude_none=True)}
+        return {"error": result.problem_details(logs.request_id.get())}
     return prediction_fields(result.answer)
 
 
