@@ -26,9 +26,9 @@ from app.on_ray.environment import HIDE_UNASSIGNED_GPUS, inherited_environment
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
 from app.train.worker import state
-from app.train.worker.ddp import Command, RankZero, WorkerRank, run_rank
-from app.train.worker.main import run_worker as run_attempt
-from app.train.worker.state import LocalLoop, LoopStrategy, Position
+from app.train.worker.ddp import DataParallelGroup, run_rank
+from app.train.worker.main import prepared_process, run_attempt
+from app.train.worker.state import Position
 
 TRAIN_GRACE: Final = 4.0
 DEATHS: Final = 3
@@ -39,7 +39,7 @@ log = logging.getLogger("app.on_ray")
 
 
 class RayCheckpointer:
-    """A training's state, in Ray Train's checkpoints."""
+    """Stores the state of a training in Ray Train's checkpoints."""
 
     def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
         with TemporaryDirectory() as folder:
@@ -53,18 +53,6 @@ class RayCheckpointer:
             return None
         with checkpoint.as_directory() as folder:
             return state.restore(Path(folder, STATE), model, optimizer)
-
-
-class RaySingleWorker(LocalLoop, RayCheckpointer):
-    """A worker that trains alone."""
-
-
-class RayRankZero(RankZero, RayCheckpointer):
-    """The worker that leads others: Ray Train waits with a checkpoint until all report."""
-
-    def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
-        self.broadcast(Command.SAVE)
-        super().save(model, optimizer, position)
 
 
 class StopSignal:
@@ -101,8 +89,8 @@ def attempt() -> None:
     threading.Thread(target=lambda: stop.wait() and stop_signal.set.remote(), daemon=True).start()
     config = {
         "assignment": assignment.model_dump_json(),
-        "told": inherited_environment(),
-        "leash": stop_signal,
+        "environment": inherited_environment(),
+        "stop_signal": stop_signal,
     }
     _forget_damaged(assignment)
     try:
@@ -164,21 +152,22 @@ def _trainer(assignment: Assignment, config: dict[str, Any], *, on_gpu: bool) ->
 
 def _work(config: dict[str, Any]) -> None:
     """What each of Ray Train's workers does."""
-    os.environ.update(config["told"])
+    os.environ.update(config["environment"])
     subprocesses.lower_priority(os.getpid())
     assignment = Assignment.model_validate_json(config["assignment"])
     context = train.get_context()
     if context.get_world_size() == 1:
-        _lead(assignment, config["leash"], RaySingleWorker())
+        _lead(assignment, config["stop_signal"], None)
     elif context.get_world_rank() == 0:
-        with closing(RayRankZero()) as strategy:
-            _lead(assignment, config["leash"], strategy)
+        with closing(DataParallelGroup()) as group:
+            _lead(assignment, config["stop_signal"], group)
     else:
-        run_rank(assignment.settings, WorkerRank(), RayCheckpointer(), lambda: train.report({}))
+        checkpointer = RayCheckpointer()
+        run_rank(assignment.settings, DataParallelGroup(), checkpointer, lambda: train.report({}))
 
 
-def _lead(assignment: Assignment, stop_signal: Any, strategy: LoopStrategy) -> None:
-    """Run the attempt; what goes wrong is told to the job, as without Ray."""
+def _lead(assignment: Assignment, stop_signal: Any, group: DataParallelGroup | None) -> None:
+    """Run the attempt, alone or as rank 0; what goes wrong becomes part of the job."""
     stop = threading.Event()
 
     def listen() -> None:
@@ -188,7 +177,8 @@ def _lead(assignment: Assignment, stop_signal: Any, strategy: LoopStrategy) -> N
 
     threading.Thread(target=listen, daemon=True).start()
     try:
-        run_attempt(assignment, stop, strategy)
+        with prepared_process(assignment) as traces:
+            run_attempt(assignment, stop, traces, RayCheckpointer(), group)
     except SystemExit as ended:
         ray.get(stop_signal.end.remote(ended.code))
 

@@ -37,7 +37,7 @@ def train_locally(folder, data_dir):
         job = jobs.create(store, Hyperparameters(**HYPERPARAMETERS), max_queued=1, key=None)
         attempt = jobs.start(store, job)
         assignment = Assignment(settings=settings, job_id=job.id, attempt=attempt)
-        main.run(assignment, threading.Event())
+        main.run_attempt(assignment, threading.Event())
         (card,) = (card for card in registry.cards() if card.job == job.id)
         return card.weights_digest, "".join(lines(store.events(job.id)))
 

@@ -17,6 +17,7 @@ from app.train.supervisor.supervisor import Supervisor, Timing
 from app.train.worker import trainer
 from app.train.worker.attempt import JobAttempt
 from app.train.worker.main import train_and_promote
+from app.train.worker.state import FileCheckpointer
 from app.versions.card import Card
 
 # Shell code of processes that stand in for a training.
@@ -61,7 +62,8 @@ class Run:
         self.attempt, self.job, self.stop = attempt, attempt.job, threading.Event()
 
     def run(self):
-        train_and_promote(self.attempt, self.stop)
+        checkpointer = FileCheckpointer(self.attempt.files.state)
+        train_and_promote(self.attempt, self.stop, checkpointer)
 
 
 @pytest.fixture

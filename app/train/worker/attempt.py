@@ -29,6 +29,10 @@ class Stopped(Exception):
     """The supervisor asked this process to end, and the state is saved."""
 
 
+class PeerLost(Exception):
+    """The processes of one training lost one another: whoever started them starts them again."""
+
+
 @dataclass(frozen=True)
 class JobAttempt:
     """`job` is as it was when the attempt began; `tell` takes what has ended since the last."""

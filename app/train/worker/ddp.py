@@ -24,7 +24,8 @@ from app.train.recipes import dataset as data
 from app.train.recipes import loop
 from app.train.recipes.dataset import Digits
 from app.train.recipes.loop import Loader, Step
-from app.train.worker.state import Checkpointer, PeerLost, resume
+from app.train.worker.attempt import PeerLost
+from app.train.worker.state import Checkpointer, resume
 
 
 class Command(IntEnum):
@@ -54,12 +55,26 @@ class ShardedBatches:
 
 
 class DataParallelGroup:
-    """This process's place among those of one training."""
+    """This process among those that share one training.
+
+    Rank 0 alone records, saves and ends: it calls `begin`, tells the others after each batch what
+    comes next, and is closed once it trains no more, in whatever way that came. The other ranks
+    call `receive_job`, and `receive` after each batch.
+    """
 
     def __init__(self) -> None:
         self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
-        # NCCL knows of no CPU.
+        # NCCL does not work on the CPU.
         self.command_group = cast(distributed.ProcessGroup, distributed.new_group(backend="gloo"))
+        self.peers_waiting = self.rank == 0
+
+    def begin(self, hyperparameters: Hyperparameters, corrections: Digits | None) -> None:
+        """Send the job to the other ranks. Raises PeerLost."""
+        self.broadcast(Command.CONTINUE)
+        with _translate_errors():
+            distributed.broadcast_object_list(
+                [hyperparameters, corrections], group=self.command_group
+            )
 
     def fit(
         self,
@@ -71,7 +86,10 @@ class DataParallelGroup:
         device: torch.device,
         done: int = 0,
     ) -> Iterator[Step]:
-        """Train as `loop.fit` does, as one of several. Raises Broken."""
+        """Train as `loop.fit` does, on this rank's rows of each batch. Raises PeerLost.
+
+        The other ranks wait until rank 0 asks for the next step.
+        """
         shards = ShardedBatches(train_loader, self.rank, self.size)
         with _translate_errors():
             ddp_model = DistributedDataParallel(model, forward_sync_buffers=False)
@@ -81,58 +99,38 @@ class DataParallelGroup:
                 loss = step.loss * shards.share
                 distributed.all_reduce(loss)
                 yield step._replace(loss=loss)
-
-
-class RankZero(DataParallelGroup):
-    """The first process. Close it once it trains no more, however that came."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.peers_waiting = True
-
-    def begin(self, hyperparameters: Hyperparameters, corrections: Digits | None) -> None:
-        """Tell the others what they are to help with. Raises Broken."""
-        self.broadcast(Command.CONTINUE)
-        with _translate_errors():
-            distributed.broadcast_object_list(
-                [hyperparameters, corrections], group=self.command_group
-            )
-
-    def fit(self, *args: Any, **kwargs: Any) -> Iterator[Step]:
-        """As a team does, and have the others wait until the step is dealt with. Raises Broken."""
-        for step in super().fit(*args, **kwargs):
-            yield step
-            self.broadcast(Command.CONTINUE)
+                if self.rank == 0:
+                    self.broadcast(Command.CONTINUE)
         self.peers_waiting = False
 
+    def announce_save(self) -> None:
+        """Let the other ranks save too, where a checkpoint waits for all. Raises PeerLost."""
+        self.broadcast(Command.SAVE)
+
     def broadcast(self, command: Command) -> None:
-        """Tell the others what is next. Raises Broken."""
+        """Send a command to the other ranks. Raises PeerLost."""
         with _translate_errors():
             distributed.broadcast(torch.tensor(int(command)), src=0, group=self.command_group)
 
-    def close(self) -> None:
-        """Let those go who still wait. Raises Broken."""
-        if self.peers_waiting:
-            self.peers_waiting = False
-            self.broadcast(Command.END)
-
-
-class WorkerRank(DataParallelGroup):
-    """One of the other processes."""
-
     def receive(self) -> Command:
-        """Wait for what is next. Raises Broken."""
+        """Wait for rank 0's next command. Raises PeerLost."""
         command = torch.tensor(0)
         with _translate_errors():
             distributed.broadcast(command, src=0, group=self.command_group)
         return Command(int(command))
 
     def receive_job(self) -> tuple[Hyperparameters, Digits | None]:
-        """Wait for what is to be trained. Raises Broken."""
+        """Wait for the job that rank 0 sends. Raises PeerLost."""
         objects: list[Any] = [None, None]
         with _translate_errors():
             distributed.broadcast_object_list(objects, group=self.command_group)
         return objects[0], objects[1]
+
+    def close(self) -> None:
+        """End the other ranks, if they still wait. Raises PeerLost."""
+        if self.peers_waiting:
+            self.peers_waiting = False
+            self.broadcast(Command.END)
 
 
 @contextmanager
@@ -154,22 +152,25 @@ def _weighted_all_reduce(
 
 
 def run_rank(
-    settings: Settings, worker: WorkerRank, checkpointer: Checkpointer, save: Callable[[], None]
+    settings: Settings,
+    group: DataParallelGroup,
+    checkpointer: Checkpointer,
+    save: Callable[[], None],
 ) -> None:
-    """Help until the training ends; `save` is called where the leader saves.
+    """Train with rank 0 until it ends the training; `save` is called when rank 0 saves.
 
-    Raises BadDevice, Broken, NoData.
+    Raises DeviceUnavailable, PeerLost, DatasetUnavailable.
     """
     torch.set_num_threads(settings.effective_train_threads)
-    if worker.receive() is Command.END:
+    if group.receive() is Command.END:
         return
-    hyperparameters, corrections = worker.receive_job()
+    hyperparameters, corrections = group.receive_job()
     dataset = data.load(settings.data_dir)
     if corrections is not None:
         dataset = dataset.with_corrections(corrections)
     device = pick_device(hyperparameters.device or settings.effective_train_device)
     setup, position = resume(hyperparameters, dataset, device, checkpointer)
-    for _ in worker.fit(
+    for _ in group.fit(
         setup.model,
         setup.optimizer,
         setup.batches,
@@ -177,7 +178,7 @@ def run_rank(
         device=device,
         done=position.batches_done,
     ):
-        while (command := worker.receive()) is Command.SAVE:
+        while (command := group.receive()) is Command.SAVE:
             save()
         if command is Command.END:
             return

@@ -9,10 +9,10 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 
@@ -29,14 +29,17 @@ from app.train.jobs.job import Status
 from app.train.recipes import dataset as data
 from app.train.recipes.dataset import Dataset
 from app.train.worker import corrections, state
-from app.train.worker.attempt import Diverged, JobAttempt, Stopped
+from app.train.worker.attempt import Diverged, JobAttempt, PeerLost, Stopped
 from app.train.worker.finish import finish
-from app.train.worker.state import LoopStrategy, PeerLost
+from app.train.worker.state import Checkpointer, FileCheckpointer
 from app.train.worker.state_replica import job_files
 from app.train.worker.trainer import Trainer
 from app.versions.bucket.object_store import BucketUnavailable
 from app.versions.opening import open_registry
 from app.versions.retention import delete_old_versions
+
+if TYPE_CHECKING:
+    from app.train.worker.ddp import DataParallelGroup
 
 EXIT_IO_ERROR: Final = os.EX_IOERR
 # Seconds between two looks for a bucket that is away.
@@ -54,80 +57,80 @@ def main() -> None:
     assignment = Assignment.model_validate_json(sys.stdin.readline())
     stop = threading.Event()
     exit_gracefully_with_parent(stop)  # what is lost by it is trained again, exactly
-    run_worker(assignment, stop)
+    with prepared_process(assignment) as traces:
+        run_attempt(assignment, stop, traces)
 
 
-def run_worker(
-    assignment: Assignment, stop: threading.Event, strategy: LoopStrategy | None = None
-) -> None:
-    """Prepare this process for one attempt, and run it."""
+@contextmanager
+def prepared_process(assignment: Assignment) -> Iterator[Tracing | None]:
+    """Set up logs and threads for the attempt, and yield its traces if tracing is configured."""
     settings = assignment.settings
     logs.job_id.set(assignment.job_id)
     logs.configure(settings.log_level, settings.log_format)
     torch.set_num_threads(settings.effective_train_threads)
-    with ExitStack() as stack:
-        traces = tracing_setup.begin()
-        if traces:
-            logs.configure(settings.log_level, settings.log_format, traces.ids)
-            stack.enter_context(closing(traces))
-        run(assignment, stop, traces, strategy)
+    traces = tracing_setup.begin()
+    if traces is None:
+        yield None
+        return
+    logs.configure(settings.log_level, settings.log_format, traces.ids)
+    with closing(traces):
+        yield traces
 
 
-def run(
+def run_attempt(
     assignment: Assignment,
     stop: threading.Event,
     traces: Tracing | None = None,
-    strategy: LoopStrategy | None = None,
+    checkpointer: Checkpointer | None = None,
+    group: "DataParallelGroup | None" = None,
 ) -> None:
-    """Run one attempt to its end, and exit with `CANNOT_WRITE` where that cannot be told."""
+    """Run one attempt to its end; what goes wrong becomes part of the job.
+
+    Without `checkpointer` the state is saved in the job's own file. Exits with `EXIT_IO_ERROR` if
+    the database cannot be written. Raises PeerLost.
+    """
+    settings, job_id, number = assignment.settings, assignment.job_id, assignment.attempt
     try:
-        with closing(Store(assignment.settings.effective_database_url)) as store:
-            _run(assignment, store, stop, traces, strategy)
-            files = job_files(assignment.settings, assignment.job_id, assignment.attempt)
-            files.clean_up(partial(_has_ended, store))
+        with closing(Store(settings.effective_database_url)) as store:
+            # An older attempt may still be on its way out: two must never write.
+            with (
+                _errors_recorded(store, assignment),
+                state.job_lock(settings.jobs_dir, job_id),
+                _trace_attempt(traces, store, job_id, number) as trace_stage,
+            ):
+                registry = open_registry(settings)
+                attempt = JobAttempt.begin(settings, store, registry, job_id, number, trace_stage)
+                checkpointer = checkpointer or FileCheckpointer(attempt.files.state)
+                train_and_promote(attempt, stop, checkpointer, group)
+                log.info("job %s: succeeded", job_id)
+            job_files(settings, job_id, number).clean_up(partial(_has_ended, store))
     except (NotReady, OSError) as error:
-        log.error("job %s: %s", assignment.job_id, error)
+        log.error("job %s: %s", job_id, error)
         sys.exit(EXIT_IO_ERROR)
 
 
-def _run(
-    assignment: Assignment,
-    store: Store,
-    stop: threading.Event,
-    traces: Tracing | None,
-    strategy: LoopStrategy | None,
-) -> None:
-    """What goes wrong is told to the job, never swallowed."""
-    settings, job_id, attempt = assignment.settings, assignment.job_id, assignment.attempt
+@contextmanager
+def _errors_recorded(store: Store, assignment: Assignment) -> Iterator[None]:
+    """Record in the job what an attempt raises, unless the job is another's or nothing can be."""
+    job_id, number = assignment.job_id, assignment.attempt
     try:
-        registry = open_registry(settings)
-        # An older attempt may still be on its way out: two must never write.
-        with (
-            state.job_lock(settings.jobs_dir, job_id),
-            _trace_attempt(traces, store, job_id, attempt) as trace_stage,
-        ):
-            train_and_promote(
-                JobAttempt.begin(settings, store, registry, job_id, attempt, trace_stage),
-                stop,
-                strategy,
-            )
-        log.info("job %s: succeeded", job_id)
+        yield
     except Stopped:
-        log.info("job %s: attempt %d is stopped, its state is saved", job_id, attempt)
+        log.info("job %s: attempt %d is stopped, its state is saved", job_id, number)
     except jobs.Superseded:
-        log.info("job %s: attempt %d may write no more", job_id, attempt)
+        log.info("job %s: attempt %d may write no more", job_id, number)
     except tuple(JOB_ERRORS) as error:
         log.error("job %s: failed: %s", job_id, error)
-        jobs.fail(store, job_id, attempt, JOB_ERRORS[type(error)], str(error))
+        jobs.fail(store, job_id, number, JOB_ERRORS[type(error)], str(error))
     except (NotReady, PeerLost):
-        raise  # the database is away: nothing can be told; or it is another's to start again
+        raise  # nothing can be written; or the attempt is another's to start again
     except OSError as error:
-        log.error("job %s: attempt %d cannot write: %s", job_id, attempt, error)
-        message = f"The state folder {settings.state_dir} cannot be written: {error}"
-        jobs.record_error(store, job_id, attempt, "storage_failed", message)
+        log.error("job %s: attempt %d cannot write: %s", job_id, number, error)
+        message = f"The state folder {assignment.settings.state_dir} cannot be written: {error}"
+        jobs.record_error(store, job_id, number, "storage_failed", message)
     except Exception as error:
-        log.exception("job %s: attempt %d stumbled", job_id, attempt)
-        jobs.record_error(store, job_id, attempt, "exception", f"{type(error).__name__}: {error}")
+        log.exception("job %s: attempt %d raised an exception", job_id, number)
+        jobs.record_error(store, job_id, number, "exception", f"{type(error).__name__}: {error}")
 
 
 def _has_ended(store: Store, job_id: str) -> bool:
@@ -145,14 +148,17 @@ def _trace_attempt(
 
 
 def train_and_promote(
-    attempt: JobAttempt, stop: threading.Event, strategy: LoopStrategy | None = None
+    attempt: JobAttempt,
+    stop: threading.Event,
+    checkpointer: Checkpointer,
+    group: "DataParallelGroup | None" = None,
 ) -> None:
     """The flow: loop → checkpoint → evaluate → promote."""
     dataset = data.load(attempt.settings.data_dir)
     prepare = partial(_prepare, attempt, dataset, stop)
     dataset = _retry_while_bucket_unavailable(prepare, f"job {attempt.job.id} waits to go on", stop)
     with attempt.files.replicating():
-        training = Trainer(attempt, dataset, stop, strategy)
+        training = Trainer(attempt, dataset, stop, checkpointer, group)
         model = training.run()
     held_out = training.setup.held_out
     finish_attempt = partial(_finish, attempt, model, dataset, training.epochs, held_out)

@@ -19,9 +19,7 @@ from torch.optim import Optimizer
 from app import atomic_files
 from app.atomic_files import atomic_replace, make_folder
 from app.train.jobs.hyperparameters import Hyperparameters
-from app.train.recipes import loop
-from app.train.recipes.dataset import Dataset, Digits
-from app.train.recipes.loop import Loader, Step
+from app.train.recipes.dataset import Dataset
 from app.train.recipes.recipes import RECIPES, TrainingSetup
 
 JOB_FILE_PATTERNS: Final = ("*.pt", "*.corrections", "*.lock")
@@ -41,13 +39,13 @@ class CorruptCheckpoint(Exception):
 
 
 class Checkpointer(Protocol):
-    """Where a training's state is."""
+    """Stores the state of a training: in a file, or in Ray Train's checkpoints."""
 
     def save(self, model: nn.Module, optimizer: Optimizer, position: "Position") -> None:
         """Save the state, atomically. Raises OSError."""
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> "Position | None":
-        """Put it back, as `restore` does. Raises Damaged."""
+        """Put the saved state back, and return its position. Raises CorruptCheckpoint."""
 
 
 @dataclass(slots=True)
@@ -163,7 +161,7 @@ def saved_position(content: bytes) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class FileCheckpointer:
-    """State that is kept in one file."""
+    """Stores the state in one file."""
 
     path: Path
 
@@ -223,39 +221,3 @@ def _initial_setup(
     return RECIPES[hyperparameters.recipe](
         hyperparameters, dataset.train, device, dataset.corrections
     )
-
-
-class PeerLost(Exception):
-    """The processes of one training lost one another: whoever started them starts them again."""
-
-
-class LoopStrategy(Checkpointer, Protocol):
-    """One process for the whole training, or several that share it."""
-
-    def begin(self, hyperparameters: Hyperparameters, corrections: Digits | None) -> None:
-        """Hear what is to be trained, before anything of it is set up. Raises Broken."""
-
-    def fit(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer,
-        train_loader: Loader,
-        *,
-        epochs: range,
-        device: torch.device,
-        done: int = 0,
-    ) -> Iterator[Step]:
-        """Train as `loop.fit` does. Raises Broken."""
-
-
-class LocalLoop:
-    """This process does all of it."""
-
-    fit = staticmethod(loop.fit)
-
-    def begin(self, hyperparameters: Hyperparameters, corrections: Digits | None) -> None:
-        """Nobody else has to know."""
-
-
-class SingleProcessStrategy(LocalLoop, FileCheckpointer):
-    """A process that nobody helps, and a file."""

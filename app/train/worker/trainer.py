@@ -8,40 +8,49 @@ becomes of the network.
 import math
 import threading
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 
 from app.net import MyNet
 from app.train.evaluation import evaluate
 from app.train.jobs.job import Superseded
+from app.train.recipes import loop
 from app.train.recipes.dataset import Dataset
 from app.train.recipes.loop import Step
 from app.train.worker.attempt import Diverged, JobAttempt, Stopped
-from app.train.worker.state import LoopStrategy, Position, SingleProcessStrategy, resume
+from app.train.worker.state import Checkpointer, Position, resume
 from app.versions.card import EpochRecord
+
+if TYPE_CHECKING:  # torch.distributed is imported only where processes share a training
+    from app.train.worker.ddp import DataParallelGroup
 
 SAVE_INTERVAL: Final = 5.0
 
 
 class Trainer:
-    """Where a training is, and what it has told already."""
+    """Runs the loop of one attempt: records progress, saves the state, stops if asked to.
+
+    `group` is given if several processes share the training; this one is its rank 0.
+    """
 
     def __init__(
         self,
         attempt: JobAttempt,
         dataset: Dataset,
         stop: threading.Event,
-        strategy: LoopStrategy | None = None,
+        checkpointer: Checkpointer,
+        group: "DataParallelGroup | None" = None,
     ) -> None:
         self.attempt, self.dataset, self.stop = attempt, dataset, stop
-        self.strategy: LoopStrategy = strategy or SingleProcessStrategy(attempt.files.state)
+        self.checkpointer, self.group = checkpointer, group
         self.epochs = [EpochRecord(**epoch) for epoch in attempt.job.epochs]
         progress = attempt.job.progress or {"epoch": -1, "batch": 0}
         self.last_recorded = (progress["epoch"], progress["batch"])
-        self.strategy.begin(attempt.hyperparameters, dataset.corrections)
+        if group:
+            group.begin(attempt.hyperparameters, dataset.corrections)
         self.setup, self.position = resume(
-            attempt.hyperparameters, dataset, attempt.device, self.strategy
+            attempt.hyperparameters, dataset, attempt.device, checkpointer
         )
         self.clock = Clock(self.position, len(self.setup.batches), attempt.hyperparameters.epochs)
 
@@ -49,7 +58,8 @@ class Trainer:
         """Train to the end. Raises Broken, Diverged, Stopped, Superseded."""
         self._record_last_batch()
         try:
-            for step in self.strategy.fit(
+            fit = self.group.fit if self.group else loop.fit
+            for step in fit(
                 self.setup.model,
                 self.setup.optimizer,
                 self.setup.batches,
@@ -126,7 +136,9 @@ class Trainer:
 
     def _save(self) -> None:
         self.position.seconds += self.clock.lap()
-        self.strategy.save(self.setup.model, self.setup.optimizer, self.position)
+        if self.group:
+            self.group.announce_save()
+        self.checkpointer.save(self.setup.model, self.setup.optimizer, self.position)
         self.clock.saved()
 
 

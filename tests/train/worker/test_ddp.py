@@ -11,8 +11,8 @@ from app.net import MyNet
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import loop
 from app.train.recipes.dataset import Batches, Digits
-from app.train.worker.ddp import Command, RankZero, ShardedBatches, WorkerRank
-from app.train.worker.state import PeerLost
+from app.train.worker.attempt import PeerLost
+from app.train.worker.ddp import Command, DataParallelGroup, ShardedBatches
 
 CPU = torch.device("cpu")
 HYPERPARAMETERS = Hyperparameters(seed=3, epochs=2)
@@ -48,14 +48,14 @@ def run_rank(rank, size, path, results, batch_size, end_at, crash_after):
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
     if rank == 0:
         try:
-            with closing(RankZero()) as rank_zero:
+            with closing(DataParallelGroup()) as rank_zero:
                 rank_zero.begin(HYPERPARAMETERS, None)
                 losses, weights = train(rank_zero.fit, batch_size, end_at=end_at)
             results.put((rank, losses, weights.numpy()))
         except PeerLost as error:
             results.put((rank, str(error), None))
         return
-    peer = WorkerRank()
+    peer = DataParallelGroup()
     assert peer.receive() is Command.CONTINUE
     assert peer.receive_job() == (HYPERPARAMETERS, None)
 

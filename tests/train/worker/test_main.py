@@ -20,7 +20,7 @@ def attempt(settings, store, registry):  # noqa: ARG001, there is a version to b
         created = job.create(store, Hyperparameters(**hyperparameters), max_queued=9, key=None)
         number = job.start(store, created)
         assignment = Assignment(settings=settings, job_id=created.id, attempt=number)
-        main.run(assignment, threading.Event())
+        main.run_attempt(assignment, threading.Event())
         return store.job(created.id)
 
     return attempt
@@ -67,7 +67,7 @@ def test_a_database_that_is_away_ends_the_process(settings, registry, store, mon
     assignment = Assignment(settings=settings, job_id=created.id, attempt=job.start(store, created))
     monkeypatch.setattr(dataset, "load", failing(NotReady("The database does not answer")))
     with pytest.raises(SystemExit) as ended:
-        main.run(assignment, threading.Event())
+        main.run_attempt(assignment, threading.Event())
     assert ended.value.code == main.EXIT_IO_ERROR
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from app.train.jobs import job
+from app.train.recipes import loop
 from app.train.worker import attempt as attempts
 from app.train.worker import trainer
 from app.train.worker.attempt import Stopped
-from app.train.worker.state import SingleProcessStrategy
 from tests.train.conftest import events
 
 # Epochs of 200 batches, of which every hundredth is recorded.
@@ -57,13 +57,13 @@ def test_an_interrupted_job_ends_with_the_very_same_weights(
 
 def record_fit_calls(monkeypatch):
     """Watch where the loop begins: the epochs, and the batches done of the first."""
-    fit_calls, real = [], SingleProcessStrategy.fit
+    fit_calls, real = [], loop.fit
 
     def fit(*args, **kw):
         fit_calls.append((kw["epochs"], kw["done"]))
         return real(*args, **kw)
 
-    monkeypatch.setattr(SingleProcessStrategy, "fit", staticmethod(fit))
+    monkeypatch.setattr(loop, "fit", fit)
     return fit_calls
 
 

@@ -184,7 +184,7 @@ def test_while_the_bucket_is_away_a_job_goes_on_from_what_is_here(
     local_run = service("one", job_id)
     stop_bucket()
     with monkeypatch.context() as patch:
-        patch.setattr(main, "prune", lambda *_: None)
+        patch.setattr(main, "delete_old_versions", lambda *_: None)
         local_run.run()
     assert first_epochs == [0, 2]
     assert caplog.text.count("goes on from what is here") == 1

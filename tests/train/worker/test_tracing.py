@@ -32,7 +32,7 @@ def attempt(settings, store, registry, small_dataset):  # noqa: ARG001, there is
             stop.set()
         traces = spans.Spans([exporter])
         assignment = Assignment(settings=settings, job_id=created.id, attempt=number)
-        main.run(assignment, stop, traces)
+        main.run_attempt(assignment, stop, traces)
         traces.close()
         return store.job(created.id), exporter.get_finished_spans()[::-1]
 
