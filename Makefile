@@ -124,7 +124,7 @@ $(CONFORMANCE)/stamp: tests/conformance/requirements.txt
 # On top of the other one, so that PyTorch is there once; and apart, since Ray brings much along.
 $(RAY)/stamp: $(VENV)/dev.stamp
 	@$(VENV)/bin/python -m venv $(RAY)
-	@$(RAY)/bin/python tests/ray/environment.py $(VENV) pyproject.toml > $(RAY)/wanted.txt
+	@$(RAY)/bin/python tests/ray/rigs/environment.py $(VENV) pyproject.toml > $(RAY)/wanted.txt
 	$(RAY)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $(RAY)/wanted.txt
 	@touch $@
 

@@ -168,7 +168,7 @@ async def _open_services(
     shutdown: Shutdown,
 ) -> AsyncIterator[Services]:
     _prepare_process()
-    registry, store, key_cache, worker_metrics_file = await _open_with_retries(
+    registry, store, key_cache, metrics_file = await _open_with_retries(
         partial(_open_resources, settings, runtime)
     )
     live = LiveModel(registry, pick_device(settings.device))
@@ -187,34 +187,32 @@ async def _open_services(
             live,
             predictor,
             MisclassifiedImages(live, settings.data_dir),
-            MetricsCollector(
-                process_metrics,
-                lambda: predictor.in_flight,
-                live,
-                registry,
-                store,
-                worker_metrics_file,
-            ),
+            MetricsCollector(process_metrics, predictor, live, registry, store, metrics_file),
             AccessControl(settings, key_cache),
             FeedbackStore(settings.feedback_dir, settings.max_feedback),
             image_validator,
             traces,
         )
-        tasks = [asyncio.create_task(coroutine) for coroutine in _background_tasks(services)]
-        supervisor = Supervisor(settings, store, runtime.trainer, runtime.clean_storage)
-        with (
-            supervisor,
-            on_shutdown_signal(partial(_start_draining, services, supervisor, shutdown)),
-        ):
-            # What is here by now stays: to search it for garbage takes a tenth of a second.
-            gc.freeze()
-            yield services
-            gc.unfreeze()
-        for task in tasks:
-            task.cancel()
-        services.metrics_collector.publish()
-        if traces:
-            traces.close()
+        async with _in_background(services):
+            supervisor = Supervisor(settings, store, runtime.trainer, runtime.clean_storage)
+            start_draining = partial(_start_draining, services, supervisor, shutdown)
+            with supervisor, on_shutdown_signal(start_draining):
+                # What is here by now stays: to search it for garbage takes a tenth of a second.
+                gc.freeze()
+                yield services
+                gc.unfreeze()
+
+
+@asynccontextmanager
+async def _in_background(services: Services) -> AsyncIterator[None]:
+    """Run the background tasks; publish metrics and traces once more when they end."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in _background_tasks(services)]
+    yield
+    for task in tasks:
+        task.cancel()
+    services.metrics_collector.publish()
+    if services.tracing:
+        services.tracing.close()
 
 
 def _prepare_process() -> None:

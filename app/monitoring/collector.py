@@ -6,7 +6,7 @@ database. What leaves: families of metrics. This module does not know who asks.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from prometheus_client.metrics_core import Metric
@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from app.database.store import Store
 from app.monitoring import prometheus
 from app.predict.live_model import LiveModel
+from app.predict.predictor import Predictor
 from app.telemetry.metrics import Metrics
 from app.telemetry.worker_metrics import Samples, WorkerMetricsFile
 from app.versions.registry import Registry
@@ -38,13 +39,13 @@ class MetricsCollector:
     def __init__(
         self,
         metrics: Metrics,
-        in_flight: Callable[[], int],
+        predictor: Predictor,
         live: LiveModel,
         registry: Registry,
         store: Store,
         worker_metrics_file: WorkerMetricsFile | None,
     ) -> None:
-        self.metrics, self.in_flight, self.live = metrics, in_flight, live
+        self.metrics, self.predictor, self.live = metrics, predictor, live
         self.registry, self.store = registry, store
         self.worker_metrics_file = worker_metrics_file
         self._last_published: Samples = {}
@@ -65,9 +66,8 @@ class MetricsCollector:
         self._write(prometheus.samples(self._process_families()))
 
     def _process_families(self) -> list[Metric]:
-        return prometheus.process_families(
-            self.metrics, in_flight=self.in_flight(), swaps=self.live.swaps
-        )
+        in_flight, swaps = self.predictor.in_flight, self.live.swaps
+        return prometheus.process_families(self.metrics, in_flight=in_flight, swaps=swaps)
 
     def _all_families(self, families: list[Metric]) -> Families:
         if self.worker_metrics_file:

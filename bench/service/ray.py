@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 from bench.harness.wrk import verify
-from tests.ray.cluster import run_service as serving_on_ray
+from tests.ray.rigs.cluster import run_service as serving_on_ray
 from tests.rigs.load.closed_loop import Request, press
 from tests.rigs.load.http_load import failed, run
 from tests.rigs.load.uploads import form

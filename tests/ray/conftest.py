@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ray.cluster import REPLICA, Cluster, Node, RayService, run_cluster, run_service
-from tests.ray.jobs import train_locally
+from tests.ray.rigs.cluster import REPLICA, Cluster, Node, RayService, run_cluster, run_service
+from tests.ray.rigs.jobs import train_locally
 from tests.rigs.swaps import distinct_versions
 from tests.service.running import wait_until
 

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 
-from tests.ray.cluster import REPLICA
-from tests.ray.insisting import send_with_retries
+from tests.ray.rigs.cluster import REPLICA
+from tests.ray.rigs.retrying_load import send_with_retries
 from tests.rigs.load.http_load import run
 from tests.service.running import wait_until
 

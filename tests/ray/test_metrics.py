@@ -1,7 +1,7 @@
 """What each replica counts, at Ray's own endpoint of the node that it is on."""
 
 from tests.conftest import ROOT
-from tests.ray.scraped import by_replica
+from tests.ray.rigs.scraping import by_replica
 from tests.service.running import wait_until
 
 SEVEN = (ROOT / "docs/images/seven.jpg").read_bytes()

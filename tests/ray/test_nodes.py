@@ -1,7 +1,7 @@
 """A node that goes dark takes a training's worker along, or the process that started it."""
 
-from tests.ray.cluster import TRAIN_WORKER, TRAINING_ENTRY_POINT
-from tests.ray.jobs import HYPERPARAMETERS, TIMEOUT, outcome, saved_position, start_job
+from tests.ray.rigs.cluster import TRAIN_WORKER, TRAINING_ENTRY_POINT
+from tests.ray.rigs.jobs import HYPERPARAMETERS, TIMEOUT, outcome, saved_position, start_job
 from tests.service.running import wait_until
 
 

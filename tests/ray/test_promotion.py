@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from tests.ray.scraped import by_replica
+from tests.ray.rigs.scraping import by_replica
 from tests.rigs.load.http_load import failed, run
 from tests.rigs.swaps import distinct_versions
 from tests.rigs.swaps.swapping import press, swap

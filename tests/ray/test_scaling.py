@@ -9,10 +9,10 @@ import threading
 import httpx2
 import pytest
 
-from tests.ray.cluster import ENVIRONMENT, RAY
-from tests.ray.insisting import send_with_retries
-from tests.ray.jobs import LONG_JOB
-from tests.ray.scraped import by_replica
+from tests.ray.rigs.cluster import ENVIRONMENT, RAY
+from tests.ray.rigs.jobs import LONG_JOB
+from tests.ray.rigs.retrying_load import send_with_retries
+from tests.ray.rigs.scraping import by_replica
 from tests.rigs.load.http_load import run
 from tests.service.running import free_port, wait_until
 

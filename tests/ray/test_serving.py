@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from tests.conftest import ROOT
-from tests.ray.cluster import REPLICA
+from tests.ray.rigs.cluster import REPLICA
 
 SEVEN = (ROOT / "docs/images/seven.jpg").read_bytes()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.ray.cluster import START_TIMEOUT, start_service
+from tests.ray.rigs.cluster import START_TIMEOUT, start_service
 from tests.service.running import free_port, wait_until
 
 

@@ -5,8 +5,8 @@ import os
 import signal
 from itertools import pairwise
 
-from tests.ray.cluster import TRAINING_ENTRY_POINT
-from tests.ray.jobs import (
+from tests.ray.rigs.cluster import TRAINING_ENTRY_POINT
+from tests.ray.rigs.jobs import (
     HYPERPARAMETERS,
     LONG_JOB,
     TIMEOUT,

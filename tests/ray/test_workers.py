@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.ray.jobs import (
+from tests.ray.rigs.jobs import (
     HYPERPARAMETERS,
     LONG_JOB,
     TIMEOUT,

@@ -15,7 +15,7 @@ from app.train.jobs.assignment import Assignment
 from app.train.jobs.events import lines
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.worker import main
-from tests.ray.cluster import TRAIN_WORKER
+from tests.ray.rigs.cluster import TRAIN_WORKER
 from tests.service.running import wait_until
 
 # On the small data, an epoch takes some 50 ms: long enough for a kill on the way, also by a test

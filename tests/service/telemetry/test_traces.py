@@ -8,7 +8,7 @@ import pytest
 from tests.service.running import run_service, wait_until
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
-from tests.service.collector import attributes, run_collector
+from tests.service.telemetry.collector import attributes, run_collector
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACE_HEADERS = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
