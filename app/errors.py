@@ -9,12 +9,12 @@ The flow of a prediction, and the error that belongs to each step::
     upload      MalformedRequest  BodyTooLarge  InvalidField
     decode      NotAnImage  ImageTooLarge
     normalise   BlankImage
-    batch       Busy  DeadlineExceeded  ClientGone
+    batch       QueueFull  DeadlineExceeded  ClientDisconnected
     MyNet       NotReady
 
 and of a training job or a version::
 
-    request     InvalidField  Busy
+    request     InvalidField  QueueFull
     upload      MalformedRequest  InvalidField  NotReady
     look-up     NotFound
     transition  Conflict

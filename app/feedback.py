@@ -60,7 +60,7 @@ class Correction:
 
 
 class FeedbackStore:
-    """The corrections in one folder, `most` of them. The folder is made where it is missing."""
+    """Stores corrections in one folder, at most `max_corrections`; makes the folder if needed."""
 
     def __init__(self, folder: Path, max_corrections: int) -> None:
         atomic_files.make_folder(folder)
@@ -78,7 +78,7 @@ class FeedbackStore:
         """Keep (H, W) grey pixels, once. Gives the correction, and whether its image is new.
 
         Raises Conflict where the image has another label, unless `replace` says that this one
-        holds, and where there are `most` corrections already.
+        holds, and if there are `max_corrections` already.
         """
         image_id = digest(pixels)
         with self.lock:

@@ -62,7 +62,7 @@ def normalize_(shares: Tensor) -> Tensor:
 def check_weights(weights: object) -> dict[str, Tensor]:
     """Give `weights` back as MyNet's state dict, float32.
 
-    Raises BadWeights where names or shapes are not MyNet's, or values not finite.
+    Raises InvalidWeights where names or shapes are not MyNet's, or values not finite.
     """
     if not isinstance(weights, Mapping):
         raise InvalidWeights(f"it holds a {type(weights).__name__}, not a state dict")
@@ -93,7 +93,7 @@ def _is_finite(tensor: Tensor) -> bool:
 def pick_device(name: str) -> torch.device:
     """Turn a device setting (`auto`, `cpu`, `cuda`, `cuda:1`, `mps`) into a device that is there.
 
-    Raises BadDevice where the named accelerator is missing.
+    Raises DeviceUnavailable where the named accelerator is missing.
     """
     if name == "auto":
         name = next((kind for kind in ("cuda", "mps") if _available(kind)), "cpu")

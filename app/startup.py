@@ -46,7 +46,7 @@ STARTUP_ERRORS: Final = (BadCheckpoint, DeviceUnavailable, StartupError, Service
 def prepare_registry(settings: Settings) -> Registry:
     """Open the versions, with the shipped ones among them, and one of them live.
 
-    Raises BadCheckpoint, CannotStart.
+    Raises BadCheckpoint, StartupError.
     """
     try:
         registry = open_registry(settings)
@@ -71,7 +71,7 @@ def prepare_registry(settings: Settings) -> Registry:
 
 
 def open_store(settings: Settings, *, migrate: bool = False) -> Store:
-    """Open the database. Raises CannotStart, NotReady.
+    """Open the database. Raises StartupError, NotReady.
 
     A start of the service says `migrate`; what else is run may be beside an older service.
     """
@@ -87,7 +87,7 @@ def open_store(settings: Settings, *, migrate: bool = False) -> Store:
 def read_schema_status(settings: Settings) -> SchemaStatus:
     """Return which revision the database has, and leave its tables alone.
 
-    Raises CannotStart, NotReady.
+    Raises StartupError, NotReady.
     """
     with _translate_database_errors(settings):
         engine, file = open_engine(settings.effective_database_url)
@@ -101,7 +101,7 @@ def read_schema_status(settings: Settings) -> SchemaStatus:
 
 @contextmanager
 def _translate_database_errors(settings: Settings) -> Iterator[None]:
-    """Say which setting leads to a database that cannot be used. Raises CannotStart, NotReady."""
+    """Say which setting leads to a database that cannot be used. Raises StartupError, NotReady."""
     try:
         yield
     except SchemaMismatch as error:
@@ -117,7 +117,7 @@ def _translate_database_errors(settings: Settings) -> Iterator[None]:
 
 
 def check_tracking() -> None:
-    """Raises CannotStart where jobs are to be told to MLflow, and it is not installed."""
+    """Raises StartupError where jobs are to be told to MLflow, and it is not installed."""
     if mlflow_process.is_enabled() and not mlflow_process.is_installed():
         raise StartupError(
             f"{mlflow_process.URI} is set, and MLflow is not installed: pip install '.[mlflow]', "
@@ -126,7 +126,7 @@ def check_tracking() -> None:
 
 
 def check_keys(settings: Settings, store: Store) -> None:
-    """Refuse to listen beyond this machine where nobody said what is open. Raises CannotStart."""
+    """Refuse to listen beyond this machine where nobody said what is open. Raises StartupError."""
     has_admin_key = settings.admin_key is not None
     if settings.effective_auth == "none":
         if has_admin_key:
@@ -147,7 +147,7 @@ def check_keys(settings: Settings, store: Store) -> None:
 def prepare_service(settings: Settings) -> None:
     """Prepare for all processes of a service, before the first of them is there.
 
-    Raises BadCheckpoint, CannotStart.
+    Raises BadCheckpoint, StartupError.
     """
     check_tracking()
     with closing(open_store(settings, migrate=True)) as store:
@@ -158,7 +158,7 @@ def prepare_service(settings: Settings) -> None:
 def prepare_worker(settings: Settings) -> Registry:
     """Open the versions for a service: `MYNET_CHECKPOINT` goes live, where it is set.
 
-    Call it where no event loop runs. Raises BadCheckpoint, CannotStart.
+    Call it where no event loop runs. Raises BadCheckpoint, StartupError.
     """
     registry = prepare_registry(settings)
     # Once a service, not once a worker: a worker that is started anew must not undo a promotion.

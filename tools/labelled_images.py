@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def uploads(per_source: int) -> Iterator[tuple[str, int, bytes]]:
-    """Give source, label and file, `each` of them from a source where there are as many."""
+    """Yield source, label and file, `per_source` of each source if there are as many."""
     random, test = np.random.default_rng(1), load_mnist(DATA).test
     digits, labels = test.pixels.numpy(), test.labels.tolist()
     for digit, label in zip(digits[:per_source], labels, strict=False):

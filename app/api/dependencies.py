@@ -37,7 +37,7 @@ from app.train.jobs.events import EventStream
 from app.versions.registry import Registry
 
 SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
-# These only tell the documentation how a key is sent: `Guard` reads it, for the short way, too.
+# These only document how a key is sent: `AccessControl` reads it, for the fast path too.
 BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="A key.")
 HEADER: Final = APIKeyHeader(
     name="X-API-Key", auto_error=False, scheme_name="X-API-Key", description="The same key."

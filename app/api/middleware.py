@@ -130,10 +130,10 @@ class ShutdownDeadline:
 
 
 class BodyLimit:
-    """Refuses a body over `most` bytes: at once where its length is told, else where it passes.
+    """Refuses a body of over `max_bytes`: at once if its length is declared, else when it passes.
 
-    Bodies under way are in memory, also of those who take hours to send them: what goes beyond
-    `UNCOUNTED` of each is refused while it is as much as `TOGETHER` of the largest.
+    Bodies that are being sent are in memory, even if a client takes hours. Each may hold
+    `FREE_BYTES_PER_BODY`; beyond that all together may hold `MAX_BUFFERED_BODIES` of the largest.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:

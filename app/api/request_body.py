@@ -86,7 +86,7 @@ def multipart_content(field: str, schema: dict[str, Any] = FILE) -> dict[str, An
 
 
 def form_with_file_content(model: type[BaseModel]) -> dict[str, Any]:
-    """Describe the multipart body that `read_labelled` reads."""
+    """Describe the multipart body that `read_form_with_file` reads."""
     schema = model.model_json_schema()
     properties = {"file": FILE, **schema["properties"]}
     required = ["file", *schema["required"]]

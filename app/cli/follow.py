@@ -29,7 +29,7 @@ def train(
 ) -> bool:
     """Queue a job, and stay with it where `follow` says so. Says whether all went well.
 
-    Raises Busy, CannotStart.
+    Raises QueueFull, StartupError.
     """
     if follow:
         check_tracking()

@@ -3,8 +3,8 @@
 What enters: a URL. What leaves: an engine, whose refusals are NotReady, and what to do about one
 that cannot be had. This module does not know what is kept there.
 
-A transaction says in the engine's options what it needs: `immediate`, that it will write, and
-`alone`, that no other which says so may go on beside it. SQLite has one writer at a time anyway.
+A transaction says in the engine's options what it needs: `immediate` if it will write, `exclusive`
+if no other exclusive one may run beside it. SQLite has one writer at a time anyway.
 """
 
 from pathlib import Path

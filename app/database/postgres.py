@@ -101,13 +101,13 @@ def _give_back(connection: TimeoutConnection | None, _record: object) -> None:
 
 def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
-    if options.get("alone") and options.get("schema"):
+    if options.get("exclusive") and options.get("schema"):
         bounded: Any = connection.connection.dbapi_connection
         seconds = bounded.time_outs.migration
         bounded.until = time.monotonic() + seconds
         for name in _limits(bounded.time_outs):
             connection.exec_driver_sql(f"SET LOCAL {name} = '{seconds:.0f}s'")
-    if options.get("alone"):
+    if options.get("exclusive"):
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
 
 

@@ -80,9 +80,9 @@ class Schema:
         self.backup, self.migrate = backup, migrate
         self.problem: str | None = None
         self.migrated: Migrated | None = None
-        # Not refused by `_refuse`; with `alone`, also with as much time as a migration takes.
+        # Not refused by `_refuse`; with `exclusive`, also with as much time as a migration takes.
         self._engine = engine.execution_options(schema=True)
-        self._exclusive_engine = self._engine.execution_options(immediate=True, alone=True)
+        self._exclusive_engine = self._engine.execution_options(immediate=True, exclusive=True)
         event.listen(engine, "begin", self._refuse, insert=True)
 
     def prepare(self) -> None:
@@ -151,7 +151,7 @@ class Schema:
             check(connection)
 
     def _check_is_new(self, connection: Connection) -> None:
-        """Raises Damaged where nothing is left of what there is a backup of."""
+        """Raises CorruptCheckpoint where nothing is left of what there is a backup of."""
         if self.backup and self.backup.copy.exists() and not inspect(connection).get_table_names():
             raise Damaged("it has no tables")
 

@@ -48,7 +48,7 @@ class Store:
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(writing, expire_on_commit=False)
         self._exclusive = sessionmaker(
-            writing.execution_options(alone=True), expire_on_commit=False
+            writing.execution_options(exclusive=True), expire_on_commit=False
         )
         try:
             self.schema.prepare()
@@ -69,9 +69,10 @@ class Store:
         self.engine.dispose()
 
     def add_job(self, job: Job, *rows: Base, max_queued: int) -> Job | None:
-        """Keep a new job with its first rows; None where `most` wait in its state already.
+        """Store a new job with its first rows, and return it.
 
-        Gives the job that has the same idempotency key, where there is one.
+        Returns the job with the same idempotency key if there is one, and None if `max_queued`
+        jobs wait in its state already.
         """
         try:
             return job if self.add(job.status, [job], rows, max_queued=max_queued) else None
@@ -83,7 +84,7 @@ class Store:
     def add(
         self, status: str, new: Iterable[Base], rows: Iterable[Base], *, max_queued: int
     ) -> bool:
-        """Keep what is new, then the rows that belong to it; all of it, or none where `most` wait
+        """Store what is new, then the rows that belong to it; none of it if `max_queued` wait
         in this state already. The jobs of a sweep wait as one.
         """
         queue_slot = func.coalesce(SweepJob.sweep_id, Job.id)

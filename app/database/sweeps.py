@@ -29,7 +29,7 @@ class Sweeps:
     def add(
         self, sweep: Sweep, jobs: Sequence[Job], rows: Iterable[Base], *, max_queued: int
     ) -> Sweep | None:
-        """Keep a new sweep with its jobs and their first rows, all or nothing; None where `most`
+        """Keep a new sweep with its jobs and their first rows, all or nothing; None if `max_queued`
         wait in their state already.
 
         Gives the sweep that has the same idempotency key, where there is one.
@@ -98,7 +98,7 @@ class Sweeps:
 
     def protected_jobs(self, max_sweeps: int) -> set[str]:
         """List the jobs whose versions must not give way: all of the sweeps that have not ended,
-        and the best of the newest `most` that have.
+        and the best of the newest `max_sweeps` that have.
         """
         running = select(SweepJob.job_id).join(Sweep).where(Sweep.finished_at.is_(None))
         newest = select(Sweep.best).where(Sweep.best.is_not(None))

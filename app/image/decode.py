@@ -64,7 +64,8 @@ def open_image(
 ) -> Image.Image:
     """Read the header only; refuse what is no image, or has more than `max_pixels`.
 
-    Where it `is_unwanted` by the time that a decoder reads on, ClientGone is raised, later, too.
+    If it `is_cancelled` by the time that a decoder reads on, ClientDisconnected is raised, later
+    too.
     """
     if not data:
         raise NotAnImage(f"The upload is empty: {FORMAT_HINT}")
@@ -231,7 +232,7 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 class InterruptibleBytesIO(BytesIO):
-    """Bytes that raise ClientGone where they are read on when they are unwanted."""
+    """Bytes that raise ClientDisconnected if they are read after the client hung up."""
 
     def __init__(self, data: bytes, is_cancelled: Callable[[], bool]) -> None:
         super().__init__(data)

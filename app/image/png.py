@@ -24,7 +24,7 @@ MAX_SIDE: Final = 128  # longer sides are reduced, elsewhere
 
 
 def read_plain_png(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
-    """Give (H, W) pixels, `most` of them, of a file that is plain and sound; else None."""
+    """Return (H, W) uint8 pixels, at most `max_pixels`, of a plain and sound file; else None."""
     if len(data) < HEAD.size or not data.endswith(END):
         return None
     begin, width, height, form, header_sum, length, kind = HEAD.unpack_from(data)

@@ -70,7 +70,7 @@ class Replica:
 
 
 def app(_: dict[str, str]) -> Application:
-    """Build the application for Serve's own commands. Raises CannotStart, SettingsError."""
+    """Build the application for Serve's own commands. Raises StartupError, SettingsError."""
     settings = load_settings()
     if settings.auth is None:
         raise StartupError(
@@ -81,7 +81,7 @@ def app(_: dict[str, str]) -> Application:
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; what is under way is answered first. Raises CannotStart."""
+    """Serve until SIGTERM or SIGINT; what is under way is answered first. Raises StartupError."""
     with _cluster(settings):
         for number in STOP_SIGNALS:
             signal.signal(number, _end)
@@ -151,7 +151,7 @@ def _replica_error() -> str:
 
 
 def _application(settings: Settings) -> Application:
-    """Prepare for a service, once, and say what its replicas are. Raises CannotStart."""
+    """Prepare for a service, once, and say what its replicas are. Raises StartupError."""
     storage.check(settings)
     settings = prepare_with_absolute_paths(settings)
     fewest = settings.workers

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> None:
-    """Raises CannotStart where Ray Train could not use it: each job would fail by that."""
+    """Raises StartupError where Ray Train could not use it: each job would fail by that."""
     try:
         if settings.ray_storage:
             FileSystem.from_uri(settings.ray_storage)

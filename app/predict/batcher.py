@@ -94,7 +94,7 @@ class Batcher:
     ) -> PredictionResult | None:
         """Answer for one image, seen already or small; None where seeing it takes a while.
 
-        Raises NotAnImage, ImageTooLarge, BlankImage, NotReady, TimeoutError, ClientGone.
+        Raises NotAnImage, ImageTooLarge, BlankImage, NotReady, TimeoutError, ClientDisconnected.
         """
         return await self._enqueue_with_future(upload, deadline, is_cancelled)
 
@@ -113,7 +113,7 @@ class Batcher:
         return future
 
     def enqueue(self, request: PendingRequest) -> None:
-        """Answer by a call of `tell`, in one of the next turns."""
+        """Answer by the request's `callback`, in one of the next turns of the event loop."""
         self._pending.append(request)
         if len(self._pending) == 1:
             asyncio.get_running_loop().call_soon(self._step)

@@ -59,11 +59,11 @@ class Predictor:
         explain: bool = False,
         is_cancelled: Callable[[], bool] = never_disconnected,
     ) -> PredictionResult:
-        """Answer for one image, with the live version unless another is named. What is `Seen`
-        already goes to the network as it is.
+        """Answer for one image, with the live version unless another is named. A
+        `PreprocessedImage` goes to the network as it is.
 
-        Raises NotAnImage, ImageTooLarge, BlankImage, NotFound, Conflict, NotReady, Busy,
-        DeadlineExceeded, ClientGone.
+        Raises NotAnImage, ImageTooLarge, BlankImage, NotFound, Conflict, NotReady, QueueFull,
+        DeadlineExceeded, ClientDisconnected.
         """
         deadline = self._admit(1)
         try:
@@ -88,10 +88,10 @@ class Predictor:
         callback: Callable[[PredictionOutcome], None],
         is_cancelled: Callable[[], bool],
     ) -> None:
-        """Answer for one small image, with the live version, by a call of `tell` and no task.
+        """Answer for one small image, with the live version, by a `callback` and no task.
 
-        What is told is the prediction, what `predict` would raise, or None: `predict` then, since
-        the image takes a while. Raises Busy.
+        The callback gets the prediction, the error that `predict` would raise, or None if the image
+        takes a while: call `predict` then. Raises QueueFull.
         """
         deadline = self._admit(1)
         queued_at = deadline - self.settings.predict_timeout
@@ -119,9 +119,9 @@ class Predictor:
         is_cancelled: Callable[[], bool] = never_disconnected,
     ) -> tuple[list[PredictionResult | ServiceError], int]:
         """Answer for many images with one version: a prediction or a refusal each, in their order.
-        What is `Seen` already goes to the network as it is.
+        A `PreprocessedImage` goes to the network as it is.
 
-        Raises NotFound, Conflict, NotReady, Busy, DeadlineExceeded, ClientGone.
+        Raises NotFound, Conflict, NotReady, QueueFull, DeadlineExceeded, ClientDisconnected.
         """
         deadline = self._admit(len(uploads))
         try:
@@ -144,8 +144,9 @@ class Predictor:
         return results, model_version
 
     def check_overload(self, size: int, *, unbatched: bool) -> QueueFull | None:
-        """Give what an upload of so many bytes would be refused with, if it came whole now; `alone`
-        where it does not go with others, since a version is named or an explanation wanted.
+        """Return the error that an upload of `size` bytes would meet now, or None.
+
+        `unbatched` if it names a version or asks for an explanation, and so joins no batch.
         """
         if self.in_flight >= self.settings.max_queue:
             return QueueFull(f"{self.in_flight} predictions are under way already.", retry_after=1)
@@ -164,7 +165,7 @@ class Predictor:
             pool.close()
 
     def _admit(self, images: int) -> float:
-        """Give the time of the loop until which there must be an answer. Raises Busy.
+        """Give the time of the loop until which there must be an answer. Raises QueueFull.
 
         Each image of a batch has its share of time; a batch comes in whole.
         """
@@ -246,7 +247,7 @@ def predict_sync(
     *,
     explain: bool = False,
 ) -> PredictionResult:
-    """Answer for one image, here and now. Raises as `see`."""
+    """Answer for one image, here and now. Raises as `preprocess`."""
     preprocessed = _preprocess(upload, max_pixels, is_cancelled)
     pixels = preprocessed.normalised.pixels
     started = time.perf_counter()

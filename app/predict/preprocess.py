@@ -45,14 +45,17 @@ def from_mnist_pixels(pixels: NDArray[np.uint8]) -> PreprocessedImage:
 def preprocess(
     upload: bytes, max_pixels: int, is_cancelled: Callable[[], bool] | None = None
 ) -> PreprocessedImage:
-    """See an image of any size. Raises NotAnImage, ImageTooLarge, BlankImage, ClientGone."""
+    """Return an image of any size as model input.
+
+    Raises NotAnImage, ImageTooLarge, BlankImage, ClientDisconnected.
+    """
     started = time.perf_counter()
     preprocessed = preprocess_if_small(upload, max_pixels)
     return preprocessed or _preprocess_image(open_image(upload, max_pixels, is_cancelled), started)
 
 
 def preprocess_if_small(upload: bytes, max_pixels: int) -> PreprocessedImage | None:
-    """See a small image; None of one that takes a while. Raises as `see`."""
+    """Return a small image preprocessed; None if it takes a while. Raises as `preprocess`."""
     if len(upload) > SMALL_BYTES:
         return None
     started = time.perf_counter()
@@ -89,9 +92,10 @@ class ImageValidator:
         self._pool = AdmissionPool(1, "look")
 
     async def decode(self, upload: bytes, is_cancelled: Callable[[], bool]) -> NDArray[np.uint8]:
-        """Give the (H, W) grey pixels of an image in which there is ink.
+        """Return the (H, W) uint8 grey pixels of an image in which there is ink.
 
-        Raises NotAnImage, ImageTooLarge, BlankImage, Busy, DeadlineExceeded, ClientGone.
+        Raises NotAnImage, ImageTooLarge, BlankImage, QueueFull, DeadlineExceeded,
+        ClientDisconnected.
         """
         if self._pool.images >= self.settings.max_queue:
             raise QueueFull(

@@ -51,8 +51,10 @@ class AdmissionPool:
         is_cancelled: Callable[[], bool],
         images: int = 1,
     ) -> T:
-        """Raises Busy, TimeoutError, ClientGone; what has not begun then is not begun, nor what
-        would be over time before it is done, where others wait behind it.
+        """Run `work` in the pool, and return its result.
+
+        Work that has not begun by its deadline never begins; nor does work that would exceed it
+        while others wait behind it. Raises QueueFull, TimeoutError, ClientDisconnected.
 
         Work is handed what says whether it is given up.
         """
@@ -130,7 +132,7 @@ class QueuedTask:
 
 
 def raise_if_disconnected(is_disconnected: Callable[[], bool]) -> None:
-    """Raises ClientGone."""
+    """Raises ClientDisconnected."""
     if is_disconnected():
         raise ClientDisconnected("The client hung up.")
 

@@ -21,8 +21,10 @@ from app.versions.registry import Registry
 
 @dataclass(frozen=True)
 class Runtime:
-    """`trainer` is started as a process for each attempt at a job, as `TRAINER` is; `sweep` removes
-    what attempts left where this process does not look.
+    """What differs between uvicorn and Ray Serve.
+
+    `trainer` is the module that runs one attempt at a job as a process, as `WORKER_MODULE` does.
+    `clean_storage` removes what attempts left outside the state folder.
     """
 
     prepare: Callable[[Settings], Registry]
@@ -39,7 +41,7 @@ UVICORN: Final = Runtime(
 def prepare_with_absolute_paths(settings: Settings) -> Settings:
     """Prepare for a service whose processes run in other folders, and give its settings to them.
 
-    Raises BadCheckpoint, CannotStart.
+    Raises BadCheckpoint, StartupError.
     """
     changes: dict[str, object] = {
         "state_dir": settings.state_dir.absolute(),

@@ -82,8 +82,9 @@ def exit_with_parent() -> None:
 
 @contextmanager
 def on_shutdown_signal(callback: Callable[[], None]) -> Iterator[None]:
-    """Call `tell` in the event loop when the server is told to end. The server hears of it later,
-    unless it is told again, or from the keyboard.
+    """Call `callback` in the event loop when SIGTERM or SIGINT comes.
+
+    The server gets SIGTERM `NOTICE` seconds later; a second signal, or Ctrl-C, at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -43,7 +43,10 @@ class IncompatibleWeights(BadCheckpoint):
 
 
 def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
-    """Write weights and card as one file, atomically. Raises ForeignWeights, and writes nothing."""
+    """Write weights and card as one file, atomically.
+
+    Raises IncompatibleWeights, and writes nothing then.
+    """
     # Through memory, so that a full disk is an OSError and not one of the library's own.
     content = to_bytes(path, weights, card)
     with atomic_replace(path) as temporary:
@@ -51,7 +54,7 @@ def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
 
 
 def to_bytes(path: Path, weights: Mapping[str, Tensor], card: Card) -> bytes:
-    """Give what a file with weights and card holds. Raises ForeignWeights, which names `path`.
+    """Give what a file with weights and card holds. Raises IncompatibleWeights, which names `path`.
 
     The card is told the weights' digest: what has another one is taken for damaged.
     """
@@ -80,7 +83,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read MyNet's weights from `.safetensors`, or from a state dict that `torch.save` wrote.
 
     Which of the two it is, its content says, not its name. Raises BadCheckpoint where it is
-    neither, ForeignWeights where names, shapes or values are not MyNet's.
+    neither, IncompatibleWeights where names, shapes or values are not MyNet's.
     """
     try:
         with _opening(path):

@@ -76,9 +76,9 @@ class Registry(VersionFiles):
         return status.st_mtime_ns, status.st_ino
 
     def promote(self, version: int, *, expected: int | EllipsisType | None = ...) -> bool:
-        """Make a version the live one; with `over`, only where that one is live until then.
+        """Make a version the live one; with `expected`, only if that one is live until then.
 
-        Says whether it is live now: False where another than `over` is. Raises NotFound, Conflict
+        Returns False if another than `expected` is live. Raises NotFound, Conflict
         where the version is damaged.
         """
         with self.lock:
@@ -122,10 +122,10 @@ class Registry(VersionFiles):
         *,
         protected_jobs: Container[str | None] = (),
     ) -> None:
-        """Remove the oldest versions, so that the newest `keep` are left.
+        """Remove the oldest versions, so that the newest `keep_versions` are left.
 
         Beside those stay the live one, the one that a rollback goes to, the shipped ones, those of
-        `spared` jobs, and what is damaged, since that is for a person to look at. Raises
+        `protected_jobs`, and what is damaged, since that is for a person to look at. Raises
         BadCheckpoint.
         """
         with self.lock:

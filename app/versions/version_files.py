@@ -86,7 +86,7 @@ class VersionFiles:
     def save(self, weights: Mapping[str, Tensor], card: Card) -> int:
         """Store weights with their card under the next free number, and return that number.
 
-        Raises ForeignWeights where they are not MyNet's or not finite: nothing is stored then.
+        Raises IncompatibleWeights where they are not MyNet's or not finite: nothing is stored then.
         """
         with self.lock:
             version = self._last() + 1

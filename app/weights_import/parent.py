@@ -63,7 +63,7 @@ class ImportResult(BaseModel):
 async def import_upload(settings: Settings, content: bytes, note: str | None) -> int:
     """Make a version of an upload, one at a time in the state folder, and give its number.
 
-    Raises Busy, and as `admit`.
+    Raises QueueFull, and as `import_checkpoint`.
     """
     if not content:
         raise MalformedRequest(

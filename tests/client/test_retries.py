@@ -3,6 +3,7 @@
 import pytest
 from tenacity import wait_none
 
+import mynet_client
 from mynet_client import ApiError, ConnectionFailed, MyNetError, retries
 from tests.client.stub import HANG_UP, answer, answering, problem
 
@@ -106,3 +107,8 @@ def test_retry_after_in_both_forms(value, seconds, connect):
         with pytest.raises(ApiError) as error:
             connect(stub.url).rollback()
         assert error.value.retry_after == seconds
+
+
+def test_the_names_of_the_release_before_still_work():
+    assert mynet_client.Refusal is mynet_client.ApiError
+    assert mynet_client.Unreachable is mynet_client.ConnectionFailed

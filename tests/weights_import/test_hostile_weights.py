@@ -189,8 +189,8 @@ def test_a_file_that_takes_too_much_is_refused_in_words(client, short_time_limit
 
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "a\0.pt", "C:\\x.pt", "%00", "x" * 2000])
 def test_where_a_file_is_kept_is_not_the_senders_choice(client, settings, monkeypatch, name):
-    code = "import json, sys; told = json.loads(sys.stdin.readline()); print(json.dumps("
-    code += "{'code': 'invalid_field', 'detail': told['path']}))"
+    code = "import json, sys; request = json.loads(sys.stdin.readline()); print(json.dumps("
+    code += "{'code': 'invalid_field', 'detail': request['path']}))"
     monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", code))
     content = safetensors.torch.save({"x": torch.zeros(1)})
     answer = client.post("/models", files={"file": (name, content)})

@@ -13,12 +13,12 @@ from app.weights_import import parent
 from app.weights_import.parent import import_upload, remove_temporary_uploads
 from tests.durability import assert_durable_folders, record_calls
 
-READ = "import json, os, sys, time; told = json.loads(sys.stdin.readline()); "
+READ = "import json, os, sys, time; request = json.loads(sys.stdin.readline()); "
 
 
 @pytest.fixture
 def fake_worker(monkeypatch):
-    """Let the other side be a line of Python that knows what it was `told`."""
+    """Let the other side be a line of Python that gets the request as `request`."""
     return lambda code: monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", READ + code))
 
 
@@ -32,8 +32,8 @@ def leftover_files(settings):
 
 def test_the_upload_lies_in_the_state_folder_until_it_is_appraised(settings, fake_worker):
     fake_worker(
-        "content = open(told['path']).read(); "
-        "asked = (content, told['origin'], told['note'], os.path.dirname(told['path'])); "
+        "content = open(request['path']).read(); "
+        "asked = (content, request['origin'], request['note'], os.path.dirname(request['path'])); "
         f"right = ('weights', 'uploaded', 'mine', {str(settings.uploads_dir)!r}); "
         "print(json.dumps({'version': 7 if asked == right else 0}))"
     )

@@ -34,7 +34,7 @@ def decide(rule: PromoteRule, correct: Tensor, baseline: Baseline | None) -> Ver
     """Compare two versions on the same test images; `right` is the new one's, (N,) bool.
 
     By `if_better` it goes live where it reads more of them right, and McNemar's test gives less
-    than 5 % for so large a difference to be chance. `rival` is None where nothing is live yet.
+    than 5 % for so large a difference to be chance. `baseline` is None if nothing is live yet.
     """
     if rule == "never":
         return Verdict(False, "promote: never was asked for")
@@ -76,7 +76,7 @@ def _format_p(p: float) -> str:
 
 
 log = logging.getLogger(__name__)
-# Told what is live, and the verdict, before the version takes its place; may raise.
+# Called with what is live and the verdict, before the version takes its place; may raise.
 BeginCommit = Callable[[int | None, Verdict], None]
 
 
@@ -92,8 +92,8 @@ def evaluate_and_promote(
 ) -> Verdict:
     """Judge a version by the rule, and go live with it where it passes.
 
-    `right` says which of the test images it reads right, (N,) bool. Where an earlier attempt had
-    `begun`, and went live with the version, what came after it holds. A version that is live is
+    `correct` says which of the test images it reads right, (N,) bool. If an earlier attempt was
+    `committing` and made the version live, what came after it holds. A version that is live is
     compared with what was live before it.
     """
     while True:

@@ -70,7 +70,7 @@ def create(
     key: str | None,
     trace_context: TraceContext = None,
 ) -> Job:
-    """Queue a job, or give the one that has this idempotency key. Raises Busy, Conflict."""
+    """Queue a job, or give the one that has this idempotency key. Raises QueueFull, Conflict."""
     if key is not None and (existing := store.job_by_key(key)):
         return _check_idempotent(existing, hyperparameters)
     job, rows = queued(hyperparameters, key, trace_context)

@@ -48,7 +48,7 @@ def create(
     key: str | None,
     trace_context: TraceContext = None,
 ) -> Sweep:
-    """Queue the jobs of a sweep, or give the one that has this key. Raises Busy, Conflict."""
+    """Queue the jobs of a sweep, or give the one that has this key. Raises QueueFull, Conflict."""
     if key is not None and (existing := sweeps.by_key(key)):
         return _check_idempotent(existing, grid)
     drawn_seed = secrets.randbelow(2**32)
@@ -117,8 +117,8 @@ def finish_without_best(sweeps: Sweeps, sweep: Sweep) -> None:
 def begin_finish(
     sweeps: Sweeps, sweep_id: str, expected_live: int | None, result: dict[str, Any]
 ) -> None:
-    """From here on the sweep cannot be cancelled: its best goes live in place of `over`, and may be
-    live before the sweep says so, whatever becomes of the process. Raises Superseded.
+    """Record that the sweep's best goes live in place of `expected_live`: from here on the sweep
+    cannot be cancelled, whatever becomes of the process. Raises Superseded.
     """
     values = {"committing": True, "expected_live": expected_live, "result": result}
     if not sweeps.change(sweep_id, IS_RUNNING, values=values):

@@ -80,7 +80,7 @@ class Dataset:
 def load(root: Path) -> Dataset:
     """Read MNIST. Files that are missing or damaged are unpacked, or downloaded, first.
 
-    Raises NoData.
+    Raises DatasetUnavailable.
     """
     try:
         train, test = (_read_digits(root, part) for part in ("train", "t10k"))

@@ -1,10 +1,10 @@
-"""A network, and the running average of its weights.
-
-What enters: a network, and its optimiser. What leaves: a module that computes with the network, and
-has both in its state dict. This module does not know what the network is trained on.
+"""A network, and the exponential moving average (EMA) of its weights.
 
 Averages of weights generalise better than the last ones (Polyak, Juditsky 1992; Izmailov et al.
 2018, "Averaging Weights Leads to Wider Optima and Better Generalization").
+
+Not `torch.optim.swa_utils.AveragedModel`: its first update copies the weights, this one moves nine
+tenths of the way to them, so that the shipped recipe would end with other bits.
 """
 
 import copy

@@ -35,7 +35,10 @@ class PeerLost(Exception):
 
 @dataclass(frozen=True)
 class JobAttempt:
-    """`job` is as it was when the attempt began; `tell` takes what has ended since the last."""
+    """What one attempt works with; its writes are refused once another attempt runs.
+
+    `job` is as it was when the attempt began; `trace_stage` records what ended since the last call.
+    """
 
     settings: Settings
     store: Store
@@ -59,7 +62,7 @@ class JobAttempt:
     ) -> "JobAttempt":
         """Look up what was asked for, and where to train.
 
-        Raises NotFound, BadBucket, BadDevice.
+        Raises NotFound, InvalidBucket, DeviceUnavailable.
         """
         job = jobs.get(store, job_id)
         hyperparameters = Hyperparameters(**job.hyperparameters)

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def load_or_gather(attempt: JobAttempt, stop: threading.Event) -> Digits:
     """Give a job's corrections, as its first attempt found them.
 
-    Raises BucketAway, Damaged, Stopped.
+    Raises BucketUnavailable, CorruptCheckpoint, Stopped.
     """
     path = attempt.files.corrections
     if not path.exists():

@@ -131,7 +131,7 @@ def save(path: Path, model: nn.Module, optimizer: Optimizer, position: Position)
 def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | None:
     """Put the saved state back, and say how far it is; None where nothing was saved.
 
-    Raises Damaged; model and optimiser may be changed then.
+    Raises CorruptCheckpoint; model and optimiser may be changed then.
     """
     if not path.exists():
         return None
@@ -203,7 +203,7 @@ def resume(
     device: torch.device,
     checkpointer: Checkpointer,
 ) -> tuple[TrainingSetup, Position]:
-    """Set up a training, and put back what was saved of it. `wanted` names its seed."""
+    """Set up a training, and put back its saved state. `hyperparameters` name its seed."""
     setup, start = _initial_setup(hyperparameters, dataset, device), Position()
     try:
         restored = checkpointer.restore(setup.model, setup.optimizer)

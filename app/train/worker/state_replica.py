@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def job_files(settings: Settings, job_id: str, attempt: int) -> JobFiles:
-    """Give a job's files, copied where versions are in a bucket. Raises BadBucket."""
+    """Give a job's files, copied where versions are in a bucket. Raises InvalidBucket."""
     if settings.bucket_url is None:
         return JobFiles(settings.jobs_dir, job_id)
     return ReplicatedJobFiles(settings.jobs_dir, job_id, attempt, Bucket.at(settings.bucket_url))
@@ -49,7 +49,7 @@ class ReplicatedJobFiles(JobFiles):
     def download_newer(self) -> None:
         """Take what another service left, where that is further than what is here.
 
-        Raises BucketAway; but what is here is enough to go on while the bucket is away.
+        Raises BucketUnavailable; but what is here is enough to go on while the bucket is away.
         """
         if self.attempt == 1:
             return
@@ -62,7 +62,10 @@ class ReplicatedJobFiles(JobFiles):
             log.warning("job %s goes on from what is here: %s", self.job_id, error.problem)
 
     def store_corrections(self, content: bytes) -> None:
-        """Keep them, or those that another attempt kept first. Raises BucketAway, OSError."""
+        """Store them, or those that another attempt stored first.
+
+        Raises BucketUnavailable, OSError.
+        """
         name = f"{self._prefix}corrections"
         if not self.bucket.create(name, content):
             content = self.bucket.read(name) or content

@@ -55,7 +55,7 @@ class Trainer:
         self.clock = Clock(self.position, len(self.setup.batches), attempt.hyperparameters.epochs)
 
     def run(self) -> MyNet:
-        """Train to the end. Raises Broken, Diverged, Stopped, Superseded."""
+        """Train to the end. Raises PeerLost, Diverged, Stopped, Superseded."""
         self._record_last_batch()
         try:
             fit = self.group.fit if self.group else loop.fit

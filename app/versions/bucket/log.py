@@ -34,7 +34,7 @@ class ObjectSequence:
         return {number: size for number, size in numbers.items() if self.name(number) in sizes}
 
     def claim(self, number: int, content: bytes) -> bool:
-        """Take a number; False where it is, or was, another's. Raises BucketAway."""
+        """Take a number; False where it is, or was, another's. Raises BucketUnavailable."""
         if not self.bucket.create(self.name(number), content):
             return False
         numbers = self.among(self.bucket.sizes())

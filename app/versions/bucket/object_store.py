@@ -37,7 +37,7 @@ class BucketUnavailable(NotReady):
 
 
 class Bucket:
-    """What lies under one address. Whatever a call raises, it is BucketAway."""
+    """What lies under one address. Whatever a call raises, it is BucketUnavailable."""
 
     def __init__(self, filesystem: "AbstractFileSystem", root: str) -> None:
         self.filesystem, self.root = filesystem, root.rstrip("/")
@@ -45,7 +45,7 @@ class Bucket:
 
     @classmethod
     def at(cls, url: str) -> "Bucket":
-        """Open an address. Raises BadBucket where its library is not here."""
+        """Open an address. Raises InvalidBucket where its library is not here."""
         import fsspec  # here, since a folder needs none of it
 
         protocol, _, root = url.partition("://")
@@ -104,7 +104,7 @@ class Bucket:
                     raise
 
     def check(self) -> None:
-        """See that it can be written, and that nothing is made twice. Raises BadBucket."""
+        """See that it can be written, and that nothing is made twice. Raises InvalidBucket."""
         name = f"check-{secrets.token_hex(8)}"
         try:
             self.sizes()

@@ -45,7 +45,10 @@ class ConcurrentUpdate(Exception):
 
 
 class BucketRegistry(Registry):
-    """A registry whose folder follows a bucket. Changes raise BucketAway while that is away."""
+    """A registry whose folder follows a bucket.
+
+    Changes raise BucketUnavailable while the bucket cannot be reached.
+    """
 
     def __init__(self, folder: Path, bucket: Bucket) -> None:
         super().__init__(folder)
@@ -75,7 +78,7 @@ class BucketRegistry(Registry):
         self.bucket.check()
 
     def path(self, version: int) -> Path:
-        """Raises NotFound; BucketAway where the bucket has it, and it could not be fetched."""
+        """Raises NotFound; BucketUnavailable if the bucket has it, but it could not be fetched."""
         if version in self._failed and not self.file(version).exists():
             raise BucketUnavailable(LookupError(f"version {version} could not be fetched"))
         return super().path(version)

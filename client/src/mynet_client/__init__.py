@@ -1,4 +1,4 @@
-"""A client of MyNet: images and wishes go in, typed answers and exceptions come out.
+"""A client of MyNet: images and requests go in, typed answers and exceptions come out.
 
 It knows the HTTP contract, and nothing of the service behind it.
 """
@@ -29,6 +29,10 @@ from mynet_client.asynchronous import AsyncClient
 from mynet_client.client import Client
 from mynet_client.errors import ApiError, ConnectionFailed, MyNetError
 
+# Deprecated: the names of 0.1, for one release more.
+Refusal = ApiError
+Unreachable = ConnectionFailed
+
 __all__ = [
     "ApiError",
     "AsyncClient",
@@ -51,8 +55,10 @@ __all__ = [
     "Problem",
     "Progress",
     "Ready",
+    "Refusal",
     "Result",
     "Sweep",
     "SweepJob",
     "Sweeps",
+    "Unreachable",
 ]

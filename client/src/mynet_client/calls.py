@@ -221,7 +221,7 @@ def weights(version: int, *, format: Format = "safetensors") -> Request[bytes]:
 
 
 def ready() -> Request[Ready]:
-    """Say that the service can be asked; where it still cannot after some attempts, Refusal."""
+    """Say that the service can be asked; where it still cannot after some attempts, ApiError."""
     return Request("GET", "/health/ready", answer_of(Ready))
 
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 class Client:
     """A service at `url`. Close it, or use it as a context manager; threads may share it.
 
-    Every method raises Refusal where the service says no, Unreachable where it does not answer.
+    Every method raises ApiError if the service refuses, ConnectionFailed if it does not answer.
     Calls that may pass later are sent up to `attempts` times; `timeout` is in seconds.
     """
 

@@ -66,7 +66,7 @@ def refusal(response: Response) -> ApiError:
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise Unreachable for errors of the connection."""
+    """Raise ConnectionFailed for errors of the connection."""
     try:
         yield
     except RequestError as error:

@@ -51,7 +51,7 @@ class EventSubscription:
     def connection(self, response: Response) -> Iterator[EventSource]:
         """Pass over the end of a connection, good or bad.
 
-        Raises Unreachable where one after the other brings nothing.
+        Raises ConnectionFailed where one after the other brings nothing.
         """
         self.is_over = response.status_code == NO_CONTENT  # all was seen before
         before, opened = self._last, time.monotonic()

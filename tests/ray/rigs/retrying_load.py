@@ -32,7 +32,7 @@ class RequestLog(NamedTuple):
 
 async def send_with_retries(port, reference, connections, action, *, interval=0.0, key=None):
     """Ask over kept connections until what is done meanwhile has ended; each of them pauses for
-    `every` seconds between two questions.
+    `interval` seconds between two questions.
     """
     ended, requests = asyncio.Event(), []
 
