@@ -121,13 +121,13 @@ class FeedbackStore:
         return found[start : start + limit], len(found) > start + limit
 
     def content(self, image_id: str) -> tuple[Correction, bytes]:
-        """Give a correction with its image, a PNG. Raises NotFound."""
+        """Return a correction with its image, a PNG. Raises NotFound."""
         with self.lock:
             correction = self._get(image_id)
             return correction, self.read(correction)
 
     def read(self, correction: Correction) -> bytes:
-        """Give the image of one that was listed, a PNG. Raises NotFound where it has gone since."""
+        """Return the image of a listed correction, a PNG. Raises NotFound if it is gone."""
         try:
             return (self.folder / correction.name).read_bytes()
         except FileNotFoundError:
@@ -176,13 +176,13 @@ class FeedbackStore:
 
 
 def digest(pixels: NDArray[np.uint8]) -> str:
-    """Give the id of an image: of its width, and of (H, W) grey pixels."""
+    """Return the id of an image: of its width, and of (H, W) grey pixels."""
     content = b"%d %b" % (pixels.shape[1], np.ascontiguousarray(pixels).tobytes())
     return hashlib.sha256(content).hexdigest()[:ID_LENGTH]
 
 
 def _next_time(existing: dict[str, Correction]) -> str:
-    """Give a time that is later than all others, whatever became of the clock."""
+    """Return a time that is later than all others, whatever became of the clock."""
     time = datetime.now(UTC)
     newest = next(iter(existing.values()), None)
     return (max(time, newest.created_at + TICK) if newest else time).strftime(TIME_FORMAT)

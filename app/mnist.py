@@ -109,7 +109,7 @@ def _parse(name: str, content: bytes | bytearray) -> NDArray[np.uint8]:
 
 
 def _is_contradicted(path: Path, content: bytearray) -> bool:
-    """Say whether the archive beside a file holds something else, and is sound itself."""
+    """Return whether the archive beside a file holds something else, and is sound itself."""
     try:
         checksum = archive_of(path).read_bytes()[CRC]
         return checksum != zlib.crc32(content).to_bytes(4, "little") and unpack(path) != content

@@ -60,7 +60,7 @@ def normalize_(shares: Tensor) -> Tensor:
 
 
 def check_weights(weights: object) -> dict[str, Tensor]:
-    """Give `weights` back as MyNet's state dict, float32.
+    """Return `weights` back as MyNet's state dict, float32.
 
     Raises InvalidWeights where names or shapes are not MyNet's, or values not finite.
     """
@@ -83,7 +83,7 @@ def check_weights(weights: object) -> dict[str, Tensor]:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """Say whether these are finite numbers, also as the float32 that they become."""
+    """Return whether these are finite numbers, also as the float32 that they become."""
     has_values = tensor.layout == torch.strided and not tensor.is_meta
     if not has_values or not tensor.is_floating_point():
         return False

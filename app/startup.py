@@ -101,7 +101,7 @@ def read_schema_status(settings: Settings) -> SchemaStatus:
 
 @contextmanager
 def _translate_database_errors(settings: Settings) -> Iterator[None]:
-    """Say which setting leads to a database that cannot be used. Raises StartupError, NotReady."""
+    """Raise a StartupError that names the setting if the database is unusable. Raises NotReady."""
     try:
         yield
     except SchemaMismatch as error:
@@ -184,7 +184,7 @@ def _setting_error(setting: str, value: object, problem: object) -> StartupError
 
 
 def _first_loadable_version(registry: Registry) -> int | None:
-    """Give what is live, or was before; else the best there is. What is damaged, or cannot be
+    """Return what is live, or was before; else the best there is. What is damaged, or cannot be
     fetched, is passed over.
     """
     for version in chain(registry.history(), _versions_by_accuracy(registry)):
@@ -202,7 +202,7 @@ def _versions_by_accuracy(registry: Registry) -> Iterator[int]:
 
 
 def _version_of(settings: Settings, file: Path, registry: Registry) -> int:
-    """Give the version with the weights in this file, which becomes one where it is none yet."""
+    """Return the version with the weights in this file, which becomes one where it is none yet."""
     try:
         digest = checkpoint.digest(checkpoint.read_weights(file))
     except BadCheckpoint as error:

@@ -22,7 +22,7 @@ EXIT_TIMEOUT: Final = 5.0
 
 
 def popen_kwargs() -> dict[str, Any]:
-    """Give the arguments for `subprocess` and `asyncio.subprocess`.
+    """Return the arguments for `subprocess` and `asyncio.subprocess`.
 
     Threads that wait by spinning would take the core that predictions need. A process group of its
     own keeps a terminal's Ctrl-C away; a session of its own would do so, too, but the kernel gives
@@ -66,7 +66,7 @@ def end(*processes: subprocess.Popen[str]) -> list[int]:
 
 
 def exit_gracefully_with_parent(stop: threading.Event, grace: float = GRACE_SECONDS) -> None:
-    """Let the pipe alone end this process: `stop` is set, and it has `grace` seconds from then."""
+    """End this process when its pipe closes: set `stop`, and exit `grace` seconds later."""
     on_parent_exit(partial(_end, stop, grace))
     for number in (signal.SIGTERM, signal.SIGINT):
         # Sent to a whole group when the service is stopped: whoever started this process ends it.

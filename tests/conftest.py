@@ -71,7 +71,7 @@ def documented_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def one_shipped(documented_alone: Path) -> Iterator[None]:
-    """Let version 1 be live, whatever else is shipped."""
+    """Ship version 1 alone, so that it is live."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("app.versions.registry.SHIPPED", documented_alone)
         yield
@@ -79,7 +79,7 @@ def one_shipped(documented_alone: Path) -> Iterator[None]:
 
 @pytest.fixture
 def all_shipped(one_shipped: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
-    """Let all be there that is shipped."""
+    """Ship all versions."""
     monkeypatch.setattr("app.versions.registry.SHIPPED", SHIPPED)
 
 

@@ -30,7 +30,7 @@ PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
 
 def succeed_at_once(supervisor: Supervisor) -> None:
-    """Let jobs live as they do, but for the training, which would take all of the cores."""
+    """Replace the training, which would take all cores; jobs live as they do."""
     for job in supervisor.store.jobs(Status.QUEUED, None, MAX_JOBS):
         attempt = jobs.start(supervisor.store, job)
         batch = {"epoch": 0, "batch": 100, "loss": 1.97}

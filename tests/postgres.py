@@ -63,7 +63,7 @@ class Postgres:
         self._run("pg_ctl", "stop", "--wait", f"--mode={mode}")
 
     def restart(self) -> None:
-        """Let it crash, and start again."""
+        """Crash the server, and start it again."""
         self._run("pg_ctl", "restart", "--wait", "--mode=immediate", f"--log={self.folder}/log")
 
     @contextmanager

@@ -65,7 +65,7 @@ def main(
 
 
 def read_manifest(file: Path) -> Iterator[LabelledImage]:
-    """Give what a manifest lists. Raises typer.BadParameter where a row is not as it should be."""
+    """Yield what a manifest lists. Raises typer.BadParameter where a row is not as it should be."""
     with file.open(newline="") as lines:
         for number, row in enumerate(csv.DictReader(lines), 2):
             try:
@@ -80,7 +80,7 @@ def read_manifest(file: Path) -> Iterator[LabelledImage]:
 def ask(
     url: str, images: Sequence[LabelledImage], version: int | None = None
 ) -> Iterator[ScoredImage]:
-    """Let the service read the images, a few at once. Raises httpx2.HTTPError."""
+    """Send the images to the service, a few at once. Raises httpx2.HTTPError."""
     query: dict[str, Any] = {"explain": True} | ({"version": version} if version else {})
     with (
         httpx2.Client(base_url=url, timeout=TIMEOUT) as client,
@@ -103,7 +103,7 @@ def ask(
 
 
 def table(results: Iterable[ScoredImage]) -> Iterator[str]:
-    """Give the lines of a table, a row for each source and one for their mean."""
+    """Yield the lines of a table, a row for each source and one for their mean."""
     ordered = sorted(results, key=lambda result: result.image.source)
     yield "| source | images | read right | looks like a digit | refused | most confused |"
     yield "|---|---|---|---|---|---|"

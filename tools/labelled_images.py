@@ -51,7 +51,7 @@ def uploads(per_source: int) -> Iterator[tuple[str, int, bytes]]:
 
 
 def eight_by_eight() -> tuple[Pixels, NDArray[np.int64]]:
-    """Give scikit-learn's digits, (1797, 8, 8) uint8 light on dark, and their labels."""
+    """Return scikit-learn's digits, (1797, 8, 8) uint8 light on dark, and their labels."""
     images, labels = load_digits(return_X_y=True)
     return (images.reshape(-1, 8, 8) * 255 / 16).round().astype(np.uint8), labels
 

@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def measure(model: Model) -> Iterator[tuple[str, float]]:
-    """Give a name and a share, for each source that is there."""
+    """Yield a name and a share, for each source that is there."""
     digits, labels = eight_by_eight()
     yield "load_digits, light on dark: right", _accuracy(model, digits, labels)
     yield "load_digits, dark on light: right", _accuracy(model, 255 - digits, labels)
@@ -101,7 +101,7 @@ def _acceptance_rate(model: Model, images: Iterable[Pixels]) -> float:
 
 
 def _answers(model: Model, images: Iterable[Pixels]) -> Iterator[Answer | None]:
-    """Give the answers, as a service would; None where it refuses."""
+    """Yield the answers, as a service would; None where it refuses."""
     for image in images:
         try:
             pixels = normalise(np.ascontiguousarray(image)).pixels

@@ -25,7 +25,7 @@ audit_log = logging.getLogger(logs.AUDIT_LOGGER)
 
 
 def request_id_from(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Give the id that the client chose, or a drawn one."""
+    """Return the id that the client chose, or a drawn one."""
     for name, value in headers:
         if name == HEADER and VALID_REQUEST_ID.fullmatch(value):
             return bytes(value)
@@ -33,8 +33,9 @@ def request_id_from(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def loggable_path(scope: Scope) -> str:
-    """Give the path as it was sent: decoded, its blanks and line breaks could pass for more of the
-    line. Of a long one, the beginning.
+    """Return the path as it was sent, or the beginning of a long one.
+
+    Decoded, its blanks and line breaks could pass for more of the log line.
     """
     path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
     return path if len(path) <= MAX_PATH_LENGTH else f"{path[:MAX_PATH_LENGTH]}…"
@@ -82,12 +83,12 @@ ANONYMOUS: Final = "anonymous"
 
 
 def mark(state: Any, key: Key | None) -> None:
-    """Let what becomes of this request be told, when it is answered."""
+    """Mark a request for the audit log: it is written when the request is answered."""
     setattr(state, ACTOR, f"key {key.id} ({key.name})" if key else ANONYMOUS)
 
 
 def write(scope: Scope, status: int) -> None:
-    """Tell of a request that was noted."""
+    """Write the audit line of a marked request."""
     actor = scope.get("state", {}).get(ACTOR)
     if actor is None:
         return

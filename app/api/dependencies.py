@@ -104,13 +104,13 @@ async def _authorize(
 
 
 def disconnect_probe(scope: Scope) -> Callable[[], bool]:
-    """Give what says whether the client has hung up; where the server does not tell, nobody has."""
+    """Return what says whether the client hung up; never, if the server cannot say."""
     client = (scope.get("extensions") or {}).get(CLIENT, {})
     return client.get("is_gone", never_disconnected)  # type: ignore[no-any-return]
 
 
 def add_log_fields(request: Request, services: Services, **fields: str | int) -> None:
-    """Let the request's line in the log, and its span, tell what it is about."""
+    """Add fields to the request's log line and span."""
     request.scope.setdefault(LOG_FIELDS, {}).update(fields)
     if services.tracing:
         services.tracing.set_attributes(fields)

@@ -39,7 +39,7 @@ def plain_error_responses(*errors: ErrorOrExample) -> Responses:
 
 
 def invalid_field_example(field: str, message: str) -> InvalidField:
-    """Give the refusal of a field, as an example."""
+    """Return the refusal of a field, as an example."""
     return InvalidField(f"{field}: {message}", errors=[FieldError(field, message)])
 
 

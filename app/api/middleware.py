@@ -69,7 +69,7 @@ class RequestId:
 
 
 def _route(scope: Scope) -> Route:
-    """Say where the request went. Clients can make up any number of methods and paths, each of
+    """Return where the request went. Clients can make up any number of methods and paths, each of
     which would be counted for ever: what is no route's is taken together.
     """
     method = scope["method"] if scope["method"] in METHODS else OTHER
@@ -200,7 +200,7 @@ EXPOSED_HEADERS: Final = (
 
 
 def add_cors(app: ASGIApp, origins: list[str]) -> ASGIApp:
-    """Let pages of these origins ask; no cookies, which nothing here looks at."""
+    """Allow requests of pages of these origins, without cookies: nothing here reads one."""
     if not origins:
         return app
     return CORSMiddleware(

@@ -33,7 +33,7 @@ class Part(NamedTuple):
 
 
 def read_form(body: bytes, content_type: bytes) -> list[Part]:
-    """Give all parts, in their order. Raises MalformedRequest.
+    """Return all parts, in their order. Raises MalformedRequest.
 
     The parser stops at whatever begins as a delimiter does, which no content may (RFC 2046, 5.1.1).
     """
@@ -53,7 +53,7 @@ def read_form(body: bytes, content_type: bytes) -> list[Part]:
 
 
 def parse_single_file(body: bytes, content_type: bytes, name: str) -> bytes | None:
-    """Give the file of that name where it is all of the form, as clients send it; else None.
+    """Return the file of that name where it is all of the form, as clients send it; else None.
 
     Nearly every upload is such a form, and is read so in a tenth of the time.
     """
@@ -78,7 +78,7 @@ def _too_many_parts() -> MalformedRequest:
 
 
 def _boundary(content_type: bytes) -> bytes:
-    """Give what separates the parts. Raises MalformedRequest."""
+    """Return what separates the parts. Raises MalformedRequest."""
     parse_boundary = (
         _cached_boundary
         if len(content_type) <= MAX_CACHE_KEY_BYTES
@@ -97,7 +97,7 @@ def _cached_boundary(content_type: bytes) -> bytes:
 
 @lru_cache(256)
 def _is_file(head: bytes, name: str) -> bool:
-    """Say whether these are a part's headers as clients send them, of a file of that name."""
+    """Return whether these are a part's headers as clients send them, of a file of that name."""
     if not HEAD.fullmatch(head):
         return False
     fields = [line.partition(b": ") for line in head.split(b"\r\n")]
@@ -116,7 +116,7 @@ def _parse_disposition(disposition: bytes, content: bytes) -> Part:
 
 
 def _parameters(header: bytes) -> dict[bytes, bytes]:
-    """Give a header's parameters, whose parser takes the square of their number.
+    """Return a header's parameters, whose parser takes the square of their number.
 
     Raises MalformedRequest.
     """

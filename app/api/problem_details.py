@@ -56,7 +56,7 @@ def response_for_exception(method: str, path: str, error: Exception) -> JSONResp
 
 
 def install(app: FastAPI) -> None:
-    """Let `app` answer every error in the one form."""
+    """Install the handlers that answer every error of `app` as problem details."""
     app.add_exception_handler(ServiceError, _handle_exception)
     app.add_exception_handler(RequestValidationError, _handle_validation)
     app.add_exception_handler(HTTPException, _handle_http)
@@ -112,7 +112,7 @@ async def _handle_http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods(request: Request) -> list[str]:
-    """Give the methods of all routes of the path; the router tells those of the first alone."""
+    """Return the methods of all routes of the path; the router tells those of the first alone."""
     routes = request.app.router.routes
     methods = {
         method for method in METHODS if _is_routed(routes, {**request.scope, "method": method})

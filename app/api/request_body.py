@@ -33,7 +33,7 @@ class ImageBody(BaseModel):
 
 
 async def read_image(request: Request) -> bytes:
-    """Give the bytes of the one image in the body: JSON `image`, or as `read_file`.
+    """Return the bytes of the one image in the body: JSON `image`, or as `read_file`.
 
     Raises MalformedRequest, InvalidField, BodyTooLarge.
     """
@@ -43,7 +43,7 @@ async def read_image(request: Request) -> bytes:
 
 
 async def read_file(request: Request) -> bytes:
-    """Give the bytes of the one file in the body: multipart `file`, or the body itself.
+    """Return the bytes of the one file in the body: multipart `file`, or the body itself.
 
     Raises MalformedRequest, InvalidField, BodyTooLarge.
     """
@@ -53,7 +53,7 @@ async def read_file(request: Request) -> bytes:
 
 
 async def read_form_with_file(request: Request, model: type[ModelT]) -> tuple[bytes, ModelT]:
-    """Give the multipart field `file`, and the other fields of the form as a `model`.
+    """Return the multipart field `file`, and the other fields of the form as a `model`.
 
     Fields that it does not know are passed over. Raises as `read_file`.
     """
@@ -73,7 +73,7 @@ async def read_form_with_file(request: Request, model: type[ModelT]) -> tuple[by
 
 
 async def read_images(request: Request, max_files: int) -> list[bytes]:
-    """Give the bytes of every multipart field `files`. Raises as `read_image`."""
+    """Return the bytes of every multipart field `files`. Raises as `read_image`."""
     if _content_type(request) != "multipart/form-data":
         raise MalformedRequest("Send multipart/form-data with one `files` field for each image.")
     return _files(await _form(request), "files", max_files)
@@ -105,7 +105,7 @@ def json_content(model: type[BaseModel]) -> dict[str, Any]:
 
 
 async def read_json(request: Request, model: type[ModelT]) -> ModelT:
-    """Give the JSON body as a `model`; an empty body is an empty object.
+    """Return the JSON body as a `model`; an empty body is an empty object.
 
     The Content-Type is not asked for: curl's default says that the body is a form.
     Raises MalformedRequest, InvalidField, BodyTooLarge.

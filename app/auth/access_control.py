@@ -36,15 +36,15 @@ class AccessControl:
 
     @property
     def predictions_are_public(self) -> bool:
-        """Say whether predictions are open to all, as often as they like."""
+        """Return whether predictions are open to all, as often as they like."""
         return self.auth != "keys" and self.rate_limiter is None
 
     def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Key | None:
-        """Give the key that was sent, where keys are looked at and it is one."""
+        """Return the key that was sent, where keys are looked at and it is one."""
         return None if self.auth == "none" else self.key_cache.find(_key_from_headers(headers))
 
     def authorize(self, key: Key | None, address: str, required_scope: Scope | None) -> None:
-        """Let a request pass that needs this scope, or any key for None.
+        """Authorize a request that needs this scope, or any key for None.
 
         Raises RateLimited, Unauthenticated, Forbidden.
         """
@@ -63,7 +63,7 @@ class AccessControl:
 
 
 def _key_from_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Give what was sent as a key. A proxy may want `Authorization` for itself: ours goes first.
+    """Return what was sent as a key. A proxy may want `Authorization` for itself: ours goes first.
 
     An empty one is none: whoever fills in a variable that is not set sends that.
     """
@@ -78,7 +78,7 @@ def _key_from_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 @lru_cache(4096)
 def _rate_limit_key(address: str) -> str:
-    """Give what is counted for an address: one customer has many of IPv6."""
+    """Return what is counted for an address: one customer has many of IPv6."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:  # a socket that is no network's

@@ -21,7 +21,7 @@ TRUSTED_FETCH_SITES: Final = ("same-origin", "none")
 
 
 def check(headers: Headers, allowed_origins: Collection[str]) -> None:
-    """Let pages of this service and of the allowed origins pass, and who is no page.
+    """Refuse pages that are neither of this service nor of the allowed origins.
 
     Raises Forbidden.
     """

@@ -29,7 +29,7 @@ class KeyCache:
         self._keys_by_id: dict[str, Key] = {}
 
     def find(self, raw_key: bytes) -> Key | None:
-        """Give the key that this is, unless it is none."""
+        """Return the key that this is, unless it is none."""
         if not 0 < len(raw_key) <= MAX_KEY_BYTES:
             return None
         digest = api_keys.digest(raw_key)

@@ -72,7 +72,7 @@ class KeyStore:
             return [key for key in rows if is_valid(key)]
 
     def revoke(self, key_id: str) -> Key:
-        """Let a key open nothing any more. Raises NotFound, Conflict."""
+        """Revoke a key. Raises NotFound, Conflict."""
         with self._write.begin() as session:
             key = session.get(Key, key_id)
             if key is None:
@@ -84,14 +84,14 @@ class KeyStore:
 
 
 def digest(key: bytes) -> str:
-    """Give what is kept of a key. A password would want a slow digest, since people choose few;
+    """Return what is kept of a key. A password would want a slow digest, since people choose few;
     192 random bits cannot be guessed, however fast it is.
     """
     return hashlib.sha256(key).hexdigest()
 
 
 def key_id_from(key: bytes) -> str:
-    """Give the id in a key; nothing where it has another form."""
+    """Return the id in a key; nothing where it has another form."""
     brand, _, rest = key.partition(b"_")
     return rest.partition(b"_")[0].decode("latin-1") if brand == KEY_PREFIX.encode() else ""
 
@@ -101,5 +101,5 @@ def is_valid(key: Key) -> bool:
 
 
 def allows(key: Key, required_scope: Scope | None) -> bool:
-    """Say whether a key is good for this; any key is for None."""
+    """Return whether a key is good for this; any key is for None."""
     return required_scope is None or required_scope in key.scopes or Scope.ADMIN in key.scopes

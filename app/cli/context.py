@@ -29,6 +29,6 @@ def console(*, stderr: bool = False) -> "Console":
 
 
 def failure(message: str) -> typer.Exit:
-    """Say what went wrong; gives what is to be raised."""
+    """Return what went wrong; gives what is to be raised."""
     console(stderr=True).print(message, style="red", markup=False, highlight=False)
     return typer.Exit(2)

@@ -95,7 +95,7 @@ def _show(keys: "KeyStore", key: "Key", whole: str) -> None:
 
 
 def _silence_stdout() -> None:
-    """Let what waits to be printed go nowhere: to try again at the end would fail again."""
+    """Discard what waits to be printed: to try again at the end would fail again."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -170,7 +170,7 @@ def _reader(version: int | None) -> "Reader":
 
 
 def _given_hyperparameters(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the hyperparameters among the options that were given."""
+    """Return the hyperparameters among the options that were given."""
     from pydantic import ValidationError
 
     from app.train.jobs.hyperparameters import Hyperparameters

@@ -106,7 +106,7 @@ class JobProgressBar:
 
 
 def ended(console: Console, status: str, result: Fields | None, error: Fields | None) -> bool:
-    """Say how a job ended, and whether well."""
+    """Return how a job ended, and whether well."""
     if status != "succeeded" or not result:
         console.print(f"{status}: {error['message'] if error else ''}", markup=False)
         return False

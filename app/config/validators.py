@@ -58,17 +58,17 @@ def is_bucket(url: str) -> bool:
 
 
 def folder(url: str) -> Path:
-    """Give the path that is no bucket's address."""
+    """Return the path that is no bucket's address."""
     return Path(url.removeprefix("file://"))
 
 
 def absolute_url(url: str) -> str:
-    """Give what leads to the same bucket or folder from any working directory."""
+    """Return what leads to the same bucket or folder from any working directory."""
     return url if is_bucket(url) else str(folder(url).absolute())
 
 
 def validate_env_file(path: Path, prefix: str) -> None:
-    """See that each line of an environment file that has the prefix is one that can be read.
+    """Check that each line of an environment file with the prefix can be read.
 
     Raises ValueError with its number, since what stands there may be a secret.
     """

@@ -18,14 +18,14 @@ SUFFIXES: Final = (".safetensors", ".pt")
 
 
 def defaults(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give what the platform sets. Raises ValueError where it names no one checkpoint."""
+    """Return what the platform sets. Raises ValueError where it names no one checkpoint."""
     values = {name: environment.get(variable, "") for name, variable in VARIABLES.items()}
     values["checkpoint"] = _checkpoint(values["checkpoint"])
     return {name: value for name, value in values.items() if value}
 
 
 def _checkpoint(uri: str) -> str:
-    """Give the file; nothing where the address is not of this machine's files (`gs://…`)."""
+    """Return the file; nothing where the address is not of this machine's files (`gs://…`)."""
     place = uri.removeprefix("file://")
     if "://" in place:
         return ""

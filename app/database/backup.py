@@ -49,7 +49,7 @@ class Backup:
         self._last_backed_up: object = None
 
     def restore_if_damaged(self) -> None:
-        """See that there is a sound file: where it is damaged or gone, the copy takes its place.
+        """Restore the file from its copy if it is damaged or missing.
 
         Raises NotReady, OSError.
         """
@@ -135,7 +135,7 @@ def _set_aside(file: Path) -> None:
 
 
 def _problem(file: Path) -> str | None:
-    """Say what is wrong with a database; None where nothing is. Raises NotReady."""
+    """Return what is wrong with a database; None where nothing is. Raises NotReady."""
     if not file.exists():
         return "is gone"
     try:

@@ -52,7 +52,7 @@ class Pool(QueuePool):
 
 
 def redacted(url: str) -> str:
-    """Give a URL without its password; nothing of it, where that may be anywhere."""
+    """Return a URL without its password; nothing of it, where that may be anywhere."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -63,7 +63,7 @@ def redacted(url: str) -> str:
 
 
 def from_anywhere(url: str) -> str:
-    """Give a URL that leads to the same file from any working directory, where it is a path's."""
+    """Return a URL that leads to the same file from any working directory, where it is a path's."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # who opens it says so
@@ -76,7 +76,7 @@ def from_anywhere(url: str) -> str:
 
 
 def open_engine(url: str, time_outs: TimeOuts = TIME_OUTS) -> tuple[Engine, Path | None]:
-    """Give the engine, and the file behind it where it is SQLite's.
+    """Return the engine, and the file behind it where it is SQLite's.
 
     Raises ValueError, ImportError, SQLAlchemyError where the URL cannot be used.
     """
@@ -100,7 +100,7 @@ def open_engine(url: str, time_outs: TimeOuts = TIME_OUTS) -> tuple[Engine, Path
 
 
 def hint(problem: object) -> str:
-    """Say what to do about what a database said, or what is missing to ask it."""
+    """Return what to do about what a database said, or what is missing to ask it."""
     if isinstance(problem, ImportError) and "psycopg" in str(problem):
         return DRIVER
     return next((words for said, words in ADVICE.items() if said in str(problem)), "")

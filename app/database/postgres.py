@@ -51,7 +51,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
 
 
 def open_engine(url: URL, pool: type[Pool], time_outs: TimeOuts = TIME_OUTS) -> Engine:
-    """Give an engine for PostgreSQL."""
+    """Return an engine for PostgreSQL."""
     engine = create_engine(
         url,
         poolclass=pool,
@@ -82,7 +82,7 @@ def _connect(
 
 
 def _limits(time_outs: TimeOuts) -> dict[str, float]:
-    """Give the server's own time-outs by their names there, in seconds."""
+    """Return the server's own time-outs by their names there, in seconds."""
     return {
         "lock_timeout": time_outs.lock,
         "statement_timeout": time_outs.statement,
@@ -123,6 +123,6 @@ def _translate_error(context: ExceptionContext) -> None:
 
 
 def _said(error: psycopg.Error) -> str:
-    """Give the reason without the address, which is no matter of whoever asks the service."""
+    """Return the reason without the address, which is no matter of whoever asks the service."""
     first = error.diag.message_primary or str(error).partition("\n")[0]
     return first.rpartition(" failed: ")[2].strip().rstrip(".")

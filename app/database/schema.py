@@ -86,7 +86,7 @@ class Schema:
         event.listen(engine, "begin", self._refuse, insert=True)
 
     def prepare(self) -> None:
-        """Let the tables be those of this code. Raises SchemaMismatch, NotReady, OSError."""
+        """Create or migrate the tables of this code. Raises SchemaMismatch, NotReady, OSError."""
         with self._engine.connect() as connection:
             is_ready = _revision(connection) == REVISION and _is_usable(connection)
         if not is_ready:  # perhaps since another migrates them just now: only its end tells

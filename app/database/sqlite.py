@@ -36,7 +36,7 @@ class Damaged(NotReady):
 
 
 def prepare(engine: Engine, file: Path) -> None:
-    """Let the engine's connections be of this file, which must be there, and safe to write to."""
+    """Open this file, which must exist, for the engine's connections, with safe writes."""
     make_folder(file.parent)
 
     @event.listens_for(engine, "do_connect")
@@ -78,7 +78,7 @@ def translate_error(context: ExceptionContext) -> None:
 
 
 def to_service_error(error: BaseException) -> NotReady:
-    """Say what is wrong with a database that cannot be used now."""
+    """Return what is wrong with a database that cannot be used now."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in DAMAGED or EMPTY in str(error):
         return Damaged(error)

@@ -106,7 +106,7 @@ class Store:
             return session.scalar(select(Job).where(Job.id == job_id))
 
     def trace_context(self, job_id: str) -> dict[str, str]:
-        """Give what goes on with a job's trace; nothing where it was queued without one."""
+        """Return what goes on with a job's trace; nothing where it was queued without one."""
         with self._read() as session:
             trace = session.get(Trace, job_id)
         return trace.trace_context if trace else {}
@@ -140,13 +140,13 @@ class Store:
             return {status: number for status, number in session.execute(query)}
 
     def last_started_job(self) -> Job | None:
-        """Give the job that was started last; it may still run."""
+        """Return the job that was started last; it may still run."""
         started = select(Job).where(Job.started_at.is_not(None))
         with self._read() as session:
             return session.scalar(started.order_by(Job.started_at.desc()).limit(1))
 
     def next_job(self, status: str) -> Job | None:
-        """Give the oldest job in this state that need not wait any longer.
+        """Return the oldest job in this state that need not wait any longer.
 
         Where one seems to wait for longer than any does, the clock has been put back.
         """
@@ -201,12 +201,12 @@ class Store:
         return self.write(lambda session: _count(session.execute(some))) == AT_ONCE
 
     def lease_holder(self) -> str | None:
-        """Say who supervises, or None where nobody does."""
+        """Return the holder of the lease; None if there is none."""
         held = self.lease()
         return held[0] if held and held[1] > now() else None
 
     def lease(self) -> LeaseInfo | None:
-        """Give the lease as it was last renewed."""
+        """Return the lease as it was last renewed."""
         with self._read() as session:
             lease = session.get(Lease, 1)
         return (lease.holder, lease.expires_at) if lease else None
@@ -235,7 +235,7 @@ class Store:
             return False
 
     def end_lease(self, holder: str) -> None:
-        """Give the lease up, where `holder` has it."""
+        """Return the lease up, where `holder` has it."""
         with self._write.begin() as session:
             session.execute(delete(Lease).where(Lease.holder == holder))
 

@@ -84,14 +84,14 @@ class Sweeps:
         return found
 
     def has_ended(self, sweep_id: str) -> bool:
-        """Say whether all of its jobs have."""
+        """Return whether all of its jobs have."""
         open_ = select(Job.id).join(SweepJob)
         query = exists(open_.where(SweepJob.sweep_id == sweep_id, Job.finished_at.is_(None)))
         with self._read() as session:
             return not session.scalar(select(query))
 
     def of_jobs(self, job_ids: Sequence[str]) -> dict[str, str]:
-        """Say which sweeps jobs belong to, those that belong to one."""
+        """Return which sweeps jobs belong to, those that belong to one."""
         query = select(SweepJob.job_id, SweepJob.sweep_id).where(SweepJob.job_id.in_(job_ids))
         with self._read() as session:
             return {job_id: sweep_id for job_id, sweep_id in session.execute(query)}

@@ -214,7 +214,7 @@ def _number(bits: BitReader, size: int, max_value: int, name: str) -> int:
 
 
 def _items(iinf: memoryview) -> dict[int, bytes]:
-    """Give the type of each item."""
+    """Return the type of each item."""
     items: dict[int, bytes] = {}
     for _, infe in _boxes(iinf[8 if BitReader(iinf).read(8) else 6 :]):
         bits = BitReader(infe)
@@ -229,7 +229,7 @@ def _items(iinf: memoryview) -> dict[int, bytes]:
 
 
 def _declared_sizes(iprp: memoryview) -> dict[int, set[Size]]:
-    """Give the sizes that each item is said to have."""
+    """Return the sizes that each item is said to have."""
     parts = list(_boxes(iprp))
     properties = [set[Size](), *(_ispe_size(*box) for box in _boxes(_single_box(parts, b"ipco")))]
     declared: dict[int, set[Size]] = {}
@@ -251,7 +251,7 @@ def _ispe_size(kind: bytes, content: memoryview) -> set[Size]:
 
 
 def _extents(iloc: memoryview) -> dict[int, list[Extent]]:
-    """Give the places of each item's bytes, as they follow on each other."""
+    """Return the places of each item's bytes, as they follow on each other."""
     bits = BitReader(iloc)
     version, _flags = bits.read(8), bits.read(24)
     if version > 2:

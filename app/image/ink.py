@@ -63,7 +63,7 @@ def _thumbnail(grey: MatLike) -> MatLike:
 
 
 def _paper(thumb: MatLike) -> tuple[MatLike | int, float]:
-    """Give the tone that a light background would have without ink, in each cell or in all alike,
+    """Return the tone that a light background would have without ink, in each cell or in all alike,
     and by which share of itself it varies.
     """
     level, _ = cv2.threshold(thumb, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)

@@ -74,7 +74,7 @@ def detect_mnist_format(grey: NDArray[np.uint8]) -> MnistImage | None:
 
 
 def _extent(ink: NDArray[np.uint8]) -> tuple[int, int]:
-    """Give the first row with ink, and the one after the last."""
+    """Return the first row with ink, and the one after the last."""
     data = ink.tobytes()
     last = len(data.rstrip(ZERO_BYTE)) - 1
     return (PIXELS - len(data.lstrip(ZERO_BYTE))) // SIDE, last // SIDE + 1

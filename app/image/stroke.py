@@ -33,7 +33,7 @@ def stroke_width(mask: MatLike) -> float:
 
 
 def has_stroke_edges(digit: MatLike, amount: MatLike, threshold: Threshold, uneven: float) -> bool:
-    """Tell strokes, sharp or out of focus, from the rest of a shadow, which fades away slowly."""
+    """Return whether these are strokes, sharp or out of focus, and not a shadow's slow edge."""
     return _ends_sharply(digit, amount, threshold) or (
         threshold.full > min(2 * 255 * uneven, STRONG_INK)
         and _ends_softly(digit, amount, threshold)

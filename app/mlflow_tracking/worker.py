@@ -91,7 +91,7 @@ class MlflowSync:
         self._last_number = 0
 
     def sync(self, *, is_last: bool = False) -> None:
-        """Tell what is new; at last, also what else would have to wait."""
+        """Log what is new; at last, also what would otherwise wait."""
         try:
             self._find_new_jobs()
             if self._runs is None and (is_last or self._backoff.is_over()):
@@ -132,7 +132,7 @@ class MlflowSync:
             del self._pending[job_id]
 
     def _created_version(self, job: Job) -> CreatedVersion | None:
-        """Give the version that the job made, unless it had to give way since."""
+        """Return the version that the job made, unless it had to give way since."""
         if not job.result:
             return None
         version = job.result["version"]

@@ -51,7 +51,7 @@ class MetricsCollector:
         self._last_published: Samples = {}
 
     async def families(self) -> Families:
-        """Give all there is to tell."""
+        """Return all there is to tell."""
         return await asyncio.to_thread(self._all_families, self._process_families())
 
     async def publish_periodically(self) -> None:

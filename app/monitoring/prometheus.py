@@ -29,7 +29,7 @@ OUTCOMES: Final = (ANSWERED, QueueFull.code, ClientDisconnected.code, DeadlineEx
 
 
 def process_families(metrics: Metrics, *, in_flight: int, swaps: int) -> list[Metric]:
-    """Give all that one process counted."""
+    """Return all that one process counted."""
     return [
         *_request_families(metrics),
         *_image_families(metrics),
@@ -42,7 +42,7 @@ def process_families(metrics: Metrics, *, in_flight: int, swaps: int) -> list[Me
 
 
 def samples(families: Iterable[Metric]) -> Samples:
-    """Give what another process needs to add them to its own."""
+    """Return what another process needs to add them to its own."""
     return {
         family.name: [(sample.name, sample.labels, sample.value) for sample in family.samples]
         for family in families
@@ -122,7 +122,7 @@ DEVICE_LOST_HELP: Final = "Whether the CPU answers in place of a device that rai
 
 
 def model_families(live: LiveModel, registry: Registry) -> list[Metric]:
-    """Give what the card of the live version says; nothing where none is loaded."""
+    """Return what the card of the live version says; nothing where none is loaded."""
     try:
         model = live.model
         device_lost = GaugeMetricFamily(
@@ -134,7 +134,7 @@ def model_families(live: LiveModel, registry: Registry) -> list[Metric]:
 
 
 def job_families(store: Store) -> list[Metric]:
-    """Give jobs by state, and how far the last one is. It says, too, whether that can be known."""
+    """Return jobs by state, how far the last one is, and whether the database answers."""
     try:
         numbers, last = store.count_jobs(), store.last_started_job()
     except NotReady:

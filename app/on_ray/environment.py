@@ -13,7 +13,7 @@ HIDE_UNASSIGNED_GPUS: Final = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 
 
 def inherited_environment() -> dict[str, str]:
-    """Give the variables of this process that are theirs, too."""
+    """Return the variables of this process that are theirs, too."""
     return {
         name: value for name, value in os.environ.items() if name.startswith(INHERITED_PREFIXES)
     }

@@ -26,7 +26,7 @@ class RayMetricsBridge:
         self._gauges: dict[str, Gauge] = {}
 
     async def publish_periodically(self) -> None:
-        """Tell Ray again and again, until cancelled."""
+        """Set Ray's gauges again and again, until cancelled."""
         while True:
             try:
                 await asyncio.to_thread(self._set_gauges, await self.scrape.families())

@@ -128,7 +128,7 @@ def _cluster(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _listening(settings: Settings) -> Iterator[None]:
-    """Let Serve listen on each machine of the cluster; what was there already stays."""
+    """Start Serve's proxies on each machine of the cluster; running ones stay."""
     if serve.status().proxies:
         raise StartupError("Serve runs on this cluster already: use `serve deploy` there")
     options = {"host": settings.host, "port": settings.port}
@@ -140,7 +140,7 @@ def _listening(settings: Settings) -> Iterator[None]:
 
 
 def _replica_error() -> str:
-    """Give the last line of what the replicas raised, if they did: Serve names but a deployment."""
+    """Return the last line of the replicas' error: Serve itself names only a deployment."""
     application = serve.status().applications.get(NAME)
     messages = (
         "".join(deployment.message for deployment in application.deployments.values())

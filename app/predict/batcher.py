@@ -55,7 +55,7 @@ class PredictionResult(NamedTuple):
     forward: Forward | None = None
 
     def stages(self, queued_at: float) -> Iterator[FinishedSpan]:
-        """Tell of the stages of an image for which was asked then."""
+        """Yield the stages of an image that was requested then."""
         preprocessed = self.preprocessed
         decoded = preprocessed.began + preprocessed.decode_seconds
         yield FinishedSpan("queue", queued_at, preprocessed.began - queued_at)

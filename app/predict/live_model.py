@@ -41,13 +41,13 @@ class LiveModel:
 
     @property
     def model(self) -> Model:
-        """Give the live model. Raises NotReady."""
+        """Return the live model. Raises NotReady."""
         if self._model is None:
             raise NotReady("No version has been loaded yet.", retry_after=1)
         return self._model
 
     def get(self, version: int | None) -> Model:
-        """Give a version's model, the live one for None. Raises NotFound, Conflict, NotReady."""
+        """Return a version's model, the live one for None. Raises NotFound, Conflict, NotReady."""
         if version is None:
             return self.model
         self.registry.path(version)  # one that was removed answers no more, loaded or not

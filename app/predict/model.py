@@ -127,7 +127,7 @@ class Model:
             return torch.addmm(bias, x, weight).cpu().numpy()
 
     def saliency(self, pixels: NDArray[np.uint8], digit: int) -> NDArray[np.uint8]:
-        """Say how much each ink pixel of one (28, 28) uint8 image spoke for `digit`.
+        """Return how much each ink pixel of one (28, 28) uint8 image spoke for `digit`.
 
         Gradient × input, with a blank image as the reference (Shrikumar et al. 2016, "Not Just a
         Black Box"): (28, 28) uint8, 255 where it spoke the most, 0 where it did not or against it.
@@ -143,7 +143,7 @@ class Model:
 
 
 def _inputs() -> NDArray[np.float32]:
-    """Give what `to_input` makes of each of the 256 tones."""
+    """Return what `to_input` makes of each of the 256 tones."""
     tones = torch.arange(PIXELS).to(torch.uint8).view(1, SIDE, SIDE)  # 0 to 255, over and over
     return to_input(tones)[0, :256].numpy().copy()
 

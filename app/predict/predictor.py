@@ -31,7 +31,7 @@ THREADS: Final = 2
 
 
 def never_disconnected() -> bool:
-    """Say of a client that is no connection that it is not gone."""
+    """Return False: a client that is no connection cannot hang up."""
     return False
 
 
@@ -165,7 +165,7 @@ class Predictor:
             pool.close()
 
     def _admit(self, images: int) -> float:
-        """Give the time of the loop until which there must be an answer. Raises QueueFull.
+        """Return the time of the loop until which there must be an answer. Raises QueueFull.
 
         Each image of a batch has its share of time; a batch comes in whole.
         """

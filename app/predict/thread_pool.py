@@ -91,7 +91,7 @@ class AdmissionPool:
             self.seconds += deviation * (EWMA_UP if deviation > 0 else EWMA_DOWN)
 
     def check_capacity(self, remaining: float) -> QueueFull | None:
-        """Give the refusal of work that has to be done in so many seconds, if there is one; there
+        """Return the refusal of work that has to be done in so many seconds, if there is one; there
         is none while a thread is free, however long work took so far.
         """
         wait = self.images * self.seconds / self.threads

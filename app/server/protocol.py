@@ -30,7 +30,7 @@ class PipelineFlowControl(FlowControl):
             super().resume_reading()
 
     def chunks(self) -> Iterator[bytes]:
-        """Give what is to be parsed by now."""
+        """Yield what is to be parsed by now."""
         while self.unread and not self.pipeline:
             chunk, self.unread = self.unread[:CHUNK_BYTES], self.unread[CHUNK_BYTES:]
             yield chunk
@@ -54,7 +54,7 @@ class FastPath(typing.Protocol):
     """Answers some requests without ASGI."""
 
     def match(self, method: bytes, target: bytes, headers: Headers) -> FastHandler | None:
-        """Say whether it may answer, by what came before the body, and how."""
+        """Return whether it may answer, by what came before the body, and how."""
 
 
 class FastCycle:
@@ -74,12 +74,12 @@ class FastCycle:
 
     @property
     def address(self) -> str:
-        """Say where the client is."""
+        """Return where the client is."""
         client = self.connection.client
         return client[0] if client else ""
 
     def is_cancelled(self) -> bool:
-        """Say whether the client has hung up."""
+        """Return whether the client has hung up."""
         return self.connection.transport.is_closing()
 
     def respond(self, status: int, headers: Headers, content: bytes) -> None:
@@ -215,13 +215,13 @@ class Protocol(TimeoutProtocol):
         self.flow.resume_reading()
 
     def _fall_back_to_asgi(self, fast_cycle: FastCycle) -> None:
-        """Let the app answer what was collected."""
+        """Hand the collected requests to the app."""
         self.cycle = None
         self._begin()
         super().on_body(fast_cycle.body)
 
     def shutdown(self) -> None:
-        """Let the app, which knows how long it has, answer for an upload that is still coming."""
+        """Hand an upload that is still coming to the app, which knows the deadline."""
         fast_cycle, self.fast_cycle = self.fast_cycle, None
         if fast_cycle is not None and fast_cycle.handler.wants_body:
             self._fall_back_to_asgi(fast_cycle)
@@ -240,7 +240,7 @@ class Protocol(TimeoutProtocol):
             self.cycle = None  # each holds the other, which only the garbage collector would see
 
     def _strip_upgrade(self, rest: bytes) -> bytes:
-        """Give the request to be parsed again, without the offer, and what came after it."""
+        """Return the request to be parsed again, without the offer, and what came after it."""
         method: bytes = self.parser.get_method()
         if method == b"CONNECT":
             self._reject_malformed("This is no proxy.")

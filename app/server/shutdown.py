@@ -35,7 +35,7 @@ class Shutdown:
 
     @property
     def listeners_closed(self) -> bool:
-        """Say whether the server has been told: it closes the connections that it knows then."""
+        """Return whether the server has been told: it closes the connections that it knows then."""
         if self._deadline is None:
             return False
         return (
@@ -44,7 +44,7 @@ class Shutdown:
         )
 
     def begin(self) -> None:
-        """Let what is under way end in time."""
+        """Set the deadline for what is under way."""
         self._deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS
         for timeout in self._active_timeouts:
             timeout.reschedule(self._deadline)
@@ -60,14 +60,14 @@ class Shutdown:
                 self._active_timeouts.discard(timeout)
 
     def lift(self, timeout: asyncio.Timeout) -> None:
-        """Let it take as long as it does."""
+        """Exempt `limit` from the deadline."""
         if timeout in self._active_timeouts and not timeout.expired():
             self._active_timeouts.remove(timeout)
             timeout.reschedule(None)
 
 
 def exit_with_parent() -> None:
-    """Let a worker end when the process that started it is gone, in whatever way it went."""
+    """End this worker when the process that started it is gone, in whatever way."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -117,7 +117,7 @@ class TimeoutProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _is_answered(self) -> bool:
-        """Say whether an answer to what comes, or to what came before it, has begun."""
+        """Return whether an answer to what comes, or to what came before it, has begun."""
         if self.cycle is None or not self.cycle.response_started:
             return False
         is_of_this_request = self.receiving and not self.in_head

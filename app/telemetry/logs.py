@@ -53,7 +53,7 @@ def configure(level: str, form: str, context_fields: Callable[[], LogFields] = d
 
 
 def extra_fields(**fields: Any) -> dict[str, LogFields]:
-    """Give what is logged as `extra` so that a JSON line has these fields."""
+    """Return what is logged as `extra` so that a JSON line has these fields."""
     return {"known": fields}
 
 

@@ -27,7 +27,7 @@ class Tracing(Protocol):
     """The traces of one process."""
 
     def telemetry_options(self) -> dict[str, Any]:
-        """Give FastAPI's setting `telemetry`, so that each request has a span."""
+        """Return FastAPI's setting `telemetry`, so that each request has a span."""
 
     def ids(self) -> dict[str, str]:
         """Name the current span, for lines in the log; nothing where there is none."""
@@ -36,10 +36,10 @@ class Tracing(Protocol):
         """Add to the current span what is known by now."""
 
     def record_stages(self, stages: Iterable[FinishedSpan]) -> None:
-        """Tell what the current span consisted of."""
+        """Record what the current span consisted of."""
 
     def inject(self) -> dict[str, str]:
-        """Give what goes on with the current trace in another process."""
+        """Return what goes on with the current trace in another process."""
 
     def attempt(
         self,
@@ -54,7 +54,7 @@ class Tracing(Protocol):
 
 
 def no_attempt() -> AbstractContextManager[EndStage]:
-    """Give what stands for a traced attempt where there are no traces."""
+    """Return what stands for a traced attempt where there are no traces."""
     return nullcontext(noop)
 
 

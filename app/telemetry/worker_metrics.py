@@ -58,7 +58,7 @@ class WorkerMetricsFile:
 
 
 def open_for_worker(folder: Path) -> WorkerMetricsFile | None:
-    """Give the ledger of this process, or None where it serves alone."""
+    """Return the ledger of this process, or None where it serves alone."""
     parent = multiprocessing.parent_process()
     return WorkerMetricsFile(_server_folder(folder, parent.pid or 0)) if parent else None
 

@@ -97,7 +97,7 @@ class Card(Metrics):
 
 
 def wilson(share: float, of: int) -> tuple[float, float]:
-    """Give the 95 % interval of a share that was measured on `of` images (Wilson 1927)."""
+    """Return the 95 % interval of a share that was measured on `of` images (Wilson 1927)."""
     if of == 0:
         return 0.0, 1.0
     middle = share + Z**2 / (2 * of)

@@ -54,7 +54,7 @@ def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
 
 
 def to_bytes(path: Path, weights: Mapping[str, Tensor], card: Card) -> bytes:
-    """Give what a file with weights and card holds. Raises IncompatibleWeights, which names `path`.
+    """Return the bytes of a file with weights and card. Raises IncompatibleWeights.
 
     The card is told the weights' digest: what has another one is taken for damaged.
     """
@@ -106,7 +106,7 @@ def read_verified(path: Path) -> dict[str, Tensor]:
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:
-    """Give the sha256 of the weights alone, whatever card lies beside them."""
+    """Return the sha256 of the weights alone, whatever card lies beside them."""
     return hashlib.sha256(safetensors.torch.save(_plain(weights))).hexdigest()
 
 

@@ -15,7 +15,7 @@ Form = Literal["safetensors", "pt", "onnx"]
 
 
 def export(registry: Registry, version: int, form: Form) -> bytes:
-    """Give the file as it is stored, as a state dict for `torch.load`, or as an ONNX model.
+    """Return the file as it is stored, as a state dict for `torch.load`, or as an ONNX model.
 
     Raises NotFound, Conflict where the version is damaged.
     """

@@ -37,7 +37,7 @@ class Registry(VersionFiles):
         """See what others changed: they share the folder, so that there is nothing to do."""
 
     def check_complete(self) -> None:
-        """See that no version is missing here: where all share the folder, none is."""
+        """Check that no version is missing here: none is if all services share the folder."""
 
     def check_writable(self) -> None:
         """Check that changes can be stored: a folder says so when it is written."""
@@ -47,7 +47,7 @@ class Registry(VersionFiles):
         return nullcontext()
 
     def current(self) -> int | None:
-        """Give the live version, or None where nothing has gone live yet."""
+        """Return the live version, or None where nothing has gone live yet."""
         return next(iter(self.history()), None)
 
     def history(self) -> list[int]:
@@ -68,7 +68,7 @@ class Registry(VersionFiles):
                 log.error("%s was damaged; mended, it names version %d", CURRENT, history[0])
 
     def stamp(self) -> tuple[int, int] | None:
-        """Give what changes whenever CURRENT is replaced, at the price of one system call."""
+        """Return what changes whenever CURRENT is replaced, at the price of one system call."""
         try:
             status = (self.folder / CURRENT).stat()
         except FileNotFoundError:
@@ -91,7 +91,7 @@ class Registry(VersionFiles):
         return True
 
     def previous(self) -> int:
-        """Give the version that was live before the current one. Raises Conflict without one."""
+        """Return the version that was live before the current one. Raises Conflict without one."""
         return self._before()[0]
 
     def rollback(self, *, expected: int | EllipsisType = ...) -> int:

@@ -40,7 +40,7 @@ class VersionFiles:
         return sorted(int(stem) for stem in stems if _is_number(stem))
 
     def path(self, version: int) -> Path:
-        """Give the file of a version. Raises NotFound."""
+        """Return the file of a version. Raises NotFound."""
         path = self.file(version)
         if not (0 < version <= MAX_VERSION and path.exists()):
             newest = ", ".join(map(str, self.versions()[-10:])) or "none"
@@ -77,7 +77,7 @@ class VersionFiles:
             return checkpoint.read_content(path)
 
     def check(self, version: int) -> None:
-        """See that a version can be read whole, with the weights whose digest is on its card.
+        """Check that a version can be read whole, with the weights whose digest is on its card.
 
         Raises NotFound, Conflict where damaged.
         """

@@ -44,7 +44,7 @@ def _limit(name: str, limit: int) -> None:
 
 
 def _data_bytes() -> int | None:
-    """Give the bytes that RLIMIT_DATA counts; None where the system does not tell."""
+    """Return the bytes that RLIMIT_DATA counts; None where the system does not tell."""
     with suppress(OSError):
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmData:"):

@@ -25,7 +25,7 @@ HEAD: Final = (
 
 
 def row(name: str, rounds: Rounds, mixed_load: Pressed | None) -> str:
-    """Give a line of the table, of medians over the rounds."""
+    """Return a line of the table, of medians over the rounds."""
     single_rate, *other_rates = (f"{rate(rounds, level):,.0f}" for level in LEVELS)
     p50 = median(result.p50 for result in rounds[1])
     p99 = " / ".join(f"{p99_latency(rounds, level):.0f}" for level in LEVELS[1:])
@@ -46,7 +46,7 @@ def rate(rounds: Rounds, level: int) -> float:
 
 
 def p99_latency(rounds: Rounds, level: int) -> float:
-    """Give the 99th percentile, in milliseconds."""
+    """Return the 99th percentile, in milliseconds."""
     return median(result.p99 for result in rounds[level])
 
 

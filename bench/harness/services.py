@@ -52,7 +52,7 @@ class Server(NamedTuple):
 
     @contextmanager
     def resumed(self) -> Iterator[None]:
-        """Let it run for a while."""
+        """Resume it for a while."""
         os.killpg(self.group, signal.SIGCONT)
         try:
             yield

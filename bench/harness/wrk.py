@@ -34,7 +34,7 @@ class Timed(NamedTuple):
 
 
 def generator() -> str:
-    """Say in words what sends the requests."""
+    """Describe what sends the requests."""
     if WRK is None:
         return "`tests/rigs/load/closed_loop.py`, which compares every answer"
     completed = subprocess.run([WRK, "--version"], capture_output=True, text=True, check=False)
@@ -58,7 +58,7 @@ def time_load(port: int, requests: Sequence[Request], connections: int, seconds:
 
 
 def verify(pressed: Pressed) -> Pressed:
-    """Give it back where every answer names the digit of its image. Raises WrongDigit."""
+    """Return it back where every answer names the digit of its image. Raises WrongDigit."""
     if pressed.wrong:
         answered = pressed.wrong + len(pressed.latencies)
         raise WrongDigit(f"{pressed.wrong} of {answered} answers")

@@ -71,7 +71,7 @@ def press_both(port: int, small: list[Request], large: list[Request]) -> tuple[P
 
 
 def line(label: str, phases: list[Pressed]) -> str:
-    """Give a line of the table, medians over the rounds."""
+    """Return a line of the table, medians over the rounds."""
     rate = median(phase.rate for phase in phases)
     p50, p99 = (median(phase.percentile(p) for phase in phases) for p in (50, 99))
     return (

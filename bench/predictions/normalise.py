@@ -49,7 +49,7 @@ def main() -> Iterator[str]:
 
 
 def kinds() -> Iterator[tuple[str, list[Pixels], str]]:
-    """Give what is measured, with the goal in microseconds."""
+    """Yield what is measured, with the goal in microseconds."""
     random, test = np.random.default_rng(1), load_mnist(DATA).test
     digits = list(test.pixels[:IMAGES].numpy())
     yield "MNIST's own form", digits, RECOGNISED

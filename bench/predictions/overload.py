@@ -205,7 +205,7 @@ def cpu_times() -> list[int]:
 
 
 def stolen_since(previous: list[int]) -> float:
-    """Give the share of the cores' time that a hypervisor kept for others since then."""
+    """Return the share of the cores' time that a hypervisor kept for others since then."""
     elapsed = [now - then for then, now in zip(previous, cpu_times(), strict=True)]
     return elapsed[7] / sum(elapsed)
 

@@ -60,7 +60,7 @@ def main() -> Iterator[str]:
 
 
 def describe(uploads: Sequence[bytes]) -> str:
-    """Say what was done."""
+    """Return what was done."""
     sizes = sorted(map(len, uploads))
     return (
         f"`POST /predict`, {len(uploads):,} different MNIST images of {sizes[0]} to {sizes[-1]} "

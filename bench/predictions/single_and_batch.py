@@ -63,7 +63,7 @@ def batches(uploads: Sequence[bytes], digits: Sequence[int], seconds: float) -> 
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """Give the CPU seconds that a process has used, all threads together, where Linux tells."""
+    """Return the CPU seconds that a process has used, all threads together, where Linux tells."""
     file = Path(f"/proc/{pid}/stat")
     if not file.exists():
         return None
@@ -79,7 +79,7 @@ def _measure(server: Server, requests: Sequence[Request], seconds: float) -> Tim
 def _exchange(
     port: int, request: bytes, expected: Sequence[int], seconds: float
 ) -> tuple[int, float]:
-    """Give how many images were answered, and the seconds until they were. Raises WrongDigit."""
+    """Return how many images were answered, and the seconds until they were. Raises WrongDigit."""
     images, elapsed = 0, 0.0
     head, _, body = request.partition(b"\r\n\r\n")
     content_type = head.rpartition(b": ")[2].decode()

@@ -90,7 +90,7 @@ def main() -> Iterator[str]:
 
 
 def table(measured: dict[int, list[Round]]) -> Iterator[str]:
-    """Give a line for each number of replicas at each number of connections."""
+    """Yield a line for each number of replicas at each number of connections."""
     yield (
         "| replicas | connections | requests/s | × plain | p50 ms | × plain | p99 ms | × plain | "
         "CPU µs a request | × plain | not answered |"
@@ -106,7 +106,7 @@ def table(measured: dict[int, list[Round]]) -> Iterator[str]:
 
 
 def compare(rounds: Sequence[Round], level: int, field: str) -> tuple[str, str]:
-    """Give Ray's figure, and how many times the plain service's it is."""
+    """Return Ray's figure, and how many times the plain service's it is."""
     ray_values = [getattr(figures[RAY, level], field) for figures in rounds]
     plain_values = [getattr(figures[PLAIN, level], field) for figures in rounds]
     ratio = median(a / b for a, b in zip(ray_values, plain_values, strict=True))
@@ -141,7 +141,7 @@ def measure_round(
 def idle_and_swap_row(
     replicas: int, services: dict[str, Service], reference: ReferenceAnswers
 ) -> str:
-    """Say what waiting costs, and how soon all follow a promotion."""
+    """Return what waiting costs, and how soon all follow a promotion."""
     idle = [f"{100 * idle_cost(services[name]):.0f} % of a core" for name in (RAY, PLAIN)]
     port = services[RAY].port
     swaps = swapping.swap(port, PROMOTIONS, SWAP_INTERVAL)
@@ -153,14 +153,14 @@ def idle_and_swap_row(
 
 
 def idle_cost(service: Service) -> float:
-    """Give the share of a core that it takes to wait."""
+    """Return the share of a core that it takes to wait."""
     cpu_before = cpu_seconds(service.process.pid)
     time.sleep(IDLE)
     return (cpu_seconds(service.process.pid) - cpu_before) / IDLE
 
 
 def cpu_seconds(process: int) -> float:
-    """Give the CPU seconds of a process and of all below it, where Linux tells."""
+    """Return the CPU seconds of a process and of all below it, where Linux tells."""
     ticks, children = {}, defaultdict(list)
     for file in Path("/proc").glob("[0-9]*/stat"):
         try:

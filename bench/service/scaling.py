@@ -86,7 +86,7 @@ def table(
     idle: dict[int, float],
     swaps: dict[int, list[float]],
 ) -> Iterator[str]:
-    """Give a line for each number of workers at each number of connections."""
+    """Yield a line for each number of workers at each number of connections."""
     yield (
         "| workers | connections | requests/s | p99 ms | CPU µs a request | not answered | "
         "CPU while idle | all swapped after, s (at most) |"
@@ -126,7 +126,7 @@ def measure_round(
 
 
 def idle_cost(service: Service) -> float:
-    """Give the share of a core that it takes to wait for requests, versions and jobs."""
+    """Return the share of a core that it takes to wait for requests, versions and jobs."""
     cpu_before = cpu_seconds(service.process.pid)
     time.sleep(IDLE)
     return (cpu_seconds(service.process.pid) - cpu_before) / IDLE
@@ -213,7 +213,7 @@ def as_pixels() -> BatchRequest:
 
 
 def cpu_seconds(group: int) -> float:
-    """Give the CPU seconds of the processes of a group, named after its first, where Linux tells.
+    """Return the CPU seconds of the processes of a group, named after its first, where Linux tells.
 
     Those that ended and were waited for count with those that waited.
     """

@@ -80,7 +80,7 @@ def measure_round(port: int, reference: ReferenceAnswers) -> tuple[Phase, Phase]
 
 
 def line(label: str, phases: Sequence[Phase], reference: ReferenceAnswers) -> str:
-    """Give a line of the table."""
+    """Return a line of the table."""
     exchanges = [exchange for phase in phases for exchange in phase.exchanges]
     p50, p999 = (f"{percentile(exchanges, percent):.0f}" for percent in (50, 99.9))
     counts = f"{len(exchanges)} | {failed(exchanges)} | {count_mismatches(exchanges, reference)}"
@@ -88,7 +88,7 @@ def line(label: str, phases: Sequence[Phase], reference: ReferenceAnswers) -> st
 
 
 def ratio(rounds: Sequence[tuple[Phase, Phase]]) -> str:
-    """Say what swaps cost."""
+    """Return what swaps cost."""
     round_ratios = [
         percentile(busy.exchanges, 99.9) / percentile(quiet.exchanges, 99.9)
         for quiet, busy in rounds

@@ -104,7 +104,7 @@ def measure_round(service: Service, send: Callable[[], list[Exchange]]) -> Round
 
 
 def epochs_during(service: Service, job: str, phase: Callable[[], None]) -> list[float]:
-    """Give the seconds of each epoch that began and ended in a phase."""
+    """Return the seconds of each epoch that began and ended in a phase."""
     before = len(service.get(f"/train/{job}")["epochs"])
     phase()
     after = service.get(f"/train/{job}")["epochs"]
@@ -135,7 +135,7 @@ def main() -> Iterator[str]:
 
 
 def latencies(label: str, phases: Sequence[list[Exchange]], wrong: int) -> str:
-    """Give a line of the first table."""
+    """Return a line of the first table."""
     all_rounds = [exchange for phase in phases for exchange in phase]
     p50, p99 = (f"{percentile(all_rounds, percent):.1f}" for percent in (50, 99))
     each_round = ", ".join(f"{percentile(phase, 99):.1f}" for phase in phases)
@@ -144,7 +144,7 @@ def latencies(label: str, phases: Sequence[list[Exchange]], wrong: int) -> str:
 
 
 def ratios(name: str, rounds: Sequence[Round]) -> str:
-    """Give a line of the second table: what each costs the other."""
+    """Return a line of the second table: what each costs the other."""
     quiet, busy = (
         percentile([exchange for phase in phases for exchange in phase], 99)
         for phases in ([result.quiet for result in rounds], [result.busy for result in rounds])

@@ -28,7 +28,7 @@ def serve(settings):
 
 @pytest.fixture
 def no_route(monkeypatch):
-    """Let whatever goes to the route fail."""
+    """Fail whatever reaches the route."""
 
     def fail(*_):
         raise AssertionError("it went to the route")

@@ -46,7 +46,7 @@ def photo(mnist):
 
 @pytest.fixture
 def full_queue(settings, gate, photo):
-    """Give a client of a service whose queue is full, and what fills it."""
+    """Yield a client of a service whose queue is full, and what fills it."""
     changes = {"max_queue": 1, "predict_timeout": 30, "max_body_bytes": len(photo)}
     app = create_app(settings.model_copy(update=changes))
     with serve_app(app) as client, ThreadPoolExecutor(1) as thread:

@@ -26,7 +26,7 @@ LONG = {
 
 @pytest.fixture
 def fail_on_parse(monkeypatch):
-    """Let whatever is read fail."""
+    """Fail whatever is read."""
 
     def fail(*_):
         raise AssertionError("it was read")

@@ -15,7 +15,7 @@ THREADS = 40  # of AnyIO's, which FastAPI runs plain functions in
 
 @pytest.fixture(scope="module")
 def hung_client(tmp_path_factory):
-    """Give a client of a service in which no listing of versions comes to an end."""
+    """Yield a client of a service in which no listing of versions comes to an end."""
     reached, release = threading.Semaphore(0), threading.Event()
     app = create_app(settings_in(tmp_path_factory.mktemp("hung")))
 

@@ -18,7 +18,7 @@ def save(registry, card):
 
 @contextmanager
 def missing_object(name):
-    """Let buckets list an object, and not give it."""
+    """Make buckets list an object, and fail to read it."""
     real = Bucket.read
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Bucket, "read", lambda self, key: None if key == name else real(self, key))

@@ -37,7 +37,7 @@ class Worker:
         self.connection.close()
 
     def reports(self) -> list[list]:
-        """Let it work, and return all that it reports."""
+        """Run it, and return all that it reports."""
         self.begin()
         reports = [*iter(self.connection.recv, "done")]
         self.process.join()

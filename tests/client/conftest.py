@@ -38,7 +38,7 @@ async def _await_call(method, args, kwargs):
 
 @pytest.fixture(params=["sync", "async"])
 def connect(request):
-    """Give what makes a client, of either kind."""
+    """Yield what makes a client, of either kind."""
     if request.param == "sync":
         with ExitStack() as stack:
             yield lambda url, **options: stack.enter_context(Client(url, **options))

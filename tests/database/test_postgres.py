@@ -71,7 +71,7 @@ def test_a_migration_by_another_is_waited_for_longer_than_any_lock(postgres):
 
 
 def start_blocked_thread(store, work):
-    """Let a thread work until the server has it wait for a lock."""
+    """Start a thread, and return once it waits for a lock."""
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -128,7 +128,7 @@ def test_a_server_that_crashed_and_came_back_is_not_noticed(stoppable_server, st
 
 
 def unavailable_reason(call):
-    """Let a call be refused, and give the reason."""
+    """Return the reason for which a call is refused."""
     with pytest.raises(NotReady) as excinfo:
         call()
     assert PASSWORD not in str(excinfo.value)

@@ -34,7 +34,7 @@ COUNT = struct.Struct("<QQQ")  # inputs begun; resident bytes when warm, and at 
 
 
 def corpus_inputs(target: str) -> list[bytes]:
-    """Give what the corpus has for a target."""
+    """Return what the corpus has for a target."""
     return [path.read_bytes() for path in sorted((CORPUS / target).glob("*"))]
 
 

@@ -160,7 +160,7 @@ class _InProcessServer:
 
 
 def _is_waiting(protocol: Protocol) -> bool:
-    """Say whether the request is not whole: nothing will come before the rest of it does."""
+    """Return whether the request is not whole: nothing will come before the rest of it does."""
     cycle = protocol.cycle
     return protocol.fast_cycle is not None or bool(getattr(cycle, "more_body", False))
 

@@ -45,7 +45,7 @@ def iinf(*kinds, version=2):
 
 
 def iloc(*extents, version=1, method=1):
-    """Let each item begin and end so far behind the beginning of `idat`."""
+    """Place each item so far behind the beginning of `idat`."""
     rows = [
         numbers("HHHHII", item, method, 0, 1, start, size)
         for item, (start, size) in enumerate(extents, 1)
@@ -54,7 +54,7 @@ def iloc(*extents, version=1, method=1):
 
 
 def iprp(*boxes, associations):
-    """Let each item have the properties of these numbers."""
+    """Give each item the properties of these numbers."""
     rows = [
         numbers("HB", item, len(indices)) + bytes(indices)
         for item, indices in enumerate(associations, 1)

@@ -57,7 +57,7 @@ def strips(number):
 
 
 def patch(data, marker, shift, form, *values):
-    """Let a header say something else."""
+    """Replace a number in a header."""
     start = data.index(marker) + shift
     new = struct.pack(form, *values)
     return data[:start] + new + data[start + len(new) :]

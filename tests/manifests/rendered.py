@@ -33,7 +33,7 @@ FOREIGN: Final = ("InferenceService", "RayService")
 
 @cache
 def render(overlay: str) -> tuple[Object, ...]:
-    """Let kustomize make the objects of one folder."""
+    """Render the objects of one folder with kustomize."""
     done = subprocess.run(
         [KUBECTL, "kustomize", FOLDER / overlay], capture_output=True, text=True, check=False
     )
@@ -46,13 +46,13 @@ def find(overlay: str, kind: str) -> list[Object]:
 
 
 def pods(overlay: str) -> Iterator[Object]:
-    """Give the templates of the pods that the objects would start."""
+    """Yield the templates of the pods that the objects would start."""
     for manifest in render(overlay):
         yield from templates(manifest)
 
 
 def templates(manifest: Object) -> Iterator[Object]:
-    """Give the pods of one object, as Kubernetes' PodTemplateSpec."""
+    """Yield the pods of one object, as Kubernetes' PodTemplateSpec."""
     if manifest["kind"] == "Deployment":
         yield manifest["spec"]["template"]
     elif manifest["kind"] == "InferenceService":

@@ -33,7 +33,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def sync(settings, store, registry):  # noqa: ARG001, there is a version to beat
-    """Tell of all jobs as a process would that has just been started."""
+    """Log all jobs, as a process does that has just started."""
     return lambda: MlflowSync(settings, store).sync()
 
 

@@ -15,7 +15,7 @@ TOOLS = r"\b(apt-get|apt|apk|gcc|g\+\+|clang|cmake|make|build-essential|pip3? in
 
 
 def instructions(text):
-    """Give each instruction's word and arguments, on one line and without comments."""
+    """Return each instruction's word and arguments, on one line and without comments."""
     joined = re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n", "", text))
     return [tuple(line.split(maxsplit=1)) for line in joined.splitlines() if line.strip()]
 

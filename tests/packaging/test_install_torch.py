@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it in
 
 @pytest.fixture
 def install(tmp_path):
-    """Give what the script asks pip for, where the index answers and there is no GPU."""
+    """Return what the script asks pip for, where the index answers and there is no GPU."""
     programs = {
         # The index is asked by a script on its standard input; pip is `-m pip`.
         "python": '[ "$1" = - ] || echo "$@"',

@@ -20,7 +20,7 @@ TORCH_PACKAGES = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
 
 
 def pins(name):
-    """Give each package's versions, which may differ from platform to platform."""
+    """Return each package's versions, which may differ from platform to platform."""
     found = {}
     for line in (ROOT / "deploy" / "lock" / f"{name}.txt").read_text().splitlines():
         if match := PIN.match(line):
@@ -84,7 +84,7 @@ def test_the_locks_agree():
 
 
 def image_packages(*arguments):
-    """Give the version of what `make sbom` lists for an image, by its build arguments."""
+    """Return the version of what `make sbom` lists for an image, by its build arguments."""
     command = [sys.executable, ROOT / "deploy" / "held.py", *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if not line.startswith(" ")]

@@ -18,7 +18,7 @@ FILES = sorted(FOLDER.rglob("*.yaml"))
 
 
 def objects(path):
-    """Give every mapping in a file, also those within others."""
+    """Yield every mapping in a file, also those within others."""
 
     def walk(node):
         if isinstance(node, dict):

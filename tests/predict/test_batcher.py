@@ -42,7 +42,7 @@ def image(digit):
 
 
 def run(live, uploads, act=None, deadline=lambda loop: loop.time() + 60, disconnected=()):
-    """Give what each upload got: its digit, or its error."""
+    """Return what each upload got: its digit, or its error."""
 
     async def all_at_once():
         batcher, loop = Batcher(live, MAX_PIXELS), asyncio.get_running_loop()

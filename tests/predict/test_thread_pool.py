@@ -24,7 +24,7 @@ def gate():
 
 
 def run(pool, gate, *others):
-    """Let one piece of work hold the thread while the others come; give what became of them."""
+    """Hold the thread with one piece of work while others come; return their outcomes."""
 
     async def go():
         loop = asyncio.get_running_loop()

@@ -41,7 +41,7 @@ def read_all(connection):
 
 
 def is_problem(response, status, code):
-    """Say whether this is an answer as routes give, and the last one."""
+    """Return whether this is an answer as routes give, and the last one."""
     head, _, body = response.partition(b"\r\n\r\n")
     first, *lines = head.decode().lower().split("\r\n")
     headers = dict(line.split(": ") for line in lines)

@@ -138,7 +138,7 @@ def test_keys_outlive_a_damaged_database(state, service, seven):
 
 
 def has_revocation(file, key_id):
-    """Say whether a database knows that a key is revoked."""
+    """Return whether a database knows that a key is revoked."""
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as opened:
             revoked = opened.execute("SELECT revoked_at FROM keys WHERE id = ?", [key_id])

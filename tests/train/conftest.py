@@ -122,7 +122,7 @@ def uninterrupted(start, store, registry, trainings):
 
 @pytest.fixture
 def unreported_job(start, store, monkeypatch):
-    """Give a job that is queued again, though its version is stored, and live where it should be:
+    """Return a job that is queued again, though its version is stored, and live where it should be:
     its last attempt could not tell so.
     """
 

@@ -155,7 +155,7 @@ def test_tensors_without_values_of_their_own_are_refused(tmp_path):
 
 @pytest.fixture
 def short_time_limit(monkeypatch):
-    """Let the process that appraises have a second, so that the test need not wait for a minute."""
+    """Limit the import process to a second, so that the test need not wait for a minute."""
     code = (
         "from app.weights_import import rlimits, worker; rlimits.MAX_CPU_SECONDS = 1; worker.main()"
     )

@@ -18,7 +18,7 @@ READ = "import json, os, sys, time; request = json.loads(sys.stdin.readline()); 
 
 @pytest.fixture
 def fake_worker(monkeypatch):
-    """Let the other side be a line of Python that gets the request as `request`."""
+    """Replace the import process by a line of Python, which gets `request`."""
     return lambda code: monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", READ + code))
 
 

@@ -53,7 +53,7 @@ HEADERS: Final = {
 
 
 def fastapi_options() -> dict[str, Any]:
-    """Give what FastAPI is told of the document."""
+    """Return what FastAPI is told of the document."""
     return {
         "title": "MyNet",
         "version": version_of("mynet"),

@@ -176,14 +176,14 @@ REQUEST_EXAMPLES: Final[dict[str, list[Any]]] = {
 
 
 def read_by_routes() -> dict[str, Any]:
-    """Give the schemas of bodies that FastAPI does not see, since routes read them themselves."""
+    """Return the schemas of bodies that FastAPI does not see, since routes read them themselves."""
     _, schema = models_json_schema(READ_BY_ROUTES, ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = schema["$defs"]
     return definitions
 
 
 def examples_by_schema() -> dict[str, list[Any]]:
-    """Give examples by the names of their schemas."""
+    """Return examples by the names of their schemas."""
     responses = {
         type(model).__name__: [model.model_dump(mode="json", exclude_unset=True, by_alias=False)]
         for model in RESPONSE_EXAMPLES

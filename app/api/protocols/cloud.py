@@ -47,7 +47,7 @@ async def invocations(request: Request, services: ServicesDep) -> Prediction:
 
 
 def vertex_ai_router(settings: Settings) -> APIRouter:
-    """Give the routes that are set."""
+    """Return the routes that are set."""
     routes = APIRouter(include_in_schema=False)
     if settings.health_route:
         routes.add_api_route(settings.health_route, health.ready)

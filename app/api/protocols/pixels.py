@@ -17,7 +17,7 @@ NOT_NUMBERS: Final = "Pixels must be numbers, in rows of one length."
 
 
 def shape_of(data: Any) -> list[int]:
-    """Say what shape nested lists have if each is like the first, at which alone it looks."""
+    """Return what shape nested lists have if each is like the first, at which alone it looks."""
     shape = []
     while isinstance(data, list):
         shape.append(len(data))

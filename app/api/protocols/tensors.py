@@ -71,7 +71,7 @@ def read(body: bytes, header: str | None) -> tuple[Inference, bytes]:
 
 
 def images(inference: Inference, binary: bytes, max_images: int) -> list[bytes] | Pixels:
-    """Give the images of the one input: encoded ones, or (B, 28, 28) uint8 pixels.
+    """Return the images of the one input: encoded ones, or (B, 28, 28) uint8 pixels.
 
     Raises MalformedRequest; InvalidField for what is no base64.
     """
@@ -104,7 +104,7 @@ def _check_shape(tensor: Tensor, max_images: int) -> None:
 
 
 def _binary(tensor: Tensor, binary: bytes) -> bytes | None:
-    """Give the tensor's bytes; None where its data is in the JSON."""
+    """Return the tensor's bytes; None where its data is in the JSON."""
     size = tensor.parameters.get("binary_data_size")
     if (size is None) == (tensor.data is None):
         raise MalformedRequest(f"`{NAME}` needs `data`, or else the parameter `binary_data_size`.")
@@ -164,7 +164,7 @@ OUTPUTS: Final = {"digit": ("INT64", "<i8", [-1]), "probabilities": ("FP32", "<f
 
 
 def requested_outputs(inference: Inference) -> dict[str, bool]:
-    """Say which outputs to give, and of each whether as bytes. Raises MalformedRequest."""
+    """Return which outputs to give, and of each whether as bytes. Raises MalformedRequest."""
     outputs = inference.outputs or [RequestedOutput(name=name) for name in OUTPUTS]
     for output in outputs:
         if output.name not in OUTPUTS:
@@ -179,7 +179,7 @@ def requested_outputs(inference: Inference) -> dict[str, bool]:
 def encode_response(
     inference: Inference, output_as_bytes: dict[str, bool], answers: Sequence[Answer]
 ) -> tuple[bytes, int | None]:
-    """Give the body, and the length of the JSON in it where bytes follow."""
+    """Return the body, and the length of the JSON in it where bytes follow."""
     response: dict[str, Any] = {"model_name": MODEL, "model_version": str(answers[0].version)}
     if inference.id is not None:
         response["id"] = inference.id

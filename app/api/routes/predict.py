@@ -136,7 +136,7 @@ def _element(result: PredictionResult | ServiceError) -> dict[str, Any]:
 
 
 def prediction_fields(answer: Answer) -> dict[str, Any]:
-    """Say in the words of `Prediction` what was answered."""
+    """Return the fields of `Prediction` for an answer."""
     return {
         "id": f"{random.getrandbits(64):016x}",
         "digit": answer.digit,

@@ -54,7 +54,7 @@ class PredictFastPath:
         self._background_tasks: set[asyncio.Task[None]] = set()
 
     def match(self, method: bytes, target: bytes, headers: Headers) -> FastHandler | None:
-        """Say whether it can be answered here once its body has come, or refused whatever
+        """Return whether it can be answered here once its body has come, or refused whatever
         its body is.
         """
         if method != b"POST" or not target.startswith(TARGET):
@@ -158,7 +158,7 @@ class PredictFastPath:
 
 
 def _upload(cycle: FastCycle) -> bytes | None:
-    """Give the image of a form that is one file, or of a body that is the image."""
+    """Return the image of a form that is one file, or of a body that is the image."""
     content_type = next((value for name, value in cycle.headers if name == b"content-type"), b"")
     kind = content_type.partition(b";")[0].strip().lower()
     if kind == b"multipart/form-data":

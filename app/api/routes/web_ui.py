@@ -62,7 +62,7 @@ def digest() -> str:
 
 @lru_cache(len(FILES))
 def read(name: str) -> File:
-    """Give a file; pages with the addresses of what they are made of."""
+    """Return a file; pages with the addresses of what they are made of."""
     content = FILES[name].read_bytes()
     if name.endswith(".html"):
         content = content.replace(b'"/web/', f'"/web/{digest()}/'.encode())

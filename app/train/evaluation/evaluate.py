@@ -76,12 +76,12 @@ def evaluate(
 
 
 def correct_mask(model: MyNet, digits: Digits, device: torch.device) -> Tensor:
-    """Say which images are read right: (N,) bool."""
+    """Return which images are read right: (N,) bool."""
     return logits_of(model, digits.pixels, device).argmax(1) == digits.labels
 
 
 def calibration_error(logits: Tensor, labels: Tensor) -> float:
-    """Give the expected calibration error: how far confidence is from accuracy, bin by bin.
+    """Return the expected calibration error: how far confidence is from accuracy, bin by bin.
 
     Naeini et al. 2015, with the 15 bins of equal width of Guo et al. 2017, "On Calibration of
     Modern Neural Networks".
@@ -102,7 +102,7 @@ CANDIDATES: Final = torch.logspace(-1, 1, 801, dtype=torch.float64)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """Give what to divide (N, 10) logits by, so that their likelihood is the greatest.
+    """Return what to divide (N, 10) logits by, so that their likelihood is the greatest.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks". Half a percent between candidates
     is less than 5,000 images can tell apart.

@@ -55,7 +55,7 @@ def decide(rule: PromoteRule, correct: Tensor, baseline: Baseline | None) -> Ver
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Give the two-sided p of McNemar's test, exact: a binomial test on the images that changed.
+    """Return the two-sided p of McNemar's test, exact: a binomial test on the images that changed.
 
     McNemar 1947, "Note on the sampling error of the difference between correlated proportions".
     """
@@ -112,12 +112,12 @@ def evaluate_and_promote(
 
 
 def result_of(card: Card, verdict: Verdict) -> dict[str, Any]:
-    """Give what a job, or a sweep, tells of its version in the end."""
+    """Return what a job, or a sweep, tells of its version in the end."""
     return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
 
 
 def _baseline(registry: Registry, history: Sequence[int], test: Digits) -> Baseline | None:
-    """Give the first of these versions that can be read."""
+    """Return the first of these versions that can be read."""
     for live in history:
         try:
             model = MyNet()

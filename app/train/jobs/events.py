@@ -27,7 +27,7 @@ class EventStream:
         self._shared_reads: dict[tuple[str, int], asyncio.Task[Sequence[Event]]] = {}
 
     async def page(self, job_id: str, after: int) -> Sequence[Event]:
-        """Give the events after that number, oldest first, at most 1,000. Raises NotReady."""
+        """Return the events after that number, oldest first, at most 1,000. Raises NotReady."""
         key = job_id, after
         if key not in self._shared_reads:
             read = asyncio.to_thread(self.store.events, job_id, after, limit=PAGE)
@@ -39,7 +39,7 @@ class EventStream:
     async def subscribe(
         self, job_id: str, after: int, stop: asyncio.Event
     ) -> AsyncIterator[Sequence[Event]]:
-        """Give pages as they come, until the job has ended or `until` is set.
+        """Yield pages as they come, until the job has ended or `until` is set.
 
         An empty page says that nothing has come for 15 seconds.
         """
@@ -66,7 +66,7 @@ class EventStream:
                     await asyncio.wait_for(stop.wait(), POLL)
 
     async def is_over(self, job_id: str, after: int) -> bool:
-        """Say whether the job has ended, and nothing came after that number.
+        """Return whether the job has ended, and nothing came after that number.
 
         Raises NotFound, NotReady.
         """
@@ -90,12 +90,12 @@ class EventStream:
 
 
 def is_last_event(event: Event) -> bool:
-    """Say whether this is a job's last event."""
+    """Return whether this is a job's last event."""
     return event.kind == "status" and Status(event.data["status"]).is_final
 
 
 def read_log(store: Store, job_id: str) -> Iterator[str]:
-    """Give all lines that there are by now."""
+    """Yield all lines that there are by now."""
     after = 0
     while events := store.events(job_id, after, "batch"):
         yield from lines(events)
@@ -103,10 +103,10 @@ def read_log(store: Store, job_id: str) -> Iterator[str]:
 
 
 def lines(events: Iterable[Event]) -> Iterator[str]:
-    """Give the lines of those events that tell of a batch."""
+    """Return the lines of those events that tell of a batch."""
     return (log_line(**event.data) for event in events if event.kind == "batch")
 
 
 def log_line(epoch: int, batch: int, loss: float) -> str:
-    """Give the tutorial's own line."""
+    """Return the tutorial's own line."""
     return f"==>>> epoch: {epoch}, batch index: {batch}, train loss: {loss}\n"

@@ -83,7 +83,7 @@ def create(
 def queued(
     hyperparameters: Hyperparameters, key: str | None, trace_context: TraceContext
 ) -> tuple[Job, list[Base]]:
-    """Give a new job, and its first rows."""
+    """Return a new job, and its first rows."""
     seed = secrets.randbelow(2**32) if hyperparameters.seed is None else hyperparameters.seed
     job = Job(
         id=secrets.token_hex(8),
@@ -101,14 +101,14 @@ def queued(
 
 
 def get(store: Store, job_id: str) -> Job:
-    """Give a job. Raises NotFound."""
+    """Return a job. Raises NotFound."""
     if job := store.job(job_id):
         return job
     raise NotFound(f"There is no job {job_id!r}; GET /train lists them.")
 
 
 def start(store: Store, job: Job) -> int | None:
-    """Let the next attempt begin, and give its number; None where the job is queued no more."""
+    """Start the next attempt, and return its number; None if the job is not queued any more."""
     attempt = job.attempt + 1
     values = {"attempt": attempt, "started_at": job.started_at or now()}
     same = Job.attempt == job.attempt
@@ -141,7 +141,7 @@ def resume(store: Store, job_id: str) -> Job:
 def record(
     store: Store, job_id: str, attempt: int, kind: str, data: dict[str, Any], **values: Any
 ) -> None:
-    """Tell of progress. Raises Superseded."""
+    """Record progress. Raises Superseded."""
     _change(store, job_id, attempt, values, (kind, data))
 
 

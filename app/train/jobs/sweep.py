@@ -74,14 +74,14 @@ def create(
 
 
 def get(sweeps: Sweeps, sweep_id: str) -> Sweep:
-    """Give a sweep. Raises NotFound."""
+    """Return a sweep. Raises NotFound."""
     if sweep := sweeps.sweep(sweep_id):
         return sweep
     raise NotFound(f"There is no sweep {sweep_id!r}; GET /sweeps lists them.")
 
 
 def request_of(sweep: Sweep) -> Grid:
-    """Give what was asked for, with the seed that was drawn."""
+    """Return what was asked for, with the seed that was drawn."""
     return Grid.model_validate(sweep.request)
 
 
@@ -146,7 +146,7 @@ def record_crash(sweeps: Sweeps, sweep_id: str, reason: str) -> int:
 
 
 def ranked(sweeps: Sweeps, job_rows: Sequence[Job]) -> list[Job]:
-    """Give the jobs that made a version, the best first: by test accuracy, then by test loss; of
+    """Return the jobs that made a version, the best first: by test accuracy, then by test loss; of
     two that are the same the older one.
     """
     done = [job for job in job_rows if job.result]

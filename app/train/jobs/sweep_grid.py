@@ -88,7 +88,7 @@ class Grid(BaseModel):
         return [name for name, values in self._values.items() if len(values) > 1]
 
     def jobs(self, seed: int) -> list[Hyperparameters]:
-        """Give the hyperparameters of each job, with this seed where none was asked for."""
+        """Return the hyperparameters of each job, with this seed where none was asked for."""
         axes = self._values if self.seed is not None else self._values | {"seed": [seed]}
         return [
             Hyperparameters(**dict(zip(axes, values, strict=True)), promote="never")
@@ -97,7 +97,7 @@ class Grid(BaseModel):
 
     @cached_property
     def _values(self) -> dict[str, Sequence[Any]]:
-        """Give what was asked for: what was not is for the recipe to say."""
+        """Return what was asked for: what was not is for the recipe to say."""
         fields = [name for name in Hyperparameters.model_fields if name in self.model_fields_set]
         requested = {name: getattr(self, name) for name in fields if name != "promote"}
         return {

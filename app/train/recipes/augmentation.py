@@ -122,7 +122,7 @@ def _uniform(*shape: int) -> Tensor:
 
 
 def _dilate(images: Tensor) -> Tensor:
-    """Give the greatest of each pixel and its eight neighbours."""
+    """Return the greatest of each pixel and its eight neighbours."""
     for _ in range(2):  # along rows, then along columns; PyTorch's pooling takes five times as long
         wide = F.pad(images, (1, 1), value=-1.0)
         images = torch.maximum(torch.maximum(wide[..., :-2], wide[..., 2:]), images).mT

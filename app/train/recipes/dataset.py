@@ -43,11 +43,11 @@ class Digits:
         return len(self.labels)
 
     def subset(self, indices: Tensor) -> "Digits":
-        """Give some of them."""
+        """Return some of them."""
         return Digits(self.pixels[indices], self.labels[indices])
 
     def concat(self, others: "Digits | None") -> "Digits":
-        """Give them with others after them, where there are some."""
+        """Return them with others after them, where there are some."""
         if not others:
             return self
         return Digits(
@@ -69,7 +69,7 @@ class Dataset:
     corrections: Digits | None = None
 
     def with_corrections(self, corrections: Digits) -> "Dataset":
-        """Give the same, to be trained with these, too."""
+        """Return the same, to be trained with these, too."""
         digest = self.digest
         if len(corrections):
             arrays = (corrections.pixels.numpy(), corrections.labels.numpy())

@@ -94,7 +94,7 @@ def robust(
 
 
 def _add_synthetic(digits: Digits) -> tuple[Digits, Tensor]:
-    """Give the digits with others drawn after them, and pictures of none (N, 28, 28) uint8."""
+    """Return the digits with others drawn after them, and pictures of none (N, 28, 28) uint8."""
     random = np.random.default_rng(int(torch.randint(2**31, ())))
     synthetic = draw_digits(random, digits, SYNTHETIC_DIGITS)
     negatives = draw_negatives(random, digits.pixels.numpy(), NEGATIVES)

@@ -56,14 +56,14 @@ class Lease:
         )
 
     def release(self) -> None:
-        """Give it up, where this process holds it."""
+        """Return it up, where this process holds it."""
         if self._lock.is_locked:
             self._renewed = None
             self.store.end_lease(self._holder())
             self._lock.release()
 
     def _expired(self) -> LeaseInfo | None:
-        """Give another's lease that was not renewed for all of its time, by this process's clock:
+        """Return another's lease that was not renewed for all of its time, by this process's clock:
         the time of day is put forward and back, and differs between machines.
         """
         lease = self.store.lease()

@@ -64,12 +64,12 @@ class WorkerProcess:
             log.info("job %s: stopped, and queued again", self.job.id, extra=log_fields(self.job))
 
     def _current_job(self) -> Job | None:
-        """Give the job as it is, if it still runs, and by this attempt."""
+        """Return the job as it is, if it still runs, and by this attempt."""
         job = self.store.job(self.job.id)
         is_current = job and (job.status, job.attempt) == (Status.RUNNING, self.job.attempt)
         return job if is_current else None
 
 
 def log_fields(job: Job) -> dict[str, logs.LogFields]:
-    """Give what lets a line of the log tell of which job it is."""
+    """Return what lets a line of the log tell of which job it is."""
     return logs.extra_fields(job_id=job.id)

@@ -73,11 +73,11 @@ class JobAttempt:
         )
 
     def record(self, kind: str, data: dict[str, Any], **values: Any) -> None:
-        """Tell of progress. Raises Superseded."""
+        """Record progress. Raises Superseded."""
         jobs.record(self.store, self.job.id, self.number, kind, data, **values)
 
     def record_progress_saved(self) -> None:
-        """Tell that there is newly saved state. Raises Superseded."""
+        """Record that there is newly saved state. Raises Superseded."""
         jobs.reset_failures(self.store, self.job.id, self.number)
 
     def begin_commit(self) -> None:
@@ -85,7 +85,7 @@ class JobAttempt:
         jobs.begin_finish(self.store, self.job.id, self.number)
 
     def is_committing(self) -> bool:
-        """Say whether an attempt began to store and promote: an earlier one, or this one."""
+        """Return whether an attempt began to store and promote: an earlier one, or this one."""
         return jobs.get(self.store, self.job.id).committing
 
     def succeed(self, result: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def load_or_gather(attempt: JobAttempt, stop: threading.Event) -> Digits:
-    """Give a job's corrections, as its first attempt found them.
+    """Return a job's corrections, as its first attempt found them.
 
     Raises BucketUnavailable, CorruptCheckpoint, Stopped.
     """

@@ -104,7 +104,7 @@ class DataParallelGroup:
         self.peers_waiting = False
 
     def announce_save(self) -> None:
-        """Let the other ranks save too, where a checkpoint waits for all. Raises PeerLost."""
+        """Ask the other ranks to save too: a checkpoint waits for all. Raises PeerLost."""
         self.broadcast(Command.SAVE)
 
     def broadcast(self, command: Command) -> None:

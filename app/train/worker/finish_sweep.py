@@ -82,7 +82,7 @@ def finish_sweep(assignment: SweepAssignment, sweeps: Sweeps, registry: Registry
 
 
 def _best(sweeps: Sweeps, registry: Registry, row: Sweep) -> tuple[Job, Card] | None:
-    """Give the best job whose version is still there, and sound."""
+    """Return the best job whose version is still there, and sound."""
     for job in sweep.ranked(sweeps, sweeps.jobs(row.id)):
         version = (job.result or {})["version"]
         try:
@@ -94,7 +94,7 @@ def _best(sweeps: Sweeps, registry: Registry, row: Sweep) -> tuple[Job, Card] | 
 
 
 def _earlier_verdict(row: Sweep, version: int, registry: Registry) -> Verdict | None:
-    """Give the verdict by which an earlier process went live with the version, and died then."""
+    """Return the verdict by which an earlier process went live with the version, and died then."""
     result = row.result or {}
     if not row.committing or result.get("version") != version:
         return None

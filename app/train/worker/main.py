@@ -171,7 +171,7 @@ def train_and_promote(
 
 
 def _prepare(attempt: JobAttempt, dataset: Dataset, stop: threading.Event) -> Dataset:
-    """Take up what an earlier attempt left, here or elsewhere; give what the job trains with."""
+    """Fetch what an earlier attempt left, and return what the job trains with."""
     attempt.files.download_newer()
     if attempt.hyperparameters.include_feedback:
         return dataset.with_corrections(corrections.load_or_gather(attempt, stop))

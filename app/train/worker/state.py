@@ -66,7 +66,7 @@ class Position:
         return len(self.losses)
 
     def next_epoch(self) -> "Position":
-        """Give the position at the start of the next epoch, which is now."""
+        """Return the position at the start of the next epoch, which is now."""
         return Position(self.epoch + 1)
 
 
@@ -94,7 +94,7 @@ class JobFiles:
         write(self.corrections, content)
 
     def replicating(self) -> AbstractContextManager[None]:
-        """Let others have what is kept, again and again, until the context ends."""
+        """Replicate what is stored, again and again, until the context ends."""
         return nullcontext()
 
     def clean_up(self, has_ended: Callable[[str], bool]) -> None:
@@ -149,8 +149,9 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | No
 
 
 def saved_position(content: bytes) -> tuple[int, int] | None:
-    """Say how far a saved state is: its epoch, and the batches of it that are done; None where it
-    is none.
+    """Return how far a saved state is: its epoch, and the batches of it that are done.
+
+    Returns None if it is no saved state.
     """
     try:
         position = torch.load(BytesIO(content), map_location="cpu", weights_only=True)["position"]

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def job_files(settings: Settings, job_id: str, attempt: int) -> JobFiles:
-    """Give a job's files, copied where versions are in a bucket. Raises InvalidBucket."""
+    """Return a job's files, copied where versions are in a bucket. Raises InvalidBucket."""
     if settings.bucket_url is None:
         return JobFiles(settings.jobs_dir, job_id)
     return ReplicatedJobFiles(settings.jobs_dir, job_id, attempt, Bucket.at(settings.bucket_url))
@@ -148,7 +148,7 @@ class ReplicatedJobFiles(JobFiles):
 
 
 def _age(name: str) -> tuple[int, ...]:
-    """Give a copy's attempt and number; nothing for what is no copy of a state."""
+    """Return a copy's attempt and number; nothing for what is no copy of a state."""
     match = NAME.fullmatch(name)
     return (int(match[2]), int(match[3])) if match and match[2] else ()
 

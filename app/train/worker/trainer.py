@@ -76,7 +76,7 @@ class Trainer:
         return self.setup.net
 
     def _record_last_batch(self) -> None:
-        """Tell of the last batch, where the attempt before was paused when it wanted to."""
+        """Record the last batch, if the attempt before was paused before it could."""
         done = self.position.batches_done
         if done:
             loss = self.position.losses[-1]
@@ -151,7 +151,7 @@ class Clock:
         self.started = self.lap_started = self.saved_at = time.monotonic()
 
     def lap(self) -> float:
-        """Give the seconds since the last lap."""
+        """Return the seconds since the last lap."""
         last, self.lap_started = self.lap_started, time.monotonic()
         return self.lap_started - last
 
@@ -162,7 +162,7 @@ class Clock:
         return time.monotonic() - self.saved_at
 
     def progress(self, step: Step) -> dict[str, float]:
-        """Say how far the job is; `eta` is in seconds, at the speed of this attempt so far."""
+        """Return how far the job is; `eta` is in seconds, at the speed of this attempt so far."""
         steps, last = step.epoch * self.batches + step.batch, self.epochs * self.batches
         seconds_per_step = (time.monotonic() - self.started) / max(1, steps - self.first)
         return {

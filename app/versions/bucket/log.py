@@ -28,7 +28,7 @@ class ObjectSequence:
         return f"{self.before}{number:0{self.digits}}{self.after}"
 
     def among(self, sizes: Mapping[str, int]) -> dict[int, int]:
-        """Give the numbers that were taken, with the sizes of what they hold."""
+        """Return the numbers that were taken, with the sizes of what they hold."""
         found = ((self._pattern.fullmatch(name), size) for name, size in sizes.items())
         numbers = {int(match[1]): size for match, size in found if match}
         return {number: size for number, size in numbers.items() if self.name(number) in sizes}

@@ -68,7 +68,7 @@ class Bucket:
         return sizes
 
     def read(self, name: str) -> bytes | None:
-        """Give what an object holds; None where there is none."""
+        """Return what an object holds; None where there is none."""
         try:
             return bytes(self._ask(self.filesystem.cat_file, self._path(name)))
         except BucketUnavailable as error:
@@ -104,7 +104,7 @@ class Bucket:
                     raise
 
     def check(self) -> None:
-        """See that it can be written, and that nothing is made twice. Raises InvalidBucket."""
+        """Check that it can be written, and creates no object twice. Raises InvalidBucket."""
         name = f"check-{secrets.token_hex(8)}"
         try:
             self.sizes()
@@ -126,7 +126,7 @@ class Bucket:
 
 
 def _said(error: Exception) -> str:
-    """Say what is wrong, and nothing of where the bucket is."""
+    """Return what is wrong, and nothing of where the bucket is."""
     match error:
         case PermissionError():
             return "refuses access"

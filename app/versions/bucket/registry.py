@@ -163,7 +163,7 @@ class BucketRegistry(Registry):
         self._pending_deletions = []
 
     def _refresh(self) -> None:
-        """Let the folder be as the bucket is; what is live comes when its file is there."""
+        """Update the folder from the bucket; a version goes live when its file is there."""
         (self.folder / LAST_LISTED).touch()
         sizes = self.bucket.sizes()
         self._step = self._last_entry(self._steps.among(sizes))

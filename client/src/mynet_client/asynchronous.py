@@ -69,7 +69,7 @@ class AsyncClient:
     ready = async_method(calls.ready)
 
     async def events(self, job: Job | str, after: int | None = None) -> AsyncGenerator[Event, None]:
-        """Give what happens to a job, as it happens, until it has ended.
+        """Yield what happens to a job, as it happens, until it has ended.
 
         `after` is the id of the last event seen. Where the connection breaks, a new one goes on.
         Who stops before the end closes the generator (`contextlib.aclosing`).

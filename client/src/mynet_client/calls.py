@@ -118,7 +118,7 @@ def train(
 
 
 def job(job: Job | str) -> Request[Job]:
-    """Tell how a job is doing."""
+    """Get a job."""
     return Request("GET", _path(job), answer_of(Job))
 
 
@@ -146,14 +146,14 @@ def resume(job: Job | str) -> Request[Job]:
 
 
 def log(job: Job | str) -> Request[list[str]]:
-    """Give the log's lines so far, in the tutorial's own words."""
+    """Return the log's lines so far, in the tutorial's own words."""
     return Request("GET", _path(job, "/log"), lambda response: response.text.splitlines())
 
 
 def feedback(
     image: File, label: int, *, prediction_id: str | None = None, replace: bool = False
 ) -> Request[Correction]:
-    """Say which digit an image shows; `replace` where another was said of it before.
+    """Return which digit an image shows; `replace` where another was said of it before.
 
     Raises OSError where `image` is a path that cannot be read.
     """
@@ -170,7 +170,7 @@ def corrections(*, after: Correction | str | None = None, limit: int = 100) -> R
 
 
 def corrected_image(correction: Correction | str) -> Request[bytes]:
-    """Give the image of a correction, a PNG."""
+    """Return the image of a correction, a PNG."""
     path = _correction_path(correction, "/image")
     return Request("GET", path, lambda response: response.content)
 
@@ -186,7 +186,7 @@ def models() -> Request[Models]:
 
 
 def model(version: int) -> Request[Card]:
-    """Give a version's card."""
+    """Return a version's card."""
     return Request("GET", f"/models/{version}", answer_of(Card))
 
 
@@ -215,13 +215,13 @@ def upload(weights: File, *, note: str | None = None) -> Request[Card]:
 
 
 def weights(version: int, *, format: Format = "safetensors") -> Request[bytes]:
-    """Give a version's weights as a file's content."""
+    """Return a version's weights as a file's content."""
     path = f"/models/{version}/weights"
     return Request("GET", path, lambda response: response.content, {"format": format})
 
 
 def ready() -> Request[Ready]:
-    """Say that the service can be asked; where it still cannot after some attempts, ApiError."""
+    """Check that the service is ready. Raises ApiError if it is not after some attempts."""
     return Request("GET", "/health/ready", answer_of(Ready))
 
 

@@ -69,7 +69,7 @@ class Client:
     ready = method(calls.ready)
 
     def events(self, job: Job | str, after: int | None = None) -> Generator[Event, None, None]:
-        """Give what happens to a job, as it happens, until it has ended.
+        """Yield what happens to a job, as it happens, until it has ended.
 
         `after` is the id of the last event seen. Where the connection breaks, a new one goes on.
         """

@@ -21,7 +21,7 @@ class Connection(TypedDict):
 
 
 def connection(url: str, api_key: str | None, timeout: float) -> Connection:
-    """Give the arguments of `httpx2.Client` and `httpx2.AsyncClient`."""
+    """Return the arguments of `httpx2.Client` and `httpx2.AsyncClient`."""
     return Connection(
         base_url=url,
         headers={"Authorization": f"Bearer {api_key}"} if api_key else {},

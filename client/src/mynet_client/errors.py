@@ -60,7 +60,7 @@ class ApiError(MyNetError):
 
 
 def refusal(response: Response) -> ApiError:
-    """Say what an answer that was read and is no success means."""
+    """Return what an answer that was read and is no success means."""
     return ApiError(_problem(response), _retry_after(response.headers.get("retry-after", "")))
 
 

@@ -71,7 +71,7 @@ class EventSubscription:
             raise ConnectionFailed(f"The stream of events brings nothing: {reason}")
 
     def take(self, sse: ServerSentEvent) -> Event:
-        """Give the event that was told, and note that it was seen. Raises MyNetError.
+        """Return the event that was told, and note that it was seen. Raises MyNetError.
 
         Without data it is none: a service that ends says but when to come again.
         """

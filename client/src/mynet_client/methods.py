@@ -23,7 +23,7 @@ class SendsLater(Protocol):
 
 
 def method(build: Callable[P, Request[T]]) -> Callable[Concatenate[Sends, P], T]:
-    """Give the method of a client that waits."""
+    """Return the method of a client that waits."""
 
     def send(self: Sends, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._send(build(*args, **kwargs))
@@ -35,7 +35,7 @@ def method(build: Callable[P, Request[T]]) -> Callable[Concatenate[Sends, P], T]
 def async_method(
     build: Callable[P, Request[T]],
 ) -> Callable[Concatenate[SendsLater, P], Coroutine[Any, Any, T]]:
-    """Give the method of a client that is awaited."""
+    """Return the method of a client that is awaited."""
 
     async def send(self: SendsLater, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._send(build(*args, **kwargs))
@@ -45,7 +45,7 @@ def async_method(
 
 
 def _describe(send: Callable[..., Any], build: Callable[..., Request[Any]]) -> None:
-    """Let `help()` show the call's docstring and arguments, and what the method answers."""
+    """Give the method the call's docstring, arguments and return type, for `help()`."""
     send.__name__, send.__doc__ = build.__name__, build.__doc__
     signature = inspect.signature(build)
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)

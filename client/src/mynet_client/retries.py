@@ -38,7 +38,7 @@ class Policy(TypedDict):
 
 
 def policy(call: Request[Any], attempts: int) -> Policy:
-    """Say when `call` is sent again, `attempts` times at most."""
+    """Return when `call` is sent again, `attempts` times at most."""
     return Policy(
         retry=retry_if_exception(lambda error: _is_retryable(call, error)),
         wait=_Wait(),

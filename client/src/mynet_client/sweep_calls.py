@@ -32,7 +32,7 @@ def start_sweep(
 
 
 def sweep(sweep: Sweep | str) -> Request[Sweep]:
-    """Tell how a sweep is doing."""
+    """Get a sweep."""
     return Request("GET", _path(sweep), answer_of(Sweep))
 
 

@@ -21,7 +21,7 @@ ROUTE = {"method": "POST", "route": "/predict"}
 
 
 def value(client, name, **labels):
-    """Give a sample of the exposition, None where there is none."""
+    """Return a sample of the exposition, None where there is none."""
     families = parse(client.get("/metrics").text)
     samples = [sample for family in families for sample in family.samples]
     return next((s.value for s in samples if (s.name, s.labels) == (name, labels)), None)

@@ -31,7 +31,7 @@ def form(upload):
 
 
 def post_both_ways(client, **request):
-    """Give the answers of the short way and of the route."""
+    """Return the answers of the short way and of the route."""
     return [client.post(path, **request) for path in ("/predict", THE_ROUTE)]
 
 

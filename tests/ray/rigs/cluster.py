@@ -92,8 +92,9 @@ class Node:
         assert self.is_up(), self.log.read_text()
 
     def is_named(self):
-        """Say whether it has chosen names for its sockets and logs, which the raylet then has. Two
-        nodes that choose at the same time choose the same, and one of them does not come up.
+        """Return whether it has chosen names for its sockets and logs, which the raylet then has.
+
+        Two nodes that choose at the same time choose the same, and one of them does not come up.
         """
         return self.process.poll() is not None or self.running("raylet/raylet ")
 
@@ -109,7 +110,7 @@ class Node:
         return [pid for pid, command_line in self._processes() if title in command_line]
 
     def kill(self):
-        """Let the machine go dark."""
+        """Cut the machine off."""
         while processes := [
             pid for pid, command_line in self._processes() if "<defunct>" not in command_line
         ]:
@@ -155,7 +156,7 @@ class Cluster:
             node.wait()
 
     def lose(self, node):
-        """Let a node's machine go dark."""
+        """Cut a node's machine off."""
         self.nodes.remove(node)
         node.kill()
 
@@ -168,8 +169,9 @@ class Cluster:
         return [node for node in self.nodes if node.running(title)]
 
     def is_served(self, service):
-        """Say whether each of Serve's proxies answers: on the head, and wherever a replica is. The
-        latter begin to listen once there are replicas, and may not know of the service at first.
+        """Return whether each of Serve's proxies answers: on the head, and wherever a replica is.
+
+        The latter begin to listen once there are replicas, and may not know the service at first.
         """
         proxies = 1 + len(self.having(REPLICA))
         return _count_listeners(service.port) == proxies and all(
@@ -196,7 +198,7 @@ def _count_listeners(port):
 
 @contextmanager
 def run_cluster(folder: Path) -> Iterator[Cluster]:
-    """Give a cluster whose head runs nothing of ours; it has no other nodes yet."""
+    """Yield a cluster whose head runs nothing of ours; it has no other nodes yet."""
     cluster = Cluster(folder)
     try:
         yield cluster

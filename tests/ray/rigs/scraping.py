@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 def by_replica(cluster, name, **labels):
-    """Give the sums of such samples by replica, from all nodes that answer."""
+    """Return the sums of such samples by replica, from all nodes that answer."""
     sums = {}
     for node in cluster.nodes:
         try:

@@ -87,7 +87,7 @@ def run_faults(
 
 
 def line(name: str, fault_outcomes: list[Outcome]) -> str:
-    """Give a line of the table."""
+    """Return a line of the table."""
     sums = (sum(outcome[column] for outcome in fault_outcomes) for column in range(4))
     slowest = max(outcome.seconds for outcome in fault_outcomes)
     lost = sum(outcome.lost for outcome in fault_outcomes)

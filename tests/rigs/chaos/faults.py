@@ -210,5 +210,5 @@ WITH_CLOCK: Final[dict[str, Fault]] = {
 
 
 def available() -> dict[str, Fault]:
-    """Give the faults that can be had here: some need root, some a C compiler."""
+    """Return the faults that can be had here: some need root, some a C compiler."""
     return ALL | (FOR_ROOT if is_root() else {}) | (WITH_CLOCK if has_compiler() else {})

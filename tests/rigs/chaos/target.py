@@ -135,7 +135,7 @@ class Scene:
         return response.body["id"] if response.status == 202 else None
 
     def is_healthy(self) -> bool:
-        """Say whether it answers, and takes jobs, and one runs."""
+        """Return whether it answers, and takes jobs, and one runs."""
         if self.ask("GET", "/health/ready").status != 200:
             return False
         job_list = self.ask("GET", "/train?limit=1000")
@@ -176,7 +176,7 @@ class Scene:
         return time.monotonic() - started
 
     def inject_fault(self, fault: Callable[["Scene"], int]) -> Outcome:
-        """Let it happen under load. The fault gives what it found wrong."""
+        """Inject the fault under load, and return what was found wrong."""
         self.wait()
         self.remember()
         self.responses.clear()
@@ -216,7 +216,7 @@ def always() -> bool:
 
 
 def has_reason(response: Response) -> bool:
-    """Say whether a refusal names its reason."""
+    """Return whether a refusal names its reason."""
     return (
         bool(response.body)
         and bool(response.body.get("detail"))
@@ -257,5 +257,5 @@ def is_root() -> bool:
 
 
 def has_compiler() -> bool:
-    """Say whether what moves the clock can be built: see `clock.c`."""
+    """Return whether what moves the clock can be built: see `clock.c`."""
     return sys.platform == "linux" and shutil.which("cc") is not None

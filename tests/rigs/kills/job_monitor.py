@@ -102,7 +102,7 @@ class Witness:
         return Outcome(body["status"], weights, promoted, losses, self.logs[job])
 
     def hit(self, job_id: str) -> Hit:
-        """Say where a kill has hit a job, from what lies on disk."""
+        """Return where a kill has hit a job, from what lies on disk."""
         with closing(Store(f"sqlite:///{self.state / 'mynet.db'}")) as store:
             job = store.job(job_id)
         assert job is not None

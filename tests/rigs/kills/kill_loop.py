@@ -67,7 +67,7 @@ class Soak:
             self.hits.append((victim, job, self.witness.hit(job)))
 
     def next_job(self, service: Service) -> str:
-        """Give the job that runs or will run next; another one always waits behind it."""
+        """Return the job that runs or will run next; another one always waits behind it."""
         status = {job: service.get(f"/train/{job}")["status"] for job in self.jobs}
         # One that waits out its back-off is overtaken by the one behind it.
         open_jobs = [job for job in self.jobs if status[job] == "running"]
@@ -92,7 +92,7 @@ class Soak:
         raise AssertionError(f"{job} does not go on")
 
     def mark(self, moment: str, service: Service, job: str) -> float:
-        """Give what changes when a moment comes."""
+        """Return what changes when a moment comes."""
         if moment == "stored":
             return sum(1 for _ in (self.state / "models").glob("*.safetensors"))
         if moment == "saved":

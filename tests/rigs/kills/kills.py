@@ -52,7 +52,7 @@ def main() -> Iterator[str]:
 
 
 def compare_outcomes(outcomes: Sequence[Outcome], expected: Sequence[Outcome]) -> str:
-    """Say how many jobs ended as if nobody had been killed, and print what the others did."""
+    """Return how many jobs ended as if nobody had been killed, and print what the others did."""
     equal = 0
     for number, (outcome, reference) in enumerate(zip(outcomes, expected, strict=True)):
         equal += outcome == reference
@@ -66,7 +66,7 @@ def compare_outcomes(outcomes: Sequence[Outcome], expected: Sequence[Outcome]) -
 
 
 def trained_again(soak: Soak, outcomes: Sequence[Outcome]) -> str:
-    """Say how far attempts went back. What an attempt does again is not shown again, so that how
+    """Return how far attempts went back. What an attempt does again is not shown again, so that how
     much it had done when it was killed in its turn is known only where it had shown something new.
     """
     min_retrained, max_retrained, max_setback, displayed = (

@@ -53,7 +53,7 @@ class Pressed:
         return self.wrong + self.refused.total()
 
     def percentile(self, percent: float) -> float:
-        """Give the milliseconds that so many percent of the good answers kept within."""
+        """Return the milliseconds that so many percent of the good answers kept within."""
         ranked = sorted(self.latencies)
         return 1000 * ranked[ceil(percent / 100 * len(ranked)) - 1] if ranked else float("nan")
 

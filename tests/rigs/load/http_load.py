@@ -138,6 +138,6 @@ def failed(exchanges: Sequence[Exchange]) -> int:
 
 
 def percentile(exchanges: Sequence[Exchange], percent: float) -> float:
-    """Give the latency, in milliseconds, that so many percent of the requests kept within."""
+    """Return the latency, in milliseconds, that so many percent of the requests kept within."""
     latencies = sorted(1000 * (exchange.done - exchange.due) for exchange in exchanges)
     return latencies[ceil(percent / 100 * len(latencies)) - 1]

@@ -80,7 +80,7 @@ def importing_torch() -> float:
 
 
 def resident(pid: int) -> float:
-    """Give the megabytes, of a million bytes each, that a process has in memory."""
+    """Return the megabytes, of a million bytes each, that a process has in memory."""
     rows = dict(line.split(":", 1) for line in _status(pid).read_text().splitlines())
     return int(rows["VmRSS"].split()[0]) * 1024 / 1e6
 

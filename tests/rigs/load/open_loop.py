@@ -63,7 +63,7 @@ class Flooded(NamedTuple):
 
 
 def percentile(ranked: Sequence[float], percent: float) -> float:
-    """Give what so many percent kept within."""
+    """Return what so many percent kept within."""
     return ranked[ceil(percent / 100 * len(ranked)) - 1] if ranked else float("nan")
 
 

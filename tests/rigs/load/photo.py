@@ -13,7 +13,7 @@ PHOTO_SIZE: Final = (3000, 4000)
 
 
 def photo(reduced: int = 1) -> tuple[bytes, int]:
-    """Give a photo of a digit, dark on uneven paper, and which digit it is; `reduced` by a factor
+    """Return a photo of a digit, dark on uneven paper, and which digit it is; `reduced` by a factor
     at each side.
     """
     test = load(DATA).test

@@ -29,7 +29,7 @@ def load_bundled() -> MyNet:
 
 
 def decode(upload: bytes) -> Tensor:
-    """Give an upload's (28, 28) uint8 pixels. Raises OSError where it is no image."""
+    """Return an upload's (28, 28) uint8 pixels. Raises OSError where it is no image."""
     image = Image.open(BytesIO(upload)).convert("L").resize((SIDE, SIDE))
     return torch.from_numpy(np.array(image))
 

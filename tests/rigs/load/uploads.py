@@ -19,29 +19,29 @@ NO_IMAGE: Final = b"This is no image, whatever its name says."
 
 
 def images() -> tuple[list[bytes], list[int]]:
-    """Give PNGs, and the digit of each."""
+    """Return PNGs, and the digit of each."""
     pixels = load_mnist(DATA).test.pixels[:IMAGES]
     predictions = predict_batch(load_bundled(), list(pixels))
     return [png(image.numpy()) for image in pixels], [answer["digit"] for answer in predictions]
 
 
 def requests() -> list[Request]:
-    """Give a form of one file for each image."""
+    """Return a form of one file for each image."""
     return [Request(form(image), digit) for image, digit in zip(*images(), strict=True)]
 
 
 def raw_request(content: bytes) -> bytes:
-    """Give a request whose body is the image."""
+    """Return a request whose body is the image."""
     return _post("/predict", b"image/png", content)
 
 
 def form(content: bytes) -> bytes:
-    """Give a request with a form of one file."""
+    """Return a request with a form of one file."""
     return _post("/predict", CONTENT_TYPE, form_body("file", [content]))
 
 
 def batch(contents: Sequence[bytes]) -> bytes:
-    """Give a request with a form of many files, as `/predict/batch` takes it."""
+    """Return a request with a form of many files, as `/predict/batch` takes it."""
     return _post("/predict/batch", CONTENT_TYPE, form_body("files", contents))
 
 
@@ -54,7 +54,7 @@ def with_bad(good: Sequence[Request], bad: Request, rounds: int) -> list[Request
 
 
 def form_body(field: str, contents: Sequence[bytes]) -> bytes:
-    """Give the body of a form with a field of many files."""
+    """Return the body of a form with a field of many files."""
     head = (
         f'Content-Disposition: form-data; name="{field}"; filename="digit.png"\r\n'
         "Content-Type: image/png\r\n\r\n"

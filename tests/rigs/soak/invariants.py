@@ -173,7 +173,7 @@ class Invariants:
 
 
 def _session_processes(session_id: int) -> dict[int, str]:
-    """Give the processes that a service started, and it, with their commands."""
+    """Return the processes that a service started, and it, with their commands."""
     command = ["ps", "-o", "pid=,stat=,args=", "-s", str(session_id)]
     output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     rows = (line.split(maxsplit=2) for line in output.splitlines())

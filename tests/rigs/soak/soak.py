@@ -70,7 +70,7 @@ class Mix(Steps):
                 self.invariants.check_job(service, job)
 
     def end_jobs(self, service: Service) -> None:
-        """Let all jobs end, and see that nothing of them is missing."""
+        """Wait for all jobs to end, and check that nothing of them is missing."""
         deadline = time.monotonic() + JOBS_TIMEOUT
         for job in self.jobs:
             while self.invariants.check_job(service, job)["finished_at"] is None:

@@ -176,7 +176,7 @@ class Steps:
         self.invariants.check_database()
 
     def weights(self, service: Service) -> bytes:
-        """Give a version's weights, as a file of one of the two forms that may be uploaded."""
+        """Return a version's weights, as a file of one of the two forms that may be uploaded."""
         version, form = (
             self.rng.choice(self.invariants.stored_versions),
             self.rng.choice(("safetensors", "pt")),

@@ -51,11 +51,11 @@ class Phase(NamedTuple):
 
     @property
     def slowest(self) -> float:
-        """Give the longest time, in seconds, for which a version went on to answer."""
+        """Return the longest time, in seconds, for which a version went on to answer."""
         return max(self._outlived("done"), default=0.0)
 
     def _outlived(self, field: str) -> Iterator[float]:
-        """Give, for each answer of none of the versions live since then, how late it came."""
+        """Yield, for each answer of none of the versions live since then, how late it came."""
         moment, swaps = attrgetter(field), [INITIAL_SWAP, *self.swaps]
         request_times, answer_times = ([change[column] for change in swaps] for column in (0, 1))
         for exchange in self.exchanges:

@@ -21,7 +21,7 @@ from tests.service.running import run_service, wait_until
 
 
 def not_ready_reason(service):
-    """Say why the service is not ready, once it is not."""
+    """Return why the service is not ready, once it is not."""
     try:
         service.get("/health/ready")
     except HTTPError as error:

@@ -48,7 +48,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 def attributes(message):
-    """Give the attributes of a span or a resource."""
+    """Return the attributes of a span or a resource."""
     return {
         attribute.key: getattr(attribute.value, attribute.value.WhichOneof("value"))
         for attribute in message.attributes

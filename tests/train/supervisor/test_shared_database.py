@@ -36,7 +36,7 @@ def registry(make_registry):
 
 @pytest.fixture
 def fail_reads(monkeypatch):
-    """Let a version not be read, so many times."""
+    """Fail to read a version, so many times."""
 
     @contextmanager
     def fail_reads(version, times):

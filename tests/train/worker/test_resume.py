@@ -15,7 +15,7 @@ LONG_EPOCHS = {"batch_size": 10}
 
 
 def interrupt_after(monkeypatch, function, calls):
-    """Let the process 'die' right after a step has been done some times."""
+    """'Kill' the process right after a step has been done some times."""
     real, done = getattr(attempts.jobs, function), []
 
     def dying(*args, **kwargs):
@@ -28,7 +28,7 @@ def interrupt_after(monkeypatch, function, calls):
 
 
 def resume_job(start, store, registry, job_id):
-    """Let another process take the job up, in whatever random state; give the version's card."""
+    """Resume the job as another process, in whatever random state; return the version's card."""
     job.requeue(store, store.job(job_id))
     torch.manual_seed(999)
     start(job_id).run()

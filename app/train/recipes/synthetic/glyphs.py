@@ -37,12 +37,12 @@ def draw_sign(random: Generator, sign: str) -> Pixels:
 
 
 def canvas() -> Pixels:
-    """Give an empty picture, (64, 64)."""
+    """Return an empty picture, (64, 64)."""
     return np.zeros((CANVAS, CANVAS), np.uint8)
 
 
 def to_tones(values: NDArray[np.floating]) -> Pixels:
-    """Give the tones of values from 0 to 255; what lies beyond is cut off."""
+    """Return the tones of values from 0 to 255; what lies beyond is cut off."""
     return np.asarray(np.clip(values, 0, 255), np.uint8)
 
 
@@ -78,7 +78,7 @@ def _printed_glyph(random: Generator, sign: str) -> Pixels:
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Give the face that comes with Pillow: no other is there on every machine."""
+    """Return the face that comes with Pillow: no other is there on every machine."""
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont), "Pillow is built with FreeType"
     return font

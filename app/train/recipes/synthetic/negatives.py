@@ -148,7 +148,7 @@ def _garment(random: Generator) -> Pixels:
 
 
 def _shade(random: Generator, inside: NDArray[np.bool_]) -> Pixels:
-    """Give a thing light, and a pattern or none."""
+    """Return a thing light, and a pattern or none."""
     side, kind = len(inside), random.random()
     tones = 1 - _field(random, side, random.uniform(1, 8)) * random.uniform(0, 0.9)
     if kind < 0.25:
