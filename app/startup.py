@@ -169,7 +169,7 @@ def prepare_worker(settings: Settings) -> Registry:
             version = _version_of(settings, settings.checkpoint, registry)
             registry.promote(version)
             log.info("%s is version %d, and live", settings.checkpoint, version)
-        with closing(open_store(settings)) as store:
+        with closing(open_store(settings, migrate=True)) as store:
             delete_old_versions(registry, Sweeps(store), settings.keep_versions)
     return registry
 
