@@ -5,6 +5,7 @@ What enters: a URL. What leaves: an engine whose connections answer within secon
 also where the server hangs, and says nothing at all. This module does not know what is kept there.
 """
 
+import threading
 import time
 from functools import partial
 from typing import Any, Final
@@ -62,7 +63,9 @@ def open_engine(url: URL, pool: type[Pool], time_outs: TimeOuts = TIME_OUTS) -> 
     )
     event.listen(engine, "do_connect", partial(_connect, time_outs))
     event.listen(engine, "checkout", _take)
-    event.listen(engine, "checkin", _give_back)
+    disposed = threading.Event()
+    event.listen(engine, "engine_disposed", lambda _: disposed.set())
+    event.listen(engine, "checkin", partial(_give_back, disposed))
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _translate_error)
     return engine
@@ -94,9 +97,14 @@ def _take(connection: TimeoutConnection, _record: object, _proxy: object) -> Non
     connection.until = time.monotonic() + connection.time_outs.transaction
 
 
-def _give_back(connection: TimeoutConnection | None, _record: object) -> None:
-    if connection:
-        connection.until = None
+def _give_back(
+    disposed: threading.Event, connection: TimeoutConnection | None, _record: object
+) -> None:
+    if connection is None:
+        return
+    connection.until = None
+    if disposed.is_set():  # a thread had it when the engine was closed: no pool would close it
+        connection.close()
 
 
 def _begin(connection: Connection) -> None:

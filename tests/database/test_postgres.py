@@ -188,6 +188,16 @@ def test_more_threads_than_connections_are_told(settings):
         assert store.jobs() == []
 
 
+def test_a_connection_that_a_thread_has_when_the_store_is_closed_is_closed_too(settings):
+    store = open_store(settings)
+    connection = store.engine.connect()
+    raw = connection.connection.dbapi_connection
+    store.close()
+    assert not raw.closed
+    connection.close()
+    assert raw.closed
+
+
 def test_tables_that_are_being_restored_are_told(store):
     with store.engine.begin() as connection:
         Base.metadata.drop_all(connection)
