@@ -20,7 +20,7 @@ PLAIN_SETTINGS = {"workers": 2, "train_threads": 1, "train_jobs": 2, "predict_ti
 # variable of its own changes.
 FAST_SCALING_PROGRAM = """
 from functools import partial
-from app.cli import main
+from app.cli.main import main
 from app.on_ray import serving
 
 serving.AutoscalingConfig = partial(serving.AutoscalingConfig, upscale_delay_s=1)

@@ -29,12 +29,12 @@ def test_only_jobs_that_ended_lose_what_they_kept(storage, settings, store, runs
     jobs.cancel(store, ended)
     for name in (waiting, ended, "others"):
         (runs / name / "checkpoint").mkdir(parents=True)
-    storage.sweep(settings.model_copy(update={"ray_storage": runs.as_uri()}))
+    storage.delete_finished_runs(settings.model_copy(update={"ray_storage": runs.as_uri()}))
     assert wait_until(lambda: not (runs / ended).exists())
     assert {path.name for path in runs.iterdir()} == {waiting, "others"}
 
 
 def test_what_cannot_be_reached_is_left_for_the_next_time(storage, settings, runs, caplog):
     runs.write_text("a file")
-    storage.sweep(settings.model_copy(update={"ray_storage": runs.as_uri()}))
+    storage.delete_finished_runs(settings.model_copy(update={"ray_storage": runs.as_uri()}))
     assert wait_until(lambda: "stays for now" in caplog.text)
