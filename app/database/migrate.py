@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, create_engine
 
-from app.database.schema import VERSION
+from app.database.tables import REVISION_TABLE
 
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 # Alembic's context is the process's: two threads must not upgrade at once.
@@ -45,7 +45,7 @@ def tables_at(revision: str) -> MetaData:
             upgrade(connection, revision)
             tables = MetaData()
             tables.reflect(connection)
-            tables.remove(tables.tables[VERSION.name])
+            tables.remove(tables.tables[REVISION_TABLE.name])
     finally:
         engine.dispose()
     return tables
@@ -53,7 +53,7 @@ def tables_at(revision: str) -> MetaData:
 
 def _config() -> Config:
     config = Config()
-    config.attributes["version_table"] = VERSION.name
+    config.attributes["version_table"] = REVISION_TABLE.name
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     return config
 

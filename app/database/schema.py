@@ -16,12 +16,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from sqlalchemy import (
-    Column,
     Connection,
     Engine,
-    MetaData,
-    String,
-    Table,
     event,
     insert,
     inspect,
@@ -31,18 +27,13 @@ from sqlalchemy import (
 from app.database.backup import Backup
 from app.database.comparison import differences
 from app.database.sqlite import Damaged
-from app.database.tables import Base
+from app.database.tables import REVISION_TABLE, Base
 from app.errors import NotReady
 
 # What the newest script makes; a test compares.
 REVISION: Final = "0002"
 # What a database has that does not say its revision.
 BASELINE: Final = "0001"
-# As Alembic makes it, but not under its default name: another application in the same database, as
-# MLflow, may have that.
-VERSION: Final = Table(
-    "mynet_alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
-)
 # Differences that a message lists.
 MAX_LISTED_DIFFERENCES: Final = 5
 HELP: Final = "docs/upgrades.md says more."
@@ -139,8 +130,8 @@ class Schema:
         if _is_empty(connection):
             self._check_is_new(connection)
             Base.metadata.create_all(connection)
-            VERSION.create(connection, checkfirst=True)
-            connection.execute(insert(VERSION).values(version_num=REVISION))
+            REVISION_TABLE.create(connection, checkfirst=True)
+            connection.execute(insert(REVISION_TABLE).values(version_num=REVISION))
             return
         try:
             check(connection)
@@ -230,9 +221,9 @@ def _mangled(revision: str | None, mismatches: list[str]) -> SchemaMismatch:
 
 def _revision(connection: Connection) -> str | None:
     """Return the revision that the database says it has."""
-    if not inspect(connection).has_table(VERSION.name):
+    if not inspect(connection).has_table(REVISION_TABLE.name):
         return None
-    revisions = connection.scalars(select(VERSION.c.version_num)).all()
+    revisions = connection.scalars(select(REVISION_TABLE.c.version_num)).all()
     return " and ".join(sorted(revisions)) or None
 
 

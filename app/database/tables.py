@@ -5,14 +5,31 @@ changes make sense.
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Integer
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 # What goes on with a trace in another process, where there is one.
 TraceContext = dict[str, str] | None
+
+# As Alembic makes it, but not under its default name: another application in the same database, as
+# MLflow, may have that.
+REVISION_TABLE: Final = Table(
+    "mynet_alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
+)
 
 
 def now() -> datetime:

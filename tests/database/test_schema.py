@@ -11,7 +11,7 @@ from app.database import migrate, schema
 from app.database.comparison import differences
 from app.database.schema import BASELINE, REVISION, Older, SchemaMismatch
 from app.database.store import Store
-from app.database.tables import Base
+from app.database.tables import REVISION_TABLE, Base
 from app.startup import StartupError, open_store
 from tests.database import before_revisions
 from tests.database.test_store import add
@@ -55,7 +55,7 @@ def test_database_with_the_alembic_version_of_another_application_is_migrated(se
     )
     with closing(Store(url, migrate=True)) as store, store.engine.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "of-mlflow"
-        query = text(f"SELECT version_num FROM {schema.VERSION.name}")
+        query = text(f"SELECT version_num FROM {REVISION_TABLE.name}")
         assert connection.scalar(query) == REVISION
 
 
@@ -65,7 +65,7 @@ def test_the_scripts_make_the_tables_of_the_code(settings, database):
     with connected(url) as connection:
         migrate.upgrade(connection)
         assert differences(connection, Base.metadata) == []
-        options = {"compare_type": True, "version_table": schema.VERSION.name}
+        options = {"compare_type": True, "version_table": REVISION_TABLE.name}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
     assert migrate.revisions()[0] == REVISION

@@ -31,7 +31,9 @@ def test_a_start_that_fails_ends_in_words(cluster, tmp_path, settings, message):
 
 def test_a_start_on_a_cluster_of_its_own_ends_in_words(tmp_path):
     """Each replica finds that out."""
-    message = "no replica starts: app.net.DeviceUnavailable: There is no device 'mps' on this machine"
+    message = (
+        "no replica starts: app.net.DeviceUnavailable: There is no device 'mps' on this machine"
+    )
     assert message in failed_start_log(None, tmp_path, device="mps")
 
 
