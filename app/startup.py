@@ -20,7 +20,6 @@ from app.config.settings import Settings
 from app.database.engine import hint, open_engine
 from app.database.schema import SchemaMismatch, SchemaStatus, status_of
 from app.database.store import Store
-from app.database.sweeps import Sweeps
 from app.errors import Conflict, NotReady, ServiceError
 from app.feedback import FeedbackStore
 from app.net import DeviceUnavailable
@@ -30,7 +29,7 @@ from app.versions.bucket.object_store import BucketUnavailable, InvalidBucket
 from app.versions.checkpoint import BadCheckpoint
 from app.versions.opening import open_registry
 from app.versions.registry import Registry
-from app.versions.retention import delete_old_versions
+from app.versions.retention import apply_retention
 from app.weights_import.parent import ImportRequest, import_checkpoint, remove_temporary_uploads
 
 log = logging.getLogger(__name__)
@@ -117,7 +116,7 @@ def _translate_database_errors(settings: Settings) -> Iterator[None]:
 
 
 def check_tracking() -> None:
-    """Raises StartupError where jobs are to be told to MLflow, and it is not installed."""
+    """Raises StartupError if jobs are to be logged to MLflow, and it is not installed."""
     if mlflow_process.is_enabled() and not mlflow_process.is_installed():
         raise StartupError(
             f"{mlflow_process.URI} is set, and MLflow is not installed: pip install '.[mlflow]', "
@@ -126,7 +125,7 @@ def check_tracking() -> None:
 
 
 def check_keys(settings: Settings, store: Store) -> None:
-    """Refuse to listen beyond this machine where nobody said what is open. Raises StartupError."""
+    """Raises StartupError if the service listens beyond this machine without an access setting."""
     has_admin_key = settings.admin_key is not None
     if settings.effective_auth == "none":
         if has_admin_key:
@@ -169,8 +168,7 @@ def prepare_worker(settings: Settings) -> Registry:
             version = _version_of(settings, settings.checkpoint, registry)
             registry.promote(version)
             log.info("%s is version %d, and live", settings.checkpoint, version)
-        with closing(open_store(settings, migrate=True)) as store:
-            delete_old_versions(registry, Sweeps(store), settings.keep_versions)
+        apply_retention(settings, registry)
     return registry
 
 

@@ -4,7 +4,11 @@ The versions of a sweep stay until it has ended, since they are compared then.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
+from app.config.settings import Settings
+from app.database.store import Store
 from app.database.sweeps import Sweeps
 from app.errors import NotReady
 from app.versions.registry import Registry
@@ -16,10 +20,22 @@ def delete_old_versions(registry: Registry, sweeps: Sweeps, keep_versions: int) 
     """Delete the oldest versions, so that `keep_versions` are left.
 
     Beside them stay those that `Registry.prune` leaves, those of the jobs of sweeps that have not
-    ended, and the best of as many sweeps. Where the database or the bucket is away, all stay until
-    the next time.
+    ended, and the best of as many sweeps. If the database or the bucket cannot be reached, all stay
+    until the next time.
     """
-    try:
+    with _kept_if_unavailable():
         registry.prune(keep_versions, protected_jobs=sweeps.protected_jobs(keep_versions))
+
+
+def apply_retention(settings: Settings, registry: Registry) -> None:
+    """Delete old versions as `MYNET_KEEP_VERSIONS` says, for a caller without an open store."""
+    with _kept_if_unavailable(), closing(Store(settings.effective_database_url)) as store:
+        delete_old_versions(registry, Sweeps(store), settings.keep_versions)
+
+
+@contextmanager
+def _kept_if_unavailable() -> Iterator[None]:
+    try:
+        yield
     except NotReady as error:
         log.error("no version gives way now: %s", error)

@@ -9,7 +9,7 @@ This module does not know who sent the file.
 import logging
 import os
 import sys
-from contextlib import closing, redirect_stdout, suppress
+from contextlib import redirect_stdout, suppress
 from functools import partial
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -17,8 +17,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from app.database.store import Store
-from app.database.sweeps import Sweeps
 from app.database.tables import now
 from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import MyNet
@@ -32,7 +30,7 @@ from app.versions.bucket.object_store import BucketUnavailable
 from app.versions.card import Card
 from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights
 from app.versions.opening import open_registry
-from app.versions.retention import delete_old_versions
+from app.versions.retention import apply_retention
 from app.weights_import.parent import READING, ImportRequest, ImportResult
 from app.weights_import.rlimits import apply_rlimits
 
@@ -57,8 +55,7 @@ def _import_weights(request: ImportRequest) -> int:
     card = _card(request, weights, data.load(settings.data_dir))
     registry = open_registry(settings)
     version = registry.save(weights, card)
-    with closing(Store(settings.effective_database_url)) as store:
-        delete_old_versions(registry, Sweeps(store), settings.keep_versions)
+    apply_retention(settings, registry)
     return version
 
 

@@ -16,6 +16,7 @@ from app.versions.registry import SHIPPED
 from app.weights_import.parent import ImportRequest, ImportResult
 from app.weights_import.worker import import_file
 from tests.conftest import DATA
+from tests.database import before_revisions
 
 DOCUMENTED = SHIPPED / "documented.safetensors"
 
@@ -68,6 +69,18 @@ def test_old_versions_give_way(settings, registry, make_request):
     for _ in range(3):
         import_file(make_request(MyNet().state_dict(), settings=few_versions))
     assert registry.versions() == [1, 3, 4]
+
+
+def test_a_file_becomes_a_version_also_while_the_database_cannot_be_used(
+    settings, registry, make_request, caplog
+):
+    before_revisions.make(settings.effective_database_url)
+    few_versions = settings.model_copy(update={"keep_versions": 1})
+    for version in (2, 3):
+        request = make_request(MyNet().state_dict(), settings=few_versions)
+        assert import_file(request) == ImportResult(version=version)
+    assert registry.versions() == [1, 2, 3], "all stay until it can"
+    assert "no version gives way now" in caplog.text
 
 
 class Bomb:
