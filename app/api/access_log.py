@@ -87,7 +87,7 @@ def mark(state: Any, key: Key | None) -> None:
     setattr(state, ACTOR, f"key {key.id} ({key.name})" if key else ANONYMOUS)
 
 
-def write(scope: Scope, status: int) -> None:
+def write_audit(scope: Scope, status: int) -> None:
     """Write the audit line of a marked request."""
     actor = scope.get("state", {}).get(ACTOR)
     if actor is None:

@@ -8,9 +8,15 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import access_log as audit
 from app.api import problem_details
-from app.api.access_log import HEADER, LOG_FIELDS, AccessLog, loggable_path, request_id_from
+from app.api.access_log import (
+    HEADER,
+    LOG_FIELDS,
+    AccessLog,
+    loggable_path,
+    request_id_from,
+    write_audit,
+)
 from app.errors import BodyTooLarge, NotReady, QueueFull
 from app.server.shutdown import Shutdown
 from app.telemetry import logs
@@ -54,7 +60,7 @@ class RequestId:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            audit.write(scope, status)
+            write_audit(scope, status)
             request_line = scope["method"], loggable_path(scope)
             fields = self._log_fields(scope)
             self.access_log.add(

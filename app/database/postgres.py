@@ -131,6 +131,6 @@ def _translate_error(context: ExceptionContext) -> None:
 
 
 def _said(error: psycopg.Error) -> str:
-    """Return the reason without the address, which is no matter of whoever asks the service."""
+    """Return the reason without the address, which is no matter of the service's clients."""
     first = error.diag.message_primary or str(error).partition("\n")[0]
     return first.rpartition(" failed: ")[2].strip().rstrip(".")

@@ -54,7 +54,7 @@ def iloc(*extents, version=1, method=1):
 
 
 def iprp(*boxes, associations):
-    """Give each item the properties of these numbers."""
+    """Associate the properties of these numbers with each item."""
     rows = [
         numbers("HB", item, len(indices)) + bytes(indices)
         for item, indices in enumerate(associations, 1)

@@ -13,7 +13,6 @@ from app.api import request_body
 from app.api.dependencies import RequirePredict, Services, ServicesDep
 from app.api.error_responses import ACCESS_ERRORS, Responses, headers, plain_error_responses
 from app.api.protocols import tensors
-from app.api.protocols import tensors as outputs
 from app.api.protocols.tensors import MODEL, OUTPUTS
 from app.api.routes.predict import IMAGE_ERRORS, UPLOAD_ERRORS, VERSION_ERRORS, predict_all
 from app.api.schemas.protocols import (
@@ -190,12 +189,12 @@ async def _infer(
 ) -> Response:
     inference, binary = tensors.read(await request.body(), header)
     images = tensors.images(inference, binary, services.settings.max_batch_files)
-    output_as_bytes = outputs.requested_outputs(inference)
+    output_as_bytes = tensors.requested_outputs(inference)
     inputs = (
         images if isinstance(images, list) else [from_mnist_pixels(pixels) for pixels in images]
     )
     answers = await predict_all(request, services, inputs, version)
-    content, length = outputs.encode_response(inference, output_as_bytes, answers)
+    content, length = tensors.encode_response(inference, output_as_bytes, answers)
     if length is None:
         return Response(content, media_type="application/json")
     return Response(content, 200, {tensors.HEADER: str(length)}, BINARY)

@@ -16,6 +16,7 @@ from app.versions.card import Card
 from app.versions.registry import Registry
 
 SIGNIFICANCE_LEVEL: Final = 0.05
+log = logging.getLogger(__name__)
 
 
 class Verdict(NamedTuple):
@@ -75,7 +76,6 @@ def _format_p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-log = logging.getLogger(__name__)
 # Called with what is live and the verdict, before the version takes its place; may raise.
 BeginCommit = Callable[[int | None, Verdict], None]
 

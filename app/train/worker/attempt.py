@@ -30,7 +30,7 @@ class Stopped(Exception):
 
 
 class PeerLost(Exception):
-    """The processes of one training lost one another: whoever started them starts them again."""
+    """The processes of one training lost one another; what started them starts them again."""
 
 
 @dataclass(frozen=True)

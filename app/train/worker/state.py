@@ -32,6 +32,7 @@ LOAD_ERRORS: Final = (
     TypeError,
     ValueError,
 )
+log = logging.getLogger(__name__)
 
 
 class CorruptCheckpoint(Exception):
@@ -193,9 +194,6 @@ def write(path: Path, content: bytes | memoryview) -> None:
     make_folder(path.parent)
     with atomic_replace(path) as temporary:
         temporary.write_bytes(content)
-
-
-log = logging.getLogger(__name__)
 
 
 def resume(

@@ -45,7 +45,7 @@ def async_method(
 
 
 def _describe(send: Callable[..., Any], build: Callable[..., Request[Any]]) -> None:
-    """Give the method the call's docstring, arguments and return type, for `help()`."""
+    """Copy the call's docstring, arguments and return type to the method, for `help()`."""
     send.__name__, send.__doc__ = build.__name__, build.__doc__
     signature = inspect.signature(build)
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
