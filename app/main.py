@@ -43,7 +43,8 @@ from app.auth.access_control import AccessControl
 from app.auth.key_cache import KeyCache
 from app.auth.keys import KeyStore
 from app.config.settings import Settings, load_settings
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.feedback import FeedbackStore
 from app.monitoring.collector import MetricsCollector
 from app.net import pick_device
@@ -53,7 +54,7 @@ from app.predict.preprocess import ImageValidator
 from app.predict.test_set_errors import MisclassifiedImages
 from app.server.runtime import UVICORN, Runtime
 from app.server.shutdown import Shutdown, exit_with_parent, on_shutdown_signal
-from app.startup import STARTUP_ERRORS, open_store
+from app.startup import STARTUP_ERRORS, open_database
 from app.telemetry import logs, tracing_setup
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import Tracing
@@ -85,7 +86,7 @@ SWITCH_INTERVAL_SECONDS: Final = 0.0001
 # Seconds for which a worker tries to start, and between two tries.
 STARTUP_TIMEOUT: Final = 300.0
 STARTUP_RETRY_INTERVAL: Final = 2.0
-OpenedResources = tuple[Registry, Store, KeyCache, WorkerMetricsFile | None]
+OpenedResources = tuple[Registry, Database, KeyCache, WorkerMetricsFile | None]
 
 
 class LifespanState(TypedDict):
@@ -168,13 +169,13 @@ async def _open_services(
     shutdown: Shutdown,
 ) -> AsyncIterator[Services]:
     _prepare_process()
-    registry, store, key_cache, metrics_file = await _open_with_retries(
+    registry, database, key_cache, metrics_file = await _open_with_retries(
         partial(_open_resources, settings, runtime)
     )
     live = LiveModel(registry, pick_device(settings.device))
     live.load_initial()
     with (
-        closing(store),
+        closing(database),
         closing(Predictor(settings, live, process_metrics)) as predictor,
         closing(ImageValidator(settings)) as image_validator,
         registry.refreshing(),
@@ -182,19 +183,21 @@ async def _open_services(
         services = Services(
             settings,
             registry,
-            store,
-            EventStream(store),
+            database,
+            EventStream(JobStore(database)),
             live,
             predictor,
             MisclassifiedImages(live, settings.data_dir),
-            MetricsCollector(process_metrics, predictor, live, registry, store, metrics_file),
+            MetricsCollector(
+                process_metrics, predictor, live, registry, JobStore(database), metrics_file
+            ),
             AccessControl(settings, key_cache),
             FeedbackStore(settings.feedback_dir, settings.max_feedback),
             image_validator,
             traces,
         )
         async with _in_background(services):
-            supervisor = Supervisor(settings, store, runtime.trainer, runtime.clean_storage)
+            supervisor = Supervisor(settings, database, runtime.trainer, runtime.clean_storage)
             start_draining = partial(_start_draining, services, supervisor, shutdown)
             with supervisor, on_shutdown_signal(start_draining):
                 # What is here by now stays: to search it for garbage takes a tenth of a second.
@@ -243,18 +246,18 @@ async def _open_with_retries(factory: Callable[[], OpenedResources]) -> OpenedRe
 
 
 def _open_resources(settings: Settings, runtime: Runtime) -> OpenedResources:
-    registry, store = runtime.prepare(settings), open_store(settings, migrate=True)
+    registry, database = runtime.prepare(settings), open_database(settings, migrate=True)
     return (
         registry,
-        store,
-        _open_key_cache(settings, store),
+        database,
+        _open_key_cache(settings, database),
         runtime.worker_metrics_file(settings.metrics_dir),
     )
 
 
 def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]:
     yield services.live.watch()
-    yield health.watch(services.store)
+    yield health.watch(services.database)
     yield services.metrics_collector.publish_periodically()
     if services.access_control.auth != "none":
         yield services.access_control.key_cache.watch()
@@ -266,8 +269,8 @@ def _start_draining(services: Services, supervisor: Supervisor, shutdown: Shutdo
     supervisor.stop()
 
 
-def _open_key_cache(settings: Settings, store: Store) -> KeyCache:
+def _open_key_cache(settings: Settings, database: Database) -> KeyCache:
     admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
-    key_cache = KeyCache(KeyStore(store), admin_key)
+    key_cache = KeyCache(KeyStore(database), admin_key)
     key_cache.refresh()
     return key_cache

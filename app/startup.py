@@ -1,8 +1,4 @@
-"""What must be there before the first request: versions, one of them live, and a database.
-
-What enters: settings. What leaves: a registry that has something to serve, and a store. This module
-does not know who serves.
-"""
+"""The start of a service: open the registry, make a version live, open the database."""
 
 import asyncio
 import logging
@@ -17,9 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.keys import KeyStore
 from app.config.settings import Settings
+from app.database.database import Database
 from app.database.engine import hint, open_engine
 from app.database.schema import SchemaMismatch, SchemaStatus, status_of
-from app.database.store import Store
 from app.errors import Conflict, NotReady, ServiceError
 from app.feedback import FeedbackStore
 from app.net import DeviceUnavailable
@@ -69,18 +65,18 @@ def prepare_registry(settings: Settings) -> Registry:
             return registry
 
 
-def open_store(settings: Settings, *, migrate: bool = False) -> Store:
+def open_database(settings: Settings, *, migrate: bool = False) -> Database:
     """Open the database. Raises StartupError, NotReady.
 
     A start of the service says `migrate`; what else is run may be beside an older service.
     """
     migrate = migrate and settings.database_migrate
     with _translate_database_errors(settings), ExitStack() as stack:
-        store = Store(settings.effective_database_url, migrate=migrate)
-        stack.callback(store.close)
-        store.repair()
+        database = Database(settings.effective_database_url, migrate=migrate)
+        stack.callback(database.close)
+        database.repair()
         stack.pop_all()
-        return store
+        return database
 
 
 def read_schema_status(settings: Settings) -> SchemaStatus:
@@ -124,14 +120,14 @@ def check_tracking() -> None:
         )
 
 
-def check_keys(settings: Settings, store: Store) -> None:
+def check_keys(settings: Settings, database: Database) -> None:
     """Raises StartupError if the service listens beyond this machine without an access setting."""
     has_admin_key = settings.admin_key is not None
     if settings.effective_auth == "none":
         if has_admin_key:
             log.warning("MYNET_ADMIN_KEY is of no use: all is open by MYNET_AUTH=none")
         return
-    if has_admin_key or KeyStore(store).valid():
+    if has_admin_key or KeyStore(database).valid():
         return
     if settings.auth is None:
         raise StartupError(
@@ -149,8 +145,8 @@ def prepare_service(settings: Settings) -> None:
     Raises BadCheckpoint, StartupError.
     """
     check_tracking()
-    with closing(open_store(settings, migrate=True)) as store:
-        check_keys(settings, store)
+    with closing(open_database(settings, migrate=True)) as database:
+        check_keys(settings, database)
     prepare_worker(settings)
 
 

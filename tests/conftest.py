@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.config.settings import Settings
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
+from app.database.leases import LeaseStore
 from app.main import create_app
 from app.startup import prepare_registry
 from app.train.recipes.dataset import Dataset, Digits, load
@@ -93,8 +96,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     databases = getattr(metafunc.module, "DATABASES", ())
-    if databases and "database" in metafunc.fixturenames:
-        metafunc.parametrize("database", databases, indirect=True)
+    if databases and "database_url" in metafunc.fixturenames:
+        metafunc.parametrize("database_url", databases, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +109,7 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest) -> str | None:
+def database_url(request: pytest.FixtureRequest) -> str | None:
     """The URL of an empty database; by default, none but that of the state folder."""
     if getattr(request, "param", "sqlite") == "sqlite":
         return None
@@ -114,20 +117,20 @@ def database(request: pytest.FixtureRequest) -> str | None:
     return server.fresh()
 
 
-def settings_in(folder: Path, database: str | None = None) -> Settings:
+def settings_in(folder: Path, database_url: str | None = None) -> Settings:
     """Return the settings of a service that keeps its state below `folder`."""
     return Settings(
         state_dir=folder / "var",
         data_dir=DATA,
         device="cpu",
         log_level="warning",
-        database_url=database,
+        database_url=database_url,
     )
 
 
 @pytest.fixture
-def settings(tmp_path: Path, database: str | None) -> Settings:
-    return settings_in(tmp_path, database)
+def settings(tmp_path: Path, database_url: str | None) -> Settings:
+    return settings_in(tmp_path, database_url)
 
 
 @pytest.fixture
@@ -137,10 +140,19 @@ def registry(settings: Settings) -> Registry:
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    store = Store(settings.effective_database_url)
-    yield store
-    store.close()
+def database(settings: Settings) -> Iterator[Database]:
+    with closing(Database(settings.effective_database_url)) as database:
+        yield database
+
+
+@pytest.fixture
+def store(database: Database) -> JobStore:
+    return JobStore(database)
+
+
+@pytest.fixture
+def leases(database: Database) -> LeaseStore:
+    return LeaseStore(database)
 
 
 @pytest.fixture
@@ -175,7 +187,7 @@ def changeable_state(client: TestClient) -> dict[str, object]:
     """Return what requests and tests can change in a service, but for its counters."""
     services = client.app_state["services"]
     return {
-        "jobs": services.store.count_jobs(),
+        "jobs": services.job_store.count_jobs(),
         "versions": sorted(path.name for path in services.settings.models_dir.iterdir()),
         "live": services.live.model.version,
         "corrections": sorted(path.name for path in services.settings.feedback_dir.glob("*.png")),

@@ -18,6 +18,7 @@ from app.api.openapi.examples import EPOCH, RESULT
 from app.config.settings import Settings
 from app.main import create_app
 from app.train.jobs import job as jobs
+from app.train.jobs.fenced_writer import FencedWriter
 from app.train.jobs.job import Status
 from app.train.supervisor.supervisor import Supervisor
 from tests.served import serve_app
@@ -31,12 +32,14 @@ PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
 def succeed_at_once(supervisor: Supervisor) -> None:
     """Replace the training, which would take all cores; jobs live as they do."""
-    for job in supervisor.store.jobs(Status.QUEUED, None, MAX_JOBS):
-        attempt = jobs.start(supervisor.store, job)
+    for job in supervisor.job_store.jobs(Status.QUEUED, None, MAX_JOBS):
+        attempt = jobs.start(supervisor.job_store, job)
         batch = {"epoch": 0, "batch": 100, "loss": 1.97}
-        jobs.record(supervisor.store, job.id, attempt, "batch", batch, progress=None)
-        jobs.record(supervisor.store, job.id, attempt, "epoch", EPOCH.model_dump(), progress=None)
-        jobs.succeed(supervisor.store, job.id, attempt, RESULT.model_dump())
+        FencedWriter(supervisor.job_store, job.id, attempt).record("batch", batch, progress=None)
+        FencedWriter(supervisor.job_store, job.id, attempt).record(
+            "epoch", EPOCH.model_dump(), progress=None
+        )
+        FencedWriter(supervisor.job_store, job.id, attempt).succeed(RESULT.model_dump())
 
 
 @contextmanager

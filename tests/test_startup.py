@@ -18,7 +18,7 @@ from app.startup import (
     StartupError,
     check_keys,
     check_tracking,
-    open_store,
+    open_database,
     prepare_registry,
     prepare_worker,
 )
@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_used_is_named_by_its_setting(settings, tmp_path
 @pytest.mark.parametrize("url", ["nonsense", "nonsense://x", "mssql+nodriver://x/y"])
 def test_a_database_url_that_cannot_be_used_is_named(settings, url):
     with pytest.raises(StartupError, match="MYNET_DATABASE_URL cannot be used"):
-        open_store(settings.model_copy(update={"database_url": url}))
+        open_database(settings.model_copy(update={"database_url": url}))
 
 
 def test_tracking_that_is_not_installed_is_refused_in_words(settings, monkeypatch):
@@ -181,19 +181,19 @@ ALL_INTERFACES = {"host": "0.0.0.0"}
     ],
 )
 def test_what_was_said_to_be_open_starts(settings, store, caplog, changes, message):
-    check_keys(settings.model_copy(update=changes), store)
+    check_keys(settings.model_copy(update=changes), store.database)
     assert message in caplog.text
     assert bool(message) == bool(caplog.text)
 
 
 def test_beyond_this_machine_nothing_starts_without_a_key(settings, store):
     settings = settings.model_copy(update=ALL_INTERFACES)
-    keys = KeyStore(store)
+    keys = KeyStore(store.database)
     keys.create("old", [Scope.ADMIN], days=-1)
     with pytest.raises(StartupError, match=r"MYNET_HOST=0\.0\.0\.0 .* set MYNET_ADMIN_KEY"):
-        check_keys(settings, store)
+        check_keys(settings, store.database)
     keys.create("new", [Scope.PREDICT])
-    check_keys(settings, store)
+    check_keys(settings, store.database)
 
 
 def test_a_worker_tries_again_where_others_would_end_with_it(monkeypatch, caplog):

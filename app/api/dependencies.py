@@ -21,8 +21,9 @@ from app.auth import csrf
 from app.auth.access_control import AccessControl
 from app.auth.keys import Scope as KeyScope
 from app.config.settings import Settings
-from app.database.store import Store
-from app.database.sweeps import Sweeps
+from app.database.database import Database
+from app.database.jobs import JobStore
+from app.database.sweeps import SweepStore
 from app.errors import NotReady
 from app.feedback import FeedbackStore
 from app.monitoring.collector import MetricsCollector
@@ -54,7 +55,7 @@ class Services:
 
     settings: Settings
     registry: Registry
-    store: Store
+    database: Database
     event_stream: EventStream
     live: LiveModel
     predictor: Predictor
@@ -70,13 +71,17 @@ class Services:
         """Return the live model. Raises NotReady if this process should get no requests."""
         if self.draining.is_set():
             raise NotReady("The service is draining: it ends when what is under way is answered.")
-        if problem := self.store.schema.problem:  # jobs and keys would not work, for good
+        if problem := self.database.schema.problem:  # jobs and keys would not work, for good
             raise NotReady(problem)
         return self.live.model
 
     @cached_property
-    def sweeps(self) -> Sweeps:
-        return Sweeps(self.store)
+    def job_store(self) -> JobStore:
+        return JobStore(self.database)
+
+    @cached_property
+    def sweep_store(self) -> SweepStore:
+        return SweepStore(self.database)
 
 
 async def _services(request: Request) -> Services:

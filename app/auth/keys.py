@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import select
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session
 
-from app.database.store import Store
+from app.database.database import Database
 from app.database.tables import Key, now
 from app.errors import Conflict, InvalidField, NotFound
 
@@ -32,17 +32,18 @@ NAME: Final = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
 
 
 class KeyStore:
-    """The keys in a store. Every call raises NotReady as the store's do."""
+    """The keys in a database. Every call raises NotReady if the database cannot be used."""
 
-    def __init__(self, store: Store) -> None:
-        self._read = sessionmaker(store.engine, expire_on_commit=False)
-        immediate_engine = store.engine.execution_options(immediate=True)
-        self._write = sessionmaker(immediate_engine, expire_on_commit=False)
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def create(
         self, name: str, scopes: Iterable[Scope], days: int | None = None
     ) -> tuple[Key, str]:
-        """Make a key; gives its row, and the key, which is not kept. Raises InvalidField."""
+        """Create a key; return its row, and the key itself, which is not stored.
+
+        Raises InvalidField if the name has a character that is not allowed.
+        """
         if not NAME.fullmatch(name):
             raise InvalidField("A name is up to 64 letters, digits and any of . _ - @ +")
         key_id = secrets.token_hex(ID_BYTES)
@@ -56,31 +57,33 @@ class KeyStore:
             created_at=created_at,
             expires_at=None if days is None else created_at + timedelta(days=days),
         )
-        with self._write.begin() as session:
-            session.add(key)
+        self.database.write(lambda session: session.add(key))
         return key, full_key
 
     def all(self) -> Sequence[Key]:
-        """List every key there ever was, oldest first."""
-        with self._read() as session:
+        """List all keys, oldest first, those that expired or were revoked among them."""
+        with self.database.read() as session:
             return session.scalars(select(Key).order_by(Key.created_at)).all()
 
     def valid(self) -> list[Key]:
-        """List the keys that open something."""
-        with self._read() as session:
+        """List the keys that are valid now."""
+        with self.database.read() as session:
             rows = session.scalars(select(Key).where(Key.revoked_at.is_(None)))
             return [key for key in rows if is_valid(key)]
 
     def revoke(self, key_id: str) -> Key:
         """Revoke a key. Raises NotFound, Conflict."""
-        with self._write.begin() as session:
+
+        def work(session: Session) -> Key:
             key = session.get(Key, key_id)
             if key is None:
-                raise NotFound(f"There is no key {key_id}.")
+                raise NotFound(f"There is no key {key_id!r}; `mynet keys list` shows all.")
             if key.revoked_at is not None:
                 raise Conflict(f"Key {key_id} is revoked already.")
             key.revoked_at = now()
             return key
+
+        return self.database.write(work)
 
 
 def digest(key: bytes) -> str:

@@ -34,14 +34,14 @@ def current() -> None:
 @app.command()
 def upgrade() -> None:
     """Bring the database to the revision of this code; stop older services first."""
-    from app.startup import STARTUP_ERRORS, open_store
+    from app.startup import STARTUP_ERRORS, open_database
 
     settings = context.settings()
     logs.configure(settings.log_level, settings.log_format)
     by_hand = settings.model_copy(update={"database_migrate": True})
     try:
-        with closing(open_store(by_hand, migrate=True)) as store:
-            done = store.schema.migrated
+        with closing(open_database(by_hand, migrate=True)) as database:
+            done = database.schema.migrated
     except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
     if done is None:

@@ -13,9 +13,11 @@ from rich.console import Console
 
 from app.cli import output
 from app.config.settings import Settings
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
+from app.database.leases import LeaseStore
 from app.database.tables import Job
-from app.startup import check_tracking, open_store
+from app.startup import check_tracking, open_database
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.jobs.job import Status
@@ -33,28 +35,29 @@ def train(
     """
     if follow:
         check_tracking()
-    with closing(open_store(settings)) as store:
-        return _train(settings, store, hyperparameters, console, follow=follow)
+    with closing(open_database(settings)) as database:
+        return _train(settings, database, hyperparameters, console, follow=follow)
 
 
 def _train(
     settings: Settings,
-    store: Store,
+    database: Database,
     hyperparameters: Hyperparameters,
     console: Console,
     *,
     follow: bool,
 ) -> bool:
+    store = JobStore(database)
     job = jobs.create(store, hyperparameters, max_queued=settings.train_queue, key=None)
     console.print(f"job {job.id}, seed {job.hyperparameters['seed']}")
     if not follow:
-        if store.lease_holder() is None:
+        if LeaseStore(database).holder() is None:
             console.print("It starts with the next `mynet serve`, or now with --follow.")
         return True
     with ExitStack() as stack:
         # It only supervises where nobody else does; with Ctrl-C the job is queued again.
         quiet = settings.model_copy(update={"log_level": "error"})
-        stack.enter_context(Supervisor(quiet, store))
+        stack.enter_context(Supervisor(quiet, database))
         try:
             bar = output.JobProgressBar(stack.enter_context(output.progress(console)))
             ended = _show(store, job, bar)
@@ -64,7 +67,7 @@ def _train(
     return output.ended(console, ended.status, ended.result, ended.error)
 
 
-def _show(store: Store, job: Job, bar: output.JobProgressBar) -> Job:
+def _show(store: JobStore, job: Job, bar: output.JobProgressBar) -> Job:
     after = 0
     while True:
         current = jobs.get(store, job.id)

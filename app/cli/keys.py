@@ -67,15 +67,15 @@ def _keys(*, with_backup: bool = False) -> "Iterator[KeyStore]":
     service runs that would see to it.
     """
     from app.auth.keys import KeyStore
-    from app.startup import STARTUP_ERRORS, open_store
+    from app.startup import STARTUP_ERRORS, open_database
 
     settings = context.settings()
     logs.configure(settings.log_level, settings.log_format)
     try:
-        with closing(open_store(settings)) as store:
-            yield KeyStore(store)
-            if with_backup and store.backup:
-                store.backup.back_up()
+        with closing(open_database(settings)) as database:
+            yield KeyStore(database)
+            if with_backup and database.backup:
+                database.backup.back_up()
     except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
 

@@ -102,9 +102,7 @@ class Trace(Base):
 
 
 class Sweep(Base):
-    """A named group of jobs. `result` holds only once it has ended; `expected_live` is the
-    version that was live when `best` was about to go live.
-    """
+    """A group of jobs. `best` is the id of its best job, stored when the sweep ends."""
 
     __tablename__ = "sweeps"
 
@@ -115,11 +113,7 @@ class Sweep(Base):
     finished_at: Mapped[datetime | None] = mapped_column(index=True)
     request: Mapped[dict[str, Any]]
     idempotency_key: Mapped[str | None] = mapped_column(unique=True)
-    crashes: Mapped[int] = mapped_column(default=0)
-    committing: Mapped[bool] = mapped_column(default=False)
-    expected_live: Mapped[int | None]
     best: Mapped[str | None]
-    result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
 
 

@@ -19,8 +19,9 @@ from filelock import FileLock
 from safetensors import safe_open
 
 from app.config.settings import Settings
-from app.database.store import Store
-from app.database.sweeps import Sweeps
+from app.database.database import Database
+from app.database.jobs import JobStore
+from app.database.sweeps import SweepStore
 from app.database.tables import Job
 from app.errors import NotReady
 from app.mlflow_tracking.run_logger import CreatedVersion, Runs
@@ -46,9 +47,9 @@ def main() -> None:
     # The one before may still be on its way out: two would make two runs of a job.
     with (
         FileLock(settings.state_dir / "tracking.lock"),
-        closing(Store(settings.effective_database_url)) as store,
+        closing(Database(settings.effective_database_url)) as database,
     ):
-        mlflow_sync = MlflowSync(settings, store)
+        mlflow_sync = MlflowSync(settings, database)
         while not stop.wait(POLL_INTERVAL):
             mlflow_sync.sync()
         mlflow_sync.sync(is_last=True)
@@ -81,9 +82,9 @@ class PendingJob(Backoff):
 class MlflowSync:
     """What MLflow was told already. Jobs from before it was wanted are told, too."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self.store, self.models_dir = store, settings.models_dir
-        self._sweeps = Sweeps(store)
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.models_dir = settings.models_dir
+        self.job_store, self.sweep_store = JobStore(database), SweepStore(database)
         self._experiment = os.environ.get(EXPERIMENT) or "mynet"
         self._runs: Runs | None = None
         self._backoff = Backoff()
@@ -104,7 +105,7 @@ class MlflowSync:
             time.sleep(POLL_INTERVAL)
 
     def _find_new_jobs(self) -> None:
-        while jobs := self.store.jobs_after(self._last_number):
+        while jobs := self.job_store.jobs_after(self._last_number):
             self._last_number = jobs[-1].number
             self._pending |= {job.id: PendingJob() for job in jobs}
 
@@ -115,12 +116,12 @@ class MlflowSync:
             self._backoff.begin("MLflow cannot be told of jobs", error)
 
     def _sync_job(self, runs: Runs, job_id: str, pending: PendingJob) -> None:
-        job = self.store.job(job_id)
+        job = self.job_store.job(job_id)
         if job is None:
             del self._pending[job_id]
             return
         state = (job.status, job.attempt, len(job.epochs))
-        sweep_id = self._sweeps.of_jobs([job_id]).get(job_id)
+        sweep_id = self.sweep_store.sweep_ids_by_job([job_id]).get(job_id)
         try:
             if job.attempt and state != pending.logged_state:
                 runs.log_job(job, sweep_id, self._created_version(job))

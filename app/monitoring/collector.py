@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from app.database.store import Store
+from app.database.jobs import JobStore
 from app.monitoring import prometheus
 from app.predict.live_model import LiveModel
 from app.predict.predictor import Predictor
@@ -42,7 +42,7 @@ class MetricsCollector:
         predictor: Predictor,
         live: LiveModel,
         registry: Registry,
-        store: Store,
+        store: JobStore,
         worker_metrics_file: WorkerMetricsFile | None,
     ) -> None:
         self.metrics, self.predictor, self.live = metrics, predictor, live

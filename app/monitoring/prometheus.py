@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
-from app.database.store import Store
+from app.database.jobs import JobStore
 from app.database.tables import Job
 from app.errors import ClientDisconnected, DeadlineExceeded, NotReady, QueueFull, ServiceError
 from app.predict.live_model import LiveModel
@@ -133,7 +133,7 @@ def model_families(live: LiveModel, registry: Registry) -> list[Metric]:
         return []
 
 
-def job_families(store: Store) -> list[Metric]:
+def job_families(store: JobStore) -> list[Metric]:
     """Return jobs by state, how far the last one is, and whether the database answers."""
     try:
         numbers, last = store.count_jobs(), store.last_started_job()

@@ -11,7 +11,8 @@ from contextlib import closing, suppress
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from app.config.settings import Settings
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.errors import NotReady
 from app.startup import StartupError
 from app.telemetry.logs import redact
@@ -40,13 +41,13 @@ def delete_finished_runs(settings: Settings) -> None:
 def _sweep(settings: Settings, storage: str) -> None:
     try:
         files, folder = FileSystem.from_uri(storage)
-        with closing(Store(settings.effective_database_url)) as store:
-            _remove_ended(files, folder, store)
+        with closing(Database(settings.effective_database_url)) as database:
+            _remove_ended(files, folder, JobStore(database))
     except (NotReady, OSError) as error:
         log.error("what ended jobs left in MYNET_RAY_STORAGE stays for now: %s", error)
 
 
-def _remove_ended(files: FileSystem, folder: str, store: Store) -> None:
+def _remove_ended(files: FileSystem, folder: str, store: JobStore) -> None:
     for entry in files.get_file_info(FileSelector(folder, allow_not_found=True)):
         job = store.job(entry.base_name) if entry.type is FileType.Directory else None
         if job and Status(job.status).is_final:

@@ -20,7 +20,8 @@ from torch.optim import Optimizer
 
 from app import subprocesses
 from app.config.settings import Settings
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.database.tables import Job
 from app.on_ray.environment import HIDE_UNASSIGNED_GPUS, inherited_environment
 from app.train.jobs import job as jobs
@@ -102,12 +103,13 @@ def attempt() -> None:
 
 
 def _job(assignment: Assignment) -> Job:
-    with closing(Store(assignment.settings.effective_database_url)) as store:
-        return jobs.get(store, assignment.job_id)
+    with closing(Database(assignment.settings.effective_database_url)) as database:
+        return jobs.get(JobStore(database), assignment.job_id)
 
 
 def _fail(assignment: Assignment, message: str) -> None:
-    with closing(Store(assignment.settings.effective_database_url)) as store:
+    with closing(Database(assignment.settings.effective_database_url)) as database:
+        store = JobStore(database)
         jobs.fail(store, assignment.job_id, assignment.attempt, "bad_device", message)
 
 

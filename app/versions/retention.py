@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from app.config.settings import Settings
-from app.database.store import Store
-from app.database.sweeps import Sweeps
+from app.database.database import Database
+from app.database.sweeps import SweepStore
 from app.errors import NotReady
 from app.versions.registry import Registry
 
 log = logging.getLogger(__name__)
 
 
-def delete_old_versions(registry: Registry, sweeps: Sweeps, keep_versions: int) -> None:
+def delete_old_versions(registry: Registry, sweep_store: SweepStore, keep_versions: int) -> None:
     """Delete the oldest versions, so that `keep_versions` are left.
 
     Beside them stay those that `Registry.prune` leaves, those of the jobs of sweeps that have not
@@ -24,13 +24,13 @@ def delete_old_versions(registry: Registry, sweeps: Sweeps, keep_versions: int) 
     until the next time.
     """
     with _kept_if_unavailable():
-        registry.prune(keep_versions, protected_jobs=sweeps.protected_jobs(keep_versions))
+        registry.prune(keep_versions, protected_jobs=sweep_store.protected_jobs(keep_versions))
 
 
 def apply_retention(settings: Settings, registry: Registry) -> None:
-    """Delete old versions as `MYNET_KEEP_VERSIONS` says, for a caller without an open store."""
-    with _kept_if_unavailable(), closing(Store(settings.effective_database_url)) as store:
-        delete_old_versions(registry, Sweeps(store), settings.keep_versions)
+    """Delete old versions as `MYNET_KEEP_VERSIONS` says, for a caller without an open database."""
+    with _kept_if_unavailable(), closing(Database(settings.effective_database_url)) as database:
+        delete_old_versions(registry, SweepStore(database), settings.keep_versions)
 
 
 @contextmanager

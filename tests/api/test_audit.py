@@ -8,7 +8,8 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from app.auth.keys import KeyStore, Scope
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.main import create_app
 from app.telemetry import logs
 
@@ -19,9 +20,9 @@ CURRENT = {"content": b'{"version": 1}'}
 @pytest.fixture
 def trainer(settings):
     """A key, with its row."""
-    store = Store(settings.effective_database_url)
-    key_and_secret = KeyStore(store).create("ci", [Scope.TRAIN])
-    store.close()
+    store = JobStore(Database(settings.effective_database_url))
+    key_and_secret = KeyStore(store.database).create("ci", [Scope.TRAIN])
+    store.database.close()
     return key_and_secret
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from app.auth.keys import KeyStore, Scope
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.main import create_app
 from tests.api.routes.test_predict_fast_path import FORM, THE_ROUTE, form
 from tests.served import serve_app
@@ -13,9 +14,9 @@ IMAGE = {"content-type": "image/png"}
 
 @pytest.fixture
 def key_for(settings):
-    store = Store(settings.effective_database_url)
-    yield lambda *scopes: KeyStore(store).create("test", scopes)[1]
-    store.close()
+    store = JobStore(Database(settings.effective_database_url))
+    yield lambda *scopes: KeyStore(store.database).create("test", scopes)[1]
+    store.database.close()
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from starlette.testclient import TestClient
 
 from app.api.protocols import cloud
 from app.auth.keys import KeyStore, Scope
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.main import ROUTERS, create_app
 from tests.conftest import png
 
@@ -93,13 +94,13 @@ def settings(settings):
 @pytest.fixture
 def keys(settings):
     """A key of every kind, by what it is good for."""
-    store = Store(settings.effective_database_url)
-    key_store = KeyStore(store)
+    store = JobStore(Database(settings.effective_database_url))
+    key_store = KeyStore(store.database)
     secrets = {str(scope): key_store.create("test", [scope])[1] for scope in Scope}
     revoked, secrets["revoked"] = key_store.create("test", Scope)
     key_store.revoke(revoked.id)
     _, secrets["expired"] = key_store.create("test", Scope, days=-1)
-    store.close()
+    store.database.close()
     return secrets | {"first": ADMIN_KEY, "unknown": "mynet_0_0", "none": None}
 
 

@@ -3,12 +3,13 @@ import logging
 import re
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from app.auth import key_cache, keys
 from app.auth.key_cache import KeyCache
 from app.auth.keys import KeyStore, Scope
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.errors import Conflict, InvalidField, NotFound, NotReady
 from tests.database import before_revisions
 from tests.postgres import ALL_DATABASES
@@ -20,7 +21,7 @@ ADMIN_KEY = "the-first-key-of-all"
 
 @pytest.fixture
 def key_store(store):
-    return KeyStore(store)
+    return KeyStore(store.database)
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_a_key_is_kept_as_a_digest(key_store, store):
     key, whole = key_store.create("ci", [Scope.TRAIN, Scope.PREDICT, Scope.TRAIN])
     assert re.fullmatch(rf"mynet_{key.id}_[0-9a-f]{{48}}", whole)
     assert key.scopes == ["predict", "train"]
-    with store.engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         (row,) = connection.execute(text("SELECT * FROM keys"))
     assert whole not in str(row)
     assert whole.rpartition("_")[2] not in str(row)
@@ -56,16 +57,16 @@ def test_keys_are_listed_and_revoked_once(key_store):
     assert [key.id for key in key_store.valid()] == [second.id]
     with pytest.raises(Conflict, match="already"):
         key_store.revoke(first.id)
-    with pytest.raises(NotFound, match="no key zzz"):
+    with pytest.raises(NotFound, match="no key 'zzz'; `mynet keys list` shows all"):
         key_store.revoke("zzz")
 
 
 def test_a_database_from_before_there_were_keys_goes_on(settings):
     before_revisions.make(settings.effective_database_url, without=["keys"])
-    store = Store(settings.effective_database_url, migrate=True)
-    assert KeyStore(store).all() == []
+    store = JobStore(Database(settings.effective_database_url, migrate=True))
+    assert KeyStore(store.database).all() == []
     assert store.jobs() == []
-    store.close()
+    store.database.close()
 
 
 def test_the_ring_finds_what_is_valid(key_store, cache):
@@ -166,10 +167,9 @@ def test_the_ring_follows_the_database_and_outlives_it(key_store, cache, monkeyp
     assert "(ci) is known no more" in caplog.text
 
 
-def test_finding_asks_no_database(key_store, cache, store, monkeypatch):
+def test_finding_asks_no_database(key_store, cache, monkeypatch):
     _, whole = key_store.create("ci", [Scope.TRAIN])
     cache.refresh()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "engine", create_engine("sqlite:////nowhere/at/all.db"))
-        key_store._read = key_store._write = None
+        patch.setattr(key_store, "database", None)
         assert cache.find(whole.encode())

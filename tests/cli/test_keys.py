@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from app.auth.key_cache import KeyCache
 from app.auth.keys import KeyStore
 from app.cli.main import app
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 
 CODE = "from app.cli.main import main; main()"
 
@@ -29,9 +30,9 @@ def mynet(tmp_path, monkeypatch):
 @pytest.fixture
 def cache(tmp_path):
     """What a service on this state folder knows."""
-    store = Store(f"sqlite:///{tmp_path / 'var' / 'mynet.db'}")
-    yield KeyCache(KeyStore(store), None)
-    store.close()
+    store = JobStore(Database(f"sqlite:///{tmp_path / 'var' / 'mynet.db'}"))
+    yield KeyCache(KeyStore(store.database), None)
+    store.database.close()
 
 
 def test_a_key_is_shown_once_and_works(mynet, cache):
@@ -82,7 +83,7 @@ def test_a_key_may_end_by_itself_or_be_revoked(mynet, cache):
         (["create", "ci", "--scope", "all"], "'predict', 'train', 'admin'"),
         (["create", "ci", "--scope", "train", "--days", "0"], "--days"),
         (["create", "two words", "--scope", "train"], "A name is up to 64"),
-        (["revoke", "zzz"], "There is no key zzz."),
+        (["revoke", "zzz"], "There is no key 'zzz'; `mynet keys list` shows all."),
     ],
 )
 def test_what_is_wrong_is_said(mynet, arguments, message):

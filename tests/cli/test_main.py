@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 from app.cli.main import app
 from app.config.settings import Settings
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.versions.registry import Registry
 from tests.conftest import png
 
@@ -79,11 +80,11 @@ def test_train_without_follow_leaves_the_job_to_the_service(mynet):
     done = mynet("train", "--epochs", 2, "--include-feedback")
     assert done.exit_code == 0
     assert "mynet serve" in done.stdout
-    store = Store(Settings().effective_database_url)
+    store = JobStore(Database(Settings().effective_database_url))
     (job,) = store.jobs()
     assert (job.status, job.hyperparameters["epochs"]) == ("queued", 2)
     assert job.hyperparameters["include_feedback"] is True
-    store.close()
+    store.database.close()
 
 
 @pytest.mark.parametrize(

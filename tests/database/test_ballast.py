@@ -1,13 +1,17 @@
 """Room for bad days: kept where there is some, given up once, and used to tell what went wrong."""
 
 import errno
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
 from app.database.backup import SIZE, BallastFile
-from app.database.store import DiskFull, Store
+from app.database.database import Database
+from app.database.jobs import JobStore
+from app.database.leases import LeaseStore
+from app.database.sqlite import DiskFull
 from tests.database.test_store import add
 
 
@@ -39,15 +43,14 @@ def test_where_there_is_no_room_there_is_none(reserve, monkeypatch, caplog):
 @pytest.fixture
 def full(settings, monkeypatch):
     """A database that may not grow until the reserve is given up."""
-    first = Store(settings.effective_database_url)
-    add(first, "job")
-    with first.engine.connect() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-    first.close()
-    store, room = Store(settings.effective_database_url), {"pages": pages}
-    store.reserve.allocate()
+    with closing(Database(settings.effective_database_url)) as first:
+        add(JobStore(first), "job")
+        with first.engine.connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    database, room = Database(settings.effective_database_url), {"pages": pages}
+    database.ballast.allocate()
 
-    @event.listens_for(store.engine, "begin")
+    @event.listens_for(database.engine, "begin")
     def limit(connection):
         connection.exec_driver_sql(f"PRAGMA max_page_count={room['pages']}")
 
@@ -58,43 +61,42 @@ def full(settings, monkeypatch):
         return real(self)
 
     monkeypatch.setattr(BallastFile, "give_up", give_up)
-    yield store
-    store.close()
+    yield JobStore(database)
+    database.close()
 
 
 LARGE_EVENTS = [("batch", {"text": "x" * 100_000})]
 
 
 def test_what_becomes_of_a_job_is_told_though_the_disk_is_full(full):
-    assert full.change_job(
-        "job", values={"status": "failed"}, events=LARGE_EVENTS, use_reserve=True
-    )
+    assert full.change_job("job", values={"status": "failed"}, events=LARGE_EVENTS, vital=True)
     assert full.job("job").status == "failed"
     assert full.events("job")[-1].data == LARGE_EVENTS[0][1]
-    assert not full.reserve.path.exists()
+    assert not full.database.ballast.path.exists()
 
 
 def test_without_a_reserve_it_is_refused_and_nothing_is_half_done(full):
-    full.reserve = None
+    full.database.ballast = None
     with pytest.raises(DiskFull, match="database or disk is full"):
-        full.change_job("job", values={"status": "failed"}, events=LARGE_EVENTS, use_reserve=True)
+        full.change_job("job", values={"status": "failed"}, events=LARGE_EVENTS, vital=True)
     assert full.job("job").status == "queued"
 
 
 def test_progress_does_not_use_it(full):
     with pytest.raises(DiskFull):
         full.change_job("job", values={"attempt": 2}, events=LARGE_EVENTS)
-    assert full.reserve.path.exists()
+    assert full.database.ballast.path.exists()
     assert full.job("job").attempt == 0
 
 
 def test_a_new_job_does_not_use_it(full):
     with pytest.raises(DiskFull):
         add(full, "new", hyperparameters={"note": "x" * 100_000})
-    assert full.reserve.path.exists()
+    assert full.database.ballast.path.exists()
     assert full.job("new") is None
 
 
 def test_the_lease_is_renewed_though_the_disk_is_full(full):
-    assert full.take_lease("holder " + "x" * 100_000, 30)
-    assert full.lease_holder().startswith("holder")
+    leases = LeaseStore(full.database)
+    assert leases.take("holder " + "x" * 100_000, 30)
+    assert leases.holder().startswith("holder")

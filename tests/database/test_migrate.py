@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import text
 
 from app.database import migrate, schema
+from app.database.jobs import JobStore
 from app.database.schema import BASELINE, REVISION, Older
-from app.startup import StartupError, open_store
+from app.startup import StartupError, open_database
 from tests.database import before_revisions
 from tests.database.test_schema import connected
 from tests.postgres import ALL_DATABASES
@@ -23,11 +24,13 @@ JOB = (
 START = """
 import sys
 from app.config.settings import Settings
-from app.startup import open_store
-store = open_store(Settings(state_dir=sys.argv[1], database_url=sys.argv[2] or None), migrate=True)
-job = store.job("a")
-print(job.attempt, job.crashes, job.errors, store.schema.migrated is not None)
-store.close()
+from app.database.jobs import JobStore
+from app.startup import open_database
+settings = Settings(state_dir=sys.argv[1], database_url=sys.argv[2] or None)
+database = open_database(settings, migrate=True)
+job = JobStore(database).job("a")
+print(job.attempt, job.crashes, job.errors, database.schema.migrated is not None)
+database.close()
 """
 # At the third statement that changes a table: some columns have their new names by then.
 KILLED = f"""
@@ -92,8 +95,8 @@ def test_a_migration_that_fails_changes_nothing(old, monkeypatch):
 
     monkeypatch.setattr(migrate, "upgrade", harmful)
     with pytest.raises(StartupError, match=r"jobs\.errors is missing"):
-        open_store(old, migrate=True)
+        open_database(old, migrate=True)
     monkeypatch.undo()
-    store = open_store(old, migrate=True)
+    store = JobStore(open_database(old, migrate=True))
     assert store.job("a").errors == 1
-    store.close()
+    store.database.close()

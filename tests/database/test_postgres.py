@@ -14,13 +14,14 @@ from sqlalchemy import create_engine, func, insert, select, text, update
 from app import subprocesses
 from app.auth.key_cache import KeyCache
 from app.auth.keys import KeyStore, Scope
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.database.postgres import LOCK, TimeoutConnection
-from app.database.store import Store
 from app.database.tables import Base, Event, Job, now
 from app.database.time_outs import TIME_OUTS, TimeOuts
 from app.errors import NotReady
 from app.server import server
-from app.startup import StartupError, open_store
+from app.startup import StartupError, open_database
 from app.train.supervisor import lease
 from tests.database import before_revisions
 from tests.database.test_store import add, job
@@ -41,17 +42,17 @@ def stoppable_server():
 
 @pytest.fixture
 def stoppable_store(stoppable_server):
-    with closing(Store(stoppable_server.fresh())) as store:
-        yield store
+    with closing(Database(stoppable_server.fresh())) as database:
+        yield JobStore(database)
 
 
 def test_first_starts_at_the_same_time_are_no_race(postgres):
     url = postgres.fresh()
     with ThreadPoolExecutor(8) as pool:
-        stores = list(pool.map(lambda _: Store(url), range(8)))
-    assert stores[0].jobs() == []
-    for store in stores:
-        store.close()
+        databases = list(pool.map(lambda _: Database(url), range(8)))
+    assert JobStore(databases[0]).jobs() == []
+    for database in databases:
+        database.close()
 
 
 def test_a_migration_by_another_is_waited_for_longer_than_any_lock(postgres):
@@ -61,12 +62,12 @@ def test_a_migration_by_another_is_waited_for_longer_than_any_lock(postgres):
     with ThreadPoolExecutor(1) as pool:
         with engine.begin() as connection:
             connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
-            future = pool.submit(Store, url, migrate=True)
+            future = pool.submit(Database, url, migrate=True)
             with pytest.raises(TimeoutError):
                 future.result(0.5)
-        store = future.result(60)
-    assert store.schema.migrated
-    store.close()
+        database = future.result(60)
+    assert database.schema.migrated
+    database.close()
     engine.dispose()
 
 
@@ -78,7 +79,7 @@ def start_blocked_thread(store, work):
     )
     thread = threading.Thread(target=work)
     thread.start()
-    with store.engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         while not connection.scalar(waiting):
             assert thread.is_alive(), "it waits its turn"
             connection.rollback()  # activity is looked at once a transaction
@@ -89,7 +90,7 @@ def start_blocked_thread(store, work):
 def test_no_event_comes_with_a_smaller_number_than_one_that_was_seen(store):
     add(store, "a")
     last_number = store.events("a")[-1].number
-    with store.engine.begin() as slow:
+    with store.database.engine.begin() as slow:
         slow.execute(update(Job).where(Job.id == "a").values(attempt=1))
         changes = {"values": {"attempt": 2}, "events": [("status", {})]}
         other = start_blocked_thread(store, lambda: store.change_job("a", **changes))
@@ -101,18 +102,21 @@ def test_no_event_comes_with_a_smaller_number_than_one_that_was_seen(store):
 
 
 def test_no_job_comes_with_a_smaller_number_than_one_that_was_seen(store):
-    with store._exclusive.begin() as slow:
+    def hold_lock(slow):
         slow.add(job("first"))
         slow.flush()
-        other = start_blocked_thread(store, lambda: add(store, "second"))
+        thread = start_blocked_thread(store, lambda: add(store, "second"))
         assert store.jobs_after(0) == []
+        return thread
+
+    other = store.database.write_exclusively(hold_lock)
     other.join()
     assert [row.id for row in store.jobs_after(0)] == ["first", "second"]
 
 
 def test_numbers_do_not_end_at_two_billion(store):
     add(store, "a")
-    with store.engine.begin() as connection:
+    with store.database.engine.begin() as connection:
         connection.execute(text("ALTER SEQUENCE events_number_seq RESTART WITH 3000000000"))
     store.change_job("a", values={"attempt": 1}, events=[("batch", {})])
     assert store.events("a")[-1].number == 3_000_000_000
@@ -148,8 +152,9 @@ def test_no_wait_for_the_database_outlasts_the_lease():
 
 
 def test_a_server_that_is_away_or_hangs_is_told(stoppable_server):
-    with closing(Store(stoppable_server.fresh(), QUICK_ANSWERS)) as store:
-        with store.engine.connect() as open_connection:
+    with closing(Database(stoppable_server.fresh(), QUICK_ANSWERS)) as database:
+        store = JobStore(database)
+        with store.database.engine.connect() as open_connection:
             assert store.jobs() == [], "which leaves a connection in the pool"
             connecting = patch.object(TimeoutConnection, "connect", wraps=TimeoutConnection.connect)
             with stoppable_server.hanging(), connecting as connect:
@@ -170,18 +175,21 @@ def test_a_server_that_is_away_or_hangs_is_told(stoppable_server):
 def test_a_lock_that_another_holds_is_told(store, settings):
     add(store, "a")
     with (
-        closing(Store(settings.database_url, QUICK_LOCKS)) as impatient,
-        store.engine.begin() as other,
+        closing(Database(settings.database_url, QUICK_LOCKS)) as impatient,
+        store.database.engine.begin() as other,
     ):
         other.execute(update(Job).values(attempt=7))
-        reason = unavailable_reason(lambda: impatient.change_job("a", values={"attempt": 1}))
+        reason = unavailable_reason(
+            lambda: JobStore(impatient).change_job("a", values={"attempt": 1})
+        )
     assert "lock timeout" in reason
     assert store.change_job("a", values={"attempt": 1})
 
 
 def test_more_threads_than_connections_are_told(settings):
-    with closing(Store(settings.database_url, TimeOuts(pool=0.1))) as store:
-        connections = [store.engine.connect() for _ in range(15)]
+    with closing(Database(settings.database_url, TimeOuts(pool=0.1))) as database:
+        store = JobStore(database)
+        connections = [store.database.engine.connect() for _ in range(15)]
         assert "too many" in unavailable_reason(store.jobs)
         for connection in connections:
             connection.close()
@@ -189,23 +197,23 @@ def test_more_threads_than_connections_are_told(settings):
 
 
 def test_a_connection_that_a_thread_has_when_the_store_is_closed_is_closed_too(settings):
-    store = open_store(settings)
-    connection = store.engine.connect()
+    database = open_database(settings)
+    connection = database.engine.connect()
     raw = connection.connection.dbapi_connection
-    store.close()
+    database.close()
     assert not raw.closed
     connection.close()
     assert raw.closed
 
 
 def test_tables_that_are_being_restored_are_told(store):
-    with store.engine.begin() as connection:
+    with store.database.engine.begin() as connection:
         Base.metadata.drop_all(connection)
     assert "does not exist" in unavailable_reason(store.jobs)
 
 
 def test_keys_that_are_known_open_while_the_database_is_away(stoppable_server, stoppable_store):
-    keys = KeyStore(stoppable_store)
+    keys = KeyStore(stoppable_store.database)
     cache = KeyCache(keys, None)
     key, whole = keys.create("ci", [Scope.TRAIN])
     cache.refresh()
@@ -232,7 +240,7 @@ def test_keys_that_are_known_open_while_the_database_is_away(stoppable_server, s
 def test_what_cannot_be_used_is_refused_with_what_to_do(settings, change, hint):
     wrong_settings = settings.model_copy(update={"database_url": change(settings.database_url)})
     with pytest.raises(StartupError, match="MYNET_DATABASE_URL cannot be used") as excinfo:
-        open_store(wrong_settings)
+        open_database(wrong_settings)
     assert hint in str(excinfo.value)
     assert PASSWORD not in str(excinfo.value)
 
@@ -242,7 +250,7 @@ def test_without_the_driver_the_start_is_refused_in_words(settings, monkeypatch)
     monkeypatch.delitem(sys.modules, "app.database.postgres")
     monkeypatch.delattr("app.database.postgres")
     with pytest.raises(StartupError, match=r"pip install '\.\[postgres\]'"):
-        open_store(settings)
+        open_database(settings)
 
 
 def test_who_may_not_create_tables_is_told(settings, postgres):
@@ -252,18 +260,18 @@ def test_who_may_not_create_tables_is_told(settings, postgres):
     guest = settings.model_copy(update={"database_url": url})
     postgres.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC", name)
     with pytest.raises(StartupError, match=r"permission denied for schema public.*GRANT CREATE"):
-        open_store(guest)
+        open_database(guest)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_it_is_spoken_to_through_psycopg_however_it_is_written(settings, scheme):
     url = settings.database_url.replace("postgresql+psycopg", scheme)
-    with closing(open_store(settings.model_copy(update={"database_url": url}))) as store:
-        assert store.jobs() == []
+    with closing(open_database(settings.model_copy(update={"database_url": url}))) as database:
+        assert JobStore(database).jobs() == []
 
 
 def test_the_server_gives_up_what_takes_too_long_or_is_left_alone(store):
-    with store.engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         timeouts = [
             connection.scalar(select(func.current_setting(name)))
             for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
@@ -273,7 +281,7 @@ def test_the_server_gives_up_what_takes_too_long_or_is_left_alone(store):
 
 def test_what_the_url_asks_of_the_server_holds(settings):
     url = f"{settings.database_url}?options=-c%20statement_timeout%3D1234"
-    with closing(Store(url)) as store, store.engine.connect() as connection:
+    with closing(Database(url)) as database, database.engine.connect() as connection:
         timeouts = [
             connection.scalar(select(func.current_setting(name)))
             for name in ("statement_timeout", "lock_timeout")

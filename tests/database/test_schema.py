@@ -9,10 +9,11 @@ from sqlalchemy import create_engine, text
 
 from app.database import migrate, schema
 from app.database.comparison import differences
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.database.schema import BASELINE, REVISION, Older, SchemaMismatch
-from app.database.store import Store
 from app.database.tables import REVISION_TABLE, Base
-from app.startup import StartupError, open_store
+from app.startup import StartupError, open_database
 from tests.database import before_revisions
 from tests.database.test_store import add
 from tests.postgres import ALL_DATABASES
@@ -23,7 +24,7 @@ DATABASES = ALL_DATABASES
 @pytest.fixture
 def url(settings, store):
     """The URL of a database with the tables of this code."""
-    store.close()
+    store.database.close()
     return settings.effective_database_url
 
 
@@ -44,8 +45,10 @@ def change(url, *statements):
             connection.execute(text(statement))
 
 
-def test_database_with_the_alembic_version_of_another_application_is_migrated(settings, database):
-    url = database or f"sqlite:///{settings.state_dir}/shared.db"
+def test_database_with_the_alembic_version_of_another_application_is_migrated(
+    settings, database_url
+):
+    url = database_url or f"sqlite:///{settings.state_dir}/shared.db"
     settings.state_dir.mkdir(exist_ok=True)
     before_revisions.make(url)
     change(
@@ -53,14 +56,17 @@ def test_database_with_the_alembic_version_of_another_application_is_migrated(se
         "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
         "INSERT INTO alembic_version VALUES ('of-mlflow')",
     )
-    with closing(Store(url, migrate=True)) as store, store.engine.connect() as connection:
+    with (
+        closing(Database(url, migrate=True)) as database,
+        database.engine.connect() as connection,
+    ):
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "of-mlflow"
         query = text(f"SELECT version_num FROM {REVISION_TABLE.name}")
         assert connection.scalar(query) == REVISION
 
 
-def test_the_scripts_make_the_tables_of_the_code(settings, database):
-    url = database or f"sqlite:///{settings.state_dir}/scripts.db"
+def test_the_scripts_make_the_tables_of_the_code(settings, database_url):
+    url = database_url or f"sqlite:///{settings.state_dir}/scripts.db"
     settings.state_dir.mkdir(exist_ok=True)
     with connected(url) as connection:
         migrate.upgrade(connection)
@@ -141,7 +147,7 @@ def test_tables_that_are_not_those_of_their_revision_stop_the_start(settings, ur
     harm, message = MANGLED[case]
     harm(url)
     with pytest.raises(StartupError) as excinfo:
-        open_store(settings, migrate=True)
+        open_database(settings, migrate=True)
     assert f"revision {REVISION} says, and this MyNet needs revision {REVISION}: " in str(
         excinfo.value
     )
@@ -149,7 +155,7 @@ def test_tables_that_are_not_those_of_their_revision_stop_the_start(settings, ur
     assert "put back a backup" in str(excinfo.value)
     assert "does not answer" not in str(excinfo.value)
     with pytest.raises(SchemaMismatch):
-        Store(url)
+        Database(url)
 
 
 def test_what_an_operator_added_without_harm_is_left_alone(settings, url):
@@ -162,29 +168,29 @@ def test_what_an_operator_added_without_harm_is_left_alone(settings, url):
         "DROP INDEX ix_jobs_status",
         "CREATE UNIQUE INDEX job_states ON jobs (id, status)",
     )
-    store = open_store(settings, migrate=True)
+    store = JobStore(open_database(settings, migrate=True))
     assert add(store, "a").id == "a"
-    store.close()
+    store.database.close()
 
 
 def test_an_unknown_revision_is_taken_for_that_of_a_newer_release(settings, url):
     change(url, "UPDATE mynet_alembic_version SET version_num = '9999'")
     with pytest.raises(StartupError) as excinfo:
-        open_store(settings, migrate=True)
+        open_database(settings, migrate=True)
     message = str(excinfo.value)
     assert "has revision 9999" in message
     assert f"whose own is {REVISION}" in message
     assert "newer MyNet. Start that release" in message
     assert "does not answer" not in message
     with pytest.raises(SchemaMismatch, match="newer MyNet"):
-        Store(url, migrate=True)
+        Database(url, migrate=True)
 
 
 def test_tables_of_another_application_are_not_taken_for_older_ones(settings):
     settings.state_dir.mkdir()
     change(settings.effective_database_url, "CREATE TABLE jobs (id INTEGER PRIMARY KEY)")
     with pytest.raises(StartupError, match=r"first revision, 0001, .*; and \d+ more"):
-        open_store(settings, migrate=True)
+        open_database(settings, migrate=True)
 
 
 @pytest.mark.parametrize("without", [(), ("keys",), ("traces", "sweep_jobs", "sweeps", "keys")])
@@ -193,10 +199,10 @@ def test_an_older_database_is_refused_where_nothing_may_migrate_it(settings, wit
     before_revisions.make(url, without=without)
     message = f"has revision {BASELINE}, and this MyNet needs {REVISION}: `mynet db upgrade`"
     with pytest.raises(Older, match=message):
-        Store(url)
+        Database(url)
     by_hand = settings.model_copy(update={"database_migrate": False})
     for chosen, migrating in ((by_hand, True), (settings, False)):
         with pytest.raises(StartupError, match=message):
-            open_store(chosen, migrate=migrating)
+            open_database(chosen, migrate=migrating)
     with connected(url) as connection, pytest.raises(Older):
         schema.check(connection)

@@ -28,7 +28,7 @@ def served(settings, monkeypatch):
 
 
 def recheck(client):
-    client.app_state["services"].store.schema.recheck()
+    client.app_state["services"].database.schema.recheck()
 
 
 def test_a_service_looks_again_and_again(served, monkeypatch):
@@ -92,11 +92,11 @@ def test_a_database_that_is_away_leaves_readiness_alone(store, monkeypatch):
         raise NotReady("The database does not answer")
 
     monkeypatch.setattr(schema, "check", raise_not_ready)
-    store.schema.recheck()
-    assert store.schema.problem is None
-    store.schema.problem = "another"
-    store.schema.recheck()
-    assert store.schema.problem == "another"
+    store.database.schema.recheck()
+    assert store.database.schema.problem is None
+    store.database.schema.problem = "another"
+    store.database.schema.recheck()
+    assert store.database.schema.problem == "another"
 
 
 def test_damage_is_no_matter_of_the_schema(store, monkeypatch):
@@ -104,6 +104,6 @@ def test_damage_is_no_matter_of_the_schema(store, monkeypatch):
         raise Damaged("it has no tables")
 
     monkeypatch.setattr(schema, "check", raise_damaged)
-    store.schema.problem = "another"
-    store.schema.recheck()
-    assert store.schema.problem is None, "or else nothing would be mended"
+    store.database.schema.problem = "another"
+    store.database.schema.recheck()
+    assert store.database.schema.problem is None, "or else nothing would be mended"

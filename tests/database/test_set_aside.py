@@ -8,9 +8,10 @@ from contextlib import closing
 import pytest
 
 from app.auth.keys import KeyStore
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.database.schema import BASELINE, REVISION
-from app.database.store import Store
-from app.startup import StartupError, open_store
+from app.startup import StartupError, open_database
 from tests.database import before_revisions
 from tests.database.test_upgrade import ROWS, SNAPSHOT_DIR
 
@@ -28,7 +29,7 @@ def copy(file):
 
 
 def upgrade(settings):
-    open_store(settings, migrate=True).close()
+    open_database(settings, migrate=True).close()
 
 
 def revision(file):
@@ -106,36 +107,36 @@ def damaged(file):
 
 
 def test_an_older_backup_in_place_of_a_damaged_database_is_migrated(settings, damaged):
-    with closing(open_store(settings, migrate=True)) as store:
-        assert len(store.jobs()) == len(ROWS["jobs"])
+    with closing(open_database(settings, migrate=True)) as database:
+        assert len(JobStore(database).jobs()) == len(ROWS["jobs"])
     assert revision(damaged) == REVISION
 
 
 def test_an_older_backup_is_not_migrated_behind_the_operators_back(settings, damaged):
     by_hand = settings.model_copy(update={"database_migrate": False})
     with pytest.raises(StartupError, match="`mynet db upgrade` brings it up"):
-        open_store(by_hand, migrate=True)
+        open_database(by_hand, migrate=True)
     assert revision(damaged) is None
 
 
 def test_a_running_service_migrates_an_older_backup(settings, file):
-    store = Store(settings.effective_database_url, migrate=True)
+    store = JobStore(Database(settings.effective_database_url, migrate=True))
     before_revisions.make(f"sqlite:///{file}.backup")
     file.unlink()
-    store.repair()
+    store.database.repair()
     assert store.jobs() == []
     assert revision(file) == REVISION
-    store.close()
+    store.database.close()
 
 
 def test_keys_revoked_in_a_newer_backup_stay_revoked_in_an_older_database(settings, file):
     first = file.read_bytes()
-    with closing(open_store(settings, migrate=True)) as store:
-        valid = KeyStore(store).valid()
-        KeyStore(store).revoke(valid[0].id)
-        store.backup.back_up()
+    with closing(open_database(settings, migrate=True)) as database:
+        valid = KeyStore(database).valid()
+        KeyStore(database).revoke(valid[0].id)
+        database.backup.back_up()
     for part in ("-wal", "-shm"):
         file.with_name(f"{file.name}{part}").unlink(missing_ok=True)
     file.write_bytes(first)
-    with closing(open_store(settings, migrate=True)) as store:
-        assert [key.id for key in KeyStore(store).valid()] == [key.id for key in valid[1:]]
+    with closing(open_database(settings, migrate=True)) as database:
+        assert [key.id for key in KeyStore(database).valid()] == [key.id for key in valid[1:]]

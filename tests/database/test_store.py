@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from sqlalchemy import event
 
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.database.tables import Event, Job, now
 from tests.postgres import ALL_DATABASES
 
@@ -25,9 +26,9 @@ def add(store, name, max_queued=100, **fields):
 
 def test_a_job_comes_back_as_it_was_kept(store, settings):
     added = add(store, "a", hyperparameters={"epochs": 3})
-    other = Store(settings.effective_database_url)
+    other = JobStore(Database(settings.effective_database_url))
     found = other.job("a")
-    other.close()
+    other.database.close()
     assert (found.hyperparameters, found.created_at, found.epochs) == (
         {"epochs": 3},
         added.created_at,
@@ -96,25 +97,25 @@ def test_events_come_in_pages(store):
     assert [row.data["n"] for row in [*first, *rest]] == [0, 1, 2, 3, 4]
 
 
-def test_the_lease_has_one_holder_until_it_lapses_or_ends(store):
-    assert store.lease_holder() is None
-    assert store.take_lease("a", 60)
-    assert not store.take_lease("b", 60)
-    earlier_lease = store.lease()
-    assert store.take_lease("a", 60)
-    assert not store.take_lease("b", 60, earlier_lease), "it was renewed meanwhile"
-    assert store.take_lease("b", 60, store.lease())
-    store.end_lease("a")
-    assert store.lease_holder() == "b"
-    store.end_lease("b")
-    assert store.lease_holder() is None
+def test_the_lease_has_one_holder_until_it_lapses_or_ends(leases):
+    assert leases.holder() is None
+    assert leases.take("a", 60)
+    assert not leases.take("b", 60)
+    earlier_lease = leases.get()
+    assert leases.take("a", 60)
+    assert not leases.take("b", 60, earlier_lease), "it was renewed meanwhile"
+    assert leases.take("b", 60, leases.get())
+    leases.release("a")
+    assert leases.holder() == "b"
+    leases.release("b")
+    assert leases.holder() is None
 
 
-def test_who_waits_for_the_lease_makes_no_errors_in_the_database(store):
+def test_who_waits_for_the_lease_makes_no_errors_in_the_database(store, leases):
     errors = []
-    event.listen(store.engine, "handle_error", errors.append)
-    assert store.take_lease("a", 60)
-    assert not store.take_lease("b", 60)
+    event.listen(store.database.engine, "handle_error", errors.append)
+    assert leases.take("a", 60)
+    assert not leases.take("b", 60)
     assert errors == []
 
 
@@ -126,7 +127,7 @@ def test_the_progress_of_jobs_that_ended_long_ago_is_forgotten(store, monkeypatc
     events = [(kind, {}) for kind in ("status", "batch", "epoch", "result")]
     for name in ("old", "new", "running"):
         store.change_job(name, values={"attempt": 1}, events=events)
-    monkeypatch.setattr("app.database.store.AT_ONCE", 1)  # of the two that there are
+    monkeypatch.setattr("app.database.jobs.DELETE_BATCH_SIZE", 1)  # of the two that there are
     assert [store.delete_old_events(now() - timedelta(days=30)) for _ in range(3)] == [
         *(True, True, False)
     ]

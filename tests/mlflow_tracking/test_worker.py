@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.database.sweeps import Sweeps
+from app.database.sweeps import SweepStore
 from app.train.jobs import job as jobs
 from app.train.jobs import sweep
 from app.train.jobs.sweep_grid import Grid
@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def sync(settings, store, registry):  # noqa: ARG001, there is a version to beat
     """Log all jobs, as a process does that has just started."""
-    return lambda: MlflowSync(settings, store).sync()
+    return lambda: MlflowSync(settings, store.database).sync()
 
 
 def get_run(job_id):
@@ -82,8 +82,8 @@ def test_a_job_that_succeeded_is_there_whole(start, store, registry, sync, tmp_p
 
 
 def test_a_run_names_the_sweep_of_its_job(store, start, sync):
-    row = sweep.create(Sweeps(store), Grid(seed=[1, 2]), max_queued=9, key=None)
-    job_ids = [job.id for job in Sweeps(store).jobs(row.id)]
+    row = sweep.create(SweepStore(store.database), Grid(seed=[1, 2]), max_queued=9, key=None)
+    job_ids = [job.id for job in SweepStore(store.database).jobs(row.id)]
     for job_id in job_ids:
         start(job_id)
     single_run = start()
@@ -157,7 +157,7 @@ def test_a_job_that_waits_is_told_when_it_starts(settings, store, start):
     attempt = start()
     jobs.requeue(store, store.job(attempt.job.id))
     queued_job = jobs.create(store, attempt.attempt.hyperparameters, max_queued=9, key=None)
-    tracking = MlflowSync(settings, store)
+    tracking = MlflowSync(settings, store.database)
     tracking.sync()
     client = MlflowClient()
     experiment = client.get_experiment_by_name("mynet").experiment_id
@@ -171,7 +171,7 @@ def test_what_could_not_be_told_is_told_later_and_complained_of_once(
     settings, store, start, folder, caplog
 ):
     folder.write_text("in the way")
-    tracking = MlflowSync(settings, store)
+    tracking = MlflowSync(settings, store.database)
     attempt = start()
     for _ in range(3):
         tracking.sync()
@@ -187,7 +187,7 @@ def test_what_could_not_be_told_is_told_later_and_complained_of_once(
 def test_one_job_that_cannot_be_told_holds_up_no_other(settings, store, start, caplog):
     first, second = start(), start()
     store.change_job(first.job.id, values={"epochs": [{"epoch": "spoilt"}]})
-    tracking = MlflowSync(settings, store)
+    tracking = MlflowSync(settings, store.database)
     for _ in range(3):
         tracking.sync()
     assert caplog.text.count(f"{first.job.id}: MLflow could not be told") == 1

@@ -10,6 +10,7 @@ import pytest
 from app.errors import NotReady
 from app.train.jobs import job
 from app.train.jobs.assignment import Assignment
+from app.train.jobs.fenced_writer import FencedWriter
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import dataset
 from app.train.recipes.dataset import Dataset, Digits
@@ -50,7 +51,9 @@ def supervise(settings, store, stand_in):
     """Make a supervisor whose processes run the code of `stand_in`."""
 
     def supervise(start=stand_in, **timing):
-        return Supervisor(settings, store, start=start, timing=replace(FAST_TIMING, **timing))
+        return Supervisor(
+            settings, store.database, start=start, timing=replace(FAST_TIMING, **timing)
+        )
 
     return supervise
 
@@ -132,7 +135,7 @@ def unreported_job(start, store, monkeypatch):
     def unreported_job(promote):
         run = start(promote=promote, epochs=1)
         with monkeypatch.context() as patch, pytest.raises(NotReady):
-            patch.setattr(JobAttempt, "succeed", raise_not_ready)
+            patch.setattr(FencedWriter, "succeed", raise_not_ready)
             run.run()
         job.requeue(store, store.job(run.job.id))
         return run.job.id

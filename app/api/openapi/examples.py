@@ -92,13 +92,7 @@ SWEEP: Final = resources.Sweep(
     finished_at=CREATED_AT + timedelta(seconds=15),
     hyperparameters={"name": "how fast?", "learning_rate": [0.01, 0.03], "epochs": 1, "seed": 1998},
     jobs=SWEEP_JOBS,
-    best=SWEEP_JOBS[1],
-    result=resources.Result(
-        version=4,
-        test_accuracy=0.9412,
-        promoted=False,
-        reason="94.12 % against 97.10 % of version 1, McNemar p < 0.001: 41 gained, 337 lost",
-    ),
+    best=resources.BestJob(**SWEEP_JOBS[1].model_dump(), test_loss=0.1951),
     error=None,
 )
 EVENT_EXAMPLES: Final[list[dict[str, Any]]] = [

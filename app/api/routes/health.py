@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from app.api.dependencies import Services, ServicesDep
 from app.api.error_responses import error_responses
-from app.database.store import Store
+from app.database.database import Database
 from app.errors import NotReady
 
 # Seconds between two looks at the schema of the database: each takes some 10 ms of a core.
@@ -70,11 +70,11 @@ def readiness(services: Services) -> Ready:
     )
 
 
-async def watch(store: Store) -> None:
+async def watch(database: Database) -> None:
     """Look whether the schema is still this code's, until cancelled."""
     while True:
         await asyncio.sleep(SCHEMA_CHECK_INTERVAL)
         try:
-            await asyncio.to_thread(store.schema.recheck)
+            await asyncio.to_thread(database.schema.recheck)
         except Exception:  # whatever it is: who no longer looks sees no change
             log.exception("the schema of the database cannot be looked at")

@@ -75,8 +75,8 @@ async def events(
     ends after the last `status`.
     """
     if not _wants_stream(request.headers.get("accept", "")):
-        await asyncio.to_thread(jobs.get, services.store, job_id)
-        rows = await asyncio.to_thread(services.store.events, job_id, after, limit=limit + 1)
+        await asyncio.to_thread(jobs.get, services.job_store, job_id)
+        rows = await asyncio.to_thread(services.job_store.events, job_id, after, limit=limit + 1)
         page = {"data": rows[:limit], "has_more": len(rows) > limit}
         return resources.Events.model_validate(page)
     cursor = after if last_event_id is None else last_event_id

@@ -1,11 +1,7 @@
-"""`/sweeps`: groups of jobs that differ in their hyperparameters.
-
-What enters: hyperparameters, each one value or a list, and sweeps' ids. What leaves: sweeps. This
-module does not know how the best of a sweep is found and goes live.
-"""
+"""`/sweeps`: groups of jobs that differ in their hyperparameters."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -20,7 +16,7 @@ from app.api.error_responses import (
     invalid_field_example,
 )
 from app.api.schemas import resources
-from app.database.sweeps import Sweeps
+from app.database.sweeps import SweepStore
 from app.database.tables import Job as JobRow
 from app.database.tables import Sweep as SweepRow
 from app.errors import BodyTooLarge, Conflict, MalformedRequest, NotFound, NotReady, QueueFull
@@ -71,12 +67,12 @@ async def create(
     idempotency_key: IdempotencyKey = None,
 ) -> resources.Sweep:
     """Each hyperparameter is one value or a list; each combination makes a job, at most 64 of them.
-    In the queue a sweep counts as one. `promote` is for the best of the jobs.
+    In the queue a sweep counts as one. It promotes nothing: promote the version of its `best`.
     """
     grid = await request_body.read_json(request, Grid)
     row = await asyncio.to_thread(
         sweep.create,
-        services.sweeps,
+        services.sweep_store,
         grid,
         max_queued=services.settings.train_queue,
         key=idempotency_key or None,
@@ -84,7 +80,7 @@ async def create(
     )
     add_log_fields(request, services, sweep_id=row.id)
     response.headers["Location"] = f"/sweeps/{row.id}"
-    return await asyncio.to_thread(_to_sweep, services.sweeps, row)
+    return await asyncio.to_thread(_to_sweep, services.sweep_store, row)
 
 
 @router.get(
@@ -96,17 +92,17 @@ def list_sweeps(
     limit: Limit = 20,
 ) -> resources.Sweeps:
     """`after` is the id of the last sweep on the page before."""
-    sweeps = services.sweeps
-    cursor = sweep.get(sweeps, after).number if after else None
-    rows = sweeps.all(cursor, limit + 1)
-    data = _to_sweeps(sweeps, rows[:limit])
+    store = services.sweep_store
+    cursor = sweep.get(store, after).number if after else None
+    rows = store.sweeps(cursor, limit + 1)
+    data = _to_sweeps(store, rows[:limit])
     return resources.Sweeps(data=data, has_more=len(rows) > limit)
 
 
-@router.get("/{sweep_id}", summary="Tell how a sweep is doing", responses=error_responses(NotFound))
+@router.get("/{sweep_id}", summary="Get a sweep", responses=error_responses(NotFound))
 def get_sweep(sweep_id: str, services: ServicesDep) -> resources.Sweep:
-    """`best` is the best job so far; `result` says what became of it when all had ended."""
-    return _to_sweep(services.sweeps, sweep.get(services.sweeps, sweep_id))
+    """`best` is the best job so far; `PUT /models/current` makes its version live."""
+    return _to_sweep(services.sweep_store, sweep.get(services.sweep_store, sweep_id))
 
 
 @router.post(
@@ -117,23 +113,28 @@ def get_sweep(sweep_id: str, services: ServicesDep) -> resources.Sweep:
     responses=error_responses(NotFound, Conflict),
 )
 def cancel(sweep_id: str, services: ServicesDep) -> resources.Sweep:
-    """Jobs that have not ended are cancelled; versions that were made stay, and none goes live."""
-    return _to_sweep(services.sweeps, sweep.cancel(services.sweeps, sweep_id))
+    """Its jobs that have not ended are cancelled. Versions that they made stay."""
+    return _to_sweep(services.sweep_store, sweep.cancel(services.sweep_store, sweep_id))
 
 
-def _to_sweep(sweeps: Sweeps, row: SweepRow) -> resources.Sweep:
-    return _to_sweeps(sweeps, [row])[0]
+def _to_sweep(store: SweepStore, row: SweepRow) -> resources.Sweep:
+    return _to_sweeps(store, [row])[0]
 
 
-def _to_sweeps(sweeps: Sweeps, rows: Sequence[SweepRow]) -> list[resources.Sweep]:
-    rows_by_sweep = sweeps.jobs_of([row.id for row in rows])
-    return [_build_sweep(sweeps, row, rows_by_sweep[row.id]) for row in rows]
+def _to_sweeps(store: SweepStore, rows: Sequence[SweepRow]) -> list[resources.Sweep]:
+    jobs_by_sweep = store.jobs_by_sweep([row.id for row in rows])
+    with_version = [job.id for jobs in jobs_by_sweep.values() for job in jobs if job.result]
+    losses = store.test_losses(with_version)
+    return [_build_sweep(row, jobs_by_sweep[row.id], losses) for row in rows]
 
 
-def _build_sweep(sweeps: Sweeps, row: SweepRow, job_rows: Sequence[JobRow]) -> resources.Sweep:
+def _build_sweep(
+    row: SweepRow, job_rows: Sequence[JobRow], losses: Mapping[str, float]
+) -> resources.Sweep:
     grid = sweep.request_of(row)
     jobs = {job.id: _job(job, grid.swept) for job in job_rows}
-    ranked = [row.best] if row.best else [job.id for job in sweep.ranked(sweeps, job_rows)]
+    best_job = sweep.best(job_rows, losses)
+    best_id = row.best or (best_job and best_job.id)
     return resources.Sweep(
         id=row.id,
         name=grid.name,
@@ -142,8 +143,7 @@ def _build_sweep(sweeps: Sweeps, row: SweepRow, job_rows: Sequence[JobRow]) -> r
         finished_at=row.finished_at,
         hyperparameters=row.request,
         jobs=[*jobs.values()],
-        best=jobs[ranked[0]] if ranked else None,
-        result=row.result if row.status == sweep.Status.SUCCEEDED else None,
+        best=_best(jobs[best_id], losses) if best_id else None,
         error=row.error,
     )
 
@@ -163,3 +163,7 @@ def _job(job: JobRow, swept: Sequence[str]) -> resources.SweepJob:
         test_accuracy=result.get("test_accuracy"),
         version=result.get("version"),
     )
+
+
+def _best(job: resources.SweepJob, losses: Mapping[str, float]) -> resources.BestJob:
+    return resources.BestJob(**job.model_dump(), test_loss=losses.get(job.id))

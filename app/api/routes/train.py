@@ -80,7 +80,7 @@ async def create(
     hyperparameters = await request_body.read_json(request, Hyperparameters)
     row = await asyncio.to_thread(
         jobs.create,
-        services.store,
+        services.job_store,
         hyperparameters,
         max_queued=services.settings.train_queue,
         key=idempotency_key or None,
@@ -101,15 +101,15 @@ def list_jobs(
     limit: Limit = 100,
 ) -> resources.Jobs:
     """`after` is the id of the last job on the page before."""
-    cursor = jobs.get(services.store, after).number if after else None
-    rows = services.store.jobs(status, cursor, limit + 1)
+    cursor = jobs.get(services.job_store, after).number if after else None
+    rows = services.job_store.jobs(status, cursor, limit + 1)
     return resources.Jobs(data=_to_jobs(services, *rows[:limit]), has_more=len(rows) > limit)
 
 
 @router.get("/{job_id}", summary="Tell how a job is doing", responses=error_responses(NotFound))
 def get_job(job_id: str, services: ServicesDep) -> resources.Job:
     """`progress.eta` is in seconds, `epochs` grows as the job goes on."""
-    return _to_jobs(services, jobs.get(services.store, job_id))[0]
+    return _to_jobs(services, jobs.get(services.job_store, job_id))[0]
 
 
 @router.post(
@@ -121,7 +121,7 @@ def get_job(job_id: str, services: ServicesDep) -> resources.Job:
 )
 def cancel(job_id: str, services: ServicesDep) -> resources.Job:
     """A job that waits never starts; a running one ends without a version."""
-    return _to_jobs(services, jobs.cancel(services.store, job_id))[0]
+    return _to_jobs(services, jobs.cancel(services.job_store, job_id))[0]
 
 
 @router.post(
@@ -133,7 +133,7 @@ def cancel(job_id: str, services: ServicesDep) -> resources.Job:
 )
 def pause(job_id: str, services: ServicesDep) -> resources.Job:
     """A running job stops with its state saved, and the next in the queue may start."""
-    return _to_jobs(services, jobs.pause(services.store, job_id))[0]
+    return _to_jobs(services, jobs.pause(services.job_store, job_id))[0]
 
 
 @router.post(
@@ -145,7 +145,7 @@ def pause(job_id: str, services: ServicesDep) -> resources.Job:
 )
 def resume(job_id: str, services: ServicesDep) -> resources.Job:
     """A paused job queues again, and goes on where it was."""
-    return _to_jobs(services, jobs.resume(services.store, job_id))[0]
+    return _to_jobs(services, jobs.resume(services.job_store, job_id))[0]
 
 
 @router.get(
@@ -158,15 +158,15 @@ def resume(job_id: str, services: ServicesDep) -> resources.Job:
 )
 async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> Response:
     """The tutorial's own lines; with `follow`, as they come, until the job has ended."""
-    await asyncio.to_thread(jobs.get, services.store, job_id)
+    await asyncio.to_thread(jobs.get, services.job_store, job_id)
     if follow:
         return StreamingResponse(_stream_log(services, job_id), 200, STREAMING_HEADERS, TEXT)
-    lines = await asyncio.to_thread(lambda: [*events.read_log(services.store, job_id)])
+    lines = await asyncio.to_thread(lambda: [*events.read_log(services.job_store, job_id)])
     return PlainTextResponse("".join(lines))
 
 
 def _to_jobs(services: Services, *rows: Row) -> list[resources.Job]:
-    sweeps = services.sweeps.of_jobs([row.id for row in rows])
+    sweeps = services.sweep_store.sweep_ids_by_job([row.id for row in rows])
     job_models = (resources.Job.model_validate(row) for row in rows)
     return [job.model_copy(update={"sweep": sweeps.get(job.id)}) for job in job_models]
 

@@ -246,8 +246,16 @@ class SweepJob(BaseModel):
     version: int | None
 
 
+class BestJob(SweepJob):
+    """The best job of a sweep: by test accuracy, then test loss, then age."""
+
+    test_accuracy: float
+    test_loss: float | None = Field(description="after its last epoch")
+    version: int
+
+
 class Sweep(BaseModel):
-    """A group of jobs that differ in their hyperparameters, the best of which may go live."""
+    """A group of jobs that differ in their hyperparameters."""
 
     id: str
     name: str | None
@@ -258,8 +266,7 @@ class Sweep(BaseModel):
         description="what was asked for, with the seed that was drawn"
     )
     jobs: list[SweepJob]
-    best: SweepJob | None = Field(description="so far; in the end, whose version is the result")
-    result: Result | None
+    best: BestJob | None = Field(description="so far, of the jobs that made a version")
     error: JobError | None
 
 

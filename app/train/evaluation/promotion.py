@@ -76,8 +76,8 @@ def _format_p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-# Called with what is live and the verdict, before the version takes its place; may raise.
-BeginCommit = Callable[[int | None, Verdict], None]
+# Called before the version goes live; may raise.
+BeginCommit = Callable[[], None]
 
 
 def evaluate_and_promote(
@@ -105,14 +105,14 @@ def evaluate_and_promote(
         verdict = decide(rule, correct, _baseline(registry, baselines, test))
         if is_done or not verdict.promoted:
             return verdict
-        begin_commit(live, verdict)
+        begin_commit()
         # Where another version went live meanwhile, it is that one that this one has to beat.
         if registry.promote(version, expected=live):
             return verdict
 
 
 def result_of(card: Card, verdict: Verdict) -> dict[str, Any]:
-    """Return what a job, or a sweep, tells of its version in the end."""
+    """Return the result of a job that made this version."""
     return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
 
 

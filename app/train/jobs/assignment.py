@@ -1,8 +1,4 @@
-"""What the supervisor hands to a process, on its standard input: a job's attempt, or a sweep.
-
-What enters: settings and the attempt to run. What leaves: one line of JSON, and back. This module
-does not know how it travels.
-"""
+"""The assignment of a worker process: one line of JSON on its standard input."""
 
 from pydantic import BaseModel
 
@@ -15,10 +11,3 @@ class Assignment(BaseModel):
     settings: Settings
     job_id: str
     attempt: int
-
-
-class SweepAssignment(BaseModel):
-    """Which sweep to bring to its end, under which settings."""
-
-    settings: Settings
-    sweep_id: str

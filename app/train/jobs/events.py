@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from app.database.store import Store
+from app.database.jobs import JobStore
 from app.database.tables import Event
 from app.errors import NotReady
 from app.telemetry import logs
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class EventStream:
     """What is read from the database serves all who ask for it within a moment. For one loop."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: JobStore) -> None:
         self.store = store
         self._shared_reads: dict[tuple[str, int], asyncio.Task[Sequence[Event]]] = {}
 
@@ -94,7 +94,7 @@ def is_last_event(event: Event) -> bool:
     return event.kind == "status" and Status(event.data["status"]).is_final
 
 
-def read_log(store: Store, job_id: str) -> Iterator[str]:
+def read_log(store: JobStore, job_id: str) -> Iterator[str]:
     """Yield all lines that there are by now."""
     after = 0
     while events := store.events(job_id, after, "batch"):

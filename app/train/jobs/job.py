@@ -1,18 +1,14 @@
-"""The life of a training job, on one screen.
-
-What enters: what clients, the supervisor and the training process want to happen to a job. What
-leaves: the job in its next state, and an event that tells of it. This module does not know how a
-network is trained, nor who asks.
+"""The life of a training job: its states, and the transitions between them.
 
     queued ──▶ running ──▶ succeeded | failed | cancelled
        ▲        │   │
-       ├────────┘   │     its process ended, not the job: it goes on from its saved state
-       └── paused ◀─┘     at the client's wish, and back
+       ├────────┘   │     the process ended: the job resumes from its saved state
+       └── paused ◀─┘     a client pauses and resumes it
 
-A job that waits, queued or paused, can be cancelled, too.
+A client can cancel a job in any state that is not final.
 
-Each change names the states that it may start from, and the database applies it only there; a
-training process names its attempt, too, so that what an older attempt still writes is refused.
+Each transition names the states that it may start from, and the database applies it only there.
+What the training process itself writes goes through `FencedWriter`.
 """
 
 import secrets
@@ -22,7 +18,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement
 
-from app.database.store import LONGEST_WAIT, Store
+from app.database.jobs import MAX_RETRY_WAIT, JobStore
 from app.database.tables import Base, Event, Job, Trace, TraceContext, now
 from app.errors import Conflict, NotFound, QueueFull
 from app.train.jobs.hyperparameters import Hyperparameters
@@ -58,12 +54,8 @@ RETRY_AFTER: Final = 30
 BACK_OFF: Final = 0.5
 
 
-class Superseded(Exception):
-    """This attempt is no longer the one that may write: cancelled, or taken over."""
-
-
 def create(
-    store: Store,
+    store: JobStore,
     hyperparameters: Hyperparameters,
     *,
     max_queued: int,
@@ -100,14 +92,14 @@ def queued(
     ]
 
 
-def get(store: Store, job_id: str) -> Job:
+def get(store: JobStore, job_id: str) -> Job:
     """Return a job. Raises NotFound."""
     if job := store.job(job_id):
         return job
     raise NotFound(f"There is no job {job_id!r}; GET /train lists them.")
 
 
-def start(store: Store, job: Job) -> int | None:
+def start(store: JobStore, job: Job) -> int | None:
     """Start the next attempt, and return its number; None if the job is not queued any more."""
     attempt = job.attempt + 1
     values = {"attempt": attempt, "started_at": job.started_at or now()}
@@ -115,21 +107,21 @@ def start(store: Store, job: Job) -> int | None:
     return attempt if _transition(store, job.id, Status.RUNNING, values, same) else None
 
 
-def cancel(store: Store, job_id: str) -> Job:
+def cancel(store: JobStore, job_id: str) -> Job:
     """End a job at the client's wish. Raises NotFound, Conflict."""
     return _request_transition(
         store, job_id, Status.CANCELLED, {"finished_at": now()}, "cancelled any more"
     )
 
 
-def pause(store: Store, job_id: str) -> Job:
+def pause(store: JobStore, job_id: str) -> Job:
     """Stop a running job until it is resumed; its state is saved. Raises NotFound, Conflict."""
     return _request_transition(
         store, job_id, Status.PAUSED, {}, "paused: only a running job can be"
     )
 
 
-def resume(store: Store, job_id: str) -> Job:
+def resume(store: JobStore, job_id: str) -> Job:
     """Queue a paused job again, at its old place. Raises NotFound, Conflict."""
     values = {"not_before": now()}
     reason = "resumed: only a paused job can be"
@@ -138,47 +130,23 @@ def resume(store: Store, job_id: str) -> Job:
     )
 
 
-def record(
-    store: Store, job_id: str, attempt: int, kind: str, data: dict[str, Any], **values: Any
-) -> None:
-    """Record progress. Raises Superseded."""
-    _change(store, job_id, attempt, values, (kind, data))
-
-
-def reset_failures(store: Store, job_id: str, attempt: int) -> None:
-    """Forget past crashes, since there is newly saved state. Raises Superseded."""
-    _change(store, job_id, attempt, {"crashes": 0, "errors": 0})
-
-
-def begin_finish(store: Store, job_id: str, attempt: int) -> None:
-    """From here on the job cannot be cancelled or paused: its version is being stored, and may be
-    live before the job says so, whatever becomes of its process. Raises Superseded.
-    """
-    _change(store, job_id, attempt, {"committing": True})
-
-
-def succeed(store: Store, job_id: str, attempt: int, result: dict[str, Any]) -> None:
-    """End a job with its result. Raises Superseded."""
-    values = {"status": Status.SUCCEEDED, "result": result, "finished_at": now()}
-    status = ("status", {"status": Status.SUCCEEDED})
-    _change(store, job_id, attempt, values, ("result", result), status)
-
-
-def fail(store: Store, job_id: str, attempt: int, code: str, message: str) -> None:
+def fail(store: JobStore, job_id: str, attempt: int, code: str, message: str) -> None:
     """End a job with an error, if this attempt is still the one that runs."""
     values = {"error": {"code": code, "message": message}, "finished_at": now()}
     _transition(store, job_id, Status.FAILED, values, Job.attempt == attempt)
 
 
-def requeue(store: Store, job: Job) -> bool:
+def requeue(store: JobStore, job: Job) -> bool:
     """Queue a running job again: its process was stopped with the service, which is no failure.
 
     Says False where another has taken it over, or ended it.
     """
-    return _transition(store, job.id, Status.QUEUED, {"not_before": now()}, *_runs(job.attempt))
+    return _transition(
+        store, job.id, Status.QUEUED, {"not_before": now()}, *is_running_attempt(job.attempt)
+    )
 
 
-def record_crash(store: Store, job: Job, exit_code: int, back_off: float = BACK_OFF) -> None:
+def record_crash(store: JobStore, job: Job, exit_code: int, back_off: float = BACK_OFF) -> None:
     """Queue a running job again since its process died, or fail it after too many crashes."""
     crashes, reason = job.crashes + 1, f"The training process died (exit code {exit_code})."
     if crashes < MAX_CRASHES:
@@ -189,7 +157,7 @@ def record_crash(store: Store, job: Job, exit_code: int, back_off: float = BACK_
 
 
 def record_error(
-    store: Store,
+    store: JobStore,
     job_id: str,
     attempt: int,
     code: str,
@@ -206,35 +174,27 @@ def record_error(
 
 
 def _retry(
-    store: Store, job_id: str, attempt: int, wait: float, values: dict[str, Any], reason: str
+    store: JobStore, job_id: str, attempt: int, wait: float, values: dict[str, Any], reason: str
 ) -> None:
-    not_before = now() + timedelta(seconds=min(LONGEST_WAIT, wait))
+    not_before = now() + timedelta(seconds=min(MAX_RETRY_WAIT, wait))
     values = {"not_before": not_before, **values}
     _transition(
-        store, job_id, Status.QUEUED, values, *_runs(attempt), event_data={"reason": reason}
+        store,
+        job_id,
+        Status.QUEUED,
+        values,
+        *is_running_attempt(attempt),
+        event_data={"reason": reason},
     )
 
 
-def _change(
-    store: Store,
-    job_id: str,
-    attempt: int,
-    values: dict[str, Any],
-    *events: tuple[str, dict[str, Any]],
-) -> None:
-    final = "status" in values
-    if not store.change_job(
-        job_id, *_runs(attempt), values=values, events=events, use_reserve=final
-    ):
-        raise Superseded(job_id)
-
-
-def _runs(attempt: int) -> tuple[ColumnElement[bool], ...]:
+def is_running_attempt(attempt: int) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition that a job runs, and by this attempt."""
     return Job.status == Status.RUNNING, Job.attempt == attempt
 
 
 def _request_transition(
-    store: Store,
+    store: JobStore,
     job_id: str,
     target: Status,
     values: dict[str, Any],
@@ -253,7 +213,7 @@ def _request_transition(
 
 
 def _transition(
-    store: Store,
+    store: JobStore,
     job_id: str,
     target: Status,
     values: dict[str, Any],
@@ -268,7 +228,7 @@ def _transition(
         *where,
         values={"status": target, **values},
         events=[("status", {"status": target, **fields, **(event_data or {})})],
-        use_reserve=True,
+        vital=True,
     )
 
 

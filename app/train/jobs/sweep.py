@@ -1,31 +1,27 @@
-"""The life of a sweep: a group of jobs, the best of which may go live.
-
-What enters: what clients, the supervisor and the process at the end want to happen to a sweep. What
-leaves: the sweep in its next state. This module does not know how a network is trained, nor how the
-best of them passes the gate.
+"""The life of a sweep: a group of jobs that differ in their hyperparameters.
 
     running ──▶ succeeded | failed | cancelled
 
-A sweep runs until all of its jobs have ended and the best of them has been before the gate. One
-that is cancelled has ended as soon as its jobs are cancelled, too.
+A sweep runs until all of its jobs have ended. It succeeds if one of them made a version. It names
+the best of them and promotes nothing: the best of many on the test images was chosen by these
+images, and a test on the same ones could not tell whether it beats the live version.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement
 
-from app.database.sweeps import Sweeps
+from app.database.sweeps import SweepStore
 from app.database.tables import Job, Sweep, TraceContext, now
 from app.errors import Conflict, NotFound, QueueFull
 from app.train.jobs import job as jobs
 from app.train.jobs.job import RETRY_AFTER
 from app.train.jobs.sweep_grid import Grid
 
-MAX_CRASHES: Final = 5
 IS_RUNNING: Final[ColumnElement[bool]] = Sweep.status == "running"
 
 
@@ -36,36 +32,34 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Superseded(Exception):
-    """The sweep has ended: nothing may come of it any more."""
-
-
 def create(
-    sweeps: Sweeps,
+    store: SweepStore,
     grid: Grid,
     *,
     max_queued: int,
     key: str | None,
     trace_context: TraceContext = None,
 ) -> Sweep:
-    """Queue the jobs of a sweep, or give the one that has this key. Raises QueueFull, Conflict."""
-    if key is not None and (existing := sweeps.by_key(key)):
+    """Queue the jobs of a sweep, or return the sweep that has this idempotency key.
+
+    Raises QueueFull, Conflict.
+    """
+    if key is not None and (existing := store.by_key(key)):
         return _check_idempotent(existing, grid)
     drawn_seed = secrets.randbelow(2**32)
     queued = [
         jobs.queued(hyperparameters, None, trace_context)
         for hyperparameters in grid.jobs(drawn_seed)
     ]
-    seed = drawn_seed if grid.seed is None else grid.seed
     sweep = Sweep(
         id=secrets.token_hex(8),
         status=Status.RUNNING,
         created_at=now(),
-        request=grid.model_dump(mode="json", exclude_unset=True) | {"seed": seed},
+        request=_stored_request(grid, drawn_seed),
         idempotency_key=key,
     )
     rows = [row for _, rows in queued for row in rows]
-    stored = sweeps.add(sweep, [job for job, _ in queued], rows, max_queued=max_queued)
+    stored = store.add(sweep, [job for job, _ in queued], rows, max_queued=max_queued)
     if stored is None:
         raise QueueFull(
             f"{max_queued} jobs and sweeps are waiting already.", retry_after=RETRY_AFTER
@@ -73,106 +67,74 @@ def create(
     return _check_idempotent(stored, grid)
 
 
-def get(sweeps: Sweeps, sweep_id: str) -> Sweep:
+def get(store: SweepStore, sweep_id: str) -> Sweep:
     """Return a sweep. Raises NotFound."""
-    if sweep := sweeps.sweep(sweep_id):
+    if sweep := store.sweep(sweep_id):
         return sweep
     raise NotFound(f"There is no sweep {sweep_id!r}; GET /sweeps lists them.")
 
 
 def request_of(sweep: Sweep) -> Grid:
-    """Return what was asked for, with the seed that was drawn."""
+    """Return the request that made a sweep, with the seed that was drawn."""
     return Grid.model_validate(sweep.request)
 
 
-def cancel(sweeps: Sweeps, sweep_id: str) -> Sweep:
-    """Cancel what of a sweep has not ended: nothing of it goes live. Raises NotFound, Conflict."""
-    sweep = get(sweeps, sweep_id)
-    free = Sweep.committing.is_(False)
-    if not sweeps.change(sweep_id, IS_RUNNING, free, values={"status": Status.CANCELLED}):
-        sweep = get(sweeps, sweep_id)
-        state = "going live" if sweep.status == Status.RUNNING else sweep.status
-        raise Conflict(f"The sweep is {state}; it cannot be cancelled any more.")
-    finish_cancelling(sweeps, sweep)
-    return get(sweeps, sweep_id)
+def cancel(store: SweepStore, sweep_id: str) -> Sweep:
+    """Cancel a sweep and its jobs that have not ended. Raises NotFound, Conflict."""
+    sweep = get(store, sweep_id)
+    if not store.change(sweep_id, IS_RUNNING, values={"status": Status.CANCELLED}):
+        raise Conflict(f"The sweep is {sweep.status}; it cannot be cancelled any more.")
+    _finish_cancelling(store, sweep)
+    return get(store, sweep_id)
 
 
-def finish_cancelling(sweeps: Sweeps, sweep: Sweep) -> None:
-    """Cancel the jobs of a sweep that is cancelled; whoever began it may have died."""
-    for job in sweeps.jobs(sweep.id):
+def end_finished(store: SweepStore) -> None:
+    """End the sweeps whose jobs have ended, and finish a cancellation whose process died."""
+    for sweep in store.unfinished():
+        if sweep.status == Status.CANCELLED:
+            _finish_cancelling(store, sweep)
+        elif store.have_jobs_ended(sweep.id):
+            store.change(sweep.id, IS_RUNNING, values=_outcome(store, sweep))
+
+
+def best(job_rows: Sequence[Job], test_losses: Mapping[str, float]) -> Job | None:
+    """Return the best of the jobs that made a version; None if none did.
+
+    The best has the highest test accuracy, then the lowest test loss, then the lowest number.
+    """
+
+    def rank(job: Job) -> tuple[float, float, int]:
+        accuracy = (job.result or {})["test_accuracy"]
+        return -accuracy, test_losses.get(job.id, float("inf")), job.number
+
+    return min((job for job in job_rows if job.result), key=rank, default=None)
+
+
+def _finish_cancelling(store: SweepStore, sweep: Sweep) -> None:
+    for job in store.jobs(sweep.id):
         with suppress(Conflict):  # it has ended, or is storing its version
-            jobs.cancel(sweeps.store, job.id)
-    sweeps.change(sweep.id, Sweep.finished_at.is_(None), values={"finished_at": now()})
+            jobs.cancel(store.job_store, job.id)
+    store.change(sweep.id, Sweep.finished_at.is_(None), values={"finished_at": now()})
 
 
-def finish_without_best(sweeps: Sweeps, sweep: Sweep) -> None:
-    """End a sweep whose jobs have ended, none with a version."""
-    states = {job.status for job in sweeps.jobs(sweep.id)}
-    if states == {jobs.Status.CANCELLED}:
-        _end(sweeps, sweep.id, Status.CANCELLED)
-    else:
-        fail(sweeps, sweep.id, "no_version", "None of the sweep's jobs succeeded.")
+def _outcome(store: SweepStore, sweep: Sweep) -> dict[str, Any]:
+    """Return how a sweep ends whose jobs have ended."""
+    job_rows = store.jobs(sweep.id)
+    best_job = best(job_rows, store.test_losses([job.id for job in job_rows]))
+    if best_job:
+        return {"status": Status.SUCCEEDED, "best": best_job.id, "finished_at": now()}
+    if {job.status for job in job_rows} == {jobs.Status.CANCELLED}:
+        return {"status": Status.CANCELLED, "finished_at": now()}
+    error = {"code": "no_version", "message": "None of the sweep's jobs succeeded."}
+    return {"status": Status.FAILED, "error": error, "finished_at": now()}
 
 
-def begin_finish(
-    sweeps: Sweeps, sweep_id: str, expected_live: int | None, result: dict[str, Any]
-) -> None:
-    """Record that the sweep's best goes live in place of `expected_live`: from here on the sweep
-    cannot be cancelled, whatever becomes of the process. Raises Superseded.
-    """
-    values = {"committing": True, "expected_live": expected_live, "result": result}
-    if not sweeps.change(sweep_id, IS_RUNNING, values=values):
-        raise Superseded(sweep_id)
-
-
-def succeed(sweeps: Sweeps, sweep_id: str, best: str, result: dict[str, Any]) -> None:
-    """End a sweep with its result; `best` is a job. Raises Superseded."""
-    if not _end(sweeps, sweep_id, Status.SUCCEEDED, best=best, result=result):
-        raise Superseded(sweep_id)
-
-
-def fail(sweeps: Sweeps, sweep_id: str, code: str, message: str) -> None:
-    """End a sweep with an error, if it has not ended."""
-    _end(sweeps, sweep_id, Status.FAILED, error={"code": code, "message": message})
-
-
-def record_crash(sweeps: Sweeps, sweep_id: str, reason: str) -> int:
-    """Count a death of the process at the end, and fail the sweep after too many; say how many."""
-    crashes = get(sweeps, sweep_id).crashes + 1
-    sweeps.change(sweep_id, IS_RUNNING, values={"crashes": crashes})
-    if crashes >= MAX_CRASHES:
-        fail(sweeps, sweep_id, "process_died", f"{reason} It was tried {crashes} times.")
-    return crashes
-
-
-def ranked(sweeps: Sweeps, job_rows: Sequence[Job]) -> list[Job]:
-    """Return the jobs that made a version, the best first: by test accuracy, then by test loss; of
-    two that are the same the older one.
-    """
-    done = [job for job in job_rows if job.result]
-    by_accuracy = sorted(done, key=lambda job: (-_accuracy(job), job.number))
-    tied = [job for job in by_accuracy if _accuracy(job) == _accuracy(by_accuracy[0])]
-    if len(tied) > 1:
-        losses = {job.id: _loss(sweeps.store.job(job.id)) for job in tied}
-        tied.sort(key=lambda job: (losses[job.id], job.number))
-    return tied + by_accuracy[len(tied) :]
-
-
-def _accuracy(job: Job) -> float:
-    return float((job.result or {})["test_accuracy"])
-
-
-def _loss(job: Job | None) -> float:
-    return float(job.epochs[-1]["test_loss"]) if job and job.epochs else float("inf")
-
-
-def _end(sweeps: Sweeps, sweep_id: str, status: Status, **values: Any) -> bool:
-    values |= {"status": status, "finished_at": now()}
-    return sweeps.change(sweep_id, IS_RUNNING, values=values)
+def _stored_request(grid: Grid, seed: int) -> dict[str, Any]:
+    fields = grid.model_dump(mode="json", exclude_unset=True, exclude={"promote"})
+    return fields | {"seed": seed if grid.seed is None else grid.seed}
 
 
 def _check_idempotent(sweep: Sweep, grid: Grid) -> Sweep:
-    seed = sweep.request["seed"] if grid.seed is None else grid.seed
-    if grid.model_dump(mode="json", exclude_unset=True) | {"seed": seed} != sweep.request:
+    if _stored_request(grid, sweep.request["seed"]) != sweep.request:
         raise Conflict("This Idempotency-Key was used before, for another sweep.")
     return sweep

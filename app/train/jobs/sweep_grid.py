@@ -1,14 +1,10 @@
-"""What may be asked of a sweep.
-
-What enters: a client's wishes, each hyperparameter one value or a list. What leaves: the same,
-checked, and the hyperparameters of each job. This module does not know what a sweep is good for.
-"""
+"""The request of a sweep: hyperparameters, each one value or a list of values."""
 
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import product
 from math import prod
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -31,14 +27,19 @@ from app.train.jobs.hyperparameters import (
     LearningRate,
     Momentum,
     Note,
-    PromoteRule,
     Recipe,
     Seed,
     Text,
 )
 
 MAX_JOBS: Final = 64
+PROMOTES_NOTHING: Final = (
+    "must be never or left out: a sweep promotes nothing, since a test on the images by which its "
+    "best was chosen is no test. GET /sweeps/ID names the best; PUT /models/current makes its "
+    "version live"
+)
 T = TypeVar("T")
+Never = Literal["never"]
 # Neither one value nor a list can be told by a name in the body: the errors' paths lose these.
 ONE, LIST = "<one>", "<list>"
 
@@ -77,7 +78,7 @@ class Grid(BaseModel):
     seed: OneOrMore[Seed] | None = Field(
         None, description="drawn where it is not given, one for all, and recorded"
     )
-    promote: PromoteRule = Field("if_better", description="for the best of the jobs")
+    promote: Never = Field("never", description="a sweep promotes nothing: `best` names its best")
     device: OneOrMore[Device] | None = None
     include_feedback: OneOrMore[bool] = False
     note: Note | None = Field(None, description="kept on the card of each version")
@@ -103,6 +104,13 @@ class Grid(BaseModel):
         return {
             name: value if _kind(value) == LIST else [value] for name, value in requested.items()
         }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_promotes_nothing(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("promote", "never") != "never":
+            raise _field_error("promote", PROMOTES_NOTHING)
+        return data
 
     @model_validator(mode="after")
     def _check_size(self) -> "Grid":

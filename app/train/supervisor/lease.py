@@ -18,7 +18,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from app.atomic_files import atomic_replace
-from app.database.store import LeaseInfo, Store
+from app.database.leases import LeaseInfo, LeaseStore
 
 LEASE_SECONDS: Final = 30.0
 RENEW_INTERVAL: Final = 5.0
@@ -30,7 +30,7 @@ NAME: Final = "supervisor"
 class Lease:
     """Held by one thread, which asks for it again and again."""
 
-    def __init__(self, state_dir: Path, store: Store) -> None:
+    def __init__(self, state_dir: Path, store: LeaseStore) -> None:
         self.state_dir, self.store = state_dir, store
         self._lock = FileLock(state_dir / f"{NAME}.lock", blocking=False)
         self._renewed: float | None = None
@@ -44,7 +44,7 @@ class Lease:
         if not self._acquire_lock():
             return False
         requested_at = time.monotonic()
-        acquired = self.store.take_lease(self._holder(), LEASE_SECONDS, self._expired())
+        acquired = self.store.take(self._holder(), LEASE_SECONDS, self._expired())
         self._renewed = requested_at if acquired else None
         return self._renewed is not None
 
@@ -59,14 +59,14 @@ class Lease:
         """Return it up, where this process holds it."""
         if self._lock.is_locked:
             self._renewed = None
-            self.store.end_lease(self._holder())
+            self.store.release(self._holder())
             self._lock.release()
 
     def _expired(self) -> LeaseInfo | None:
         """Return another's lease that was not renewed for all of its time, by this process's clock:
         the time of day is put forward and back, and differs between machines.
         """
-        lease = self.store.lease()
+        lease = self.store.get()
         if lease != self._observed:
             self._observed, self._observed_at = lease, time.monotonic()
         return lease if time.monotonic() - self._observed_at > LEASE_SECONDS else None

@@ -19,16 +19,19 @@ from typing import Final
 
 from app import atomic_files, subprocesses
 from app.config.settings import Settings
+from app.database.database import Database
+from app.database.jobs import JobStore
+from app.database.leases import LeaseStore
 from app.database.sqlite import Damaged, DiskFull
-from app.database.store import Store
+from app.database.sweeps import SweepStore
 from app.database.tables import now
 from app.errors import NotReady
 from app.train.jobs import job as jobs
+from app.train.jobs import sweep
 from app.train.jobs.assignment import Assignment
 from app.train.jobs.job import Status
 from app.train.supervisor.lease import Lease
 from app.train.supervisor.mlflow_process import Tracker
-from app.train.supervisor.sweep_finisher import SweepFinisher
 from app.train.supervisor.worker_process import WorkerProcess, log_fields
 from app.train.worker import state
 
@@ -44,6 +47,8 @@ class Timing:
 
     # Between two looks at the queue and at the processes.
     poll: float = 0.25
+    # Between two looks at the sweeps that run.
+    sweeps: float = 0.5
     # Until a step is tried again that the database or the disk refused.
     retry: float = 2.0
     # Before a failed job is started again, times 2 to the power of its failures.
@@ -61,26 +66,23 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        database: Database,
         worker_module: str = WORKER_MODULE,
         clean_storage: Callable[[Settings], None] = lambda _: None,
         *,
         start: Callable[[str, str], subprocess.Popen[str]] = subprocesses.start,
         timing: Timing = TIMING,
     ) -> None:
-        self.settings, self.store, self.worker_module, self.clean_storage = (
-            settings,
-            store,
-            worker_module,
-            clean_storage,
-        )
+        self.settings, self.database = settings, database
+        self.worker_module, self.clean_storage = worker_module, clean_storage
         self.start, self.timing = start, timing
-        self.lease, self.tracker = Lease(settings.state_dir, store), Tracker(settings)
-        self.sweep_finisher = SweepFinisher(settings, store, start=start, back_off=timing.back_off)
+        self.job_store, self.sweep_store = JobStore(database), SweepStore(database)
+        self.lease = Lease(settings.state_dir, LeaseStore(database))
+        self.tracker = Tracker(settings)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._stop = threading.Event()
         self._running: list[WorkerProcess] = []
-        self._clean_up_at = self._back_up_at = 0.0
+        self._clean_up_at = self._back_up_at = self._end_sweeps_at = 0.0
         self._has_old_events = False
         self._deadline = float("inf")
 
@@ -122,7 +124,7 @@ class Supervisor:
 
     def _try_to_repair(self) -> None:
         try:
-            self.store.repair()
+            self.database.repair()
         except (NotReady, OSError) as error:
             log.error("the database cannot be mended: %s", error)
 
@@ -141,7 +143,13 @@ class Supervisor:
         if len(self._running) < self.settings.train_jobs:
             self._requeue_orphans()
             self._start_next()
-        self.sweep_finisher.tick()
+        self._end_sweeps()
+
+    def _end_sweeps(self) -> None:
+        """End the sweeps whose last job failed or was cancelled, and finish cancelling others."""
+        if time.monotonic() >= self._end_sweeps_at:
+            self._end_sweeps_at = time.monotonic() + self.timing.sweeps
+            sweep.end_finished(self.sweep_store)
 
     def _stop_and_requeue(self) -> None:
         """Stop the processes, and queue their jobs again."""
@@ -154,18 +162,18 @@ class Supervisor:
             self._clean_up_at = time.monotonic() + CLEAN_UP_INTERVAL
             atomic_files.remove_temporary_files(self.settings.state_dir)
             self._delete_finished()
-            if self.store.reserve:
-                self.store.reserve.allocate()
+            if self.database.ballast:
+                self.database.ballast.allocate()
             self._has_old_events = True
         if self._has_old_events:  # a part in each turn, since there may be millions
             days = timedelta(days=self.settings.keep_events_days)
-            self._has_old_events = self.store.delete_old_events(now() - days)
+            self._has_old_events = self.job_store.delete_old_events(now() - days)
 
     def _back_up(self) -> None:
         """Keep a copy of what matters, where there is room for it."""
-        if self.store.backup and time.monotonic() >= self._back_up_at:
+        if self.database.backup and time.monotonic() >= self._back_up_at:
             try:
-                self.store.backup.back_up()
+                self.database.backup.back_up()
             except (DiskFull, OSError) as error:
                 self._back_up_at = time.monotonic() + BACKUP_RETRY_INTERVAL
                 log.error("the database cannot be backed up: %s", error)
@@ -173,8 +181,8 @@ class Supervisor:
     def _requeue_orphans(self) -> None:
         """Queue the jobs again whose supervisor died."""
         own_ids = {worker.job.id for worker in self._running}
-        for job in self.store.jobs(Status.RUNNING):
-            if job.id not in own_ids and jobs.requeue(self.store, job):
+        for job in self.job_store.jobs(Status.RUNNING):
+            if job.id not in own_ids and jobs.requeue(self.job_store, job):
                 log.info(
                     "job %s: found without a process, and queued again",
                     job.id,
@@ -182,13 +190,13 @@ class Supervisor:
                 )
 
     def _start_next(self) -> None:
-        due = self.store.next_job(Status.QUEUED)
-        attempt = jobs.start(self.store, due) if due else None
+        due = self.job_store.next_job(Status.QUEUED)
+        attempt = jobs.start(self.job_store, due) if due else None
         if due is None or attempt is None:
             return
-        job = jobs.get(self.store, due.id)
+        job = jobs.get(self.job_store, due.id)
         assignment = Assignment(settings=self.settings, job_id=job.id, attempt=attempt)
-        worker = WorkerProcess(self.store, job, None, self.timing.back_off)
+        worker = WorkerProcess(self.job_store, job, None, self.timing.back_off)
         self._running.append(worker)
         try:
             worker.process = self.start(self.worker_module, assignment.model_dump_json())
@@ -216,16 +224,13 @@ class Supervisor:
         self.clean_storage(self.settings)
 
     def _is_unfinished(self, job_id: str) -> bool:
-        job = self.store.job(job_id)
+        job = self.job_store.job(job_id)
         return job is not None and not Status(job.status).is_final
 
     def _end_processes(self) -> list[WorkerProcess]:
         """End every process, all at once, and give the attempts that ran."""
         workers, self._running = self._running, []
         processes = [worker.process for worker in workers]
-        subprocesses.end(
-            *filter(None, [*processes, self.tracker.process, self.sweep_finisher.process])
-        )
+        subprocesses.end(*filter(None, [*processes, self.tracker.process]))
         self.tracker.end()
-        self.sweep_finisher.end()
         return workers

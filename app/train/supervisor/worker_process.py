@@ -10,7 +10,7 @@ import os
 import subprocess
 from typing import Final
 
-from app.database.store import Store
+from app.database.jobs import JobStore
 from app.database.tables import Job
 from app.telemetry import logs
 from app.train.jobs import job as jobs
@@ -27,7 +27,7 @@ class WorkerProcess:
     """An attempt that began; `process` is None where none could be started."""
 
     def __init__(
-        self, store: Store, job: Job, process: subprocess.Popen[str] | None, back_off: float
+        self, store: JobStore, job: Job, process: subprocess.Popen[str] | None, back_off: float
     ) -> None:
         self.store, self.job, self.process, self.back_off = store, job, process, back_off
 

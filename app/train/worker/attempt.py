@@ -1,20 +1,16 @@
-"""One attempt at one job: what it works with, and how it tells of what it does.
-
-What enters: a job's id and the attempt's number. What leaves: changes of the job, each refused once
-another attempt runs, or none. This module does not know what there is to do.
-"""
+"""One attempt at one job: its settings, hyperparameters, device, files and fenced writes."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from app.config.settings import Settings
-from app.database.store import Store
+from app.database.jobs import JobStore
 from app.database.tables import Job
 from app.net import pick_device
 from app.telemetry.tracing import EndStage, noop
 from app.train.jobs import job as jobs
+from app.train.jobs.fenced_writer import FencedWriter
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.worker.state import JobFiles
 from app.train.worker.state_replica import job_files
@@ -22,7 +18,7 @@ from app.versions.registry import Registry
 
 
 class Diverged(Exception):
-    """The training left the finite numbers; the message says what may help."""
+    """The loss or a weight is not finite any more; the message says what may help."""
 
 
 class Stopped(Exception):
@@ -30,21 +26,20 @@ class Stopped(Exception):
 
 
 class PeerLost(Exception):
-    """The processes of one training lost one another; what started them starts them again."""
+    """A process of a distributed training lost its peers; the launcher starts all of them again."""
 
 
 @dataclass(frozen=True)
 class JobAttempt:
-    """What one attempt works with; its writes are refused once another attempt runs.
+    """What one attempt works with.
 
-    `job` is as it was when the attempt began; `trace_stage` records what ended since the last call.
+    `job` is the row as it was when the attempt began. `trace_stage` records the stage that ended.
     """
 
     settings: Settings
-    store: Store
+    writer: FencedWriter
     registry: Registry
     job: Job
-    number: int
     hyperparameters: Hyperparameters
     device: torch.device
     files: JobFiles
@@ -54,13 +49,13 @@ class JobAttempt:
     def begin(
         cls,
         settings: Settings,
-        store: Store,
+        store: JobStore,
         registry: Registry,
         job_id: str,
         number: int,
         trace_stage: EndStage = noop,
     ) -> "JobAttempt":
-        """Look up what was asked for, and where to train.
+        """Read the job, and choose the device.
 
         Raises NotFound, InvalidBucket, DeviceUnavailable.
         """
@@ -68,26 +63,5 @@ class JobAttempt:
         hyperparameters = Hyperparameters(**job.hyperparameters)
         device = pick_device(hyperparameters.device or settings.effective_train_device)
         files = job_files(settings, job_id, number)
-        return cls(
-            settings, store, registry, job, number, hyperparameters, device, files, trace_stage
-        )
-
-    def record(self, kind: str, data: dict[str, Any], **values: Any) -> None:
-        """Record progress. Raises Superseded."""
-        jobs.record(self.store, self.job.id, self.number, kind, data, **values)
-
-    def record_progress_saved(self) -> None:
-        """Record that there is newly saved state. Raises Superseded."""
-        jobs.reset_failures(self.store, self.job.id, self.number)
-
-    def begin_commit(self) -> None:
-        """Make sure that this attempt may store and promote. Raises Superseded."""
-        jobs.begin_finish(self.store, self.job.id, self.number)
-
-    def is_committing(self) -> bool:
-        """Return whether an attempt began to store and promote: an earlier one, or this one."""
-        return jobs.get(self.store, self.job.id).committing
-
-    def succeed(self, result: dict[str, Any]) -> None:
-        """End the job. Raises Superseded."""
-        jobs.succeed(self.store, self.job.id, self.number, result)
+        writer = FencedWriter(store, job_id, number)
+        return cls(settings, writer, registry, job, hyperparameters, device, files, trace_stage)

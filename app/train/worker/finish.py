@@ -32,7 +32,7 @@ def finish(
 
     Where it raises NotReady it may be called again, and goes on with what it did.
     """
-    committing = attempt.is_committing()
+    committing = attempt.writer.is_committing()
     card = _find_stored(attempt, committing) or _store(attempt, model, dataset, epochs, held_out)
     verdict = _promote(attempt, card.version, model, dataset, committing)
     attempt.trace_stage("promote", {"version": card.version, "promoted": verdict.promoted})
@@ -61,7 +61,7 @@ def _store(
         attempt.trace_stage("evaluate", {"test_accuracy": metrics.test_accuracy})
     except (InvalidWeights, evaluate.NotFinite) as error:
         raise Diverged(f"The training left the finite numbers: the network {error}.") from error
-    attempt.begin_commit()
+    attempt.writer.begin_commit()
     card = Card(
         **metrics.model_dump(),
         origin="trained",
@@ -89,11 +89,14 @@ def _store(
 def _promote(
     attempt: JobAttempt, version: int, model: MyNet, dataset: Dataset, committing: bool
 ) -> Verdict:
-    def begin_commit(_live: int | None, _verdict: Verdict) -> None:
-        attempt.begin_commit()
-
     correct = evaluate.correct_mask(model, dataset.test, attempt.device)
     rule = attempt.hyperparameters.promote
     return evaluate_and_promote(
-        attempt.registry, version, correct, rule, dataset.test, begin_commit, committing=committing
+        attempt.registry,
+        version,
+        correct,
+        rule,
+        dataset.test,
+        attempt.writer.begin_commit,
+        committing=committing,
     )

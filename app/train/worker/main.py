@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 
-from app.database.store import Store
-from app.database.sweeps import Sweeps
+from app.database.database import Database
+from app.database.jobs import JobStore
+from app.database.sweeps import SweepStore
 from app.errors import NotReady
 from app.net import DeviceUnavailable
 from app.subprocesses import exit_gracefully_with_parent
 from app.telemetry import logs, tracing_setup
 from app.telemetry.tracing import Attributes, EndStage, Tracing, no_attempt
 from app.train.jobs import job as jobs
+from app.train.jobs import sweep
 from app.train.jobs.assignment import Assignment
+from app.train.jobs.fenced_writer import Superseded
 from app.train.jobs.job import Status
 from app.train.recipes import dataset as data
 from app.train.recipes.dataset import Dataset
@@ -91,7 +94,8 @@ def run_attempt(
     """
     settings, job_id, number = assignment.settings, assignment.job_id, assignment.attempt
     try:
-        with closing(Store(settings.effective_database_url)) as store:
+        with closing(Database(settings.effective_database_url)) as database:
+            store = JobStore(database)
             # An older attempt may still be on its way out: two must never write.
             with (
                 _errors_recorded(store, assignment),
@@ -103,6 +107,7 @@ def run_attempt(
                 checkpointer = checkpointer or FileCheckpointer(attempt.files.state)
                 train_and_promote(attempt, stop, checkpointer, group)
                 log.info("job %s: succeeded", job_id)
+                _make_room(attempt, SweepStore(database))
             job_files(settings, job_id, number).clean_up(partial(_has_ended, store))
     except (NotReady, OSError) as error:
         log.error("job %s: %s", job_id, error)
@@ -110,14 +115,14 @@ def run_attempt(
 
 
 @contextmanager
-def _errors_recorded(store: Store, assignment: Assignment) -> Iterator[None]:
+def _errors_recorded(store: JobStore, assignment: Assignment) -> Iterator[None]:
     """Record in the job what an attempt raises, unless the job is another's or nothing can be."""
     job_id, number = assignment.job_id, assignment.attempt
     try:
         yield
     except Stopped:
         log.info("job %s: attempt %d is stopped, its state is saved", job_id, number)
-    except jobs.Superseded:
+    except Superseded:
         log.info("job %s: attempt %d may write no more", job_id, number)
     except tuple(JOB_ERRORS) as error:
         log.error("job %s: failed: %s", job_id, error)
@@ -133,18 +138,18 @@ def _errors_recorded(store: Store, assignment: Assignment) -> Iterator[None]:
         jobs.record_error(store, job_id, number, "exception", f"{type(error).__name__}: {error}")
 
 
-def _has_ended(store: Store, job_id: str) -> bool:
+def _has_ended(store: JobStore, job_id: str) -> bool:
     job = store.job(job_id)
     return job is not None and Status(job.status).is_final
 
 
 def _trace_attempt(
-    traces: Tracing | None, store: Store, job_id: str, attempt: int
+    traces: Tracing | None, store: JobStore, job_id: str, attempt: int
 ) -> AbstractContextManager[EndStage]:
     if traces is None:
         return no_attempt()
     attributes: Attributes = {"job_id": job_id, "attempt": attempt}
-    return traces.attempt(store.trace_context(job_id), attributes, (Stopped, jobs.Superseded))
+    return traces.attempt(store.trace_context(job_id), attributes, (Stopped, Superseded))
 
 
 def train_and_promote(
@@ -165,9 +170,15 @@ def train_and_promote(
     result = _retry_while_bucket_unavailable(
         finish_attempt, f"job {attempt.job.id} waits to be stored", stop
     )
-    attempt.succeed(result)
-    sweeps, keep_versions = Sweeps(attempt.store), attempt.settings.keep_versions
-    delete_old_versions(attempt.registry, sweeps, keep_versions)
+    attempt.writer.succeed(result)
+
+
+def _make_room(attempt: JobAttempt, sweep_store: SweepStore) -> None:
+    """Delete the versions that are too many now. The versions of running sweeps are protected, so
+    the last job of a sweep ends it first.
+    """
+    sweep.end_finished(sweep_store)
+    delete_old_versions(attempt.registry, sweep_store, attempt.settings.keep_versions)
 
 
 def _prepare(attempt: JobAttempt, dataset: Dataset, stop: threading.Event) -> Dataset:

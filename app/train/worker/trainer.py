@@ -14,7 +14,7 @@ import torch
 
 from app.net import MyNet
 from app.train.evaluation import evaluate
-from app.train.jobs.job import Superseded
+from app.train.jobs.fenced_writer import Superseded
 from app.train.recipes import loop
 from app.train.recipes.dataset import Dataset
 from app.train.recipes.loop import Step
@@ -101,7 +101,7 @@ class Trainer:
         # A resumed job repeats what it has shown, exactly.
         if (step.epoch, step.batch) > self.last_recorded:
             data = {"epoch": step.epoch, "batch": step.batch, "loss": loss}
-            self.attempt.record("batch", data, progress=self.clock.progress(step))
+            self.attempt.writer.record("batch", data, progress=self.clock.progress(step))
 
     def _check(self, loss: float, where: str) -> None:
         if not math.isfinite(loss):
@@ -124,7 +124,7 @@ class Trainer:
                 seconds=seconds,
             )
             records = [epoch.model_dump() for epoch in (*self.epochs, record)]
-            self.attempt.record("epoch", records[-1], epochs=records)
+            self.attempt.writer.record("epoch", records[-1], epochs=records)
             self.attempt.trace_stage("epoch", records[-1])
             self.epochs.append(record)
         self.position = self.position.next_epoch()
@@ -132,7 +132,7 @@ class Trainer:
 
     def _save_checkpoint(self) -> None:
         self._save()
-        self.attempt.record_progress_saved()
+        self.attempt.writer.reset_failures()
 
     def _save(self) -> None:
         self.position.seconds += self.clock.lap()

@@ -4,6 +4,7 @@ It knows the HTTP contract, and nothing of the service behind it.
 """
 
 from mynet_client.answers import (
+    BestJob,
     Card,
     Correction,
     Corrections,
@@ -36,6 +37,7 @@ Unreachable = ConnectionFailed
 __all__ = [
     "ApiError",
     "AsyncClient",
+    "BestJob",
     "Card",
     "Client",
     "ConnectionFailed",

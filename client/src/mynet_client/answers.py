@@ -144,8 +144,16 @@ class SweepJob(ResponseModel):
     version: int | None = None
 
 
+class BestJob(SweepJob):
+    """The best job of a sweep so far: by test accuracy, then test loss, then age."""
+
+    test_accuracy: float
+    test_loss: float | None = None
+    version: int
+
+
 class Sweep(ResponseModel):
-    """A group of jobs: queued, running, succeeded, failed or cancelled; `best` is so far."""
+    """A group of jobs: queued, running, succeeded, failed or cancelled."""
 
     id: str
     name: str | None = None
@@ -154,8 +162,7 @@ class Sweep(ResponseModel):
     finished_at: datetime | None = None
     hyperparameters: dict[str, Any]
     jobs: list[SweepJob]
-    best: SweepJob | None = None
-    result: Result | None = None
+    best: BestJob | None = None
     error: JobError | None = None
 
     @property

@@ -6,6 +6,7 @@ import pytest
 
 from app.api.openapi.examples import EPOCH
 from app.train.jobs import job as jobs
+from app.train.jobs.fenced_writer import FencedWriter
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.supervisor import supervisor
 
@@ -24,13 +25,13 @@ def idle(shared_client):
 @pytest.fixture(scope="module")
 def ended(idle):
     """A job that told of three batches and an epoch, and was cancelled."""
-    store = idle.app_state["services"].store
+    store = idle.app_state["services"].job_store
     job = jobs.create(store, Hyperparameters(), max_queued=9, key=None)
     attempt = jobs.start(store, job)
     for batch in (100, 200, 300):
         data = {"epoch": 0, "batch": batch, "loss": 0.1 * batch}
-        jobs.record(store, job.id, attempt, "batch", data, progress=None)
-    jobs.record(store, job.id, attempt, "epoch", EPOCH.model_dump(), progress=None)
+        FencedWriter(store, job.id, attempt).record("batch", data, progress=None)
+    FencedWriter(store, job.id, attempt).record("epoch", EPOCH.model_dump(), progress=None)
     jobs.cancel(store, job.id)
     return f"/train/{job.id}/events"
 

@@ -7,7 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 from starlette.testclient import TestClient
 
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.database.tables import Event, Job, now
 from app.errors import NotReady
 from app.main import create_app
@@ -35,7 +36,7 @@ def assert_increment(client, name, by, **labels):
 
 
 def add_job(settings, **fields):
-    store = Store(settings.effective_database_url)
+    store = JobStore(Database(settings.effective_database_url))
     job_fields = {
         "id": "a",
         "created_at": now(),
@@ -44,7 +45,7 @@ def add_job(settings, **fields):
         **fields,
     }
     store.add_job(Job(**job_fields), Event(job_id="a", at=now(), kind="x", data={}), max_queued=9)
-    store.close()
+    store.database.close()
 
 
 def test_both_ways_of_a_prediction_are_counted(settings, seven):
@@ -141,7 +142,7 @@ def test_a_database_that_does_not_answer_is_told(client, monkeypatch):
     def fail(_):
         raise NotReady("locked")
 
-    monkeypatch.setattr(Store, "count_jobs", fail)
+    monkeypatch.setattr(JobStore, "count_jobs", fail)
     assert value(client, "mynet_database_up") == 0
     assert value(client, "mynet_images_total", outcome="answered") == 0
 

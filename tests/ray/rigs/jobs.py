@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from app.config.settings import Settings
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.startup import prepare_registry
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
@@ -33,7 +34,8 @@ def train_locally(folder, data_dir):
     """Train without Ray; return the digest of the weights, and the log."""
     settings = Settings(state_dir=folder, data_dir=data_dir, device="cpu", train_threads=1)
     registry = prepare_registry(settings)
-    with closing(Store(settings.effective_database_url)) as store:
+    with closing(Database(settings.effective_database_url)) as database:
+        store = JobStore(database)
         job = jobs.create(store, Hyperparameters(**HYPERPARAMETERS), max_queued=1, key=None)
         attempt = jobs.start(store, job)
         assignment = Assignment(settings=settings, job_id=job.id, attempt=attempt)

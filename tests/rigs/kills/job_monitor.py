@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.database.tables import Job
 from app.train.jobs.job import Status
 from app.versions.registry import Registry
@@ -103,8 +104,8 @@ class Witness:
 
     def hit(self, job_id: str) -> Hit:
         """Return where a kill has hit a job, from what lies on disk."""
-        with closing(Store(f"sqlite:///{self.state / 'mynet.db'}")) as store:
-            job = store.job(job_id)
+        with closing(Database(f"sqlite:///{self.state / 'mynet.db'}")) as database:
+            job = JobStore(database).job(job_id)
         assert job is not None
         progress = job.progress or {"epoch": 0, "batch": 0, "batches": 600, "fraction": 0}
         batches_per_epoch = progress["batches"]

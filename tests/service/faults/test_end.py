@@ -15,7 +15,8 @@ from urllib.request import Request, urlopen
 import pytest
 from filelock import FileLock
 
-from app.database.store import Store
+from app.database.database import Database
+from app.database.jobs import JobStore
 from app.database.tables import Job
 from tests.service.running import run_service, wait_until
 
@@ -140,8 +141,8 @@ def shutdown_result(request, tmp_path_factory, seven):
             follower.join(10)
             assert not follower.is_alive(), "what is followed ends when the service ends"
         gone = service.training_is_gone()
-    with closing(Store(f"sqlite:///{state / 'mynet.db'}")) as store:
-        row = store.job(job)
+    with closing(Database(f"sqlite:///{state / 'mynet.db'}")) as database:
+        row = JobStore(database).job(job)
     raw_answers = [raw_answer for (raw_answer,) in answers]
     log = service.log.read_text()
     codes = (-signal.SIGTERM,) if request.param == "1" else (0, -signal.SIGTERM)

@@ -4,7 +4,8 @@ import pytest
 
 from app.errors import Conflict, NotFound
 from app.train.jobs import job as jobs
-from app.train.jobs.job import Status, Superseded
+from app.train.jobs.fenced_writer import FencedWriter, Superseded
+from app.train.jobs.job import Status
 from tests.train.jobs.test_job import create, create_running, statuses
 
 
@@ -19,19 +20,19 @@ def test_what_a_cancelled_job_still_writes_is_refused(store):
     job_id, attempt = create_running(store)
     jobs.cancel(store, job_id)
     with pytest.raises(Superseded):
-        jobs.record(store, job_id, attempt, "batch", {}, progress={})
+        FencedWriter(store, job_id, attempt).record("batch", {}, progress={})
     with pytest.raises(Superseded):
-        jobs.succeed(store, job_id, attempt, {})
+        FencedWriter(store, job_id, attempt).succeed({})
     jobs.fail(store, job_id, attempt, "code", "message")
     assert statuses(store, job_id) == ["queued", "running", "cancelled"]
 
 
 def test_a_job_that_is_storing_its_version_cannot_be_cancelled(store):
     job_id, attempt = create_running(store)
-    jobs.begin_finish(store, job_id, attempt)
+    FencedWriter(store, job_id, attempt).begin_commit()
     with pytest.raises(Conflict, match="storing its version"):
         jobs.cancel(store, job_id)
-    jobs.succeed(store, job_id, attempt, {"version": 2})
+    FencedWriter(store, job_id, attempt).succeed({"version": 2})
     with pytest.raises(Conflict, match="succeeded"):
         jobs.cancel(store, job_id)
     job = store.job(job_id)
@@ -41,7 +42,7 @@ def test_a_job_that_is_storing_its_version_cannot_be_cancelled(store):
 @pytest.mark.parametrize("outcome", ["release", "bury", "stumble"])
 def test_a_job_whose_version_may_be_live_is_not_cancelled_whatever_became_of_it(store, outcome):
     job_id, attempt = create_running(store)
-    jobs.begin_finish(store, job_id, attempt)
+    FencedWriter(store, job_id, attempt).begin_commit()
     if outcome == "release":
         jobs.requeue(store, store.job(job_id))
     elif outcome == "bury":
@@ -50,7 +51,7 @@ def test_a_job_whose_version_may_be_live_is_not_cancelled_whatever_became_of_it(
         jobs.record_error(store, job_id, attempt, "code", "a reason")
     with pytest.raises(Conflict, match="storing its version; it cannot be cancelled"):
         jobs.cancel(store, job_id)
-    jobs.succeed(store, job_id, jobs.start(store, store.job(job_id)), {"version": 2})
+    FencedWriter(store, job_id, jobs.start(store, store.job(job_id))).succeed({"version": 2})
 
 
 def test_a_running_job_is_paused_and_resumed(store):
@@ -58,7 +59,7 @@ def test_a_running_job_is_paused_and_resumed(store):
     assert jobs.pause(store, job_id).status == "paused"
     assert store.next_job(Status.QUEUED) is None, "it waits for its client"
     with pytest.raises(Superseded):
-        jobs.record(store, job_id, attempt, "batch", {}, progress={})
+        FencedWriter(store, job_id, attempt).record("batch", {}, progress={})
     assert jobs.resume(store, job_id).status == "queued"
     assert store.next_job(Status.QUEUED).id == job_id
     assert jobs.start(store, store.job(job_id)) == attempt + 1
@@ -95,7 +96,7 @@ def test_every_wish_in_every_state(store, action, allowed, status):
 
 def test_a_job_that_is_storing_its_version_cannot_be_paused(store):
     job_id, attempt = create_running(store)
-    jobs.begin_finish(store, job_id, attempt)
+    FencedWriter(store, job_id, attempt).begin_commit()
     with pytest.raises(Conflict, match="storing its version; it cannot be paused"):
         jobs.pause(store, job_id)
 

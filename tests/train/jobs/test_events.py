@@ -5,11 +5,12 @@ from collections import Counter
 
 import pytest
 
-from app.database.store import Store
+from app.database.jobs import JobStore
 from app.errors import NotReady
 from app.train.jobs import events as job_events
 from app.train.jobs import job as jobs
 from app.train.jobs.events import EventStream
+from app.train.jobs.fenced_writer import FencedWriter
 from app.train.jobs.hyperparameters import Hyperparameters
 
 
@@ -27,7 +28,7 @@ def running(store):
 
 def record_batch(store, running, batch):
     data = {"epoch": 0, "batch": batch, "loss": 1.0}
-    jobs.record(store, *running, "batch", data, progress=None)
+    FencedWriter(store, *running).record("batch", data, progress=None)
 
 
 def summarize(events):
@@ -64,8 +65,8 @@ def test_a_database_that_is_away_at_a_heartbeat_ends_no_listener(store, running,
         pages = EventStream(store).subscribe(running[0], 0, asyncio.Event())
         first = await anext(pages)
         with monkeypatch.context() as patch:
-            patch.setattr(Store, "events", raise_not_ready)
-            patch.setattr(Store, "job", raise_not_ready)
+            patch.setattr(JobStore, "events", raise_not_ready)
+            patch.setattr(JobStore, "job", raise_not_ready)
             empty_page = await anext(pages)
         jobs.cancel(store, running[0])
         return [summarize(page) for page in (first, empty_page)], [
@@ -103,13 +104,13 @@ def test_other_jobs_are_not_heard(store, running):
 
 
 def test_listeners_share_their_looks_and_a_slow_one_delays_nobody(store, running, monkeypatch):
-    reads, real = Counter(), Store.events
+    reads, real = Counter(), JobStore.events
 
     def counting_events(self, job_id, after=0, *args, **kw):
         reads[after] += 1
         return real(self, job_id, after, *args, **kw)
 
-    monkeypatch.setattr(Store, "events", counting_events)
+    monkeypatch.setattr(JobStore, "events", counting_events)
     monkeypatch.setattr(job_events, "POLL", 0.2)
 
     async def scenario():
@@ -184,7 +185,7 @@ def test_it_ends_when_the_service_does(store, running):
 
 
 def test_a_database_that_is_away_is_waited_for(store, running, monkeypatch):
-    real, failures = Store.events, []
+    real, failures = JobStore.events, []
 
     def failing_events(self, *args, **kw):
         if len(failures) < 3:
@@ -192,7 +193,7 @@ def test_a_database_that_is_away_is_waited_for(store, running, monkeypatch):
             raise NotReady("The database does not answer")
         return real(self, *args, **kw)
 
-    monkeypatch.setattr(Store, "events", failing_events)
+    monkeypatch.setattr(JobStore, "events", failing_events)
     jobs.cancel(store, running[0])
     events = asyncio.run(listen(EventStream(store), running[0]))
     assert summarize(events) == ["queued", "running", "cancelled"]

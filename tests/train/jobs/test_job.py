@@ -8,8 +8,9 @@ import pytest
 from app.database.tables import now
 from app.errors import Conflict, QueueFull
 from app.train.jobs import job as jobs
+from app.train.jobs.fenced_writer import FencedWriter, Superseded
 from app.train.jobs.hyperparameters import Hyperparameters
-from app.train.jobs.job import MAX_CRASHES, MAX_ERRORS, Status, Superseded
+from app.train.jobs.job import MAX_CRASHES, MAX_ERRORS, Status
 from tests.postgres import ALL_DATABASES
 
 DATABASES = ALL_DATABASES
@@ -80,12 +81,12 @@ def test_what_an_older_attempt_still_writes_is_refused(store):
     second = jobs.start(store, store.job(job_id))
     assert (first, second) == (1, 2)
     with pytest.raises(Superseded):
-        jobs.record(store, job_id, first, "batch", {}, progress={})
+        FencedWriter(store, job_id, first).record("batch", {}, progress={})
     with pytest.raises(Superseded):
-        jobs.begin_finish(store, job_id, first)
+        FencedWriter(store, job_id, first).begin_commit()
     jobs.fail(store, job_id, first, "code", "message")
     jobs.record_error(store, job_id, first, "code", "a reason")
-    jobs.record(store, job_id, second, "batch", {}, progress={})
+    FencedWriter(store, job_id, second).record("batch", {}, progress={})
     assert store.job(job_id).status == "running"
 
 
@@ -148,7 +149,7 @@ def test_newly_saved_state_forgives_deaths(store):
     job_id, _ = create_running(store)
     for _ in range(MAX_CRASHES + 5):
         crash(store, job_id)
-        jobs.reset_failures(store, job_id, store.job(job_id).attempt)
+        FencedWriter(store, job_id, store.job(job_id).attempt).reset_failures()
     assert store.job(job_id).status == "running"
 
 
@@ -181,7 +182,7 @@ def test_who_saw_an_earlier_attempt_starts_nothing(store):
 def test_newly_saved_state_forgives_exceptions(store):
     job_id, attempt = create_running(store)
     for _ in range(MAX_ERRORS + 1):
-        jobs.reset_failures(store, job_id, attempt)
+        FencedWriter(store, job_id, attempt).reset_failures()
         jobs.record_error(store, job_id, attempt, "exception", "a reason")
         attempt = jobs.start(store, store.job(job_id))
     assert store.job(job_id).status == "running"

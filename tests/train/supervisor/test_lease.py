@@ -14,42 +14,44 @@ DATABASES = ALL_DATABASES
 
 
 @pytest.fixture
-def remote_lease(store, tmp_path):
+def remote_lease(leases, tmp_path):
     """The lease of another state folder that shares the database."""
     (tmp_path / "elsewhere").mkdir()
-    return Lease(tmp_path / "elsewhere", store)
+    return Lease(tmp_path / "elsewhere", leases)
 
 
-def test_a_lease_has_one_holder(settings, store, remote_lease):
-    local_lease = Lease(settings.state_dir, store)
+def test_a_lease_has_one_holder(settings, leases, remote_lease):
+    local_lease = Lease(settings.state_dir, leases)
     assert local_lease.acquire()
-    assert not Lease(settings.state_dir, store).acquire(), "the lock of the state folder is taken"
+    assert not Lease(settings.state_dir, leases).acquire(), "the lock of the state folder is taken"
     assert not remote_lease.acquire(), "the lease in the database is taken"
     local_lease.release()
     assert remote_lease.acquire()
     assert not local_lease.acquire()
 
 
-def test_a_service_that_was_killed_goes_on_at_once(settings, store):
-    killed = Lease(settings.state_dir, store)
+def test_a_service_that_was_killed_goes_on_at_once(settings, leases):
+    killed = Lease(settings.state_dir, leases)
     assert killed.acquire()
     killed._lock.release()
-    assert Lease(settings.state_dir, store).acquire(), "the lease is in the state folder's own name"
+    assert Lease(settings.state_dir, leases).acquire(), (
+        "the lease is in the state folder's own name"
+    )
 
 
-def test_a_lease_that_is_not_renewed_lapses(settings, store, remote_lease, monkeypatch):
+def test_a_lease_that_is_not_renewed_lapses(settings, leases, remote_lease, monkeypatch):
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.05)
-    assert Lease(settings.state_dir, store).acquire()
+    assert Lease(settings.state_dir, leases).acquire()
     assert not remote_lease.acquire()
     time.sleep(0.1)
     assert remote_lease.acquire()
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_the_time_of_day_decides_nothing(settings, store, remote_lease, monkeypatch, hours):
-    local_lease = Lease(settings.state_dir, store)
+def test_the_time_of_day_decides_nothing(settings, leases, remote_lease, monkeypatch, hours):
+    local_lease = Lease(settings.state_dir, leases)
     assert local_lease.acquire()
-    monkeypatch.setattr("app.database.store.now", lambda: tables.now() + timedelta(hours=hours))
+    monkeypatch.setattr("app.database.leases.now", lambda: tables.now() + timedelta(hours=hours))
     assert not remote_lease.acquire(), "the holder lives"
     monkeypatch.setattr(lease, "RENEW_INTERVAL", 0.0)
     assert local_lease.acquire()
@@ -59,8 +61,8 @@ def test_the_time_of_day_decides_nothing(settings, store, remote_lease, monkeypa
     assert remote_lease.acquire(), "nobody renewed it"
 
 
-def test_who_cannot_renew_says_so_in_time(settings, store, monkeypatch):
-    local_lease = Lease(settings.state_dir, store)
+def test_who_cannot_renew_says_so_in_time(settings, leases, monkeypatch):
+    local_lease = Lease(settings.state_dir, leases)
     assert local_lease.may_have_lapsed()
     assert local_lease.acquire()
     assert not local_lease.may_have_lapsed()

@@ -1,4 +1,4 @@
-"""The ends of sweeps and jobs, where versions are in a bucket that another service shares."""
+"""Jobs whose versions are in a bucket that another service shares."""
 
 import secrets
 from contextlib import contextmanager
@@ -8,15 +8,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from app.net import MyNet
 from app.train.jobs import job as jobs
-from app.train.jobs import sweep
-from app.train.jobs.assignment import SweepAssignment
 from app.train.worker import main
 from app.train.worker.attempt import JobAttempt
-from app.train.worker.finish_sweep import finish_sweep
 from app.versions.bucket.object_store import Bucket, BucketUnavailable
 from app.versions.bucket.registry import BucketRegistry
 from tests.train.conftest import Run
-from tests.train.jobs.test_sweep import end, ended, sweeps  # noqa: F401
 
 
 @pytest.fixture
@@ -51,32 +47,6 @@ def fail_reads(monkeypatch):
             yield
 
     return fail_reads
-
-
-def test_the_best_goes_live_for_all(ended, end, registry, make_registry):  # noqa: F811
-    assert end(ended((0.9, 0.1), (0.8, 0.1))).result["version"] == 2
-    other = make_registry("other")
-    other.refresh()
-    assert other.history() == registry.history() == [2, 1]
-
-
-@pytest.mark.usefixtures("small_dataset")
-def test_a_best_that_cannot_be_fetched_does_not_give_way(
-    ended,  # noqa: F811
-    settings,
-    sweeps,  # noqa: F811
-    make_registry,
-    fail_reads,
-):
-    row, other = ended((0.9, 0.1), (0.8, 0.1)), make_registry("other")
-    assignment = SweepAssignment(settings=settings, sweep_id=row.id)
-    with fail_reads(2, times=1):
-        with pytest.raises(BucketUnavailable):
-            finish_sweep(assignment, sweeps, other)
-        assert sweep.get(sweeps, row.id).status == "running"
-        finish_sweep(assignment, sweeps, other)
-    assert sweep.get(sweeps, row.id).result["version"] == 2
-    assert other.history() == [2, 1]
 
 
 def test_a_version_that_cannot_be_fetched_is_not_stored_again(

@@ -4,7 +4,8 @@ import os
 import threading
 import time
 
-from app.database.store import Store
+from app.database.jobs import JobStore
+from app.database.leases import LeaseStore
 from app.errors import NotReady
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
@@ -103,11 +104,11 @@ def test_of_two_supervisors_one_works(store, supervise):
             wait_for_ticks(supervisor)
         assert [len(one._running), len(other._running)].count(1) == 1
         assert store.job(job).attempt == 1
-    assert store.lease_holder() is None
+    assert LeaseStore(store.database).holder() is None
 
 
 def test_supervision_goes_on_after_the_database_was_away(store, supervise, monkeypatch):
-    real, failures = Store.next_job, []
+    real, failures = JobStore.next_job, []
 
     def failing_next_job(self, status):
         if len(failures) < 3:
@@ -115,7 +116,7 @@ def test_supervision_goes_on_after_the_database_was_away(store, supervise, monke
             raise NotReady("The database does not answer")
         return real(self, status)
 
-    monkeypatch.setattr(Store, "next_job", failing_next_job)
+    monkeypatch.setattr(JobStore, "next_job", failing_next_job)
     job = create(store)
     with supervise():
         wait_until(lambda: store.job(job).status == "running")
@@ -162,7 +163,9 @@ def test_a_long_queue_keeps_all_its_saved_states(settings, store, supervise):
 def test_a_database_that_is_gone_is_mended(settings, store, supervise):
     job = create(store)
     with supervise():
-        wait_until(lambda: store.job(job).status == "running" and store.backup.copy.exists())
+        wait_until(
+            lambda: store.job(job).status == "running" and store.database.backup.copy.exists()
+        )
         (settings.state_dir / "mynet.db").unlink()
         wait_until(lambda: (settings.state_dir / "mynet.db").exists())
         wait_until(lambda: store.job(job).status == "running")
@@ -202,10 +205,12 @@ def test_the_end_does_not_wait_for_a_database_that_hangs(supervise, monkeypatch,
     ending._thread.join()
 
 
-def test_many_old_events_are_forgotten_bit_by_bit(store, supervise, monkeypatch):
+def test_many_old_events_are_forgotten_bit_by_bit(supervise, monkeypatch):
     calls, has_more = [], iter([True, True, False])
-    monkeypatch.setattr(store, "delete_old_events", lambda _: calls.append(True) or next(has_more))
     supervisor = supervise()
+    monkeypatch.setattr(
+        supervisor.job_store, "delete_old_events", lambda _: calls.append(True) or next(has_more)
+    )
     for tick in range(1, 5):
         supervisor._clean_up()
         assert len(calls) == min(tick, 3), "one bit in each turn, until all are gone"

@@ -9,6 +9,7 @@ import pytest
 from app.errors import NotReady
 from app.train.jobs import job
 from app.train.jobs.assignment import Assignment
+from app.train.jobs.fenced_writer import Superseded
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import dataset
 from app.train.worker import main
@@ -74,7 +75,7 @@ def test_a_database_that_is_away_ends_the_process(settings, registry, store, mon
 def test_a_superseded_attempt_ends_quietly(attempt, store, monkeypatch):
     def cancelled(_):
         job.cancel(store, store.jobs()[0].id)
-        raise job.Superseded
+        raise Superseded
 
     monkeypatch.setattr(dataset, "load", cancelled)
     assert (attempt().status, attempt().error) == ("cancelled", None)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from app.train.jobs import job
+from app.train.jobs.fenced_writer import FencedWriter, Superseded
 from app.train.recipes import loop
-from app.train.worker import attempt as attempts
 from app.train.worker import trainer
 from app.train.worker.attempt import Stopped
 from tests.train.conftest import events
@@ -16,7 +16,7 @@ LONG_EPOCHS = {"batch_size": 10}
 
 def interrupt_after(monkeypatch, function, calls):
     """'Kill' the process right after a step has been done some times."""
-    real, done = getattr(attempts.jobs, function), []
+    real, done = getattr(FencedWriter, function), []
 
     def dying(*args, **kwargs):
         real(*args, **kwargs)
@@ -24,7 +24,7 @@ def interrupt_after(monkeypatch, function, calls):
         if len(done) == calls:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(attempts.jobs, function, dying)
+    monkeypatch.setattr(FencedWriter, function, dying)
 
 
 def resume_job(start, store, registry, job_id):
@@ -37,7 +37,7 @@ def resume_job(start, store, registry, job_id):
 
 @pytest.mark.parametrize(
     ("function", "calls"),
-    [("reset_failures", 1), ("reset_failures", 2), ("record", 4), ("begin_finish", 1)],
+    [("reset_failures", 1), ("reset_failures", 2), ("record", 4), ("begin_commit", 1)],
 )
 def test_an_interrupted_job_ends_with_the_very_same_weights(
     start, store, registry, uninterrupted, monkeypatch, function, calls
@@ -120,7 +120,7 @@ def test_a_paused_job_ends_with_the_very_same_weights(
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer.Trainer, "_on_step", pausing)
-        with pytest.raises(job.Superseded):
+        with pytest.raises(Superseded):
             paused_run.run()
     job.resume(store, paused_run.job.id)
     fit_calls = record_fit_calls(monkeypatch)

@@ -6,7 +6,7 @@ import pytest
 
 from app.train.evaluation import promotion
 from app.train.jobs import job
-from app.train.worker import attempt as attempts
+from app.train.jobs.fenced_writer import FencedWriter, Superseded
 from app.train.worker import finish, state
 from app.train.worker.attempt import Diverged
 from tests.train.conftest import events
@@ -39,7 +39,7 @@ def test_a_version_that_was_stored_before_a_death_is_not_stored_twice(
 ):
     interrupted_run = start(promote="always")
     with monkeypatch.context() as patch:
-        patch.setattr(attempts.jobs, "succeed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(FencedWriter, "succeed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             interrupted_run.run()
     versions = registry.versions()
@@ -63,7 +63,7 @@ def test_an_older_attempt_stores_and_promotes_nothing(start, store, registry, mo
         return real(*args)
 
     monkeypatch.setattr(module, step, start_newer_attempt)
-    with pytest.raises(job.Superseded):
+    with pytest.raises(Superseded):
         older.run()
     assert registry.current() == 1
     assert len(registry.versions()) == (1 if step == "evaluate" else 2)
@@ -89,7 +89,7 @@ def test_a_cancelled_job_stops_and_leaves_no_version(start, store, registry):
     attempt = start()
     job.cancel(store, attempt.job.id)
     versions_before = registry.versions()
-    with pytest.raises(job.Superseded):
+    with pytest.raises(Superseded):
         attempt.run()
     assert registry.versions() == versions_before
     assert store.job(attempt.job.id).status == "cancelled"

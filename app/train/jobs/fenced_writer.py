@@ -1,0 +1,62 @@
+"""The writes of one attempt at a job, fenced by the attempt's number.
+
+The database applies a write only while the job runs by this attempt. An older attempt, which may
+still be on its way out, changes nothing any more. (The attempt's number is the fencing token of
+Kleppmann 2016, "How to do distributed locking".)
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.database.jobs import JobStore
+from app.database.tables import now
+from app.train.jobs import job as jobs
+from app.train.jobs.job import Status, is_running_attempt
+
+
+class Superseded(Exception):
+    """This attempt may write no more: the job was cancelled or paused, or another attempt runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class FencedWriter:
+    """What one attempt records of its job. Every call raises NotReady as the store's calls do."""
+
+    store: JobStore
+    job_id: str
+    attempt: int
+
+    def record(self, kind: str, data: dict[str, Any], **values: Any) -> None:
+        """Store an event, and the job's new `values` with it. Raises Superseded."""
+        self._change(values, (kind, data))
+
+    def reset_failures(self) -> None:
+        """Reset the counts of crashes and errors: newer state is saved. Raises Superseded."""
+        self._change({"crashes": 0, "errors": 0})
+
+    def begin_commit(self) -> None:
+        """Record that the attempt stores and promotes its version. Raises Superseded.
+
+        From here on the job cannot be cancelled or paused, even if the process dies: the version
+        may be live before the job says so.
+        """
+        self._change({"committing": True})
+
+    def is_committing(self) -> bool:
+        """Return whether this attempt or an earlier one began to store and promote."""
+        return jobs.get(self.store, self.job_id).committing
+
+    def succeed(self, result: dict[str, Any]) -> None:
+        """End the job with its result. Raises Superseded."""
+        values = {"status": Status.SUCCEEDED, "result": result, "finished_at": now()}
+        status = ("status", {"status": Status.SUCCEEDED})
+        self._change(values, ("result", result), status, vital=True)
+
+    def _change(
+        self, values: dict[str, Any], *events: tuple[str, dict[str, Any]], vital: bool = False
+    ) -> None:
+        running = is_running_attempt(self.attempt)
+        if not self.store.change_job(
+            self.job_id, *running, values=values, events=events, vital=vital
+        ):
+            raise Superseded(self.job_id)
