@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-ROOTS = ("app", "client/src", "tests", "bench", "tools")
+ROOTS = ("app", "client/src", "tests", "bench", "tools", "examples")
 FILES = sorted(path for root in ROOTS for path in (ROOT / root).rglob("*.py"))
 MAX_LINES = 400
 MAX_FUNCTION_LINES = 50
