@@ -117,11 +117,3 @@ def test_notebook_losses_are_equal_to_the_last_bit(trainer, small_data_dir):
     assert all(local == remote for _, local, remote in rows)
     assert len({local for _, local, _ in rows}) == 6
     assert "equal to the last bit: True" in done.stdout
-
-
-def test_notebook_is_stored_without_outputs():
-    cells = json.loads(NOTEBOOK.read_text())["cells"]
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    assert code
-    assert [cell["outputs"] for cell in code] == [[]] * len(code)
-    assert {cell["execution_count"] for cell in code} == {None}
