@@ -48,7 +48,7 @@ def start(settings):
 
 @pytest.fixture
 def lines():
-    """What the audit was told."""
+    """The messages of the audit log."""
     messages = []
 
     class RecordingHandler(logging.Handler):

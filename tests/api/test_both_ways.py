@@ -38,7 +38,7 @@ def no_route(monkeypatch):
 
 
 def comparable(answer):
-    """What an answer says, but for what differs from answer to answer."""
+    """Return an answer without the fields that differ from answer to answer."""
     random_fields = {"id", "request_id"}
     body = {name: value for name, value in answer.json().items() if name not in random_fields}
     headers = ("content-type", "www-authenticate", "retry-after")
@@ -134,7 +134,7 @@ def test_pages_elsewhere_may_ask_where_that_is_set(serve, seven):
             assert {"X-Request-ID", "Retry-After", "Location", "ETag"} <= {
                 *exposed_headers.split(", ")
             }
-        other_origin = {"Origin": "https://elsewhere.org"}
+        other_origin = {"Origin": "https://other.example"}
         answer = client.post("/predict", content=seven, headers=IMAGE | other_origin)
         assert "access-control-allow-origin" not in answer.headers
 

@@ -1,7 +1,7 @@
 """What a refused request leaves in memory while the garbage collector does not run: nothing.
 
-The collector comes late to what has lived for long. What only it would free, such as an exception
-that a frame of its own traceback holds, is memory that a service lacks meanwhile.
+The garbage collector reaches old objects late. An object that it alone can free, such as an
+exception that a frame of its own traceback holds, occupies memory until then.
 """
 
 import base64
@@ -199,7 +199,7 @@ def test_refused_image_is_released_without_the_collector(service, live_objects, 
             assert status(way(service, BLANK)) == 429
             service.get("/health/live")  # a connection keeps its last request
             assert wait_until(lambda: not live_objects.count(), RELEASE_TIMEOUT), (
-                "images for which nobody is free"
+                "images that the full queue refuses"
             )
         monkeypatch.setattr("app.predict.preprocess.normalise", fail)
         assert status(way(service, BLANK)) == 500

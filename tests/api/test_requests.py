@@ -79,7 +79,7 @@ def test_the_documentation_needs_no_internet(client):
     assets = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert len(assets) == 4
     for asset in assets:
-        assert asset.startswith("/"), "nothing comes from elsewhere"
+        assert asset.startswith("/"), "every asset comes from the service itself"
         assert client.get(asset).status_code == 200
     assert "<script>" not in page, "nothing is inline"
 

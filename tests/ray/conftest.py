@@ -110,7 +110,7 @@ def shared(small_cluster, versions, small_data_dir, tmp_path_factory) -> Iterato
 
 @pytest.fixture
 def service(shared: Shared, cluster: Cluster) -> RayService:  # noqa: ARG001
-    """Two replicas, of which version 1 is live."""
+    """Two replicas with version 1 live."""
     service = shared.get(PLAIN_SETTINGS)
 
     def first_is_live():
@@ -142,8 +142,9 @@ def spread_service(shared: Shared, cluster: Cluster, service: RayService) -> Ray
 
 @pytest.fixture
 def ddp_service(shared: Shared, cluster: Cluster) -> RayService:  # noqa: ARG001
-    """Two replicas, or three where there was load, which want a key; their jobs are shared by two
-    workers each, and saved elsewhere.
+    """Two replicas, or three after load, that need a key.
+
+    Two workers share each of their jobs, and save it outside the state folder.
     """
     return shared.get({**DDP_SETTINGS, "ray_storage": shared.folder / "storage"})
 

@@ -1,4 +1,4 @@
-"""Keys through Serve: what each replica opens, and to whom."""
+"""API keys through Ray Serve: which routes each replica opens for which key."""
 
 import httpx2
 import pytest

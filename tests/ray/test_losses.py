@@ -1,4 +1,4 @@
-"""A node that goes dark while it serves, or is told to end."""
+"""Loss of a serving node: without notice, or by a drain."""
 
 import asyncio
 import logging

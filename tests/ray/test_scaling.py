@@ -66,7 +66,7 @@ class DeclaredService:
 
 
 class Follower(threading.Thread):
-    """Follows a job until it is told to go."""
+    """A thread that follows a job until the test stops it."""
 
     def __init__(self, url):
         super().__init__(daemon=True)

@@ -7,7 +7,7 @@ from tests.service.running import free_port, wait_until
 
 
 def failed_start_log(cluster, folder, **settings):
-    """Start a service that shall fail; return its log."""
+    """Start a service whose start must fail, and return its log."""
     log = folder / "log"
     process = start_service(cluster, folder / "var", free_port(), log, **settings)
     try:

@@ -1,4 +1,4 @@
-"""Jobs as runs of Ray Train: they end as they do without Ray, whoever is killed meanwhile."""
+"""Jobs as runs of Ray Train: they end as without Ray, also after kills."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_a_worker_that_is_killed_changes_nothing(service, cluster, local):
 
 
 def test_pause_resume_and_cancel(service, cluster):
-    """Where its checkpoints are damaged meanwhile, it starts again, as another attempt."""
+    """If its checkpoints are damaged during the pause, the job starts again as another attempt."""
     job = start_job(service, LONG_JOB)
     wait_for_job(service, job, lambda body: body["epochs"])
     assert_no_gpu(cluster)
@@ -70,7 +70,10 @@ def test_pause_resume_and_cancel(service, cluster):
 
 
 def assert_no_gpu(cluster):
-    """Neither the replica, as what it started shows, nor the worker, whom Ray gave none."""
+    """Assert that neither the replica nor the worker sees a GPU: Ray gave them none.
+
+    The training process, which inherits the environment, shows it for the replica.
+    """
     (started,) = [pid for node in cluster.nodes for pid in node.running(TRAINING_ENTRY_POINT)]
     assert environment(started)["CUDA_VISIBLE_DEVICES"] == ""
     (worker,) = workers(cluster)

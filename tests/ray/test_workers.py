@@ -1,4 +1,4 @@
-"""A job's batches shared by two workers: it ends as one worker's does, but for rounding."""
+"""Two workers that share the batches of a job: the result is that of one worker, up to rounding."""
 
 import os
 import re

@@ -11,7 +11,7 @@ from tests.service.running import Service, run_service
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with the settings of a fresh clone, and with the two routes that Vertex AI names.
 
-    Each process of pytest-xdist has one, so that no other test sends it anything meanwhile.
+    Each process of pytest-xdist has its own, so that no other test sends requests at the same time.
     """
     state = tmp_path_factory.mktemp("shared") / "var"
     with pytest.MonkeyPatch.context() as patch:

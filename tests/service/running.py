@@ -21,8 +21,8 @@ from urllib.request import urlopen
 DATA = Path(__file__).parents[2] / "data"
 # Named where the tests run in another environment than the service.
 MYNET = Path(os.environ.get("SERVICE") or Path(sys.executable).with_name("mynet"))
-# Ray's workers listen below, and a port above may become one of a connection to elsewhere before it
-# is listened on.
+# Ray's workers listen below this range. Above it, the system may take a port for an outgoing
+# connection before the service listens on it.
 PORTS = range(20_000, 32_768)
 _reserved: set[int] = set()
 START_TIMEOUT = 300  # four workers on a machine that others load, too
@@ -53,7 +53,7 @@ class Service:
             return answer.read().decode()
 
     def job_until(self, job, condition):
-        """Wait for a job to be as `condition` says; it must not fail meanwhile."""
+        """Wait until a job satisfies `condition`; it must not fail before that."""
         deadline = time.monotonic() + 240
         while not condition(body := self.get(f"/train/{job}")):
             assert body["status"] not in ("failed", "cancelled"), body
@@ -155,7 +155,7 @@ def run_service(state: Path, **settings: str) -> Iterator[Service]:
             stderr=file,
             stdout=file,
             text=True,
-            start_new_session=True,  # its share of the cores is not that of who loads it
+            start_new_session=True,  # its share of the cores is not that of the load generator
         ) as process,
     ):
         try:

@@ -20,7 +20,7 @@ SMALL_BATCH = {"batch_size": 4, "seed": 4}
 
 
 def epochs_of_batches(number):
-    """List the batches of so many epochs that are told of: every hundredth, by epoch."""
+    """List the batches that have an event in so many epochs: every hundredth, by epoch."""
     return [(epoch, batch) for epoch in range(number) for batch in range(100, 501, 100)]
 
 
@@ -89,9 +89,7 @@ def test_a_job_and_its_events_go_on_across_kill_9(tmp_path, small_data_dir):
         assert [data["epoch"] for _, kind, data in all_events if kind == "epoch"] == [
             *range(epochs)
         ]
-        assert follow(service, job) == all_events, (
-            "the whole story is told again to whoever comes late"
-        )
+        assert follow(service, job) == all_events, "a late client gets all events"
         slow.close()
         done = service.get(f"/train/{job}")
         assert done["attempt"] == 2

@@ -128,7 +128,7 @@ def test_five_hundred_connections_are_answered(service, requests):
 
 
 def test_idle_connections_and_slow_senders_are_not_noticed(service, requests):
-    """Neither by who asks meanwhile, nor afterwards: no descriptor stays open."""
+    """Requests at the same time are answered, and no descriptor stays open afterwards."""
     descriptors = Path(f"/proc/{service.process.pid}/fd")
     if not descriptors.exists():
         pytest.skip("this system does not tell of the descriptors of a process")

@@ -14,7 +14,7 @@ HYPERPARAMETERS = {"epochs": 6, "batch_size": 4, "promote": "never"}
 
 @pytest.fixture
 def client(settings, small_data_dir):
-    """The app, with data of which an epoch is soon learned."""
+    """The app, with data small enough that an epoch is short."""
     small = settings.model_copy(update={"data_dir": small_data_dir})
     with TestClient(create_app(small), raise_server_exceptions=False) as client:
         yield client

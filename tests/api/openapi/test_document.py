@@ -14,7 +14,7 @@ from tests.conftest import settings_in
 pytestmark = pytest.mark.read_only
 
 GENERIC = ("HTTPValidationError", "ValidationError")
-# The one nobody reads, and the other comes before there is a route.
+# No client can read the first, and the second is sent before a route is known.
 ROUTELESS_CODES = {errors.ClientDisconnected.code, errors.RequestTimeout.code}
 
 

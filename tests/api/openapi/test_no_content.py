@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from tests.api.routes.test_predict_fast_path import serve_app
 
-SECRET = "Ink of nobody but the sender."
+SECRET = "Ink that only the sender saw."
 PIECE = 12
 
 

@@ -130,7 +130,7 @@ def test_jobs_are_listed_newest_first_in_pages(idle):
     assert ([job["id"] for job in rest["data"]], rest["has_more"]) == (ids[1::-1], False)
     assert idle.get("/train?status=running").json() == {"data": [], "has_more": False}
     assert idle.get("/train?status=lost").status_code == 422
-    assert idle.get("/train?after=nobody").status_code == 404
+    assert idle.get("/train?after=missing").status_code == 404
 
 
 def test_a_queued_job_is_cancelled_once(idle):

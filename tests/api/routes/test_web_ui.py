@@ -1,4 +1,4 @@
-"""The pages: what browsers are told about them, and that everything comes from here."""
+"""The web pages: their headers, and that every asset comes from the service itself."""
 
 import gzip
 import re

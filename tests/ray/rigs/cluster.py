@@ -37,8 +37,8 @@ ENVIRONMENT = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "5",
-    # A node that ends waits this long, at most, for its replicas to start elsewhere, and for its
-    # proxy to have no request under way; that is looked at after this many seconds, not thirty.
+    # The longest time that a draining node waits until its replicas run on other nodes, and its
+    # proxy has no request in progress. Ray checks after the second figure, not after 30 seconds.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "120",
     "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "5",
     # Metrics are collected every second, not every ten.
@@ -165,7 +165,7 @@ class Cluster:
         return [pid for node in (self.head, *self.nodes) for pid in node.running(REPLICA)]
 
     def having(self, title):
-        """The nodes on which a process with such a title runs, but for the head."""
+        """The nodes, except the head, on which a process with such a title runs."""
         return [node for node in self.nodes if node.running(title)]
 
     def is_served(self, service):
@@ -234,7 +234,7 @@ def start_service(
 
 @contextmanager
 def run_service(cluster: Cluster | None, state: Path, **settings: Any) -> Iterator[RayService]:
-    """Serve on the cluster, until all replicas that there shall be at first are ready."""
+    """Serve on the cluster, and wait until all initial replicas are ready."""
     port, log = free_port(), state.with_name(f"{state.name}.log")
     process = start_service(cluster, state, port, log, **settings)
     try:

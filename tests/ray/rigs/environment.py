@@ -1,7 +1,7 @@
-"""Builds one environment on top of another: what is installed there is here, too.
+"""A virtual environment on top of another one, whose packages it sees.
 
-What enters: the environment below, and the project. What leaves: a line in this environment that
-leads there, and on standard output what the extra `ray` asks for. Nothing below is changed.
+It adds a `.pth` file to this environment, and prints what the extra `ray` requires. The environment
+below stays as it is.
 """
 
 import sys

@@ -31,8 +31,9 @@ class RequestLog(NamedTuple):
 
 
 async def send_with_retries(port, reference, connections, action, *, interval=0.0, key=None):
-    """Ask over kept connections until what is done meanwhile has ended; each of them pauses for
-    `interval` seconds between two questions.
+    """Send requests over persistent connections until `action` has ended.
+
+    Each connection pauses for `interval` seconds between two requests.
     """
     ended, requests = asyncio.Event(), []
 

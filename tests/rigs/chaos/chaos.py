@@ -1,10 +1,10 @@
-"""Chaos: faults are done to a service under light load, and its promises are looked at after each.
+"""Chaos test: inject faults into a service under light load, and check its guarantees after each.
 
-Every fault is drawn from a seed (`BENCH_SEED`), each once at least; `BENCH_FAULTS=60` draws more.
-The service has two workers, three versions that can be told apart, jobs that ended and one that
-runs; every answer is compared with what the version that it names answers for that image. It is
-well again when it is ready, takes jobs, trains, and nothing is lost. A server that was killed is
-started again, as a container would be. The GPU is one of `tests.rigs.chaos.device_loss`.
+A seed (`BENCH_SEED`) draws the faults, each at least once; `BENCH_FAULTS=60` draws more. The
+service has two workers, three distinct versions, finished jobs and a running one. Every answer is
+compared with what the version that it names answers for that image. The service has recovered when
+it is ready, accepts jobs, trains, and has lost nothing. A killed server is started again, as a
+container would be. The GPU is the one of `tests.rigs.chaos.device_loss`.
 """
 
 import os
@@ -40,10 +40,10 @@ def main() -> Iterator[str]:
         "that "
         "others used, too. *Refused*: an answer that says what is wrong, in words. *Cut*: no "
         "answer, from a server that was killed or not yet started again. *Wrong*: an answer that "
-        "is not of the version it names, a 500, or a promise of this fault not kept. Seconds until "
-        "all is well again count from when a fault that lasts has passed, or the server was "
-        "started again. A database counts as well until somebody comes upon the damage; what is "
-        "lost by then is counted with later faults."
+        "is not of the version it names, a 500, or a broken guarantee for this fault. Seconds to "
+        "recovery count from when a fault that lasts has passed, or the server was started "
+        "again. A damaged database counts as sound until the service reads the damage; losses up "
+        "to then count with later faults."
     )
     yield ""
     yield "| fault | times | answered | refused | cut | wrong | seconds, at most | lost |"

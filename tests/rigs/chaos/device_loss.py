@@ -1,8 +1,7 @@
 """`mynet serve` on a device that raises while a file `lost` lies in the state folder.
 
-What enters: the command line of `mynet`. What leaves: a service whose predictions run on a device
-that is none: its numbers are those of the CPU, and its errors are those of CUDA. For machines
-without a GPU.
+A stand-in for a GPU on machines without one. It computes what the CPU computes, and raises CUDA's
+errors. It takes the command line of `mynet`.
 """
 
 import os

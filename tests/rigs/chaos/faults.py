@@ -1,7 +1,6 @@
-"""What can happen to a service: each fault does its harm, and heals what only people could.
+"""Faults for the chaos test: each one damages a service, and repairs what only an operator could.
 
-What enters: a scene. What leaves: how many things were found wrong that nobody else looks at. This
-module does not know when a service is well again.
+A fault takes a scene, and returns how many defects its own checks found.
 """
 
 import os
@@ -36,7 +35,7 @@ def supervisor(scene: Scene) -> int:
 
 
 def server(scene: Scene) -> int:
-    """kill -9 of the parent of all workers; whoever watches over it starts it again."""
+    """kill -9 of the parent of all workers; its process manager starts it again."""
     scene.service.end(signal.SIGKILL)
     scene.start()
     return 0
@@ -105,7 +104,7 @@ def database(corrupt: Callable[[Path], None], *, stopped: bool = False) -> Fault
 
 
 def is_intact(file: Path) -> bool:
-    """Look for oneself: a service may not have come upon the damage yet."""
+    """Return whether the database file is sound: the service may not have read the damage yet."""
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as connection:
             connection.execute("SELECT count(*) FROM jobs")
@@ -133,7 +132,7 @@ def empty(file: Path) -> None:
 
 
 def locked(scene: Scene) -> int:
-    """Somebody else holds the database for longer than anybody waits for it."""
+    """Another process holds the database for longer than the service waits for it."""
     with closing(sqlite3.connect(scene.state / "mynet.db", isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         scene.train(epochs=1)

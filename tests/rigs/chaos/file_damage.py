@@ -1,6 +1,6 @@
-"""Harm to versions and to the file that says which one is live.
+"""Faults that damage the files of versions, and the file that names the live one.
 
-What enters: what becomes of a file. What leaves: faults, as in `tests.rigs.chaos.faults`.
+They have the form of those in `tests.rigs.chaos.faults`.
 """
 
 import time

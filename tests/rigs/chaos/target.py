@@ -1,7 +1,6 @@
-"""A service under light load on a small disk of its own, to which things are done.
+"""The target of the chaos test: a service under light load on a small disk of its own.
 
-What enters: a folder, and what is done. What leaves: every answer meanwhile, how long it took until
-all was well again, and what was lost. This module does not know what is done to the service.
+It records every answer during a fault, the seconds to recovery, and what the service lost.
 """
 
 import json
@@ -39,7 +38,7 @@ class Response(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of one fault."""
+    """The result of one fault."""
 
     answered: int
     refused: int
@@ -50,7 +49,7 @@ class Outcome(NamedTuple):
 
 
 class Scene:
-    """Three versions that can be told apart, version 3 live, one ended job, and one that runs."""
+    """Three distinct versions, version 3 live, one finished job and one that runs."""
 
     def __init__(self, folder: Path, program: str = "", workers: int = 2) -> None:
         folder.mkdir()
@@ -84,13 +83,13 @@ class Scene:
         return reference
 
     def clock(self, seconds: int) -> None:
-        """Move the service's time of day, and nobody else's."""
+        """Move the time of day for the service alone."""
         clock = self.program.with_suffix(".clock")
         clock.with_suffix(".new").write_text(str(seconds))
         clock.with_suffix(".new").replace(clock)
 
     def start(self) -> None:
-        """Start the service, as whoever watches over it would."""
+        """Start the service, as its process manager would."""
         self._stack.close()
         mynet, running.MYNET = running.MYNET, self.program
         try:
@@ -115,7 +114,7 @@ class Scene:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def ask(self, method: str, path: str, body: bytes = b"") -> Response:
-        """Ask; status 0 where no answer came."""
+        """Send a request; the status is 0 if no answer came."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body)
@@ -148,7 +147,7 @@ class Scene:
         return self.extra_check() and not self.lost()
 
     def remember(self) -> None:
-        """Take note of what must not be lost from here on."""
+        """Record the jobs and versions that must not be lost from here on."""
         job_list, versions = self.ask("GET", "/train?limit=1000"), self.ask("GET", "/models")
         self.jobs |= {
             job["id"]: job["status"]
@@ -167,7 +166,7 @@ class Scene:
         return len(self.jobs.items() - jobs.items()) + len(self.versions.items() - cards.items())
 
     def wait(self) -> float:
-        """Wait until all is well, and give the seconds."""
+        """Wait until the service is healthy, and return the seconds."""
         started = time.monotonic()
         while not self.is_healthy():
             if time.monotonic() > started + RECOVERY_TIMEOUT:
@@ -176,7 +175,7 @@ class Scene:
         return time.monotonic() - started
 
     def inject_fault(self, fault: Callable[["Scene"], int]) -> Outcome:
-        """Inject the fault under load, and return what was found wrong."""
+        """Inject the fault under load, and return its result."""
         self.wait()
         self.remember()
         self.responses.clear()
@@ -232,7 +231,7 @@ def body_of(exchange: Exchange) -> Any:
 
 @contextmanager
 def under_load(scene: Scene) -> Iterator[list[Exchange]]:
-    """Load in a thread, for as long as the context lasts; it is told of at the end."""
+    """Send load from a thread while the context lasts; the list has the exchanges afterwards."""
     ended = threading.Event()
     exchanges: list[Exchange] = []
 

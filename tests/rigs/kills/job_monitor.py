@@ -1,7 +1,6 @@
-"""What jobs show and save while they and their service are killed: none of it may be taken back.
+"""Monitor of jobs under kills: what a job has shown or saved must not be taken back.
 
-What enters: a state folder, and the service on it while one lives. What leaves: how often a line
-that was shown was lost or changed, where a kill has hit, and what became of a job.
+It counts log lines that were lost or changed, and finds where a kill hit and how a job ended.
 """
 
 import os
@@ -63,7 +62,7 @@ def read_saved(state: Path, job: str, batches_per_epoch: int) -> Saved | None:
 
 
 class Outcome(NamedTuple):
-    """What must be the same, whoever was killed meanwhile."""
+    """The outcome of a job, which must be the same with and without kills."""
 
     status: str
     weights: list[str]
@@ -88,7 +87,7 @@ class Witness:
         return service.get(f"/train/{job}")
 
     def outcome(self, service: Service, job: str) -> Outcome:
-        """Wait for a job's end, and give what came of it."""
+        """Wait for the end of a job, and return its outcome."""
         deadline = time.monotonic() + JOB_TIMEOUT
         while (body := self.observe(service, job))["status"] not in FINAL_STATUSES:
             assert time.monotonic() < deadline, body

@@ -1,7 +1,7 @@
-"""Jobs on a service that is killed again and again, and what becomes of them.
+"""Jobs on a service that is killed again and again.
 
-What enters: a state folder, and a source of chance that draws victims and moments. What leaves:
-where each kill has hit, and each job's outcome. This module does not know what should come out.
+The random generator draws victims and moments. The result is where each kill hit, and the outcome
+of each job.
 """
 
 import json
@@ -118,7 +118,7 @@ def has_ended(service: Service, job: str) -> bool:
 
 
 def run_uninterrupted(state: Path) -> list[Outcome]:
-    """Run each kind of job with nobody killed."""
+    """Run each kind of job without a kill."""
     witness = Witness(state)
     with run_service(state) as service:
         jobs = [service.post("/train", json.dumps(kind).encode())["id"] for kind in KINDS]

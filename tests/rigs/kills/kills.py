@@ -3,7 +3,7 @@
 Jobs are queued one after the other at a real `mynet serve`, which is started again after each death
 of the server. Victims and moments are drawn from a seed; half of the moments lie at the end of a
 job, when its version is stored and goes live. In the end every job must have succeeded with the
-weights, losses and log of a run that nobody killed, nothing that was shown may have been lost or
+weights, losses and log of an uninterrupted run, nothing that was shown may have been lost or
 changed, and no training process may be left. `BENCH_KILLS=5` kills less often than 50 times, and
 `BENCH_SEED=…` draws the same victims and moments again.
 """
@@ -52,7 +52,7 @@ def main() -> Iterator[str]:
 
 
 def compare_outcomes(outcomes: Sequence[Outcome], expected: Sequence[Outcome]) -> str:
-    """Return how many jobs ended as if nobody had been killed, and print what the others did."""
+    """Return how many jobs ended as an uninterrupted run does, and print how the others differ."""
     equal = 0
     for number, (outcome, reference) in enumerate(zip(outcomes, expected, strict=True)):
         equal += outcome == reference

@@ -1,9 +1,8 @@
-"""Pressing load: each connection sends its next request as soon as it has its answer.
+"""Closed-loop load: each connection sends its next request when it has its answer.
 
-What enters: ready-made HTTP/1.1 requests, each with the digit that must come back, or None where
-it is no image. What leaves: latencies, and how many answers were good, wrong, refused or missing;
-every answer is compared with what its own connection sent last. One thread on raw sockets: a
-request costs it some 20 µs of a core. This module does not know which service answers.
+A request has the digit that must come back, or None if it is not an image. Every answer is compared
+with the last request of its own connection, and counts as good, wrong, refused or missing. One
+thread on raw sockets: a request costs it some 20 µs of a core.
 """
 
 import gc

@@ -1,8 +1,7 @@
 """Load on `/predict`: raw HTTP/1.1 on asyncio, light enough to share the service's cores.
 
-What enters: uploads, and when each request is due. What leaves: what came back, to be judged when
-the load is over. A latency counts from when its request was due, so that what waits behind a slow
-answer is not left out.
+Answers are judged after the load has ended. A latency counts from when its request was due, so it
+includes the time that a request waits behind a slow answer.
 """
 
 import asyncio
@@ -21,7 +20,7 @@ T = TypeVar("T")
 
 
 class Reply(NamedTuple):
-    """What came back; `status` is 0 where nothing did."""
+    """An answer; `status` is 0 if none came."""
 
     status: int
     body: bytes
@@ -38,12 +37,12 @@ class Exchange(NamedTuple):
 
     @property
     def answer(self) -> dict[str, Any]:
-        """What the service said, or nothing where it did not."""
+        """The body of a successful answer, else an empty one."""
         return json.loads(self.reply.body) if self.reply.status == 200 else {}
 
 
 class Connection:
-    """One kept connection, opened anew where it broke; `key` is sent with each request."""
+    """A persistent connection that reopens if it breaks; it sends `key` with each request."""
 
     def __init__(self, port: int, key: str | None = None) -> None:
         self.port = port

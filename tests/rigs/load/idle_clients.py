@@ -1,8 +1,4 @@
-"""A crowd that costs connections and should cost nobody time: idle, slow, and vanishing clients.
-
-What enters: the port of a service, and an upload that vanishes in the middle. What leaves: how many
-have vanished. This module does not know who else asks.
-"""
+"""Idle, slow and vanishing clients, which cost connections and must not slow down other clients."""
 
 import socket
 import threading

@@ -1,8 +1,4 @@
-"""What a serving worker keeps in memory, beside `import torch` alone.
-
-What enters: nothing. What leaves: the lines of the report; the resident memory of a process is
-told by Linux alone. This module does not know how long a start takes.
-"""
+"""Resident memory of a worker process, compared with `import torch` alone (Linux only)."""
 
 import subprocess
 import sys

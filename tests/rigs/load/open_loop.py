@@ -1,8 +1,7 @@
-"""A flood: requests are sent when they are due, whether or not those before them are answered.
+"""Open-loop load: requests are sent when they are due, however slow the answers are.
 
-What enters: ready-made requests, how many of them a second, and for how long. What leaves: each
-answer's status and whether it was the right one, and how long after its request was due it came. It
-runs in a process of its own, on raw sockets, each request over a connection that waits for nothing.
+A latency counts from when the request was due. The load runs in its own process, on raw sockets,
+each request over a connection that waits for no other answer.
 """
 
 import selectors
@@ -25,8 +24,9 @@ T = TypeVar("T")
 
 
 class TimedResponse(NamedTuple):
-    """What came back: a status, 0 for nothing; seconds since it was due; was the digit right? And
-    when, in seconds since the flood began.
+    """An answer: its status, 0 for none, and whether its digit is right.
+
+    `latency` is in seconds since the request was due, `arrived_at` in seconds since the load began.
     """
 
     status: int
@@ -46,7 +46,7 @@ class Flooded(NamedTuple):
         return sorted(answer.latency for answer in self.answers if answer.status == status)
 
     def per_second(self, status: int) -> list[int]:
-        """Count the answers of one status in each whole second, but for the first and the last."""
+        """Count the answers of one status in each whole second, except the first and the last."""
         counts = Counter(
             int(answer.arrived_at) for answer in self.answers if answer.status == status
         )
@@ -136,7 +136,7 @@ class _Flood:
                 self._record(connection, connection.status)
 
     def _close(self, connection: Connection) -> None:
-        """The service hung up: it may, on who waits for nothing."""
+        """Handle a connection that the service closed, which it may do if no request is pending."""
         self.selector.unregister(connection.socket)
         connection.socket.close()
         if connection in self.due:

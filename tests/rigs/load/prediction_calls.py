@@ -1,7 +1,6 @@
-"""All the ways in which one prediction may be asked for.
+"""Every way to request one prediction, and to read its version and probabilities.
 
-What enters: an image, and a version that may be named. What leaves: what to send, and how to read
-the version and the probabilities in what comes back. This module does not know who answers.
+The routes differ in their bodies and answers; these calls let one test compare them all.
 """
 
 import json

@@ -1,8 +1,4 @@
-"""What all peers do alike: the shipped weights, and an upload's pixels as Pillow gives them.
-
-What enters: the bytes of an upload. What leaves: MyNet's input, and its answers. This module does
-not know who serves.
-"""
+"""Reference prediction of the benchmark's peers: the shipped weights, and Pillow's pixels."""
 
 from collections.abc import Sequence
 from io import BytesIO

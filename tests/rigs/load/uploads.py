@@ -1,7 +1,6 @@
-"""What is sent: 1,000 different MNIST images, so that nobody's cache wins, and what is no image.
+"""Requests of the load tests: 1,000 different MNIST images, and files that are not images.
 
-What enters: nothing. What leaves: ready-made requests, each with the digit that the shipped weights
-see in its pixels. This module does not know who answers.
+The images differ so that no cache helps. Each request has the digit that the shipped weights read.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
-"""What must hold whatever was asked of a service, and whoever of it was killed.
+"""Invariants of a service in the soak test, after any request and any kill.
 
-What enters: a state folder, and the service on it while one lives. What leaves: nothing, or an
-AssertionError that says what does not hold. It remembers what was shown, so that nothing of it can
-be taken back. This module does not know what was done.
+A check raises AssertionError with what is wrong. The checks remember what the service has shown, to
+find what it takes back.
 """
 
 import json
@@ -132,12 +131,12 @@ class Invariants:
         assert result == "ok", result
 
     def check_processes(self, service: Service) -> None:
-        """Memory and descriptors of whoever serves stay within bounds."""
+        """Memory and descriptors of the worker processes stay within bounds."""
         for pid in self.workers(service):
             try:
                 memory = resident(pid)
                 files = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-            except (OSError, KeyError):  # it ended meanwhile
+            except (OSError, KeyError):  # the process has ended
                 continue
             self.memory = self.memory or memory
             assert memory <= MAX_MEMORY_GROWTH * self.memory, f"{memory} MB after {self.memory}"
@@ -149,7 +148,7 @@ class Invariants:
         assert gone, f"still there: {_session_processes(service.process.pid)}"
 
     def leftover_files(self) -> list[Path]:
-        """List the files that nobody needs once all jobs have ended."""
+        """List the files that must be gone when all jobs have ended."""
         return [*self.state.rglob(f".*{TEMPORARY}"), *(self.state / "jobs").glob("*.pt")]
 
     def check_event_numbers(self) -> None:

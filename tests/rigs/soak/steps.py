@@ -1,7 +1,6 @@
-"""What is done to a service in the soak: one method for each kind of step.
+"""Steps of the soak test: requests and faults, one method for each kind.
 
-What enters: a service, and a source of chance. What leaves: what it answered has been compared with
-what it may answer. This module does not know in which order steps are taken.
+Each step compares the answers with what the service may answer.
 """
 
 import json
@@ -32,7 +31,7 @@ CHANGE_STATUSES: Final = (200, 202, 204, 404, 409)
 
 
 class Steps:
-    """One state folder, and what is done to whoever serves it."""
+    """The steps on one state folder, whichever service runs on it."""
 
     def __init__(self, state: Path, rng: random.Random) -> None:
         self.state, self.rng = state, rng
@@ -187,10 +186,10 @@ class Steps:
 
     @contextmanager
     def uploading(self, service: Service) -> Iterator[None]:
-        """Have an upload under way meanwhile; it becomes a version, or nothing."""
+        """Run an upload while the context lasts; it becomes a version, or leaves nothing."""
 
         def upload() -> None:
-            with suppress(OSError, HTTPException):  # whoever was asked is killed
+            with suppress(OSError, HTTPException):  # the service is killed during the upload
                 ask(service, "POST", "/models", content)
 
         content = self.weights(service)

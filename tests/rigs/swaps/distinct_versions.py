@@ -1,8 +1,7 @@
-"""Versions that are alike, and images by which they can be told apart.
+"""Similar versions, and images whose answers identify the version.
 
-What enters: an empty state folder. What leaves: three versions in it, the documented one live, and
-what each of them answers for each of some MNIST images. Any two versions differ on each of these
-images by a hundred times the tolerance, so that an answer can be of one version alone.
+A state folder gets three versions, the documented one live. Any two of them differ on each of some
+MNIST images by a hundred times the tolerance, so an answer can be of one version alone.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,6 @@
-"""Swaps and rollbacks while predictions come, and which answers outlived their version.
+"""Promotions and rollbacks under load, and late answers of a version that is not live any more.
 
-What enters: the port of a service that answers with version 1, and what its versions are known to
-answer. What leaves: what came back, to be judged when the load is over.
+The service starts with version 1 live. Answers are judged after the load has ended.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ CHANGES: Final = ((2, 2), (3, 3), (None, 2), (1, 1))
 
 
 class Swap(NamedTuple):
-    """When a swap was asked for and answered, which version was wanted, and which is told of."""
+    """A swap: the times of request and answer, the version requested and the one in the answer."""
 
     requested_at: float
     answered_at: float
@@ -34,7 +33,7 @@ INITIAL_SWAP: Final = Swap(float("-inf"), float("-inf"), 1, 1)
 
 
 class Phase(NamedTuple):
-    """Load, and the swaps meanwhile."""
+    """The exchanges of a load, and the swaps during it."""
 
     exchanges: list[Exchange]
     swaps: list[Swap]
@@ -90,7 +89,7 @@ async def press(
     *,
     keep_alive: bool = True,
 ) -> Phase:
-    """Load until what is done meanwhile has ended."""
+    """Send load until `action` has ended."""
     ended = asyncio.Event()
     loading = load(
         port, reference.uploads, immediate_due_times(ended), connections, keep_alive=keep_alive

@@ -1,4 +1,4 @@
-"""A service that is told to end says so first, and lets nobody down."""
+"""Graceful shutdown: the service reports not-ready first, and finishes requests in progress."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def slow_upload(service, path, content_length):
 
 
 class ShutdownResult(NamedTuple):
-    """What came of a service that was told to end while there was much under way."""
+    """The result of a shutdown with many requests in progress."""
 
     refused: bool
     digit: int
@@ -112,8 +112,10 @@ def follow(service, path, received):
 
 @pytest.fixture(scope="module", params=["1", "2"], ids=["alone", "two workers"])
 def shutdown_result(request, tmp_path_factory, seven):
-    """A training, which two clients follow, a long upload, short ones on either way, and a file
-    that waits for its turn are under way when the service is told to end.
+    """Shut down a service with much in progress.
+
+    That is a training that two clients follow, a long upload, short uploads through both paths, and
+    a file of weights in the queue.
     """
     state = tmp_path_factory.mktemp("ended") / "var"
     uploads = [("/predict", 10**6), ("/predict", 1000), ("/predict?explain=1", 1000)]

@@ -1,4 +1,4 @@
-"""More photos than can be read: those that are taken are answered, the rest are told so at once."""
+"""Overload with photos: accepted requests are answered, the others get 429 immediately."""
 
 import pytest
 

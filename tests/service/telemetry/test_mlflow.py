@@ -1,4 +1,4 @@
-"""Jobs of whole services, told to MLflow: killed, compared with untold ones, told to nobody."""
+"""MLflow tracking of jobs: after kills, without tracking for comparison, and without a server."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def test_a_job_killed_with_its_service_goes_on_in_the_same_run(tmp_path, monkeyp
     run_id = runs()[0].info.run_id
     points = client.get_metric_history(run_id, "train_loss")
     assert [(point.step, point.value) for point in points] == losses(done) == losses(untracked_job)
-    assert digests[0] == digests[1], "to be told changes no weight"
+    assert digests[0] == digests[1], "tracking changes no weight"
     assert "card.json" in [file.path for file in client.list_artifacts(run_id)]
 
 

@@ -24,7 +24,7 @@ def post(service, path, body):
 
 @pytest.fixture
 def telemetry(tmp_path, seven, monkeypatch):
-    """What a collector and the log were told by two workers that predicted and trained."""
+    """The spans and log lines of two workers that predicted and trained."""
     with run_collector() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
         with run_service(tmp_path / "var", workers=2, log_format="json") as service:
