@@ -19,7 +19,7 @@ EXCLUDED = ("setuptools",)
 
 
 def environment() -> dict[str, str]:
-    """Give what markers ask for, in the image."""
+    """Return the values that markers of requirements have in the image."""
     python = BASE.findall((ROOT / "Dockerfile").read_text())[0]
     return {
         "python_version": python,
@@ -32,7 +32,7 @@ def environment() -> dict[str, str]:
 
 
 def entries(lock: str) -> dict[str, str]:
-    """Give each package's entry, of those that the image's Python wants."""
+    """Return the entry of each package in a lock that the image's Python needs."""
     found = {}
     for entry in ENTRY.findall((ROOT / "deploy" / "lock" / f"{lock}.txt").read_text()):
         requirement = Requirement(entry.partition("\\")[0])
@@ -42,7 +42,10 @@ def entries(lock: str) -> dict[str, str]:
 
 
 def held(index: str, extras: str) -> dict[str, str]:
-    """Give the entry of each package; without hashes for those that come from PyTorch's index."""
+    """Return the entry of each package in the image.
+
+    The packages from PyTorch's index have no hashes.
+    """
     default = entries("default")
     if index:
         found = entries("without-torch")

@@ -1,9 +1,8 @@
 """`python -m tools.accuracy --url URL --manifest FILE`: how well a live service reads a folder.
 
-What enters: a service's address, and a CSV file with the columns `path` (from the file's own
-folder), `label`, and `source` where there are several. What leaves: a table by source with the
-confusions on the terminal, and a contact sheet of what was read wrong. This module does not know
-how the service reads.
+The manifest is a CSV file with the columns `path` (relative to its own folder), `label`, and
+`source` if there are several. The tool prints a table by source with the confusions, and draws a
+contact sheet of the images that the service read wrong.
 """
 
 import base64

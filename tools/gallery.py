@@ -1,8 +1,8 @@
 """`python -m tools.gallery --url URL --manifest FILE --to PNG`: uploads, and what the network saw.
 
-What enters: a live service, and labelled images as for `tools.accuracy`. What leaves: a picture
-with a row for each source: some uploads, each beside the 28×28 that the network was given, and on
-the right some of those that are not read right. This module does not know how the service reads.
+The picture has a row for each source of labelled images, as for `tools.accuracy`. On the left are
+some uploads, each beside the 28×28 image that the network got. On the right are some that the
+service read wrong.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """`python -m tools.labelled_images FOLDER`: labelled images of many sources, for `tools.accuracy`.
 
-What enters: a folder. What leaves: files in it, and `manifest.csv` with their labels and sources:
-MNIST's test digits as `tools.pictures` makes them, those of scikit-learn's `load_digits` (8 × 8,
-Alpaydin, Kaynak 1998) in both polarities, and the test digits themselves.
+It writes the files, and a `manifest.csv` with their labels and sources. The sources are MNIST's
+test digits as `tools.pictures` makes them, scikit-learn's `load_digits` (8 × 8, Alpaydin, Kaynak
+1998) in both polarities, and the test digits themselves.
 """
 
 import csv

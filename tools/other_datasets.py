@@ -1,10 +1,10 @@
 """`python -m tools.other_datasets FILE`: measure a checkpoint on other data sets, for its card.
 
-What enters: a checkpoint. What leaves: the same weights with a card that tells, under `elsewhere`,
-what share of foreign digits is read right, and what share of pictures of no digit is taken for one.
-None of these images is trained with: the digits of scikit-learn's `load_digits`, Fashion-MNIST's
-first test images (Debian's package dataset-fashion-mnist), letters in the fonts that are installed
-here, and textures with the spectra of photographs.
+The card gets a field `elsewhere`: the share of other data sets' digits that the network reads
+right, and the share of pictures without a digit that it takes for one. The training used none of
+these images: the digits of scikit-learn's `load_digits`, Fashion-MNIST's first test images
+(Debian's package dataset-fashion-mnist), letters in the installed fonts, and textures with the
+spectra of photographs.
 """
 
 import gzip

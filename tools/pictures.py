@@ -1,10 +1,7 @@
 """MNIST's test digits as people would send them: drawn, scanned, photographed.
 
-What enters: a digit in MNIST's form, and a source of chance. What leaves: the file that a client
-would upload. This module does not know how they are read.
-
-The strokes are MNIST's, so that labels are known; paper, light, pens and lenses are made here. None
-of it is used for training.
+The strokes are MNIST's, so the labels are certain; paper, light, pens and lenses are drawn here.
+The training uses none of these pictures.
 """
 
 from collections.abc import Callable

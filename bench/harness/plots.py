@@ -1,7 +1,6 @@
-"""Throughput and latency as two drawings for the documents.
+"""Plots of throughput and latency for the documentation.
 
-What enters: rates and latencies, round by round. What leaves: SVG files, the same to the byte for
-the same numbers. This module measures nothing.
+The same numbers give the same SVG files, byte for byte.
 """
 
 from collections.abc import Callable, Mapping

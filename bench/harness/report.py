@@ -1,7 +1,4 @@
-"""The report's words on what was measured: a row for each, the ratios, and who it was.
-
-What enters: rates and latencies, round by round. What leaves: lines. This module measures nothing.
-"""
+"""Report of the benchmark: a row for each measurement, the ratios, and the versions compared."""
 
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version

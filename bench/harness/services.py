@@ -1,7 +1,6 @@
-"""MyNet and its peers, each in processes of its own, and awake only while it is measured.
+"""MyNet and its peers as services of their own, awake only during their measurement.
 
-What enters: who is to stand. What leaves: ports that answer. A peer that polls while it idles would
-slow down the others, so that all but one are stopped. This module does not know what is measured.
+A peer that polls while it idles would slow down the others, so all services but one are stopped.
 """
 
 import os

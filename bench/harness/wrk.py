@@ -1,8 +1,6 @@
 """Requests a second and their latencies, by wrk if it is installed, else by `closed_loop`.
 
-What enters: a port, and requests. What leaves: a rate, latencies, and how many requests failed.
-Before wrk, which compares no answers, the press compares every one. This module does not know which
-service answers.
+wrk does not compare answers, so `closed_loop` sends load first and compares every answer.
 """
 
 import shutil
@@ -41,8 +39,8 @@ def generator() -> str:
     version = completed.stdout.split("[")[0].strip()
     return (
         f"`{version}`, after `tests/rigs/load/closed_loop.py` compared every answer for "
-        f"{CHECK_SECONDS:.0f} s; wrk's p99 counts a late answer for those, too, that would have "
-        "been sent meanwhile"
+        f"{CHECK_SECONDS:.0f} s; wrk's p99 also counts a late answer for the requests that it "
+        "delayed"
     )
 
 

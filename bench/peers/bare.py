@@ -1,4 +1,4 @@
-"""`python -m bench.peers.bare PORT`: uvicorn and no work, the ceiling of who is served by it."""
+"""`python -m bench.peers.bare PORT`: uvicorn without work, the ceiling of any service on it."""
 
 import sys
 

@@ -1,7 +1,4 @@
-"""What normalisation takes, stage by stage, for images of several kinds.
-
-What enters: nothing. What leaves: the lines of the report. Decoding is not part of it.
-"""
+"""Time of each stage of normalisation, for images of several kinds; decoding is not included."""
 
 from collections.abc import Callable, Iterator
 from io import BytesIO

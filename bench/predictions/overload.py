@@ -1,4 +1,4 @@
-"""Ten times what the service can serve, and a crowd that nobody is to notice.
+"""Benchmark of overload: ten times the capacity, and thousands of idle or slow clients.
 
 Photos are offered at ten times the rate at which they are read, from a process that sends each
 when it is due, so that the queue is full all the time, and the median is how long that takes. Then
@@ -36,8 +36,10 @@ CROWD_SECONDS: Final = 12.0
 
 
 class Overload(NamedTuple):
-    """What one flood did: answers, megabytes and descriptors before, meanwhile and after; and what
-    share of the cores other machines on the same hardware took.
+    """The result of one flood.
+
+    It has the answers; megabytes and descriptors before, during and after; and the share of the
+    cores that other machines on the same hardware took.
     """
 
     capacity: float
@@ -104,9 +106,8 @@ def overload_report(result: Overload, size: int) -> Iterator[str]:
     seconds = result.flooded.per_second(200)
     full, slowest, refusal = median(answered), percentile(answered, 99), percentile(rejected, 99)
     yield (
-        f"Photos of {size // 1000} kB, of which {result.capacity:.0f} a second can be read, "
-        "offered "
-        f"at {OVERLOAD_FACTOR} times that rate for {result.seconds:.0f} s. "
+        f"Photos of {size // 1000} kB. The service can read {result.capacity:.0f} a second; the "
+        f"load offered {OVERLOAD_FACTOR} times that rate for {result.seconds:.0f} s. "
         f"{len(answered) / result.seconds:.0f} "
         f"a second were answered, {min(seconds)} in the slowest second and {max(seconds)} in the "
         f"quickest, after a median of {full:.2f} s: so long takes a full queue. Other machines on "

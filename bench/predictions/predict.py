@@ -65,8 +65,8 @@ def describe(uploads: Sequence[bytes]) -> str:
     return (
         f"`POST /predict`, {len(uploads):,} different MNIST images of {sizes[0]} to {sizes[-1]} "
         "bytes, the same weights, one worker and one thread of torch each; "
-        f"{ROUNDS} × {SECONDS:.0f} s for each cell, interleaved, medians. The load and who is "
-        "measured share the cores. LitServe and mosec are two processes each, one that listens and "
+        f"{ROUNDS} × {SECONDS:.0f} s for each cell, interleaved, medians. The load and the "
+        "service share the cores. LitServe and mosec are two processes each, one that listens and "
         f"one that predicts. Load: {generator()}. Beside bad files: one in eleven of "
         f"{11 * len(uploads):,} requests over {BAD_FILE_CONNECTIONS} connections is no image."
     )

@@ -1,8 +1,4 @@
-"""What MyNet does on its own: two workers beside one, and many images in one request.
-
-What enters: images and their digits. What leaves: the lines of the report. This module does not
-know of peers.
-"""
+"""Benchmark of MyNet alone: two workers compared with one, and many images in one request."""
 
 import json
 import os

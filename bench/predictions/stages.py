@@ -1,8 +1,7 @@
-"""Microseconds of each stage of a small prediction, beside the way that stage is usually gone.
+"""Microseconds of each stage of a small prediction, compared with the usual implementation.
 
-What enters: nothing. What leaves: the lines of the report. Each stage is timed on its own, again
-and again, so that a service, where stages take turns in the processor's caches, needs more than
-their sum; what the network and the event loop take is not among them.
+Each stage is timed on its own, repeatedly. A service needs more than the sum, since the stages
+compete for the processor's caches. Time in the network and the event loop is not included.
 """
 
 import asyncio

@@ -1,8 +1,4 @@
-"""From SIGTERM to gone, with as much under way as can be, beside nothing under way.
-
-What enters: nothing. What leaves: the lines of the report. This module does not know how an end is
-made, nor what those are told who wait.
-"""
+"""Seconds from SIGTERM to the end of the process, with full load and without load."""
 
 import json
 import threading
@@ -33,8 +29,8 @@ def main() -> Iterator[str]:
     yield ""
     yield (
         f"Seconds from SIGTERM to the end of the process, median and longest of {ROUNDS} rounds, "
-        f"interleaved. Under way: a training, {FOLLOWERS} who follow it, {PHOTOS} photos over and "
-        "over, 2,000 idle connections and 200 senders of one byte a second."
+        f"interleaved. In progress: a training, {FOLLOWERS} clients that follow it, {PHOTOS} "
+        "photos over and over, 2,000 idle connections and 200 senders of one byte a second."
     )
     yield ""
     yield "| workers | nothing under way | all of it |"
@@ -80,7 +76,7 @@ def start_load(service: Service, stack: ExitStack) -> None:
 
 
 def request_repeatedly(port: int, method: str, path: str, body: bytes) -> None:
-    """Ask until nobody is there any more."""
+    """Send the request again and again, until the service is gone."""
     with suppress(OSError, HTTPException), closing(HTTPConnection("127.0.0.1", port)) as connection:
         while True:
             connection.request(method, path, body)

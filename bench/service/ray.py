@@ -1,9 +1,8 @@
-"""One, two and four replicas under Ray Serve, each beside `mynet serve` with one worker.
+"""Benchmark of one, two and four replicas under Ray Serve, against `mynet serve` with one worker.
 
-What enters: nothing; it takes the environment of `make test-ray`, and `SERVICE` names `mynet` where
-that environment has none. What leaves: the lines of the report. Both sides are up and pressed in
-turn; Ray's side is `mynet serve --on ray` with a cluster of its own. CPU is that of all processes
-below the command, Ray's own among them. This module does not know of several machines.
+It needs the environment of `make test-ray`; `SERVICE` names `mynet` if that environment has none.
+Both services run, and get load in turn. Ray's side is `mynet serve --on ray` with a cluster of its
+own. CPU time is that of all processes below the command, including Ray's own.
 """
 
 import os

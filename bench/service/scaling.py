@@ -1,8 +1,7 @@
-"""One, two and four workers: what they answer, what a request costs them, how soon all swap.
+"""Benchmark of one, two and four workers: throughput, CPU time of a request, seconds to swap.
 
-What enters: nothing. What leaves: the lines of the report. The load shares the machine's cores with
-whom it presses, so that requests a second say little where the workers want all of them; the CPU
-time of a request is the service's own. This module does not know of several machines.
+The load shares the machine's cores with the service. So requests a second say little if the workers
+could use all cores; the CPU time of a request is the service's own.
 """
 
 import json
