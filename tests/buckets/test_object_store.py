@@ -34,7 +34,7 @@ def test_an_object_that_was_emptied_keeps_its_name(url):
     bucket.create("a/1", b"something")
     bucket.empty("a/1")
     assert (bucket.read("a/1"), bucket.sizes()) == (b"", {"a/1": 0})
-    assert not bucket.create("a/1", b"anew")
+    assert not bucket.create("a/1", b"again")
     bucket.remove(["a/1", "a/2"])
     assert (bucket.read("a/1"), bucket.sizes()) == (None, {})
 

@@ -1,4 +1,4 @@
-"""Versions in a bucket of a real server, whoever works on them at once."""
+"""Versions in a bucket of a real server, with several processes at work on them."""
 
 import random
 import sys

@@ -57,7 +57,7 @@ def bucket_outage(server):
 
 @asynccontextmanager
 async def light_load(service, uploads):
-    """Predict at a steady rate meanwhile; gives a list that has the answers afterwards."""
+    """Predict at a steady rate while the context lasts; the list has the answers afterwards."""
     ended, answers = asyncio.Event(), []
 
     def due_times():
@@ -170,5 +170,5 @@ def test_a_training_that_ends_while_the_bucket_is_away_succeeds_once_it_is_back(
         assert first.get(f"/train/{job}")["status"] == "running"
     done = first.job_until(job, succeeded)
     assert (done["attempt"], done["result"]["version"]) == (1, expected)
-    assert log_since(first, log_size).count("waits to be stored") == 1, "it is told once"
+    assert log_since(first, log_size).count("waits to be stored") == 1, "it is logged once"
     assert is_live(other, expected)

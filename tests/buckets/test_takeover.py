@@ -54,5 +54,5 @@ def test_who_takes_a_job_over_goes_on_from_the_copy_of_its_state(services, s3_ur
     second.job_until(second_job, lambda body: len(body["epochs"]) > 3)
     second.job_until(second_job, succeeded)
     assert digest(second, job) == digest(second, second_job)
-    assert wait_until(lambda: not copies()), "what nobody needs is removed"
+    assert wait_until(lambda: not copies()), "copies of ended jobs are removed"
     second.end()

@@ -16,7 +16,7 @@ from app.versions.registry import SHIPPED
 
 
 class Worker:
-    """A process that works once it is told to, and reports each step."""
+    """A process that starts work on a signal, and reports each step."""
 
     def __init__(self, folder: Path, url: str, times: int) -> None:
         context = multiprocessing.get_context("forkserver")

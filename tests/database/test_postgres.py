@@ -1,4 +1,4 @@
-"""PostgreSQL's own ways: who comes first, what hangs or is away, and what is said of it."""
+"""PostgreSQL: concurrent starts, a server that hangs or is away, and the error messages."""
 
 import sys
 import threading
@@ -167,7 +167,9 @@ def test_a_server_that_is_away_or_hangs_is_told(stoppable_server):
         stoppable_server.stop()
         reason = unavailable_reason(lambda: add(store, "a"))
         assert "Connection refused" in reason
-        assert str(stoppable_server.port) not in reason, "where it is, is no matter of whoever asks"
+        assert str(stoppable_server.port) not in reason, (
+            "clients need not know the address of the database"
+        )
         stoppable_server.start()
         assert store.jobs() == []
 

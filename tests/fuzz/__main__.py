@@ -1,10 +1,10 @@
 """Fuzzing: `python -m tests.fuzz --seconds 60 --seed 1`, or `make fuzz SECONDS=3600`.
 
-What enters: how long, and a seed. What leaves: a count, and where a promise was broken the input,
-in `tests/corpus/`, which the tests replay ever after. This module does not know what is promised.
+It prints how many inputs it sent. An input that breaks a guarantee goes to `tests/corpus/`, which
+the tests replay.
 
-Each target runs in a process of its own, since what is looked for may end it. Input `n` of a target
-is drawn from the seed, the target and `n` alone: whatever befalls, it can be made again.
+Each target runs in its own process, since an input may crash it. The seed, the target and `n` alone
+determine input `n`, so it can be drawn again after a crash.
 """
 
 import argparse

@@ -1,8 +1,4 @@
-"""One input from another: the ways in which files and requests are bent.
-
-What enters: seeds, and a source of chance. What leaves: bytes. This module does not know what they
-are meant to be.
-"""
+"""Mutations of files and requests for fuzzing."""
 
 from collections.abc import Sequence
 from random import Random

@@ -1,8 +1,4 @@
-"""Sound inputs of every kind, and the odd ones that tests know already: where fuzzing begins.
-
-What enters: nothing. What leaves: for each target its seeds. This module does not know how they are
-bent.
-"""
+"""Seed inputs of each fuzzing target: valid ones of every kind, and odd ones from the tests."""
 
 import json
 from io import BytesIO

@@ -1,7 +1,6 @@
-"""What is fuzzed: images, forms, weights, and whole requests on a connection.
+"""Fuzzing targets: images, forms, weights, and whole requests on a connection.
 
-What enters: any bytes. What leaves: nothing, or an exception where a promise was broken. This
-module does not know where the bytes come from.
+A target takes any bytes, and raises an exception if a guarantee is broken.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A look at an image that is to be kept: in time, not too many, and for somebody."""
+"""Validation of an image to store: its deadline, its limit, and clients that hang up."""
 
 import asyncio
 from contextlib import closing

@@ -37,7 +37,7 @@ def make(settings, live):
 
 @pytest.fixture
 def photo(mnist):
-    """A seven, as large as an upload of which a thread takes care."""
+    """A seven, large enough that a thread decodes it."""
     return png(np.kron(mnist.test.pixels[0].numpy(), np.ones((20, 20), np.uint8)))
 
 

@@ -53,7 +53,7 @@ def test_work_is_done_in_its_turn(pool, gate):
 
 
 def test_a_slow_piece_of_work_counts_more_than_a_quick_one(pool, gate):
-    """Whoever is taken is answered in time where work is as slow for a while as it was just now."""
+    """Accepted work ends in time if the following work is as slow as the work just done."""
     pool.seconds = 0.2
     run(pool, gate, *[(lambda _: time.sleep(0.5), TIMEOUT, never_disconnected)] * 2)
     slow = pool.seconds
@@ -133,7 +133,7 @@ def test_what_would_be_late_is_not_begun_while_another_waits(pool, gate):
 
     _, late, last = asyncio.run(go())
     assert isinstance(late, TimeoutError)
-    assert last == "last", "nobody waits behind it"
+    assert last == "last", "work behind it still runs"
     assert "late" not in done
 
 

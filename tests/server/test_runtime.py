@@ -22,7 +22,7 @@ def test_paths_lead_to_the_same_from_another_folder(there, monkeypatch):
     settings = prepare_with_absolute_paths(
         Settings(**paths, database_url="sqlite:///x.db", device="cpu")
     )
-    other_folder = there / "elsewhere"
+    other_folder = there / "other"
     other_folder.mkdir()
     monkeypatch.chdir(other_folder)
     assert (settings.state_dir, settings.data_dir) == (there / "var", there / "data")

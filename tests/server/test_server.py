@@ -1,4 +1,4 @@
-"""What is told of the settings at a start."""
+"""The log lines and errors about settings at the start."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who is too slow is let go, and nobody else notices."""
+"""Time-outs for slow clients, which do not slow down other clients."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def sockets():
 def is_socket(number):
     try:
         return stat.S_ISSOCK(os.fstat(number).st_mode)
-    except OSError:  # closed meanwhile
+    except OSError:  # closed since it was listed
         return False
 
 

@@ -40,7 +40,7 @@ def test_the_metrics_are_of_the_test_images():
 
 
 def test_calibration_is_the_gap_between_confidence_and_accuracy():
-    """Four answers at 0.8, of which two are right; two at 0.6, both right: (4·0.3 + 2·0.4) / 6."""
+    """Four answers at 0.8, two of them right; two at 0.6, both right: (4·0.3 + 2·0.4) / 6."""
     confident, doubtful = torch.tensor([0.8, 0.2]).log(), torch.tensor([0.6, 0.4]).log()
     logits = torch.stack([confident] * 4 + [doubtful] * 2)
     labels = torch.tensor([0, 0, 1, 1, 0, 0])

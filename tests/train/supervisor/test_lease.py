@@ -1,4 +1,4 @@
-"""Who supervises: of one state folder, and of several that share a database of either kind."""
+"""The supervisor's lease: one state folder, and several that share a database of either kind."""
 
 import time
 from datetime import timedelta
@@ -58,7 +58,7 @@ def test_the_time_of_day_decides_nothing(settings, leases, remote_lease, monkeyp
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.05)
     assert not remote_lease.acquire()
     time.sleep(0.1)
-    assert remote_lease.acquire(), "nobody renewed it"
+    assert remote_lease.acquire(), "the lease was not renewed"
 
 
 def test_who_cannot_renew_says_so_in_time(settings, leases, monkeypatch):

@@ -1,4 +1,4 @@
-"""Who supervises, and what becomes of jobs whose process ends; with a stand-in for the process."""
+"""The supervisor: its lease, and jobs whose process ends; a stand-in replaces the process."""
 
 import os
 import threading

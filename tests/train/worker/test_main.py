@@ -1,4 +1,4 @@
-"""How an attempt ends: what goes wrong is told to the job."""
+"""The end of an attempt, and the errors that it records on the job."""
 
 import errno
 import re

@@ -10,7 +10,7 @@ from app.train.worker import trainer
 from app.train.worker.attempt import Stopped
 from tests.train.conftest import events
 
-# Epochs of 200 batches, of which every hundredth is recorded.
+# Epochs of 200 batches; every hundredth is recorded.
 LONG_EPOCHS = {"batch_size": 10}
 
 

@@ -205,7 +205,7 @@ def test_copies_go_with_their_jobs(service, interrupted, store, bucket, stop_buc
     caplog.set_level(logging.INFO)
     interrupted_id = interrupted("one")
     bucket.create("jobs/unknown/1-0.pt", b"of a service with another database")
-    bucket.create("jobs/elsewhere", b"no copy at all")
+    bucket.create("jobs/unrelated", b"no copy at all")
     files = service("one", interrupted_id).attempt.files
 
     def has_ended(job_id):
@@ -215,7 +215,7 @@ def test_copies_go_with_their_jobs(service, interrupted, store, bucket, stop_buc
     assert any(interrupted_id in name for name in bucket.sizes())
     job.cancel(store, interrupted_id)
     files.clean_up(has_ended)
-    assert {*bucket.sizes()} == {"jobs/unknown/1-0.pt", "jobs/elsewhere"}
+    assert {*bucket.sizes()} == {"jobs/unknown/1-0.pt", "jobs/unrelated"}
     stop_bucket()
     files.clean_up(has_ended)
     assert "copies of ended jobs stay for now" in caplog.text
