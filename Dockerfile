@@ -3,24 +3,24 @@ ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS data
 COPY data/MNIST/raw/*.gz /data/MNIST/raw/
-# Here, since a running container cannot unpack beside the archives: its root may be read-only.
-# And readable for all, here and below, since a checkout may be readable for its owner alone.
+# Unpack at build time, since the root of a running container may be read-only. Make the files
+# readable for all, here and below, since a checkout may be readable for its owner alone.
 RUN gunzip /data/MNIST/raw/*.gz && chmod --recursive a+rX /data
 
 FROM ${BASE} AS dependencies
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/mynet
-# Empty takes the registry's default build, which uses NVIDIA GPUs and is some 4.8 GB larger.
+# If empty, the registry's default build, which uses NVIDIA GPUs and is some 4.8 GB larger.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY deploy/install-torch.sh deploy/lock/*.txt /build/
 RUN sh /build/install-torch.sh /opt/mynet/bin/python "${TORCH_INDEX}" /build/default.txt
-# What `make lock` pinned, by hash. The two wheels of PyTorch's index are pinned by version alone:
-# they are other files than the registry's, and nothing is checked of them but where they come from.
-# Asked of pip, since torch cannot be imported before what it needs is there.
+# The packages that `make lock` pinned, by hash. The two wheels of PyTorch's index are pinned by
+# version alone: they are not the registry's files, so only their origin is checked.
+# pip tells whether torch is installed, since it cannot be imported before its dependencies are.
 RUN lock=default; /opt/mynet/bin/pip show --quiet torch 2>/dev/null && lock=without-torch; \
     /opt/mynet/bin/pip install --quiet --no-deps --require-hashes --requirement "/build/$lock.txt" \
     && /opt/mynet/bin/pip check
-# 1: OpenTelemetry, MLflow, PostgreSQL's driver and buckets, too; ray: these, and Ray.
+# 1 adds OpenTelemetry, MLflow, PostgreSQL's driver and buckets; ray adds these, and Ray.
 ARG EXTRAS=
 RUN lock=with-extras; [ "${EXTRAS}" != ray ] || lock=with-ray; \
     [ -z "${EXTRAS}" ] || /opt/mynet/bin/pip install --quiet --no-deps --require-hashes \
@@ -35,10 +35,10 @@ COPY app app
 COPY client client
 COPY deploy/healthcheck deploy/serve /usr/local/bin/
 ENV PATH=/opt/mynet/bin:$PATH
-# Editable, since the shipped checkpoints are looked for beside the source. The imports prove that
-# nothing is missing when the tools that installed it are gone, and leave the bytecode that nobody
-# can write later: the official image has none for the standard library, which would be compiled at
-# each start.
+# Editable, since the service looks for the shipped checkpoints next to its source. The imports in
+# the last stage prove that nothing is missing without the installation tools. They also write
+# bytecode, which a running container cannot: the official image has none for the standard library,
+# so each start would compile it.
 RUN chmod --recursive a+rX app client models /usr/local/bin/healthcheck /usr/local/bin/serve \
     && pip install --quiet --no-deps --no-build-isolation --editable ./client --editable . \
     && pip uninstall --quiet --yes setuptools pip \
@@ -49,7 +49,7 @@ LABEL org.opencontainers.image.title="MyNet" \
       org.opencontainers.image.description="POST a handwritten digit, get the digit back; POST /train, and a better network goes live." \
       org.opencontainers.image.licenses="MIT"
 WORKDIR /app
-# Nobody installs anything into a running container.
+# A running container needs no installation tools.
 RUN useradd --uid 10001 --home-dir /app --no-create-home --shell /usr/sbin/nologin mynet \
     && install --directory --owner mynet --group mynet var \
     && pip uninstall --quiet --yes --root-user-action ignore wheel setuptools pip \
@@ -65,10 +65,10 @@ RUN python -c 'import pathlib, app.cli.main, app.main, app.versions.onnx_export,
     import app.weights_import.worker, app.train.worker.main, app.train.recipes.dataset as data; \
     data.load(pathlib.Path("data"))'
 
-# A number, so that an orchestrator can tell that it is not root.
+# A number, so that an orchestrator knows that the user is not root.
 USER 10001:10001
 VOLUME /app/var
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["healthcheck"]
-# No entry point, since Amazon SageMaker runs `serve`, which is deploy/serve then.
+# No entry point, since Amazon SageMaker runs the command `serve` (deploy/serve).
 CMD ["mynet", "serve"]

@@ -1,7 +1,7 @@
 # `make serve` and `make test` need Python 3.11 or newer, and nothing else.
 
 PYTHON ?= python3
-# Where PyTorch keeps its CPU-only wheels; set it to nothing to take the default build at once.
+# PyTorch's index of CPU-only wheels; set it to nothing to install the default build.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 SECONDS ?= 3600
@@ -10,7 +10,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 # Every suite names its ten slowest tests.
 SLOWEST := --durations=10
 PYTEST := $(VENV)/bin/python -m pytest $(SLOWEST)
-# One process a core; more than four would each load torch for little gain.
+# One process per core, at most four: each loads torch, and more gain little.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -88,8 +88,8 @@ docker:  ## build the image and bring it up on http://127.0.0.1:8000
 clean:  ## remove what set-up made, but nothing that the service made
 	rm -rf $(VENV) $(CONFORMANCE) $(RAY) $(TOOLS) .mypy_cache .pytest_cache .ruff_cache *.egg-info client/build client/src/*.egg-info sbom.cdx.json
 
-# The stamps say that the environment has what pyproject.toml asks for; they are made last, so that
-# an interrupted set-up is taken up again. The client comes from here, too, for `mynet --url`.
+# A stamp means that the environment has what pyproject.toml requires. It is written last, so that
+# an interrupted installation runs again. The client is installed, too, for `mynet --url`.
 $(VENV)/serve.stamp: pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "MyNet needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -115,13 +115,13 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp
 	$(PIP) install --quiet --editable '.[dev,bench]'
 	@touch $@
 
-# Apart, since these clients pin much that MyNet does not want. Uncompiled, which is quicker.
+# A separate environment, since these clients pin other versions. Without bytecode, to be quicker.
 $(CONFORMANCE)/stamp: tests/conformance/requirements.txt
 	@$(PYTHON) -m venv $(CONFORMANCE)
 	$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<
 	@touch $@
 
-# On top of the other one, so that PyTorch is there once; and apart, since Ray brings much along.
+# A separate environment, since Ray has many dependencies. It shares PyTorch with the other one.
 $(RAY)/stamp: $(VENV)/dev.stamp
 	@$(VENV)/bin/python -m venv $(RAY)
 	@$(RAY)/bin/python tests/ray/rigs/environment.py $(VENV) pyproject.toml > $(RAY)/wanted.txt

@@ -1,7 +1,7 @@
 #!/bin/sh
-# audit.sh PIP_AUDIT LOCK: asks the advisory sources for vulnerabilities of what LOCK names. Fails
-# where one is known, and where pip-audit cannot do its work; where no source can be reached, it
-# says so, and that nothing is known then.
+# audit.sh PIP_AUDIT LOCK: looks up known vulnerabilities of the packages in LOCK. It fails if there
+# is one, or if pip-audit cannot do its work. If no advisory source can be reached, it says so and
+# succeeds.
 set -eu
 
 pip_audit=$1
@@ -14,8 +14,8 @@ ask() {
     "$pip_audit" --vulnerability-service "$@" --strict --disable-pip 2>&1
 }
 
-# By the last line, which tells what ended the run: pip-audit's own advice, or the error that it
-# does not catch.
+# The last line has the cause of the failure: pip-audit's own advice, or an error that it does not
+# catch.
 out_of_reach() {
     tail -n 1 "$said" | grep -qE \
         -e 'your network may be blocking this service' \
@@ -23,8 +23,8 @@ out_of_reach() {
         -e '^requests\.exceptions\.(Connect|Read)Timeout:'
 }
 
-# A mirror that stands in for the registry may have packages alone, and nothing about them. It does
-# not know pip either then; a source that does must know what is in the lock.
+# A mirror of the registry may have the packages without their advisories. Then it has none for pip
+# either. A source that knows pip must know the packages in the lock.
 is_mirror() {
     missing='Dependency not found on PyPI'
     grep -q "$missing" "$said" && ask "$1" --no-deps --requirement "$known" | grep -q "$missing"

@@ -1,9 +1,9 @@
 #!/bin/sh
-# install-torch.sh PYTHON [INDEX [LOCK]]: installs torch and torchvision from INDEX, PyTorch's CPU
-# wheels where nothing else is named, into the environment of PYTHON; with LOCK in its versions, and
-# without what they need, which its hashes are to bring. Where there is an NVIDIA GPU, where
-# INDEX is empty or does not answer, it does nothing, and what is installed next takes the package
-# registry's default build.
+# install-torch.sh PYTHON [INDEX [LOCK]]: installs torch and torchvision from INDEX into the
+# environment of PYTHON. The default INDEX has PyTorch's CPU wheels. With LOCK, it installs the
+# versions of the lock without their dependencies, which a later step installs by hash. It does
+# nothing if the machine has an NVIDIA GPU, or if INDEX is empty or does not answer: the next
+# installation then takes the default build of the package registry.
 set -eu
 
 python=$1
@@ -30,7 +30,7 @@ PY
 }
 
 if [ -z "$index" ] || [ "$(uname -s)" != Linux ]; then
-    exit 0  # beyond Linux the default build is the CPU build
+    exit 0  # on other systems the default build is the CPU build
 fi
 if nvidia-smi >/dev/null 2>&1; then
     echo "There is an NVIDIA GPU: PyTorch's default build is installed."

@@ -1,8 +1,8 @@
 #!/bin/sh
-# lock.sh UV: writes the versions and hashes of what the image holds, for every platform at once.
-# `default.txt` has everything, with PyTorch's default build; `without-torch.txt` has what is
-# installed beside PyTorch's CPU wheels, which another index keeps; `with-extras.txt` has that and
-# what OpenTelemetry, MLflow, PostgreSQL and buckets want, and `with-ray.txt` Ray beside that.
+# lock.sh UV: writes the versions and hashes of the packages in the image, for all platforms.
+# `default.txt` has all of them, with PyTorch's default build. `without-torch.txt` leaves it out,
+# for images with its CPU wheels, which are on another index. `with-extras.txt` adds the packages for
+# OpenTelemetry, MLflow, PostgreSQL and buckets, and `with-ray.txt` adds Ray to those.
 set -eu
 
 uv=$1

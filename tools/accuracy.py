@@ -32,7 +32,7 @@ class LabelledImage(NamedTuple):
 
 
 class ScoredImage(NamedTuple):
-    """What the service said of one image: an answer with `explain`, or the code of a refusal."""
+    """The result for one image: an answer with `explain`, or the code of a refusal."""
 
     image: LabelledImage
     digit: int | None

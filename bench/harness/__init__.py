@@ -1,1 +1,1 @@
-"""What the benchmarks share: services under test, wrk, tables and plots."""
+"""Shared parts of the benchmarks: services under test, wrk, tables and plots."""

@@ -43,7 +43,7 @@ BARE: Final = Peer("bare uvicorn, no work", "bare", "uvicorn")
 
 
 class Server(NamedTuple):
-    """Who stands: its name, its port, and the group of its processes, named after the first."""
+    """A running service: its name, its port, and the id of its process group."""
 
     name: str
     port: int

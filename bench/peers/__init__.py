@@ -1,1 +1,1 @@
-"""What MyNet is compared with: each answers the same digits with the same weights on one port."""
+"""Peers of MyNet in the benchmarks: each reads the same digits with the same weights."""

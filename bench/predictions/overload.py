@@ -154,7 +154,7 @@ class CrowdResult(NamedTuple):
 
 
 def measure_crowd(service: Service, jpeg: bytes) -> CrowdResult:
-    """Ask steadily, alone and beside a crowd."""
+    """Send requests at a steady rate, without and with thousands of other clients."""
     descriptors_before = descriptors(service)
     small = requests()
     quiet = begin(flood, service.port, small, RATE, CROWD_SECONDS).result()

@@ -26,7 +26,7 @@ BAD_FILE_ROUNDS: Final = 10
 
 
 class Contender(NamedTuple):
-    """Who stands, what it is sent, and what is no image."""
+    """A service in the comparison, the requests that it gets, and one that is not an image."""
 
     server: Server
     requests: Sequence[Request]

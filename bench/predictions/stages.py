@@ -34,7 +34,7 @@ TIMES: Final = 7
 
 
 class Stage(NamedTuple):
-    """What is done, the usual way and ours, each for all images once."""
+    """A stage: the usual implementation and MyNet's, each for all images once."""
 
     name: str
     usual: Callable[[], object] | None

@@ -50,7 +50,7 @@ class Round(NamedTuple):
 
 
 def layouts() -> Iterator[Layout]:
-    """Where cores cannot be chosen, as on macOS, there is one layout alone."""
+    """List the layouts of cores; one alone if the system cannot pin processes, as macOS."""
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     yield Layout("all cores", cores, cores)
     if cores:

@@ -1,4 +1,4 @@
-"""What tests of the API share."""
+"""Shared fixtures of the API tests."""
 
 import pytest
 from starlette.testclient import TestClient

@@ -1,4 +1,4 @@
-"""What clients send, and what both databases make of it."""
+"""Requests with text and numbers that only one of the two databases could store."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a refused request leaves in memory while the garbage collector does not run: nothing.
+"""Memory of refused requests: all of it is free without a run of the garbage collector.
 
 The garbage collector reaches old objects late. An object that it alone can free, such as an
 exception that a frame of its own traceback holds, occupies memory until then.

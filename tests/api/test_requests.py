@@ -1,4 +1,4 @@
-"""What every request gets: an id and a line in the log; and what every visitor finds."""
+"""Request ids, access log lines, and the pages that every visitor may open."""
 
 import logging
 import re

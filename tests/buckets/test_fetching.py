@@ -1,4 +1,4 @@
-"""What a mirror brings from a bucket, where not all of it can be read."""
+"""Versions that a mirror fetches from a bucket with unreadable objects."""
 
 from contextlib import contextmanager
 

@@ -1,4 +1,4 @@
-"""What fuzzing found, and what it begins with, again and again."""
+"""Replay of the fuzzing corpus and of the seed inputs."""
 
 import random
 import sys
@@ -15,7 +15,7 @@ MUTANTS = 300
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_seeds_and_all_that_was_found_keep_the_promises(target):
-    """As they are, and bent: the first inputs of a run of `make fuzz`."""
+    """Run the seeds unchanged and mutated: the first inputs of a run of `make fuzz`."""
     open_target, seeds = TARGETS[target]
     inputs = seeds() + fuzz.corpus_inputs(target)
     mutants = (fuzz.draw_input(inputs, target, 1, number) for number in range(MUTANTS))

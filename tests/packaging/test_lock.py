@@ -1,4 +1,4 @@
-"""What the image holds is what `pyproject.toml` asks for, pinned by version and hash."""
+"""The lock has every requirement of `pyproject.toml`, pinned by version and hash."""
 
 import re
 import subprocess

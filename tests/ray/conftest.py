@@ -1,4 +1,4 @@
-"""What the tests on Ray share: a cluster, and the service on it."""
+"""Shared fixtures of the Ray tests: a cluster, and the service on it."""
 
 import json
 import shutil
@@ -178,5 +178,5 @@ def reference(
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory, small_data_dir: Path) -> tuple[str, str]:
-    """What comes of the same training without Ray: the digest of its weights, and its log."""
+    """The same training without Ray: the digest of its weights, and its log."""
     return train_locally(tmp_path_factory.mktemp("local"), small_data_dir)

@@ -44,7 +44,7 @@ def test_who_asks_again_is_answered(spread_service, cluster, lose, reference):
 
 
 def test_a_node_that_is_told_to_end_is_replaced_first(service, cluster, lose, reference):
-    """As Kubernetes ends a pod. Connections to its own proxy end with it."""
+    """Drain a node, as Kubernetes ends a pod; connections to its own proxy end with it."""
     node = next(node for node in cluster.nodes if node.running(REPLICA))
     (other,) = (candidate for candidate in cluster.nodes if candidate is not node)
     other_replicas = []

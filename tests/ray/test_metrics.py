@@ -1,4 +1,4 @@
-"""What each replica counts, at Ray's own endpoint of the node that it is on."""
+"""Metrics of each replica, at the endpoint of Ray on its node."""
 
 from tests.conftest import ROOT
 from tests.ray.rigs.scraping import by_replica

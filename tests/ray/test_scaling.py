@@ -57,7 +57,7 @@ class DeclaredService:
             return False
 
     def answer_counts(self):
-        """How often each replica was asked whether it is ready, as of a few seconds ago."""
+        """Return how many readiness requests each replica has had, as of a few seconds ago."""
         return by_replica(self.cluster, "ray_mynet_http_requests_total", route="/health/ready")
 
     def _serve(self, *arguments):
@@ -106,7 +106,7 @@ def declared_service(no_service, cluster, state, small_data_dir):  # noqa: ARG00
 
 
 async def replicas(cluster, number):
-    """Wait for so many."""
+    """Wait until Serve has so many replicas."""
     reached = await asyncio.to_thread(
         wait_until, lambda: len(cluster.replicas()) == number, TIMEOUT
     )

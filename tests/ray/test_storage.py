@@ -1,4 +1,4 @@
-"""What jobs keep in a storage of its own, which nothing but Ray Train knows."""
+"""Checkpoints of jobs in a storage of its own, which only Ray Train reads."""
 
 import warnings
 

@@ -51,7 +51,7 @@ def test_two_workers_learn_what_one_does(ddp_service, cluster, storage, local):
 
 
 def test_both_end_with_a_job(ddp_service, cluster, storage):
-    """What was saved of one that is cancelled while it is paused goes when the next one ends."""
+    """The state of a job that is cancelled while paused is deleted when the next job ends."""
     others = storage / "others"
     others.mkdir()
     job = start_job(ddp_service, LONG_JOB)

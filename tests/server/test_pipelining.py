@@ -19,7 +19,7 @@ POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 
 @pytest.fixture
 def connections(monkeypatch):
-    """What the service knows of each connection."""
+    """The protocol object of each connection."""
     protocols, original = [], Protocol.connection_made
 
     def record_connection(connection, transport):

@@ -1,4 +1,4 @@
-"""What a service's other processes are given, wherever they run."""
+"""The settings and environment of a service's other processes, in any working folder."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is under way ends before the process does."""
+"""Requests in progress end before the process does."""
 
 import asyncio
 from functools import partial
@@ -22,7 +22,7 @@ def short_deadline(monkeypatch):
 
 
 def run_app(app, *, early):
-    """Ask while the service ends, or just before, and give what was answered."""
+    """Send a request during the shutdown, or just before it, and return the answer."""
     messages, service_shutdown = [], Shutdown()
 
     async def send(message):

@@ -1,4 +1,4 @@
-"""What comes after a chunked body is left out, and not without end."""
+"""Trailers after a chunked body: the server ignores them, and limits their size."""
 
 from contextlib import suppress
 

@@ -80,11 +80,11 @@ class Service:
 
     @property
     def went_live(self):
-        """How often a process of this service went live with a version."""
+        """How often a process of this service loaded a version as the live one."""
         return self.log.read_text().count("is live")
 
     def training_is_gone(self):
-        """Wait for the processes that this service started to be gone."""
+        """Wait until the training processes of this service have ended."""
         assert self.trainings
         return are_gone(self.trainings)
 
@@ -94,7 +94,7 @@ class Service:
 
 
 def are_gone(pids):
-    """Wait for training processes to have ended. Their numbers may be others' by then."""
+    """Wait until training processes have ended; other processes may get their ids then."""
     command = ["ps", "-o", "args=", "-p", ",".join(map(str, pids))]
 
     def all_gone():
@@ -105,7 +105,7 @@ def are_gone(pids):
 
 
 def wait_until(condition, seconds=240):
-    """Wait for something to happen."""
+    """Wait until a condition is true; return False if it does not become true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():

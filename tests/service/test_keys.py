@@ -37,7 +37,7 @@ def keys(state, *arguments):
 
 
 def status(service, path, key, body=None):
-    """Ask on a connection of its own, so that either worker may answer."""
+    """Return the status of a request on a new connection, so that either worker may answer."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     request = Request(f"http://127.0.0.1:{service.port}{path}", body, headers)
     try:
@@ -156,7 +156,7 @@ def test_beyond_loopback_a_key_is_enough_to_start(tmp_path, seven):
 
 
 def test_beyond_loopback_a_revoked_key_is_not_enough_to_start(tmp_path):
-    """Where there never was a key, see tests/service/test_life.py."""
+    """For a database that never had a key, see tests/service/test_life.py."""
     state = tmp_path / "var"
     keys(state, "revoke", keys(state, "create", "app", "--scope", "admin").split("_")[1])
     variables = {"MYNET_STATE_DIR": str(state), "MYNET_PORT": "0", "MYNET_HOST": "0.0.0.0"}

@@ -1,4 +1,4 @@
-"""What happens on connections: pieces, pipelines, offers, crowds, and clients that leave."""
+"""HTTP connections: partial requests, pipelining, upgrades, idle crowds, clients that hang up."""
 
 import json
 import re

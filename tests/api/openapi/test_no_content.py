@@ -1,4 +1,4 @@
-"""Nothing of an upload gets into the log, however much is logged."""
+"""Content of uploads does not get into the log, at any level."""
 
 import base64
 import logging
@@ -102,7 +102,7 @@ def test_the_short_way_does_so_too(debug_settings, capsys):
 
 
 def test_libraries_would_tell(debug_settings, capsys):
-    """Else the tests above could not fail."""
+    """Show that the tests above can fail: Pillow logs the content at this level."""
     create_app(debug_settings)
     logging.getLogger("PIL").setLevel(logging.DEBUG)
     with Image.open(BytesIO(UPLOADS["a TIFF"])) as opened:

@@ -25,7 +25,7 @@ def as_json(values, datatype="UINT8"):
 
 
 def send_bytes(client, head, content, length=None):
-    """As tritonclient does: JSON, then bytes, and no Content-Type."""
+    """Send a body as tritonclient does: JSON, then bytes, and no Content-Type."""
     document = json.dumps(head).encode()
     headers = {HEADER: str(len(document) if length is None else length)}
     return client.post(INFER, content=document + content, headers=headers)

@@ -45,7 +45,7 @@ def train_locally(folder, data_dir):
 
 
 def outcome(service, job):
-    """Wait for its end; give the same of a job on Ray."""
+    """Wait for the end of a job on Ray, and return the digest of its weights and its log."""
     wait_for_end(service, job, "succeeded")
     cards = service.get("/models")["data"]
     (digest,) = (card["weights_digest"] for card in cards if card["job"] == job)
@@ -68,14 +68,14 @@ def wait_for_job(service, job, condition):
 
 
 def wait_for_end(service, job, status):
-    """Wait for its end."""
+    """Wait for the end of a job."""
     body = wait_for_job(service, job, lambda body: body["finished_at"])
     assert body["status"] == status, body
     return body
 
 
 def saved_position(folder, job):
-    """Where the checkpoint is that Ray Train would go on from: epochs and batches done."""
+    """Return the epochs and batches done in the checkpoint that Ray Train would resume from."""
     run = folder / job
     try:
         snapshot = json.loads((run / "checkpoint_manager_snapshot.json").read_text())
@@ -91,7 +91,7 @@ def workers(cluster):
 
 
 def environment(pid):
-    """What the process was started with."""
+    """Return the environment variables that a process was started with."""
     variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
     return dict(variable.split("=", 1) for variable in variables if variable)
 

@@ -1,4 +1,4 @@
-"""What Ray's own endpoints tell of our replicas."""
+"""Metrics of the replicas, from Ray's own endpoints."""
 
 from urllib.request import urlopen
 

@@ -66,7 +66,7 @@ def full_disk(scene: Scene) -> int:
 
 
 def read_only(scene: Scene) -> int:
-    """Nothing in the state folder may be written."""
+    """Make the state folder read-only."""
     modes = {path: path.stat().st_mode for path in (scene.state, *scene.state.rglob("*"))}
     for path, mode in modes.items():
         path.chmod(mode & ~0o222)

@@ -31,7 +31,7 @@ class Saved(NamedTuple):
 
 
 class JobStage(StrEnum):
-    """How far a job was when it was hit."""
+    """The progress of a job when a kill hit it."""
 
     UNSAVED = "before the first saved state"
     SAVED = "on the way"
@@ -41,7 +41,7 @@ class JobStage(StrEnum):
 
 
 class Hit(NamedTuple):
-    """Where a kill has hit a job, how many epochs it had shown, and how many of them were saved."""
+    """A kill: the stage of the job, the epochs that it had shown, and those that were saved."""
 
     stage: JobStage
     displayed_epochs: float
@@ -80,7 +80,7 @@ class Witness:
         self.changed_logs = 0
 
     def observe(self, service: Service, job: str) -> dict[str, Any]:
-        """Look at a job and its log."""
+        """Request a job and its log, and count a log that lost lines."""
         log = service.text(f"/train/{job}/log")
         self.changed_logs += not log.startswith(self.logs.get(job, ""))
         self.logs[job] = log

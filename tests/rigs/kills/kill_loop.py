@@ -80,7 +80,7 @@ class Soak:
         return open_jobs[0]
 
     def wait_for_moment(self, moment: str, service: Service, job: str) -> bool:
-        """Wait for a moment; False where the job ended before it came."""
+        """Wait for a moment in the job; return False if the job ended before it."""
         previous = moment != "begun" and self.mark(moment, service, job)
         deadline = time.monotonic() + JOB_TIMEOUT
         while time.monotonic() < deadline:
@@ -105,7 +105,7 @@ class Soak:
         return bool(body["progress"] and body["progress"]["fraction"] == 1)
 
     def watch_job(self, service: Service, job: str, seconds: float) -> None:
-        """Look at the job now and then, so that what it shows has been seen before the kill."""
+        """Request the job at times, so that the monitor knows what it showed before the kill."""
         deadline = time.monotonic() + seconds
         while (remaining := deadline - time.monotonic()) > 0:
             if remaining > 2 * POLL_INTERVAL:

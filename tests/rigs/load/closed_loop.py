@@ -33,7 +33,7 @@ class Request(NamedTuple):
 
 @dataclass
 class Pressed:
-    """What came back; status 0 is no answer."""
+    """The answers of a load; status 0 means that no answer came."""
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)

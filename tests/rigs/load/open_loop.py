@@ -36,7 +36,7 @@ class TimedResponse(NamedTuple):
 
 
 class Flooded(NamedTuple):
-    """What came back in all, and when the last was sent, by `time.perf_counter`."""
+    """All answers of a flood, and when its last request was sent, by `time.perf_counter`."""
 
     answers: list[TimedResponse]
     ended: float

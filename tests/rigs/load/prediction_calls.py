@@ -14,7 +14,7 @@ Reading = tuple[int, list[float]]
 
 
 class Way(NamedTuple):
-    """What to send, how to read the answer, and whether the version is named."""
+    """A way to predict: the request, how to read the answer, and whether it names a version."""
 
     path: str
     body: bytes

@@ -34,7 +34,7 @@ MAX_DESCRIPTORS: Final = 100
 
 
 class Response(NamedTuple):
-    """What a service answered."""
+    """An answer of the service."""
 
     status: int
     content: bytes
@@ -50,7 +50,7 @@ def ask(
     body: bytes = b"",
     headers: Mapping[str, str] = NO_HEADERS,
 ) -> Response:
-    """Ask over a connection of its own; no answer is ever a defect."""
+    """Send a request over a new connection; no answer may be a defect (500)."""
     with closing(HTTPConnection("127.0.0.1", service.port, timeout=TIMEOUT)) as connection:
         connection.request(method, path, body, dict(headers))
         answer = connection.getresponse()
@@ -60,7 +60,7 @@ def ask(
 
 
 class Invariants:
-    """What was shown so far, and what is on disk now."""
+    """The invariants: what the service has shown so far, against what is on disk now."""
 
     def __init__(self, state: Path, pixels: Sequence[Any]) -> None:
         self.state, self.pixels = state, pixels
@@ -109,7 +109,7 @@ class Invariants:
         self.stored_versions = sorted(stored)
 
     def check_job(self, service: Service, job: str) -> dict[str, Any]:
-        """What was shown of a job stays, and its end is final."""
+        """Check that what a job has shown stays, and that its end is final."""
         body = self.witness.observe(service, job)
         assert self.witness.changed_logs == 0, f"job {job}: its log was taken back"
         self._check_events(service, job)

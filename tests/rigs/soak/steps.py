@@ -42,7 +42,7 @@ class Steps:
         self.counts: Counter[str] = Counter()
 
     def predict(self, service: Service) -> None:
-        """Ask for one image, in one of many ways."""
+        """Predict one image in one of many ways."""
         image = self.rng.randrange(IMAGES)
         requested_version = self.rng.choice(self.invariants.stored_versions)
         way = self.rng.choice(ways(self.images[image], requested_version))
@@ -53,7 +53,7 @@ class Steps:
         self.invariants.check_prediction(image, version, probabilities)
 
     def batch(self, service: Service) -> None:
-        """Ask for many, one of them bad: all good ones are answered, by one version."""
+        """Predict many images, one of them bad: one version answers all good ones."""
         chosen = [self.rng.randrange(IMAGES) for _ in range(self.rng.randint(1, 20))]
         uploads = [self.images[image] for image in chosen]
         bad = self.rng.randrange(len(uploads) + 1)

@@ -22,7 +22,7 @@ class SavedStates:
         self.states = []
 
     def wait_for_save(self):
-        """Wait until one more state has been seen, and a random moment longer."""
+        """Wait until the job has saved one more state, and for a random time after that."""
         deadline, target = time.monotonic() + 120, len(self.states) + 1
         while len(self.states) < target:
             assert time.monotonic() < deadline

@@ -58,7 +58,7 @@ def has_answered(service):
 
 
 def poll_other_routes(url, job, stop):
-    """Ask for what else there is, each time once."""
+    """Request the other routes again and again, each time without a retry."""
     with Client(url, attempts=1) as mynet:
         for number in count():
             assert mynet.models().current

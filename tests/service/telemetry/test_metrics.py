@@ -23,7 +23,7 @@ def samples(service):
 
 
 def predictions(service):
-    """What whichever worker is asked tells of the predictions."""
+    """Return the counts of predictions, as the worker that answers reports them."""
     values = samples(service)
     names = (
         'mynet_images_total{outcome="answered"}',

@@ -67,7 +67,7 @@ def raw(tmp_path):
 
 @pytest.fixture
 def downloads(monkeypatch):
-    """What was downloaded, from a mirror that has the small data set."""
+    """The files that were downloaded, from a mirror that has the small data set."""
     archives = []
 
     def download_url(url, folder, filename, md5):

@@ -71,7 +71,7 @@ def run_rank(rank, size, path, results, batch_size, end_at, crash_after):
 
 
 def run_ranks(tmp_path, size, batch_size, end_at=None, crash_after=None):
-    """What each of a team's processes tells, by its rank."""
+    """Return the losses and weights of each process of one training, by rank."""
     results = FORK_SERVER.Queue()
     rank_args = (size, str(tmp_path / "store"), results, batch_size, end_at, crash_after)
     processes = [

@@ -34,7 +34,7 @@ def bucket(monkeypatch):
 
 @pytest.fixture
 def stop_bucket(monkeypatch):
-    """Take the bucket away."""
+    """Return a function that makes the bucket unavailable."""
 
     def stop_bucket():
         def fail(*_, **__):
@@ -80,7 +80,7 @@ def interrupted(service, monkeypatch):
 
 @pytest.fixture
 def first_epochs(monkeypatch):
-    """See with which epoch each training begins."""
+    """List the epoch at which each training starts."""
     epochs, real = [], trainer.resume
 
     def resume(*args):
