@@ -23,7 +23,7 @@ MAX_RATIO: Final = 2
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     small = requests()
     jpeg, digit = photo()
     large = [Request(form(jpeg), digit)]

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     yield "## Normalisation (`python -m bench normalise`)"
     yield ""
     yield (

@@ -52,7 +52,7 @@ class Overload(NamedTuple):
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     jpeg, digit = photo(PHOTO_REDUCTION)
     with TemporaryDirectory() as folder, run_service(Path(folder) / "var") as service:
         result = overload(service, Request(raw_request(jpeg), digit))

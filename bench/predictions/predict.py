@@ -34,7 +34,7 @@ class Contender(NamedTuple):
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     uploads, digits = images()
     with ExitStack() as stack:
         contenders = list(start_contenders(stack, uploads, digits))

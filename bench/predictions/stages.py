@@ -42,7 +42,7 @@ class Stage(NamedTuple):
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     torch.set_num_threads(1)
     threadpool_limits(1)
     uploads, _ = images()

@@ -24,7 +24,7 @@ MAX_SECONDS: Final = 10
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     yield "## Told to end (`python -m bench end`)"
     yield ""
     yield (

@@ -48,7 +48,7 @@ Round = dict[tuple[str, int], Measured]
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     load_average = os.getloadavg()[0]
     measured, other_rows = {}, []
     for replicas in REPLICAS:

@@ -49,7 +49,7 @@ class Measured(NamedTuple):
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     uploads, digits = images()
     requests = [Request(form(upload), digit) for upload, digit in zip(uploads, digits, strict=True)]
     with TemporaryDirectory() as folder, ExitStack() as stack:

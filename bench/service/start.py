@@ -43,7 +43,7 @@ def start_to_ready() -> float:
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     import_torch(), start_to_ready()
     imports, starts = [], []
     for _ in range(ROUNDS):

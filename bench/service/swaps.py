@@ -30,7 +30,7 @@ MAX_SECONDS: Final = 1
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     with TemporaryDirectory() as folder:
         state = Path(folder) / "var"
         reference = make(state)

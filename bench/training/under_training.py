@@ -112,7 +112,7 @@ def epochs_during(service: Service, job: str, phase: Callable[[], None]) -> list
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     uploads = [png(pixels.numpy()) for pixels in load_mnist(DATA).test.pixels[:IMAGES]]
     measured = [(layout.name, *measure(layout, uploads)) for layout in layouts()]
     yield "## Predictions while a job trains (`python -m bench under_training`)"

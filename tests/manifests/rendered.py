@@ -1,8 +1,6 @@
-"""What the folders of `deploy/k8s` render to, and Kubernetes' own schemas.
+"""Rendered objects of the folders of `deploy/k8s`, and Kubernetes' own schemas.
 
-What enters: the name of a folder. What leaves: its objects, and the pods that they would start. The
-program that renders and the schemas come with packages, so that nothing is downloaded here. This
-module does not know what is right.
+The program that renders and the schemas come with packages, so the tests download nothing.
 """
 
 import json

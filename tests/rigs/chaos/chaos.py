@@ -27,7 +27,7 @@ DEVICE: Final = "the device raises, then answers again"
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     print(f"seed {SEED}", flush=True)
     outcomes = run_faults(draw_faults())
     program = f"{sys.executable} -m tests.rigs.chaos.device_loss"

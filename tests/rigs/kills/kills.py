@@ -25,7 +25,7 @@ SEED: Final = int(os.environ.get("BENCH_SEED", random.SystemRandom().randrange(1
 
 
 def main() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     print(f"seed {SEED}", flush=True)
     with TemporaryDirectory() as folder:
         expected = run_uninterrupted(Path(folder) / "calm")

@@ -29,7 +29,7 @@ class Round(NamedTuple):
 
 
 def lines() -> Iterator[str]:
-    """Measure, and give the lines of the report."""
+    """Measure, and yield the lines of the report."""
     if not _status("self").exists():
         yield "Resident memory: not measured, since only Linux tells that of another process."
         return
