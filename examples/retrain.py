@@ -49,7 +49,7 @@ def train(mynet: Client, arguments: argparse.Namespace) -> Job:
         epochs=arguments.epochs,
         promote=arguments.promote,
         include_feedback=True,
-        note=f"retrained from {arguments.folder.name}",
+        note=f"retrained from {arguments.folder.resolve().name}",
     )
     print(f"Job {job.id}")
     for event in mynet.events(job):  # ends with the job, and survives a restart of the service
