@@ -80,7 +80,7 @@ class Service:
 
     @property
     def went_live(self):
-        """How often a process of this service loaded a version as the live one."""
+        """How often a process of this service went live with a version."""
         return self.log.read_text().count("is live")
 
     def training_is_gone(self):
