@@ -17,7 +17,7 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 CONFORMANCE := .venv-conformance
 RAY := .venv-ray
 TOOLS := .venv-tools
-.PHONY: help install serve test test-service test-conformance test-ray test-browser manifests fuzz soak lint format bench lock sbom audit docker clean
+.PHONY: help install serve test test-service test-conformance test-ray test-browser manifests fuzz soak lint format docs bench lock sbom audit docker clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -64,6 +64,9 @@ lint: $(VENV)/dev.stamp  ## ruff and mypy
 format: $(VENV)/dev.stamp  ## let ruff put the code in form
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+docs: $(VENV)/dev.stamp  ## write the generated pages of docs/reference from the code
+	$(VENV)/bin/python -m tools.reference
 
 bench: $(VENV)/bench.stamp  ## measure, and write bench/RESULTS.md
 	$(VENV)/bin/python -m bench
