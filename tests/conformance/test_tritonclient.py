@@ -65,7 +65,7 @@ def test_it_reads_refusals(triton, digits):
 
 
 def test_the_documented_example_runs(service, monkeypatch):
-    document = (ROOT / "docs/protocols.md").read_text()
+    document = (ROOT / "docs/reference/protocols.md").read_text()
     (example,) = re.findall(r"^```python\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(ROOT)
     exec(example.replace("localhost:8000", f"127.0.0.1:{service.port}"), {})

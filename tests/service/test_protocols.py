@@ -1,4 +1,4 @@
-"""The commands of docs/protocols.md, run as they stand there."""
+"""The commands of docs/reference/protocols.md, run as they stand there."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-DOCUMENT = (ROOT / "docs/protocols.md").read_text()
+DOCUMENT = (ROOT / "docs/reference/protocols.md").read_text()
 BLOCKS = re.findall(r"^```console\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
 
 
