@@ -9,7 +9,11 @@ from tests.conftest import ROOT
 from tests.service.documents import pages, running
 from tests.service.running import run_service
 
-PAGES = ["docs/tutorial/first-digit-to-rollback.md"]
+PAGES = [
+    "docs/tutorial/first-digit-to-rollback.md",
+    "docs/reference/http-api.md",
+    "docs/reference/events.md",
+]
 
 
 def test_every_tutorial_is_run() -> None:
