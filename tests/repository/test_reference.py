@@ -1,9 +1,13 @@
 """The pages of docs/reference are what the code is."""
 
+import re
+
 import pytest
+from starlette.testclient import TestClient
 
 from app.config.settings import Settings
 from app.main import create_app
+from app.versions.registry import Registry
 from tests.conftest import ROOT
 from tools.reference.pages import FOLDER, PAGES
 from tools.reference.settings import GROUPS, settings_page
@@ -28,3 +32,24 @@ def test_http_api_page_names_every_route(settings: Settings) -> None:
     for path, methods in create_app(settings).openapi()["paths"].items():
         for method in methods:
             assert f"`{method.upper()} {path}`" in page
+
+
+def test_files_page_names_every_file_of_the_state_folder(
+    client: TestClient, settings: Settings
+) -> None:
+    upload = (ROOT / "docs/images/seven.jpg").read_bytes()
+    created = client.post("/feedback", files={"file": upload}, data={"label": "7"})
+    assert created.status_code == 201
+    registry = Registry(settings.models_dir)
+    version = registry.save(registry.weights(1), registry.card(1))
+    assert client.delete(f"/models/{version}").status_code == 204
+    page = (ROOT / "docs/reference/files.md").read_text()
+    names = [
+        re.compile(re.sub(r"\\{\w+\\}", "[^/]*", re.escape(name)))
+        for name in re.findall(r"`([^`\n]+)`", page)
+    ]
+    files = [path for path in settings.state_dir.rglob("*") if path.is_file()]
+    assert settings.state_dir / "models" / "LAST" in files
+    for path in files:
+        name = path.relative_to(settings.state_dir).as_posix()
+        assert any(pattern.fullmatch(name) for pattern in names), f"files.md does not name {name}"
