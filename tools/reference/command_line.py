@@ -55,7 +55,8 @@ def _command(name: str, command: Any) -> Iterator[str]:
 
 
 def _argument(parameter: Any) -> str:
-    name = (parameter.metavar or parameter.name).upper() + ("…" if parameter.nargs == -1 else "")
+    name = (parameter.metavar or parameter.name).upper().rstrip("….")
+    name += "…" if parameter.nargs == -1 else ""
     return name if parameter.required else f"[{name}]"
 
 
