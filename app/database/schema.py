@@ -36,7 +36,7 @@ REVISION: Final = "0003"
 BASELINE: Final = "0001"
 # Differences that a message lists.
 MAX_LISTED_DIFFERENCES: Final = 5
-HELP: Final = "docs/upgrades.md says more."
+HELP: Final = "See docs/how-to/upgrade.md."
 log = logging.getLogger(__name__)
 
 

@@ -1,7 +1,8 @@
 """Commands and answers of a Markdown page, and how an answer is compared.
 
-A block of `bash` or `python` is a command. A block of `json` or `text` directly after it is its
-answer: of JSON the shape is compared, in text `…` stands for anything. Other blocks are not run.
+A block of `bash` or `python` is a command. If the next block of its section is `json` or `text`, it
+is the answer: of JSON the shape is compared, in text `…` stands for anything. Other blocks are not
+run.
 """
 
 import json
@@ -10,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A fenced block, or the beginning of a heading.
+BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$|^#+ ", re.MULTILINE | re.DOTALL)
+MAX_SHOWN: Final = 500
 # As a value of JSON: anything. As a key: more fields, which are not shown.
 ELLIPSIS: Final = "…"
 COMMANDS: Final = ("bash", "python")
@@ -46,13 +49,13 @@ class Step(NamedTuple):
             return json_differences(self.answer.content, output, self.problem_code)
         pattern = ".*".join(map(re.escape, self.answer.content.strip().split(ELLIPSIS)))
         is_same = re.fullmatch(pattern, output.strip(), re.DOTALL)
-        return [] if is_same else [f"the text differs: {output}"]
+        return [] if is_same else [f"the text differs: {output:.{MAX_SHOWN}}"]
 
 
 def steps(page: str) -> list[Step]:
     """Return the commands of a page, in order, each with its answer if the page shows one."""
     blocks = [
-        Block(match[1], match[2], page.count("\n", 0, match.start()) + 1)
+        Block(match[1] or "", match[2] or "", page.count("\n", 0, match.start()) + 1)
         for match in BLOCK.finditer(page)
     ]
     return [
@@ -67,7 +70,7 @@ def json_differences(expected: str, output: str, problem_code: str | None = None
     try:
         actual = json.loads(output)
     except json.JSONDecodeError:
-        return [f"no JSON: {output}"]
+        return [f"no JSON: {output:.{MAX_SHOWN}}"]
     found = [*shape_differences(json.loads(expected), actual)]
     if not found and problem_code and actual["code"] != problem_code:
         found.append(f"$.code: {actual['code']}, not {problem_code}")

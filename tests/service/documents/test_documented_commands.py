@@ -10,6 +10,7 @@ from tests.service.documents import pages, running
 from tests.service.running import run_service
 
 PAGES = [
+    "README.md",
     "docs/tutorial/first-digit-to-rollback.md",
     "docs/reference/http-api.md",
     "docs/reference/events.md",

@@ -110,6 +110,12 @@ def test_differences_of_text_allows_an_ellipsis(output: str, is_same: bool) -> N
     assert (step.differences(output) == []) is is_same
 
 
+def test_steps_take_no_answer_from_the_next_section() -> None:
+    page = "```bash\necho a # not a heading\n```\n\n## Next\n\n```text\nb\n```\n"
+    (step,) = pages.steps(page)
+    assert step.answer is None
+
+
 @pytest.mark.parametrize("command", ["false", "curl localhost:8000/health/live", "echo $UNSET"])
 def test_run_of_a_command_that_fails_stops(command: str, tmp_path: Path) -> None:
     page = f"```bash\nNAME=a\n```\n```bash\necho $NAME\n```\n```bash\necho b\n{command}\n```\n"
