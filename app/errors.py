@@ -1,10 +1,9 @@
-"""Every refusal of the service: one class, one code, one status.
+"""Domain exceptions of the service: one class for each problem code and HTTP status.
 
-What enters: the reason, in words for the person who called. What leaves: an exception that
-`app.api.problem_details` turns into RFC 9457 problem details. This module knows nothing of HTTP
-libraries; `status` is a number that the contract fixes.
+The app raises them, and `app.api.problem_details` turns them into RFC 9457 problem details. No HTTP
+library is imported here; `status` is the number that the contract fixes.
 
-The flow of a prediction, and the error that belongs to each step::
+The steps of a prediction, and the errors that each can raise::
 
     upload      MalformedRequest  BodyTooLarge  InvalidField
     decode      NotAnImage  ImageTooLarge
@@ -12,14 +11,14 @@ The flow of a prediction, and the error that belongs to each step::
     batch       QueueFull  DeadlineExceeded  ClientDisconnected
     MyNet       NotReady
 
-and of a training job or a version::
+The same for a training job or a version::
 
     request     InvalidField  QueueFull
     upload      MalformedRequest  InvalidField  NotReady
     look-up     NotFound
     transition  Conflict
 
-and of whoever asks::
+The same for the connection and the client::
 
     connection  MalformedRequest  RequestTimeout  NotReady
     key         Unauthenticated  Forbidden
@@ -32,17 +31,17 @@ R = TypeVar("R", bound="ServiceError")
 
 
 class FieldError(NamedTuple):
-    """One field that was refused: its name as the client wrote it, and what would be right."""
+    """One rejected field: its name as the client wrote it, and which values are valid."""
 
     field: str
     message: str
 
 
 class ServiceError(Exception):
-    """A request that the service understood and will not fulfil.
+    """An error that the client gets as problem details.
 
-    `detail` says what was wrong and what would be right; `retry_after` is in seconds. The first
-    line of each class says when it comes, to the readers of the OpenAPI document, too.
+    `detail` names the problem and the remedy; `retry_after` is in seconds. The first line of each
+    subclass docstring is also the description of the error in the OpenAPI document.
     """
 
     status: ClassVar[int]
@@ -59,7 +58,7 @@ class ServiceError(Exception):
 
     @classmethod
     def summary(cls) -> str:
-        """Return the sentence that says when this error comes."""
+        """Return the sentence that describes this error in the OpenAPI document."""
         return (cls.__doc__ or cls.title).partition("\n")[0]
 
     def problem_details(self, request_id: str) -> dict[str, Any]:
@@ -85,113 +84,113 @@ def problem_details(
 
 
 def drop_traceback(error: R) -> R:
-    """Return the refusal without its traceback, its cause and its context.
+    """Return the error without its traceback, cause and context.
 
-    Their frames hold uploads and decoded images for as long as the refusal lives. If one of them,
-    or of the frames that called them, holds the refusal in turn, all of it stays in memory until
-    the garbage collector comes. No log prints the traceback: a refusal is answered in its words.
+    Their frames hold uploads and decoded images for as long as the error lives. If one of those
+    frames also holds the error, all of it stays in memory until the garbage collector runs. No log
+    prints this traceback: the client gets the detail of the error.
     """
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
 
 class MalformedRequest(ServiceError):
-    """The request cannot be read: its body is no JSON object, or its form was cut off."""
+    """The request could not be parsed: invalid JSON, or an invalid or incomplete form."""
 
     status, code, title = 400, "malformed_request", "The request cannot be read"
 
 
 class Unauthenticated(ServiceError):
-    """A key is needed here, and none that is valid was sent."""
+    """The request has no API key, or the key is not valid."""
 
     status, code, title = 401, "unauthenticated", "A key is required"
 
 
 class Forbidden(ServiceError):
-    """The key lacks the scope that is needed here."""
+    """The API key lacks the scope that this request requires."""
 
     status, code, title = 403, "forbidden", "The key does not allow this"
 
 
 class NotFound(ServiceError):
-    """There is no such job, sweep, version or correction."""
+    """The job, sweep, version or correction does not exist."""
 
     status, code, title = 404, "not_found", "There is no such thing"
 
 
 class RequestTimeout(ServiceError):
-    """The rest of the request did not come in time."""
+    """The rest of the request did not arrive in time."""
 
     status, code, title = 408, "request_timeout", "The request did not come in time"
 
 
 class Conflict(ServiceError):
-    """What is asked does not fit the present state, or that was changed meanwhile."""
+    """The current state does not allow the request, or another request changed it."""
 
     status, code, title = 409, "conflict", "The present state does not allow this"
 
 
 class BodyTooLarge(ServiceError):
-    """The body is larger than this service takes."""
+    """The body is larger than the service accepts."""
 
     status, code, title = 413, "body_too_large", "The body is too large"
 
 
 class ImageTooLarge(ServiceError):
-    """The image has more pixels than this service reads."""
+    """The image has more pixels than the service accepts."""
 
     status, code, title = 413, "image_too_large", "The image has too many pixels"
 
 
 class NotAnImage(ServiceError):
-    """No decoder takes the upload, or it is cut off."""
+    """No decoder can read the upload, or the upload is truncated."""
 
     status, code, title = 415, "not_an_image", "The upload is not an image"
 
 
 class InvalidField(ServiceError):
-    """A value is not what it may be; `errors` names the field."""
+    """A value is not valid; `errors` names each field and its problem."""
 
     status, code, title = 422, "invalid_field", "A field is not valid"
 
 
 class BlankImage(ServiceError):
-    """There is no ink in the image."""
+    """The image contains no ink."""
 
     status, code, title = 422, "blank_image", "There is no ink in the image"
 
 
 class QueueFull(ServiceError):
-    """As many wait as may wait; `Retry-After` says when to try again."""
+    """The queue is full; `Retry-After` says when to try again."""
 
     status, code, title = 429, "busy", "The queue is full"
 
 
 class RateLimited(ServiceError):
-    """The key, or the address, asked more often than it may; see `Retry-After`."""
+    """The key or the address exceeded its rate limit; `Retry-After` says when to try again."""
 
     status, code, title = 429, "rate_limited", "Too many requests"
 
 
 class NotReady(ServiceError):
-    """The service is loading or draining, or its disk or database is away."""
+    """The service is starting or draining, or its disk or database is unavailable."""
 
     status, code, title = 503, "not_ready", "The service is not ready"
 
 
 class ClientDisconnected(ServiceError):
-    """Nobody reads this answer; logs and counts tell of it, with the status that nginx uses."""
+    """The client disconnected; logs and metrics count this with 499, the status of nginx."""
 
     status, code, title = 499, "client_gone", "The client hung up"
 
 
 class DeadlineExceeded(ServiceError):
-    """There was no answer within the time that a prediction may take."""
+    """The prediction was not finished within its time-out."""
 
     status, code, title = 504, "deadline_exceeded", "The answer took too long"
 
 
 class InternalError(ServiceError):
-    """This is a defect of the service. Its log tells more, under this request id."""
+    """An unexpected error occurred; the server's log has the details under this request id."""
 
     status, code, title = 500, "internal_error", "Internal error"

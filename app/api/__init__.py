@@ -1,1 +1,1 @@
-"""The HTTP contract, one file a resource. FastAPI is imported here and in `app.main` alone."""
+"""The HTTP API, one module for each resource. Only this package and `app.main` import FastAPI."""

@@ -1,4 +1,4 @@
-"""Access log and audit log: one line a request, one line a change."""
+"""Access log and audit log: one line for each request, one line for each change."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from app.telemetry import logs
 from app.telemetry.metrics import Metrics, Route
 
 HEADER: Final = b"x-request-id"
-# Of the scope: what the route came to know of the request, for its line.
+# Key in the ASGI scope: fields that the route adds to the log line of its request.
 LOG_FIELDS: Final = "mynet.known"
 NO_FIELDS: Final[logs.LogFields] = {}
 MAX_PATH_LENGTH: Final = 256
@@ -25,7 +25,7 @@ audit_log = logging.getLogger(logs.AUDIT_LOGGER)
 
 
 def request_id_from(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the id that the client chose, or a drawn one."""
+    """Return the request id that the client sent, or a new one."""
     for name, value in headers:
         if name == HEADER and VALID_REQUEST_ID.fullmatch(value):
             return bytes(value)
@@ -33,23 +33,24 @@ def request_id_from(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def loggable_path(scope: Scope) -> str:
-    """Return the path as it was sent, or the beginning of a long one.
+    """Return the path as it was sent, truncated if it is long.
 
-    Decoded, its blanks and line breaks could pass for more of the log line.
+    A decoded path could contain blanks and line breaks that forge parts of the log line.
     """
     path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
     return path if len(path) <= MAX_PATH_LENGTH else f"{path[:MAX_PATH_LENGTH]}…"
 
 
 class AccessLog:
-    """Logs and counts all that one turn of the event loop answers in a row: between other work, a
-    line takes three times as long.
+    """Logs and counts all responses of one turn of the event loop together.
+
+    A line that is logged between other work takes three times as long.
     """
 
     def __init__(self, metrics: Metrics | None = None) -> None:
         self.metrics = metrics or Metrics()
         self._pending: list[tuple[str, Route, str, str, int, float, logs.LogFields]] = []
-        self._context = Context()  # not that of the first request of a turn
+        self._context = Context()  # not the context of the first request of a turn
 
     def add(
         self,
@@ -61,7 +62,7 @@ class AccessLog:
         started: float,
         fields: logs.LogFields = NO_FIELDS,
     ) -> None:
-        """Take one answer; `started` is of `time.perf_counter`."""
+        """Record one response; `started` is a time of `time.perf_counter`."""
         seconds = time.perf_counter() - started
         self._pending.append((request_id, route, method, path, status, seconds, fields))
         if len(self._pending) == 1:
@@ -83,7 +84,7 @@ ANONYMOUS: Final = "anonymous"
 
 
 def mark(state: Any, key: Key | None) -> None:
-    """Mark a request for the audit log: it is written when the request is answered."""
+    """Mark a request for the audit log, which is written when the request is answered."""
     setattr(state, ACTOR, f"key {key.id} ({key.name})" if key else ANONYMOUS)
 
 

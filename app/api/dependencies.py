@@ -1,7 +1,6 @@
-"""What routes work with: opened by the app's lifespan, reached through `Annotated` aliases.
+"""FastAPI dependencies: services, authorization, and common query parameters.
 
-What enters: a request. What leaves: the services behind it, or a refusal where its sender may not
-ask. This module does not know what routes do with them.
+The lifespan of the app opens the services; routes receive them through `Annotated` aliases.
 """
 
 import asyncio
@@ -38,20 +37,20 @@ from app.train.jobs.events import EventStream
 from app.versions.registry import Registry
 
 SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
-# These only document how a key is sent: `AccessControl` reads it, for the fast path too.
-BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="A key.")
+# These only document how to send a key: `AccessControl` reads it, also for the fast path.
+BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key.")
 HEADER: Final = APIKeyHeader(
-    name="X-API-Key", auto_error=False, scheme_name="X-API-Key", description="The same key."
+    name="X-API-Key", auto_error=False, scheme_name="X-API-Key", description="An API key."
 )
-# For answers that come bit by bit: a proxy that collects them would hold them back.
+# For streamed responses: a proxy that buffers would hold them back.
 STREAMING_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-# Without NUL, which not every database keeps.
+# Without NUL, which not every database can store.
 IdempotencyKey = Annotated[str | None, Header(max_length=255, pattern=r"^[^\x00]*$")]
 
 
 @dataclass(frozen=True)
 class Services:
-    """Everything that lives as long as the app."""
+    """All services that live as long as the app."""
 
     settings: Settings
     registry: Registry
@@ -68,10 +67,10 @@ class Services:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     def check_ready(self) -> Model:
-        """Return the live model. Raises NotReady if this process should get no requests."""
+        """Return the live model. Raises NotReady if this process must not get requests."""
         if self.draining.is_set():
-            raise NotReady("The service is draining: it ends when what is under way is answered.")
-        if problem := self.database.schema.problem:  # jobs and keys would not work, for good
+            raise NotReady("The service is draining before it stops. Send the request again later.")
+        if problem := self.database.schema.problem:  # jobs and keys would fail until it is fixed
             raise NotReady(problem)
         return self.live.model
 
@@ -85,7 +84,7 @@ class Services:
 
 
 async def _services(request: Request) -> Services:
-    # FastAPI would hand what is no coroutine to a thread, for which predictions need not wait.
+    # FastAPI would run a function that is no coroutine in a thread; predictions need not wait.
     services: Services = request.state.services
     return services
 
@@ -96,7 +95,7 @@ async def _authorize(
     _bearer: Annotated[object, Security(BEARER)],
     _header: Annotated[object, Security(HEADER)],
 ) -> None:
-    """Look at who asks, before the body is read."""
+    """Authenticate and authorize a request before its body is read."""
     services = await _services(request)
     access_control = services.access_control
     required_scope = KeyScope(scopes.scopes[0]) if scopes.scopes else None
@@ -109,7 +108,7 @@ async def _authorize(
 
 
 def disconnect_probe(scope: Scope) -> Callable[[], bool]:
-    """Return what says whether the client hung up; never, if the server cannot say."""
+    """Return a function that reports whether the client disconnected, if the server can know."""
     client = (scope.get("extensions") or {}).get(CLIENT, {})
     return client.get("is_gone", never_disconnected)  # type: ignore[no-any-return]
 
@@ -122,7 +121,7 @@ def add_log_fields(request: Request, services: Services, **fields: str | int) ->
 
 
 class VersionConvertor(Convertor[int]):
-    """What in a path is a version: `/models/current` is none, and known by other methods."""
+    """A version number in a path. `/models/current` does not match: it is another route."""
 
     regex = "[0-9]{1,9}"
 
@@ -135,8 +134,8 @@ class VersionConvertor(Convertor[int]):
 
 register_url_convertor("version", VersionConvertor())
 ServicesDep = Annotated[Services, Depends(_services)]
-RequireAnyKey = Security(_authorize)  # with whichever key
+RequireAnyKey = Security(_authorize)  # a key with any scope
 RequirePredict = Security(_authorize, scopes=[KeyScope.PREDICT])
 RequireTrain = Security(_authorize, scopes=[KeyScope.TRAIN])
 RequireAdmin = Security(_authorize, scopes=[KeyScope.ADMIN])
-Limit = Annotated[int, Query(ge=1, le=1000, description="most to give at once")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="maximum number of items to return")]

@@ -1,8 +1,4 @@
-"""The errors of a route, for the OpenAPI document: made of the refusals that it raises.
-
-What enters: refusals. What leaves: responses with descriptions, headers and examples. This module
-does not know which route raises what.
-"""
+"""Error responses of the routes in the OpenAPI document, built from the exception classes."""
 
 from typing import Any, Final
 
@@ -20,31 +16,31 @@ from app.errors import (
 Responses = dict[int | str, dict[str, Any]]
 ErrorOrExample = type[ServiceError] | ServiceError
 REQUEST_ID: Final = "0123456789abcdef"
-# What whoever asks a guarded route may be told.
+# Errors that any route with access control can return.
 ACCESS_ERRORS: Final = (Unauthenticated, Forbidden, RateLimited)
 HEADERS: Final = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
 
 
 def error_responses(*errors: ErrorOrExample) -> Responses:
-    """Describe the errors of a route, each by its class or by one that is like those it raises.
+    """Return the error responses of a route, each described by its class or by an example.
 
-    Any route can meet a defect.
+    Every route can also return `InternalError`.
     """
     return _by_status(errors, MEDIA_TYPE, "Problem")
 
 
 def plain_error_responses(*errors: ErrorOrExample) -> Responses:
-    """Describe the errors of a route whose protocol knows but `error`, in words."""
+    """Return the error responses of a route whose protocol has only the text `error`."""
     return _by_status(errors, "application/json", "Failure")
 
 
 def invalid_field_example(field: str, message: str) -> InvalidField:
-    """Return the refusal of a field, as an example."""
-    return InvalidField(f"{field}: {message}", errors=[FieldError(field, message)])
+    """Return an example error for one invalid field."""
+    return InvalidField(f"{field}: {message}.", errors=[FieldError(field, message)])
 
 
 def headers(*names: str) -> dict[str, Any]:
-    """Refer to headers that the document describes."""
+    """Return references to headers that the OpenAPI document describes."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 

@@ -23,18 +23,18 @@ from app.telemetry import logs
 from app.telemetry.metrics import Route
 from app.telemetry.tracing import Tracing
 
-MAX_LENGTH_DIGITS: Final = 20  # of a length that can be meant
+MAX_LENGTH_DIGITS: Final = 20  # a longer Content-Length is ignored
 METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OTHER: Final = "other"
-# Bytes of each body, so that small images are read whatever else comes.
+# Bytes of each body that never count, so that small images are read under any load.
 FREE_BYTES_PER_BODY: Final = 64 * 1024
 MAX_BUFFERED_BODIES: Final = 25
-# Seconds: by then the process that ends has let go of its port, and another may have it.
+# Seconds. By then the old process has released its port and a new one may be listening.
 RETRY_AFTER: Final = 2
 
 
 class RequestId:
-    """Takes the request's id or draws one, answers with it, and logs one line a request."""
+    """Sets the request id, sends it back, and logs one line for each request."""
 
     def __init__(self, app: ASGIApp, access_log: AccessLog, tracing: Tracing | None = None) -> None:
         self.app, self.access_log, self.tracing = app, access_log, tracing
@@ -75,15 +75,17 @@ class RequestId:
 
 
 def _route(scope: Scope) -> Route:
-    """Return where the request went. Clients can make up any number of methods and paths, each of
-    which would be counted for ever: what is no route's is taken together.
+    """Return the method and route of the request, for the metrics.
+
+    Clients can invent any number of methods and paths, and each would be counted for ever.
+    Requests without a route are therefore counted together.
     """
     method = scope["method"] if scope["method"] in METHODS else OTHER
     return Route(method, getattr(scope.get("route"), "path_format", OTHER))
 
 
 class HeadAsGet:
-    """Answers HEAD as GET, without the body (RFC 9110, 9.3.2); what would stream is not begun."""
+    """Answers HEAD as GET without the body (RFC 9110, 9.3.2). A stream is never started."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -105,14 +107,15 @@ class HeadAsGet:
             await asyncio.wait([task])
         finally:
             task.cancel()
-            scope.update(get_scope, method="HEAD")  # with the route, for the log and the tally
+            scope.update(get_scope, method="HEAD")  # with the route, for the log and the metrics
         if not task.cancelled():
             task.result()
 
 
 class ShutdownDeadline:
-    """Answers who would get no answer any more, since the service ends: whose body is still coming,
-    or whose file is being appraised. An answer that has begun is left to end.
+    """Sends `503` to requests that cannot finish before shutdown.
+
+    These are uploads still in progress and weight imports. A response that has started may finish.
     """
 
     def __init__(self, app: ASGIApp, shutdown: Shutdown) -> None:
@@ -131,15 +134,19 @@ class ShutdownDeadline:
 
                 await self.app(scope, receive, send_in_time)
         except TimeoutError:
-            error = NotReady("The service ends before this is answered.", retry_after=RETRY_AFTER)
+            error = NotReady(
+                "The service is shutting down and cannot finish this request. Send it again later.",
+                retry_after=RETRY_AFTER,
+            )
             await problem_details.response(scope["path"], error)(scope, receive, send)
 
 
 class BodyLimit:
-    """Refuses a body of over `max_bytes`: at once if its length is declared, else when it passes.
+    """Rejects a body of over `max_bytes`, by its Content-Length or once it exceeds the limit.
 
-    Bodies that are being sent are in memory, even if a client takes hours. Each may hold
-    `FREE_BYTES_PER_BODY`; beyond that all together may hold `MAX_BUFFERED_BODIES` of the largest.
+    A body stays in memory while it arrives, even if a client takes hours. Each may hold
+    `FREE_BYTES_PER_BODY`; beyond that, all bodies together may hold as much as
+    `MAX_BUFFERED_BODIES` bodies of maximum size.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
@@ -168,7 +175,10 @@ class BodyLimit:
                 raise self._body_too_large()
             extra = max(0, received - FREE_BYTES_PER_BODY) - buffered_bytes
             if extra and self._buffered_bytes + extra > MAX_BUFFERED_BODIES * self.max_bytes:
-                raise QueueFull("Too much is being uploaded at once.", retry_after=1)
+                raise QueueFull(
+                    "The service is receiving too many large uploads. Try again later.",
+                    retry_after=1,
+                )
             buffered_bytes += extra
             self._buffered_bytes += extra
             return message
@@ -180,7 +190,7 @@ class BodyLimit:
 
     def _body_too_large(self) -> BodyTooLarge:
         return BodyTooLarge(
-            f"The body is larger than {self.max_bytes} bytes, the most that this service takes."
+            f"The body is larger than the limit of {self.max_bytes} bytes. Send a smaller body."
         )
 
 
@@ -206,7 +216,7 @@ EXPOSED_HEADERS: Final = (
 
 
 def add_cors(app: ASGIApp, origins: list[str]) -> ASGIApp:
-    """Allow requests of pages of these origins, without cookies: nothing here reads one."""
+    """Allow cross-origin requests from these origins, without cookies: no route reads one."""
     if not origins:
         return app
     return CORSMiddleware(

@@ -1,7 +1,6 @@
-"""multipart/form-data (RFC 7578), in memory: a body is bounded before it comes here.
+"""Parser for multipart/form-data (RFC 7578) in memory.
 
-What enters: a body and the header Content-Type. What leaves: its parts. This module does not know
-which fields a route wants.
+`BodyLimit` has bounded the body before it is parsed.
 """
 
 import re
@@ -20,12 +19,12 @@ MAX_PARTS: Final = 1000
 MAX_PARAMETERS: Final = 16
 DISPOSITION: Final = b"content-disposition"
 MAX_CACHE_KEY_BYTES: Final = 256
-# Up to three headers, of a name, a colon, a space, and a value without control characters.
+# Up to three headers: a name, a colon, a space, and a value without control characters.
 HEAD: Final = re.compile(rb"(?:\r\n[\w-]+: [^\x00-\x1f\x7f]+){1,3}", re.ASCII)
 
 
 class Part(NamedTuple):
-    """One field; a file where it was sent with a filename."""
+    """One field of the form; a file if it was sent with a filename."""
 
     name: str
     is_file: bool
@@ -33,9 +32,10 @@ class Part(NamedTuple):
 
 
 def read_form(body: bytes, content_type: bytes) -> list[Part]:
-    """Return all parts, in their order. Raises MalformedRequest.
+    """Return all parts in order. Raises MalformedRequest.
 
-    The parser stops at whatever begins as a delimiter does, which no content may (RFC 2046, 5.1.1).
+    The parser stops at any line that begins like a delimiter, which content must not contain
+    (RFC 2046, 5.1.1).
     """
     collector, boundary = _PartCollector(), _boundary(content_type)
     if body.count(b"\r\n--" + boundary) > MAX_PARTS + 1:
@@ -43,19 +43,19 @@ def read_form(body: bytes, content_type: bytes) -> list[Part]:
     try:
         MultipartParser(boundary, collector.callbacks).write(body)
     except FormParserError as error:
-        raise MalformedRequest(f"The multipart body cannot be read: {error}.") from error
+        raise MalformedRequest(f"The multipart body could not be parsed: {error}.") from error
     if not collector.has_ended:
         raise MalformedRequest(
-            "The multipart body does not end with its boundary: it was cut off, or the header "
-            "Content-Type names another boundary."
+            "The multipart body has no closing boundary. It was truncated, or the Content-Type "
+            "header names a different boundary."
         )
     return collector.parts
 
 
 def parse_single_file(body: bytes, content_type: bytes, name: str) -> bytes | None:
-    """Return the file of that name where it is all of the form, as clients send it; else None.
+    """Return the file called `name` if it is the only part, with typical headers; else None.
 
-    Nearly every upload is such a form, and is read so in a tenth of the time.
+    Nearly all uploads have this form. Reading them this way takes a tenth of the time.
     """
     delimiter = b"--" + _boundary(content_type)
     if len(delimiter) > MAX_CACHE_KEY_BYTES:
@@ -74,11 +74,13 @@ def parse_single_file(body: bytes, content_type: bytes, name: str) -> bytes | No
 
 
 def _too_many_parts() -> MalformedRequest:
-    return MalformedRequest(f"The multipart body has more than {MAX_PARTS} parts.")
+    return MalformedRequest(
+        f"The multipart body has more than {MAX_PARTS} parts. Send fewer parts."
+    )
 
 
 def _boundary(content_type: bytes) -> bytes:
-    """Return what separates the parts. Raises MalformedRequest."""
+    """Return the boundary between the parts. Raises MalformedRequest."""
     parse_boundary = (
         _cached_boundary
         if len(content_type) <= MAX_CACHE_KEY_BYTES
@@ -91,13 +93,16 @@ def _boundary(content_type: bytes) -> bytes:
 def _cached_boundary(content_type: bytes) -> bytes:
     boundary = _parameters(content_type).get(b"boundary")
     if not boundary:
-        raise MalformedRequest("The header Content-Type names no boundary of the multipart body.")
+        raise MalformedRequest(
+            "The Content-Type header has no boundary parameter. Send it as "
+            "'multipart/form-data; boundary=…'."
+        )
     return boundary
 
 
 @lru_cache(256)
 def _is_file(head: bytes, name: str) -> bool:
-    """Return whether these are a part's headers as clients send them, of a file of that name."""
+    """Return whether these are typical headers of a file part called `name`."""
     if not HEAD.fullmatch(head):
         return False
     fields = [line.partition(b": ") for line in head.split(b"\r\n")]
@@ -111,24 +116,27 @@ def _is_file(head: bytes, name: str) -> bool:
 def _parse_disposition(disposition: bytes, content: bytes) -> Part:
     parameters = _parameters(disposition)
     if b"name" not in parameters:
-        raise MalformedRequest("A part of the multipart body names no field.")
+        raise MalformedRequest(
+            "A part of the multipart body has no name. Add one to its Content-Disposition header."
+        )
     return Part(parameters[b"name"].decode(errors="replace"), b"filename" in parameters, content)
 
 
 def _parameters(header: bytes) -> dict[bytes, bytes]:
-    """Return a header's parameters, whose parser takes the square of their number.
+    """Return a header's parameters. Raises MalformedRequest.
 
-    Raises MalformedRequest.
+    The time that the parser takes grows with the square of their number.
     """
     if header.count(b";") > MAX_PARAMETERS:
         raise MalformedRequest(
-            f"A header of the multipart body has more than {MAX_PARAMETERS} parameters."
+            f"A header of the multipart body has more than {MAX_PARAMETERS} parameters. "
+            "Send fewer parameters."
         )
     return parse_options_header(header)[1]
 
 
 class _PartCollector:
-    """Collects what the parser finds."""
+    """Collects the parts from the callbacks of the parser."""
 
     def __init__(self) -> None:
         self.parts: list[Part] = []

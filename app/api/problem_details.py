@@ -1,8 +1,6 @@
-"""Every error as RFC 9457 problem details; under `/v1` and `/v2` in those protocols' own form.
+"""RFC 9457 problem details for every error; `/v1` and `/v2` use the error form of their protocols.
 
-What enters: a refusal of the domain, FastAPI's and Starlette's own errors, or a defect. What
-leaves: `application/problem+json`, or `{"error": "…"}`. This module does not know which route
-raised, but for its path.
+This covers domain errors, errors of FastAPI and Starlette, and unexpected exceptions.
 """
 
 import errno
@@ -32,7 +30,7 @@ from app.errors import (
 from app.telemetry import logs
 
 MEDIA_TYPE: Final = "application/problem+json"
-# Paths of protocols whose clients look for `error` in whatever is not a success.
+# Paths of protocols whose clients expect `error` in every response that is not a success.
 PROTOCOL_PATHS: Final = re.compile(r"/v[12](/|$)")
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
@@ -45,13 +43,13 @@ log = logging.getLogger(__name__)
 
 
 def response_for_exception(method: str, path: str, error: Exception) -> JSONResponse:
-    """Answer for a refusal, for a disk that cannot be written, or for a defect."""
+    """Return the response for a domain error, a storage failure, or an unexpected exception."""
     if isinstance(error, ServiceError):
         return response(path, error)
     if isinstance(error, OSError) and error.errno in WRITE_ERRNOS:
-        log.error("%s %s: %s", method, path, error)
-        return response(path, NotReady(f"The state folder cannot be used: {error.strerror}."))
-    log.error("%s %s failed", method, path, exc_info=error)
+        log.error("request failed: method=%s path=%s error=%s", method, path, error)
+        return response(path, NotReady(f"The state folder is not writable: {error.strerror}."))
+    log.error("request failed: method=%s path=%s", method, path, exc_info=error)
     return response(path, InternalError(InternalError.summary()))
 
 
@@ -66,7 +64,10 @@ def install(app: FastAPI) -> None:
 
 
 def response(path: str, error: ServiceError) -> JSONResponse:
-    """Answer with a refusal, in the form of the path's protocol, and let go of its traceback."""
+    """Return the response for an error in the form of the path's protocol, and drop its traceback.
+
+    The form is problem details, or `{"error": "…"}` under `/v1` and `/v2`.
+    """
     drop_traceback(error)
     headers = {}
     if error.retry_after is not None:
@@ -77,15 +78,17 @@ def response(path: str, error: ServiceError) -> JSONResponse:
 
 
 def invalid(errors: Sequence[Any]) -> ServiceError:
-    """Turn pydantic's errors into one refusal: a body that is no JSON, or fields that are wrong.
+    """Return one error for all of pydantic's: the body is no JSON object, or fields are invalid.
 
-    Of many fields the first ten are told, of long names their beginnings.
+    It lists at most `MAX_FIELDS` fields and truncates long names.
     """
     for error in errors:
         if error["type"] in ("json_invalid", "model_type", "model_attributes_type"):
-            return MalformedRequest(f"The body is not a JSON object: {error['msg']}.")
+            return MalformedRequest(
+                f"The body is not a valid JSON object: {_end_sentence(error['msg'])}"
+            )
     fields = [FieldError(_name(error["loc"]), _message(error)) for error in errors[:MAX_FIELDS]]
-    detail = "; ".join(f"{field}: {message}" for field, message in fields)
+    detail = _end_sentence("; ".join(f"{field}: {message}" for field, message in fields))
     return InvalidField(detail, errors=fields)
 
 
@@ -98,10 +101,10 @@ async def _handle_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = HTTP_CODES.get(error.status_code, "malformed_request")
     title = code.replace("_", " ").capitalize()
-    request_line = f"{request.method} {request.url.path}"
+    method, path = request.method, request.url.path
     detail = {
-        404: f"There is no {request_line}; /docs shows what there is.",
-        405: f"{request_line} is not possible; the header Allow says what is.",
+        404: f"No route matches {method} {path}. See /docs for all routes.",
+        405: f"{method} is not allowed for {path}. The Allow header lists the allowed methods.",
     }.get(error.status_code, str(error.detail))
     request_id = logs.request_id.get()
     problem = problem_details(error.status_code, code, title, detail, request_id)
@@ -112,7 +115,7 @@ async def _handle_http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods(request: Request) -> list[str]:
-    """Return the methods of all routes of the path; the router tells those of the first alone."""
+    """Return the methods of all routes that match the path; the router reports only the first."""
     routes = request.app.router.routes
     methods = {
         method for method in METHODS if _is_routed(routes, {**request.scope, "method": method})
@@ -125,7 +128,7 @@ def _is_routed(routes: Sequence[BaseRoute], scope: dict[str, Any]) -> bool:
 
 
 async def _handle_disconnect(request: Request, _error: Exception) -> JSONResponse:
-    error = ClientDisconnected("The client hung up before its request was whole.")
+    error = ClientDisconnected("The client disconnected before it had sent the whole request.")
     return response(request.url.path, error)
 
 
@@ -147,5 +150,9 @@ def _name(location: tuple[str | int, ...]) -> str:
 
 def _message(error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        return "is not a known field"
+        return "unknown field"
     return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _end_sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."

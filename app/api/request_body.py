@@ -1,8 +1,4 @@
-"""Request bodies: uploads in the three forms that clients send, and JSON whatever its label.
-
-What enters: a request. What leaves: an image's bytes, or a checked model. This module does not know
-what is in an image.
-"""
+"""Request bodies: image uploads in three forms, and JSON with any Content-Type."""
 
 import base64
 import binascii
@@ -22,18 +18,18 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class ImageBody(BaseModel):
-    """The JSON form of an upload; other fields are passed over."""
+    """An upload as JSON; unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
     image: str = Field(
-        description="base64, or a `data:` URL of it",
+        description="the image in base64, or as a base64 `data:` URL",
         json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/*"},
     )
 
 
 async def read_image(request: Request) -> bytes:
-    """Return the bytes of the one image in the body: JSON `image`, or as `read_file`.
+    """Return the bytes of the one image in the body: JSON `image`, or a file as in `read_file`.
 
     Raises MalformedRequest, InvalidField, BodyTooLarge.
     """
@@ -55,16 +51,18 @@ async def read_file(request: Request) -> bytes:
 async def read_form_with_file(request: Request, model: type[ModelT]) -> tuple[bytes, ModelT]:
     """Return the multipart field `file`, and the other fields of the form as a `model`.
 
-    Fields that it does not know are passed over. Raises as `read_file`.
+    Unknown fields are ignored. Raises the same errors as `read_file`.
     """
     if _content_type(request) != "multipart/form-data":
-        raise MalformedRequest("Send multipart/form-data with the image as the field `file`.")
+        raise MalformedRequest(
+            "The body is not multipart/form-data. Send the image as the form field `file`."
+        )
     form = await _form(request)
     (file,) = _files(form, "file", max_files=1)
     fields: dict[str, str] = {}
     for part in form:
         if part.name in fields and part.name in model.model_fields:
-            raise _invalid_field(part.name, "was sent several times, and may be once")
+            raise _invalid_field(part.name, "was sent more than once; send one value")
         fields[part.name] = part.content.decode(errors="replace") if not part.is_file else ""
     try:
         return file, model.model_validate(fields)
@@ -73,20 +71,22 @@ async def read_form_with_file(request: Request, model: type[ModelT]) -> tuple[by
 
 
 async def read_images(request: Request, max_files: int) -> list[bytes]:
-    """Return the bytes of every multipart field `files`. Raises as `read_image`."""
+    """Return the bytes of every multipart field `files`. Raises the same errors as `read_image`."""
     if _content_type(request) != "multipart/form-data":
-        raise MalformedRequest("Send multipart/form-data with one `files` field for each image.")
+        raise MalformedRequest(
+            "The body is not multipart/form-data. Send one form field `files` for each image."
+        )
     return _files(await _form(request), "files", max_files)
 
 
 def multipart_content(field: str, schema: dict[str, Any] = FILE) -> dict[str, Any]:
-    """Describe a multipart body with one field, for the OpenAPI document."""
+    """Return the OpenAPI content of a multipart body with one field."""
     properties = {"type": "object", "required": [field], "properties": {field: schema}}
     return {"multipart/form-data": {"schema": properties}}
 
 
 def form_with_file_content(model: type[BaseModel]) -> dict[str, Any]:
-    """Describe the multipart body that `read_form_with_file` reads."""
+    """Return the OpenAPI content of the multipart body that `read_form_with_file` reads."""
     schema = model.model_json_schema()
     properties = {"file": FILE, **schema["properties"]}
     required = ["file", *schema["required"]]
@@ -95,35 +95,39 @@ def form_with_file_content(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def json_request_body(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
-    """Describe a JSON body that a route reads itself, for the OpenAPI document."""
+    """Return the OpenAPI request body of a JSON body that a route parses itself."""
     return {"requestBody": {"required": required, "content": json_content(model)}}
 
 
 def json_content(model: type[BaseModel]) -> dict[str, Any]:
-    """Describe a JSON body; the document has the schemas of `examples.READ_BY_ROUTES`."""
+    """Return the OpenAPI content of a JSON body; `examples.READ_BY_ROUTES` adds its schema."""
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
 
 
 async def read_json(request: Request, model: type[ModelT]) -> ModelT:
-    """Return the JSON body as a `model`; an empty body is an empty object.
+    """Return the JSON body as a `model`; an empty body counts as an empty object.
 
-    The Content-Type is not asked for: curl's default says that the body is a form.
+    The Content-Type is ignored, because curl declares a form by default.
     Raises MalformedRequest, InvalidField, BodyTooLarge.
     """
     content = await request.body() or b"{}"
     if len(content) > MAX_JSON_BYTES:
-        raise BodyTooLarge(f"The JSON body is larger than {MAX_JSON_BYTES} bytes.")
+        raise BodyTooLarge(
+            f"The JSON body is larger than the limit of {MAX_JSON_BYTES} bytes. Send a smaller one."
+        )
     return parse(model, content)
 
 
 def parse(model: type[ModelT], body: bytes) -> ModelT:
-    """Check a JSON body. Raises MalformedRequest, InvalidField.
+    """Return a JSON body as a `model`. Raises MalformedRequest, InvalidField.
 
-    Of lists, objects and fields, Python makes a million a second, and does nothing else meanwhile.
+    The number of tokens is limited: Python creates a million lists, objects and fields a second,
+    and the event loop stands still while it does.
     """
     if len(body) - len(body.translate(None, b"[{:")) > MAX_JSON_TOKENS:
         raise MalformedRequest(
-            f"The JSON body has over {MAX_JSON_TOKENS:,} lists, objects and fields."
+            f"The JSON body has more than {MAX_JSON_TOKENS:,} lists, objects and fields. "
+            "Send fewer in one request."
         )
     try:
         return model.model_validate_json(body)
@@ -132,7 +136,7 @@ def parse(model: type[ModelT], body: bytes) -> ModelT:
 
 
 def parse_or_400(model: type[ModelT], body: bytes) -> ModelT:
-    """Check a JSON body for a protocol that knows one status for what is wrong with a request.
+    """Return a JSON body as a `model`, for a protocol with one status for all invalid requests.
 
     Raises MalformedRequest.
     """
@@ -143,7 +147,10 @@ def parse_or_400(model: type[ModelT], body: bytes) -> ModelT:
 
 
 def decode_base64(text: str, field: str) -> bytes:
-    """Decode base64, standard or URL-safe, or a `data:` URL of it. Raises InvalidField."""
+    """Return the bytes of base64 text: standard, URL-safe, or a `data:` URL.
+
+    Raises InvalidField.
+    """
     if text[:5].lower() == "data:":
         head, _, text = text.partition(",")
         if not head.lower().endswith(";base64"):
@@ -161,9 +168,9 @@ def _files(form: list[Part], field: str, max_files: int) -> list[bytes]:
         field_names = ", ".join(sorted({part.name for part in form})) or "none"
         raise _invalid_field(field, f"is missing; the fields sent are: {field_names:.300}")
     if len(parts) > max_files:
-        raise _invalid_field(field, f"was sent {len(parts)} times, and may be {max_files} times")
+        raise _invalid_field(field, f"was sent {len(parts)} times; the limit is {max_files}")
     if not all(part.is_file for part in parts):
-        raise _invalid_field(field, "must be a file, sent with a filename")
+        raise _invalid_field(field, "is not a file; send it with a filename")
     return [part.content for part in parts]
 
 
@@ -176,8 +183,8 @@ def _content_type(request: Request) -> str:
 
 
 def _not_base64(field: str) -> InvalidField:
-    return _invalid_field(field, "must be base64 or a base64 data: URL")
+    return _invalid_field(field, "is not base64; send base64 or a base64 data: URL")
 
 
 def _invalid_field(field: str, message: str) -> InvalidField:
-    return InvalidField(f"{field} {message}", errors=[FieldError(field, message)])
+    return InvalidField(f"{field} {message}.", errors=[FieldError(field, message)])

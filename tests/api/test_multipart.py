@@ -68,17 +68,17 @@ def test_parts_keep_their_order_and_fields_are_no_files():
 @pytest.mark.parametrize(
     ("body", "kind", "message"),
     [
-        (form((HEAD, b"a")), b"multipart/form-data", "names no boundary"),
-        (form((HEAD, b"a"), boundary=b"other"), KIND, "cannot be read"),
-        (form((HEAD, b"a"))[:-6], KIND, "was cut off"),
-        (b"", KIND, "was cut off"),
-        (form((b"Content-Type: image/png", b"a")), KIND, "names no field"),
-        (form((b'Content-Disposition: form-data; filename="a"', b"a")), KIND, "names no field"),
-        (form((b"X: " + b"y" * 10_000, b"a")), KIND, "cannot be read"),
+        (form((HEAD, b"a")), b"multipart/form-data", "no boundary parameter"),
+        (form((HEAD, b"a"), boundary=b"other"), KIND, "could not be parsed"),
+        (form((HEAD, b"a"))[:-6], KIND, "was truncated"),
+        (b"", KIND, "was truncated"),
+        (form((b"Content-Type: image/png", b"a")), KIND, "has no name"),
+        (form((b'Content-Disposition: form-data; filename="a"', b"a")), KIND, "has no name"),
+        (form((b"X: " + b"y" * 10_000, b"a")), KIND, "could not be parsed"),
         (form(*[(HEAD, b"")] * (MAX_PARTS + 1)), KIND, f"more than {MAX_PARTS} parts"),
         # Each takes the parser as long as a part.
         (form((HEAD, b"\r\n--xyz+" * (MAX_PARTS + 1))), KIND, f"more than {MAX_PARTS} parts"),
-        (form((HEAD, b"a")), b"multipart/form-data; boundary=" + b"x" * 500, "cannot be read"),
+        (form((HEAD, b"a")), b"multipart/form-data; boundary=" + b"x" * 500, "could not be parsed"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_words(body, kind, message):

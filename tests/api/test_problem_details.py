@@ -57,7 +57,7 @@ def test_every_refusal_is_a_problem(raising_client, error_type):
 def test_a_full_disk_is_a_503_in_words(raising_client, caplog):
     answer = raising_client.get("/raise/full")
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
-    assert answer.json()["detail"] == "The state folder cannot be used: No space left on device."
+    assert answer.json()["detail"] == "The state folder is not writable: No space left on device."
     assert "/a/secret/path" in caplog.text
 
 

@@ -1,8 +1,4 @@
-"""The OpenAPI document, so far as it is not the routes' own.
-
-What enters: what FastAPI says of the routes. What leaves: the whole document. This module does not
-know which routes there are.
-"""
+"""OpenAPI document: descriptions, tags, headers and examples beyond those of the routes."""
 
 from collections.abc import Iterator
 from importlib.metadata import version as version_of
@@ -16,48 +12,48 @@ from app.api.openapi.examples import JOB, examples_by_schema, read_by_routes
 
 REQUEST_ID: Final = "X-Request-ID"
 DESCRIPTION: Final = f"""\
-Post an image of a handwritten digit, and get the digit; post to `/train`, and a new network is
-trained in the background, evaluated, and goes live if it is better.
+Post an image of a handwritten digit to get the digit. Post to `/train` to train a new network in
+the background; it is evaluated, stored as a version, and goes live if it is better.
 
-Every answer has the header `{REQUEST_ID}`: the request's own, or one that was drawn. Every GET can
-be asked by HEAD. Times are RFC 3339 in UTC, durations seconds, sizes bytes. What goes wrong is told
-as `application/problem+json` (RFC 9457); programs can rely on its `code`, and more codes may come.
-Paths under `/v1` and `/v2` have the errors of those protocols.
+Every response has the header `{REQUEST_ID}`: the id that the client sent, or a generated one. Every
+GET route also answers HEAD. Times are RFC 3339 in UTC, durations are seconds, sizes are bytes.
+Errors are `application/problem+json` (RFC 9457). Programs can rely on `code`; new codes may be
+added. Paths under `/v1` and `/v2` use the error format of their protocol.
 
-Before there is a route, a connection may be told: 400 `malformed_request` where it speaks no
-HTTP/1.1 or has headers over 64 KiB, 408 `request_timeout` where too little comes, 503 `not_ready`
-where there are too many connections. Each is the connection's last answer.
+The server itself answers some connections and then closes them: 400 `malformed_request` for
+anything but HTTP/1.1 or for headers over 64 KiB, 408 `request_timeout` for a client that sends too
+slowly, and 503 `not_ready` if too many connections are open.
 """
 TAGS: Final = [
-    {"name": "predict", "description": "Digits read from images."},
-    {"name": "feedback", "description": "Images that were read wrong, with what they show."},
-    {"name": "train", "description": "Jobs that train a network, and what happens to them."},
-    {"name": "models", "description": "Versions: trained or uploaded; one of them is live."},
-    {"name": "health", "description": "For whoever watches the service."},
+    {"name": "predict", "description": "Read digits from images."},
+    {"name": "feedback", "description": "Store corrections: images with their correct digit."},
+    {"name": "train", "description": "Train networks: jobs and their events."},
+    {"name": "models", "description": "Manage versions, trained or uploaded. One of them is live."},
+    {"name": "health", "description": "Probes and metrics for monitoring."},
     {"name": "KServe V1", "description": "The protocol of TensorFlow Serving."},
-    {"name": "Open Inference Protocol", "description": "Version 2, as KServe and Triton speak it."},
-    {"name": "SageMaker", "description": "What Amazon SageMaker asks of a container."},
+    {"name": "Open Inference Protocol", "description": "Version 2, as used by KServe and Triton."},
+    {"name": "SageMaker", "description": "The container routes of Amazon SageMaker."},
 ]
-# FastAPI tells of these wherever there is a parameter, be it one that any text is good for.
+# FastAPI adds these to every operation with parameters, even if every value is valid.
 UNUSED_SCHEMAS: Final = ("HTTPValidationError", "ValidationError")
 HEADERS: Final = {
-    REQUEST_ID: ("the request's id: its own, or one that was drawn", EXAMPLE_ID),
-    "Retry-After": ("seconds after which to try again; not always told", "30"),
-    "WWW-Authenticate": ("how to say who asks", "Bearer"),
-    "Location": ("the path of what was made", f"/train/{JOB}"),
-    "ETag": ("the digest of the weights, in quotes", f'"{EXAMPLE_ID}"'),
-    "Content-Disposition": ("a name for the file", 'attachment; filename="mynet-3.safetensors"'),
-    "X-Content-Type-Options": ("the file is what its type says", "nosniff"),
+    REQUEST_ID: ("the id that the client sent, or a generated one", EXAMPLE_ID),
+    "Retry-After": ("seconds to wait before the next try; not always sent", "30"),
+    "WWW-Authenticate": ("the authentication scheme", "Bearer"),
+    "Location": ("path of the new resource", f"/train/{JOB}"),
+    "ETag": ("digest of the weights, in quotes", f'"{EXAMPLE_ID}"'),
+    "Content-Disposition": ("a file name", 'attachment; filename="mynet-3.safetensors"'),
+    "X-Content-Type-Options": ("tells browsers not to guess the type", "nosniff"),
     "Inference-Header-Content-Length": ("length of the JSON before the tensors", "167"),
 }
 
 
 def fastapi_options() -> dict[str, Any]:
-    """Return what FastAPI is told of the document."""
+    """Return the arguments of `FastAPI()` that describe the document."""
     return {
         "title": "MyNet",
         "version": version_of("mynet"),
-        "summary": "POST a handwritten digit, get the digit; POST /train, get a better reader.",
+        "summary": "Read handwritten digits, and train better networks.",
         "description": DESCRIPTION,
         "license_info": {"name": "MIT", "identifier": "MIT"},
         "openapi_tags": TAGS,
@@ -66,12 +62,12 @@ def fastapi_options() -> dict[str, Any]:
 
 
 def operation_id(route: APIRoute) -> str:
-    """Name an operation as its function: generated clients have methods of these names."""
+    """Return the function's name as operation id: generated clients name their methods after it."""
     return route.name
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Add what is everywhere, and what routes refer to but FastAPI does not know."""
+    """Add headers, examples, and the schemas that FastAPI does not know to the document."""
     components = document["components"]
     schemas = {**components["schemas"], **read_by_routes()}
     for name in UNUSED_SCHEMAS:
@@ -104,7 +100,7 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """What may be left out is no null: outside of JSON there is none."""
+    """Return the schema without null: a parameter outside a JSON body cannot be null."""
     kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema

@@ -1,8 +1,4 @@
-"""What bodies look like: examples for the OpenAPI document, made of the models that they show.
-
-What enters: nothing. What leaves: examples by the names of schemas, and the schemas of bodies that
-routes read by themselves. This module does not know which route has which body.
-"""
+"""Example request and response bodies of the OpenAPI document, built from the pydantic models."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -31,7 +27,7 @@ READ_BY_ROUTES: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
 ]
 JOB: Final = "2f1c9d7a60b3e845"
 CREATED_AT: Final = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
-# The first of MNIST's test images, in two tones.
+# The first MNIST test image, in two tones.
 SEVEN: Final = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABwAAAAcAQAAAABaduI5AAAASElEQVR42oXNoRGAMABD0d"
     "cgQKGRjMJmrNZRGAGJ6B0IiiYi90Xuh/+UiuG+KHuDRSCdNuGEQ94qhCrvciRuYiJmn2AlWv95ALbmCm+eCH3DAAAAAElF"
@@ -57,7 +53,7 @@ EPOCH: Final = EpochRecord(
     epoch=0, train_loss=0.817, test_loss=0.304, test_accuracy=0.9098, seconds=1.71
 )
 RESULT: Final = resources.Result(
-    version=3, test_accuracy=0.9098, promoted=False, reason="promote: never was asked for"
+    version=3, test_accuracy=0.9098, promoted=False, reason="promote=never was requested"
 )
 TRAINING: Final = resources.Job(
     id=JOB,
@@ -86,11 +82,16 @@ SWEEP_JOBS: Final = [
 ]
 SWEEP: Final = resources.Sweep(
     id="c04d1f6b7e2a9853",
-    name="how fast?",
+    name="learning rate",
     status="succeeded",
     created_at=CREATED_AT,
     finished_at=CREATED_AT + timedelta(seconds=15),
-    hyperparameters={"name": "how fast?", "learning_rate": [0.01, 0.03], "epochs": 1, "seed": 1998},
+    hyperparameters={
+        "name": "learning rate",
+        "learning_rate": [0.01, 0.03],
+        "epochs": 1,
+        "seed": 1998,
+    },
     jobs=SWEEP_JOBS,
     best=resources.BestJob(**SWEEP_JOBS[1].model_dump(), test_loss=0.1951),
     error=None,
@@ -170,14 +171,14 @@ REQUEST_EXAMPLES: Final[dict[str, list[Any]]] = {
 
 
 def read_by_routes() -> dict[str, Any]:
-    """Return the schemas of bodies that FastAPI does not see, since routes read them themselves."""
+    """Return the schemas of bodies that routes parse themselves: FastAPI does not see these."""
     _, schema = models_json_schema(READ_BY_ROUTES, ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = schema["$defs"]
     return definitions
 
 
 def examples_by_schema() -> dict[str, list[Any]]:
-    """Return examples by the names of their schemas."""
+    """Return examples by schema name."""
     responses = {
         type(model).__name__: [model.model_dump(mode="json", exclude_unset=True, by_alias=False)]
         for model in RESPONSE_EXAMPLES

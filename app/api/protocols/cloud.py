@@ -1,7 +1,7 @@
-"""Routes that cloud platforms ask of a container: SageMaker's and Vertex AI's.
+"""Container routes of Amazon SageMaker and Vertex AI.
 
-`deploy/serve` starts the service as SageMaker wants it. Vertex AI names its routes in
-`AIP_HEALTH_ROUTE` and `AIP_PREDICT_ROUTE`.
+`deploy/serve` starts the service the way SageMaker requires. Vertex AI sets the paths of its routes
+in `AIP_HEALTH_ROUTE` and `AIP_PREDICT_ROUTE`.
 """
 
 from fastapi import APIRouter, Request
@@ -20,12 +20,12 @@ router = APIRouter(tags=["SageMaker"])
 
 @router.get(
     "/ping",
-    summary="Say whether to send requests here",
+    summary="Check readiness",
     operation_id="sagemaker_ping",
     responses=error_responses(NotReady),
 )
 async def ping(services: ServicesDep) -> Ready:
-    """As `/health/ready`."""
+    """Return the same as `/health/ready`."""
     return health.readiness(services)
 
 
@@ -42,12 +42,12 @@ async def ping(services: ServicesDep) -> Ready:
     ),
 )
 async def invocations(request: Request, services: ServicesDep) -> Prediction:
-    """As `/predict`: the image itself, a form, or JSON."""
+    """Accept the same bodies as `/predict`: the image itself, a form, or JSON."""
     return await predict.predict_one(request, services)
 
 
 def vertex_ai_router(settings: Settings) -> APIRouter:
-    """Return the routes that are set."""
+    """Return a router with the Vertex AI routes whose paths are set."""
     routes = APIRouter(include_in_schema=False)
     if settings.health_route:
         routes.add_api_route(settings.health_route, health.ready)

@@ -1,8 +1,4 @@
-"""KServe's V1 protocol, which is TensorFlow Serving's: `instances` in, `predictions` out.
-
-What enters: instances, each an encoded image or pixels. What leaves: predictions. This module does
-not know how images are read.
-"""
+"""KServe V1 protocol (TensorFlow Serving): takes `instances`, returns `predictions`."""
 
 from typing import Any, Final
 
@@ -26,7 +22,7 @@ router = APIRouter(prefix="/v1", tags=["KServe V1"])
 
 
 class Instances(BaseModel):
-    """The body; other fields are passed over."""
+    """The request body; unknown fields are ignored."""
 
     instances: list[Any]
 
@@ -41,18 +37,18 @@ BODY: Final = request_body.json_request_body(V1Instances, required=True)
     responses=plain_error_responses(),
 )
 async def models() -> V1Models:
-    """There is one."""
+    """Return the name of the one model."""
     return V1Models(models=[MODEL])
 
 
 @router.get(
     f"/models/{MODEL}",
-    summary="Say whether the model answers",
+    summary="Check whether the model is ready",
     operation_id="v1_get_model",
     responses=plain_error_responses(NotReady),
 )
 async def model(services: ServicesDep) -> ModelReady:
-    """As `/health/ready`."""
+    """Return whether the service is ready, as `/health/ready` does."""
     services.check_ready()
     return ModelReady(name=MODEL, ready=True)
 
@@ -67,15 +63,15 @@ async def model(services: ServicesDep) -> ModelReady:
     dependencies=[RequirePredict],
 )
 async def predict(request: Request, services: ServicesDep) -> Response:
-    """An instance is base64, a `data:` URL, `{"b64": …}`, or pixels from 0 to 255 in MNIST's form.
+    """Each instance is base64, a `data:` URL, `{"b64": …}`, or pixels from 0 to 255 as in MNIST.
 
-    All are answered, or none.
+    If one instance is invalid, the whole request fails.
     """
     instances = request_body.parse_or_400(Instances, await request.body()).instances
     max_instances = services.settings.max_batch_files
     if not 1 <= len(instances) <= max_instances:
         raise MalformedRequest(
-            f"{len(instances)} instances were sent; 1 to {max_instances} may be."
+            f"The request has {len(instances)} instances. Send 1 to {max_instances}."
         )
     images = [_image(instance, f"instances.{number}") for number, instance in enumerate(instances)]
     answers = await predict_all(request, services, images)
@@ -84,17 +80,19 @@ async def predict(request: Request, services: ServicesDep) -> Response:
 
 
 def _image(instance: Any, name: str) -> bytes | PreprocessedImage:
-    """Read one instance. Raises MalformedRequest, InvalidField."""
+    """Return an instance as image bytes or as pixels. Raises MalformedRequest, InvalidField."""
     if isinstance(instance, dict):
         instance = instance.get("b64")
     if isinstance(instance, str):
         return request_body.decode_base64(instance, name)
     if not isinstance(instance, list):
-        raise MalformedRequest(f'{name} must be base64, {{"b64": base64}}, or rows of pixels.')
+        raise MalformedRequest(
+            f'{name} is neither base64, {{"b64": base64}}, nor rows of pixels. Send one of these.'
+        )
     shape = shape_of(instance)
     if shape not in SHAPES:
         raise MalformedRequest(
-            f"{name} has shape {shape!s:.60}, and may have {SIDE} rows of {SIDE} numbers, or "
-            f"{PIXELS} numbers."
+            f"{name} has shape {shape!s:.60}. Send {SIDE} rows of {SIDE} numbers, or {PIXELS} "
+            "numbers."
         )
     return from_mnist_pixels(to_uint8(numbers(instance).reshape(SIDE, SIDE)))

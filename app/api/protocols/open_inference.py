@@ -1,6 +1,6 @@
-"""The Open Inference Protocol, version 2, over REST: what KServe, Triton and their clients speak.
+"""Open Inference Protocol, version 2, over REST: the protocol of KServe, Triton and their clients.
 
-What enters: tensors. What leaves: tensors. This module does not know how they are written down.
+`tensors` encodes and decodes the tensors.
 """
 
 import asyncio
@@ -32,17 +32,17 @@ from app.predict.preprocess import from_mnist_pixels
 MAX_VERSION_DIGITS: Final = 9  # digits of a version
 PATH: Final = f"/models/{MODEL}"
 VERSION_PATH: Final = f"{PATH}/versions/{{version}}"
-Version = Annotated[str, Path(description="a number")]
+Version = Annotated[str, Path(description="version number")]
 Length = Annotated[
     str | None,
     Header(
         alias=tensors.HEADER,
-        description="length of the JSON, where tensors follow as bytes",
+        description="length of the JSON if binary tensors follow it",
         json_schema_extra={"pattern": "^[0-9]{1,9}$"},
     ),
 ]
 BINARY: Final = "application/octet-stream"
-MIXED_BODY: Final = {"type": "string", "format": "binary", "description": "JSON, and then tensors"}
+MIXED_BODY: Final = {"type": "string", "format": "binary", "description": "JSON, then the tensors"}
 INFERENCE: Final = {
     "requestBody": {
         "required": True,
@@ -62,42 +62,42 @@ router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 
 @router.get(
     "",
-    summary="Say what this server is",
+    summary="Get server metadata",
     operation_id="v2_get_server",
     responses=plain_error_responses(*ACCESS_ERRORS),
     dependencies=[RequirePredict],
 )
 async def server() -> V2Server:
-    """Its name, version, and the extensions of the protocol that it knows."""
+    """Return the server's name, its version, and the protocol extensions that it supports."""
     return V2Server(name=MODEL, version=version_of(MODEL), extensions=["binary_tensor_data"])
 
 
 @router.get(
     "/health/live",
-    summary="Say that the process turns",
+    summary="Check liveness",
     operation_id="v2_get_live",
     responses=plain_error_responses(),
 )
 async def live() -> V2Live:
-    """With a body, which some clients expect."""
+    """Return a body, because some clients expect one."""
     return V2Live(live=True)
 
 
 @router.get(
     "/health/ready",
-    summary="Say whether to send requests here",
+    summary="Check readiness",
     operation_id="v2_get_ready",
     responses=plain_error_responses(NotReady),
 )
 async def ready(services: ServicesDep) -> V2Ready:
-    """As `/health/ready`."""
+    """Return whether the service is ready, as `/health/ready` does."""
     services.check_ready()
     return V2Ready(ready=True)
 
 
 @router.get(
     PATH,
-    summary="Describe the model's tensors",
+    summary="Get model metadata",
     operation_id="v2_get_model",
     responses=plain_error_responses(*ACCESS_ERRORS),
     dependencies=[RequirePredict],
@@ -119,37 +119,37 @@ def model(services: ServicesDep) -> V2Model:
 
 @router.get(
     VERSION_PATH,
-    summary="Describe a version's tensors",
+    summary="Get the metadata of a version",
     operation_id="v2_get_version",
     responses=MODEL_RESPONSES | plain_error_responses(*ACCESS_ERRORS),
     dependencies=[RequirePredict],
 )
 def model_version(services: ServicesDep, version: Version) -> V2Model:
-    """All versions have the same."""
+    """Return the same metadata for every version."""
     services.live.get(_number(version))
     return model(services)
 
 
 @router.get(
     f"{PATH}/ready",
-    summary="Say whether the model answers",
+    summary="Check whether the model is ready",
     operation_id="v2_get_model_ready",
     responses=plain_error_responses(NotReady),
 )
 async def model_ready(services: ServicesDep) -> ModelReady:
-    """As `/health/ready`."""
+    """Return whether the service is ready, as `/health/ready` does."""
     services.check_ready()
     return ModelReady(name=MODEL, ready=True)
 
 
 @router.get(
     f"{VERSION_PATH}/ready",
-    summary="Say whether a version answers",
+    summary="Check whether a version is ready",
     operation_id="v2_get_version_ready",
     responses=MODEL_RESPONSES,
 )
 async def version_ready(services: ServicesDep, version: Version) -> ModelReady:
-    """A version is ready where it is there."""
+    """Return whether the version exists; every existing version is ready."""
     await asyncio.to_thread(services.live.get, _number(version))
     return await model_ready(services)
 
@@ -164,13 +164,13 @@ async def version_ready(services: ServicesDep, version: Version) -> ModelReady:
     dependencies=[RequirePredict],
 )
 async def infer(request: Request, services: ServicesDep, length: Length = None) -> Response:
-    """The Content-Type is not asked for: clients send none. All images are answered, or none."""
+    """Any Content-Type is accepted: clients send none. If one image is invalid, all fail."""
     return await _infer(request, services, length, None)
 
 
 @router.post(
     f"{VERSION_PATH}/infer",
-    summary="Read digits with a version",
+    summary="Read digits with a given version",
     operation_id="v2_infer_version",
     openapi_extra=INFERENCE,
     response_model=V2Answer,
@@ -180,7 +180,7 @@ async def infer(request: Request, services: ServicesDep, length: Length = None) 
 async def infer_version(
     request: Request, services: ServicesDep, version: Version, length: Length = None
 ) -> Response:
-    """As without a version."""
+    """Accept the same body as without a version."""
     return await _infer(request, services, length, _number(version))
 
 
@@ -202,5 +202,8 @@ async def _infer(
 
 def _number(version: str) -> int:
     if not (version.isascii() and version.isdigit() and len(version) <= MAX_VERSION_DIGITS):
-        raise NotFound("There is no such version; versions are numbers.")
+        raise NotFound(
+            f"Version {version!r:.40} does not exist: versions are numbers. "
+            "GET /v2/models/mynet lists them."
+        )
     return int(version)

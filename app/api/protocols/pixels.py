@@ -1,7 +1,6 @@
-"""Numbers that clients send as pixels.
+"""Pixels that clients send as numbers: validation and conversion to MNIST's uint8 form.
 
-What enters: numbers, from JSON or from a tensor. What leaves: uint8 pixels, 0 for the background
-and 255 for ink, as MNIST has them. This module does not know of protocols, nor of shapes.
+The result is uint8, 0 for the background and 255 for ink.
 """
 
 from itertools import chain
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from app.errors import MalformedRequest
 
 Pixels = NDArray[np.uint8]
-NOT_NUMBERS: Final = "Pixels must be numbers, in rows of one length."
+NOT_NUMBERS: Final = "Pixels must be numbers, in rows of equal length."
 
 
 def shape_of(data: Any) -> list[int]:
-    """Return what shape nested lists have if each is like the first, at which alone it looks."""
+    """Return the shape of nested lists. It looks only at the first element of each list."""
     shape = []
     while isinstance(data, list):
         shape.append(len(data))
@@ -26,9 +25,9 @@ def shape_of(data: Any) -> list[int]:
 
 
 def numbers(data: list[Any]) -> NDArray[Any]:
-    """Read numbers, nested or flat, one row after another. Raises MalformedRequest.
+    """Return nested or flat numbers as one flat array, row by row. Raises MalformedRequest.
 
-    numpy is given nothing but numbers: beside one long text it would make each as long.
+    numpy gets nothing but numbers: with one long text in the list, it would make all as long.
     """
     for length in shape_of(data)[1:]:
         if set(map(type, data)) != {list} or set(map(len, data)) != {length}:
@@ -46,15 +45,15 @@ def numbers(data: list[Any]) -> NDArray[Any]:
 
 
 def to_uint8(values: NDArray[Any]) -> Pixels:
-    """Take whole numbers from 0 to 255 as uint8, in their shape. Raises MalformedRequest."""
+    """Return whole numbers from 0 to 255 as uint8, in the same shape. Raises MalformedRequest."""
     if not ((values >= 0) & (values <= 255)).all() or (values % 1).any():  # NaNs are not >= 0
         raise MalformedRequest("Pixels must be whole numbers from 0 (background) to 255 (ink).")
     return values.astype(np.uint8)
 
 
 def from_unit(values: NDArray[Any]) -> Pixels:
-    """Take numbers from 0 to 1 as the nearest of MNIST's 256 tones. Raises MalformedRequest."""
+    """Return numbers from 0 to 1 as the nearest of MNIST's 256 tones. Raises MalformedRequest."""
     if not ((values >= 0) & (values <= 1)).all():
-        raise MalformedRequest("FP32 pixels must be from 0 (background) to 1 (ink).")
+        raise MalformedRequest("FP32 pixels must be numbers from 0 (background) to 1 (ink).")
     scaled: NDArray[Any] = np.rint(values * 255)
     return scaled.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""V2 input and output tensors, in JSON or binary."""
+"""Input and output tensors of the Open Inference Protocol, in JSON or binary."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,12 @@ HEADER: Final = "Inference-Header-Content-Length"
 NAME: Final = "image"
 DTYPES: Final[dict[str, np.dtype[Any]]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
 SHAPES: Final = ([SIDE, SIDE], [PIXELS])
-LENGTH_BYTES: Final = 4  # bytes that tell the length of a BYTES element
+LENGTH_BYTES: Final = 4  # bytes of the length prefix of a BYTES element
 MAX_HEADER_DIGITS: Final = 9  # digits
 
 
 class Tensor(BaseModel):
-    """An input: numbers or base64 in `data`, or as many bytes after the JSON as it says."""
+    """An input: numbers or base64 in `data`, or `binary_data_size` bytes after the JSON."""
 
     model_config = ConfigDict(strict=True)
 
@@ -36,7 +36,7 @@ class Tensor(BaseModel):
 
 
 class RequestedOutput(BaseModel):
-    """An output that is asked for."""
+    """An output that the client requests."""
 
     model_config = ConfigDict(strict=True)
 
@@ -45,9 +45,9 @@ class RequestedOutput(BaseModel):
 
 
 class Inference(BaseModel):
-    """A request; other fields and parameters are passed over, as the protocol allows.
+    """A request; the protocol allows to ignore other fields and parameters.
 
-    Of a list the first element that is wrong is told: there may be ten million.
+    In a list, only the first invalid element is reported: there may be ten million.
     """
 
     model_config = ConfigDict(strict=True)
@@ -59,25 +59,30 @@ class Inference(BaseModel):
 
 
 def read(body: bytes, header: str | None) -> tuple[Inference, bytes]:
-    """Part a body into the request and the bytes of its tensor. Raises MalformedRequest."""
+    """Split a body into the request and the bytes of its tensor. Raises MalformedRequest."""
     length = len(body)
     if header is not None:
         if not (header.isascii() and header.isdigit() and len(header) <= MAX_HEADER_DIGITS):
-            raise MalformedRequest(f"{HEADER}: {header:.20} is not a number of bytes.")
+            raise MalformedRequest(
+                f"{HEADER} is {header!r:.20}. Send the length of the JSON, a number of bytes."
+            )
         length = int(header)
     if length > len(body):
-        raise MalformedRequest(f"{HEADER} is {length}, but the body has {len(body)} bytes.")
+        raise MalformedRequest(
+            f"{HEADER} is {length}, but the body has only {len(body)} bytes. "
+            "Send the length of the JSON."
+        )
     return parse_or_400(Inference, body[:length]), body[length:]
 
 
 def images(inference: Inference, binary: bytes, max_images: int) -> list[bytes] | Pixels:
     """Return the images of the one input: encoded ones, or (B, 28, 28) uint8 pixels.
 
-    Raises MalformedRequest; InvalidField for what is no base64.
+    Raises MalformedRequest, or InvalidField if an image is not base64.
     """
     names = [tensor.name for tensor in inference.inputs]
     if names != [NAME]:
-        raise MalformedRequest(f"Send the one input `{NAME}`; the inputs sent are: {names!s:.100}.")
+        raise MalformedRequest(f"The inputs are {names!s:.100}. Send one input named `{NAME}`.")
     (tensor,) = inference.inputs
     _check_shape(tensor, max_images)
     content = _binary(tensor, binary)
@@ -91,26 +96,31 @@ def _check_shape(tensor: Tensor, max_images: int) -> None:
         is_valid = tensor.shape[1:] in SHAPES
     else:
         datatypes = ", ".join([*DTYPES, "BYTES"])
-        raise MalformedRequest(f"datatype is {tensor.datatype:.20}, and may be {datatypes}.")
+        raise MalformedRequest(
+            f"The datatype is {tensor.datatype!r:.20}. Send one of: {datatypes}."
+        )
     if not is_valid:
         raise MalformedRequest(
-            f"shape is {tensor.shape!s:.60}, and may be [n, {SIDE}, {SIDE}] or [n, {PIXELS}], "
+            f"The shape is {tensor.shape!s:.60}. Send [n, {SIDE}, {SIDE}] or [n, {PIXELS}], "
             "or [n] for BYTES."
         )
     if not 1 <= tensor.shape[0] <= max_images:
         raise MalformedRequest(
-            f"{tensor.shape[0]!s:.20} images were sent; 1 to {max_images} may be."
+            f"The shape announces {tensor.shape[0]!s:.20} images. Send 1 to {max_images}."
         )
 
 
 def _binary(tensor: Tensor, binary: bytes) -> bytes | None:
-    """Return the tensor's bytes; None where its data is in the JSON."""
+    """Return the tensor's bytes, or None if its data is in the JSON."""
     size = tensor.parameters.get("binary_data_size")
     if (size is None) == (tensor.data is None):
-        raise MalformedRequest(f"`{NAME}` needs `data`, or else the parameter `binary_data_size`.")
+        raise MalformedRequest(
+            f"`{NAME}` needs either `data` or the parameter `binary_data_size`. Send one of them."
+        )
     if type(size) not in (int, type(None)) or (size or 0) != len(binary):
         raise MalformedRequest(
-            f"binary_data_size is {size!s:.20}, and {len(binary)} bytes follow the JSON."
+            f"binary_data_size is {size!s:.20}, but {len(binary)} bytes follow the JSON. "
+            "Both must be equal."
         )
     return None if size is None else binary
 
@@ -122,7 +132,9 @@ def _elements(tensor: Tensor, content: bytes | None) -> list[bytes]:
     texts = tensor.data or []
     _check_count(tensor, len(texts), number, "elements")
     if not all(isinstance(text, str) for text in texts):
-        raise MalformedRequest("data of BYTES in JSON is a list of base64 strings.")
+        raise MalformedRequest(
+            "`data` of a BYTES tensor contains other values than text. Send base64 strings."
+        )
     return [decode_base64(text, f"data.{n}") for n, text in enumerate(texts)]
 
 
@@ -132,16 +144,20 @@ def _split(content: bytes, number: int) -> Iterator[bytes]:
         start = offset + LENGTH_BYTES
         offset = start + int.from_bytes(content[offset:start], "little")
         if offset > len(content):
-            raise MalformedRequest(f"Element {n} of {number} of the BYTES tensor is cut off.")
+            raise MalformedRequest(
+                f"Element {n} of {number} of the BYTES tensor is truncated. Send it whole."
+            )
         yield content[start:offset]
     if offset < len(content):
-        raise MalformedRequest(f"More than {number} elements of the BYTES tensor were sent.")
+        raise MalformedRequest(
+            f"The BYTES tensor has more than the {number} elements of its shape. Correct the shape."
+        )
 
 
 def _check_count(tensor: Tensor, actual: int, expected: int, unit: str) -> None:
     if actual != expected:
         raise MalformedRequest(
-            f"shape {tensor.shape} is {expected} {unit}, but {actual} were sent."
+            f"The shape {tensor.shape} needs {expected} {unit}, but {actual} were sent."
         )
 
 
@@ -149,7 +165,7 @@ def _pixels(tensor: Tensor, content: bytes | None) -> Pixels:
     dtype, count = DTYPES[tensor.datatype], tensor.shape[0] * PIXELS
     if content is None:
         actual = math.prod(shape_of(tensor.data))
-        _check_count(tensor, actual, count, "numbers, in rows of one length")
+        _check_count(tensor, actual, count, "numbers in rows of equal length")
         values = numbers(tensor.data or [])
     else:
         _check_count(tensor, len(content), count * dtype.itemsize, "bytes")
@@ -159,17 +175,19 @@ def _pixels(tensor: Tensor, content: bytes | None) -> Pixels:
 
 
 MODEL: Final = "mynet"
-# Named as the fields of `Answer`: datatype, how numpy calls it, shape.
+# Keys are the fields of `Answer`; values are the datatype, numpy's name for it, and the shape.
 OUTPUTS: Final = {"digit": ("INT64", "<i8", [-1]), "probabilities": ("FP32", "<f4", [-1, DIGITS])}
 
 
 def requested_outputs(inference: Inference) -> dict[str, bool]:
-    """Return which outputs to give, and of each whether as bytes. Raises MalformedRequest."""
+    """Return the requested outputs, and for each whether as bytes. Raises MalformedRequest."""
     outputs = inference.outputs or [RequestedOutput(name=name) for name in OUTPUTS]
     for output in outputs:
         if output.name not in OUTPUTS:
             available = ", ".join(OUTPUTS)
-            raise MalformedRequest(f"There is no output {output.name:.40}; there are: {available}.")
+            raise MalformedRequest(
+                f"The output {output.name!r:.40} does not exist. Available outputs: {available}."
+            )
     default = inference.parameters.get("binary_data_output")
     return {
         output.name: output.parameters.get("binary_data", default) is True for output in outputs
@@ -179,7 +197,7 @@ def requested_outputs(inference: Inference) -> dict[str, bool]:
 def encode_response(
     inference: Inference, output_as_bytes: dict[str, bool], answers: Sequence[Answer]
 ) -> tuple[bytes, int | None]:
-    """Return the body, and the length of the JSON in it where bytes follow."""
+    """Return the body, and the length of its JSON part if bytes follow."""
     response: dict[str, Any] = {"model_name": MODEL, "model_version": str(answers[0].version)}
     if inference.id is not None:
         response["id"] = inference.id

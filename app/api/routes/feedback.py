@@ -1,8 +1,4 @@
-"""`/feedback`: images with the digit that they show, to train with.
-
-What enters: an image that was read wrong, and its label. What leaves: corrections. This module does
-not know where they are kept, nor what is learnt from them.
-"""
+"""`/feedback`: corrections, which are images with their correct digit."""
 
 import asyncio
 from typing import Annotated, Final
@@ -48,7 +44,7 @@ LINKS: Final = {
 CREATE_RESPONSES: Final[Responses] = {
     201: {"headers": headers("Location"), "links": LINKS},
     200: {
-        "description": "The image was known; with `replace`, it has the new label now",
+        "description": "The image is stored already; with `replace`, it has the new label now",
         "model": resources.Correction,
         "headers": headers("Location"),
         "links": LINKS,
@@ -68,14 +64,14 @@ CREATE_BODY: Final = {
 }
 INVALID_LABEL: Final = invalid_field_example("label", "Input should be less than or equal to 9")
 INVALID_LIMIT: Final = invalid_field_example("limit", "Input should be less than or equal to 1000")
-Replace = Annotated[bool, Query(description="give this label to an image that has another")]
-After = Annotated[str | None, Query(description="id of the last correction seen")]
+Replace = Annotated[bool, Query(description="replace the label if the image has a different one")]
+After = Annotated[str | None, Query(description="id of the last correction of the previous page")]
 
 
 @router.post(
     "",
     status_code=201,
-    summary="Say which digit an image shows",
+    summary="Store a correction",
     operation_id="create_feedback",
     openapi_extra=CREATE_BODY,
     responses=CREATE_RESPONSES
@@ -87,7 +83,7 @@ After = Annotated[str | None, Query(description="id of the last correction seen"
 async def create(
     request: Request, response: Response, services: ServicesDep, replace: Replace = False
 ) -> resources.Correction:
-    """`POST /train` with `include_feedback` trains with it. An image is kept once."""
+    """Each image is stored once. `POST /train` with `include_feedback` trains with corrections."""
     upload, fields = await request_body.read_form_with_file(request, resources.Label)
     pixels = await services.image_validator.decode(upload, disconnect_probe(request.scope))
     correction, is_new = await asyncio.to_thread(
@@ -107,7 +103,7 @@ async def create(
 def list_feedback(
     services: ServicesDep, after: After = None, limit: Limit = 100
 ) -> resources.Corrections:
-    """`after` is the id of the last correction on the page before."""
+    """Return one page. `after` is the id of the last correction of the previous page."""
     page, has_more = services.feedback.page(after, limit)
     data = [resources.Correction.model_validate(correction) for correction in page]
     return resources.Corrections(data=data, has_more=has_more)
@@ -115,13 +111,13 @@ def list_feedback(
 
 @router.get(
     "/{correction_id}/image",
-    summary="Give a corrected image",
+    summary="Get the image of a correction",
     operation_id="get_feedback_image",
     response_class=Response,
     responses=IMAGE_RESPONSES | error_responses(NotFound),
 )
 def get_image(correction_id: str, services: ServicesDep) -> Response:
-    """What the image shows, in grey: a PNG that was made here, and not the upload."""
+    """Return the grey image as a PNG that the service encoded; the upload itself is not stored."""
     correction, content = services.feedback.content(correction_id)
     disposition = f'attachment; filename="{correction.label}-{correction.id}.png"'
     response_headers = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
@@ -131,10 +127,10 @@ def get_image(correction_id: str, services: ServicesDep) -> Response:
 @router.delete(
     "/{correction_id}",
     status_code=204,
-    summary="Forget a correction",
+    summary="Delete a correction",
     operation_id="delete_feedback",
     responses=error_responses(NotFound),
 )
 def delete(correction_id: str, services: ServicesDep) -> None:
-    """What was trained with it stays as it is."""
+    """Versions that were trained with the correction stay as they are."""
     services.feedback.delete(correction_id)

@@ -1,7 +1,4 @@
-"""`/health/live` and `/health/ready`.
-
-What enters: nothing. What leaves: whether this process turns, and whether it should get requests.
-"""
+"""Liveness and readiness probes: `/health/live` and `/health/ready`."""
 
 import asyncio
 import logging
@@ -15,7 +12,7 @@ from app.api.error_responses import error_responses
 from app.database.database import Database
 from app.errors import NotReady
 
-# Seconds between two looks at the schema of the database: each takes some 10 ms of a core.
+# Seconds between two checks of the database schema: each takes some 10 ms of a core.
 SCHEMA_CHECK_INTERVAL: Final = 5.0
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/health", tags=["health"])
@@ -30,37 +27,37 @@ class Ready(BaseModel):
     version: int
     device: str
     lost: str | None = Field(
-        None, description="why the CPU answers in place of the device, where that raises errors"
+        None, description="the device's error, if the CPU answers because the device failed"
     )
     images: dict[str, int] = Field(
-        description="images answered since this process began, and refused, by the problem's code"
+        description="images processed since this process started: answered, and by error code"
     )
 
 
 @router.get(
     "/live",
-    summary="Say that the process turns",
+    summary="Check liveness",
     operation_id="get_live",
     responses=error_responses(),
 )
 async def live() -> Alive:
-    """Fails only where the process should be ended."""
+    """If this request fails, restart the process."""
     return Alive()
 
 
 @router.get(
     "/ready",
-    summary="Say whether to send requests here",
+    summary="Check readiness",
     operation_id="get_ready",
     responses=error_responses(NotReady),
 )
 async def ready(services: ServicesDep) -> Ready:
-    """A model is loaded and warmed up, and the service is not draining."""
+    """A process is ready if its model is loaded and warmed up and it is not draining."""
     return readiness(services)
 
 
 def readiness(services: Services) -> Ready:
-    """Describe what answers here. Raises NotReady if this process should get no requests."""
+    """Return the readiness of this process. Raises NotReady if it must not get requests."""
     model = services.check_ready()
     return Ready(
         version=model.version,
@@ -71,10 +68,10 @@ def readiness(services: Services) -> Ready:
 
 
 async def watch(database: Database) -> None:
-    """Look whether the schema is still this code's, until cancelled."""
+    """Check periodically whether the database schema still fits this code, until cancelled."""
     while True:
         await asyncio.sleep(SCHEMA_CHECK_INTERVAL)
         try:
             await asyncio.to_thread(database.schema.recheck)
-        except Exception:  # whatever it is: who no longer looks sees no change
-            log.exception("the schema of the database cannot be looked at")
+        except Exception:  # any: without this task, no later change would be noticed
+            log.exception("database schema check failed")

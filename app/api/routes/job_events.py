@@ -1,7 +1,6 @@
-"""`GET /train/{id}/events`: what happens to a job, in pages or as it happens.
+"""`GET /train/{id}/events`: the events of a job, in pages or as server-sent events.
 
-What enters: a job's id and the last event seen. What leaves: JSON, or server-sent events after
-the HTML standard (html.spec.whatwg.org, 9.2). This module does not know how events come about.
+The stream follows the HTML standard (html.spec.whatwg.org, 9.2).
 """
 
 import asyncio
@@ -30,8 +29,8 @@ router = APIRouter(
 
 STREAM: Final = "text/event-stream"
 STREAM_DESCRIPTION: Final = """\
-One of the server-sent events that come. A comment, `: heartbeat`, comes every 15 s where nothing
-happens. The stream ends after the last `status`: `succeeded`, `failed` or `cancelled`."""
+One server-sent event. The comment `: heartbeat` is sent every 15 s if nothing happens. The stream
+ends after the final `status`: `succeeded`, `failed` or `cancelled`."""
 STREAM_EXAMPLES: Final = {
     event["event"]: {"value": {**event, "id": str(number), "data": json.dumps(event["data"])}}
     for number, event in enumerate(EVENT_EXAMPLES, 1)
@@ -39,16 +38,18 @@ STREAM_EXAMPLES: Final = {
 EVENT: Final = {"$ref": "#/components/schemas/Streamed", "description": STREAM_DESCRIPTION}
 STREAM_RESPONSES: Final[Responses] = {
     200: {"content": {STREAM: {"schema": EVENT, "examples": STREAM_EXAMPLES}}},
-    204: {"description": "The job has ended, and the last event was seen: do not connect again"},
+    204: {"description": "The job is finished and has no further events: do not reconnect"},
 }
-# Milliseconds: by then the process that ends has let go of its port, and another may have it.
+# Milliseconds. By then the old process has released its port and a new one may be listening.
 RECONNECT_MS: Final = 2000
 MAX_EVENT_ID: Final = 2**63 - 1
 LastEventId = Annotated[
     int | None,
-    Header(ge=0, le=MAX_EVENT_ID, description="as `after`; browsers send it by themselves"),
+    Header(
+        ge=0, le=MAX_EVENT_ID, description="same as `after`; browsers send it when they reconnect"
+    ),
 ]
-EventId = Annotated[int, Query(ge=0, le=MAX_EVENT_ID, description="id of the last event seen")]
+EventId = Annotated[int, Query(ge=0, le=MAX_EVENT_ID, description="id of the last event received")]
 
 
 @router.get(
@@ -69,10 +70,10 @@ async def events(
     limit: Limit = 1000,
     last_event_id: LastEventId = None,
 ) -> Response | resources.Events:
-    """Pages for `Accept: application/json`; else the events from `after` on, as they come.
+    """With `Accept: application/json`, return a page of events; otherwise stream them.
 
-    A stream goes on after `Last-Event-ID`, says a comment every 15 s where nothing happens, and
-    ends after the last `status`.
+    A stream resumes after `Last-Event-ID`. It sends a comment every 15 s if nothing happens, and
+    ends after the final `status`.
     """
     if not _wants_stream(request.headers.get("accept", "")):
         await asyncio.to_thread(jobs.get, services.job_store, job_id)
@@ -81,7 +82,7 @@ async def events(
         return resources.Events.model_validate(page)
     cursor = after if last_event_id is None else last_event_id
     if await services.event_stream.is_over(job_id, cursor):
-        return Response(status_code=204)  # an EventSource connects again on anything else
+        return Response(status_code=204)  # an EventSource reconnects after any other answer
     return StreamingResponse(_stream(services, job_id, cursor), 200, STREAMING_HEADERS, STREAM)
 
 
@@ -100,6 +101,6 @@ def _format_events(page: Sequence[Event]) -> bytes:
 
 
 def _wants_stream(accept: str) -> bool:
-    """Whoever says nothing, as curl does, wants to follow."""
+    """Return whether to stream, which is the default for clients without a preference (curl)."""
     media_types = accept.lower()
     return STREAM in media_types or "json" not in media_types

@@ -1,8 +1,4 @@
-"""`/metrics`, for Prometheus.
-
-What enters: which of its formats the client takes. What leaves: the metrics in that format. This
-module does not know what they tell.
-"""
+"""`/metrics`: Prometheus metrics, as text or OpenMetrics."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,7 +14,7 @@ from app.api.error_responses import ACCESS_ERRORS, Responses, error_responses
 
 router = APIRouter(tags=["health"])
 
-# As Prometheus' text format looks; OpenMetrics' is much the same.
+# An example in the Prometheus text format; OpenMetrics looks much the same.
 TEXT: Final = """\
 # HELP mynet_model_info The live version.
 # TYPE mynet_model_info gauge
@@ -37,16 +33,16 @@ METRICS_RESPONSES: Final[Responses] = {
 
 @router.get(
     "/metrics",
-    summary="Give metrics to Prometheus",
+    summary="Get metrics for Prometheus",
     operation_id="get_metrics",
     response_class=PlainTextResponse,
     responses=error_responses(*ACCESS_ERRORS) | METRICS_RESPONSES,
     dependencies=[RequireAnyKey],
 )
 async def metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") -> Response:
-    """In Prometheus' text format, or as OpenMetrics where the client prefers that.
+    """The format is the Prometheus text format, or OpenMetrics if the client prefers it.
 
-    With several workers, all of them are counted together.
+    The metrics are sums over all worker processes.
     """
     encode, content_type = _encoder(accept)
     families = await services.metrics_collector.families()
@@ -55,7 +51,10 @@ async def metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") 
 
 
 def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
-    """Choose a format; the text format where a version is asked for that is no number."""
+    """Return the encoder of the format that the client accepts, or of the text format.
+
+    prometheus_client raises TypeError if `Accept` asks for a version that is not a number.
+    """
     try:
         return choose_encoder(accept)
     except TypeError:

@@ -1,4 +1,4 @@
-"""`/models`: cards, promotion, rollback, weights in and out, misread test images."""
+"""`/models`: cards, promotion, rollback, weights, and misclassified test images."""
 
 import asyncio
 from typing import Annotated, Final
@@ -41,20 +41,20 @@ PROMOTION: Final = request_body.json_request_body(Promotion, required=True)
 
 @router.get("", summary="List versions, oldest first", dependencies=[RequireTrain])
 def list_versions(services: ServicesDep) -> Versions:
-    """All cards, and which version is live."""
+    """Return the cards of all versions, and the number of the live version."""
     return Versions(data=services.registry.cards(), current=services.registry.current())
 
 
 @router.put(
     "/current",
-    summary="Go live with a version",
+    summary="Promote a version",
     operation_id="promote_version",
     openapi_extra=PROMOTION,
     responses=error_responses(MalformedRequest, NotFound, Conflict, BodyTooLarge, INVALID_VERSION),
     dependencies=[RequireAdmin],
 )
 async def promote(request: Request, services: ServicesDep) -> Card:
-    """It is live in this process when the answer comes, in all others within two seconds."""
+    """The version is live in this process immediately, and in all others within two seconds."""
     promotion = await request_body.read_json(request, Promotion)
     await asyncio.to_thread(services.live.promote, promotion.version)
     return await asyncio.to_thread(services.registry.card, promotion.version)
@@ -62,36 +62,36 @@ async def promote(request: Request, services: ServicesDep) -> Card:
 
 @router.post(
     "/rollback",
-    summary="Go back to the version before",
+    summary="Roll back to the previous live version",
     responses=error_responses(Conflict, NotFound),
     dependencies=[RequireAdmin],
 )
 def rollback(services: ServicesDep) -> Card:
-    """Each call goes one step further back."""
+    """Each call goes back one more step."""
     return services.registry.card(services.live.rollback())
 
 
 @router.get(
     "/{version:version}",
-    summary="Give a version's card",
+    summary="Get the card of a version",
     responses=error_responses(NotFound, Conflict),
     dependencies=[RequireTrain],
 )
 def get_version(version: int, services: ServicesDep) -> Card:
-    """Its metrics on the test images, and all that is needed to make it again."""
+    """Return its metrics on the test images, and everything needed to reproduce it."""
     return services.registry.card(version)
 
 
 @router.delete(
     "/{version:version}",
     status_code=204,
-    summary="Remove a version",
+    summary="Delete a version",
     operation_id="delete_version",
     responses=error_responses(NotFound, Conflict),
     dependencies=[RequireAdmin],
 )
 def delete(version: int, services: ServicesDep) -> None:
-    """Its number is never given again. The live version stays: go live with another one first."""
+    """Its number is never reused. The live version cannot be deleted: promote another one first."""
     services.registry.delete(version)
 
 
@@ -102,7 +102,7 @@ FILE_RESPONSES: Final[Responses] = {
         "headers": headers("ETag", "Content-Disposition"),
     },
     304: {
-        "description": "The file is the one that `If-None-Match` names",
+        "description": "The weights have not changed: `If-None-Match` has their digest",
         "headers": headers("ETag"),
     },
 }
@@ -122,7 +122,7 @@ UPLOAD_RESPONSES: Final[Responses] = {
 INVALID_FORMAT: Final = invalid_field_example(
     "format", "Input should be 'safetensors', 'pt' or 'onnx'"
 )
-INCOMPATIBLE_WEIGHTS: Final = invalid_field_example("file", "the weights are not those of MyNet")
+INCOMPATIBLE_WEIGHTS: Final = invalid_field_example("file", "the weights do not fit MyNet")
 UPLOAD: Final = {
     "requestBody": {
         "required": True,
@@ -132,16 +132,16 @@ UPLOAD: Final = {
         },
     }
 }
-Note = Annotated[str | None, Query(max_length=1000, description="kept on the version's card")]
+Note = Annotated[str | None, Query(max_length=1000, description="stored on the version's card")]
 Form = Annotated[
-    export.Form, Query(alias="format", description="`pt` is a state dict, as `torch.save` writes")
+    export.Form, Query(alias="format", description="`pt` is a state dict as `torch.save` writes it")
 ]
 
 
 @router.post(
     "",
     status_code=201,
-    summary="Make a version of a file",
+    summary="Upload weights as a new version",
     operation_id="upload_version",
     openapi_extra=UPLOAD,
     responses=UPLOAD_RESPONSES
@@ -151,7 +151,7 @@ Form = Annotated[
 async def upload(
     request: Request, response: Response, services: ServicesDep, note: Note = None
 ) -> Card:
-    """The file, safetensors or a state dict, is checked and evaluated. It does not go live."""
+    """The safetensors file or state dict is checked and evaluated. It does not go live."""
     content = await request_body.read_file(request)
     version = await import_upload(services.settings, content, note)
     response.headers["Location"] = f"/models/{version}"
@@ -160,7 +160,7 @@ async def upload(
 
 @router.get(
     "/{version:version}/weights",
-    summary="Give the weights",
+    summary="Download the weights of a version",
     operation_id="get_version_weights",
     response_class=Response,
     responses=FILE_RESPONSES | error_responses(NotFound, Conflict, INVALID_FORMAT),
@@ -172,7 +172,7 @@ def get_weights(
     form: Form = "safetensors",
     if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
-    """`safetensors` holds the card, too. The ETag is the digest on the card, in quotes."""
+    """`safetensors` includes the card. The ETag is the weights digest of the card, in quotes."""
     etag = f'"{services.registry.card(version).weights_digest}"'
     if _etag_matches(if_none_match, etag):
         return Response(status_code=304, headers={"ETag": etag})
@@ -191,14 +191,16 @@ def _etag_matches(if_none_match: str, etag: str) -> bool:
 
 BEFORE_FIRST: Final = -1
 INVALID_DIGIT: Final = invalid_field_example("digit", "Input should be less than or equal to 9")
-Label = Annotated[int | None, Query(ge=0, le=9, description="what the image shows")]
-Answer = Annotated[int | None, Query(ge=0, le=9, description="what was read; any unless given")]
-After = Annotated[int | None, Query(ge=0, description="index of the last image seen")]
+Label = Annotated[int | None, Query(ge=0, le=9, description="the digit in the image")]
+Answer = Annotated[int | None, Query(ge=0, le=9, description="the predicted digit; default: any")]
+After = Annotated[
+    int | None, Query(ge=0, description="index of the last image of the previous page")
+]
 
 
 @router.get(
     "/{version:version}/errors",
-    summary="Show the test images that a version reads wrong",
+    summary="List misclassified test images of a version",
     operation_id="get_version_errors",
     responses=error_responses(NotFound, Conflict, INVALID_DIGIT),
     dependencies=[RequireTrain],
@@ -211,7 +213,7 @@ def get_errors(
     after: After = None,
     limit: Limit = 100,
 ) -> TestImages:
-    """With `digit` and `answer`: that cell of the confusion matrix, also on its diagonal."""
+    """`digit` and `answer` select a cell of the confusion matrix, also one on its diagonal."""
     cursor = BEFORE_FIRST if after is None else after
     page, has_more = services.test_set_errors.page(
         version, digit, answer, after=cursor, limit=limit

@@ -64,7 +64,7 @@ UPLOAD_ERRORS: Final = (MalformedRequest, BodyTooLarge, QueueFull, NotReady, Dea
 VERSION_ERRORS: Final = (NotFound, Conflict)
 IMAGE_ERRORS: Final = (ImageTooLarge, NotAnImage, BlankImage)
 Version = Annotated[
-    int | None, Query(ge=1, description="answer with this version instead of the live one")
+    int | None, Query(ge=1, description="version that answers; default: the live version")
 ]
 
 
@@ -81,14 +81,14 @@ Version = Annotated[
 async def predict(
     request: Request, services: ServicesDep, version: Version = None, explain: bool = False
 ) -> Prediction:
-    """The body is the image, in one of three forms. `explain` adds what the network saw."""
+    """The body is the image, in one of three forms. `explain` adds the input of the network."""
     return await predict_one(request, services, version, explain=explain)
 
 
 async def predict_one(
     request: Request, services: Services, version: int | None = None, *, explain: bool = False
 ) -> Prediction:
-    """Read the image of a request's body, by the live version unless `version` names another."""
+    """Return the prediction for the image in a request's body; by default of the live version."""
     upload = await request_body.read_image(request)
     started = time.perf_counter()
     result = await services.predictor.predict(
@@ -118,14 +118,14 @@ async def predict_one(
 async def predict_batch(
     request: Request, services: ServicesDep, version: Version = None
 ) -> Response:
-    """Each element is a prediction or an error: one bad image never spoils the others."""
+    """Each element is a prediction or an error. An invalid image does not affect the others."""
     uploads = await request_body.read_images(request, services.settings.max_batch_files)
     results, model_version = await services.predictor.predict_batch(
         uploads, version, is_cancelled=disconnect_probe(request.scope)
     )
     add_log_fields(request, services, version=model_version)
     answer = {"predictions": [_element(result) for result in results], "version": model_version}
-    # Ready bytes, since FastAPI would check each of up to hundreds once more.
+    # Encoded here: FastAPI would validate each of up to hundreds of elements again.
     return Response(to_json(answer), media_type="application/json")
 
 
@@ -136,7 +136,7 @@ def _element(result: PredictionResult | ServiceError) -> dict[str, Any]:
 
 
 def prediction_fields(answer: Answer) -> dict[str, Any]:
-    """Return the fields of `Prediction` for an answer."""
+    """Return the fields of a `Prediction`."""
     return {
         "id": f"{random.getrandbits(64):016x}",
         "digit": answer.digit,
@@ -164,12 +164,12 @@ async def predict_all(
     images: Sequence[bytes | PreprocessedImage],
     version: int | None = None,
 ) -> list[Answer]:
-    """Answer for images, in their order, with the live version unless another is named.
+    """Return the answers for images, in order; by default of the live version.
 
-    Raises as `Predictor.predict_batch`, and what is wrong with the first image that is refused.
+    Raises the errors of `Predictor.predict_batch`, and the error of the first invalid image.
     """
     is_cancelled = disconnect_probe(request.scope)
-    if len(images) == 1:  # it goes together with what others send at the same moment
+    if len(images) == 1:  # this one joins a batch with concurrent requests
         answer = (
             await services.predictor.predict(images[0], version, is_cancelled=is_cancelled)
         ).answer
@@ -182,6 +182,6 @@ async def predict_all(
     answers = []
     for number, result in enumerate(results):
         if isinstance(result, ServiceError):
-            raise type(result)(f"image {number}: {result.detail}")
+            raise type(result)(f"Image {number}: {result.detail}")
         answers.append(result.answer)
     return answers

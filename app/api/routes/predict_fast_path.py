@@ -1,12 +1,11 @@
-"""`POST /predict` the short way: small uploads, with nothing asked beside them.
+"""Fast path of `POST /predict`, for small uploads without a query.
 
-What enters: a request that is here whole. What leaves: its answer, in one write. Whatever is not of
-the plain kind goes to the route of that name, which answers alike and says so in the documentation.
-This module does not know how an image is read.
+It answers a request whose body is complete, in one write. Any other request goes to the route
+`/predict`, which gives the same answers and documents them.
 
-The usual way to a route and back (a task and two messages a request, FastAPI's layers, dependencies
-and a form in a temporary file, the answer checked once more) takes longer than all of MyNet's work
-on a small image. `bench/RESULTS.md` has what the stages take.
+The ordinary way through a route costs a task and two messages for each request, FastAPI's layers
+and dependencies, a temporary file for the form, and a second check of the response. That takes
+longer than all of MyNet's work on a small image. `bench/RESULTS.md` lists the time of each stage.
 """
 
 import asyncio
@@ -37,7 +36,7 @@ JSON: Final = (b"content-type", b"application/json")
 
 
 class PredictFastPath:
-    """Takes plain uploads that say that they are small."""
+    """Handles plain uploads that declare a small Content-Length."""
 
     def __init__(self, services: Services, access_log: AccessLog) -> None:
         self.predictor, self.access_log = services.predictor, access_log
@@ -46,7 +45,7 @@ class PredictFastPath:
         self._small_upload_handler = FastHandler(self.begin, True)
         access_control = services.access_control
         self.access_control = None if access_control.predictions_are_public else access_control
-        # Answers to a page elsewhere want headers, and who is behind a proxy is for uvicorn to say.
+        # CORS needs response headers, and uvicorn must work out the address behind a proxy.
         self._headers_that_need_the_app = {
             *((b"origin",) if services.settings.origins else ()),
             *((FORWARDED,) if access_control.rate_limiter else ()),
@@ -54,9 +53,7 @@ class PredictFastPath:
         self._background_tasks: set[asyncio.Task[None]] = set()
 
     def match(self, method: bytes, target: bytes, headers: Headers) -> FastHandler | None:
-        """Return whether it can be answered here once its body has come, or refused whatever
-        its body is.
-        """
+        """Return a handler if this path can answer the request, or reject it before its body."""
         if method != b"POST" or not target.startswith(TARGET):
             return None
         content_type_count, length = 0, b""
@@ -80,8 +77,10 @@ class PredictFastPath:
         return self._match_overload(target, int(length))
 
     def _match_overload(self, target: bytes, length: int) -> FastHandler | None:
-        """To read a photo, let alone hundreds a second, for nobody would take time from those that
-        are answered.
+        """Return a handler that rejects the request if the service is overloaded.
+
+        Reading a photo that will be rejected, or hundreds a second, would slow down the requests
+        that are answered.
         """
         has_query = target[len(TARGET) : len(TARGET) + 1] == b"?"
         if not (has_query or target == TARGET) or length > self.max_bytes:
@@ -99,20 +98,20 @@ class PredictFastPath:
         return True
 
     def _authorize(self, cycle: FastCycle) -> None:
-        """Look at who asks. Raises Unauthenticated, Forbidden, RateLimited."""
+        """Authenticate and authorize. Raises Unauthenticated, Forbidden, RateLimited."""
         if self.access_control is not None:
             key = self.access_control.authenticate(cycle.headers)
             self.access_control.authorize(key, cycle.address, Scope.PREDICT)
 
     def begin(self, cycle: FastCycle) -> bool:
-        """Begin to answer; False where the body is not plain."""
+        """Start to answer the request; return False if the body is not a plain upload."""
         try:
             upload = _upload(cycle)
         except MalformedRequest:
             return False
         if upload is None:
             return False
-        cycle.body = b""  # it would stay for as long as the connection does
+        cycle.body = b""  # the connection would keep it in memory as long as it is open
         request_id = request_id_from(cycle.headers)
         respond = partial(self._respond, cycle, request_id, upload)
         try:
@@ -151,14 +150,14 @@ class PredictFastPath:
         respond = partial(self._respond, cycle, request_id, upload)
         try:
             result = await self.predictor.predict(upload, is_cancelled=cycle.is_cancelled)
-        except Exception as error:  # no variable keeps it: its traceback holds this frame
+        except Exception as error:  # not stored in a variable: its traceback holds this frame
             respond(error)
         else:
             respond(result)
 
 
 def _upload(cycle: FastCycle) -> bytes | None:
-    """Return the image of a form that is one file, or of a body that is the image."""
+    """Return the image: the only file of a form, or the whole body. None for any other body."""
     content_type = next((value for name, value in cycle.headers if name == b"content-type"), b"")
     kind = content_type.partition(b";")[0].strip().lower()
     if kind == b"multipart/form-data":

@@ -1,7 +1,6 @@
-"""`/train`: jobs, and their logs.
+"""`/train`: training jobs and their logs.
 
-What enters: hyperparameters and job ids. What leaves: jobs. This module does not know how a network
-is trained: it queues, and reads what the training process tells.
+The routes only read and write the database. A worker process does the training.
 """
 
 import asyncio
@@ -61,7 +60,7 @@ TEXT: Final = "text/plain; charset=utf-8"
 @router.post(
     "",
     status_code=202,
-    summary="Queue a training",
+    summary="Queue a training job",
     operation_id="create_job",
     openapi_extra=CREATE_BODY,
     responses=CREATE_RESPONSES
@@ -76,7 +75,7 @@ async def create(
     services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> resources.Job:
-    """Every field is optional, and so is the body: without it, the documented loop runs."""
+    """All fields and the body itself are optional. The default is the tutorial's training loop."""
     hyperparameters = await request_body.read_json(request, Hyperparameters)
     row = await asyncio.to_thread(
         jobs.create,
@@ -97,18 +96,20 @@ async def create(
 def list_jobs(
     services: ServicesDep,
     status: Status | None = None,
-    after: Annotated[str | None, Query(description="id of the last job seen")] = None,
+    after: Annotated[
+        str | None, Query(description="id of the last job of the previous page")
+    ] = None,
     limit: Limit = 100,
 ) -> resources.Jobs:
-    """`after` is the id of the last job on the page before."""
+    """Return one page. `after` is the id of the last job of the previous page."""
     cursor = jobs.get(services.job_store, after).number if after else None
     rows = services.job_store.jobs(status, cursor, limit + 1)
     return resources.Jobs(data=_to_jobs(services, *rows[:limit]), has_more=len(rows) > limit)
 
 
-@router.get("/{job_id}", summary="Tell how a job is doing", responses=error_responses(NotFound))
+@router.get("/{job_id}", summary="Get a job", responses=error_responses(NotFound))
 def get_job(job_id: str, services: ServicesDep) -> resources.Job:
-    """`progress.eta` is in seconds, `epochs` grows as the job goes on."""
+    """`progress.eta` is in seconds; `epochs` gets one entry for each finished epoch."""
     return _to_jobs(services, jobs.get(services.job_store, job_id))[0]
 
 
@@ -120,7 +121,7 @@ def get_job(job_id: str, services: ServicesDep) -> resources.Job:
     responses=error_responses(NotFound, Conflict),
 )
 def cancel(job_id: str, services: ServicesDep) -> resources.Job:
-    """A job that waits never starts; a running one ends without a version."""
+    """A queued job never starts. A running job ends without a version."""
     return _to_jobs(services, jobs.cancel(services.job_store, job_id))[0]
 
 
@@ -132,7 +133,7 @@ def cancel(job_id: str, services: ServicesDep) -> resources.Job:
     responses=error_responses(NotFound, Conflict),
 )
 def pause(job_id: str, services: ServicesDep) -> resources.Job:
-    """A running job stops with its state saved, and the next in the queue may start."""
+    """A running job saves its state and stops; the next job of the queue may start."""
     return _to_jobs(services, jobs.pause(services.job_store, job_id))[0]
 
 
@@ -144,20 +145,20 @@ def pause(job_id: str, services: ServicesDep) -> resources.Job:
     responses=error_responses(NotFound, Conflict),
 )
 def resume(job_id: str, services: ServicesDep) -> resources.Job:
-    """A paused job queues again, and goes on where it was."""
+    """A paused job is queued again and resumes from its saved state."""
     return _to_jobs(services, jobs.resume(services.job_store, job_id))[0]
 
 
 @router.get(
     "/{job_id}/log",
-    summary="Give the log",
+    summary="Get the log of a job",
     operation_id="get_job_log",
     response_class=PlainTextResponse,
     responses=LOG_RESPONSES
     | error_responses(NotFound, invalid_field_example("follow", "Input should be a valid boolean")),
 )
 async def read_log(job_id: str, services: ServicesDep, follow: bool = False) -> Response:
-    """The tutorial's own lines; with `follow`, as they come, until the job has ended."""
+    """Return the log in the tutorial's format. With `follow`, stream it until the job finishes."""
     await asyncio.to_thread(jobs.get, services.job_store, job_id)
     if follow:
         return StreamingResponse(_stream_log(services, job_id), 200, STREAMING_HEADERS, TEXT)

@@ -1,9 +1,7 @@
-"""`/`, `/docs`, and the files that they are made of, with no other origin involved.
+"""The web page `/`, the API documentation `/docs`, and their static files.
 
-What enters: a file's name. What leaves: the file, compressed where the browser takes that, with
-what a browser must be told. This module does not know what the pages show.
-
-The files' address holds a digest of them all: what has an address never changes, and may be kept.
+No other origin is involved. Files are compressed if the browser accepts that. Their path contains a
+digest of all files, so a file never changes under its path and browsers can cache it for ever.
 """
 
 import gzip
@@ -35,7 +33,7 @@ SECURITY_HEADERS: Final = {
 }
 CACHE_REVALIDATE: Final = "no-cache"
 CACHE_IMMUTABLE: Final = "public, max-age=31536000, immutable"
-# Named, and not with a weight of zero, which refuses it (RFC 9110, 12.5.3).
+# gzip must be named, and not with weight zero, which rejects it (RFC 9110, 12.5.3).
 GZIP: Final = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
 COMPRESSIBLE_SUFFIXES: Final = (".css", ".html", ".js", ".svg")
 
@@ -44,7 +42,7 @@ Encodings = Annotated[str, Header(alias="accept-encoding")]
 
 
 class File(NamedTuple):
-    """A file's bytes, as they are and compressed, and what they are."""
+    """A file: its bytes, its compressed bytes if that helps, and its media type."""
 
     plain: bytes
     compressed: bytes | None
@@ -53,7 +51,7 @@ class File(NamedTuple):
 
 @lru_cache(1)
 def digest() -> str:
-    """Name the present state of all files."""
+    """Return a digest of the contents of all files."""
     hasher = hashlib.sha256()
     for name, path in sorted(FILES.items()):
         hasher.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
@@ -62,7 +60,7 @@ def digest() -> str:
 
 @lru_cache(len(FILES))
 def read(name: str) -> File:
-    """Return a file; pages with the addresses of what they are made of."""
+    """Return a file; in a page, the paths of its static files include the digest."""
     content = FILES[name].read_bytes()
     if name.endswith(".html"):
         content = content.replace(b'"/web/', f'"/web/{digest()}/'.encode())
@@ -70,7 +68,7 @@ def read(name: str) -> File:
     return File(content, compressed, guess_type(name)[0] or "text/plain")
 
 
-# These are plain functions, so that a thread compresses what is asked for first.
+# These are not coroutines, so that a thread compresses a file on its first request.
 @router.get("/")
 def front(accept_encoding: Encodings = "") -> Response:
     return _answer(PAGES["/"], accept_encoding, CACHE_REVALIDATE)
@@ -84,7 +82,7 @@ def docs(accept_encoding: Encodings = "") -> Response:
 @router.get("/web/{state}/{name:path}")
 def asset(state: str, name: str, accept_encoding: Encodings = "") -> Response:
     if state != digest() or name not in FILES:
-        raise NotFound("There is no such file; GET / names those that there are.")
+        raise NotFound(f"The file {name!r:.100} does not exist. GET / refers to the current files.")
     return _answer(name, accept_encoding, CACHE_IMMUTABLE)
 
 

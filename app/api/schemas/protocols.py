@@ -1,7 +1,6 @@
-"""The bodies of `/v1` and `/v2`, as the clients of those protocols see them.
+"""Schemas of the `/v1` and `/v2` bodies for the OpenAPI document.
 
-What enters: nothing. What leaves: models, which describe more than they check. This module does not
-know how such bodies are read and written.
+They describe more than the routes check.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -20,7 +19,7 @@ Encoded = Annotated[str, Field(json_schema_extra=BASE64)]
 
 
 class Failure(BaseModel):
-    """What went wrong, in words."""
+    """An error message."""
 
     error: str
 
@@ -63,7 +62,7 @@ class V2Server(BaseModel):
 
 
 class V2Described(BaseModel):
-    """A tensor's name and form; -1 is any number of images."""
+    """A tensor's name, datatype and shape; -1 stands for any number of images."""
 
     name: str
     datatype: str
@@ -100,12 +99,12 @@ class V2Wanted(BaseModel):
 
 
 class V2Inference(BaseModel):
-    """A request; fields and parameters that are not named here are passed over."""
+    """A request; other fields and parameters are ignored."""
 
-    id: str | None = Field(None, description="comes back with the answer")
-    parameters: dict[str, Any] = Field({}, description="`binary_data_output`: all as bytes")
+    id: str | None = Field(None, description="returned with the response")
+    parameters: dict[str, Any] = Field({}, description="`binary_data_output`: all outputs as bytes")
     inputs: list[V2Input] = Field(min_length=1, max_length=1)
-    outputs: list[V2Wanted] | None = Field(None, description="all, unless some are asked for")
+    outputs: list[V2Wanted] | None = Field(None, description="the outputs to return; default: all")
 
 
 class V2Output(BaseModel):
@@ -113,7 +112,7 @@ class V2Output(BaseModel):
     datatype: str
     shape: list[int]
     parameters: dict[str, Any] | None = None
-    data: list[float] | None = Field(None, description="absent where bytes follow the JSON")
+    data: list[float] | None = Field(None, description="absent if bytes follow the JSON")
 
 
 class V2Answer(BaseModel):

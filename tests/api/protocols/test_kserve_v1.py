@@ -64,9 +64,9 @@ def test_pixels_are_given_to_the_network_as_they_are(client, rows):
         (b'{"instances": [[[0], 1]]}', 400, "[2, 1]"),
         (b'{"instances": [[%b]]}' % b",".join([b'"x"'] * 784), 400, "numbers, in rows"),
         (b'{"instances": [[%b]]}' % b",".join([b"[1,2]"] + [b"[]"] * 27), 400, "[28, 2]"),
-        (b'{"instances": ["%%%"]}', 422, "instances.0 must be base64"),
-        (b'{"instances": ["aGVsbG8="]}', 415, "not an image"),
-        (b'{"instances": ["aGVsbG8=", "aGVsbG8="]}', 415, "image 0"),
+        (b'{"instances": ["%%%"]}', 422, "instances.0 is not base64"),
+        (b'{"instances": ["aGVsbG8="]}', 415, "not a readable image"),
+        (b'{"instances": ["aGVsbG8=", "aGVsbG8="]}', 415, "Image 0"),
     ],
 )
 def test_what_cannot_be_read_is_refused(client, body, status, word):
@@ -88,6 +88,6 @@ def test_too_many_instances_are_refused(client, settings):
 @pytest.mark.read_only(False)
 def test_what_is_not_there_is_refused_in_this_form(client):
     assert_error(client.get("/v1/models/other"), 404, "/v1/models/other")
-    assert_error(client.get(PREDICT), 405, "not possible")
+    assert_error(client.get(PREDICT), 405, "not allowed")
     client.app_state["services"].draining.set()
     assert_error(client.get("/v1/models/mynet"), 503, "draining")

@@ -57,9 +57,9 @@ ROW = {"name": "image", "shape": [1, 784], "datatype": "UINT8", "data": [0] * 78
         ({"data": [True] * 784}, "numbers"),
         ({"data": ["x" * 1000] + [0] * 783}, "numbers"),
         ({"data": [{}] * 784}, "numbers"),
-        ({"data": [[0] * 392, [0] * 391]}, "one length"),
-        ({"data": [[0] * 392, 0]}, "one length"),
-        ({"data": [[0], [0, 0]]}, "one length"),
+        ({"data": [[0] * 392, [0] * 391]}, "equal length"),
+        ({"data": [[0] * 392, 0]}, "equal length"),
+        ({"data": [[0], [0, 0]]}, "equal length"),
         ({"data": []}, "0 were sent"),
         ({"data": [10**400] + [0] * 783}, "numbers"),
         ({"datatype": "FP32", "data": [1.01] + [0] * 783}, "to 1 (ink)"),
@@ -118,11 +118,11 @@ def test_wrong_sizes_are_refused(client, size, byte_count, length, word):
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        (b"", "cut off"),
-        (b"\x01", "cut off"),
-        (b"\x02\0\0\0x", "cut off"),
-        (b"\xff\xff\xff\xffx", "cut off"),
-        (bytes(8), "More than 1 elements"),
+        (b"", "truncated"),
+        (b"\x01", "truncated"),
+        (b"\x02\0\0\0x", "truncated"),
+        (b"\xff\xff\xff\xffx", "truncated"),
+        (bytes(8), "more than the 1 elements"),
     ],
 )
 def test_elements_that_are_cut_off_or_too_many_are_refused(client, content, word):
@@ -134,7 +134,7 @@ def test_elements_that_are_cut_off_or_too_many_are_refused(client, content, word
 def test_what_is_no_image_is_refused_with_its_number(client, seven):
     good, bad = base64.b64encode(seven).decode(), base64.b64encode(b"hello").decode()
     payload = {"inputs": [tensor([0, 0], "BYTES", data=[good, bad])]}
-    assert_error(client.post(INFER, json=payload), 415, "image 1")
+    assert_error(client.post(INFER, json=payload), 415, "Image 1")
     payload = {"inputs": [tensor([0], "BYTES", data=["%%%"])]}
     assert_error(client.post(INFER, json=payload), 422, "base64")
 
@@ -162,11 +162,11 @@ def test_a_full_queue_and_a_defect_are_told_in_this_form(client, digits, monkeyp
     payload = {"inputs": [as_json(digits)]}
     predictor.in_flight = predictor.settings.max_queue
     answer = client.post(INFER, json=payload)
-    assert_error(answer, 429, "under way")
+    assert_error(answer, 429, "in flight")
     assert answer.headers["retry-after"] == "1"
     predictor.under_way = 0
     monkeypatch.setattr(predictor, "predict_batch", None)
-    assert_error(client.post(INFER, json=payload), 500, "defect")
+    assert_error(client.post(INFER, json=payload), 500, "unexpected error")
 
 
 @pytest.mark.read_only(False)

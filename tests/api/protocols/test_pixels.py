@@ -35,7 +35,7 @@ def test_numbers_are_read_one_row_after_another(data, shape, read):
     ],
 )  # fmt: skip
 def test_what_are_no_numbers_in_rows_of_one_length_is_refused(data):
-    with pytest.raises(MalformedRequest, match="numbers, in rows of one length"):
+    with pytest.raises(MalformedRequest, match="numbers, in rows of equal length"):
         numbers(data)
 
 

@@ -178,7 +178,7 @@ def test_the_id_of_a_prediction_is_one(client, send, seven):
         ({"files": {"label": (None, "7")}}, 422, "file is missing; the fields sent are: label"),
         ({"files": {"file": ("x", b"x")}}, 422, "label: Field required"),
         ({"files": [("file", ("x", b"x"))] * 2}, 422, "file was sent 2 times"),
-        ({"files": [("file", ("x", b"x")), *[("label", (None, "7"))] * 2]}, 422, "several times"),
+        ({"files": [("file", ("x", b"x")), *[("label", (None, "7"))] * 2]}, 422, "more than once"),
     ],
 )
 def test_forms_that_say_too_little_or_too_much(client, form, status, message):

@@ -80,7 +80,7 @@ def test_the_body_may_be_sent_in_any_form(client, fake_import, capfd, body):
 @pytest.mark.parametrize(
     ("body", "status", "code", "message"),
     [
-        ({"content": b""}, 400, "malformed_request", "The body is empty: send a .safetensors"),
+        ({"content": b""}, 400, "malformed_request", "The body is empty. Send a .safetensors"),
         ({"files": {"file": ("x", b"")}}, 400, "malformed_request", "The body is empty"),
         ({"files": {"weights": ("x", b"x")}}, 422, "invalid_field", "file is missing"),
         ({"content": b"x", "params": {"note": "x" * 1001}}, 422, "invalid_field", "note"),

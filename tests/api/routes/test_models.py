@@ -102,5 +102,5 @@ def test_a_version_that_does_not_answer_cannot_go_live(client, settings, second,
         client.post("/models/rollback"),
     ):
         assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
-        assert "does not answer: CUDA out of memory" in answer.json()["detail"]
+        assert "failed its test prediction: CUDA out of memory" in answer.json()["detail"]
     assert client.get("/models").json()["current"] == second
