@@ -1,1 +1,1 @@
-"""From an upload's bytes to MNIST's own form: `decode`, then `normalise`."""
+"""Image preprocessing: `decode` turns an upload into grey pixels, `normalise` into MNIST's form."""

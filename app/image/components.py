@@ -1,8 +1,4 @@
-"""Tell the digit from all other ink: specks, frames, and what the border cuts off.
-
-What enters: a mask and the amounts of ink. What leaves: the mask of the digit alone, or None. This
-module does not know which digit it is.
-"""
+"""Connected components: separates the digit from specks, frames, and ink that the border cuts."""
 
 from typing import Final, NamedTuple
 
@@ -11,10 +7,10 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-# Pieces are told apart on a coarse grid: it joins what a pen left broken, and is cheap.
+# Components are found on a coarse grid, which is fast and joins strokes that a pen left broken.
 GRID: Final = 128
 SPECK: Final = 0.04
-# A piece belongs to the digit where the gap is at most this share of the digit's size.
+# A piece belongs to the digit if the gap between them is at most this share of the digit's size.
 GAP: Final = 0.2
 
 
@@ -35,9 +31,9 @@ class Box(NamedTuple):
 
 
 def keep_digit(mask: MatLike, amount: MatLike) -> MatLike | None:
-    """Keep the heaviest piece near the middle, and the pieces beside it that are no specks."""
+    """Return the mask of the heaviest piece near the middle and its larger neighbours, or None."""
     cells, weights = _to_grid(mask, amount)
-    # Cells that touch at a distance of one belong to the same stroke, broken by a dry pen.
+    # Cells one apart belong to the same stroke, broken by a dry pen.
     near = cv2.dilate(cells, np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(near)
     labels = labels * cells
@@ -66,7 +62,10 @@ def _to_grid(mask: MatLike, amount: MatLike) -> tuple[MatLike, MatLike]:
 
 
 def _is_frame(piece: MatLike, box: Box) -> bool:
-    """A frame is large, covers all four of its sides and is empty inside; a 0 is round."""
+    """Return whether a piece is large, covers all four sides of its box, and is empty inside.
+
+    A 0 is round, and so covers less of its sides.
+    """
     rows, columns = piece.shape
     width, height = box.right - box.left, box.bottom - box.top
     if width < 0.6 * columns or height < 0.6 * rows:
@@ -85,7 +84,7 @@ def _group(masses: NDArray[np.float64], boxes: list[Box], shape: tuple[int, ...]
     reach = GAP * max(whole.right - whole.left, whole.bottom - whole.top)
     selected, others = [best], [int(i) for i in np.flatnonzero(masses >= SPECK * masses[best])]
     others.remove(best)
-    # Each piece that joins may bring the next one within reach.
+    # Each piece that joins may bring another one within reach.
     while joining := [piece for piece in others if whole.gap(boxes[piece]) <= reach]:
         for piece in joining:
             whole = whole.union(boxes[piece])
@@ -95,7 +94,7 @@ def _group(masses: NDArray[np.float64], boxes: list[Box], shape: tuple[int, ...]
 
 
 def _position_weight(box: Box, shape: tuple[int, ...]) -> float:
-    """Neighbours that the border cuts, and shadows, lie at the edge; the digit seldom does."""
+    """Return a lower weight for pieces at the edge: shadows lie there, the digit seldom does."""
     rows, columns = shape
     offset = max(
         abs((box.left + box.right) / columns - 1), abs((box.top + box.bottom) / rows - 1)

@@ -1,7 +1,6 @@
-"""Bring a digit's ink to MNIST's size, stroke width and place.
+"""Fit ink to MNIST's form: size, stroke width and position.
 
-What enters: the ink, cropped to the digit, light on dark. What leaves: 28x28 pixels and the shift
-that centred them. This module does not know where in the picture the ink was.
+The input is the ink cropped to the digit, light on dark.
 """
 
 from functools import lru_cache
@@ -15,26 +14,26 @@ from numpy.typing import NDArray
 from app.image.mnist_format import BOX, SIDE
 from app.image.stroke import stroke_width
 
-# Widths in pixels of the 20x20 box. In MNIST the middle 90 % lie between 1.8 and 4.1.
+# Stroke widths in pixels of the 20x20 box. In MNIST the middle 90 % lie between 1.8 and 4.1.
 THIN_STROKE: Final = (2.2, 2.7)
 THICK_STROKE: Final = (5.0, 4.0)
 
 # A bitmap of a few pixels is enlarged to this, so that its strokes can be measured and trimmed,
-# and its blurred edges are drawn tight. Twice as much is enough for any.
+# and its blurred edges sharpened. Twice this size is enough for every bitmap.
 ENLARGED_SIDE: Final = 80
 EDGE: Final = (20, 235)
 
-# MNIST put the centre of mass, rounded down, on pixel 14: on average it lies there.
+# MNIST put the centre of mass, rounded down, on pixel 14, and on average it lies exactly there.
 MIDDLE: Final = 14.0
 
 
 def to_mnist(ink: MatLike) -> tuple[NDArray[np.uint8], tuple[float, float]]:
-    """Scale the longer side to 20 pixels and centre the mass in 28x28 (H, W) uint8."""
+    """Return the digit as (28, 28) uint8, longer side 20 pixels, and the shift that centred it."""
     return _centre(_fit(_even_stroke(_resize(ink))))
 
 
 def stretch(ink: MatLike, low: float, high: float) -> MatLike:
-    """Map low..high to 0..255."""
+    """Map the tones low..high to 0..255."""
     return cv2.LUT(ink, _levels(float(low), float(high)))
 
 

@@ -1,7 +1,6 @@
-"""From colour and transparency to one tone, keeping the contrast between ink and ground.
+"""Convert colour and transparency to grey, keeping the contrast between ink and background.
 
-What enters: (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA pixels. What leaves: (H, W) grey pixels.
-This module does not know file formats, nor which of the tones is the ink.
+The input is (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA pixels, the output (H, W) grey.
 """
 
 from typing import Final, TypeAlias
@@ -21,11 +20,11 @@ GAIN: Final = 1.25
 
 
 def flatten(pixels: Pixels) -> Pixels:
-    """Lay transparent pixels on a backdrop from which what is drawn stands out."""
+    """Put transparent pixels on a backdrop from which the drawing stands out."""
     if pixels.ndim < 3 or pixels.shape[2] < 4:
         return pixels
     colour, alpha = np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])
-    # A picture that is transparent everywhere comes from writers that leave alpha unset.
+    # An image that is transparent everywhere comes from software that leaves alpha unset.
     if alpha.min() == 255 or alpha.max() == 0:
         return colour
     ground = np.full_like(colour, np.rint(_backdrop(colour, alpha)))
@@ -36,7 +35,7 @@ def flatten(pixels: Pixels) -> Pixels:
 
 
 def _backdrop(colour: Pixels, alpha: Pixels) -> NDArray[np.float32]:
-    """Continue a card's own paper; set bare ink off against white or black."""
+    """Return a backdrop: the card's own paper, or white or black in contrast to bare ink."""
     solid = alpha >= min(MIN_SOLID_ALPHA, int(alpha.max()))
     luma = _luminance(colour)
     rim = solid & (cv2.erode(solid.view(np.uint8), np.ones((3, 3), np.uint8)) == 0)
@@ -44,8 +43,8 @@ def _backdrop(colour: Pixels, alpha: Pixels) -> NDArray[np.float32]:
         tone = np.median(luma[rim])
         distance = cv2.absdiff(luma, np.full_like(luma, tone))
         rim_distance, solid_distance = distance[rim], distance[solid]
-        # On a card the edge is paper all round and the ink lies inside. Where other tones reach
-        # the edge as often as they occur at all, they are strokes of several colours.
+        # On a card, the edge is paper all round and the ink lies inside. If other tones are as
+        # common at the edge as anywhere, they are strokes of several colours.
         inside = np.mean(solid_distance > MIN_OTHER_TONE)
         if np.mean(rim_distance < MAX_SAME_TONE) > 0.8 and inside > max(
             0.002, 2 * np.mean(rim_distance > MIN_OTHER_TONE)
@@ -56,7 +55,7 @@ def _backdrop(colour: Pixels, alpha: Pixels) -> NDArray[np.float32]:
 
 
 def to_tones(pixels: Pixels) -> Pixels:
-    """Luminance, or one channel where coloured ink stands out in it far better."""
+    """Return the luminance, or one channel if coloured ink has far more contrast in it."""
     if pixels.ndim == 2:
         return pixels
     step = min(1.0, SAMPLE / max(pixels.shape[:2]))
@@ -80,7 +79,7 @@ def _luminance(pixels: Pixels) -> Pixels:
 
 
 def _contrast(tones: Pixels) -> float:
-    """How far the most marked hundredth of the pixels stands off from its surroundings."""
+    """Return the contrast of the most prominent hundredth of the pixels to their surroundings."""
     wide = cv2.blur(tones, (31, 31))
     distance = np.sort(cv2.absdiff(tones, wide), axis=None)
     return float(distance[-max(1, distance.size // 100) :].mean())

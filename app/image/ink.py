@@ -11,25 +11,25 @@ from cv2.typing import MatLike
 from app.image.threshold import is_noise
 
 THUMB: Final = 64
-# Below this an image is a bitmap and not a photo: one tone is its background.
+# A smaller image is a bitmap and not a photo: its background has one tone.
 SMALL_SIDE: Final = 48
-# Of fewer pixels nobody can tell whether they are noise.
+# With fewer pixels, ink and noise cannot be distinguished.
 TINY_SIDE: Final = 16
-# A stroke must be narrower than this share of the shorter side to be told from a shadow.
+# A stroke must be narrower than this share of the shorter side; anything wider may be a shadow.
 WINDOW: Final = 0.4
 
 
 @dataclass(frozen=True, slots=True)
 class Ink:
-    """Ink per pixel, whether it was darker than its background, and what light lay on that."""
+    """Ink of each pixel, whether it was darker than its background, and how even the light was."""
 
     amount: MatLike  # (H, W) uint8
     inverted: bool
-    uneven: float  # how much the tone of the bare background varies, as a share of it
+    uneven: float  # variation of the bare background's tone, as a share of that tone
 
 
 def find_ink(grey: MatLike) -> Ink | None:
-    """Divide by the background, as scanners do (flat field), so that shadows vanish."""
+    """Return the ink, or None. Dividing by the background (flat field) removes shadows."""
     height, width = grey.shape
     thumb = _thumbnail(grey)
     if max(thumb.shape) >= TINY_SIDE and is_noise(thumb):
@@ -63,37 +63,39 @@ def _thumbnail(grey: MatLike) -> MatLike:
 
 
 def _paper(thumb: MatLike) -> tuple[MatLike | int, float]:
-    """Return the tone that a light background would have without ink, in each cell or in all alike,
-    and by which share of itself it varies.
+    """Return the tone of a light background without ink, and by which share of itself it varies.
+
+    The tone is an array with a value for each cell, or one number for all.
     """
     level, _ = cv2.threshold(thumb, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     light = thumb[thumb > level]
     ordered = np.sort(light if light.size else thumb, axis=None)
     low, tone, high = (int(ordered[int(share * ordered.size)]) for share in (0.2, 0.75, 0.9))
-    # An even background needs no estimate, and so allows strokes of any width.
+    # An even background needs no estimate, and then strokes may have any width.
     if max(thumb.shape) < SMALL_SIDE or high - low <= 3:
         return tone, 0.0
     side = max(3, int(min(thumb.shape) * WINDOW) | 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    # Without a margin of the same tone, closing turns every slope at the border into ink.
+    # Without a margin of the same tone, closing turns every gradient at the border into ink.
     wide = cv2.copyMakeBorder(thumb, side, side, side, side, cv2.BORDER_REPLICATE)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, disc)
     bare = cv2.GaussianBlur(closed, (0, 0), max(1.0, side / 8))[side:-side, side:-side]
     return bare, float(np.ptp(bare)) / max(1.0, float(np.median(bare)))
 
 
-# Share of the variance that two plain tones explain. Noise alone gives 0.64 and a shadow on paper
-# about 0.75; flat strokes on a flat ground more than this.
+# Share of the variance that two flat tones explain. Noise alone gives 0.64, a shadow on paper
+# about 0.75, and flat strokes on a flat background more than this.
 TWO_TONES: Final = 0.8
-# Where the votes cancel out, most people write dark on light.
+# If the votes cancel out, assume dark on light, as most people write.
 DOUBT: Final = -0.1
 
 
 def is_dark_on_light(thumb: MatLike) -> bool:
-    """Weigh two votes: the tone that lines the border, and the side to which few pixels go far.
+    """Return whether the ink is darker than its background, by two votes.
 
-    The border decides where there are two tones, however thick the strokes. Under shadows it says
-    little, but there ink is the rare exception to its surroundings.
+    The votes are the tone of the border, and the side to which only few pixels deviate far. In a
+    two-tone image the border decides, however thick the strokes. With shadows, the border says
+    little, but there ink is a rare exception to its surroundings.
     """
     _, light = cv2.threshold(thumb, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     share = cv2.countNonZero(light) / light.size
@@ -106,7 +108,7 @@ def is_dark_on_light(thumb: MatLike) -> bool:
 
 
 def _border_vote(light: MatLike) -> float:
-    """-1 where the border is dark all round, 1 where it is light; looks inside a frame."""
+    """Return -1 if the border is all dark, 1 if it is all light; looks inside a frame."""
     depth = min(light.shape) // 8
     inner = _ring_vote(light, depth)
     return inner if depth and abs(inner) > 0.9 else _ring_vote(light, 0)
@@ -121,7 +123,7 @@ def _ring_vote(light: MatLike, depth: int) -> float:
 
 
 def _rarity_vote(thumb: MatLike) -> float:
-    """Skewness about the local median: positive where the dark pixels are the exception."""
+    """Return the skewness about the local median: positive if the dark pixels are the exception."""
     side = max(3, int(min(thumb.shape) * 0.6) | 1)
     deviation = thumb.astype(np.float32) - cv2.medianBlur(np.ascontiguousarray(thumb), side)
     squares = cv2.multiply(deviation, deviation)
@@ -129,9 +131,9 @@ def _rarity_vote(thumb: MatLike) -> float:
     return -math.tanh(cv2.mean(cv2.multiply(squares, deviation))[0] / spread / 2) if spread else 0.0
 
 
-# An ellipse fills pi / 4 of the rectangle round it; a sheet, even seen askew, more than this.
+# An ellipse fills pi / 4 of its bounding rectangle; a sheet fills more than this, even if askew.
 MIN_FILL: Final = 0.87
-# Paper in shadow keeps more than this of its tone; a desk shows less, right up to the edge.
+# Paper in shadow keeps more than this share of its tone; a desk has less, right up to the edge.
 MAX_DESK_TONE: Final = 0.6
 
 NEAR_KERNEL: Final = np.ones((3, 3), np.uint8)
@@ -139,7 +141,7 @@ FAR_KERNEL: Final = np.ones((5, 5), np.uint8)
 
 
 def find_page(thumb: MatLike) -> MatLike | None:
-    """Return 1 on a light, rectangular, written sheet with dark surroundings (H, W) uint8."""
+    """Return a mask (H, W) uint8 of a light, rectangular, written sheet on a dark background."""
     _, light = cv2.threshold(thumb, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     contours, _ = cv2.findContours(light, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:

@@ -1,15 +1,15 @@
-"""Any grey image of one digit to MNIST's own form.
+"""Normalise a grey image of one digit to MNIST's form.
 
-What enters: (H, W) grey pixels, dark on light or light on dark, of any size. What leaves:
-`Normalised`: ink light on dark, its longer side 20 pixels, its centre of mass in the centre of
-28x28, as MNIST's makers prepared theirs (LeCun, Bottou, Bengio, Haffner: Gradient-based learning
-applied to document recognition, Proc. IEEE 86(11), 1998). An image already in that form passes
-untouched. This module does not know file formats, colour, or the network.
+The input is (H, W) grey pixels of any size, dark on light or light on dark. The output has light
+ink on a dark background, 28x28 pixels, the longer side of the ink 20 pixels, and its centre of mass
+in the centre, as the makers of MNIST prepared it (LeCun, Bottou, Bengio, Haffner: Gradient-based
+learning applied to document recognition, Proc. IEEE 86(11), 1998). An image that already has this
+form passes unchanged. The steps:
 
-    polarity, page  ink              how much ink is where, whatever the light
-    mask            lines    clean   which of it is the digit
-    stroke                           whether a pen drew it at all
-    centre                           size, stroke width and place
+    polarity, page    ink                        amount of ink per pixel, whatever the light
+    mask              ruled_lines  components    the pixels of the digit
+    stroke                                       whether a pen drew them at all
+    fit                                          size, stroke width and position
 """
 
 from dataclasses import dataclass
@@ -29,31 +29,31 @@ from app.image.ruled_lines import drop_lines
 from app.image.stroke import has_stroke_edges
 from app.image.threshold import find_threshold
 
-# Requests run side by side already: OpenCV's own threads would take cores from one another.
+# Requests already run in parallel: OpenCV's own threads would compete for the cores.
 cv2.setNumThreads(1)
 
 Box: TypeAlias = tuple[int, int, int, int]
 
-# More pixels than this show nothing in 28x28 any more.
+# More pixels than this add nothing that 28x28 could show.
 MAX_WORK_SIDE: Final = 512
-# A digit smaller than this share of the picture cannot be told from dirt.
+# A digit smaller than this share of the image cannot be distinguished from dirt.
 SPECK: Final = 0.03
-# Edges of strokes, kept for their soft tones.
+# Around the digit, to keep the soft edges of its strokes.
 MARGIN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Normalised:
-    """A digit in MNIST's form, and how it was found in the grey image."""
+    """A digit in MNIST's form, and where it was in the grey image."""
 
     pixels: NDArray[np.uint8]  # (28, 28), ink light on dark, C-contiguous
     inverted: bool  # the ink was darker than its background
-    box: Box  # left, top, right, bottom in the grey image, ends exclusive
-    shift: tuple[float, float]  # x, y in pixels of the 28x28 image that centred the mass
+    box: Box  # left, top, right, bottom in the grey image; right and bottom are exclusive
+    shift: tuple[float, float]  # x, y, in pixels of the 28x28 image, that centred the mass
 
 
 def normalise(grey: NDArray[np.uint8]) -> Normalised:
-    """Find the digit and bring it into MNIST's form; raises BlankImage where there is no ink."""
+    """Find the digit and bring it into MNIST's form. Raises BlankImage if there is no ink."""
     mnist_image = detect_mnist_format(grey)
     if mnist_image is not None:
         return Normalised(mnist_image.pixels, mnist_image.inverted, mnist_image.box, (0.0, 0.0))
@@ -67,7 +67,7 @@ def normalise(grey: NDArray[np.uint8]) -> Normalised:
 
 
 def _reduce(grey: MatLike, factor: int) -> MatLike:
-    """Average blocks of whole pixels: several times as fast as any ratio between."""
+    """Average blocks of whole pixels, several times as fast as any ratio that is not an integer."""
     if factor == 1:
         return grey
     height, width = (max(1, side // factor) for side in grey.shape)
@@ -76,7 +76,7 @@ def _reduce(grey: MatLike, factor: int) -> MatLike:
 
 
 def _cut_out(ink: Ink) -> tuple[MatLike, Box]:
-    """Return the digit's ink, 0 to 255, and its box in the picture."""
+    """Return the digit's ink, 0 to 255, and its box in the image."""
     amount = ink.amount
     small = max(amount.shape) < SMALL_SIDE
     smooth = amount if small else cv2.GaussianBlur(amount, (3, 3), 0)
@@ -111,6 +111,6 @@ def _scale(box: Box, factor: int, shape: tuple[int, ...]) -> Box:
 
 def _blank() -> BlankImage:
     return BlankImage(
-        "There is no ink in the image, or nothing but noise: "
-        "send one digit that stands out from its background"
+        "The image contains no ink, or only noise. "
+        "Send one digit that stands out from its background."
     )

@@ -1,7 +1,6 @@
-"""Take the lines of ruled and squared paper out of a mask of ink.
+"""Remove the lines of ruled and squared paper from a mask of ink.
 
-What enters: a mask. What leaves: the mask without thin lines that run right across the picture;
-strokes that crossed them stay whole. This module does not know digits.
+Only thin lines across the whole image are removed; strokes that cross them stay intact.
 """
 
 from typing import Final
@@ -10,18 +9,18 @@ import cv2
 import numpy as np
 from cv2.typing import MatLike
 
-# A line runs across at least this share of the picture; a bar of a digit hardly ever does.
+# A line spans at least this share of the image; the bar of a digit hardly ever does.
 MIN_SPAN: Final = 0.85
-# Slightly turned lines break into steps, so look for runs of this share of the picture.
+# Lines at a slight angle break into steps, so look for runs of this share of the image.
 MIN_RUN: Final = 1 / 14
 MAX_THICKNESS: Final = 0.03
 GRID: Final = 128
-# Where less than this is left, what looked like lines was the digit.
+# If less than this is left, the lines were the digit.
 MIN_REST: Final = 0.08
 
 
 def drop_lines(mask: MatLike) -> MatLike:
-    """Drop horizontal lines, then vertical ones, from an (H, W) uint8 mask of 0 and 1."""
+    """Return an (H, W) uint8 mask of 0 and 1 without horizontal and vertical lines."""
     return cv2.transpose(_drop_rows(cv2.transpose(_drop_rows(mask))))
 
 
@@ -41,7 +40,7 @@ def _drop_rows(mask: MatLike) -> MatLike:
 
 
 def _select_lines(runs: MatLike) -> tuple[MatLike, int]:
-    """Keep the runs that together form thin lines from side to side, and count the lines."""
+    """Return the runs that together form thin lines from side to side, and the number of lines."""
     cell = max(1, max(runs.shape) // GRID)
     height, width = (max(1, side // cell) for side in runs.shape)
     cells = cv2.resize(runs * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA)
@@ -56,7 +55,7 @@ def _select_lines(runs: MatLike) -> tuple[MatLike, int]:
 
 
 def _rejoin(rest: MatLike, mask: MatLike, thickness: int) -> MatLike:
-    """Close the gaps that the lines left in strokes, with no more than had been there."""
+    """Close the gaps that the lines left in strokes, adding only pixels that were there before."""
     bridge = np.ones((thickness + 2, 1), np.uint8)
     closed = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, bridge)
     return cv2.bitwise_or(rest, cv2.bitwise_and(closed, mask))

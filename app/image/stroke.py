@@ -1,8 +1,4 @@
-"""Measure strokes: how wide they are, and whether they end as a pen's do.
-
-What enters: a mask of the digit, the amounts of ink and how uneven the light is. What leaves: a
-width, or a verdict. This module does not know which digit it is, nor what else is in the picture.
-"""
+"""Stroke measurements: width, and whether the edges are those of a pen stroke."""
 
 from typing import Final
 
@@ -12,20 +8,20 @@ from cv2.typing import MatLike
 
 from app.image.threshold import Threshold
 
-# Of the threshold: sharp strokes leave at most 0.3 a few pixels beside them, and faint ones 0.15;
-# remnants of shadows leave 0.2 to 0.8, and are always faint.
+# As a share of the threshold, a few pixels beside the stroke: sharp strokes leave at most 0.3,
+# faint ones 0.15. Remnants of shadows leave 0.2 to 0.8, and are always faint.
 MAX_FADED_SHARE: Final = 0.4
 FAINT_INK: Final = 70
 
-# Half a width beside them, even strokes that are nothing but blur have faded to this. A remnant
-# has too, now and then; but it is as a rule wider for its length than a stroke is, and fainter
-# than twice the unevenness of the light that left it. No shadow on paper reaches STRONG.
+# Half a width beside the stroke, even strokes that are all blur have faded to this. A remnant of a
+# shadow sometimes has too, but it is usually wider for its length than a stroke, and fainter than
+# twice the unevenness of the light that left it. No shadow on paper reaches STRONG_INK.
 MAX_WIDTH_RATIO: Final = 0.35
 STRONG_INK: Final = 130
 
 
 def stroke_width(mask: MatLike) -> float:
-    """Four times the mean distance to the edge: exact for a long stroke of one width."""
+    """Return four times the mean distance to the edge: exact for a long stroke of one width."""
     padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0.0,))
     if not cv2.countNonZero(padded):
         return 0.0
@@ -33,7 +29,7 @@ def stroke_width(mask: MatLike) -> float:
 
 
 def has_stroke_edges(digit: MatLike, amount: MatLike, threshold: Threshold, uneven: float) -> bool:
-    """Return whether these are strokes, sharp or out of focus, and not a shadow's slow edge."""
+    """Return whether these are pen strokes, sharp or out of focus, and not the edge of a shadow."""
     return _ends_sharply(digit, amount, threshold) or (
         threshold.full > min(2 * 255 * uneven, STRONG_INK)
         and _ends_softly(digit, amount, threshold)
@@ -48,7 +44,7 @@ def _ends_sharply(digit: MatLike, amount: MatLike, threshold: Threshold) -> bool
 
 
 def _ends_softly(digit: MatLike, amount: MatLike, threshold: Threshold) -> bool:
-    """Soft edges are as wide as enlargement or focus made them: compare them with the stroke."""
+    """Return whether the edges fade within a stroke's width: enlargement and blur scale both."""
     width = stroke_width(digit)
     if width > MAX_WIDTH_RATIO * max(cv2.boundingRect(digit)[2:]):
         return False

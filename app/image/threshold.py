@@ -1,8 +1,4 @@
-"""From amounts of ink to a mask: where a pen touched the paper.
-
-What enters: ink per pixel. What leaves: `Threshold`, or None where there is nothing but noise.
-This module does not know shapes; `clean` does.
-"""
+"""Ink threshold: separates the pixels that a pen touched from the background."""
 
 from typing import Final, NamedTuple
 
@@ -13,20 +9,20 @@ from numpy.typing import NDArray
 
 SMALL_SIDE: Final = 48
 TONES: Final = np.arange(256, dtype=np.float64)
-# Of 255: fainter than this is not ink, even on a spotless ground.
+# Of 255. Anything fainter is not ink, even on a spotless background.
 MIN_INK: Final = 14
-# Share of the variance that two plain tones explain; an even ramp of noise reaches 0.75.
+# Share of the variance that two flat tones explain; an even gradient with noise reaches 0.75.
 TWO_TONES: Final = 0.85
 
 
-# Neighbours in a picture are alike. In noise they are so by chance only, and chance shrinks with
-# size; the thinnest lines on an empty canvas still reach twice this.
+# Neighbouring pixels of a picture are alike. In noise they are alike only by chance, less so in a
+# larger image; the thinnest lines on an empty canvas still reach twice this.
 MIN_CORRELATION: Final = 0.15
 SMALL_SAMPLE_TERM: Final = 1.6
 
 
 class Threshold(NamedTuple):
-    """From `at` on there is ink; `full` is what the middle of a stroke has."""
+    """The lowest amount that is ink, and the amount in the middle of a stroke."""
 
     level: float
     full: float
@@ -40,13 +36,13 @@ class Split(NamedTuple):
 
 
 def find_threshold(amount: MatLike) -> Threshold | None:
-    """Part ink from background by Otsu's method, above the noise of the background."""
+    """Return the threshold by Otsu's method, above the noise of the background; None for noise."""
     counts = cv2.calcHist([amount], [0], None, [256], [0, 256]).ravel().astype(np.float64)
     split = _otsu(counts)
     gap = split.high - split.low
     if max(amount.shape) < SMALL_SIDE:
         return Threshold(split.level, _quantile(counts, 0.98)) if gap > 20 else None
-    # Thick strokes cover so much that the median is no measure of the background any more.
+    # Thick strokes cover so much that the median no longer measures the background.
     if (
         split.explained > TWO_TONES
         and gap > 40
@@ -57,15 +53,15 @@ def find_threshold(amount: MatLike) -> Threshold | None:
     floor = middle + max(MIN_INK, 4 * (middle - quiet))
     if floor >= 250 or counts[floor:].sum() < 4:
         return None
-    # Again among what stands out: thin strokes are too few to show in the whole histogram, and
-    # this leaves ruled lines, fainter than the pen, below the threshold.
+    # Otsu again, on the prominent pixels: thin strokes are too few to show in the whole histogram.
+    # This leaves ruled lines, fainter than the pen, below the threshold.
     counts[:floor] = 0
     level = max(floor, int(0.9 * _otsu(counts).level))
     return Threshold(level, max(_quantile(counts, 0.9), level + 1))
 
 
 def is_noise(thumb: MatLike) -> bool:
-    """True where no pixel of the thumbnail tells anything about the next one, nor the one below."""
+    """Return whether each pixel is uncorrelated with its neighbours to the right and below."""
     deviation = thumb.astype(np.float32) - np.float32(cv2.mean(thumb)[0])
     power = cv2.mean(cv2.multiply(deviation, deviation))[0]
     if min(thumb.shape) < 2 or power == 0.0:
@@ -83,13 +79,13 @@ def _quantile(counts: NDArray[np.float64], share: float) -> int:
 
 
 def _otsu(counts: NDArray[np.float64]) -> Split:
-    """Otsu (1979): the split with the greatest variance between both classes."""
+    """Return the split with the greatest variance between both classes (Otsu 1979)."""
     share = counts / max(1.0, float(counts.sum()))
     below, first = share.cumsum(), (share * TONES).cumsum()
     mean = float(first[-1])
     weight = below * (1 - below)
     between = (mean * below - first) ** 2 / np.maximum(weight, 1e-9) * (weight > 1e-9)
-    # Where nothing lies between the classes every split is as good: take the middle one.
+    # If nothing lies between the classes, every split is equally good: take the middle one.
     (best_ones,) = (between >= between.max() * (1 - 1e-6)).nonzero()
     best = int(best_ones.sum()) // len(best_ones)
     variance = float(share @ (TONES - mean) ** 2)

@@ -126,46 +126,55 @@ VALID_IMAGES = {
     "wide_grid": grid(2, 2, (100, 126), (100, 126), wide=True),
 }
 INVALID_IMAGES = {
-    "frame_is_larger": (patch(CELL, b"ispe", 8, ">II", 28, 28), "does not say that it is 64"),
-    "frame_is_smaller": (patch(CELL, b"ispe", 8, ">II", 99, 99), "does not say that it is 64"),
-    "no_size": (avif(IINF, ILOC, iprp(CONFIGURATION, associations=[(1,)])), "does not say"),
+    "frame_is_larger": (
+        patch(CELL, b"ispe", 8, ">II", 28, 28),
+        "declares another size than the 64",
+    ),
+    "frame_is_smaller": (
+        patch(CELL, b"ispe", 8, ">II", 99, 99),
+        "declares another size than the 64",
+    ),
+    "no_size": (
+        avif(IINF, ILOC, iprp(CONFIGURATION, associations=[(1,)])),
+        "declares another size",
+    ),
     "two_sizes": (
         avif(IINF, ILOC, iprp(ispe(64, 64), CONFIGURATION, ispe(9, 9), associations=[(1, 2, 3)])),
-        "does not say",
+        "declares another size",
     ),
-    "canvas_is_larger": (grid(2, 2, (128, 128), (28, 28)), "does not say that it is 128"),
+    "canvas_is_larger": (grid(2, 2, (128, 128), (28, 28)), "declares another size than the 128"),
     "no_meta": (box(b"ftyp", b"avif", bytes(4)), "0 boxes of type meta"),
     "two_metas": (avif(IINF, ILOC, IPRP, after=full(b"meta", 0, 0)), "2 boxes of type meta"),
     "two_lists": (avif(IINF, IINF, ILOC, IPRP), "2 boxes of type iinf"),
     "two_places": (avif(IINF, ILOC, ILOC, IPRP), "2 boxes of type iloc"),
-    "two_idats": (avif(IINF, ILOC, IPRP, box(b"idat", b"")), "no place"),
+    "two_idats": (avif(IINF, ILOC, IPRP, box(b"idat", b"")), "unknown location"),
     "nothing": (avif(iinf(b"what"), ILOC, IPRP), "no AV1"),
     "another_format": (box(b"ftyp", b"heic", bytes(4)), "0 boxes of type meta"),
     "one_number": (
         avif(full(b"iinf", 0, 0, bytes(2), IINF[14:] * 2), ILOC, IPRP),
-        "two of its items",
+        "the same number",
     ),
     "old_list": (avif(iinf(b"av01", version=1), ILOC, IPRP), "not for images"),
     "placed_twice": (
         avif(IINF, full(b"iloc", 1, 0, b"\x44\0\0\2", ILOC[16:] * 2), IPRP),
-        "two places",
+        "two locations",
     ),
     "placed_nowhere": (avif(IINF, iloc(), IPRP), "0 frames"),
-    "placed_in_an_item": (avif(IINF, iloc((0, 99), method=2), IPRP), "no place"),
-    "placed_otherwise": (avif(IINF, iloc((0, 99), version=3), IPRP), "unknown form"),
-    "placed_outside": (avif(IINF, iloc((10**6, len(FRAME))), IPRP), "cut off"),
+    "placed_in_an_item": (avif(IINF, iloc((0, 99), method=2), IPRP), "unknown location"),
+    "placed_otherwise": (avif(IINF, iloc((0, 99), version=3), IPRP), "unknown version"),
+    "placed_outside": (avif(IINF, iloc((10**6, len(FRAME))), IPRP), "truncated"),
     "placed_over_each_other": (
         avif(iinf(*[b"av01"] * 20), iloc(*[(0, len(FRAME))] * 20), IPRP),
-        "cut off",
+        "truncated",
     ),
     "placed_a_hundred_times": (
         avif(IINF, full(b"iloc", 1, 0, b"\x44\0\0\1", REPEATED), IPRP),
-        "cut off",
+        "truncated",
     ),
-    "unknown_property": (avif(IINF, ILOC, iprp(ispe(9, 9), associations=[(2,)])), "not there"),
-    "cut_off": (CELL[:-1], "cut off"),
-    "cut_off_in_an_item": (avif(IINF, iloc((1, len(FRAME))), IPRP), "cut off"),
-    "box_in_a_head": (avif(IINF, ILOC, IPRP, after=numbers("II4s", 4, 8, b"free")), "cut off"),
+    "unknown_property": (avif(IINF, ILOC, iprp(ispe(9, 9), associations=[(2,)])), "does not exist"),
+    "cut_off": (CELL[:-1], "truncated"),
+    "cut_off_in_an_item": (avif(IINF, iloc((1, len(FRAME))), IPRP), "truncated"),
+    "box_in_a_head": (avif(IINF, ILOC, IPRP, after=numbers("II4s", 4, 8, b"free")), "truncated"),
     "boxes": (box(b"ftyp", b"avif", bytes(4)) + box(b"free") * 1_250_000, "more than 1000 boxes"),
     "boxes_within": (avif(*[box(b"free")] * 1_250_000), "more than 1000 boxes"),
     "items": (avif(IINF, full(b"iloc", 2, 0, b"\0\0", b"\0\0\xff\xff"), IPRP), "items"),
@@ -176,7 +185,7 @@ INVALID_IMAGES = {
     ),
     "parts": (
         avif(IINF, iloc((0, 10**7)), IPRP, content=b"\x12\0" * (5 * 10**6)),
-        "more than 100 parts",
+        "more than 100 OBUs",
     ),
 }
 
@@ -196,14 +205,14 @@ def test_what_cannot_be_vouched_for_is_refused(upload, message):
 @pytest.mark.parametrize("read_image", [preprocess, preprocess_if_small, open_image])
 def test_a_frame_over_the_limit_is_refused_whatever_its_container_says(read_image):
     lying = patch(saved("L", (100, 100)), b"ispe", 8, ">II", 28, 28)
-    with pytest.raises(ImageTooLarge, match="100 x 100 = 10,000 pixels and the limit is 9,999"):
+    with pytest.raises(ImageTooLarge, match="100 x 100 = 10,000 pixels, and the limit is 9,999"):
         read_image(lying, 9_999)
 
 
 def test_a_grid_is_held_to_its_canvas_and_to_all_of_its_cells():
     with pytest.raises(ImageTooLarge, match="128 x 128"):
         open_image(grid(2, 2, (128, 128), (28, 28)), 128 * 128 - 1)
-    with pytest.raises(ImageTooLarge, match="made of 7 frames with"):
+    with pytest.raises(ImageTooLarge, match="consists of 7 frames with"):
         open_image(grid(2, 3, (SIDE, SIDE), (SIDE, SIDE)), 2 * SIDE * SIDE)
     assert open_image(grid(2, 3, (SIDE, SIDE), (SIDE, SIDE)), 3 * SIDE * SIDE)
 

@@ -164,7 +164,7 @@ def test_decoders_stop_when_nobody_waits_any_more(upload):
     "upload", [png(DIGIT, "JPEG2000"), jpeg2000(64, 9), jpeg2000(64, 65535)], ids=len
 )
 def test_a_decoder_that_nothing_stops_is_not_begun(upload):
-    with pytest.raises(NotAnImage, match="send a PNG"):
+    with pytest.raises(NotAnImage, match="Send a PNG"):
         open_image(upload, MAX_PIXELS)
 
 
