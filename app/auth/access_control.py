@@ -1,7 +1,6 @@
-"""Who asks, whether they may, and how often.
+"""Authentication, authorization and rate limiting.
 
-What enters: headers, and an address. What leaves: the key that was sent, or a refusal. This module
-does not know of routes: which scope each needs is said beside it, by the aliases in `services`.
+`app.api.dependencies` defines which scope each route requires.
 """
 
 from collections.abc import Iterable
@@ -20,11 +19,11 @@ HEADER: Final = b"x-api-key"
 FORWARDED: Final = b"x-forwarded-for"
 BEARER: Final = b"bearer "
 HINT: Final = "Send a key as `Authorization: Bearer …` or as `X-API-Key`."
-NETWORK: Final = 64  # bits of an IPv6 address that one customer of a provider has at least
+NETWORK: Final = 64  # bits of the smallest IPv6 network that a provider assigns to one customer
 
 
 class AccessControl:
-    """Lets requests pass, by `MYNET_AUTH` and `MYNET_RATE_LIMIT`."""
+    """Authenticates, authorizes and rate-limits requests by `MYNET_AUTH` and `MYNET_RATE_LIMIT`."""
 
     def __init__(self, settings: Settings, key_cache: KeyCache) -> None:
         self.auth, self.key_cache = settings.effective_auth, key_cache
@@ -36,15 +35,15 @@ class AccessControl:
 
     @property
     def predictions_are_public(self) -> bool:
-        """Return whether predictions are open to all, as often as they like."""
+        """Return whether predictions need no key and have no rate limit."""
         return self.auth != "keys" and self.rate_limiter is None
 
     def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Key | None:
-        """Return the key that was sent, where keys are looked at and it is one."""
+        """Return the key of the request, or None if it has no valid one or none is needed."""
         return None if self.auth == "none" else self.key_cache.find(_key_from_headers(headers))
 
     def authorize(self, key: Key | None, address: str, required_scope: Scope | None) -> None:
-        """Authorize a request that needs this scope, or any key for None.
+        """Check a request against the rate limit and the required scope; None means any key.
 
         Raises RateLimited, Unauthenticated, Forbidden.
         """
@@ -52,20 +51,26 @@ class AccessControl:
             self.rate_limiter.hit(f"key {key.id}" if key else _rate_limit_key(address))
         if self.auth == "none" or (self.auth == "predict" and required_scope is Scope.PREDICT):
             return
-        requirement = f"a key with the scope {required_scope}" if required_scope else "a key"
+        requirement = (
+            f"an API key with the scope {required_scope}" if required_scope else "an API key"
+        )
         if key is None:
             raise Unauthenticated(
-                f"This needs {requirement}, and none that is valid was sent. {HINT}"
+                f"This request requires {requirement}, but has no valid key. {HINT}"
             )
         if not keys.allows(key, required_scope):
             scopes = ", ".join(key.scopes)
-            raise Forbidden(f"This needs {requirement}; key {key.id} ({key.name}) has {scopes}.")
+            raise Forbidden(
+                f"This request requires {requirement}, but the key {key.id} ({key.name}) has: "
+                f"{scopes}. Use another key."
+            )
 
 
 def _key_from_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return what was sent as a key. A proxy may want `Authorization` for itself: ours goes first.
+    """Return the key that the headers contain, or an empty one.
 
-    An empty one is none: whoever fills in a variable that is not set sends that.
+    X-API-Key takes precedence, because a proxy may use `Authorization` for itself. An empty
+    X-API-Key is ignored: scripts send one if a variable is not set.
     """
     bearer = b""
     for name, value in headers:
@@ -78,10 +83,10 @@ def _key_from_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 @lru_cache(4096)
 def _rate_limit_key(address: str) -> str:
-    """Return what is counted for an address: one customer has many of IPv6."""
+    """Return the identifier that is counted for an address: for IPv6, the customer's network."""
     try:
         parsed = ip_address(address.partition("%")[0])
-    except ValueError:  # a socket that is no network's
+    except ValueError:  # not a network socket
         return address
     if not isinstance(parsed, IPv6Address):
         return address

@@ -1,12 +1,12 @@
-"""Whether it is a page of another site that has a browser ask for a change.
+"""Cross-site request forgery (CSRF) protection for a service without keys.
 
-What enters: headers, and the origins that may ask. What leaves: nothing, or a refusal. This module
-does not know of keys: a page cannot send one that it does not have, and so this is asked only where
-none is needed, as on loopback, where each site that somebody visits reaches the service.
+A page of another site can send requests from the user's browser, but not a key that it does not
+have. So this check is needed only if no key is required, for example on loopback, where every site
+that the user visits reaches the service.
 
-The method is that of Go's `net/http.CrossOriginProtection` (Go 1.25): what the browser says of the
-site (Fetch Metadata, W3C), and where it says nothing, the page's origin beside the host. Who is no
-browser sends neither, and passes.
+The method is that of Go's `net/http.CrossOriginProtection` (Go 1.25): it reads Sec-Fetch-Site
+(Fetch Metadata, W3C), or else compares Origin with Host. Clients that are not browsers send none of
+these and pass.
 """
 
 from collections.abc import Collection
@@ -21,9 +21,9 @@ TRUSTED_FETCH_SITES: Final = ("same-origin", "none")
 
 
 def check(headers: Headers, allowed_origins: Collection[str]) -> None:
-    """Refuse pages that are neither of this service nor of the allowed origins.
+    """Check that a request comes from no other site. Raises Forbidden.
 
-    Raises Forbidden.
+    Pages of this service and of `allowed_origins` pass.
     """
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if origin in allowed_origins or "*" in allowed_origins:
@@ -33,8 +33,8 @@ def check(headers: Headers, allowed_origins: Collection[str]) -> None:
     ):
         return
     raise Forbidden(
-        f"A page of another site ({origin or site}) may change nothing here: name its origin in "
-        "MYNET_CORS_ORIGINS, or have a key wanted (MYNET_AUTH)."
+        f"The request comes from a page of another site: {origin or site}. Add its origin to "
+        "MYNET_CORS_ORIGINS, or require a key with MYNET_AUTH=keys."
     )
 
 

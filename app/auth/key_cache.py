@@ -1,8 +1,4 @@
-"""The keys that are known in this process, looked up without asking the database.
-
-What enters: what a client sent. What leaves: the key that it is. This module does not know what
-keys open.
-"""
+"""In-memory cache of the API keys, refreshed from the database every half second."""
 
 import asyncio
 import logging
@@ -21,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class KeyCache:
-    """The keys of the database, as they were half a second ago, and the first key."""
+    """The keys of the database, up to half a second old, and the key of MYNET_ADMIN_KEY."""
 
     def __init__(self, keys: KeyStore, admin: str | None) -> None:
         self.keys = keys
@@ -29,7 +25,7 @@ class KeyCache:
         self._keys_by_id: dict[str, Key] = {}
 
     def find(self, raw_key: bytes) -> Key | None:
-        """Return the key that this is, unless it is none."""
+        """Return the key with this secret, or None if no valid key has it."""
         if not 0 < len(raw_key) <= MAX_KEY_BYTES:
             return None
         digest = api_keys.digest(raw_key)
@@ -39,25 +35,25 @@ class KeyCache:
         return None
 
     def refresh(self) -> None:
-        """Take over what the database says. Raises NotReady."""
+        """Read all valid keys from the database. Raises NotReady."""
         previous, current = self._keys_by_id, {key.id: key for key in self.keys.valid()}
         self._keys_by_id = current
         for key in _missing(current, previous):
-            log.info("key %s (%s) is known: %s", key.id, key.name, ", ".join(key.scopes))
+            log.info("key added: id=%s name=%s scopes=%s", key.id, key.name, ", ".join(key.scopes))
         for key in _missing(previous, current):
-            log.info("key %s (%s) is known no more", key.id, key.name)
+            log.info("key removed: id=%s name=%s", key.id, key.name)
 
     async def watch(self) -> None:
-        """Follow the database until cancelled. While it is away, what was known goes on."""
+        """Refresh until cancelled. If the database is unavailable, the cached keys stay valid."""
         is_failing = False
         while True:
             await asyncio.sleep(POLL_INTERVAL)
             try:
                 await asyncio.to_thread(self.refresh)
                 is_failing = False
-            except Exception as error:  # whatever it is: who no longer looks sees nothing revoked
+            except Exception as error:  # any: without this task, no key would ever be revoked
                 if not is_failing:
-                    log.error("keys cannot be read; those known before go on: %s", error)
+                    log.error("keys could not be refreshed, cached keys stay valid: %s", error)
                 is_failing = True
 
 

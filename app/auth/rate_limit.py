@@ -1,8 +1,6 @@
-"""How often somebody may ask, in the notation and by the windows of the library `limits`.
+"""Rate limiting with the notation and the fixed windows of the library `limits`.
 
-What enters: who asks. What leaves: nothing, or a refusal with a time. This module does not know how
-they are told apart. It is imported only where there is a limit: the library takes a fifth of a
-second.
+This module is imported only if a rate limit is set: the library takes a fifth of a second to load.
 """
 
 import time
@@ -20,10 +18,10 @@ MAX_COUNTERS: Final = 100_000
 
 
 class BoundedMemoryStorage(Storage):
-    """Counters in memory, of which there is a most: the oldest give way.
+    """A bounded number of counters in memory; a new one replaces the oldest.
 
-    The library's own have no most, and start a thread every ten milliseconds that looks at all of
-    them, which with many addresses would keep predictions waiting.
+    The library's own storage is unbounded. It also starts a thread every ten milliseconds that
+    scans all counters, which delays predictions if there are many addresses.
     """
 
     STORAGE_SCHEME = ["mynet"]  # noqa: RUF012
@@ -64,7 +62,7 @@ class BoundedMemoryStorage(Storage):
 
 
 class RateLimiter:
-    """Counts requests, for each limit in a window that begins with the first of them."""
+    """Counts requests of each client. The window of a limit starts with the first request in it."""
 
     def __init__(self, notation: str, storage: BoundedMemoryStorage | None = None) -> None:
         self._limits = sorted(parse_many(notation))
@@ -76,6 +74,6 @@ class RateLimiter:
             if not self._limiter.hit(limit, identifier):
                 free_at = self._limiter.get_window_stats(limit, identifier).reset_time
                 raise RateLimited(
-                    f"More requests came from you than {limit}.",
+                    f"Rate limit exceeded: {limit}. Try again later.",
                     retry_after=max(1, ceil(free_at - time.monotonic())),
                 )

@@ -164,7 +164,7 @@ def test_refusals_say_what_is_needed(ask, keys):
     answer = send("PUT /models/current", keys["train"])
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert "scope admin" in answer.json()["detail"]
-    assert "(test) has train" in answer.json()["detail"]
+    assert "(test) has: train" in answer.json()["detail"]
     assert "scope predict" in send("POST /v2/models/mynet/infer", None).json()["error"]
 
 

@@ -154,7 +154,7 @@ def test_the_ring_follows_the_database_and_outlives_it(key_store, cache, monkeyp
         await wait_until(lambda: cache.find(whole.encode()))
         with monkeypatch.context() as patch:
             patch.setattr(key_store, "valid", lambda: (_ for _ in ()).throw(NotReady("gone")))
-            await wait_until(lambda: "keys cannot be read" in caplog.text)
+            await wait_until(lambda: "keys could not be refreshed" in caplog.text)
             await asyncio.sleep(0.05)
             assert cache.find(whole.encode()), "what was known goes on"
         await asyncio.to_thread(key_store.revoke, key.id)
@@ -162,9 +162,9 @@ def test_the_ring_follows_the_database_and_outlives_it(key_store, cache, monkeyp
         watching.cancel()
 
     asyncio.run(follow())
-    assert caplog.text.count("keys cannot be read") == 1
-    assert "(ci) is known: train" in caplog.text
-    assert "(ci) is known no more" in caplog.text
+    assert caplog.text.count("keys could not be refreshed") == 1
+    assert "name=ci scopes=train" in caplog.text
+    assert "key removed: " in caplog.text
 
 
 def test_finding_asks_no_database(key_store, cache, monkeypatch):
