@@ -1,4 +1,4 @@
-"""HTTP/1.1: uvicorn's protocol with flow control for pipelined requests and a fast path."""
+"""HTTP/1.1 protocol: uvicorn's, with flow control for pipelined requests and a fast path."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ CHUNK_BYTES: Final = 16 * 1024
 
 
 class PipelineFlowControl(FlowControl):
-    """Reads on only where no request waits for the answer to one before it."""
+    """Stops reading while a pipelined request waits for the response to an earlier one."""
 
     def __init__(self, transport: asyncio.Transport, pipeline: Sized) -> None:
         super().__init__(transport)
@@ -30,7 +30,7 @@ class PipelineFlowControl(FlowControl):
             super().resume_reading()
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield what is to be parsed by now."""
+        """Yield the chunks that can be parsed now."""
         while self.unread and not self.pipeline:
             chunk, self.unread = self.unread[:CHUNK_BYTES], self.unread[CHUNK_BYTES:]
             yield chunk
@@ -42,8 +42,10 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class FastHandler(NamedTuple):
-    """What begins to answer a request that is here whole, and whether it is told the body; where it
-    says False, the request goes to the app.
+    """Starts the response to a complete request.
+
+    `begin` returns False if the request must go to the app. `wants_body` says whether it needs the
+    body.
     """
 
     begin: Callable[["FastCycle"], bool]
@@ -54,18 +56,18 @@ class FastPath(typing.Protocol):
     """Answers some requests without ASGI."""
 
     def match(self, method: bytes, target: bytes, headers: Headers) -> FastHandler | None:
-        """Return whether it may answer, by what came before the body, and how."""
+        """Return a handler if this path may answer a request with these headers, else None."""
 
 
 class FastCycle:
-    """A request that is here whole, and its answer, given by one call of `respond`.
+    """A complete request on the fast path, answered by one call of `respond`.
 
-    It stands where uvicorn has the cycle of a request under way, and has what is looked at there.
+    It takes the place of uvicorn's RequestResponseCycle and has the attributes that uvicorn reads.
     """
 
     disconnected = response_started = response_complete = False
     keep_alive = True
-    message_event = asyncio.Event()  # nobody waits for it
+    message_event = asyncio.Event()  # uvicorn sets it; no task waits for it
 
     def __init__(self, connection: "Protocol", headers: Headers, handler: FastHandler) -> None:
         self.connection, self.headers, self.handler = connection, headers, handler
@@ -74,16 +76,16 @@ class FastCycle:
 
     @property
     def address(self) -> str:
-        """Return where the client is."""
+        """Return the client's address."""
         client = self.connection.client
         return client[0] if client else ""
 
     def is_cancelled(self) -> bool:
-        """Return whether the client has hung up."""
+        """Return whether the client disconnected."""
         return self.connection.transport.is_closing()
 
     def respond(self, status: int, headers: Headers, content: bytes) -> None:
-        """Send the answer, unless nobody is there."""
+        """Send the response, unless the client disconnected."""
         connection = self.connection
         self.response_complete = True
         if not self.is_cancelled():
@@ -96,25 +98,25 @@ class FastCycle:
 
 
 class Protocol(TimeoutProtocol):
-    """Bounds headers, leaves out trailers, and passes over offers to upgrade, as RFC 9110 (6.5.1,
-    7.8) allows.
+    """Bounds headers, ignores trailers, and ignores requests to upgrade the connection.
 
-    httptools stops at the end of the headers of such a request, which Java's HttpClient sends by
-    default: its body would be lost, and a training start with defaults.
+    RFC 9110 (6.5.1, 7.8) allows both. httptools stops after the headers of a request to upgrade,
+    which Java's HttpClient sends by default. Its body would be lost, and a training job would start
+    with default values.
     """
 
     parser: Any
     flow: PipelineFlowControl
-    head_size = 0  # or of what came since the last of the body
-    fast_cycle: FastCycle | None = None  # whose body is coming
+    head_size = 0  # bytes of the headers, or received since the last chunk of the body
+    fast_cycle: FastCycle | None = None  # the request whose body is arriving
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = PipelineFlowControl(transport, self.pipeline)
         connection = transport.get_extra_info("socket")
         if connection.family in (socket.AF_INET, socket.AF_INET6):
-            # Not set where several workers listen on one socket: the second half of an answer would
-            # wait 40 ms for the client to acknowledge the first.
+            # Not set by default if several workers share a socket. The second half of a response
+            # would wait 40 ms for the client to acknowledge the first.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
@@ -126,7 +128,7 @@ class Protocol(TimeoutProtocol):
         super().on_response_complete()
         shutdown: Shutdown | None = self.app_state.get("ending")
         if shutdown is not None and shutdown.listeners_closed:
-            self.transport.close()  # one that was just made when the others were told
+            self.transport.close()  # it opened while uvicorn closed the other connections
         elif self.flow.unread:
             self.loop.call_soon(self._read_on)
 
@@ -152,12 +154,12 @@ class Protocol(TimeoutProtocol):
             except httptools.HttpParserUpgrade as stopped:
                 data = self._strip_upgrade(received[stopped.args[0] :])
             except httptools.HttpParserError:
-                self._reject_malformed("This is no HTTP/1.1 request.")
+                self._reject_malformed("The request is not valid HTTP/1.1.")
                 return
             self.head_size = self.head_size + len(received) if self.receiving else 0
         if self.head_size > MAX_HEAD_BYTES:
             self._reject_malformed(
-                f"The headers are larger than {MAX_HEAD_BYTES} bytes, or the trailers are."
+                f"The headers or trailers are larger than {MAX_HEAD_BYTES} bytes. Send fewer."
             )
 
     def on_message_begin(self) -> None:
@@ -178,7 +180,7 @@ class Protocol(TimeoutProtocol):
             self._begin()
 
     def _match_fast_path(self) -> FastHandler | None:
-        """Only for who waits for nothing yet, reads what is answered, and asks for no more."""
+        """Return a fast handler, for clients with one request at a time that read responses."""
         fast_path: FastPath | None = self.app_state.get("express")
         if (
             fast_path is not None
@@ -211,17 +213,17 @@ class Protocol(TimeoutProtocol):
                 return
             self._fall_back_to_asgi(fast_cycle)
         super().on_message_complete()
-        # Reading was paused where the body is large, and who does not read sees nobody hang up.
+        # A large body had paused reading, and a paused transport does not notice a disconnect.
         self.flow.resume_reading()
 
     def _fall_back_to_asgi(self, fast_cycle: FastCycle) -> None:
-        """Hand the collected requests to the app."""
+        """Pass the collected request to the app."""
         self.cycle = None
         self._begin()
         super().on_body(fast_cycle.body)
 
     def shutdown(self) -> None:
-        """Hand an upload that is still coming to the app, which knows the deadline."""
+        """Pass an upload in progress to the app, which knows the shutdown deadline."""
         fast_cycle, self.fast_cycle = self.fast_cycle, None
         if fast_cycle is not None and fast_cycle.handler.wants_body:
             self._fall_back_to_asgi(fast_cycle)
@@ -231,26 +233,26 @@ class Protocol(TimeoutProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         fast_cycle, self.fast_cycle = self.fast_cycle, None
-        if fast_cycle is not None:  # it broke off: the app tells of that as of any other
+        if fast_cycle is not None:  # the app reports the disconnect, as for any request
             self._fall_back_to_asgi(fast_cycle)
         super().connection_lost(exc)
         self.pipeline.clear()
         self.flow.unread = b""
         if isinstance(self.cycle, FastCycle):
-            self.cycle = None  # each holds the other, which only the garbage collector would see
+            self.cycle = None  # breaks a reference cycle, which only the garbage collector frees
 
     def _strip_upgrade(self, rest: bytes) -> bytes:
-        """Return the request to be parsed again, without the offer, and what came after it."""
+        """Return the request without its Upgrade header, and the data after it, for parsing."""
         method: bytes = self.parser.get_method()
         if method == b"CONNECT":
-            self._reject_malformed("This is no proxy.")
+            self._reject_malformed("CONNECT is not supported: this service is not a proxy.")
             return b""
         header_lines = [
             b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"
         ]
         version = self.parser.get_http_version().encode()
         self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         return (
             b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(header_lines)) + rest
         )

@@ -1,8 +1,4 @@
-"""Answers as bytes, for what is answered on a connection and not by the app.
-
-What enters: a status, headers and a content, or a refusal. What leaves: HTTP/1.1. This module does
-not know of connections, nor of routes: protocols with errors of their own are theirs.
-"""
+"""Serialized HTTP/1.1 responses, for answers that do not come from the app."""
 
 import json
 from collections.abc import Iterable
@@ -19,7 +15,7 @@ Header = tuple[bytes, bytes]
 def serialize_response(
     status: int, headers: Iterable[Header], content: bytes, *, is_last: bool
 ) -> bytes:
-    """Write an answer; after the last one the connection ends."""
+    """Return a response as bytes. `is_last` announces that the connection closes."""
     lines = [STATUS_LINE[status]]
     for name, value in headers:
         lines += name, b": ", value, b"\r\n"
@@ -29,7 +25,7 @@ def serialize_response(
 
 
 def serialize_error(error: ServiceError, request_id: bytes, headers: Iterable[Header]) -> bytes:
-    """Write a refusal as routes do (RFC 9457), as the last answer."""
+    """Return an error as RFC 9457 problem details, in the last response of its connection."""
     content = json.dumps(error.problem_details(request_id.decode())).encode()
     response_headers = [*headers, PROBLEM, (b"x-request-id", request_id)]
     response_headers.append((b"content-length", b"%d" % len(content)))

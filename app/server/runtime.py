@@ -1,7 +1,6 @@
-"""What runs the app's processes, and what an app does differently for it.
+"""Runtime of the service: what differs between uvicorn and Ray Serve.
 
-What enters: nothing. What leaves: how a process prepares for a service, where it finds what others
-counted, and which module trains. This module does not know of any runtime but uvicorn.
+Here is the one for uvicorn; `app.on_ray` defines the other.
 """
 
 from collections.abc import Callable
@@ -24,7 +23,7 @@ class Runtime:
     """What differs between uvicorn and Ray Serve.
 
     `trainer` is the module that runs one attempt at a job as a process, as `WORKER_MODULE` does.
-    `clean_storage` removes what attempts left outside the state folder.
+    `clean_storage` deletes files that attempts left outside the state folder.
     """
 
     prepare: Callable[[Settings], Registry]
@@ -39,7 +38,7 @@ UVICORN: Final = Runtime(
 
 
 def prepare_with_absolute_paths(settings: Settings) -> Settings:
-    """Prepare for a service whose processes run in other folders, and give its settings to them.
+    """Prepare a service whose processes run in other folders; return settings with absolute paths.
 
     Raises BadCheckpoint, StartupError.
     """

@@ -1,8 +1,4 @@
-"""uvicorn around the app.
-
-What enters: settings. What leaves: a server, until a signal ends it. This module does not know of
-routes.
-"""
+"""uvicorn server: start-up checks and configuration."""
 
 import logging
 import socket
@@ -20,16 +16,16 @@ from app.startup import StartupError, prepare_service
 from app.telemetry import worker_metrics
 from app.telemetry.logs import redact
 
-# Seconds for which a worker may not answer its parent, since imports keep the interpreter: one that
-# is taken for dead meanwhile begins anew, and loads the machine again.
+# Seconds for which a worker process may not answer its parent, because imports hold the GIL.
+# uvicorn would replace a worker that it takes for dead, which adds to the load.
 WORKER_STARTUP_TIMEOUT: Final = 30
 log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; what is under way is answered first.
+    """Serve until SIGTERM or SIGINT, and finish in-flight requests.
 
-    Raises one of `app.startup.STARTUP_ERRORS`, before anything is changed where that is possible.
+    Raises one of `app.startup.STARTUP_ERRORS`, before anything is changed if possible.
     """
     log.info("settings: %s", _format_settings(settings))
     _check_port(settings)
@@ -71,7 +67,10 @@ def _check_port(settings: Settings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError as error:
             address = f"{PREFIX}HOST={settings.host}, {PREFIX}PORT={settings.port}"
-            raise StartupError(f"{address} cannot be listened on: {error}") from error
+            raise StartupError(
+                f"{address}: the port cannot be opened ({error}). "
+                f"Choose another one with {PREFIX}PORT."
+            ) from error
 
 
 def _check_device(name: str, device: str) -> None:

@@ -1,8 +1,6 @@
-"""How a serving process ends: when it is told to, or when the process that started it is gone.
+"""Graceful shutdown of a worker process.
 
-What enters: signals. What leaves: word of it, and a moment later the signal itself, for the server;
-and an end of what would still be under way when the process is gone. This module does not know what
-that is.
+It begins with SIGTERM or SIGINT, or if the parent process is gone.
 """
 
 import asyncio
@@ -15,19 +13,19 @@ from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Final
 
-# Seconds for which a process that is to end still takes requests, while it says that it is not
-# ready: so that whoever spreads requests over several can look elsewhere first.
+# Seconds in which the process still accepts requests but reports not-ready, so that load balancers
+# can switch to other processes first.
 LAME_DUCK_SECONDS: Final = 1.0
-# Seconds for what is under way from then on: longer than predictions may take, and together with
-# the notice, and the two or three that processes take to hear and to go, shorter than the ten
-# seconds that containers are given to end.
+# Seconds for in-flight requests after that. It is longer than a prediction may take. Together with
+# the lame-duck period, and the two or three seconds that processes need to react and exit, it is
+# shorter than the ten seconds that containers get to stop.
 GRACE_SECONDS: Final = 6
-# Seconds from the notice on after which there is time for an answer still, and for no more.
+# Seconds from the signal until requests get `503`, which leaves time to send that response.
 DEADLINE_SECONDS: Final = GRACE_SECONDS - 1.0
 
 
 class Shutdown:
-    """Lets nothing take longer than this process has."""
+    """Puts a deadline on in-flight requests once the process shuts down."""
 
     def __init__(self) -> None:
         self._deadline: float | None = None
@@ -35,7 +33,10 @@ class Shutdown:
 
     @property
     def listeners_closed(self) -> bool:
-        """Return whether the server has been told: it closes the connections that it knows then."""
+        """Return whether uvicorn has closed its connections.
+
+        A connection that opens after that must be closed separately.
+        """
         if self._deadline is None:
             return False
         return (
@@ -44,14 +45,14 @@ class Shutdown:
         )
 
     def begin(self) -> None:
-        """Set the deadline for what is under way."""
+        """Set the deadline of all in-flight requests."""
         self._deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS
         for timeout in self._active_timeouts:
             timeout.reschedule(self._deadline)
 
     @asynccontextmanager
     async def deadline(self) -> AsyncIterator[asyncio.Timeout]:
-        """Raise TimeoutError where it takes too long, and is not spared by then."""
+        """Raise TimeoutError if the block runs past the deadline and was not exempted."""
         async with asyncio.timeout_at(self._deadline) as timeout:
             self._active_timeouts.add(timeout)
             try:
@@ -60,14 +61,14 @@ class Shutdown:
                 self._active_timeouts.discard(timeout)
 
     def lift(self, timeout: asyncio.Timeout) -> None:
-        """Exempt `limit` from the deadline."""
+        """Exempt `timeout` from the deadline."""
         if timeout in self._active_timeouts and not timeout.expired():
             self._active_timeouts.remove(timeout)
             timeout.reschedule(None)
 
 
 def exit_with_parent() -> None:
-    """End this worker when the process that started it is gone, in whatever way."""
+    """Stop this worker process if its parent is gone, for whatever reason."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -82,9 +83,9 @@ def exit_with_parent() -> None:
 
 @contextmanager
 def on_shutdown_signal(callback: Callable[[], None]) -> Iterator[None]:
-    """Call `callback` in the event loop when SIGTERM or SIGINT comes.
+    """Call `callback` in the event loop on SIGTERM or SIGINT.
 
-    The server gets SIGTERM `NOTICE` seconds later; a second signal, or Ctrl-C, at once.
+    The server gets SIGTERM after `LAME_DUCK_SECONDS`; a second signal, or Ctrl-C, immediately.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,12 +1,11 @@
-"""How long a connection may take: uvicorn's protocol, which lets go of who is too slow.
+"""Read and write time-outs for slow clients, and a connection limit, on uvicorn's HTTP protocol.
 
-What enters: the events of a connection. What leaves: 408 and an end, where a request does not come;
-an end, where an answer is not read; 503, where there are more connections than files may be open.
-This module does not know how requests are parsed.
+A request that arrives too slowly gets `408`, a connection over the limit gets `503`, and a client
+that does not read its response is disconnected.
 
-A sender of one byte a second costs a connection and some memory, and nobody any time; it is the
-number of them that has to have an end. The same limits as in Apache's mod_reqtimeout: some seconds,
-and a least rate from then on.
+A client that sends one byte a second costs a connection and some memory, but no CPU time; only the
+number of such clients must be bounded. The limits work like Apache's mod_reqtimeout: a few seconds,
+and then a minimum rate.
 """
 
 import asyncio
@@ -21,19 +20,19 @@ from app.errors import NotReady, RequestTimeout, ServiceError
 from app.server.raw_response import serialize_error
 from app.telemetry import logs
 
-# Seconds; and bytes that have to come, or go, in each of them.
+# Seconds, and the bytes that must be received or sent in each such period.
 IDLE_TIMEOUT: Final = 20.0
 MIN_BYTES: Final = 1024 * IDLE_TIMEOUT
-# Files that stay for everything that is no connection.
+# File descriptors reserved for everything but connections.
 RESERVED_FDS: Final = 256
 log = logging.getLogger(__name__)
 
 
 @lru_cache(1)
 def max_connections() -> int:
-    """Count the connections for which there are file descriptors, once as many as possible are had.
+    """Return the maximum number of connections, after raising the limit of open files.
 
-    The limit that a process starts with is often 1,024, for the sake of programs that use select().
+    Processes often start with a limit of 1,024, for the sake of programs that use select().
     """
     if sys.platform == "win32":
         return sys.maxsize
@@ -43,15 +42,15 @@ def max_connections() -> int:
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # macOS says that there is no limit, and allows fewer
+        except (OSError, ValueError):  # macOS reports no limit, but allows fewer
             hard = soft
     return max(hard - RESERVED_FDS, hard // 2) if hard != resource.RLIM_INFINITY else sys.maxsize
 
 
 class TimeoutProtocol(HttpToolsProtocol):
-    """Waits for the rest of a request, and until an answer is read, but not for ever.
+    """Closes connections whose client sends a request, or reads a response, too slowly.
 
-    A timer runs only while something is missing: most requests come in one piece.
+    A timer runs only while something is missing: most requests arrive in one piece.
     """
 
     transport: asyncio.Transport
@@ -65,8 +64,10 @@ class TimeoutProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > max_connections():
-            log.warning("%s is turned away: %d connections", self.client, len(self.connections))
-            self.reject(NotReady("There are too many connections.", retry_after=1))
+            log.warning(
+                "connection rejected: client=%s connections=%d", self.client, len(self.connections)
+            )
+            self.reject(NotReady("Too many connections are open. Try again later.", retry_after=1))
         else:
             self.start_read_timer()
 
@@ -74,7 +75,7 @@ class TimeoutProtocol(HttpToolsProtocol):
         for timer in (self.read_timer, self.write_timer):
             if timer is not None:
                 timer.cancel()
-        self.read_timer = self.write_timer = None  # each holds this object, as it holds them
+        self.read_timer = self.write_timer = None  # breaks reference cycles with this object
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -92,24 +93,29 @@ class TimeoutProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def start_read_timer(self) -> None:
-        """Wait for the rest of a request that is coming."""
+        """Start the timer for the rest of a request, if it is not complete."""
         if self.receiving and self.read_timer is None and not self.transport.is_closing():
             self.read_timer = self.loop.call_later(
                 IDLE_TIMEOUT, self._on_read_timeout, self.received
             )
 
     def stop_read_timer(self) -> None:
-        """The request is here whole."""
+        """Stop the timer, because the request is complete."""
         self.receiving = False
         if self.read_timer is not None:
             self.read_timer.cancel()
             self.read_timer = None
 
     def reject(self, error: ServiceError) -> None:
-        """Answer, unless an answer is on its way already, and end the connection."""
+        """Send an error, unless a response has started, and close the connection."""
         request_id = logs.new_request_id()
         token = logs.request_id.set(request_id.decode())
-        log.info("%s is answered %d: %s", self.client, error.status, error.detail)
+        log.info(
+            "request rejected: client=%s status=%d error=%s",
+            self.client,
+            error.status,
+            error.detail,
+        )
         logs.request_id.reset(token)
         if not self._is_answered():
             headers = self.server_state.default_headers
@@ -117,14 +123,14 @@ class TimeoutProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _is_answered(self) -> bool:
-        """Return whether an answer to what comes, or to what came before it, has begun."""
+        """Return whether a response has started: to this request, or to the one before it."""
         if self.cycle is None or not self.cycle.response_started:
             return False
         is_of_this_request = self.receiving and not self.in_head
         return is_of_this_request or not self.cycle.response_complete
 
     def _on_read_timeout(self, received_before: int) -> None:
-        """Go on waiting where enough came, or where it is the app that takes its time."""
+        """Keep waiting if enough data came, or if the app is still busy; else close."""
         self.read_timer, bytes_read = None, self.received - received_before
         answers_another = self.in_head and self.cycle and not self.cycle.response_complete
         if bytes_read >= MIN_BYTES or self.flow.read_paused or answers_another:
@@ -132,10 +138,13 @@ class TimeoutProtocol(HttpToolsProtocol):
             return
         if self.in_head or self.cycle:
             self.reject(
-                RequestTimeout(f"Less than {MIN_BYTES:g} bytes came in {IDLE_TIMEOUT:g} s.")
+                RequestTimeout(
+                    f"The client sent fewer than {MIN_BYTES:g} bytes in {IDLE_TIMEOUT:g} s. "
+                    "Send the request faster."
+                )
             )
         else:
-            log.info("%s says nothing", self.client)
+            log.info("idle connection closed: client=%s", self.client)
             self.transport.close()
 
     def _start_write_timer(self) -> None:
@@ -147,5 +156,9 @@ class TimeoutProtocol(HttpToolsProtocol):
         if previous_size - buffer_size >= MIN_BYTES:
             self._start_write_timer()
         else:
-            log.info("%s does not read: %d bytes are left", self.client, buffer_size)
+            log.info(
+                "connection closed, client does not read: client=%s unsent_bytes=%d",
+                self.client,
+                buffer_size,
+            )
             self.transport.abort()

@@ -98,7 +98,7 @@ def test_what_is_no_request_is_a_400_and_found_in_the_log(client, caplog, data):
         connection.sendall(data)
         response = read_all(connection)
     assert is_problem(response, 400, "malformed_request")
-    assert "is answered 400" in caplog.text
+    assert "status=400" in caplog.text
 
 
 def test_who_is_answered_already_is_told_nothing_more(client):
