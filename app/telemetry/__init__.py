@@ -1,1 +1,1 @@
-"""What the service tells of itself: lines in the log, traces, and what it counts."""
+"""Telemetry: logs, traces and metrics."""

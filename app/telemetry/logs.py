@@ -1,8 +1,4 @@
-"""Logging: one line an event, as text or as JSON, with the request or the job it belongs to.
-
-What enters: log records. What leaves: lines on standard error. This module does not know what is
-logged.
-"""
+"""Logging to standard error: one line per event, as text or JSON, with its request or job id."""
 
 import asyncio
 import json
@@ -18,49 +14,47 @@ from typing import Any, Final, TextIO
 request_id: Final[ContextVar[str]] = ContextVar("request_id", default="-")
 job_id: Final[ContextVar[str | None]] = ContextVar("job_id", default=None)
 
-# What is known where a line is logged: names and values, for JSON.
+# Names and values that are added to a line in JSON.
 LogFields = Mapping[str, Any]
 
 ACCESS_LOGGER: Final = "app.access"
 AUDIT_LOGGER: Final = "app.audit"
 DUPLICATE_PREFIX: Final = "Exception in ASGI application"
-# When they tell all, they quote what clients send.
+# At level DEBUG, these quote what clients send.
 VERBOSE_LOGGERS: Final = ("PIL", "python_multipart")
 
 
 def new_request_id() -> bytes:
-    """Draw the id of a request that brought none."""
+    """Return a random id for a request that has none."""
     return b"%016x" % random.getrandbits(64)
 
 
 def configure(level: str, form: str, context_fields: Callable[[], LogFields] = dict) -> None:
-    """Send everything that is logged in this process to standard error, in one form.
+    """Send all logs of this process to standard error, in the given form.
 
-    `known` gives what JSON lines tell beside, asked where each is logged.
+    `context_fields` returns fields for JSON lines; it is called for each line.
     """
     _disable_unused_record_fields()
     handler = BufferedHandler()
     handler.setFormatter(JsonLines(context_fields) if form == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
-    logging.getLogger(AUDIT_LOGGER).setLevel(
-        logging.INFO
-    )  # who did what is to be known at any level
+    logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)  # the audit log is written at any level
     for name in VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
-    # A defect is logged where it is answered: uvicorn would tell of it once more.
+    # Unexpected errors are logged when they are answered; uvicorn would log them again.
     logging.getLogger("uvicorn.error").addFilter(_is_not_duplicate)
 
 
 def extra_fields(**fields: Any) -> dict[str, LogFields]:
-    """Return what is logged as `extra` so that a JSON line has these fields."""
+    """Return the argument `extra` of a log call, so that a JSON line has these fields."""
     return {"known": fields}
 
 
 def redact(text: str) -> str:
-    """Leave out the passwords in addresses, before the host or in the query.
+    """Replace passwords in URLs, before the host or in the query.
 
-    Who has no password may be a key.
+    A user name without a password may be a key, and is replaced too.
     """
     text = re.sub(r"(//[^:/@\s]*:)[^@\s]*@([^/\s]*@)?", r"\1***@", text)
     text = re.sub(r"(://)[^:/\s]+@", r"\1***@", text)
@@ -68,7 +62,7 @@ def redact(text: str) -> str:
 
 
 def _disable_unused_record_fields() -> None:
-    """As logging's own guide says under "Optimization": a third of what a line costs."""
+    """Disable unused record fields (see "Optimization" in logging's guide): a third of the cost."""
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     if hasattr(logging, "logAsyncioTasks"):
         logging.logAsyncioTasks = False
@@ -76,7 +70,7 @@ def _disable_unused_record_fields() -> None:
 
 
 class BufferedHandler(logging.StreamHandler[TextIO]):
-    """Writes the lines of the requests that one turn of the event loop answered in one go."""
+    """Writes all lines of one turn of the event loop at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,10 +78,10 @@ class BufferedHandler(logging.StreamHandler[TextIO]):
         self._flushed_by: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line, called with the handler's lock held."""
+        """Buffer a line. Called with the handler's lock held."""
         try:
             self._buffer.append(self.format(record) + self.terminator)
-        except Exception:  # a line that cannot be written must not stop what it tells of
+        except Exception:  # a line that cannot be written must not stop the work that it reports
             self.handleError(record)
         loop = _running_loop()
         if loop is None or record.name != ACCESS_LOGGER:
@@ -97,13 +91,13 @@ class BufferedHandler(logging.StreamHandler[TextIO]):
             loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the buffered lines."""
         self.acquire()
         try:
             lines, self._buffer, self._flushed_by = self._buffer, [], None
             self.stream.write("".join(lines))
             super().flush()
-        except (OSError, ValueError):  # a full disk, a closed pipe: there is nowhere to tell of it
+        except (OSError, ValueError):  # a full disk or closed pipe cannot be reported anywhere
             pass
         finally:
             self.release()
@@ -117,7 +111,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 class TextLines(logging.Formatter):
-    """`2026-01-31T12:00:00.000Z INFO 3f2a app.main: message`."""
+    """Formats `2026-01-31T12:00:00.000Z INFO 3f2a app.main: message`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = (
@@ -128,7 +122,7 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """The same fields as a JSON object, with what else is known."""
+    """Formats the same fields as a JSON object, with additional fields."""
 
     def __init__(self, context_fields: Callable[[], LogFields]) -> None:
         super().__init__()
@@ -162,7 +156,7 @@ def _is_not_duplicate(record: logging.LogRecord) -> bool:
 
 
 def _one_line(text: str) -> str:
-    """Line breaks and control characters in what clients send could forge events."""
+    """Escape line breaks and control characters: text from clients could forge log lines."""
     lines = text.replace("\n", " | ")
     if lines.isprintable():
         return lines

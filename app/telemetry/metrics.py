@@ -1,8 +1,6 @@
-"""What one process counts while it serves: plain numbers, cheap to add to.
+"""Counters and histograms of one process: plain numbers that are cheap to increment.
 
-What enters: what was answered, and how long it took. What leaves: sums that only grow. This module
-does not know who reads them, nor in which form. A tally belongs to one event loop: what threads
-measure comes with what they give back.
+A `Metrics` belongs to one event loop. Threads return their measurements with their results.
 """
 
 from bisect import bisect_left
@@ -24,7 +22,7 @@ CONFIDENCES: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999,
 
 
 class Histogram:
-    """How many values lie between bounds: `counts[n]` over the bound before, up to `bounds[n]`."""
+    """Counts of values by upper bound: `counts[n]` has those up to `bounds[n]`."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -34,20 +32,20 @@ class Histogram:
         self.sum = 0.0
 
     def add(self, value: float, times: int = 1) -> None:
-        """Count a value."""
+        """Count a value `times` times."""
         self.counts[bisect_left(self.bounds, value)] += times
         self.sum += value * times
 
 
 class Route(NamedTuple):
-    """A method, and the template of the paths that go to one route."""
+    """A method, and the path template of a route."""
 
     method: str
     path: str
 
 
 class Metrics:
-    """Everything that one process counts."""
+    """All metrics of one process."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[Route, int]] = Counter()
@@ -59,7 +57,7 @@ class Metrics:
         self.stages = {stage: Histogram(STAGE_SECONDS) for stage in STAGES}
 
     def request(self, route: Route, status: int, seconds: float) -> None:
-        """Count an answer to a request."""
+        """Count an answered request."""
         self.requests[route, status] += 1
         histogram = self.request_seconds.get(route)
         if histogram is None:
@@ -67,7 +65,7 @@ class Metrics:
         histogram.add(seconds)
 
     def image(self, digit: int, confidence: float, decode: float, normalise: float) -> None:
-        """Count an image that was answered, and what it took to see it."""
+        """Count an answered image, with the seconds to decode and normalise it."""
         self.images[ANSWERED] += 1
         self.digits[digit] += 1
         self.confidence.add(confidence)
@@ -75,6 +73,6 @@ class Metrics:
         self.stages["normalise"].add(normalise)
 
     def batch(self, images: int, forward: float) -> None:
-        """Count a batch; each of its images waits for the forward of all."""
+        """Count a batch. Each of its images waits for the whole forward pass."""
         self.batch_images.add(images)
         self.stages["forward"].add(forward, images)

@@ -1,7 +1,6 @@
-"""OpenTelemetry: spans, and where they go. The only module that imports it.
+"""OpenTelemetry tracing, configured by `OTEL_*`. The only module that imports OpenTelemetry.
 
-What enters: `OTEL_*` variables, and what was when. What leaves: spans, sent in batches by a thread
-of the library. This module does not know what there is to trace.
+A thread of the library sends the spans in batches.
 """
 
 import os
@@ -28,14 +27,14 @@ from opentelemetry.trace import SpanKind, StatusCode
 from app.telemetry.tracing import Attributes, EndStage, FinishedSpan
 
 SERVICE: Final = "mynet"
-# Who stops a service or a training process waits for it, and not for a collector that is away.
+# Seconds. Longer would delay the end of the process if the collector is unavailable.
 SHUTDOWN_TIMEOUT: Final = 1.5
 EXPORTERS: Final = "opentelemetry_traces_exporter"
 OTLP: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 
 
 class NoExporter(Exception):
-    """Spans cannot be sent as the environment wants it."""
+    """The exporter that the environment asks for is not available."""
 
 
 class Spans:
@@ -112,14 +111,14 @@ class Spans:
                 raise
 
     def close(self) -> None:
-        # The library would wait for half a minute.
+        # The library itself would wait for half a minute.
         thread = threading.Thread(target=self.provider.shutdown, name="last spans", daemon=True)
         thread.start()
         thread.join(SHUTDOWN_TIMEOUT)
 
 
 def begin_spans() -> Spans:
-    """Send spans to where the environment says. Raises NoExporter."""
+    """Return the spans, with exporters as the environment configures. Raises NoExporter."""
     names = os.environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
     return Spans([_exporter(name.strip()) for name in names.split(",")])
 
@@ -135,19 +134,22 @@ def _exporter(name: str) -> SpanExporter:
     found = [*entry_points(group=EXPORTERS, name=name)]
     if not found:
         available = ", ".join(sorted({"otlp", *entry_points(group=EXPORTERS).names}))
-        raise NoExporter(f"there is no exporter {name!r}; OTEL_TRACES_EXPORTER may be {available}.")
+        raise NoExporter(
+            f"The exporter {name!r} does not exist. Set OTEL_TRACES_EXPORTER to one of: "
+            f"{available}."
+        )
     exporter: SpanExporter = found[0].load()()
     return exporter
 
 
 def _resource() -> Resource:
-    """What the environment says of the service goes first."""
+    """Return the resource attributes; the environment overrides the defaults."""
     defaults = {SERVICE_NAME: SERVICE, SERVICE_VERSION: version_of(SERVICE)}
     return Resource.create({**defaults, **OTELResourceDetector().detect().attributes})
 
 
 def _exclusion_filter() -> Callable[[MutableMapping[str, Any]], bool] | None:
-    """Requests whose address the variable's expressions find have no span."""
+    """Return whether a request is excluded from tracing by URL, or None if none is."""
     patterns = os.environ.get("OTEL_PYTHON_FASTAPI_EXCLUDED_URLS") or os.environ.get(
         "OTEL_PYTHON_EXCLUDED_URLS", ""
     )
@@ -164,5 +166,5 @@ def _exclusion_filter() -> Callable[[MutableMapping[str, Any]], bool] | None:
 
 
 def _attributes(attributes: Attributes) -> Attributes:
-    """OpenTelemetry has names of its own; those of an application bear its name."""
+    """Prefix the names of attributes with the service: OpenTelemetry reserves names without one."""
     return {f"{SERVICE}.{name}": value for name, value in attributes.items()}

@@ -1,7 +1,6 @@
-"""What can be told of requests and jobs as traces.
+"""Tracing interface for requests and jobs.
 
-What enters: what began when, how long it took, and what is known of it. What leaves: nothing here;
-who sends traces is a `Tracing`. This module does not know where traces go, nor whether they do.
+`app.telemetry.otel` implements it, so that most of the app does not import OpenTelemetry.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,12 +9,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 Attributes = Mapping[str, str | int | float | bool]
-# Tells that something has ended which began when the last one did, with what is known of it.
+# Records a stage with these attributes; it began when the previous one ended.
 EndStage = Callable[[str, Attributes], None]
 
 
 class FinishedSpan(NamedTuple):
-    """Something that is over: when it began, by `time.perf_counter`, and how long it took."""
+    """A finished span: start by `time.perf_counter`, duration in seconds, attributes."""
 
     name: str
     began: float
@@ -27,19 +26,19 @@ class Tracing(Protocol):
     """The traces of one process."""
 
     def telemetry_options(self) -> dict[str, Any]:
-        """Return FastAPI's setting `telemetry`, so that each request has a span."""
+        """Return FastAPI's setting `telemetry`, which creates a span for each request."""
 
     def ids(self) -> dict[str, str]:
-        """Name the current span, for lines in the log; nothing where there is none."""
+        """Return the ids of the current trace and span for log lines; empty without a span."""
 
     def set_attributes(self, attributes: Attributes) -> None:
-        """Add to the current span what is known by now."""
+        """Add attributes to the current span."""
 
     def record_stages(self, stages: Iterable[FinishedSpan]) -> None:
-        """Record what the current span consisted of."""
+        """Record the stages of the current span."""
 
     def inject(self) -> dict[str, str]:
-        """Return what goes on with the current trace in another process."""
+        """Return headers that continue the current trace in another process."""
 
     def attempt(
         self,
@@ -47,16 +46,16 @@ class Tracing(Protocol):
         attributes: Attributes,
         expected_errors: tuple[type[Exception], ...],
     ) -> AbstractContextManager[EndStage]:
-        """Trace an attempt at a job, which may end with an exception that is no error."""
+        """Trace an attempt at a job. `expected_errors` do not mark the span as failed."""
 
     def close(self) -> None:
-        """Send what was not sent yet, with little patience."""
+        """Send the remaining spans, within a short time-out."""
 
 
 def no_attempt() -> AbstractContextManager[EndStage]:
-    """Return what stands for a traced attempt where there are no traces."""
+    """Return a context that traces nothing."""
     return nullcontext(noop)
 
 
 def noop(_name: str, _attributes: Attributes) -> None:
-    """Stand where there is nobody to tell."""
+    """Do nothing, instead of recording a stage."""

@@ -1,8 +1,4 @@
-"""Whether this process tells traces, as its environment wants it.
-
-What enters: `OTEL_*` variables. What leaves: a `Tracing`, or None, where nothing is imported and
-nothing is told. This module does not know of OpenTelemetry, but for its variables.
-"""
+"""Tracing set-up from `OTEL_*` variables; OpenTelemetry is imported only if they are set."""
 
 import logging
 import os
@@ -19,18 +15,18 @@ log = logging.getLogger(__name__)
 
 
 def begin() -> Tracing | None:
-    """Begin to trace, where the environment asks for it."""
+    """Start tracing if the environment asks for it; otherwise return None."""
     if not _is_enabled():
         return None
     try:
         from app.telemetry.otel import NoExporter, begin_spans
     except ImportError as error:
-        log.warning("no traces: they need the extra: pip install '.[otel]' (%s)", error)
+        log.warning("tracing disabled, run pip install '.[otel]': %s", error)
         return None
     try:
         return begin_spans()
     except NoExporter as error:
-        log.warning("no traces: %s", error)
+        log.warning("tracing disabled: %s", error)
         return None
 
 

@@ -1,11 +1,8 @@
-"""What the serving processes of one service leave for one another: a file each.
+"""Metrics of all worker processes: each writes its own file, and any worker can sum them.
 
-What enters: what this process counted, under its names. What leaves: the same of the others. What a
-process that has ended had counted still counts. This module does not know what the names mean.
-
-Services may share a state folder, so that each has a place of its own in it, named after its first
-process, which holds a lock as long as it lives: what is left of services that are gone is told by
-their locks, and swept.
+The counts of a process that has ended still count. Services may share a state folder, so each has
+its own folder there, named after its first process. That process holds a lock as long as it lives.
+Folders without a held lock belong to services that ended, and are deleted.
 """
 
 import json
@@ -26,46 +23,46 @@ LOCK: Final = ".lock"
 
 
 class Entry(NamedTuple):
-    """What a process counted, and whether it is still there."""
+    """The metrics of a process, and whether it still runs."""
 
     alive: bool
     samples: Samples
 
 
 class WorkerMetricsFile:
-    """One process's file, and those beside it."""
+    """The metrics file of one process, with access to those of the others."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        # The number of a process that ended may be given again, and its file shall stay.
+        # A process id may be reused, but the file of the earlier process must stay.
         self.file = folder / f"{os.getpid()}-{secrets.token_hex(4)}.json"
 
     def write(self, samples: Samples) -> None:
-        """Leave what was counted so far. Raises OSError."""
+        """Write the metrics so far. Raises OSError."""
         temporary = self.file.with_suffix(".new")
         temporary.write_text(json.dumps(samples))
         temporary.replace(self.file)
 
     def read_others(self) -> list[Entry]:
-        """Read what the others left."""
+        """Return the metrics of the other processes."""
         entries = []
         for file in self.file.parent.glob("*.json"):
             if file != self.file:
-                with suppress(FileNotFoundError):  # the service ends
+                with suppress(FileNotFoundError):  # the service is shutting down
                     alive = _is_alive(int(file.stem.partition("-")[0]))
                     entries.append(Entry(alive, json.loads(file.read_text())))
         return entries
 
 
 def open_for_worker(folder: Path) -> WorkerMetricsFile | None:
-    """Return the ledger of this process, or None where it serves alone."""
+    """Return the metrics file of this worker process, or None if the service has only one."""
     parent = multiprocessing.parent_process()
     return WorkerMetricsFile(_server_folder(folder, parent.pid or 0)) if parent else None
 
 
 @contextmanager
 def worker_metrics_dir(folder: Path) -> Iterator[None]:
-    """Keep a place for the workers of this process, which is empty at first."""
+    """Provide an empty folder for the metrics of this process's workers."""
     server_folder = _server_folder(folder, os.getpid())
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / LOCK):
