@@ -1,1 +1,1 @@
-"""Normalised image → batch → MyNet → answer."""
+"""Prediction: upload → normalised image → batch → MyNet → answer."""

@@ -1,13 +1,12 @@
-"""What arrived since the last forward goes into the next one.
+"""Dynamic batching: all images that arrive in one turn of the event loop share a forward pass.
 
-What enters: one upload a call. What leaves: what was seen in it, and the answer. This module does
-not know how images are made, nor which version answers.
+There is no timer, and no image waits for others. The first upload of a batch schedules a step for
+the next turn of the event loop, and all that arrive before it join the batch. A lone upload is
+answered in the very next turn.
 
-There is no timer and no waiting for company: the first upload of a batch asks the event loop for
-one turn, all that arrives in this turn joins it, and a lone upload is answered in the very next
-turn. All of it runs on the event loop: for small images and MyNet it takes less time than handing
-it to a thread. Each step is taken for all uploads before the next: code and weights that are used
-again at once are still in the processor's caches, and decoding costs a third.
+Everything runs on the event loop: with small images and MyNet, that takes less time than handing
+the work to a thread. Each stage processes the whole batch before the next one starts. Code and
+weights then stay in the processor's caches, and decoding takes a third of the time.
 """
 
 import asyncio
@@ -33,11 +32,11 @@ log = logging.getLogger(__name__)
 
 
 class BatchSizeMismatch(Exception):
-    """A batch came back with another length: nobody can know whose answers they are."""
+    """The number of answers differs from the number of images, so they cannot be matched."""
 
 
 class Forward(NamedTuple):
-    """When the network was asked, by `time.perf_counter`, for how long, and for how many images."""
+    """A forward pass: start by `time.perf_counter`, duration in seconds, number of images."""
 
     began: float
     seconds: float
@@ -45,8 +44,9 @@ class Forward(NamedTuple):
 
 
 class PredictionResult(NamedTuple):
-    """What was seen in an upload, the answer, and the forward that it was part of; saliency,
-    (28, 28) uint8, where asked for.
+    """The preprocessed upload, its answer, and the forward pass that computed it.
+
+    Saliency, (28, 28) uint8, is set only if it was requested.
     """
 
     preprocessed: PreprocessedImage
@@ -55,7 +55,7 @@ class PredictionResult(NamedTuple):
     forward: Forward | None = None
 
     def stages(self, queued_at: float) -> Iterator[FinishedSpan]:
-        """Yield the stages of an image that was requested then."""
+        """Yield the stages of this prediction as spans; `queued_at` is the time of the request."""
         preprocessed = self.preprocessed
         decoded = preprocessed.began + preprocessed.decode_seconds
         yield FinishedSpan("queue", queued_at, preprocessed.began - queued_at)
@@ -67,12 +67,12 @@ class PredictionResult(NamedTuple):
             yield FinishedSpan("forward", began, seconds, attributes)
 
 
-# None where seeing the upload takes a while, and is for a thread.
+# None if the image takes too long to preprocess on the event loop and needs a thread.
 PredictionOutcome = PredictionResult | Exception | None
 
 
 class PendingRequest(NamedTuple):
-    """Someone who waits: since and until times of the loop's clock, and unless gone."""
+    """A request in the queue; `deadline` and `queued_at` are times of the event loop's clock."""
 
     upload: bytes | PreprocessedImage
     callback: Callable[[PredictionOutcome], None]
@@ -82,7 +82,7 @@ class PendingRequest(NamedTuple):
 
 
 class Batcher:
-    """Collects images and answers them together. Belongs to one event loop."""
+    """Collects images and answers them in batches. Belongs to one event loop."""
 
     def __init__(self, live: LiveModel, max_pixels: int, metrics: Metrics | None = None) -> None:
         self.live, self.max_pixels = live, max_pixels
@@ -92,7 +92,7 @@ class Batcher:
     async def predict(
         self, upload: bytes | PreprocessedImage, deadline: float, is_cancelled: Callable[[], bool]
     ) -> PredictionResult | None:
-        """Answer for one image, seen already or small; None where seeing it takes a while.
+        """Return the prediction for one image, or None if it needs a thread to be preprocessed.
 
         Raises NotAnImage, ImageTooLarge, BlankImage, NotReady, TimeoutError, ClientDisconnected.
         """
@@ -113,13 +113,13 @@ class Batcher:
         return future
 
     def enqueue(self, request: PendingRequest) -> None:
-        """Answer by the request's `callback`, in one of the next turns of the event loop."""
+        """Schedule a request. Its `callback` gets the outcome in a later turn of the event loop."""
         self._pending.append(request)
         if len(self._pending) == 1:
             asyncio.get_running_loop().call_soon(self._step)
 
     def _step(self) -> None:
-        """Collect, see, forward, answer."""
+        """Collect, preprocess, predict, and deliver the outcomes of one batch."""
         loop = asyncio.get_running_loop()
         batch, self._pending = self._pending[:MAX_BATCH_SIZE], self._pending[MAX_BATCH_SIZE:]
         if self._pending:
@@ -144,11 +144,12 @@ class Batcher:
     def _preprocess(
         self, request: PendingRequest, now: float
     ) -> PreprocessedImage | Exception | None:
-        """See one upload. What is wrong with it is for its own sender alone; who no longer waits,
-        since time is up or the connection gone, costs no work.
+        """Return one upload preprocessed, None if it needs a thread, or the error of this upload.
+
+        A request whose time is up or whose client disconnected costs no work.
         """
         if request.is_cancelled():
-            return ClientDisconnected("The client hung up.")
+            return ClientDisconnected("The client disconnected before its image was processed.")
         if now > request.deadline:
             return TimeoutError()
         if isinstance(request.upload, PreprocessedImage):
@@ -156,7 +157,7 @@ class Batcher:
         try:
             return preprocess_if_small(request.upload, self.max_pixels)
         except ServiceError as refusal:
-            return drop_traceback(refusal)  # its frames, and those that called them, hold it
+            return drop_traceback(refusal)  # its frames, and their callers', hold the error
         except Exception as error:
             return error
 
@@ -169,7 +170,8 @@ class Batcher:
             answers = self.live.model.answer(np.stack(pixels))
             if len(answers) != len(images):
                 raise BatchSizeMismatch(
-                    f"{len(images)} images went in, {len(answers)} answers came out"
+                    f"The batch has {len(images)} images, but the model returned "
+                    f"{len(answers)} answers."
                 )
         except Exception as error:
             return repeat(error)
@@ -181,8 +183,8 @@ class Batcher:
 def _notify(request: PendingRequest, outcome: PredictionOutcome) -> None:
     try:
         request.callback(outcome)
-    except Exception:  # the others of the batch wait for theirs
-        log.exception("an answer could not be given")
+    except Exception:  # the other requests of the batch still need their outcomes
+        log.exception("prediction callback failed")
 
 
 def _resolve(future: asyncio.Future[PredictionResult | None], outcome: PredictionOutcome) -> None:

@@ -1,7 +1,6 @@
-"""The model in service: loaded, warmed up, swapped while requests go on.
+"""The live model: loading, warm-up and hot swap.
 
-What enters: the registry, whose CURRENT says what should be live. What leaves: the live model, or
-another version's. This module does not know of requests, nor why CURRENT changes.
+The registry's CURRENT file names the live version, and every process follows it.
 """
 
 import asyncio
@@ -29,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class LiveModel:
-    """Holds the live model. A request takes its reference once, so that an answer is of one."""
+    """Holds the live model. A request reads it once, so each answer comes from one version."""
 
     def __init__(self, registry: Registry, device: torch.device) -> None:
         self.registry, self.device = registry, device
@@ -43,42 +42,42 @@ class LiveModel:
     def model(self) -> Model:
         """Return the live model. Raises NotReady."""
         if self._model is None:
-            raise NotReady("No version has been loaded yet.", retry_after=1)
+            raise NotReady("No version is loaded yet. Try again in a second.", retry_after=1)
         return self._model
 
     def get(self, version: int | None) -> Model:
-        """Return a version's model, the live one for None. Raises NotFound, Conflict, NotReady."""
+        """Return the model of a version; None means live. Raises NotFound, Conflict, NotReady."""
         if version is None:
             return self.model
-        self.registry.path(version)  # one that was removed answers no more, loaded or not
+        self.registry.path(version)  # raises if the version was deleted, even if it is cached
         model = self._model
         return model if model and model.version == version else self.load_cached(version)
 
     def load_initial(self) -> None:
-        """Load what is live, or what was before it where that does not answer.
+        """Load the live version; if that fails, the one that was live before it, and so on.
 
-        Raises NotReady, Conflict where none of them does.
+        Raises NotReady, Conflict if no version can be loaded.
         """
         for version in self.registry.history():
             try:
                 self._swap(self._load(version))
                 return
             except (Conflict, NotFound, NotReady) as error:
-                log.error("%s", error)
+                log.error("live version failed to load: version=%d error=%s", version, error)
         self.refresh()
 
     def refresh(self) -> None:
-        """Make live what CURRENT names. Raises NotReady, NotFound, Conflict."""
+        """Load the version that CURRENT names. Raises NotReady, NotFound, Conflict."""
         with self._swapping:
             self.registry.repair(self._model.version if self._model else None)
             version = self.registry.current()
             if version is None:
-                raise NotReady("There is no version to serve.")
+                raise NotReady("No version exists. Upload one with POST /models, or train one.")
             if self._model is None or self._model.version != version:
                 self._swap(self._load(version))
 
     def promote(self, version: int) -> None:
-        """Go live with a version, or leave all as it is. Raises NotFound, Conflict with why."""
+        """Make a version live; on an error nothing changes. Raises NotFound, Conflict."""
         with self._swapping:
             self.registry.refresh()
             model = self._load(version)
@@ -86,7 +85,7 @@ class LiveModel:
             self._swap(model)
 
     def rollback(self) -> int:
-        """Go back to the version that was live before. Raises Conflict, as `promote`."""
+        """Make the previous live version live again. Raises Conflict, NotFound."""
         with self._swapping:
             self.registry.refresh()
             model = self._load(self.registry.previous())
@@ -95,7 +94,7 @@ class LiveModel:
         return model.version
 
     async def watch(self) -> None:
-        """Follow CURRENT until cancelled. What does not load is logged, and tried again later."""
+        """Follow CURRENT until cancelled. If loading fails, log it and retry later."""
         tried_stamp, retry_at = None, 0.0
         while True:
             await asyncio.sleep(POLL_INTERVAL)
@@ -109,8 +108,8 @@ class LiveModel:
                 elif self._model and self._model.device_error and time.monotonic() > retry_at:
                     retry_at = time.monotonic() + RETRY_INTERVAL
                     await asyncio.to_thread(self._model.retry_device)
-            except Exception:  # whatever it is, the previous version stays, and it may pass
-                log.exception("what is live on disk cannot be loaded; the previous version stays")
+            except Exception:  # any: the previous version stays live, and the cause may pass
+                log.exception("live version failed to load; the previous version stays live")
 
     def _load(self, version: int) -> Model:
         card, weights = self.registry.card(version), self.registry.weights(version)
@@ -119,18 +118,18 @@ class LiveModel:
             net.load_state_dict(weights)
             model = Model(version, net, card.energy_threshold, self.device, card.temperature)
             for size in WARM_UP_SIZES:
-                with np.errstate(all="ignore"):  # what overflows is refused, not warned of
+                with np.errstate(all="ignore"):  # an overflow is an error below, not a warning
                     _check(model.answer(np.zeros((size, SIDE, SIDE), np.uint8)))
-        except Exception as error:  # whatever it is, a full device for one, it must not be live
-            raise Conflict(f"Version {version} does not answer: {error}") from error
+        except Exception as error:  # any, for example a full device: the version must not go live
+            raise Conflict(f"Version {version} failed its test prediction: {error}") from error
         return model
 
     def _swap(self, model: Model) -> None:
         self.swaps += self._model is not None and self._model.version != model.version
         self._model = model
-        log.info("version %d is live", model.version)
+        log.info("version went live: version=%d", model.version)
 
 
 def _check(answers: Iterable[Answer]) -> None:
     if not all(isfinite(probability) for answer in answers for probability in answer.probabilities):
-        raise ArithmeticError("its probabilities are not finite numbers.")
+        raise ArithmeticError("The probabilities are not finite numbers.")

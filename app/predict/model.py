@@ -1,9 +1,7 @@
-"""One version, ready to answer.
+"""Inference with one version: logits, calibrated probabilities, saliency.
 
-What enters: digits in MNIST's own form. What leaves: answers, each naming the version that gave it.
-This module does not know how pixels were made, nor which version is live.
-
-A device may be lost while it serves. Each model on one has a spare on the CPU, which answers then.
+A device can fail while it serves. A model on a GPU therefore has a copy on the CPU, which answers
+until the device works again.
 """
 
 import logging
@@ -16,14 +14,14 @@ from numpy.typing import NDArray
 
 from app.net import PIXELS, SIDE, MyNet, to_input
 
-# A torch operator costs microseconds before it computes anything, which a small batch must not
-# wait for eleven times; a large one is computed faster by torch.
+# Each torch operator costs microseconds of overhead, eleven times for every batch. numpy is faster
+# for a small batch, torch for a large one.
 SMALL_BATCH: Final = 4
 log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """What one version says of one image; the ten probabilities sum to 1."""
+    """The prediction of one version for one image; the ten probabilities sum to 1."""
 
     digit: int
     probabilities: list[float]
@@ -32,9 +30,9 @@ class Answer(NamedTuple):
 
 
 class Model:
-    """MyNet with the weights, the threshold and the temperature of one version, on one device.
+    """MyNet with the weights, energy threshold and temperature of one version, on one device.
 
-    `lost` says why the spare answers instead; it is empty where all is well.
+    `device_error` says why the CPU copy answers instead; it is empty if the device works.
     """
 
     def __init__(
@@ -50,7 +48,7 @@ class Model:
         self.net = net.eval().requires_grad_(False)
         self.cpu_fallback: Model | None = None
         layers = (self.net.fc1, self.net.fc2, self.net.fc3, self.net.fc4)
-        # Laid out as they are read by rows of images: half the time of `Linear`.
+        # Transposed once for row vectors: half the time of `Linear`.
         self._layers: list[tuple[torch.Tensor, torch.Tensor]] = [
             (layer.weight.t().contiguous(), layer.bias) for layer in layers
         ]
@@ -61,11 +59,11 @@ class Model:
             self._move(self.cpu_fallback)
 
     def retry_device(self) -> None:
-        """Move to the device again where it was lost, if it can be."""
+        """Move the model back to its device if that had failed and works again."""
         if self.cpu_fallback and self.device_error:
             self._move(self.cpu_fallback)
             if not self.device_error:
-                log.warning("%s answers again", self.device)
+                log.warning("device recovered: device=%s", self.device)
 
     def _move(self, cpu_fallback: "Model") -> None:
         try:
@@ -78,10 +76,10 @@ class Model:
             self._set_device_error(error)
 
     def answer(self, pixels: NDArray[np.uint8]) -> list[Answer]:
-        """Answer for (B, 28, 28) uint8 pixels, in their order.
+        """Return the answers for (B, 28, 28) uint8 pixels, in order.
 
-        An image looks like a digit where the energy of its logits reaches the card's threshold; the
-        probabilities are those of the logits over its temperature.
+        An image looks like a digit if the energy of its logits reaches the card's threshold. The
+        probabilities are the softmax of the logits over the card's temperature.
         """
         z = self._logits(pixels).astype(np.float64)  # (B, 10)
         top = z.max(1, keepdims=True)
@@ -98,12 +96,12 @@ class Model:
         return [Answer(*row, self.version) for row in rows]
 
     def _logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """MyNet's forward, (B, 10)."""
+        """Return MyNet's logits, (B, 10)."""
         if self.cpu_fallback:
             if not self.device_error:
                 try:
                     return self._by_device(pixels)
-                except RuntimeError as error:  # what CUDA and Metal raise, a full device for one
+                except RuntimeError as error:  # CUDA and Metal raise it, also if the device is full
                     self._set_device_error(error)
             return self.cpu_fallback._logits(pixels)
         x = INPUT.take(pixels).reshape(-1, PIXELS)
@@ -116,7 +114,9 @@ class Model:
 
     def _set_device_error(self, error: RuntimeError) -> None:
         if not self.device_error:
-            log.error("%s is lost, the CPU answers instead: %s", self.device, error)
+            log.error(
+                "device failed, the CPU answers instead: device=%s error=%s", self.device, error
+            )
         self.device_error = f"{self.device}: {str(error).partition(chr(10))[0]}"
 
     def _by_torch(self, x: torch.Tensor) -> NDArray[np.float32]:
@@ -127,12 +127,12 @@ class Model:
             return torch.addmm(bias, x, weight).cpu().numpy()
 
     def saliency(self, pixels: NDArray[np.uint8], digit: int) -> NDArray[np.uint8]:
-        """Return how much each ink pixel of one (28, 28) uint8 image spoke for `digit`.
+        """Return how much each ink pixel of a (28, 28) uint8 image contributed to `digit`.
 
-        Gradient × input, with a blank image as the reference (Shrikumar et al. 2016, "Not Just a
-        Black Box"): (28, 28) uint8, 255 where it spoke the most, 0 where it did not or against it.
+        Gradient × input with a blank image as the reference (Shrikumar et al. 2016, "Not Just a
+        Black Box"): (28, 28) uint8, 255 for the largest contribution, 0 for none or a negative one.
         """
-        if self.cpu_fallback:  # one image is little work, and no device can be lost by it
+        if self.cpu_fallback:  # one image is little work, and on the CPU no device can fail
             return self.cpu_fallback.saliency(pixels, digit)
         x = to_input(torch.tensor(pixels)[None]).requires_grad_()
         (gradient,) = torch.autograd.grad(self.net(x)[0, digit], x)  # (1, 784) float32
@@ -143,8 +143,8 @@ class Model:
 
 
 def _inputs() -> NDArray[np.float32]:
-    """Return what `to_input` makes of each of the 256 tones."""
-    tones = torch.arange(PIXELS).to(torch.uint8).view(1, SIDE, SIDE)  # 0 to 255, over and over
+    """Return the network's input value for each of the 256 tones."""
+    tones = torch.arange(PIXELS).to(torch.uint8).view(1, SIDE, SIDE)  # 0 to 255, repeated
     return to_input(tones)[0, :256].numpy().copy()
 
 

@@ -1,8 +1,4 @@
-"""The predict path, whole: decode → normalise → batch → MyNet → answer.
-
-What enters: an image's bytes, or what the network is given. What leaves: the answer, and what the
-network saw. This module does not know of HTTP.
-"""
+"""The predict path: decode → normalise → batch → MyNet → answer."""
 
 import asyncio
 import time
@@ -31,14 +27,14 @@ THREADS: Final = 2
 
 
 def never_disconnected() -> bool:
-    """Return False: a client that is no connection cannot hang up."""
+    """Return False, for callers without a connection that could close."""
     return False
 
 
 class Predictor:
-    """Answers for uploads, a bounded number at a time. Belongs to one event loop.
+    """Predicts digits for a bounded number of uploads at a time. Belongs to one event loop.
 
-    `counts` tells how many images were answered, and how many were refused, by the refusal's code.
+    `counts` holds the number of answered images, and of rejected ones by error code.
     """
 
     def __init__(self, settings: Settings, live: LiveModel, metrics: Metrics | None = None) -> None:
@@ -47,7 +43,7 @@ class Predictor:
         self.in_flight = 0
         self.counts = self.metrics.images
         self._large_image_pool = AdmissionPool(THREADS, "photo")
-        # Threads of their own: small images wait for no photo, and photos for no long batch.
+        # Separate threads: small images do not wait for photos, nor photos for a long batch.
         self._explain_pool = AdmissionPool(1, "small", low_priority=False)
         self._batches = AdmissionPool(1, "batch")
 
@@ -59,8 +55,9 @@ class Predictor:
         explain: bool = False,
         is_cancelled: Callable[[], bool] = never_disconnected,
     ) -> PredictionResult:
-        """Answer for one image, with the live version unless another is named. A
-        `PreprocessedImage` goes to the network as it is.
+        """Return the prediction for one image; by default of the live version.
+
+        A `PreprocessedImage` goes to the network unchanged.
 
         Raises NotAnImage, ImageTooLarge, BlankImage, NotFound, Conflict, NotReady, QueueFull,
         DeadlineExceeded, ClientDisconnected.
@@ -88,10 +85,10 @@ class Predictor:
         callback: Callable[[PredictionOutcome], None],
         is_cancelled: Callable[[], bool],
     ) -> None:
-        """Answer for one small image, with the live version, by a `callback` and no task.
+        """Predict one small image without a task; by the live version, and for a `callback`.
 
         The callback gets the prediction, the error that `predict` would raise, or None if the image
-        takes a while: call `predict` then. Raises QueueFull.
+        needs a thread: call `predict` then. Raises QueueFull.
         """
         deadline = self._admit(1)
         queued_at = deadline - self.settings.predict_timeout
@@ -118,8 +115,9 @@ class Predictor:
         *,
         is_cancelled: Callable[[], bool] = never_disconnected,
     ) -> tuple[list[PredictionResult | ServiceError], int]:
-        """Answer for many images with one version: a prediction or a refusal each, in their order.
-        A `PreprocessedImage` goes to the network as it is.
+        """Return a prediction or an error for each image, in order, and the version of all.
+
+        A `PreprocessedImage` goes to the network unchanged.
 
         Raises NotFound, Conflict, NotReady, QueueFull, DeadlineExceeded, ClientDisconnected.
         """
@@ -144,12 +142,12 @@ class Predictor:
         return results, model_version
 
     def check_overload(self, size: int, *, unbatched: bool) -> QueueFull | None:
-        """Return the error that an upload of `size` bytes would meet now, or None.
+        """Return the error with which an upload of `size` bytes would be rejected now, or None.
 
-        `unbatched` if it names a version or asks for an explanation, and so joins no batch.
+        `unbatched` is True if it names a version or asks for an explanation, and so joins no batch.
         """
         if self.in_flight >= self.settings.max_queue:
-            return QueueFull(f"{self.in_flight} predictions are under way already.", retry_after=1)
+            return self._queue_full()
         if size > SMALL_BYTES:
             return self._large_image_pool.check_capacity(self.settings.predict_timeout)
         return (
@@ -157,7 +155,7 @@ class Predictor:
         )
 
     def count_rejection(self, overload: QueueFull) -> ServiceError:
-        """Count one upload that was refused before it was read."""
+        """Count an upload that was rejected before its body was read, and return the error."""
         return self._count_error(overload, 1)
 
     def close(self) -> None:
@@ -165,17 +163,21 @@ class Predictor:
             pool.close()
 
     def _admit(self, images: int) -> float:
-        """Return the time of the loop until which there must be an answer. Raises QueueFull.
+        """Return the deadline as a time of the event loop. Raises QueueFull.
 
-        Each image of a batch has its share of time; a batch comes in whole.
+        Each image of a batch adds one time-out. A batch is admitted as a whole.
         """
         if self.in_flight >= self.settings.max_queue:
-            overload = QueueFull(
-                f"{self.in_flight} predictions are under way already.", retry_after=1
-            )
-            raise self._count_error(overload, images)
+            raise self._count_error(self._queue_full(), images)
         self.in_flight += images
         return asyncio.get_running_loop().time() + images * self.settings.predict_timeout
+
+    def _queue_full(self) -> QueueFull:
+        return QueueFull(
+            f"The queue is full: {self.in_flight} predictions are in flight. "
+            "Try again in a second.",
+            retry_after=1,
+        )
 
     def _count_answer(self, result: PredictionResult) -> None:
         preprocessed, answer = result.preprocessed, result.answer
@@ -187,7 +189,10 @@ class Predictor:
     def _count_error(self, error: ServiceError | TimeoutError, images: int) -> ServiceError:
         if isinstance(error, TimeoutError):
             limit = images * self.settings.predict_timeout
-            error = DeadlineExceeded(f"There was no answer within {limit} s.")
+            error = DeadlineExceeded(
+                f"The prediction did not finish within {limit:g} s. "
+                "Try again, or send fewer images."
+            )
         self.counts[error.code] += images
         return error
 
@@ -201,7 +206,7 @@ class Predictor:
             work = partial(_preprocess, upload, self.settings.max_pixels)
             preprocessed = await self._large_image_pool.submit(work, deadline, is_cancelled)
             result = await self.batcher.predict(preprocessed, deadline, is_cancelled)
-        assert result is not None, "what was seen is answered"
+        assert result is not None, "a preprocessed image is always answered"
         return result
 
     def _explain(
@@ -227,7 +232,7 @@ class Predictor:
             try:
                 inputs.append(_preprocess(upload, self.settings.max_pixels, is_cancelled))
             except ServiceError as refusal:
-                inputs.append(drop_traceback(refusal))  # its frames hold `seen`, and the image
+                inputs.append(drop_traceback(refusal))  # its frames hold the decoded image
         batch = [item.normalised.pixels for item in inputs if isinstance(item, PreprocessedImage)]
         started = time.perf_counter()
         answers = iter(model.answer(np.stack(batch)) if batch else [])
@@ -247,7 +252,7 @@ def predict_sync(
     *,
     explain: bool = False,
 ) -> PredictionResult:
-    """Answer for one image, here and now. Raises as `preprocess`."""
+    """Return the prediction for one image, synchronously. Raises the errors of `preprocess`."""
     preprocessed = _preprocess(upload, max_pixels, is_cancelled)
     pixels = preprocessed.normalised.pixels
     started = time.perf_counter()

@@ -24,9 +24,9 @@ SMALL_BYTES: Final = 16 * 1024
 
 
 class PreprocessedImage(NamedTuple):
-    """What the network is given, and the scale between the upload's pixels and `box`.
+    """The input of the network, and the scale from its grey image to the upload's pixels.
 
-    Beside it, when that began, by `time.perf_counter`, and the seconds that it took.
+    `began` is a time of `time.perf_counter`; the durations are in seconds.
     """
 
     normalised: Normalised
@@ -37,7 +37,7 @@ class PreprocessedImage(NamedTuple):
 
 
 def from_mnist_pixels(pixels: NDArray[np.uint8]) -> PreprocessedImage:
-    """Take (28, 28) uint8 pixels that are in MNIST's own form already, as they are."""
+    """Return (28, 28) uint8 pixels in MNIST's form as the network's input, unchanged."""
     box = (0, 0, SIDE, SIDE)
     return PreprocessedImage(Normalised(np.ascontiguousarray(pixels), False, box, (0.0, 0.0)), 1.0)
 
@@ -55,7 +55,7 @@ def preprocess(
 
 
 def preprocess_if_small(upload: bytes, max_pixels: int) -> PreprocessedImage | None:
-    """Return a small image preprocessed; None if it takes a while. Raises as `preprocess`."""
+    """Return a small image preprocessed, or None if it needs a thread. Raises like `preprocess`."""
     if len(upload) > SMALL_BYTES:
         return None
     started = time.perf_counter()
@@ -85,21 +85,26 @@ def _preprocess_pixels(
 
 
 class ImageValidator:
-    """Looks at uploads, a bounded number at a time, after all predictions."""
+    """Decodes uploads that will be stored, a bounded number at a time.
+
+    It runs with a lower priority than all predictions.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._pool = AdmissionPool(1, "look")
 
     async def decode(self, upload: bytes, is_cancelled: Callable[[], bool]) -> NDArray[np.uint8]:
-        """Return the (H, W) uint8 grey pixels of an image in which there is ink.
+        """Return the (H, W) uint8 grey pixels of an image that contains ink.
 
         Raises NotAnImage, ImageTooLarge, BlankImage, QueueFull, DeadlineExceeded,
         ClientDisconnected.
         """
         if self._pool.images >= self.settings.max_queue:
             raise QueueFull(
-                f"{self._pool.images} corrections are under way already.", retry_after=1
+                f"The queue is full: {self._pool.images} corrections are in flight. "
+                "Try again in a second.",
+                retry_after=1,
             )
         timeout = self.settings.predict_timeout
         deadline = asyncio.get_running_loop().time() + timeout
@@ -107,7 +112,9 @@ class ImageValidator:
         try:
             return await self._pool.submit(work, deadline, is_cancelled)
         except TimeoutError:
-            raise DeadlineExceeded(f"The image was not decoded within {timeout} s.") from None
+            raise DeadlineExceeded(
+                f"The image was not decoded within {timeout:g} s. Try again, or send a smaller one."
+            ) from None
 
     def close(self) -> None:
         self._pool.close()

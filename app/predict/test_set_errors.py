@@ -1,8 +1,4 @@
-"""The test images behind a version's confusion matrix, with what the version answers for each.
-
-What enters: a version, and which labels and answers are asked for. What leaves: images with their
-answers, page by page. This module does not know what the version's card says.
-"""
+"""Test-set predictions of a version: the images behind each cell of its confusion matrix."""
 
 import threading
 from dataclasses import dataclass
@@ -23,7 +19,7 @@ CHUNK: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class LabelledPrediction:
-    """A test image, (28, 28) uint8, with the answer and the probability that it was given."""
+    """A test image, (28, 28) uint8, with the predicted digit and its probability."""
 
     index: int
     digit: int
@@ -33,14 +29,14 @@ class LabelledPrediction:
 
 
 class Answers(NamedTuple):
-    """One version's answers for all test images, (N,), with their probabilities, (N,)."""
+    """The predicted digits of one version for all test images, (N,), and their probabilities."""
 
     digits: NDArray[np.uint8]
     confidences: NDArray[np.float64]
 
 
 class MisclassifiedImages:
-    """Finds the answers once for each version, in the thread that asks first."""
+    """Finds misclassified test images. Each version is evaluated once, on its first request."""
 
     def __init__(self, live: LiveModel, data_dir: Path) -> None:
         self.live, self.data_dir = live, data_dir
@@ -50,12 +46,12 @@ class MisclassifiedImages:
     def page(
         self, version: int, digit: int | None, answer: int | None, *, after: int, limit: int
     ) -> tuple[list[LabelledPrediction], bool]:
-        """List test images with this label and this answer, in their order, and say if more follow.
+        """Return a page of test images with this label and this answer, and whether more follow.
 
-        None stands for any; unless both are given, only what was read wrong is listed. Raises
-        NotFound, Conflict, NotReady.
+        None stands for any digit; unless both are set, only misclassified images are listed.
+        Raises NotFound, Conflict, NotReady.
         """
-        self.live.registry.path(version)  # one that was removed answers no more
+        self.live.registry.path(version)  # raises if the version was deleted, even if it is cached
         images = read_test_images(self.data_dir)
         with self._lock:
             answers = self._answers(version)

@@ -1,11 +1,7 @@
-"""Threads that take work in turn, and none that would be done too late.
+"""A bounded thread pool that rejects work which cannot finish before its deadline.
 
-What enters: work, and until when there must be an answer. What leaves: what came of it, or a
-refusal at once, where the work before it takes too long. This module does not know what the work
-is.
-
-Without that refusal a crowd would be answered less often the larger it is: what comes to its turn
-after nearly all of its time is begun, is over time before it is done, and is done for nobody.
+Without this check, throughput would fall under overload: work that starts near the end of its
+time-out finishes too late, and its result is discarded.
 """
 
 import asyncio
@@ -20,21 +16,21 @@ from typing import Final, TypeVar
 
 from app.errors import ClientDisconnected, QueueFull, ServiceError, drop_traceback
 
-# After the event loop, on which small images wait.
+# Lower priority than the event loop, on which small images wait.
 NICENESS: Final = 10
-# Of its time: how much may pass before work is begun. The rest is for itself, and for bad luck.
+# Share of the time-out that may pass in the queue. The rest is for the work, with a reserve.
 MAX_QUEUE_SHARE: Final = 0.7
-# How much a piece of work counts in the moving mean of what they take: more where it took longer.
-# Who is taken shall be answered in time in a slow second, too, and none can be foreseen.
+# Weight of one piece of work in the moving average of durations, higher if it took longer. Admitted
+# work should finish in time even in a slow second, which cannot be predicted.
 EWMA_UP: Final = 0.1
 EWMA_DOWN: Final = 0.03
 T = TypeVar("T")
 
 
 class AdmissionPool:
-    """So many threads, and how long who comes now would wait for one. Belongs to one event loop.
+    """Runs work in threads and estimates how long new work would wait. Belongs to one event loop.
 
-    Work is counted in images, since a batch is as long as it has images.
+    Work is counted in images: the duration of a batch is proportional to its images.
     """
 
     def __init__(self, threads: int, name: str, *, low_priority: bool = True) -> None:
@@ -53,10 +49,11 @@ class AdmissionPool:
     ) -> T:
         """Run `work` in the pool, and return its result.
 
-        Work that has not begun by its deadline never begins; nor does work that would exceed it
-        while others wait behind it. Raises QueueFull, TimeoutError, ClientDisconnected.
+        `work` gets a function that returns whether the result is no longer needed.
 
-        Work is handed what says whether it is given up.
+        Work never starts after its deadline. It does not start either if it would exceed the
+        deadline while other work waits behind it. Raises QueueFull, TimeoutError,
+        ClientDisconnected.
         """
         loop = asyncio.get_running_loop()
         if overload := self.check_capacity(deadline - loop.time()):
@@ -91,21 +88,22 @@ class AdmissionPool:
             self.seconds += deviation * (EWMA_UP if deviation > 0 else EWMA_DOWN)
 
     def check_capacity(self, remaining: float) -> QueueFull | None:
-        """Return the refusal of work that has to be done in so many seconds, if there is one; there
-        is none while a thread is free, however long work took so far.
+        """Return an error if work with so many seconds left would be rejected, else None.
+
+        No work is rejected while a thread is free, however long earlier work took.
         """
         wait = self.images * self.seconds / self.threads
         if self.images < self.threads or wait <= MAX_QUEUE_SHARE * remaining:
             return None
-        message = f"{self.images} images are waiting already, which take {wait:.1f} s."
-        return QueueFull(message, retry_after=ceil(wait))
+        message = f"The queue is full: {self.images} images are waiting, for about {wait:.1f} s."
+        return QueueFull(f"{message} Try again later.", retry_after=ceil(wait))
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class QueuedTask:
-    """A piece of work: in the queue, and then at work, or given up."""
+    """One submitted piece of work: queued, running, or abandoned."""
 
     def __init__(
         self, pool: AdmissionPool, images: int, deadline: float, is_disconnected: Callable[[], bool]
@@ -122,7 +120,7 @@ class QueuedTask:
             pool.queued += images
 
     def leave_queue(self) -> None:
-        """Leave the queue, where it is still there."""
+        """Leave the queue, if it is still in it."""
         with self.pool.lock:
             self.pool.queued -= self._queued
             self._queued = 0
@@ -132,12 +130,12 @@ class QueuedTask:
 
 
 def raise_if_disconnected(is_disconnected: Callable[[], bool]) -> None:
-    """Raises ClientDisconnected."""
+    """Raise ClientDisconnected if the client disconnected."""
     if is_disconnected():
-        raise ClientDisconnected("The client hung up.")
+        raise ClientDisconnected("The client disconnected before its image was processed.")
 
 
 def _lower_priority() -> None:
-    """Make this thread alone nicer; other systems than Linux know niceness of processes only."""
+    """Lower the priority of this thread. Outside Linux, niceness applies to whole processes."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + NICENESS)

@@ -41,7 +41,7 @@ def test_nothing_is_live_before_it_is_loaded(registry):
 
 
 def test_an_empty_registry_has_nothing_to_serve(tmp_path):
-    with pytest.raises(NotReady, match="no version"):
+    with pytest.raises(NotReady, match="No version exists"):
         LiveModel(Registry(tmp_path), CPU).refresh()
 
 
@@ -91,7 +91,7 @@ def test_whatever_stops_the_warm_up_nothing_changes(live, registry, second, monk
     live.refresh()
     monkeypatch.setattr(Model, "answer", failing)
     for change in (lambda: live.promote(1), live.rollback):
-        with pytest.raises(Conflict, match=rf"Version \d does not answer: {error}"):
+        with pytest.raises(Conflict, match=rf"Version \d failed its test prediction: {error}"):
             change()
     assert (live.model.version, registry.history()) == (third, [third, second, 1])
 
@@ -113,7 +113,7 @@ def test_a_rollback_that_another_process_was_quicker_with_is_refused(live, regis
         return real(self, version)
 
     monkeypatch.setattr(LiveModel, "_load", load_after_rollback)
-    with pytest.raises(Conflict, match="meanwhile: try again"):
+    with pytest.raises(Conflict, match="Another request changed"):
         live.rollback()
     assert (live.model.version, registry.current()) == (3, 2)
 
@@ -162,7 +162,7 @@ def test_watching_sees_what_another_process_promotes(live, registry, second):
 def test_a_version_that_does_not_load_leaves_the_previous_one_live(live, registry, caplog):
     save_broken(registry, live=True)
     with caplog.at_level(logging.ERROR):
-        watch_until(live, lambda: "cannot be loaded" in caplog.text)
+        watch_until(live, lambda: "failed to load" in caplog.text)
     assert live.model.version == 1
 
 

@@ -80,7 +80,7 @@ def test_where_a_device_raises_the_cpu_answers(digits, caplog):
     net = MyNet()
     meta_model = Model(1, net, 0.0, torch.device("meta"))
     assert meta_model.device_error.startswith("meta: Cannot copy out of meta tensor")
-    assert "meta is lost, the CPU answers instead" in caplog.text
+    assert "the CPU answers instead: device=meta" in caplog.text
     cpu_model = Model(1, net, 0.0, torch.device("cpu"))
     assert meta_model.answer(digits) == cpu_model.answer(digits)
     assert (meta_model.saliency(digits[0], 7) == cpu_model.saliency(digits[0], 7)).all()
