@@ -1,1 +1,1 @@
-"""Versions: weights with their card, by number, on disk or in a bucket, and which one is live."""
+"""Versions: weights with their card, by number, in a folder or in a bucket; one of them is live."""

@@ -1,8 +1,4 @@
-"""A version's card: what is known about a set of weights, written where the weights are.
-
-What enters: measurements and circumstances of a training. What leaves: JSON, and back. This module
-does not know where cards are kept, nor how anything on them was measured.
-"""
+"""Model card: the metrics and provenance of a version, stored in the file of its weights."""
 
 from datetime import datetime
 from math import sqrt
@@ -15,7 +11,7 @@ Z: Final = NormalDist().inv_cdf(0.975)
 
 
 class EpochRecord(BaseModel):
-    """One epoch as it ended; `epoch` counts from 0, losses are mean cross-entropy."""
+    """The results of one epoch; `epoch` counts from 0, losses are mean cross-entropy."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -27,42 +23,44 @@ class EpochRecord(BaseModel):
 
 
 class Metrics(BaseModel):
-    """What a network does on MNIST's 10,000 held-out test images."""
+    """The results of a network on MNIST's 10,000 test images."""
 
-    model_config = ConfigDict(allow_inf_nan=False)  # JSON has no such numbers
+    model_config = ConfigDict(allow_inf_nan=False)  # JSON has no infinities or NaN
 
     test_accuracy: float
     test_loss: float
     calibration_error: float | None = Field(
-        None, description="expected calibration error; null where it was not measured"
+        None, description="expected calibration error; null if it was not measured"
     )
-    confusion: list[list[int]] = Field(description="images by label (row) and answer (column)")
+    confusion: list[list[int]] = Field(
+        description="number of images by label (row) and predicted digit (column)"
+    )
     energy_threshold: float = Field(
-        description="logsumexp of the logits under which an image does not look like a digit"
+        description="threshold of the logits' logsumexp; below it, an image is not a digit"
     )
     temperature: float = Field(
-        1.0, gt=0, description="what logits are divided by, so that confidence is what it says"
+        1.0, gt=0, description="divisor of the logits that calibrates the confidence"
     )
 
-    @computed_field(description="95 % of the test accuracy, after Wilson 1927")  # type: ignore[prop-decorator]
+    @computed_field(description="95 % interval of the test accuracy (Wilson 1927)")  # type: ignore[prop-decorator]
     @property
     def test_accuracy_interval(self) -> tuple[float, float]:
         return wilson(self.test_accuracy, sum(map(sum, self.confusion)))
 
-    @computed_field(description="by digit: share of the answers that are right")  # type: ignore[prop-decorator]
+    @computed_field(description="by digit: share of its predictions that are correct")  # type: ignore[prop-decorator]
     @property
     def precision(self) -> list[float]:
         answers = [sum(column) for column in zip(*self.confusion, strict=True)]
         return [_share(self.confusion[digit][digit], n) for digit, n in enumerate(answers)]
 
-    @computed_field(description="by digit: share of its images that are read right")  # type: ignore[prop-decorator]
+    @computed_field(description="by digit: share of its images that are predicted correctly")  # type: ignore[prop-decorator]
     @property
     def recall(self) -> list[float]:
         return [_share(row[digit], sum(row)) for digit, row in enumerate(self.confusion)]
 
 
 class Card(Metrics):
-    """One version: its metrics, and all that is needed to make it again."""
+    """A version: its metrics, and everything needed to reproduce it."""
 
     model_config = ConfigDict(
         frozen=True, allow_inf_nan=False, validate_by_name=True, serialize_by_alias=True
@@ -76,20 +74,22 @@ class Card(Metrics):
     epochs: list[EpochRecord] = []
     seconds: float | None = None
     job: str | None = None
-    parent: int | None = Field(None, description="the version that was current when this was made")
+    parent: int | None = Field(
+        None, description="the version that was live when this one was created"
+    )
     note: str | None = None
     other_datasets: dict[str, float] = Field(
         {},
         alias="elsewhere",
-        description="shares of other images that are read right, or taken for digits",
+        description="accuracy on other images, and the share of non-digits taken for digits",
     )
     feedback: int | None = Field(
-        None, description="corrections that it was trained with; null where none were asked for"
+        None, description="number of corrections in the training set; null if not requested"
     )
     data_digest: str = Field(
-        description="of the four MNIST archives' contents, and of the corrections, sha256"
+        description="sha256 of the contents of the four MNIST archives, and of the corrections"
     )
-    weights_digest: str = Field(description="of the tensors as safetensors lays them out, sha256")
+    weights_digest: str = Field(description="sha256 of the tensors in safetensors layout")
     device: str | None = None
     threads: int | None = None
     torch_version: str
@@ -97,7 +97,7 @@ class Card(Metrics):
 
 
 def wilson(share: float, of: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share that was measured on `of` images (Wilson 1927)."""
+    """Return the 95 % interval of a share measured on `of` images (Wilson 1927)."""
     if of == 0:
         return 0.0, 1.0
     middle = share + Z**2 / (2 * of)
@@ -107,5 +107,5 @@ def wilson(share: float, of: int) -> tuple[float, float]:
 
 
 def _share(right: int, of: int) -> float:
-    """A digit that is never there, or never answered, has nothing right."""
+    """Return right / of, or 0 if `of` is 0: the digit never occurs, or is never predicted."""
     return right / of if of else 0.0

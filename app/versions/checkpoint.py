@@ -1,7 +1,6 @@
-"""One file, one version: MyNet's weights with their card, as safetensors.
+"""Checkpoint files: MyNet's weights with their card, as safetensors.
 
-What enters: weights and a card, or a file from anywhere. What leaves: the file, or weights that are
-known to be MyNet's. This module does not know of version numbers, nor which version is live.
+Weights from other sources are validated: names, shapes, finite values.
 """
 
 import hashlib
@@ -31,7 +30,7 @@ NEITHER: Final = (
 
 
 class BadCheckpoint(Exception):
-    """A file that cannot be read; `problem` says what is wrong with it, without its name."""
+    """A file that cannot be read; `problem` describes the problem without the file's name."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path} {problem}")
@@ -39,15 +38,15 @@ class BadCheckpoint(Exception):
 
 
 class IncompatibleWeights(BadCheckpoint):
-    """Weights that can be read, and are not MyNet's or not finite."""
+    """Readable weights that are not MyNet's, or not finite."""
 
 
 def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
     """Write weights and card as one file, atomically.
 
-    Raises IncompatibleWeights, and writes nothing then.
+    Raises IncompatibleWeights before anything is written.
     """
-    # Through memory, so that a full disk is an OSError and not one of the library's own.
+    # Built in memory, so that a full disk raises OSError and no error of the library.
     content = to_bytes(path, weights, card)
     with atomic_replace(path) as temporary:
         temporary.write_bytes(content)
@@ -56,7 +55,7 @@ def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
 def to_bytes(path: Path, weights: Mapping[str, Tensor], card: Card) -> bytes:
     """Return the bytes of a file with weights and card. Raises IncompatibleWeights.
 
-    The card is told the weights' digest: what has another one is taken for damaged.
+    The card gets the digest of the weights. A different digest later means a damaged file.
     """
     sound = _checked(weights, path)
     card = card.model_copy(update={"weights_digest": digest(sound)})
@@ -65,7 +64,7 @@ def to_bytes(path: Path, weights: Mapping[str, Tensor], card: Card) -> bytes:
 
 
 def read_card(path: Path) -> Card:
-    """Read the card alone, from the file's metadata. Raises BadCheckpoint."""
+    """Return the card from the file's metadata. Raises BadCheckpoint."""
     try:
         with _opening(path), safe_open(path, framework="pt") as file:
             return Card.model_validate_json((file.metadata() or {})[CARD])
@@ -74,39 +73,39 @@ def read_card(path: Path) -> Card:
 
 
 def read_content(path: Path) -> bytes:
-    """Read the file as it is. Raises BadCheckpoint."""
+    """Return the bytes of the file. Raises BadCheckpoint."""
     with _opening(path):
         return path.read_bytes()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read MyNet's weights from `.safetensors`, or from a state dict that `torch.save` wrote.
+    """Return MyNet's weights from a safetensors file, or a state dict that `torch.save` wrote.
 
-    Which of the two it is, its content says, not its name. Raises BadCheckpoint where it is
-    neither, IncompatibleWeights where names, shapes or values are not MyNet's.
+    The content decides which format it is, not the name. Raises BadCheckpoint if it is neither,
+    IncompatibleWeights if names, shapes or values are not MyNet's.
     """
     try:
         with _opening(path):
             return _checked(_load(path), path)
     except BadCheckpoint:
         raise
-    except Exception as error:  # a broken pickle raises whatever it likes
+    except Exception as error:  # a broken pickle can raise anything
         raise BadCheckpoint(path, NEITHER) from error
 
 
 def read_verified(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a file that `write` made, and compare them with the card's digest.
+    """Return the weights of a file that `write` made, after checking the digest on its card.
 
     Raises BadCheckpoint.
     """
     weights = read_weights(path)
     if digest(weights) != read_card(path).weights_digest:
-        raise BadCheckpoint(path, "holds weights with another digest than its card says")
+        raise BadCheckpoint(path, "has weights whose digest differs from the one on its card")
     return weights
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:
-    """Return the sha256 of the weights alone, whatever card lies beside them."""
+    """Return the sha256 of the weights alone, without the card."""
     return hashlib.sha256(safetensors.torch.save(_plain(weights))).hexdigest()
 
 
@@ -119,20 +118,20 @@ def _opening(path: Path) -> Iterator[None]:
 
 
 def _load(path: Path) -> object:
-    with path.open("rb") as file:  # open, since torch goes by the name where it has one
+    with path.open("rb") as file:  # an open file, because torch would go by the name of a path
         head = file.read(9)
         file.seek(0)
-        # The length that a safetensors file begins with may look like a pickle; a brace follows.
+        # The length at the start of a safetensors file may look like a pickle; a brace follows it.
         if not head.startswith((ZIP, PICKLE)) or head.endswith(b"{"):
             return safetensors.torch.load_file(path)
         if head.startswith(ZIP):
             _check_unpacked(path)
-        # weights_only: a pickle from elsewhere must not be able to run code here.
+        # weights_only: a pickle from outside must not be able to run code.
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _check_unpacked(path: Path) -> None:
-    """A few kilobytes of a packed archive can hold more than the memory does."""
+    """Raise ValueError if an archive unpacks to more than memory could hold."""
     with ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > MAX_UNPACKED_BYTES:
@@ -147,7 +146,7 @@ def _checked(weights: object, path: Path) -> dict[str, Tensor]:
 
 
 def _plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # Copies, since tensors in one state dict may share memory, which safetensors refuses.
+    # Copies, because tensors of a state dict may share memory, which safetensors rejects.
     return {
         name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in weights.items()
     }

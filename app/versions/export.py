@@ -1,8 +1,4 @@
-"""A version in the forms that others read.
-
-What enters: a version's number, and a form. What leaves: a file's bytes. This module does not know
-what they are wanted for.
-"""
+"""Export of a version as safetensors, PyTorch state dict or ONNX."""
 
 from io import BytesIO
 from typing import Literal
@@ -17,7 +13,7 @@ Form = Literal["safetensors", "pt", "onnx"]
 def export(registry: Registry, version: int, form: Form) -> bytes:
     """Return the file as it is stored, as a state dict for `torch.load`, or as an ONNX model.
 
-    Raises NotFound, Conflict where the version is damaged.
+    Raises NotFound, or Conflict if the version is damaged.
     """
     if form == "safetensors":
         return registry.content(version)
@@ -26,6 +22,6 @@ def export(registry: Registry, version: int, form: Form) -> bytes:
         buffer = BytesIO()
         torch.save(weights, buffer)
         return buffer.getvalue()
-    from app.versions.onnx_export import to_onnx  # here, since no other form needs what it loads
+    from app.versions.onnx_export import to_onnx  # here, because no other format needs onnx
 
     return to_onnx(weights, registry.card(version))

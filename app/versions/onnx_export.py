@@ -1,7 +1,6 @@
-"""One version as an ONNX model, for runtimes that know nothing of PyTorch.
+"""ONNX export of a version, for runtimes other than PyTorch.
 
-What enters: weights and their card. What leaves: the model's bytes. This module does not know where
-versions are kept. It loads `onnx`, which nothing else needs: import it where it is used.
+Import this module only when it is needed: it loads `onnx`.
 """
 
 from collections.abc import Mapping
@@ -14,18 +13,18 @@ from torch import Tensor
 from app.net import DIGITS, MEAN, PIXELS, STD
 from app.versions.card import Card
 
-# Of 2022, so that runtimes which are some years old read it.
+# From 2022, so that older runtimes can read it.
 OPSET: Final = 17
 IR_VERSION: Final = 8
 LAYERS: Final = ("fc1", "fc2", "fc3", "fc4")
 NORMALISATION: Final = (
-    "28 by 28 grey pixels in MNIST's own form, ink light on dark, row by row from the top left; "
+    "28 by 28 grey pixels in MNIST's form, ink light on dark, row by row from the top left; "
     f"each value from 0 to 255 becomes (value / 255 - {MEAN}) / {STD}"
 )
 
 
 def to_onnx(weights: Mapping[str, Tensor], card: Card) -> bytes:
-    """Build the model: `image`, float32 [batch, 784], to `probabilities`, float32 [batch, 10]."""
+    """Return the model: `image`, float32 [batch, 784], to `probabilities`, float32 [batch, 10]."""
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", PIXELS])
     probabilities = helper.make_tensor_value_info(
         "probabilities", TensorProto.FLOAT, ["batch", DIGITS]

@@ -1,4 +1,4 @@
-"""The registry of the settings: a folder, or a folder that follows a bucket."""
+"""Registry factory: a local folder, or a folder that mirrors a bucket."""
 
 from app.config.settings import Settings
 from app.versions.bucket.object_store import Bucket
@@ -7,7 +7,7 @@ from app.versions.registry import Registry
 
 
 def open_registry(settings: Settings) -> Registry:
-    """Return the registry of the settings' versions, without a request to a bucket.
+    """Return the registry for the settings. No request is sent to the bucket.
 
     Raises InvalidBucket.
     """

@@ -1,12 +1,8 @@
-"""Which version is live, and which ones stay.
+"""Version registry in a folder: the live version, its history, and retention.
 
-What enters: version numbers, and the shipped checkpoints. What leaves: the live version, and the
-ones that were live before it. This module does not know who serves a version, nor why it was
-promoted.
-
-`CURRENT` holds the live version in its first line and the ones that were live before it in the
-lines below, newest first, so that a rollback is one atomic replacement, too. `CURRENT.copy` says
-the same, for the day on which `CURRENT` is lost, cut off or names nothing that is here.
+`CURRENT` holds the live version in its first line and the previous live versions below, newest
+first, so that a rollback is also one atomic replacement. `CURRENT.copy` holds the same, in case
+`CURRENT` is lost, truncated, or names only versions that do not exist.
 """
 
 import logging
@@ -34,30 +30,30 @@ class Registry(VersionFiles):
     """The versions in one folder, one of them live."""
 
     def refresh(self) -> None:
-        """See what others changed: they share the folder, so that there is nothing to do."""
+        """Read the changes of other services; nothing to do if they share the folder."""
 
     def check_complete(self) -> None:
-        """Check that no version is missing here: none is if all services share the folder."""
+        """Check that all versions are in the folder; always true if all services share it."""
 
     def check_writable(self) -> None:
-        """Check that changes can be stored: a folder says so when it is written."""
+        """Check that changes can be stored; a folder reports this when it is written."""
 
     def refreshing(self) -> AbstractContextManager[None]:
-        """Catch up again and again, until the context ends."""
+        """Return a context in which the registry keeps reading the changes of other services."""
         return nullcontext()
 
     def current(self) -> int | None:
-        """Return the live version, or None where nothing has gone live yet."""
+        """Return the live version, or None if none has gone live yet."""
         return next(iter(self.history()), None)
 
     def history(self) -> list[int]:
-        """List what is and was live, newest first, as far as it is still there."""
+        """Return the live and the previously live versions that still exist, newest first."""
         named = self._named() or self._available(COPY)
-        # Where one was removed between two that are the same, these are one step.
+        # Deleting a version can leave two equal neighbours; collapse them.
         return [version for version, _ in groupby(named)]
 
     def repair(self, live: int | None = None) -> None:
-        """Write CURRENT anew where it names nothing that is here: by its copy, else with `live`."""
+        """Restore CURRENT from its copy, or else with `live`, if it names no existing version."""
         if self._named():
             return
         with self.lock:
@@ -65,10 +61,10 @@ class Registry(VersionFiles):
             history = self.history() or fallback
             if history and not self._named():
                 self._write(history)
-                log.error("%s was damaged; mended, it names version %d", CURRENT, history[0])
+                log.error("%s was damaged and restored: version=%d", CURRENT, history[0])
 
     def stamp(self) -> tuple[int, int] | None:
-        """Return what changes whenever CURRENT is replaced, at the price of one system call."""
+        """Return a value that changes whenever CURRENT is replaced. It takes one system call."""
         try:
             status = (self.folder / CURRENT).stat()
         except FileNotFoundError:
@@ -76,10 +72,10 @@ class Registry(VersionFiles):
         return status.st_mtime_ns, status.st_ino
 
     def promote(self, version: int, *, expected: int | EllipsisType | None = ...) -> bool:
-        """Make a version the live one; with `expected`, only if that one is live until then.
+        """Make a version live; with `expected`, only if that version is live until then.
 
-        Returns False if another than `expected` is live. Raises NotFound, Conflict
-        where the version is damaged.
+        Returns False if another version than `expected` is live. Raises NotFound, or Conflict if
+        the version is damaged.
         """
         with self.lock:
             self.check(version)
@@ -95,24 +91,24 @@ class Registry(VersionFiles):
         return self._before()[0]
 
     def rollback(self, *, expected: int | EllipsisType = ...) -> int:
-        """Make the previous version the live one again; with `to`, only where it is that one.
+        """Make the previous version live again; with `expected`, only if it is that one.
 
-        Raises Conflict where there is none or another, and where it is damaged.
+        Raises Conflict if there is no previous version, if it is another one, or if it is damaged.
         """
         with self.lock:
             before = self._before()
             if expected not in (..., before[0]):
-                raise Conflict("What is live was changed by another request meanwhile: try again.")
+                raise Conflict("Another request changed the live version. Try again.")
             self.check(before[0])
             self._commit(before)
             return before[0]
 
     def delete(self, version: int) -> None:
-        """Remove a version. Raises NotFound, Conflict where it is live."""
+        """Delete a version. Raises NotFound, or Conflict if it is live."""
         with self.lock:
             self.path(version)
             if version == self.current():
-                raise Conflict(f"Version {version} is live: go live with another one first.")
+                raise Conflict(f"Version {version} is live. Promote another version first.")
             self.remove([version])
 
     def prune(
@@ -122,10 +118,10 @@ class Registry(VersionFiles):
         *,
         protected_jobs: Container[str | None] = (),
     ) -> None:
-        """Remove the oldest versions, so that the newest `keep_versions` are left.
+        """Delete the oldest versions, so that the newest `keep_versions` are left.
 
-        Beside those stay the live one, the one that a rollback goes to, the shipped ones, those of
-        `protected_jobs`, and what is damaged, since that is for a person to look at. Raises
+        In addition, the live version, the previous live version, the shipped versions, those of
+        `protected_jobs`, and damaged ones, which a person should examine, are not deleted. Raises
         BadCheckpoint.
         """
         with self.lock:
@@ -140,18 +136,18 @@ class Registry(VersionFiles):
             self.remove(others[: max(0, len(others) - keep_versions)])
 
     def import_bundled(self, shipped: Path | None = None) -> None:
-        """Copy the shipped checkpoints that are missing here, each under a number of its own."""
+        """Add the shipped checkpoints that the registry lacks, each under a new number."""
         with self.lock:
             atomic_files.remove_temporary_files(self.folder)
             digests = {card.weights_digest for card in self.cards()}
             for path, card in _shipped(shipped or SHIPPED):
                 if card.weights_digest not in digests:
-                    # Its job and its parent are of the place where it was trained.
+                    # Its job and its parent exist only where it was trained.
                     local_card = card.model_copy(update={"job": None, "parent": None})
                     self.save(checkpoint.read_verified(path), local_card)
 
     def _named(self) -> list[int]:
-        """List what CURRENT names and is here; nothing where it is its copy, cut off."""
+        """Return the existing versions that CURRENT names; none if it is a truncated copy."""
         current, copy = self.read_text(CURRENT), self.read_text(COPY)
         is_cut_off = current != copy and copy.startswith(current)
         return [] if is_cut_off else self._available(CURRENT)
@@ -166,14 +162,14 @@ class Registry(VersionFiles):
         self._write(history)
 
     def _write(self, history: list[int]) -> None:
-        # The copy first: of two that are whole and differ, CURRENT holds.
+        # The copy first: if both are complete and differ, CURRENT is the newer one.
         for name in (COPY, CURRENT):
             self.write_numbers(name, history)
 
     def _before(self) -> list[int]:
         before = self.history()[1:]
         if not before:
-            raise Conflict("No other version was live before this one.")
+            raise Conflict("There is no previous live version to roll back to.")
         return before
 
 

@@ -1,10 +1,6 @@
-"""Versions on disk, one `N.safetensors` each.
+"""Versions in a folder, one `N.safetensors` each; several processes may share the folder.
 
-What enters: weights and a card. What leaves: the same, by version number. Any number of processes
-may share the folder. This module does not know which version is live, nor which may go.
-
-`LAST` holds the highest number that had been given when a version was last removed, so that no
-number is given twice.
+`LAST` holds the highest number ever assigned, as of the last deletion, so that no number is reused.
 """
 
 import logging
@@ -27,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class VersionFiles:
-    """The versions in one folder, which is made where it is missing."""
+    """The versions in one folder, which is created if it does not exist."""
 
     def __init__(self, folder: Path) -> None:
         atomic_files.make_folder(folder)
@@ -35,7 +31,7 @@ class VersionFiles:
         self.lock = FileLock(folder / ".lock")
 
     def versions(self) -> list[int]:
-        """List the version numbers, oldest first."""
+        """Return the version numbers, oldest first."""
         stems = (path.stem for path in self.folder.glob(f"*{checkpoint.SUFFIX}"))
         return sorted(int(stem) for stem in stems if _is_number(stem))
 
@@ -44,49 +40,49 @@ class VersionFiles:
         path = self.file(version)
         if not (0 < version <= MAX_VERSION and path.exists()):
             newest = ", ".join(map(str, self.versions()[-10:])) or "none"
-            raise NotFound(f"There is no such version; the newest are: {newest}.")
+            raise NotFound(f"Version {version} does not exist. The newest versions are: {newest}.")
         return path
 
     def card(self, version: int) -> Card:
-        """Read one card. Raises NotFound, Conflict where the file is damaged."""
+        """Return one card. Raises NotFound, or Conflict if the file is damaged."""
         with self._reading(version) as path:
             card = checkpoint.read_card(path)
         return card.model_copy(update={"version": version})
 
     def cards(self) -> list[Card]:
-        """Read all cards, oldest first; a damaged file is logged and passed over."""
+        """Return all cards, oldest first. Log and skip damaged files."""
         cards = []
         for version in self.versions():
             try:
                 cards.append(self.card(version))
             except NotFound:
-                continue  # it was removed after it was listed
+                continue  # it was deleted after it was listed
             except Conflict as error:
                 log.error("%s", error)
         return cards
 
     def weights(self, version: int) -> dict[str, Tensor]:
-        """Read a version's weights, float32. Raises NotFound, Conflict where damaged."""
+        """Return a version's weights, float32. Raises NotFound, or Conflict if it is damaged."""
         with self._reading(version) as path:
             return checkpoint.read_verified(path)
 
     def content(self, version: int) -> bytes:
-        """Read a version's file as it is. Raises NotFound, Conflict where damaged."""
+        """Return the bytes of a version's file. Raises NotFound, or Conflict if it is damaged."""
         self.check(version)
         with self._reading(version) as path:
             return checkpoint.read_content(path)
 
     def check(self, version: int) -> None:
-        """Check that a version can be read whole, with the weights whose digest is on its card.
+        """Check that a version can be read and its weights have the digest on its card.
 
-        Raises NotFound, Conflict where damaged.
+        Raises NotFound, or Conflict if it is damaged.
         """
         self.weights(version)
 
     def save(self, weights: Mapping[str, Tensor], card: Card) -> int:
         """Store weights with their card under the next free number, and return that number.
 
-        Raises IncompatibleWeights where they are not MyNet's or not finite: nothing is stored then.
+        Raises IncompatibleWeights if they are not MyNet's or not finite; nothing is stored then.
         """
         with self.lock:
             version = self._last() + 1
@@ -94,24 +90,24 @@ class VersionFiles:
         return version
 
     def remove(self, versions: Sequence[int]) -> None:
-        """Remove the files of these versions, whatever is in them, and never give their numbers."""
+        """Delete the files of these versions, even damaged ones; their numbers stay taken."""
         with self.lock:
             if versions:
                 self.write_numbers(LAST, [self._last()])
             for version in versions:
                 atomic_files.remove(self.file(version))
-                log.info("version %d is removed", version)
+                log.info("version deleted: version=%d", version)
 
     def file(self, version: int) -> Path:
-        """Name the file of a version, there or not."""
+        """Return the path of a version's file, which need not exist."""
         return self.folder / f"{version}{checkpoint.SUFFIX}"
 
     def read_numbers(self, name: str) -> list[int]:
-        """Read a file of version numbers, one a line; one that is missing is empty."""
+        """Return the version numbers in a file, one a line; none if the file does not exist."""
         return [int(line) for line in self.read_text(name).split() if _is_number(line)]
 
     def read_text(self, name: str) -> str:
-        """Read what lies beside the versions; what is missing is empty."""
+        """Return the text of a file in the folder; empty if the file does not exist."""
         try:
             return (self.folder / name).read_text("ascii", "replace")
         except FileNotFoundError:
@@ -130,7 +126,7 @@ class VersionFiles:
         try:
             yield self.path(version)
         except checkpoint.BadCheckpoint as error:
-            self.path(version)  # it may have been removed meanwhile
+            self.path(version)  # raises NotFound if the version was just deleted
             raise Conflict(f"Version {version} is damaged: its file {error.problem}.") from error
 
 

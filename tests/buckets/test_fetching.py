@@ -41,7 +41,7 @@ def test_a_version_that_cannot_be_fetched_holds_up_no_other(
         for _ in range(2):
             other.refresh()
         assert (other.current(), lost in other.versions()) == (live, False)
-        assert caplog.text.count(f"version {lost} cannot be fetched: PermissionError") == 1
+        assert caplog.text.count(f"not be fetched: version={lost} error=PermissionError") == 1
         first.promote(lost)
         with pytest.raises(BucketUnavailable):
             other.refresh()

@@ -142,7 +142,7 @@ def test_while_the_bucket_is_away_predictions_go_on_and_changes_are_refused(
         with bucket_outage():
             response = promote(first, other_version)
             assert wait_until(
-                lambda: "what is live elsewhere is not seen" in log_since(other, log_size)
+                lambda: "bucket unavailable, other services' changes" in log_since(other, log_size)
             )
         return response
 

@@ -93,7 +93,7 @@ def test_train_without_follow_leaves_the_job_to_the_service(mynet):
         (("train", "--epochs", "0"), "--epochs: Input should be greater than or equal to 1"),
         (("train", "--promote", "perhaps"), "--promote"),
         (("train", "--device", "gpu"), "--device: must be auto, cpu, cuda"),
-        (("predict", "--version", "9", "x.png"), "There is no such version"),
+        (("predict", "--version", "9", "x.png"), "Version 9 does not exist"),
     ],
 )
 def test_what_cannot_be_done_is_said(mynet, arguments, message):

@@ -81,7 +81,7 @@ class Service:
     @property
     def went_live(self):
         """How often a process of this service went live with a version."""
-        return self.log.read_text().count("is live")
+        return self.log.read_text().count("version went live")
 
     def training_is_gone(self):
         """Wait until the training processes of this service have ended."""

@@ -18,7 +18,7 @@ class Forgetful(MemoryFileSystem):
 
 def test_a_store_that_makes_objects_twice_is_refused():
     Bucket(MemoryFileSystem(), "/good").check()
-    with pytest.raises(InvalidBucket, match="made twice"):
+    with pytest.raises(InvalidBucket, match="created twice"):
         Bucket(Forgetful(), "/bad").check()
 
 

@@ -69,7 +69,7 @@ def test_a_card_says_which_version_it_is(registry, card):
 
 def test_an_unknown_version_is_not_found(registry):
     for call in (registry.path, registry.card, registry.weights, registry.content):
-        with pytest.raises(NotFound, match="no such version; the newest are: 1"):
+        with pytest.raises(NotFound, match=r"does not exist\. The newest versions are: 1"):
             call(77)
         with pytest.raises(NotFound):
             call(10**400)

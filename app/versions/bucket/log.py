@@ -11,9 +11,10 @@ MAX_ENTRIES: Final = 400
 
 
 class ObjectSequence:
-    """Those objects of a bucket whose names are a number between `before` and `after`.
+    """The objects of a bucket whose names are a number between `before` and `after`.
 
-    Of those that have long been followed by others, the empty ones go, or all where `fleeting`.
+    Old objects, which many others have followed, are deleted if they are empty; with `fleeting`,
+    all old ones.
     """
 
     def __init__(
@@ -28,17 +29,17 @@ class ObjectSequence:
         return f"{self.before}{number:0{self.digits}}{self.after}"
 
     def among(self, sizes: Mapping[str, int]) -> dict[int, int]:
-        """Return the numbers that were taken, with the sizes of what they hold."""
+        """Return the numbers in use, with the sizes of their objects."""
         found = ((self._pattern.fullmatch(name), size) for name, size in sizes.items())
         numbers = {int(match[1]): size for match, size in found if match}
         return {number: size for number, size in numbers.items() if self.name(number) in sizes}
 
     def claim(self, number: int, content: bytes) -> bool:
-        """Take a number; False where it is, or was, another's. Raises BucketUnavailable."""
+        """Claim a number; return False if it is or was taken. Raises BucketUnavailable."""
         if not self.bucket.create(self.name(number), content):
             return False
         numbers = self.among(self.bucket.sizes())
-        # What had this number before may be gone; but no late number's object ever goes.
+        # An object with this number may have been deleted, but no recent object ever is.
         if number <= max(numbers) - MAX_ENTRIES:
             self.bucket.remove([self.name(number)])
             return False
@@ -51,7 +52,7 @@ class ObjectSequence:
 
 
 class LiveLogEntry(NamedTuple):
-    """What was live, newest first, from one step on, and which versions went with it."""
+    """An entry of the log: the live history, newest first, and the versions that it deletes."""
 
     number: int = 0
     history: Sequence[int] = ()

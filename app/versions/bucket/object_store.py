@@ -1,10 +1,9 @@
-"""Objects in a bucket, under one address.
+"""Object store access through fsspec, with atomic creation of objects.
 
-What enters: names and bytes. What leaves: the same, through fsspec, from whichever object store the
-address names. Of all that such stores can do this needs one thing to be atomic: to make an object
-where there is none of its name. This module does not know what the objects are.
+Of everything that object stores offer, this needs only one operation to be atomic: to create an
+object if no other has its name.
 
-Keys and endpoints come from the environment of the store's own library (`AWS_*`,
+Credentials, region and endpoint come from the environment of the storage library (`AWS_*`,
 `GOOGLE_APPLICATION_CREDENTIALS`) or from fsspec's (`FSSPEC_*`).
 """
 
@@ -18,26 +17,26 @@ from app.telemetry.logs import redact
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-# Those whose filesystem hands the condition on to the store; others look first and write then.
+# Stores whose filesystem passes the condition on; others check first and write afterwards.
 EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
-# Seconds for one request, with all that the store's library tries again.
+# Seconds for one request, including the retries of the storage library.
 LIMIT: Final = 8.0
 
 
 class InvalidBucket(Exception):
-    """Nothing can be kept there; the message says why."""
+    """The bucket cannot be used; the message says why."""
 
 
 class BucketUnavailable(NotReady):
-    """The bucket of the versions does not answer, or refuses."""
+    """The bucket of the versions does not answer, or rejects the request."""
 
     def __init__(self, error: Exception) -> None:
-        super().__init__(f"The bucket of the versions {_said(error)}.", retry_after=5)
+        super().__init__(f"The bucket of the versions {_describe(error)}.", retry_after=5)
         self.problem = redact(f"{type(error).__name__}: {error}")
 
 
 class Bucket:
-    """What lies under one address. Whatever a call raises, it is BucketUnavailable."""
+    """The objects below one address. Every call may raise BucketUnavailable."""
 
     def __init__(self, filesystem: "AbstractFileSystem", root: str) -> None:
         self.filesystem, self.root = filesystem, root.rstrip("/")
@@ -45,30 +44,32 @@ class Bucket:
 
     @classmethod
     def at(cls, url: str) -> "Bucket":
-        """Open an address. Raises InvalidBucket where its library is not here."""
-        import fsspec  # here, since a folder needs none of it
+        """Open an address. Raises InvalidBucket if its library is not installed."""
+        import fsspec  # here, because a folder does not need it
 
         protocol, _, root = url.partition("://")
         try:
-            # No listing is kept: what others make must be seen.
+            # Listings are not cached: changes by others must be visible.
             options = {"use_listings_cache": False, "skip_instance_cache": True}
             return cls(fsspec.filesystem(protocol, **options), root)
         except ImportError as error:
-            raise InvalidBucket(f"{error}: pip install '.[{EXTRAS[protocol]}]'") from error
-        except Exception as error:  # whatever the library makes of its environment
+            raise InvalidBucket(
+                f"its library is not installed ({error}); run pip install '.[{EXTRAS[protocol]}]'"
+            ) from error
+        except Exception as error:  # libraries raise anything for a bad environment
             raise InvalidBucket(BucketUnavailable(error).problem) from error
 
     def sizes(self, below: str = "") -> dict[str, int]:
-        """List all names that begin with `below/`, with the sizes of what they hold."""
+        """Return the sizes of all objects whose names begin with `below/`, by name."""
         found = self._ask(self.filesystem.find, self._path(below).rstrip("/"), detail=True)
         start = len(self.root) + 1
         sizes = {name.lstrip("/")[start:]: int(about["size"]) for name, about in found.items()}
         for itself in ("", below.rstrip("/")):
-            sizes.pop(itself, None)  # which some servers list, once something was below it
+            sizes.pop(itself, None)  # some servers list the folder itself
         return sizes
 
     def read(self, name: str) -> bytes | None:
-        """Return what an object holds; None where there is none."""
+        """Return the content of an object, or None if it does not exist."""
         try:
             return bytes(self._ask(self.filesystem.cat_file, self._path(name)))
         except BucketUnavailable as error:
@@ -77,9 +78,10 @@ class Bucket:
             raise
 
     def create(self, name: str, content: bytes) -> bool:
-        """Make an object; False where there is another of its name.
+        """Create an object; return False if another one has its name.
 
-        An answer may be lost on its way, and libraries ask again: what is there tells whose it is.
+        If a response is lost, the library repeats the request. The content then shows whether the
+        existing object is this one.
         """
         try:
             self._ask(self.filesystem.pipe_file, self._path(name), content, mode="create")
@@ -91,11 +93,11 @@ class Bucket:
             return there == content
 
     def empty(self, name: str) -> None:
-        """Take away what an object holds. Its name stays."""
+        """Delete the content of an object. Its name stays taken."""
         self._ask(self.filesystem.pipe_file, self._path(name), b"")
 
     def remove(self, names: Iterable[str]) -> None:
-        """Take away objects with their names; another may have been quicker."""
+        """Delete objects; another service may have deleted them already."""
         for name in names:
             try:
                 self._ask(self.filesystem.rm_file, self._path(name))
@@ -104,7 +106,7 @@ class Bucket:
                     raise
 
     def check(self) -> None:
-        """Check that it can be written, and creates no object twice. Raises InvalidBucket."""
+        """Check that objects can be written, and not be created twice. Raises InvalidBucket."""
         name = f"check-{secrets.token_hex(8)}"
         try:
             self.sizes()
@@ -113,7 +115,9 @@ class Bucket:
         except BucketUnavailable as error:
             raise InvalidBucket(error.problem) from error
         if created != (True, False):
-            raise InvalidBucket("it lets an object be made twice (If-None-Match is not heeded)")
+            raise InvalidBucket(
+                "an object can be created twice: the store ignores the header If-None-Match"
+            )
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -125,15 +129,15 @@ class Bucket:
             raise BucketUnavailable(error) from error
 
 
-def _said(error: Exception) -> str:
-    """Return what is wrong, and nothing of where the bucket is."""
+def _describe(error: Exception) -> str:
+    """Return the problem, without the location of the bucket."""
     match error:
         case PermissionError():
-            return "refuses access"
+            return "denies access"
         case FileNotFoundError():
-            return "is not there"
+            return "does not exist"
         case TimeoutError():
             return f"did not answer within {LIMIT:.0f} s"
     if "Credentials" in type(error).__name__:
-        return "cannot be asked: there are no credentials"
+        return "cannot be reached: there are no credentials"
     return "cannot be reached"

@@ -1,14 +1,12 @@
-"""The versions in a bucket, and a folder that mirrors it.
+"""Version registry in a bucket, mirrored in a folder; several services may share the bucket.
 
-What enters: a bucket that several services share, and a folder of this one. What leaves: a registry
-like any other. Whatever is read is read from the folder, so that it can be while the bucket is
-away; whatever is changed is changed in the bucket first. This module does not know what the
-versions are for.
+Reads use the folder, so they work while the bucket is unavailable. Changes go to the bucket first.
 
-In the bucket a version is `N.safetensors`, and one that was removed is empty there. The numbered
-steps below `current/` each hold what `CURRENT` would, and the last one is what holds. Whoever makes
-the next step has changed what is live; who comes second looks again. A step that removes versions
-names them before they go, so that nobody goes live with one of them meanwhile.
+In the bucket, a version is `N.safetensors`; that object is empty once the version is deleted. The
+numbered entries below `current/` each hold the content of `CURRENT`; the last entry is the valid
+one. A service changes the live version by creating the next entry. If another service was faster,
+it reads the bucket again and retries. An entry that deletes versions names them before they are
+deleted, so that no service can promote one of them in between.
 """
 
 import logging
@@ -34,14 +32,14 @@ from app.versions.registry import CURRENT, Registry
 
 STEPS: Final = "current/"
 LAST_LISTED: Final = ".looked"
-# Seconds between two looks at the bucket, of all processes that share the folder.
+# Seconds between two checks of the bucket, over all processes that share the folder.
 POLL: Final = 0.75
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 class ConcurrentUpdate(Exception):
-    """Somebody else changed the bucket first."""
+    """Another service changed the bucket first."""
 
 
 class BucketRegistry(Registry):
@@ -74,11 +72,14 @@ class BucketRegistry(Registry):
             stop.set()
 
     def check_writable(self) -> None:
-        """Raises InvalidBucket if objects cannot be created, listed and removed there."""
+        """Raise InvalidBucket if objects cannot be created, listed and deleted in the bucket."""
         self.bucket.check()
 
     def path(self, version: int) -> Path:
-        """Raises NotFound; BucketUnavailable if the bucket has it, but it could not be fetched."""
+        """Return the file of a version.
+
+        Raises NotFound, or BucketUnavailable if the version exists but could not be fetched.
+        """
         if version in self._failed and not self.file(version).exists():
             raise BucketUnavailable(LookupError(f"version {version} could not be fetched"))
         return super().path(version)
@@ -116,7 +117,7 @@ class BucketRegistry(Registry):
         self._change(partial(super().prune, keep_versions, shipped, protected_jobs=protected_jobs))
 
     def import_bundled(self, shipped: Path | None = None) -> None:
-        # Where two do it at once, they want the same numbers for the same contents.
+        # Two services that do this at the same time claim the same numbers for the same contents.
         self._change(partial(super().import_bundled, shipped))
 
     def remove(self, versions: Sequence[int]) -> None:
@@ -126,7 +127,7 @@ class BucketRegistry(Registry):
         super().remove(versions)
 
     def _is_available(self, version: int) -> bool:
-        """What could not be fetched keeps its place in the history, which is everybody's."""
+        """Return whether a version exists; one that could not be fetched stays in the history."""
         return super()._is_available(version) or version in self._failed
 
     def _commit(self, history: list[int]) -> None:
@@ -134,9 +135,9 @@ class BucketRegistry(Registry):
         super()._commit(history)
 
     def _change(self, change: Callable[[], T]) -> T:
-        """Change what was just looked at; where somebody else was quicker, look again."""
+        """Apply a change to the current state; if another service was faster, retry it."""
         if self.lock.lock_counter:
-            return change()  # this is a part of another change, which begins anew as a whole
+            return change()  # part of an outer change, which is retried as a whole
         while True:
             with self.lock, suppress(ConcurrentUpdate):
                 self._refresh()
@@ -153,7 +154,7 @@ class BucketRegistry(Registry):
     def _append_entry(self, history: Sequence[int], gone: Sequence[int] = ()) -> None:
         going = sorted(
             {*self._pending_deletions, *gone}
-        )  # some may be of one who died before they went
+        )  # including those of a service that stopped before it had deleted them
         step = LiveLogEntry(self._step.number + 1, history, going)
         if not self._steps.claim(step.number, step.to_bytes()):
             raise ConcurrentUpdate
@@ -163,7 +164,7 @@ class BucketRegistry(Registry):
         self._pending_deletions = []
 
     def _refresh(self) -> None:
-        """Update the folder from the bucket; a version goes live when its file is there."""
+        """Update the folder from the bucket. A version goes live once its file is in the folder."""
         (self.folder / LAST_LISTED).touch()
         sizes = self.bucket.sizes()
         self._step = self._last_entry(self._steps.among(sizes))
@@ -180,21 +181,21 @@ class BucketRegistry(Registry):
 
     def _last_entry(self, steps: Mapping[int, int]) -> LiveLogEntry:
         number = max(steps, default=0)
-        if not number and self.read_text(CURRENT):  # which was a step's, of this process or another
-            raise BucketUnavailable(LookupError("it is empty, and was not"))
+        if not number and self.read_text(CURRENT):  # an entry existed before
+            raise BucketUnavailable(LookupError("the bucket is empty, but had entries before"))
         if number == self._step.number:
             return self._step
         if number < self._step.number:
             raise BucketUnavailable(
-                LookupError(f"it was at step {self._step.number}, and is at {number}")
+                LookupError(f"the last entry is {number}, but was {self._step.number} before")
             )
         content = self.bucket.read(self._steps.name(number))
         if not content:
-            raise BucketUnavailable(LookupError(f"step {number} is listed, and not there"))
+            raise BucketUnavailable(LookupError(f"entry {number} is listed but does not exist"))
         return LiveLogEntry.read(number, content)
 
     def _fetch_missing(self, missing: Sequence[int], live: Sequence[int]) -> None:
-        """Bring versions here. Without the live one nothing can be said; any other may follow."""
+        """Fetch versions. The live version is required; the others are retried later."""
         failed = set()
         for version in missing:
             try:
@@ -204,15 +205,17 @@ class BucketRegistry(Registry):
                     raise
                 failed.add(version)
                 if version not in self._failed:
-                    log.error("version %d cannot be fetched: %s", version, error.problem)
+                    log.error(
+                        "version could not be fetched: version=%d error=%s", version, error.problem
+                    )
         self._failed = failed
 
     def _fetch(self, version: int) -> None:
-        """Bring a version here, sound or not: its digest is looked at whenever it is read."""
+        """Fetch a version, damaged or not: its digest is checked whenever it is read."""
         content = self.bucket.read(self._saved.name(version))
         if content is None:
-            raise BucketUnavailable(LookupError(f"version {version} is listed, and not there"))
-        if content:  # else it was removed meanwhile
+            raise BucketUnavailable(LookupError(f"version {version} is listed but does not exist"))
+        if content:  # otherwise it was deleted in the meantime
             self._put(version, content)
 
     def _put(self, version: int, content: bytes) -> None:
@@ -220,17 +223,17 @@ class BucketRegistry(Registry):
             temporary.write_bytes(content)
 
     def _read_with_repair(self, read: Callable[[int], T], version: int) -> T:
-        """Read a version; where it is damaged here, fetch it once more."""
+        """Read a version; if the local file is damaged, fetch it again first."""
         try:
             return read(version)
         except Conflict as error:
-            log.error("%s It is fetched again.", error)
+            log.error("%s Fetching it again.", error)
             with self.lock, suppress(BucketUnavailable):
                 self._fetch(version)
             return read(version)
 
     def _follow(self, stop: threading.Event) -> None:
-        """Look at the bucket again and again; that it is away, or here again, is told once."""
+        """Refresh until stopped. An outage and its end are logged once."""
         problem = ""
         while not stop.wait(POLL / 5):
             before = problem
@@ -240,12 +243,14 @@ class BucketRegistry(Registry):
                         continue
                     self._refresh()
                 problem = ""
-            except Exception as error:  # whatever it is, what is here stays, and it may pass
+            except Exception as error:  # any: the folder stays as it is, and the cause may pass
                 problem = redact(f"{error} {getattr(error, 'problem', '')}")
             if problem and not before:
-                log.error("what is live elsewhere is not seen: %s", problem)
+                log.error(
+                    "bucket unavailable, other services' changes are not visible: %s", problem
+                )
             elif before and not problem:
-                log.warning("the bucket of the versions answers again")
+                log.warning("bucket available again")
 
     def _is_due(self) -> bool:
         try:

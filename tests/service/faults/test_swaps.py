@@ -44,7 +44,7 @@ def test_all_workers_follow(state, reference):
         phase = run(
             press(service.port, reference, 16, swap(service.port, 2, 1.0), keep_alive=False)
         )
-        assert wait_until(lambda: service.log.read_text().count("version 3 is live") == 2)
+        assert wait_until(lambda: service.log.read_text().count("went live: version=3") == 2)
         settled = run(press(service.port, reference, 4, asyncio.sleep(1), keep_alive=False))
         service.end()
     exchanges = phase.exchanges + settled.exchanges
