@@ -1,9 +1,7 @@
-"""A file from elsewhere becomes a version: the server's side.
+"""Import of weights from files, validated in a separate process (server side).
 
-What enters: a file, or an upload's bytes. What leaves: the version that it became, or the refusal.
-This module does not know what makes a file sound: `app.weights_import.worker` finds that out, in
-a process of its own, since pickles from elsewhere stay out of the server, and so does what
-evaluation loads.
+`app.weights_import.worker` is that process. It keeps pickles, and the libraries that evaluation
+loads, out of the server.
 """
 
 import asyncio
@@ -31,8 +29,8 @@ IMPORT_TIMEOUT: Final = 300.0
 LOCK_TIMEOUT: Final = 30.0
 LOCK_FILE: Final = ".lock"
 READING: Final = b"reading"
-# How a process ends whose file is beyond its limits or broke its libraries. SIGKILL is not among
-# them: the system may have run out of memory for other reasons.
+# Signals that end the process if a file exceeds its limits or crashes its libraries. SIGKILL is not
+# one of them: the system may have run out of memory for other reasons.
 CRASH_SIGNALS: Final = {
     -signal.SIGXCPU,
     -signal.SIGSEGV,
@@ -44,7 +42,7 @@ ERRORS_BY_CODE: Final = {error.code: error for error in (MalformedRequest, Inval
 
 
 class ImportRequest(BaseModel):
-    """A file, and what its card is to say of it."""
+    """A file to import, and the origin and note for its card."""
 
     settings: Settings
     path: Path
@@ -53,7 +51,7 @@ class ImportRequest(BaseModel):
 
 
 class ImportResult(BaseModel):
-    """What became of a candidate: a version, or a refusal."""
+    """The result of an import: a version, or an error."""
 
     version: int | None = None
     code: str = ""
@@ -61,13 +59,13 @@ class ImportResult(BaseModel):
 
 
 async def import_upload(settings: Settings, content: bytes, note: str | None) -> int:
-    """Make a version of an upload, one at a time in the state folder, and give its number.
+    """Store an upload as a new version, and return its number. Uploads are imported one at a time.
 
-    Raises QueueFull, and as `import_checkpoint`.
+    Raises QueueFull, and the errors of `import_checkpoint`.
     """
     if not content:
         raise MalformedRequest(
-            "The body is empty: send a .safetensors file or a state dict saved by torch.save, "
+            "The body is empty. Send a .safetensors file or a state dict saved by torch.save, "
             "as the body or as the multipart field `file`."
         )
     async with _upload_lock(settings.uploads_dir) as folder, _import_process() as process:
@@ -79,17 +77,17 @@ async def import_upload(settings: Settings, content: bytes, note: str | None) ->
 
 
 async def import_checkpoint(request: ImportRequest) -> int:
-    """Have a file appraised and stored, and give the number of its version.
+    """Validate, evaluate and store a file, and return the number of its version.
 
-    Raises MalformedRequest where it cannot be read, InvalidField where its weights are not MyNet's,
-    NotReady where MNIST is not to be had or the process died.
+    Raises MalformedRequest if the file cannot be read, InvalidField if its weights are not MyNet's,
+    NotReady if MNIST is unavailable or the process died.
     """
     async with _import_process() as process:
         return await _import_in(process, request)
 
 
 def remove_temporary_uploads(folder: Path) -> None:
-    """Remove what uploads left whose server was killed, unless one is under way elsewhere."""
+    """Delete the files of interrupted uploads, unless another process is importing one."""
     make_folder(folder)
     with suppress(Timeout), FileLock(folder / LOCK_FILE, timeout=0):
         remove_temporary_files(folder)
@@ -102,7 +100,9 @@ async def _upload_lock(folder: Path) -> AsyncIterator[Path]:
     try:
         await lock.acquire()
     except Timeout:
-        raise QueueFull("Other files are being appraised.", retry_after=int(LOCK_TIMEOUT)) from None
+        raise QueueFull(
+            "Another file is being imported. Try again later.", retry_after=int(LOCK_TIMEOUT)
+        ) from None
     try:
         remove_temporary_files(folder)
         yield folder
@@ -113,7 +113,7 @@ async def _upload_lock(folder: Path) -> AsyncIterator[Path]:
 def _fill(file: IO[bytes], content: bytes) -> None:
     file.write(content)
     file.flush()
-    os.fsync(file.fileno())  # a full disk is told here, and not by the appraisal
+    os.fsync(file.fileno())  # reports a full disk now, and not during the import
 
 
 @asynccontextmanager
@@ -132,7 +132,7 @@ async def _import_process() -> AsyncIterator[Process]:
 
 
 async def _import_in(process: Process, request: ImportRequest) -> int:
-    """Hand over the candidate. The pipe stays open: the process ends when it closes."""
+    """Send the request to the process. It exits when this side closes the pipe."""
     cast(StreamWriter, process.stdin).write(request.model_dump_json().encode() + b"\n")
     stdout = cast(StreamReader, process.stdout)
     is_reading = False
@@ -142,17 +142,19 @@ async def _import_in(process: Process, request: ImportRequest) -> int:
             if line.strip() == READING:
                 is_reading, line = True, await stdout.readline()
     except TimeoutError:
-        raise NotReady(f"The file was not appraised within {IMPORT_TIMEOUT:.0f} s.") from None
+        raise NotReady(
+            f"The file was not imported within {IMPORT_TIMEOUT:.0f} s. Try again later."
+        ) from None
     if not line:
         code = await process.wait()
         if is_reading and code in CRASH_SIGNALS:
             raise MalformedRequest(
-                "The file takes more time or memory than MyNet's weights can, or breaks the "
-                "library that reads it."
+                "The file could not be loaded: it exceeded the time or memory limit, or crashed "
+                "the loader. Send the weights as a .safetensors file."
             )
         raise NotReady(
-            f"The file was not appraised: the process that does it ended with exit code {code}. "
-            "The service's log may tell why.",
+            f"The file was not imported: the import process ended with exit code {code}. "
+            "Try again; the service's log may have the cause.",
             retry_after=int(LOCK_TIMEOUT),
         )
     result = ImportResult.model_validate_json(line)

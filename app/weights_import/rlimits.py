@@ -1,10 +1,7 @@
-"""What a process that reads others' files may take of the machine.
+"""Resource limits (setrlimit) for the process that reads untrusted files.
 
-What enters: nothing. What leaves: a process that the system ends, or refuses memory, before it
-harms its neighbours. This module does not know which file is read.
-
-Limits count from where the process stands when they are set: PyTorch alone takes most of a
-gigabyte and several seconds. Systems that lack a limit go without it.
+The limits are relative to what the process has used when they are set: PyTorch alone takes most of
+a gigabyte and several seconds. A limit that the system does not support is skipped.
 """
 
 import resource
@@ -20,7 +17,7 @@ STATUS: Final = Path("/proc/self/status")
 
 
 def apply_rlimits() -> None:
-    """Bound memory, processor time, open files and what may be written, once and for all."""
+    """Limit the memory, CPU time, open files and file size of this process, permanently."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     _limit("RLIMIT_CPU", int(usage.ru_utime + usage.ru_stime) + MAX_CPU_SECONDS)
     _limit("RLIMIT_NOFILE", MAX_OPEN_FILES)
@@ -28,7 +25,7 @@ def apply_rlimits() -> None:
     _limit("RLIMIT_CORE", 0)
     data_bytes = _data_bytes()
     if data_bytes is not None:
-        # Not RLIMIT_AS: libraries reserve gigabytes of addresses that they never fill.
+        # Not RLIMIT_AS: libraries reserve gigabytes of address space that they never use.
         _limit("RLIMIT_DATA", data_bytes + MAX_MEMORY_BYTES)
 
 
@@ -44,7 +41,7 @@ def _limit(name: str, limit: int) -> None:
 
 
 def _data_bytes() -> int | None:
-    """Return the bytes that RLIMIT_DATA counts; None where the system does not tell."""
+    """Return the bytes that RLIMIT_DATA counts, or None if the system does not report them."""
     with suppress(OSError):
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmData:"):

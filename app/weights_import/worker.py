@@ -1,9 +1,8 @@
-"""One file from elsewhere, in a process of its own: `python -m app.weights_import.worker`.
+"""Import worker: reads one untrusted weights file, `python -m app.weights_import.worker`.
 
-What enters: a candidate, one line of JSON on standard input, which then stays open for as long as
-the server waits. What leaves: on standard output, a line that says that the file is being read, and
-one of JSON, which tells the version that it became, with a card, not live; or why it became none.
-This module does not know who sent the file.
+Standard input: the request, one line of JSON. It stays open as long as the server waits. Standard
+output: a line when reading starts, then one line of JSON with the new version, which is not live,
+or with the error.
 """
 
 import logging
@@ -38,7 +37,7 @@ log = logging.getLogger("app.weights_import.worker")
 
 
 def import_file(request: ImportRequest) -> ImportResult:
-    """Check and evaluate the file and store it as a version, or say why not."""
+    """Validate and evaluate the file and store it as a version. Return its number, or the error."""
     try:
         return ImportResult(version=_import_weights(request))
     except IncompatibleWeights as error:
@@ -87,10 +86,10 @@ def main() -> None:
     apply_rlimits()
     _write_line(READING)
     try:
-        with redirect_stdout(sys.stderr):  # what libraries print is no answer
+        with redirect_stdout(sys.stderr):  # output of libraries must not mix with the result
             result = import_file(request)
     except Exception:
-        log.exception("a file could not be appraised")
+        log.exception("file import failed")
         sys.exit(1)
     _write_line(result.model_dump_json().encode())
 
@@ -101,7 +100,7 @@ def _write_line(line: bytes) -> None:
 
 
 def _prefer_as_oom_victim() -> None:
-    """Where memory runs out, let the system end this process and not the server."""
+    """Make the system's out-of-memory killer pick this process before the server."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -142,7 +142,7 @@ def test_what_is_written_here_can_be_read_where_it_does_not_lie(tmp_path):
     assert {name: tuple(weight.shape) for name, weight in weights.items()} == SHAPES
     old = b"\x80\x02" + tensor(100, [10], [1], more=b"N") + b".\x80\x02]X\x01\0\0\x000a."
     path.write_bytes(LEGACY + old + struct.pack("<q", 100) + bytes(400))
-    with pytest.raises(IncompatibleWeights, match="holds a Tensor"):
+    with pytest.raises(IncompatibleWeights, match="contains a Tensor"):
         checkpoint.read_weights(path)
 
 

@@ -72,7 +72,7 @@ def test_a_process_that_cannot_even_start_is_a_refusal(settings, monkeypatch):
 def test_a_process_that_hangs_is_ended(settings, fake_worker, monkeypatch, tmp_path):
     fake_worker(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)")
     monkeypatch.setattr(parent, "IMPORT_TIMEOUT", 2.0)
-    with pytest.raises(NotReady, match="not appraised within 2 s"):
+    with pytest.raises(NotReady, match="not imported within 2 s"):
         upload(settings)
     assert leftover_files(settings) == []
     with pytest.raises(ProcessLookupError):
@@ -126,7 +126,7 @@ def test_who_waits_too_long_is_told_to_come_back(settings, monkeypatch):
 
 
 def test_an_empty_upload_is_refused_without_a_process(settings):
-    with pytest.raises(MalformedRequest, match=r"body is empty: send a \.safetensors file"):
+    with pytest.raises(MalformedRequest, match=r"body is empty\. Send a \.safetensors file"):
         upload(settings, b"")
 
 

@@ -116,10 +116,10 @@ def changed(**tensors):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "it holds a list, not a state dict"),
-        ({"model": MyNet().state_dict()}, r"its names are ['model'], MyNet's are ['fc1.bias', "),
-        (changed(fc4_bias=torch.zeros(11)), "fc4.bias has shape (11,), MyNet's has (10,)"),
-        (changed(fc1_bias=torch.full((300,), torch.nan)), "fc1.bias holds values that are not fi"),
+        ([1, 2], "it contains a list instead of a state dict"),
+        ({"model": MyNet().state_dict()}, r"its names are ['model']; MyNet's are ['fc1.bias', "),
+        (changed(fc4_bias=torch.zeros(11)), "fc4.bias has shape (11,); MyNet's has (10,)"),
+        (changed(fc1_bias=torch.full((300,), torch.nan)), "fc1.bias has values that are not fi"),
         (changed(fc1_bias=1e300 * torch.ones(300).double()), "not finite"),
         (safetensors.torch.save({"x": torch.zeros(1)}), "its names are ['x']"),
         (
