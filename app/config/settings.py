@@ -23,25 +23,25 @@ from app.telemetry.logs import redact
 PREFIX: Final = "MYNET_"
 ROUTE: Final = r"^/[^{}?#\s]*$"
 SECRETS: Final = ("admin_key",)
-# Options of the command line, which asks a service elsewhere, and no settings of a service.
+# Options of the command line for a remote service; these are not settings of a service.
 URL: Final = "MYNET_URL"
 API_KEY: Final = "MYNET_API_KEY"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def device_name(value: str) -> str:
-    """Check the name of a device, there or not. Raises ValueError."""
+    """Validate the name of a device, which need not exist. Raises ValueError."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?|mps", value):
         raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
     return value
 
 
 class SettingsError(Exception):
-    """The environment does not make a configuration; the message names what is wrong."""
+    """The environment is not a valid configuration; the message names each problem."""
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. The README's table says the same, and a test compares."""
+    """All settings of the service. A test compares them with the table in the README."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
@@ -49,85 +49,95 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
-    workers: int = Field(1, ge=1, le=64, description="serving processes; on Ray, the fewest")
+    workers: int = Field(1, ge=1, le=64, description="worker processes; on Ray, minimum replicas")
     ray_max_replicas: int | None = Field(
-        None, ge=1, description="on Ray, the most serving processes; unset: as `WORKERS`"
+        None, ge=1, description="on Ray, maximum replicas; default: `WORKERS`"
     )
     ray_target_requests: float = Field(
-        32, gt=0, description="on Ray, requests under way for which there is one more"
+        32, gt=0, description="on Ray, in-flight requests per replica that autoscaling aims for"
     )
-    device: str = Field("auto", description="where predictions run: auto, cpu, cuda[:n], mps")
-    train_device: str | None = Field(None, description="where jobs train; unset: as `DEVICE`")
+    device: str = Field("auto", description="device of predictions: auto, cpu, cuda[:n], mps")
+    train_device: str | None = Field(None, description="device of training; default: `DEVICE`")
     train_threads: int | None = Field(
-        None, ge=1, description="threads of a training process; unset: its share of the cores"
+        None, ge=1, description="threads of a training process; default: its share of the cores"
     )
-    train_jobs: int = Field(1, ge=1, le=64, description="jobs that train at once")
+    train_jobs: int = Field(1, ge=1, le=64, description="jobs that train at the same time")
     ray_train_workers: int = Field(
-        1, ge=1, le=64, description="on Ray, workers of a job, which share each batch"
+        1, ge=1, le=64, description="on Ray, workers of a job, which split each batch"
     )
     ray_storage: str | None = Field(
         None,
-        description="on Ray, folder or URL that all machines share, for saved jobs; "
-        "unset: `{STATE_DIR}/jobs`",
+        description="on Ray, shared folder or URL for the state of running jobs; "
+        "default: `{STATE_DIR}/jobs`",
     )
-    state_dir: Path = Field(Path("var"), description="versions, database, corrections, saved jobs")
+    state_dir: Path = Field(
+        Path("var"), description="folder for versions, database, corrections and job state"
+    )
     database_url: str | None = Field(
-        None, description="SQLAlchemy URL; unset: `sqlite:///{STATE_DIR}/mynet.db`"
+        None, description="SQLAlchemy URL; default: `sqlite:///{STATE_DIR}/mynet.db`"
     )
     database_migrate: bool = Field(
-        True, description="whether a start brings an older database up; else `mynet db upgrade`"
+        True, description="migrate an older database at start; otherwise use `mynet db upgrade`"
     )
     models_url: str | None = Field(
         None,
-        description="where versions lie: a folder, `s3://bucket/path` or `gs://bucket/path`; "
-        "unset: `{STATE_DIR}/models`",
+        description="storage of versions: a folder, `s3://bucket/path` or `gs://bucket/path`; "
+        "default: `{STATE_DIR}/models`",
     )
-    data_dir: Path = Field(Path("data"), description="holds `MNIST/raw`; downloaded where missing")
+    data_dir: Path = Field(
+        Path("data"), description="folder for `MNIST/raw`, which is downloaded if missing"
+    )
     checkpoint: Path | None = Field(
-        None, description="`.safetensors` or `.pt` file that becomes a version and goes live"
+        None, description="`.safetensors` or `.pt` file that is imported and goes live at start"
     )
     auth: Literal["none", "predict", "keys"] | None = Field(
         None,
-        description="open without a key: `none`: all (unset: on loopback); `predict`: predictions; "
-        "`keys`: health alone (unset: elsewhere)",
+        description="access without a key: `none`: everything (default on loopback); "
+        "`predict`: predictions and health; `keys`: health only (default otherwise)",
     )
-    # Whoever gets settings handed on, as trainings do, has no use for it.
+    # Excluded from the settings that worker processes receive: they do not need it.
     admin_key: SecretStr | None = Field(
-        None, exclude=True, description="a key for everything; `mynet keys create` makes others"
+        None, exclude=True, description="key with all rights; `mynet keys create` makes others"
     )
     rate_limit: str | None = Field(
         None,
-        description="requests per key, or per address without one, as `10/second;1000/hour`; "
-        "unset: off",
+        description="requests per key, or per address without one, e.g. `10/second;1000/hour`; "
+        "default: no limit",
     )
     cors_origins: str | None = Field(
         None,
-        description="origins whose pages may ask, as `https://a.org,https://b.org`, or `*`; "
-        "unset: none",
+        description="allowed cross-origin pages, e.g. `https://a.org,https://b.org`, or `*`; "
+        "default: none",
     )
     health_route: str | None = Field(
-        None, pattern=ROUTE, description="one more path of `/health/ready`"
+        None, pattern=ROUTE, description="additional path of `/health/ready`"
     )
     predict_route: str | None = Field(
-        None, pattern=ROUTE, description="one more path of `/v1/models/mynet:predict`"
+        None, pattern=ROUTE, description="additional path of `/v1/models/mynet:predict`"
     )
-    max_body_bytes: int = Field(10 * 1024**2, ge=1024, description="largest request body, bytes")
-    max_pixels: int = Field(50_000_000, ge=784, description="largest image, width × height")
-    max_queue: int = Field(1024, ge=1, description="predictions under way before 429")
-    max_batch_files: int = Field(256, ge=1, le=1000, description="images in one `/predict/batch`")
-    predict_timeout: float = Field(2.0, gt=0, description="seconds until 504, for each image")
-    train_queue: int = Field(16, ge=1, description="jobs waiting before 429")
-    max_feedback: int = Field(10_000, ge=1, description="corrections kept before 409")
+    max_body_bytes: int = Field(
+        10 * 1024**2, ge=1024, description="maximum size of a request body in bytes"
+    )
+    max_pixels: int = Field(
+        50_000_000, ge=784, description="maximum size of an image, width × height"
+    )
+    max_queue: int = Field(1024, ge=1, description="predictions in flight before `429`")
+    max_batch_files: int = Field(
+        256, ge=1, le=1000, description="maximum images in one `/predict/batch`"
+    )
+    predict_timeout: float = Field(
+        2.0, gt=0, description="time-out in seconds for each image, then `504`"
+    )
+    train_queue: int = Field(16, ge=1, description="queued jobs before `429`")
+    max_feedback: int = Field(10_000, ge=1, description="stored corrections before `409`")
     keep_versions: int = Field(
-        20, ge=1, description="versions kept, beside the live, the previous and the shipped ones"
+        20, ge=1, description="versions to keep, besides live, previous and shipped ones"
     )
-    keep_events_days: int = Field(
-        30, ge=1, description="days for which the progress of ended jobs is kept"
-    )
+    keep_events_days: int = Field(30, ge=1, description="days to keep the events of final jobs")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least severe lines that are logged"
+        "info", description="minimum level of log lines"
     )
-    log_format: Literal["text", "json"] = Field("text", description="one line an event")
+    log_format: Literal["text", "json"] = Field("text", description="format of log lines")
 
     @field_validator("device", "train_device")
     @classmethod
@@ -148,7 +158,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What a platform says comes after what is said to MyNet by name."""
+        """Return the sources; variables of a platform have the lowest priority."""
         platform = InitSettingsSource(settings_cls, vertex_ai.defaults(os.environ))
         return init_settings, env_settings, dotenv_settings, platform
 
@@ -162,25 +172,25 @@ class Settings(BaseSettings):
 
     @property
     def bucket_url(self) -> str | None:
-        """Where the versions lie, if that is no folder."""
+        """The URL of the bucket with the versions, if they are not in a folder."""
         return self.models_url if validators.is_bucket(self.models_url or "") else None
 
     @property
     def models_dir(self) -> Path:
-        """The folder of the versions, or of what was seen of them in the bucket."""
-        if self.bucket_url:  # each has its own: numbers of one are not another's
+        """The folder of the versions, or the folder that mirrors the bucket."""
+        if self.bucket_url:  # one folder for each bucket: their version numbers are unrelated
             name = hashlib.sha256(self.bucket_url.rstrip("/").encode()).hexdigest()[:8]
             return self.state_dir / "mirror" / name
         return validators.folder(self.models_url) if self.models_url else self.state_dir / "models"
 
     @property
     def jobs_dir(self) -> Path:
-        """Where running jobs keep what they need to go on after a crash."""
+        """The folder for the state of running jobs, which lets them resume after a crash."""
         return self.state_dir / "jobs"
 
     @property
     def uploads_dir(self) -> Path:
-        """Where an upload lies while it is appraised."""
+        """The folder for uploads while they are imported."""
         return self.state_dir / "uploads"
 
     @property
@@ -189,7 +199,7 @@ class Settings(BaseSettings):
 
     @property
     def metrics_dir(self) -> Path:
-        """Where the serving processes leave for one another what they counted."""
+        """The folder in which worker processes share their metrics."""
         return self.state_dir / "tallies"
 
     @property
@@ -202,22 +212,23 @@ class Settings(BaseSettings):
 
     @property
     def effective_train_threads(self) -> int:
-        """One core stays free for predictions, trainings share the others; past four, batches of
-        100 gain nothing.
+        """The setting, or a share of all cores but one, which stays free for predictions.
+
+        More than four threads do not make batches of 100 faster.
         """
         share = (available_cpus() - 1) // self.train_jobs
         return self.train_threads or min(4, max(1, share))
 
 
 def load_settings() -> Settings:
-    """Read and check the environment. Raises SettingsError naming each bad or unknown variable."""
+    """Return the settings of the environment. Raises SettingsError for invalid or unknown ones."""
     try:
         validators.validate_env_file(Path(".env"), PREFIX)
         mine = {name: value for name, value in os.environ.items() if name not in (URL, API_KEY)}
         _refuse_unknown({**dotenv_values(".env"), **mine})
         return Settings()
     except UnicodeDecodeError as error:
-        raise SettingsError(f".env is not UTF-8 text: {error}") from None
+        raise SettingsError(f".env is not UTF-8 text: {error}.") from None
     except ValidationError as error:
         raise SettingsError(
             "\n".join(_format_error(dict(detail)) for detail in error.errors())
@@ -244,13 +255,13 @@ def _format_error(error: Mapping[str, object]) -> str:
     if error["input"] != os.environ.get(variable):
         variable = f"{PREFIX}{field.upper()}"
     displayed = "***" if field in SECRETS else redact(str(error["input"]))
-    return f"{variable}={displayed!s}: {message}"
+    return f"{variable}={displayed!s}: {message}."
 
 
 def available_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Count the cores that this process may use: those it may run on, within a container's quota.
+    """Return the number of cores that this process may use, within the quota of its container.
 
-    `quota` holds microseconds of CPU time and the period that they are for (cgroup v2).
+    `quota` is a file with CPU time and its period in microseconds (cgroup v2).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:

@@ -1,8 +1,4 @@
-"""How the settings are written that are more than a word or a number.
-
-What enters: a setting's value. What leaves: the same, or ValueError with what it must be. This
-module does not know what the settings steer.
-"""
+"""Validators for settings beyond a word or a number."""
 
 import re
 from pathlib import Path
@@ -17,38 +13,38 @@ BUCKET: Final = r"(s3a?|gs|gcs)://[^/\s@?#]+(/[^\s?#]*)?"
 
 
 def key(value: SecretStr | None) -> SecretStr | None:
-    """A key that a header can hold."""
+    """Validate a key that fits into an HTTP header."""
     if value and not re.fullmatch(r"[\x21-\x7e]{16,512}", value.get_secret_value()):
         raise ValueError("must be 16 to 512 ASCII characters without spaces")
     return value
 
 
 def rate_limit(value: str | None) -> str | None:
-    """Rates as `10/second;1000/hour`."""
+    """Validate rates such as `10/second;1000/hour`."""
     if value is not None:
         from limits import parse_many  # takes a fifth of a second
 
         if any(limit.amount < 1 or limit.get_expiry() < 1 for limit in parse_many(value)):
-            raise ValueError("must let at least one request pass")
+            raise ValueError("must allow at least one request")
     return value
 
 
 def origins(value: str | None) -> str | None:
-    """Origins with commas between, or `*`."""
+    """Validate comma-separated origins, or `*`."""
     for origin in (value or "*").split(","):
         if origin.strip() != "*" and not re.fullmatch(ORIGIN, origin.strip()):
-            raise ValueError("must be * or origins like https://a.org, with commas between")
+            raise ValueError("must be * or comma-separated origins such as https://a.org")
     return value
 
 
 def folder_or_bucket(value: str | None) -> str | None:
-    """A path, or the address of a bucket, without keys: these have variables of their own."""
+    """Validate a path, or the URL of a bucket without credentials, which have other variables."""
     if value and not is_bucket(value):
         scheme = re.match(SCHEME, value)
         if scheme and not value.startswith("file:///"):
             raise ValueError(
-                "must be a folder, s3://bucket/path or gs://bucket/path; keys and endpoint come "
-                "from the environment of the store's own library"
+                "must be a folder, s3://bucket/path or gs://bucket/path; set credentials and "
+                "endpoint in the environment variables of the storage library"
             )
     return value
 
@@ -58,19 +54,19 @@ def is_bucket(url: str) -> bool:
 
 
 def folder(url: str) -> Path:
-    """Return the path that is no bucket's address."""
+    """Return the path of a folder, which may be a file:// URL."""
     return Path(url.removeprefix("file://"))
 
 
 def absolute_url(url: str) -> str:
-    """Return what leads to the same bucket or folder from any working directory."""
+    """Return the URL of the same bucket or folder, valid in any working directory."""
     return url if is_bucket(url) else str(folder(url).absolute())
 
 
 def validate_env_file(path: Path, prefix: str) -> None:
-    """Check that each line of an environment file with the prefix can be read.
+    """Check the syntax of all lines with the prefix in an environment file.
 
-    Raises ValueError with its number, since what stands there may be a secret.
+    Raises ValueError with the number of the line, not its text, which may be a secret.
     """
     if not path.is_file():
         return
@@ -79,4 +75,4 @@ def validate_env_file(path: Path, prefix: str) -> None:
             text = binding.original.string
             if prefix in text.upper() and (binding.error or binding.value is None):
                 line = binding.original.line + len(text) - len(text.lstrip("\n"))
-                raise ValueError(f"{path}, line {line}: must be {prefix}NAME=value")
+                raise ValueError(f"{path}, line {line}: must be {prefix}NAME=value.")

@@ -1,8 +1,4 @@
-"""Vertex AI's variables as settings of ours.
-
-What enters: the environment that the platform gives a container. What leaves: settings, for what
-`MYNET_*` does not say. This module does not know what they steer.
-"""
+"""Settings from Vertex AI's `AIP_*` variables; `MYNET_*` variables take precedence."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +14,14 @@ SUFFIXES: Final = (".safetensors", ".pt")
 
 
 def defaults(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what the platform sets. Raises ValueError where it names no one checkpoint."""
+    """Return the settings of the platform. Raises ValueError unless there is one checkpoint."""
     values = {name: environment.get(variable, "") for name, variable in VARIABLES.items()}
     values["checkpoint"] = _checkpoint(values["checkpoint"])
     return {name: value for name, value in values.items() if value}
 
 
 def _checkpoint(uri: str) -> str:
-    """Return the file; nothing where the address is not of this machine's files (`gs://…`)."""
+    """Return the file, or an empty string if the URI is not a local path (`gs://…`)."""
     place = uri.removeprefix("file://")
     if "://" in place:
         return ""
@@ -35,5 +31,7 @@ def _checkpoint(uri: str) -> str:
     files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
     if len(files) != 1:
         found = ", ".join(file.name for file in files) or "none"
-        raise ValueError(f"AIP_STORAGE_URI={uri} must hold one checkpoint; it holds: {found}")
+        raise ValueError(
+            f"AIP_STORAGE_URI={uri} must contain exactly one checkpoint. It contains: {found}."
+        )
     return str(files[0])

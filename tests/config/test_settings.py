@@ -32,7 +32,7 @@ def test_the_environment_wins_over_env_file(tmp_path, monkeypatch):
         ("MYNET_TRAIN_DEVICE", "cuda:x", "MYNET_TRAIN_DEVICE=cuda:x"),
         ("MYNET_AUTH", "key", "MYNET_AUTH=key: .*'none', 'predict' or 'keys'"),
         ("MYNET_RATE_LIMIT", "often", "MYNET_RATE_LIMIT=often: .*parse"),
-        ("MYNET_RATE_LIMIT", "0/second", "MYNET_RATE_LIMIT=0/second: must let"),
+        ("MYNET_RATE_LIMIT", "0/second", "MYNET_RATE_LIMIT=0/second: must allow"),
         ("MYNET_RATE_LIMIT", "1/fortnight", "MYNET_RATE_LIMIT=1/fortnight: "),
         ("MYNET_CORS_ORIGINS", "a.org", "MYNET_CORS_ORIGINS=a.org: must be"),
         ("MYNET_CORS_ORIGINS", "https://a.org/", "MYNET_CORS_ORIGINS=.*: must be"),
@@ -57,7 +57,7 @@ def test_an_unknown_variable_in_env_file_is_named(tmp_path):
 )
 def test_a_line_of_env_file_that_cannot_be_read_is_numbered(tmp_path, line):
     (tmp_path / ".env").write_text(f"OTHER thing\nMYNET_PORT=1\n\n\n{line}\n")
-    with pytest.raises(SettingsError, match=r"^\.env, line 5: must be MYNET_NAME=value$"):
+    with pytest.raises(SettingsError, match=r"^\.env, line 5: must be MYNET_NAME=value\.$"):
         load_settings()
 
 
