@@ -1,8 +1,4 @@
-"""Everything that a service tells of itself, put together when it is asked.
-
-What enters: this process's tally, what the other workers left, the live version's card, and the
-database. What leaves: families of metrics. This module does not know who asks.
-"""
+"""Metrics collector: merges metrics of this process, other workers, live version and database."""
 
 import asyncio
 import logging
@@ -20,21 +16,21 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.worker_metrics import Samples, WorkerMetricsFile
 from app.versions.registry import Registry
 
-# Seconds by which what other workers counted may be out of date. It must be less than the time
-# between two scrapes: counted by one worker and by another, a sum would seem to shrink.
+# Seconds by which the metrics of other workers may be out of date. It must be shorter than the
+# scrape interval: if two workers answer in turn, a sum would otherwise seem to shrink.
 PUBLISH_INTERVAL: Final = 0.5
 log = logging.getLogger(__name__)
 
 
 class Families(list[Metric], Collector):
-    """Families, as the library's encoders take them."""
+    """Metric families in the form that the encoders of prometheus_client take."""
 
     def collect(self) -> Iterator[Metric]:
         return iter(self)
 
 
 class MetricsCollector:
-    """Reads on the event loop what belongs to it, and the rest in a thread."""
+    """Collects metrics: those of this event loop directly, and the rest in a thread."""
 
     def __init__(
         self,
@@ -51,18 +47,18 @@ class MetricsCollector:
         self._last_published: Samples = {}
 
     async def families(self) -> Families:
-        """Return all there is to tell."""
+        """Return all metric families."""
         return await asyncio.to_thread(self._all_families, self._process_families())
 
     async def publish_periodically(self) -> None:
-        """Leave for the other workers what this one counted, until cancelled."""
+        """Write the metrics of this process for the other workers, until cancelled."""
         while self.worker_metrics_file:
             await asyncio.sleep(PUBLISH_INTERVAL)
             samples = prometheus.samples(self._process_families())
             await asyncio.to_thread(self._write, samples)
 
     def publish(self) -> None:
-        """Leave it once more, before this process ends."""
+        """Write the metrics once more, before this process ends."""
         self._write(prometheus.samples(self._process_families()))
 
     def _process_families(self) -> list[Metric]:
@@ -81,5 +77,5 @@ class MetricsCollector:
         try:
             self.worker_metrics_file.write(samples)
             self._last_published = samples
-        except OSError as error:  # a full disk; it is tried again
-            log.warning("what was counted cannot be left for other workers: %s", error)
+        except OSError as error:  # for example a full disk; the next interval tries again
+            log.warning("metrics could not be written for other workers: %s", error)

@@ -29,20 +29,22 @@ OUTCOMES: Final = (ANSWERED, QueueFull.code, ClientDisconnected.code, DeadlineEx
 
 
 def process_families(metrics: Metrics, *, in_flight: int, swaps: int) -> list[Metric]:
-    """Return all that one process counted."""
+    """Return the metric families of one process."""
     return [
         *_request_families(metrics),
         *_image_families(metrics),
         *_answer_families(metrics),
-        GaugeMetricFamily("mynet_images_under_way", "Images that wait for an answer.", in_flight),
+        GaugeMetricFamily("mynet_images_under_way", "Images in flight.", in_flight),
         CounterMetricFamily(
-            "mynet_model_swaps", "How often a process went live with another version.", swaps
+            "mynet_model_swaps",
+            "Number of times that a process switched to another version.",
+            swaps,
         ),
     ]
 
 
 def samples(families: Iterable[Metric]) -> Samples:
-    """Return what another process needs to add them to its own."""
+    """Return the samples of the families, in the form that other processes merge."""
     return {
         family.name: [(sample.name, sample.labels, sample.value) for sample in family.samples]
         for family in families
@@ -50,7 +52,7 @@ def samples(families: Iterable[Metric]) -> Samples:
 
 
 def merge_workers(families: Iterable[Metric], others: Iterable[Entry]) -> None:
-    """Add what other processes counted; of one that has ended, nothing is under way."""
+    """Add the metrics of other processes. Gauges of processes that have ended do not count."""
     entries = list(others)
     for family in families:
         sums: defaultdict[tuple[str, tuple[tuple[str, str], ...]], float] = defaultdict(float)
@@ -72,7 +74,7 @@ def _request_families(metrics: Metrics) -> list[Metric]:
         requests.add_metric([*route, str(status)], number)
     seconds = HistogramMetricFamily(
         "mynet_http_request_duration_seconds",
-        "Time from a request's head to its answer's end.",
+        "Time from the end of the request's headers to the end of the response.",
         labels=("method", "route"),
     )
     for route, histogram in metrics.request_seconds.items():
@@ -83,29 +85,29 @@ def _request_families(metrics: Metrics) -> list[Metric]:
 def _image_families(metrics: Metrics) -> list[Metric]:
     outcomes = CounterMetricFamily(
         "mynet_images",
-        "Images by what became of them: answered, or the code of the problem.",
+        "Images by outcome: answered, or the error code.",
         labels=("outcome",),
     )
     for outcome in dict.fromkeys((*OUTCOMES, *metrics.images)):
         outcomes.add_metric([outcome], metrics.images[outcome])
     stages = HistogramMetricFamily(
         "mynet_stage_duration_seconds",
-        "Time that an image spends in each stage; a forward is of a whole batch.",
+        "Time of each stage for an image; a forward pass is shared by its batch.",
         labels=("stage",),
     )
     for stage, histogram in metrics.stages.items():
         _add_histogram(stages, histogram, stage)
-    batches = HistogramMetricFamily("mynet_batch_images", "Images in one forward.", labels=())
+    batches = HistogramMetricFamily("mynet_batch_images", "Images per forward pass.", labels=())
     _add_histogram(batches, metrics.batch_images)
     return [outcomes, stages, batches]
 
 
 def _answer_families(metrics: Metrics) -> list[Metric]:
-    answers = CounterMetricFamily("mynet_answers", "Answers by digit.", labels=("digit",))
+    answers = CounterMetricFamily("mynet_answers", "Predictions by digit.", labels=("digit",))
     for digit, number in enumerate(metrics.digits):
         answers.add_metric([str(digit)], number)
     confidence = HistogramMetricFamily(
-        "mynet_answer_confidence_ratio", "The probability of the digit that is answered.", labels=()
+        "mynet_answer_confidence_ratio", "Probability of the predicted digit.", labels=()
     )
     _add_histogram(confidence, metrics.confidence)
     return [answers, confidence]
@@ -117,12 +119,12 @@ def _add_histogram(family: HistogramMetricFamily, histogram: Histogram, *labels:
     family.add_metric(labels, buckets, histogram.sum)
 
 
-DATABASE_UP_HELP: Final = "Whether the database answers."
-DEVICE_LOST_HELP: Final = "Whether the CPU answers in place of a device that raises errors."
+DATABASE_UP_HELP: Final = "Whether the database is available."
+DEVICE_LOST_HELP: Final = "Whether the CPU answers because the device failed."
 
 
 def model_families(live: LiveModel, registry: Registry) -> list[Metric]:
-    """Return what the card of the live version says; nothing where none is loaded."""
+    """Return the metrics on the card of the live version; none if no version is loaded."""
     try:
         model = live.model
         device_lost = GaugeMetricFamily(
@@ -134,7 +136,7 @@ def model_families(live: LiveModel, registry: Registry) -> list[Metric]:
 
 
 def job_families(store: JobStore) -> list[Metric]:
-    """Return jobs by state, how far the last one is, and whether the database answers."""
+    """Return jobs by state, the progress of the last one, and whether the database is available."""
     try:
         numbers, last = store.count_jobs(), store.last_started_job()
     except NotReady:
@@ -150,7 +152,7 @@ def _card_families(card: Card) -> list[Metric]:
     info = {"version": str(card.version), "recipe": card.recipe or "", "origin": card.origin}
     expected = GaugeMetricFamily(
         "mynet_model_expected_answers_ratio",
-        "Share of each digit among the live version's answers for MNIST's test images.",
+        "Share of each digit among the live version's predictions for MNIST's test images.",
         labels=["digit"],
     )
     answers = [sum(column) for column in zip(*card.confusion, strict=True)]
@@ -161,29 +163,29 @@ def _card_families(card: Card) -> list[Metric]:
         expected,
         GaugeMetricFamily(
             "mynet_model_test_accuracy_ratio",
-            "Share of MNIST's test images that the live version reads right.",
+            "Accuracy of the live version on MNIST's test images.",
             card.test_accuracy,
         ),
     ]
 
 
 def _training_families(job: Job) -> list[Metric]:
-    """A job that has just begun has no progress yet, and no epoch."""
+    """Return the metrics of the job that started last. A new job has no progress or epochs yet."""
     gauges: dict[str, tuple[str, float]] = {}
     progress = job.progress or {}
     if progress:
-        gauges["progress_ratio"] = "How far the job is.", progress["fraction"]
+        gauges["progress_ratio"] = "Progress from 0 to 1.", progress["fraction"]
     if job.epochs:
         epoch = job.epochs[-1]
         images = job.hyperparameters["batch_size"] * progress.get("batches", 0)
         gauges |= {
-            "epochs": ("Epochs that have ended.", len(job.epochs)),
-            "train_loss": ("Mean cross-entropy of the epoch.", epoch["train_loss"]),
+            "epochs": ("Number of finished epochs.", len(job.epochs)),
+            "train_loss": ("Mean cross-entropy of the last epoch.", epoch["train_loss"]),
             "test_loss": ("Mean cross-entropy on MNIST's test images.", epoch["test_loss"]),
-            "test_accuracy_ratio": ("Share of them read right.", epoch["test_accuracy"]),
-            "images_per_second": ("Speed of the epoch.", images / max(1e-9, epoch["seconds"])),
+            "test_accuracy_ratio": ("Accuracy on MNIST's test images.", epoch["test_accuracy"]),
+            "images_per_second": ("Speed of the last epoch.", images / max(1e-9, epoch["seconds"])),
         }
     return [
-        GaugeMetricFamily(f"mynet_training_{name}", f"Of the job started last: {words}", value)
+        GaugeMetricFamily(f"mynet_training_{name}", f"Last started job: {words}", value)
         for name, (words, value) in gauges.items()
     ]
