@@ -1,8 +1,6 @@
-"""A job as a run of MLflow: parameters, metrics per epoch, tags, artefacts.
+"""MLflow run of a job: parameters, metrics of each epoch, tags, artifacts.
 
-What enters: a job's row, its sweep's id, and the version that it made. What leaves: one run a job,
-which has all of it once, however often it is told. This module does not know when it is told, nor
-by whom.
+Logging is idempotent: a job has one run, and each of its metrics is logged once.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,22 +26,22 @@ RUN_STATUSES: Final = {
 }
 EPOCH_METRICS: Final = ("train_loss", "test_loss", "test_accuracy", "seconds")
 CARD_METRICS: Final = ("test_accuracy", "test_loss", "calibration_error", "temperature")
-MAX_BATCH_METRICS: Final = 500  # metrics that are sent at once; servers refuse more than a thousand
+MAX_BATCH_METRICS: Final = 500  # metrics per request; servers reject more than a thousand
 Point = tuple[str, int]  # a metric's name and its step
 
 
 @dataclass(frozen=True)
 class CreatedVersion:
-    """The version that a job made: its file, and its card."""
+    """The version that a job created: its file, and its card."""
 
     file: Path
     card: Card
 
 
 class Runs:
-    """The runs of one experiment, which is made where it is missing.
+    """The runs of one experiment, which is created if it does not exist.
 
-    Every method raises MLflow's own errors, and OSError.
+    Every method can raise MLflow's own errors, and OSError.
     """
 
     def __init__(self, experiment: str) -> None:
@@ -54,9 +52,9 @@ class Runs:
         )
 
     def log_job(self, job: Job, sweep_id: str | None, version: CreatedVersion | None) -> None:
-        """Log what the job's run does not have yet, and end it where the job has ended.
+        """Log everything that the job's run lacks, and end the run if the job is final.
 
-        A run that somebody ended or deleted stays as it is.
+        A run that was ended or deleted in MLflow stays unchanged.
         """
         run = self._find(job.id) or self._begin(job)
         if run.info.status != RUNNING or run.info.lifecycle_stage != LifecycleStage.ACTIVE:

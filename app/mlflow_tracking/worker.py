@@ -1,9 +1,8 @@
-"""MLflow is told of jobs, in a process of its own: `python -m app.mlflow_tracking.worker`.
+"""MLflow exporter process, which logs jobs as runs: `python -m app.mlflow_tracking.worker`.
 
-What enters: settings, one line of JSON on standard input, which then stays open for as long as the
-supervisor lives; the jobs in the database. What leaves: MLflow's runs. A tracking server that is
-slow or away costs a job nothing, since all that is told lies in the database: it is told again
-until MLflow has it. This module does not know how a job is written down there.
+Standard input is one line of JSON with the settings; it stays open as long as the supervisor lives.
+The database holds everything that is logged, so a slow or unavailable tracking server does not
+affect jobs: this process retries until MLflow has all data.
 """
 
 import logging
@@ -43,8 +42,8 @@ def main() -> None:
     stop = threading.Event()
     exit_gracefully_with_parent(stop)
     logs.configure(settings.log_level, settings.log_format)
-    logging.captureWarnings(False)  # MLflow's are about its own code
-    # The one before may still be on its way out: two would make two runs of a job.
+    logging.captureWarnings(False)  # MLflow warns about its own code
+    # The previous process may still be shutting down: two would create two runs of a job.
     with (
         FileLock(settings.state_dir / "tracking.lock"),
         closing(Database(settings.effective_database_url)) as database,
@@ -57,7 +56,7 @@ def main() -> None:
 
 @dataclass
 class Backoff:
-    """What MLflow does wrong is told to the log once, and tried again after a while."""
+    """A pause after an error of MLflow, which is logged once."""
 
     not_before: float = 0.0
     logged: bool = False
@@ -74,13 +73,13 @@ class Backoff:
 
 @dataclass
 class PendingJob(Backoff):
-    """A job that MLflow does not have whole."""
+    """A job that MLflow does not have completely yet."""
 
     logged_state: LoggedState | None = None
 
 
 class MlflowSync:
-    """What MLflow was told already. Jobs from before it was wanted are told, too."""
+    """Copies jobs from the database to MLflow, also those from before MLflow was configured."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.models_dir = settings.models_dir
@@ -92,7 +91,7 @@ class MlflowSync:
         self._last_number = 0
 
     def sync(self, *, is_last: bool = False) -> None:
-        """Log what is new; at last, also what would otherwise wait."""
+        """Log what is new. If `is_last`, also retry without waiting for the back-off."""
         try:
             self._find_new_jobs()
             if self._runs is None and (is_last or self._backoff.is_over()):
@@ -101,7 +100,7 @@ class MlflowSync:
                 if self._runs and (is_last or pending.is_over()):
                     self._sync_job(self._runs, job_id, pending)
         except (NotReady, OSError) as error:
-            log.error("the jobs cannot be read: %s", error)
+            log.error("jobs could not be read: %s", error)
             time.sleep(POLL_INTERVAL)
 
     def _find_new_jobs(self) -> None:
@@ -112,8 +111,8 @@ class MlflowSync:
     def _open(self) -> None:
         try:
             self._runs = Runs(self._experiment)
-        except Exception as error:  # whatever it is, it is MLflow's, and passes, or is put right
-            self._backoff.begin("MLflow cannot be told of jobs", error)
+        except Exception as error:  # any: it is MLflow's, and passes or gets fixed
+            self._backoff.begin("MLflow is unavailable, retrying", error)
 
     def _sync_job(self, runs: Runs, job_id: str, pending: PendingJob) -> None:
         job = self.job_store.job(job_id)
@@ -126,21 +125,21 @@ class MlflowSync:
             if job.attempt and state != pending.logged_state:
                 runs.log_job(job, sweep_id, self._created_version(job))
                 pending.logged_state = state
-        except Exception as error:  # as above
-            pending.begin(f"job {job_id}: MLflow could not be told", error)
+        except Exception as error:  # any: it is MLflow's, and passes or gets fixed
+            pending.begin(f"job {job_id} could not be logged to MLflow, retrying", error)
             return
         if Status(job.status).is_final:
             del self._pending[job_id]
 
     def _created_version(self, job: Job) -> CreatedVersion | None:
-        """Return the version that the job made, unless it had to give way since."""
+        """Return the version that the job created, unless it has been deleted."""
         if not job.result:
             return None
         version = job.result["version"]
         file = self.models_dir / f"{version}.safetensors"
         if not file.exists():
             return None
-        # Not by the registry, since PyTorch would take half a gigabyte for it.
+        # Not through the registry, because PyTorch would take half a gigabyte.
         with safe_open(file, framework="np") as reader:
             card = Card.model_validate_json(reader.metadata()["card"])
         return CreatedVersion(file, card.model_copy(update={"version": version}))

@@ -175,7 +175,7 @@ def test_what_could_not_be_told_is_told_later_and_complained_of_once(
     attempt = start()
     for _ in range(3):
         tracking.sync()
-    assert caplog.text.count("MLflow cannot be told") == 1
+    assert caplog.text.count("MLflow is unavailable") == 1
     attempt.run()
     assert store.job(attempt.job.id).status == "succeeded"
     folder.unlink()
@@ -190,7 +190,7 @@ def test_one_job_that_cannot_be_told_holds_up_no_other(settings, store, start, c
     tracking = MlflowSync(settings, store.database)
     for _ in range(3):
         tracking.sync()
-    assert caplog.text.count(f"{first.job.id}: MLflow could not be told") == 1
+    assert caplog.text.count(f"{first.job.id} could not be logged to MLflow") == 1
     assert get_run(second.job.id).info.status == "RUNNING"
 
 

@@ -75,11 +75,11 @@ def test_a_server_that_is_away_fails_no_job_and_is_told_later(tmp_path, monkeypa
             job = service.post("/train", REQUEST_BODY)["id"]
             service.job_until(job, has_succeeded)
             assert wait_until(
-                lambda: "MLflow cannot be told" in service.log.read_text(), TRACKING_TIMEOUT
+                lambda: "MLflow is unavailable" in service.log.read_text(), TRACKING_TIMEOUT
             )
             assert service.end() in (0, -signal.SIGTERM)
         logged = service.log.read_text()
-        assert logged.count("MLflow cannot be told") == 1
+        assert logged.count("MLflow is unavailable") == 1
         assert "secret" not in logged
     database = tmp_path / "mlflow.db"
     monkeypatch.chdir(tmp_path)  # beside a database, artefacts go to ./mlruns
