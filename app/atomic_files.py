@@ -1,8 +1,4 @@
-"""Files that are whole or absent, and folders that stay, whatever happens in between.
-
-What enters: a path and what to write there. What leaves: the file, safe on disk. This module does
-not know what is in it.
-"""
+"""Atomic file replacement and durable folders, safe against crashes and power failures."""
 
 import os
 import secrets
@@ -16,14 +12,14 @@ TEMPORARY: Final = ".tmp"
 
 @contextmanager
 def atomic_replace(path: Path) -> Iterator[Path]:
-    """Hand out a temporary name beside `path`; on leaving, what lies there durably replaces it.
+    """Yield a temporary path; on exit, its file durably replaces `path`.
 
-    Where the body raises, `path` stays as it was and the temporary file goes.
+    If the body raises, `path` stays unchanged and the temporary file is deleted.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         yield temporary
-        temporary.chmod(0o644)  # some writers leave files that a backup could not read
+        temporary.chmod(0o644)  # some writers create files that a backup could not read
         _fsync(temporary)
         temporary.replace(path)
         _fsync(path.parent)
@@ -32,25 +28,25 @@ def atomic_replace(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its missing parents, so that they are still there after a crash.
+    """Create a folder and its missing parents durably.
 
-    Syncing a file does not make the folders durable that lead to it: each name is in its parent.
+    Syncing a file does not sync the folders above it: each name is stored in its parent.
     """
     if path.is_dir():
         return
     make_folder(path.parent)
-    path.mkdir(exist_ok=True)  # another process may be as far
+    path.mkdir(exist_ok=True)  # another process may have created it just now
     _fsync(path.parent)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, so that it does not come back after a crash."""
+    """Delete a file durably, so that it does not reappear after a crash."""
     path.unlink(missing_ok=True)
     _fsync(path.parent)
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove what writers that were killed left behind. Call it where no writer can be at work."""
+    """Delete the leftovers of killed writers. No writer may be active."""
     for leftover in folder.glob(f".*{TEMPORARY}"):
         leftover.unlink(missing_ok=True)
 

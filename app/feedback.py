@@ -1,12 +1,9 @@
-"""Corrections: images, each with the digit that it shows as somebody says. One file each.
+"""Corrections: images with their correct digit, one file each.
 
-What enters: grey pixels and a label. What leaves: the same, newest first. Any number of processes
-may share the folder. This module does not know who corrects, nor what is learnt from it.
-
-All that is known of a correction is in its file's name: when it came, the label, the id, and the id
-of the prediction that was wrong, where it was told. So that it is there whole, or not at all, and a
-list opens no file. The id is a digest of the pixels: a picture is kept once, whichever format it
-was sent in, and of its file nothing is kept but what it shows.
+Several processes may share the folder. The name of a file holds everything about its correction:
+time, label, id, and the id of the wrong prediction, if it was sent. So a correction is stored
+completely or not at all, and listing opens no files. The id is a digest of the pixels: an image is
+stored once, whatever its format, and nothing of the upload but its pixels is stored.
 """
 
 import hashlib
@@ -34,7 +31,7 @@ TICK: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """An image that was corrected, and to which digit."""
+    """An image with its correct digit."""
 
     time: str
     label: int
@@ -52,7 +49,7 @@ class Correction:
 
     @classmethod
     def from_filename(cls, name: str) -> "Correction | None":
-        """Read a file's name; None where it is not that of a correction."""
+        """Return the correction in a file name, or None for the name of another file."""
         match = NAME_PATTERN.fullmatch(name)
         if not match:
             return None
@@ -60,7 +57,7 @@ class Correction:
 
 
 class FeedbackStore:
-    """Stores corrections in one folder, at most `max_corrections`; makes the folder if needed."""
+    """Stores at most `max_corrections` corrections in a folder, which is created if missing."""
 
     def __init__(self, folder: Path, max_corrections: int) -> None:
         atomic_files.make_folder(folder)
@@ -75,10 +72,10 @@ class FeedbackStore:
         *,
         replace: bool = False,
     ) -> tuple[Correction, bool]:
-        """Keep (H, W) grey pixels, once. Gives the correction, and whether its image is new.
+        """Store (H, W) grey pixels once. Return the correction, and whether its image is new.
 
-        Raises Conflict where the image has another label, unless `replace` says that this one
-        holds, and if there are `max_corrections` already.
+        Raises Conflict if the image has a different label, unless `replace` is set, and if there
+        are `max_corrections` already.
         """
         image_id = digest(pixels)
         with self.lock:
@@ -88,13 +85,13 @@ class FeedbackStore:
                 return previous, False
             if previous and not replace:
                 raise Conflict(
-                    f"This image is kept with the label {previous.label}, as {previous.id}: "
-                    f"?replace=true says that it is {label}."
+                    f"The image has the label {previous.label} already, as correction "
+                    f"{previous.id}. Set ?replace=true to change it to {label}."
                 )
             if not previous and len(existing) >= self.max_corrections:
                 raise Conflict(
-                    f"There are {len(existing)} corrections, and MYNET_MAX_FEEDBACK is "
-                    f"{self.max_corrections}: delete some first."
+                    f"The limit MYNET_MAX_FEEDBACK={self.max_corrections} is reached: "
+                    f"{len(existing)} corrections are stored. Delete some first."
                 )
             correction = Correction(_next_time(existing), label, image_id, prediction_id)
             with atomic_files.atomic_replace(self.folder / correction.name) as temporary:
@@ -104,13 +101,14 @@ class FeedbackStore:
         return correction, previous is None
 
     def all(self) -> list[Correction]:
-        """List all corrections, newest first."""
+        """Return all corrections, newest first."""
         with self.lock:
             return list(self._corrections_by_id().values())
 
     def page(self, after: str | None, limit: int) -> tuple[list[Correction], bool]:
-        """List corrections that are older than the one with the id `after`, and say whether there
-        are more. Raises NotFound where there is none with that id.
+        """Return a page of corrections older than the one with id `after`, and whether more follow.
+
+        Raises NotFound if that one does not exist.
         """
         found, start = self.all(), 0
         if after is not None:
@@ -127,22 +125,22 @@ class FeedbackStore:
             return correction, self.read(correction)
 
     def read(self, correction: Correction) -> bytes:
-        """Return the image of a listed correction, a PNG. Raises NotFound if it is gone."""
+        """Return the image of a listed correction, a PNG. Raises NotFound if it was deleted."""
         try:
             return (self.folder / correction.name).read_bytes()
         except FileNotFoundError:
             raise _not_found(correction.id) from None
 
     def delete(self, image_id: str) -> None:
-        """Forget a correction. Raises NotFound."""
+        """Delete a correction. Raises NotFound."""
         with self.lock:
             self._get(image_id)
             self._remove(image_id)
 
     def clean_up(self) -> None:
-        """Remove what writers that were killed left: broken files, and labels that were replaced.
+        """Delete the leftovers of interrupted writers: partial files and replaced labels.
 
-        The lock makes sure that no writer is at work.
+        The lock ensures that no writer is active.
         """
         with self.lock:
             atomic_files.remove_temporary_files(self.folder)
@@ -158,9 +156,9 @@ class FeedbackStore:
         return correction
 
     def _corrections_by_id(self) -> dict[str, Correction]:
-        """Read the names, newest first. Where a replacement was cut short, the newest label holds.
+        """Return all corrections by id, newest first; if a replacement was interrupted, the newest.
 
-        The lock is held: a folder that changes meanwhile may be listed without what was renamed.
+        The caller holds the lock: listing a folder while it changes may miss a renamed file.
         """
         existing: dict[str, Correction] = {}
         for name in sorted((path.name for path in self.folder.iterdir()), reverse=True):
@@ -176,17 +174,19 @@ class FeedbackStore:
 
 
 def digest(pixels: NDArray[np.uint8]) -> str:
-    """Return the id of an image: of its width, and of (H, W) grey pixels."""
+    """Return the id of an image: a digest of its width and its (H, W) grey pixels."""
     content = b"%d %b" % (pixels.shape[1], np.ascontiguousarray(pixels).tobytes())
     return hashlib.sha256(content).hexdigest()[:ID_LENGTH]
 
 
 def _next_time(existing: dict[str, Correction]) -> str:
-    """Return a time that is later than all others, whatever became of the clock."""
+    """Return a time later than all existing ones, even if the clock was set back."""
     time = datetime.now(UTC)
     newest = next(iter(existing.values()), None)
     return (max(time, newest.created_at + TICK) if newest else time).strftime(TIME_FORMAT)
 
 
 def _not_found(image_id: str) -> NotFound:
-    return NotFound(f"There is no correction {image_id[:64]!r}; GET /feedback lists them.")
+    return NotFound(
+        f"The correction {image_id[:64]!r} does not exist. GET /feedback lists all corrections."
+    )

@@ -1,8 +1,4 @@
-"""The app: `create_app(settings)` wires the services, opens and closes them, and mounts the routes.
-
-What enters: settings. What leaves: an ASGI app. This module knows of everything and does nothing
-itself.
-"""
+"""ASGI application factory: `create_app(settings)` wires the services and mounts the routes."""
 
 import asyncio
 import gc
@@ -79,11 +75,11 @@ ROUTERS: Final = (
 )
 log = logging.getLogger(__name__)
 
-# Seconds for which a thread with a photo may hold the interpreter while small images wait. Python's
-# own five milliseconds are the time of thirty of them; and to receive, to send and to look for more
-# is to wait for it each time, so that with half a one refusals cannot keep up with a crowd.
+# Seconds for which a thread that decodes a photo may hold the GIL while small images wait. Python's
+# default of five milliseconds is the time of thirty of them. Each receive, send and poll has to
+# wait for the GIL, so even with half a millisecond, `429` responses fall behind under overload.
 SWITCH_INTERVAL_SECONDS: Final = 0.0001
-# Seconds for which a worker tries to start, and between two tries.
+# Seconds for which a worker process retries its start, and between two tries.
 STARTUP_TIMEOUT: Final = 300.0
 STARTUP_RETRY_INTERVAL: Final = 2.0
 OpenedResources = tuple[Registry, Database, KeyCache, WorkerMetricsFile | None]
@@ -96,7 +92,7 @@ class LifespanState(TypedDict):
 
 
 class App(FastAPI):
-    """FastAPI, with what browsers ask for, a request's id and its line in the log around it."""
+    """FastAPI with CORS, request ids and an access log around it."""
 
     def __init__(
         self,
@@ -122,7 +118,7 @@ class App(FastAPI):
 def create_app(
     settings: Settings | None = None, traces: Tracing | None = None, runtime: Runtime = UVICORN
 ) -> FastAPI:
-    """Build the app; without settings, from the environment. Raises SettingsError."""
+    """Return the app; without `settings`, use the environment. Raises SettingsError."""
     settings = settings or load_settings()
     logs.configure(settings.log_level, settings.log_format)
     traces = traces or tracing_setup.begin()
@@ -135,7 +131,7 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[LifespanState]:
         async with _open_services(settings, process_metrics, traces, runtime, shutdown) as services:
             state: LifespanState = {"services": services, "ending": shutdown}
-            # FastAPI makes the spans of requests, and the short way goes past it.
+            # FastAPI creates the spans of requests, and the fast path bypasses FastAPI.
             if settings.predict_route != PREDICT_PATH and not traces:
                 state["express"] = PredictFastPath(services, access_log)
             yield state
@@ -147,11 +143,11 @@ def create_app(
         **document.fastapi_options(),
         docs_url=None,
         redoc_url=None,
-        # A redirect would name the Host that was sent, and http:// behind a proxy that speaks TLS.
+        # A redirect would contain the Host that was sent, and http:// behind a proxy that ends TLS.
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.include_router(cloud.vertex_ai_router(settings))  # first: its paths may be some of ours
+    app.include_router(cloud.vertex_ai_router(settings))  # first: its paths may shadow others
     for module in ROUTERS:
         app.include_router(module.router)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
@@ -200,7 +196,8 @@ async def _open_services(
             supervisor = Supervisor(settings, database, runtime.trainer, runtime.clean_storage)
             start_draining = partial(_start_draining, services, supervisor, shutdown)
             with supervisor, on_shutdown_signal(start_draining):
-                # What is here by now stays: to search it for garbage takes a tenth of a second.
+                # Exclude everything allocated at startup from garbage collection; a full collection
+                # would take 0.1 s.
                 gc.freeze()
                 yield services
                 gc.unfreeze()
@@ -219,7 +216,7 @@ async def _in_background(services: Services) -> AsyncIterator[None]:
 
 
 def _prepare_process() -> None:
-    # One thread answers fastest: MyNet's forward is too small to share, and cores are few.
+    # One thread is fastest: MyNet's forward pass is too small to split, and cores are few.
     torch.set_num_threads(1)
     threadpool_limits(1)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
@@ -227,9 +224,9 @@ def _prepare_process() -> None:
 
 
 async def _open_with_retries(factory: Callable[[], OpenedResources]) -> OpenedResources:
-    """Begin, and begin again for a while where this worker takes the place of another.
+    """Open the resources; retry for a while if this worker process replaces another one.
 
-    What keeps it from that may pass, and uvicorn ends all workers where one does not start.
+    The cause may be temporary, and uvicorn stops every worker process if one fails to start.
     """
     deadline, stop_event = time.monotonic() + STARTUP_TIMEOUT, asyncio.Event()
     with on_shutdown_signal(stop_event.set):
@@ -240,7 +237,7 @@ async def _open_with_retries(factory: Callable[[], OpenedResources]) -> OpenedRe
                 give_up = stop_event.is_set() or time.monotonic() > deadline
                 if give_up or multiprocessing.parent_process() is None:
                     raise
-                log.error("this worker cannot start yet: %s", error)
+                log.error("worker cannot start yet, retrying: %s", error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop_event.wait(), STARTUP_RETRY_INTERVAL)
 

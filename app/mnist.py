@@ -1,11 +1,9 @@
-"""MNIST's files: the IDX format, unpacked or packed, and the test images.
+"""MNIST file reader: IDX files, plain or gzipped, and the test images.
 
-What enters: the folder that holds `MNIST/raw`. What leaves: arrays, of files that are whole.
-Nothing is downloaded or written, and torchvision is not needed. This module does not know what
-anybody answers for an image.
+It downloads and writes nothing, and needs no torchvision.
 
-A power cut can leave a file that is cut short, empty, or full of zeros. So a file is compared with
-its own header, and with the CRC-32 in the gzip archive beside it, if there is one: 11 ms for 47 MB.
+A power failure can leave a file truncated, empty, or full of zeros. So each file is checked against
+its own header, and against the CRC-32 in its gzip archive, if there is one: 11 ms for 47 MB.
 """
 
 import gzip
@@ -35,16 +33,17 @@ class LabelledImages(NamedTuple):
 
 @lru_cache(1)
 def read_test_images(data_dir: Path) -> LabelledImages:
-    """Read the test images, packed or unpacked. Raises NotReady where they are not there."""
+    """Return the test images, from plain or gzipped files. Raises NotReady if they are missing."""
     raw = data_dir / "MNIST" / "raw"
     try:
         return pair(_read(raw / IMAGES), _read(raw / LABELS))
     except FileNotFoundError:
         raise NotReady(
-            "MNIST's test images are not here yet: they come with the first training."
+            "MNIST's test images have not been downloaded yet. The first training job does that."
         ) from None
     except (OSError, ValueError) as error:
-        raise NotReady(f"MNIST's test images cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise NotReady(f"MNIST's test images cannot be read: {reason}.") from error
 
 
 def pair(pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> LabelledImages:
@@ -55,19 +54,19 @@ def pair(pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> LabelledImages
 
 
 def read_unpacked(path: Path) -> NDArray[np.uint8]:
-    """Return what an unpacked IDX file holds, as a writable array.
+    """Return the content of a plain IDX file as a writable array.
 
     Raises FileNotFoundError, ValueError if the file is damaged.
     """
     content = bytearray(path.read_bytes())
     array = _parse(path.name, content)
     if _is_contradicted(path, content):
-        raise ValueError(f"{path.name} is damaged: {archive_of(path).name} holds something else")
+        raise ValueError(f"{path.name} is damaged: it differs from {archive_of(path).name}")
     return array
 
 
 def unpack(path: Path) -> bytes:
-    """Return what the archive beside an IDX file holds.
+    """Return the content of an IDX file's gzip archive.
 
     Raises FileNotFoundError, ValueError if the archive is damaged.
     """
@@ -81,7 +80,7 @@ def unpack(path: Path) -> bytes:
 
 
 def archive_of(path: Path) -> Path:
-    """Return the path of the archive that holds an IDX file."""
+    """Return the path of the gzip archive of an IDX file."""
     return path.with_name(f"{path.name}.gz")
 
 
@@ -95,21 +94,23 @@ def _read(path: Path) -> NDArray[np.uint8]:
 
 
 def _parse(name: str, content: bytes | bytearray) -> NDArray[np.uint8]:
-    """Read an IDX file: two zeros, the type, the number of sizes, the sizes, the values."""
+    """Parse an IDX file: two zeros, the type, the number of dimensions, the sizes, the values."""
     start = 4 + 4 * content[3] if len(content) > 3 else 4
     if len(content) < start or content[:3] != bytes((0, 0, UINT8)):
-        raise ValueError(f"{name} is no IDX file of bytes: it begins with {content[:4].hex()!r}")
+        raise ValueError(
+            f"{name} is not an IDX file of bytes: it starts with {content[:4].hex()!r}"
+        )
     sizes = tuple(np.frombuffer(content[4:start], ">u4").tolist())
     if sizes[1:] != ((SIDE, SIDE) if "-images-" in name else ()):
         raise ValueError(f"{name} has the shape {sizes}, which is not MNIST's")
     values = np.frombuffer(content, np.uint8)[start:]
     if len(values) != np.prod(sizes):
-        raise ValueError(f"{name} holds {len(values)} values, but its header says {sizes}")
+        raise ValueError(f"{name} has {len(values)} values, but its header announces {sizes}")
     return values.reshape(sizes)
 
 
 def _is_contradicted(path: Path, content: bytearray) -> bool:
-    """Return whether the archive beside a file holds something else, and is sound itself."""
+    """Return whether a file differs from its gzip archive, and that archive is valid."""
     try:
         checksum = archive_of(path).read_bytes()[CRC]
         return checksum != zlib.crc32(content).to_bytes(4, "little") and unpack(path) != content

@@ -1,7 +1,6 @@
-"""MyNet, and the one input contract that training and prediction share.
+"""MyNet, and the input format that training and prediction share.
 
-What enters: digits in MNIST's own form, 28×28 pixels, ink light on dark. What leaves: ten logits.
-This module does not know where pixels come from, nor what is done with the answer.
+The input is 28×28 pixels in MNIST's form, ink light on dark. The output is ten logits.
 """
 
 from collections.abc import Mapping
@@ -19,11 +18,11 @@ STD: Final = 1.0
 
 
 class InvalidWeights(Exception):
-    """Weights that are not MyNet's; the message says what is wrong with them."""
+    """The weights are not MyNet's; the message says in what they differ."""
 
 
 class DeviceUnavailable(Exception):
-    """A device that was asked for and is not there."""
+    """The requested device does not exist."""
 
 
 class MyNet(nn.Module):
@@ -46,44 +45,44 @@ class MyNet(nn.Module):
 
 
 def to_input(pixels: Tensor) -> Tensor:
-    """Bring (B, 28, 28) uint8 pixels to MyNet's (B, 784) float32.
+    """Return (B, 28, 28) uint8 pixels as MyNet's input, (B, 784) float32.
 
-    The same operations in the same order as torchvision's `ToTensor` and
-    `Normalize((0.5,), (1.0,))`, so that the values are equal bit for bit.
+    The operations and their order are those of torchvision's `ToTensor` and
+    `Normalize((0.5,), (1.0,))`, so the values are equal bit for bit.
     """
     return normalize_(pixels.reshape(-1, PIXELS).to(torch.float32).div_(255))
 
 
 def normalize_(shares: Tensor) -> Tensor:
-    """Bring tones from 0 to 1, float32, to the mean and deviation of MyNet's input, in place."""
+    """Normalise float32 tones from 0 to 1 to the mean and deviation of MyNet's input, in place."""
     return shares.sub_(MEAN).div_(STD)
 
 
 def check_weights(weights: object) -> dict[str, Tensor]:
-    """Return `weights` back as MyNet's state dict, float32.
+    """Return `weights` as MyNet's state dict, float32.
 
-    Raises InvalidWeights where names or shapes are not MyNet's, or values not finite.
+    Raises InvalidWeights if names or shapes are not MyNet's, or values are not finite.
     """
     if not isinstance(weights, Mapping):
-        raise InvalidWeights(f"it holds a {type(weights).__name__}, not a state dict")
+        raise InvalidWeights(f"it contains a {type(weights).__name__} instead of a state dict")
     if not all(isinstance(name, str) for name in weights):
-        raise InvalidWeights("it has names that are no text")
-    with torch.device("meta"):  # shapes without values, and without a draw from the random state
+        raise InvalidWeights("it contains names that are not text")
+    with torch.device("meta"):  # shapes only, without values or random draws
         expected = MyNet().state_dict()
     if set(weights) != set(expected):
         names = str(sorted(map(str, weights)))
-        raise InvalidWeights(f"its names are {names:.500}, MyNet's are {sorted(expected)}")
+        raise InvalidWeights(f"its names are {names:.500}; MyNet's are {sorted(expected)}")
     for name, tensor in weights.items():
         shape, expected_shape = tuple(getattr(tensor, "shape", ())), tuple(expected[name].shape)
         if not isinstance(tensor, Tensor) or shape != expected_shape:
-            raise InvalidWeights(f"{name} has shape {shape}, MyNet's has {expected_shape}")
+            raise InvalidWeights(f"{name} has shape {shape}; MyNet's has {expected_shape}")
         if not _is_finite(tensor):
-            raise InvalidWeights(f"{name} holds values that are not finite floating-point numbers")
+            raise InvalidWeights(f"{name} has values that are not finite floating-point numbers")
     return {name: weights[name].to(torch.float32) for name in expected}
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """Return whether these are finite numbers, also as the float32 that they become."""
+    """Return whether all values are finite numbers, also after the conversion to float32."""
     has_values = tensor.layout == torch.strided and not tensor.is_meta
     if not has_values or not tensor.is_floating_point():
         return False
@@ -91,15 +90,15 @@ def _is_finite(tensor: Tensor) -> bool:
 
 
 def pick_device(name: str) -> torch.device:
-    """Turn a device setting (`auto`, `cpu`, `cuda`, `cuda:1`, `mps`) into a device that is there.
+    """Return the device of a setting: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
 
-    Raises DeviceUnavailable where the named accelerator is missing.
+    Raises DeviceUnavailable if the accelerator does not exist.
     """
     if name == "auto":
         name = next((kind for kind in ("cuda", "mps") if _available(kind)), "cpu")
     device = torch.device(name)
     if not _available(device.type) or (device.index or 0) >= _count(device.type):
-        raise DeviceUnavailable(f"There is no device {name!r} on this machine: use auto or cpu.")
+        raise DeviceUnavailable(f"The device {name!r} does not exist. Use auto or cpu.")
     return device
 
 

@@ -1,8 +1,4 @@
-"""Processes beside the server: the last in line for its cores, and ended when it is gone.
-
-What enters: a process, or what it does at its end. What leaves: what to start one with. This module
-does not know what a process does.
-"""
+"""Child processes of the server: low priority, and ended together with it."""
 
 import os
 import signal
@@ -16,7 +12,7 @@ from functools import partial
 from typing import Any, Final, TextIO, cast
 
 NICENESS: Final = 10
-# How long a process may take over its end, and how long that is waited for.
+# Seconds that a process may take to exit, and seconds to wait for that.
 GRACE_SECONDS: Final = 2.0
 EXIT_TIMEOUT: Final = 5.0
 
@@ -24,21 +20,22 @@ EXIT_TIMEOUT: Final = 5.0
 def popen_kwargs() -> dict[str, Any]:
     """Return the arguments for `subprocess` and `asyncio.subprocess`.
 
-    Threads that wait by spinning would take the core that predictions need. A process group of its
-    own keeps a terminal's Ctrl-C away; a session of its own would do so, too, but the kernel gives
-    each session an equal share of the cores, however nice its processes are (sched(7), autogroup).
+    OpenMP threads that spin while they wait would take the core that predictions need. A process
+    group of its own keeps the terminal's Ctrl-C away. A session of its own would do so too, but the
+    kernel gives each session an equal share of the cores, whatever its niceness (sched(7),
+    autogroup).
     """
     return {"env": {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}, "process_group": 0}
 
 
 def lower_priority(pid: int) -> None:
-    """Make a process nicer as soon as it has begun, since its imports take cores, too."""
+    """Raise the niceness of a process as soon as it starts: its imports take cores too."""
     with suppress(ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, pid, os.nice(0) + NICENESS)
 
 
 def start(module: str, line: str, **environment: str) -> subprocess.Popen[str]:
-    """Start a module as a process, and hand it one line. Its pipe stays open until `end`."""
+    """Start a module as a process, and send it one line. Its pipe stays open until `end`."""
     arguments = popen_kwargs()
     process = subprocess.Popen(
         [sys.executable, "-m", module],
@@ -53,7 +50,7 @@ def start(module: str, line: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def end(*processes: subprocess.Popen[str]) -> list[int]:
-    """End what `start` started, in order where it can, all at once; give the exit codes."""
+    """End processes that `start` started, gracefully if possible; return their exit codes."""
     for process in processes:
         _pipe(process).close()
     deadline = time.monotonic() + EXIT_TIMEOUT
@@ -69,15 +66,15 @@ def exit_gracefully_with_parent(stop: threading.Event, grace: float = GRACE_SECO
     """End this process when its pipe closes: set `stop`, and exit `grace` seconds later."""
     on_parent_exit(partial(_end, stop, grace))
     for number in (signal.SIGTERM, signal.SIGINT):
-        # Sent to a whole group when the service is stopped: whoever started this process ends it.
+        # Sent to the whole group when the service stops; the parent ends this process by its pipe.
         signal.signal(number, signal.SIG_IGN)
 
 
 def on_parent_exit(end: Callable[[], None]) -> None:
-    """Call `end`, in a thread, when whoever started this process is gone, or wants it to end.
+    """Call `end` in a thread when the parent is gone, or ends this process.
 
-    Standard input is a pipe that closes then, in whatever way that comes about. It is not read
-    through `sys.stdin`, whose lock the thread would hold when the interpreter ends.
+    Standard input is a pipe that closes in both cases. It is not read through `sys.stdin`: the
+    thread would hold its lock when the interpreter exits.
     """
 
     def wait() -> None:

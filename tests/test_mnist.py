@@ -37,7 +37,7 @@ def test_they_are_read_once():
 
 
 def test_where_they_are_missing_it_says_when_they_come(tmp_path):
-    with pytest.raises(NotReady, match="come with the first training"):
+    with pytest.raises(NotReady, match="have not been downloaded yet"):
         read(tmp_path)
 
 

@@ -210,4 +210,4 @@ def test_a_worker_tries_again_where_others_would_end_with_it(monkeypatch, caplog
         asyncio.run(main._open_with_retries(open_resources))
     monkeypatch.setattr(main.multiprocessing, "parent_process", lambda: "the server")
     assert asyncio.run(main._open_with_retries(open_resources)) == "begun"
-    assert caplog.text.count("this worker cannot start yet: The database is locked.") == 2
+    assert caplog.text.count("worker cannot start yet, retrying: The database is locked.") == 2

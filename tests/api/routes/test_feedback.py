@@ -63,7 +63,7 @@ def test_the_same_picture_in_another_format_is_the_same(send, digits):
 def test_another_label_is_refused_unless_it_replaces(client, send, digits):
     first, second = send(png(digits[0]), 1), send(png(digits[1]), 2)
     detail = assert_error(send(png(digits[0]), 7), 409, "conflict")
-    assert "with the label 1" in detail and "?replace=true says that it is 7" in detail
+    assert "has the label 1" in detail and "?replace=true to change it to 7" in detail
     replaced = send(png(digits[0]), 7, "?replace=true", prediction_id="new")
     assert (replaced.status_code, replaced.json()["label"]) == (200, 7)
     assert replaced.json()["prediction_id"] == "new"
@@ -115,7 +115,7 @@ def test_a_correction_is_forgotten(client, send, seven, settings):
     answer = client.delete(path)
     assert (answer.status_code, answer.content) == (204, b"")
     assert listed(client) == [] and list(settings.feedback_dir.glob("*.png")) == []
-    assert "GET /feedback lists them" in assert_error(client.delete(path), 404, "not_found")
+    assert "GET /feedback lists all" in assert_error(client.delete(path), 404, "not_found")
     assert_error(client.get(location), 404, "not_found")
     assert send(seven, 7).status_code == 201
 
@@ -208,7 +208,7 @@ def test_more_than_may_be_kept_are_refused(settings, digits):
 
         assert [send(digits[0]).status_code, send(digits[1]).status_code] == [201, 201]
         detail = assert_error(send(digits[2]), 409, "conflict")
-        assert "MYNET_MAX_FEEDBACK is 2: delete some first" in detail
+        assert "MYNET_MAX_FEEDBACK=2 is reached: 2 corrections" in detail
         assert_error(send(digits[2], "?replace=true"), 409, "conflict")
         assert send(digits[0]).status_code == 200
         client.delete(f"/feedback/{send(digits[0]).json()['id']}")

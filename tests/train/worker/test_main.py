@@ -30,7 +30,7 @@ def attempt(settings, store, registry):  # noqa: ARG001, there is a version to b
 def test_a_device_that_is_not_there_fails_the_job(attempt):
     ended = attempt(device="cuda:99")
     assert (ended.status, ended.error["code"]) == ("failed", "bad_device")
-    assert "There is no device 'cuda:99'" in ended.error["message"]
+    assert "The device 'cuda:99' does not exist" in ended.error["message"]
 
 
 def test_missing_data_fails_the_job(attempt, monkeypatch):
