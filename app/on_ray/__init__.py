@@ -1,7 +1,7 @@
-"""The same app on Ray (an extra): `serving` under Ray Serve, `training` under Ray Train.
+"""Ray integration (an extra): `serving` for Ray Serve, `training` for Ray Train.
 
-Serve's own commands import `app.on_ray:app`. It is looked up only then: a training needs nothing of
-Serve, whose import takes as long as PyTorch's.
+Serve's own commands import `app.on_ray:app`. The attribute is loaded only then: training needs
+nothing of Serve, whose import takes as long as PyTorch's.
 """
 
 from typing import Any

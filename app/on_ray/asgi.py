@@ -1,8 +1,4 @@
-"""The app inside another server, which keeps its lifespan and its requests apart.
-
-What enters: an app, and ASGI of a server that hands no state from the lifespan to requests. What
-leaves: the same, with what the app has open at hand. This module does not know which server it is.
-"""
+"""ASGI adapter for a server that does not pass lifespan state to requests (Ray Serve)."""
 
 import asyncio
 import math
@@ -15,18 +11,18 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.access_log import HEADER
 from app.api.dependencies import Services
 
-# Seconds between two questions for its health, and without one until it drains.
+# Seconds between two health checks, and without one until the app drains.
 HEALTH_EVERY: Final = 1.0
 UNASKED: Final = 8.0
 
 
 class HostedApp:
-    """An app between `begin`, which tells what went wrong by raising it, and `end`."""
+    """An app whose lifespan is controlled by `begin`, which raises start-up errors, and `end`."""
 
     def __init__(self, app: FastAPI) -> None:
         self.app = app
         self.routes = app.routes  # the server's own metrics name them
-        self._unasked = -math.inf  # until it is asked for the first time
+        self._unasked = -math.inf  # until the first health check
         self._stack = AsyncExitStack()
         self._state: dict[str, Any] = {}
 
@@ -36,7 +32,7 @@ class HostedApp:
         return services
 
     async def begin(self) -> None:
-        """Open what the app needs. Raises what keeps it from that."""
+        """Run the start-up of the app's lifespan. Raises its errors."""
         state = await self._stack.enter_async_context(self.app.router.lifespan_context(self.app))
         self._state = {**(state or {})}
 
@@ -44,15 +40,17 @@ class HostedApp:
         await self._stack.aclose()
 
     async def check(self) -> None:
-        """Raises NotReady where it should get no requests."""
+        """Record a health check. Raises NotReady if the app must not get requests."""
         self._unasked = 0.0
         self.services.draining.clear()
         self.services.check_ready()
 
     async def drain_when_unprobed(self) -> None:
-        """Drain where nobody asks any more: Serve asks no replica that it takes down, and tells it
-        only once all requests are answered, which those that follow a job would put off. Time in
-        which this process stood still is not counted: it could hear of no question.
+        """Drain the app once health checks stop.
+
+        Serve stops checking a replica that it takes down, but notifies it only after all requests
+        are answered. Streams of job events would delay that. Time in which this process was
+        suspended does not count, because it could not receive a check.
         """
         while True:
             await asyncio.sleep(HEALTH_EVERY)
@@ -67,7 +65,7 @@ class HostedApp:
         request_id = next((value for name, value in scope["headers"] if name == HEADER), None)
 
         async def send_once(message: Message) -> None:
-            # A server that draws a request's id before the app does answers with it, too.
+            # A server that generates the request id before the app does also sends it.
             if request_id is not None and message["type"] == "http.response.start":
                 headers = message.get("headers", [])
                 message["headers"] = [
@@ -78,7 +76,7 @@ class HostedApp:
         await self.app({**scope, "state": {**self._state}}, receive, send_once)
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """It has begun by then, and ends when it is told to."""
+        """Answer lifespan messages; `begin` has run already, and shutdown calls `end`."""
         while True:
             message = await receive()
             if message["type"] == "lifespan.shutdown":

@@ -1,8 +1,7 @@
-"""What a replica tells at `/metrics`, told to Ray as well, whose endpoint on each node is scraped.
+"""Export of a replica's metrics to Ray, whose endpoint on each node Prometheus scrapes.
 
-What enters: families of metrics. What leaves: a gauge of Ray for each name, with Serve's own labels
-`application`, `deployment` and `replica` beside ours. Counters and buckets are gauges there, too,
-since they come here as sums. This module does not know what they tell.
+Each metric becomes a gauge of Ray, with Serve's labels `application`, `deployment` and `replica` in
+addition. Counters and buckets are gauges too, because they arrive here as sums.
 """
 
 import asyncio
@@ -13,25 +12,25 @@ from ray.serve.metrics import Gauge
 
 from app.monitoring.collector import Families, MetricsCollector
 
-# Seconds. Every ten of them Ray collects what it was told since.
+# Seconds. Ray collects its metrics every ten seconds.
 EVERY: Final = 3.0
 log = logging.getLogger(__name__)
 
 
 class RayMetricsBridge:
-    """One process's gauges, which Ray wants only once by each name."""
+    """The Ray gauges of one process; Ray allows each name only once."""
 
     def __init__(self, scrape: MetricsCollector) -> None:
         self.scrape = scrape
         self._gauges: dict[str, Gauge] = {}
 
     async def publish_periodically(self) -> None:
-        """Set Ray's gauges again and again, until cancelled."""
+        """Update Ray's gauges periodically, until cancelled."""
         while True:
             try:
                 await asyncio.to_thread(self._set_gauges, await self.scrape.families())
-            except OSError as error:  # of the state folder; it is tried again
-                log.warning("Ray cannot be told what is counted: %s", error)
+            except OSError as error:  # from the state folder; the next interval tries again
+                log.warning("metrics could not be sent to Ray: %s", error)
             await asyncio.sleep(EVERY)
 
     def _set_gauges(self, families: Families) -> None:

@@ -1,10 +1,7 @@
-"""Replicas of the app under Ray Serve.
+"""Ray Serve deployment of the app.
 
-What enters: settings. What leaves: a service on a cluster. This module does not know how images are
-read, nor how jobs are run.
-
-`mynet serve --on ray` stays and takes its service along when it ends; `serve run app.on_ray:app`,
-and `serve deploy`, leave it to Ray.
+`mynet serve --on ray` keeps running and takes the service down when it ends. `serve run
+app.on_ray:app` and `serve deploy` hand the service over to Ray.
 """
 
 import asyncio
@@ -32,7 +29,7 @@ from app.server.runtime import Runtime, prepare_with_absolute_paths
 from app.startup import StartupError, prepare_registry
 
 NAME: Final = "mynet"
-# Seconds for the end of what is under way.
+# Seconds for in-flight requests during shutdown.
 GRACE: Final = 20.0
 WATCH: Final = 2.0
 START_TRIES: Final = 3
@@ -47,12 +44,12 @@ class Replica:
     """The app in one of Ray's processes."""
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
-        address = ray.get_runtime_context().gcs_address  # for the trainings that it starts
+        address = ray.get_runtime_context().gcs_address  # for the training jobs that it starts
         os.environ.update(environment, RAY_ADDRESS=address)
         self.hosted_app = HostedApp(create_app(settings, runtime=ON_RAY))
 
     async def __serve_build_asgi_app__(self) -> HostedApp:
-        """Begin here, so that Serve hears why where that fails."""
+        """Start the app here, so that Serve gets the error if that fails."""
         await self.hosted_app.begin()
         metrics_bridge = RayMetricsBridge(self.hosted_app.services.metrics_collector)
         self.tasks = [
@@ -65,23 +62,23 @@ class Replica:
         return self.hosted_app
 
     async def check_health(self) -> None:
-        """Ready is healthy. Raises NotReady."""
+        """Raise NotReady, which Serve counts as unhealthy, if the app is not ready."""
         await self.hosted_app.check()
 
 
 def app(_: dict[str, str]) -> Application:
-    """Build the application for Serve's own commands. Raises StartupError, SettingsError."""
+    """Return the application for Serve's own commands. Raises StartupError, SettingsError."""
     settings = load_settings()
     if settings.auth is None:
         raise StartupError(
-            "It is Serve that listens here, perhaps beyond this machine: set MYNET_AUTH to keys, "
-            "predict or none"
+            "MYNET_AUTH is not set, and Serve may listen on addresses other than loopback. "
+            "Set MYNET_AUTH to keys, predict or none."
         )
     return _application(settings)
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; what is under way is answered first. Raises StartupError."""
+    """Serve until SIGTERM or SIGINT, and finish in-flight requests. Raises StartupError."""
     with _cluster(settings):
         for number in STOP_SIGNALS:
             signal.signal(number, _end)
@@ -90,15 +87,17 @@ def run(settings: Settings) -> None:
             try:
                 serve.run(application, name=NAME, route_prefix="/")
             except RuntimeError as error:
-                raise StartupError(f"no replica starts: {_replica_error() or error}") from error
+                raise StartupError(
+                    f"The replicas failed to start: {_replica_error() or error}"
+                ) from error
             log.info("serving on http://%s:%d", settings.host, settings.port)
             while True:
                 time.sleep(WATCH)
-                serve.status()  # raises where the cluster is gone
+                serve.status()  # raises if the cluster is gone
 
 
 def _end(*_: object) -> None:
-    """End by way of the contexts, once; replicas that no node has room for are waited for, too."""
+    """Exit through the context managers, once, also while replicas wait for room on a node."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     sys.exit()
@@ -106,10 +105,10 @@ def _end(*_: object) -> None:
 
 @contextmanager
 def _cluster(settings: Settings) -> Iterator[None]:
-    """Connect to the cluster at RAY_ADDRESS, or start one on this machine for as long."""
+    """Connect to the cluster at RAY_ADDRESS, or run one on this machine inside the context."""
     address, options = os.environ.get("RAY_ADDRESS"), dict[str, Any](logging_level="warning")
     if not address:
-        # Its count of cores is but a count: none shall wait for another for ever.
+        # Ray only counts these cores; the count must allow all processes to run at the same time.
         replicas = max(settings.workers, settings.ray_max_replicas or 1)
         options |= {
             "num_cpus": replicas + settings.ray_train_workers * settings.effective_train_threads,
@@ -117,8 +116,8 @@ def _cluster(settings: Settings) -> Iterator[None]:
         }
     try:
         ray.init(address or "local", **options)
-    except Exception as error:  # nothing more exact is raised for a node that does not start
-        where = f"RAY_ADDRESS={address} cannot be reached" if address else "Ray does not start"
+    except Exception as error:  # Ray raises nothing more specific if a node does not start
+        where = f"RAY_ADDRESS={address} cannot be reached" if address else "Ray could not start"
         raise StartupError(f"{where}: {error}") from error
     try:
         yield
@@ -128,9 +127,9 @@ def _cluster(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _listening(settings: Settings) -> Iterator[None]:
-    """Start Serve's proxies on each machine of the cluster; running ones stay."""
+    """Start Serve's proxies on every node of the cluster; running ones are left alone."""
     if serve.status().proxies:
-        raise StartupError("Serve runs on this cluster already: use `serve deploy` there")
+        raise StartupError("Serve already runs on this cluster. Use `serve deploy` instead.")
     options = {"host": settings.host, "port": settings.port}
     serve.start(proxy_location="EveryNode", http_options=options)
     try:
@@ -140,7 +139,7 @@ def _listening(settings: Settings) -> Iterator[None]:
 
 
 def _replica_error() -> str:
-    """Return the last line of the replicas' error: Serve itself names only a deployment."""
+    """Return the last line of the replicas' error; Serve's own error only names a deployment."""
     application = serve.status().applications.get(NAME)
     messages = (
         "".join(deployment.message for deployment in application.deployments.values())
@@ -151,7 +150,7 @@ def _replica_error() -> str:
 
 
 def _application(settings: Settings) -> Application:
-    """Prepare for a service, once, and say what its replicas are. Raises StartupError."""
+    """Prepare the service once, and return its Serve application. Raises StartupError."""
     storage.check(settings)
     settings = prepare_with_absolute_paths(settings)
     fewest = settings.workers
@@ -164,15 +163,15 @@ def _application(settings: Settings) -> Application:
                 max_replicas=max(fewest, settings.ray_max_replicas or fewest),
                 target_ongoing_requests=settings.ray_target_requests,
             ),
-            # The app refuses what is too much for it, in its own words.
+            # The app rejects requests over its limits with its own errors.
             max_ongoing_requests=2 * settings.max_queue,
             health_check_period_s=HEALTH_EVERY,
             graceful_shutdown_timeout_s=GRACE,
             max_constructor_retry_count=START_TRIES,
-            logging_config={"enable_access_log": False},  # the app has one
+            logging_config={"enable_access_log": False},  # the app has its own
             ray_actor_options={
                 "num_gpus": int(settings.device.startswith("cuda")),
-                # uvloop starts no process that lies in a group of its own.
+                # uvloop cannot start a process in a process group of its own.
                 "runtime_env": {"env_vars": {"RAY_USE_UVLOOP": "0", **HIDE_UNASSIGNED_GPUS}},
             },
         )

@@ -1,8 +1,4 @@
-"""What runs of Ray Train keep beside the state folder, perhaps where only pyarrow reaches.
-
-What enters: settings. What leaves: nothing of jobs that have ended; what is not a job's stays. This
-module does not know what is kept.
-"""
+"""Storage of Ray Train runs outside the state folder, through pyarrow."""
 
 import logging
 import threading
@@ -22,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> None:
-    """Raises StartupError where Ray Train could not use it: each job would fail by that."""
+    """Raise StartupError if Ray Train could not use the storage: every job would fail."""
     try:
         if settings.ray_storage:
             FileSystem.from_uri(settings.ray_storage)
@@ -31,7 +27,7 @@ def check(settings: Settings) -> None:
 
 
 def delete_finished_runs(settings: Settings) -> None:
-    """Begin to remove what nobody needs any more. A storage that hangs shall hold nobody up."""
+    """Start to delete the runs of final jobs, in a thread, because a storage can hang."""
     if settings.ray_storage:
         threading.Thread(
             target=_sweep, args=(settings, settings.ray_storage), name="sweep", daemon=True
@@ -44,13 +40,13 @@ def _sweep(settings: Settings, storage: str) -> None:
         with closing(Database(settings.effective_database_url)) as database:
             _remove_ended(files, folder, JobStore(database))
     except (NotReady, OSError) as error:
-        log.error("what ended jobs left in MYNET_RAY_STORAGE stays for now: %s", error)
+        log.error("runs could not be deleted from MYNET_RAY_STORAGE, retrying later: %s", error)
 
 
 def _remove_ended(files: FileSystem, folder: str, store: JobStore) -> None:
     for entry in files.get_file_info(FileSelector(folder, allow_not_found=True)):
         job = store.job(entry.base_name) if entry.type is FileType.Directory else None
         if job and Status(job.status).is_final:
-            # Who ends late may still write there: the next sweep finds what this one leaves.
+            # A job that ends late may still write; the next clean-up deletes what remains.
             with suppress(FileNotFoundError):
                 files.delete_dir(entry.path)

@@ -34,13 +34,13 @@ from app.train.worker.state import Position
 TRAIN_GRACE: Final = 4.0
 DEATHS: Final = 3
 STATE: Final = "state.pt"
-# How often Ray Train looks after its workers: by then what is saved counts.
+# Seconds between Ray Train's checks of its workers; a saved state counts after the next check.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
 log = logging.getLogger("app.on_ray")
 
 
 class RayCheckpointer:
-    """Stores the state of a training in Ray Train's checkpoints."""
+    """Stores the training state in Ray Train checkpoints."""
 
     def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
         with TemporaryDirectory() as folder:
@@ -57,7 +57,7 @@ class RayCheckpointer:
 
 
 class StopSignal:
-    """Actor beside the process that the supervisor started, and gone when that process is."""
+    """Actor on the node of the process that the supervisor started; it ends with that process."""
 
     def __init__(self) -> None:
         self._stopped = asyncio.Event()
@@ -70,20 +70,23 @@ class StopSignal:
         await self._stopped.wait()
 
     async def end(self, code: int | None = None) -> int:
-        """Store the exit code, if the worker gives one, and return it."""
+        """Store the exit code, if the worker sends one, and return it."""
         self.code = self.code if code is None else code
         return self.code
 
 
 def attempt() -> None:
-    """Run one attempt at a job under Ray Train; the supervisor starts and ends it as any other."""
+    """Run one attempt at a job under Ray Train, as a process of the supervisor."""
     assignment, stop = Assignment.model_validate_json(sys.stdin.readline()), threading.Event()
     ray.init(os.environ["RAY_ADDRESS"], logging_level="warning")
     subprocesses.exit_gracefully_with_parent(stop, TRAIN_GRACE)
     device = _job(assignment).hyperparameters["device"]
     on_gpu = (device or assignment.settings.effective_train_device).startswith("cuda")
     if on_gpu and not ray.cluster_resources().get("GPU"):
-        return _fail(assignment, "No node of the Ray cluster has a GPU: train with device cpu.")
+        return _fail(
+            assignment,
+            "No node of the Ray cluster has a GPU. Train with device=cpu, or add a GPU node.",
+        )
     node_id = ray.get_runtime_context().get_node_id()
     same_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
     stop_signal = ray.remote(StopSignal).options(num_cpus=0, scheduling_strategy=same_node).remote()
@@ -97,7 +100,7 @@ def attempt() -> None:
     try:
         _trainer(assignment, config, on_gpu=on_gpu).fit()
     except train.TrainingFailedError as error:
-        log.error("job %s: the run failed: %s", assignment.job_id, error)
+        log.error("training run failed: job=%s error=%s", assignment.job_id, error)
         sys.exit(1)
     sys.exit(ray.get(stop_signal.end.remote()))
 
@@ -114,17 +117,22 @@ def _fail(assignment: Assignment, message: str) -> None:
 
 
 def _forget_damaged(assignment: Assignment) -> None:
-    """Remove what Ray Train could not go on from, as a node leaves it that went dark: it would not
-    even begin.
+    """Delete a run that Ray Train cannot resume, for example after a node lost power.
+
+    Ray Train would not even start the job.
     """
     files, folder = FileSystem.from_uri(_storage(assignment.settings))
     run = f"{folder}/{assignment.job_id}"
     try:
         train.Result.from_path(run, files)
-    except (RuntimeError, OSError):  # there is nothing yet; or it is away, as the run will find
+    except (RuntimeError, OSError):  # no run yet, or no storage, which the run will report
         return
-    except Exception as error:  # Ray Train's own, which has no public name
-        log.error("job %s: starts again from its seed: %s", assignment.job_id, error)
+    except Exception as error:  # Ray Train's own error, which has no public name
+        log.error(
+            "run is damaged, training restarts from its seed: job=%s error=%s",
+            assignment.job_id,
+            error,
+        )
         files.delete_dir(run)
 
 
@@ -153,7 +161,7 @@ def _trainer(assignment: Assignment, config: dict[str, Any], *, on_gpu: bool) ->
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each of Ray Train's workers does."""
+    """Run one of Ray Train's workers."""
     os.environ.update(config["environment"])
     subprocesses.lower_priority(os.getpid())
     assignment = Assignment.model_validate_json(config["assignment"])
@@ -169,11 +177,11 @@ def _work(config: dict[str, Any]) -> None:
 
 
 def _lead(assignment: Assignment, stop_signal: Any, group: DataParallelGroup | None) -> None:
-    """Run the attempt, alone or as rank 0; what goes wrong becomes part of the job."""
+    """Run the attempt, alone or as rank 0. Errors are stored in the job."""
     stop = threading.Event()
 
     def listen() -> None:
-        with suppress(ray.exceptions.RayActorError):  # the actor is gone with its process: stop
+        with suppress(ray.exceptions.RayActorError):  # the actor ended with its process: stop
             ray.get(stop_signal.wait.remote())
         stop.set()
 

@@ -32,7 +32,7 @@ def test_a_start_that_fails_ends_in_words(cluster, tmp_path, settings, message):
 def test_a_start_on_a_cluster_of_its_own_ends_in_words(tmp_path):
     """Each replica finds that out."""
     message = (
-        "no replica starts: app.net.DeviceUnavailable: There is no device 'mps' on this machine"
+        "The replicas failed to start: app.net.DeviceUnavailable: The device 'mps' does not exist"
     )
     assert message in failed_start_log(None, tmp_path, device="mps")
 
