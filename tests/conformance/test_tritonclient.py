@@ -60,7 +60,7 @@ def test_it_chooses_outputs(triton, digits, binary):
 def test_it_reads_refusals(triton, digits):
     with pytest.raises(http.InferenceServerException, match="from 0"):
         triton.infer("mynet", infer_inputs(digits.astype(np.float32), "FP32"))
-    with pytest.raises(http.InferenceServerException, match="There is no"):
+    with pytest.raises(http.InferenceServerException, match="No route matches"):
         triton.infer("other", infer_inputs(digits, "UINT8"))
 
 

@@ -30,7 +30,7 @@ class Ready(BaseModel):
         None, description="the device's error, if the CPU answers because the device failed"
     )
     images: dict[str, int] = Field(
-        description="images processed since this process started: answered, and by error code"
+        description="images since this process started, by outcome: `answered`, or the error code"
     )
 
 

@@ -1,6 +1,6 @@
 """`/train`: training jobs and their logs.
 
-The routes only read and write the database. A worker process does the training.
+The routes only read and write the database. The supervisor runs the jobs.
 """
 
 import asyncio
