@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, and finish in-flight requests.
+    """Serve until SIGTERM or SIGINT; what is under way is answered first.
 
-    Raises one of `app.startup.STARTUP_ERRORS`, before anything is changed if possible.
+    Raises one of `app.startup.STARTUP_ERRORS`, before anything is changed where that is possible.
     """
     log.info("settings: %s", _format_settings(settings))
     _check_port(settings)
