@@ -68,8 +68,7 @@ def _check_port(settings: Settings) -> None:
         except OSError as error:
             address = f"{PREFIX}HOST={settings.host}, {PREFIX}PORT={settings.port}"
             raise StartupError(
-                f"{address}: the port cannot be opened ({error}). "
-                f"Choose another one with {PREFIX}PORT."
+                f"The server cannot listen on {address}: {error}. Choose another address or port."
             ) from error
 
 

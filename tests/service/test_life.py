@@ -106,7 +106,10 @@ def environment_of(folder, settings):
         ({"host": "0.0.0.0"}, BEYOND_LOOPBACK),
         ({"checkpoint": "missing.pt"}, ["MYNET_CHECKPOINT: missing.pt cannot be read"]),
         ({"device": "cuda:99"}, ["MYNET_DEVICE: The device 'cuda:99' does not exist"]),
-        ({"host": "192.0.2.1", "auth": "none"}, ["MYNET_HOST=192.0.2.1, MYNET_PORT=0 cannot be"]),
+        (
+            {"host": "192.0.2.1", "auth": "none"},
+            ["cannot listen on MYNET_HOST=192.0.2.1, MYNET_PORT=0"],
+        ),
         ({"state_dir": "/dev/null/x"}, ["MYNET_STATE_DIR=/dev/null/x cannot be used"]),
     ],
 )
