@@ -26,7 +26,7 @@ def test_predict(mynet, tmp_path):
     done = mynet("predict", SEVEN, tmp_path / "text.png", tmp_path / "missing.png", "--version", 1)
     assert done.exit_code == 1
     assert done.stdout.startswith(f"{SEVEN}: 7  ")
-    assert "not an image" in done.stderr
+    assert "not a readable image" in done.stderr
     assert "missing.png" in done.stderr
 
 

@@ -94,7 +94,7 @@ def test_something_else_than_mynet_answers(connect):
             client.ready()
         assert (error.value.code, error.value.status) == ("unknown", 502)
         for _ in range(2):
-            with pytest.raises(MyNetError, match="not what MyNet answers"):
+            with pytest.raises(MyNetError, match="not come from MyNet"):
                 client.ready()
 
 

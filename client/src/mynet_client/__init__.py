@@ -1,7 +1,4 @@
-"""A client of MyNet: images and requests go in, typed answers and exceptions come out.
-
-It knows the HTTP contract, and nothing of the service behind it.
-"""
+"""Python client for the HTTP API of MyNet, synchronous and asynchronous, fully typed."""
 
 from mynet_client.answers import (
     BestJob,
@@ -30,7 +27,7 @@ from mynet_client.asynchronous import AsyncClient
 from mynet_client.client import Client
 from mynet_client.errors import ApiError, ConnectionFailed, MyNetError
 
-# Deprecated: the names of 0.1, for one release more.
+# Deprecated aliases: the names of version 0.1, kept for one more release.
 Refusal = ApiError
 Unreachable = ConnectionFailed
 

@@ -1,8 +1,7 @@
-"""What the service answers, typed.
+"""Response models: frozen pydantic models of the service's JSON.
 
-What enters: the contract's JSON. What leaves: frozen models. Fields that a newer service adds are
-passed over, and words that it may add (a status, the kind of an event) are plain strings. This
-module does not know how answers travel.
+Unknown fields are ignored, because a newer service may add some. Values that may get new members
+(the status of a job, the kind of an event) are plain strings.
 """
 
 from datetime import datetime
@@ -18,14 +17,14 @@ class ResponseModel(BaseModel):
 
 
 class FieldError(ResponseModel):
-    """One field that was refused, and what would be right."""
+    """One rejected field, and which values are valid."""
 
     field: str
     message: str
 
 
 class Problem(ResponseModel):
-    """Why something was refused (RFC 9457); `code` is what programs can rely on."""
+    """The details of an error (RFC 9457); programs can rely on `code`."""
 
     title: str
     status: int
@@ -36,7 +35,7 @@ class Problem(ResponseModel):
 
 
 class Normalisation(ResponseModel):
-    """What was done to the upload; `box` is in its pixels, `shift` in those of the 28×28 image."""
+    """How an upload was normalised: `box` in its pixels, `shift` in those of the 28×28 image."""
 
     inverted: bool
     box: tuple[int, int, int, int]
@@ -44,7 +43,7 @@ class Normalisation(ResponseModel):
 
 
 class Prediction(ResponseModel):
-    """`seen`, `saliency` (PNG data URLs) and `normalisation` are there with `explain`."""
+    """A prediction; `explain` adds `seen`, `saliency` (PNG data URLs) and `normalisation`."""
 
     id: str
     digit: int
@@ -58,7 +57,7 @@ class Prediction(ResponseModel):
 
 
 class Predictions(ResponseModel):
-    """One element for each image, in the order sent: one bad image never spoils the others."""
+    """One element for each image, in order. An invalid image does not affect the others."""
 
     predictions: list[Prediction | Problem]
     version: int
@@ -73,7 +72,7 @@ class Predictions(ResponseModel):
 
 
 class Progress(ResponseModel):
-    """`epoch` counts from 0; `eta` is in seconds."""
+    """The progress of a job; `epoch` counts from 0, `eta` is in seconds."""
 
     epoch: int
     epochs: int
@@ -84,7 +83,7 @@ class Progress(ResponseModel):
 
 
 class Epoch(ResponseModel):
-    """One epoch as it ended; losses are mean cross-entropy."""
+    """The results of one epoch; losses are mean cross-entropy."""
 
     epoch: int
     train_loss: float
@@ -134,7 +133,7 @@ class Jobs(ResponseModel):
 
 
 class SweepJob(ResponseModel):
-    """A job of a sweep, in short; `hyperparameters` are those that differ between the jobs."""
+    """A job of a sweep, abridged; `hyperparameters` are those that differ between the jobs."""
 
     id: str
     hyperparameters: dict[str, Any]
@@ -153,7 +152,7 @@ class BestJob(SweepJob):
 
 
 class Sweep(ResponseModel):
-    """A group of jobs: queued, running, succeeded, failed or cancelled."""
+    """A group of jobs: queued, running, succeeded, failed or cancelled, and its best job so far."""
 
     id: str
     name: str | None = None
@@ -178,7 +177,7 @@ class Sweeps(ResponseModel):
 
 
 class Event(ResponseModel):
-    """Something that happened to a job: `status`, `batch`, `epoch` or `result`, and its data."""
+    """An event of a job: `status`, `batch`, `epoch` or `result`, and its data."""
 
     id: int
     event: str
@@ -190,7 +189,7 @@ class Event(ResponseModel):
 
 
 class Card(ResponseModel):
-    """What is known about a version: its metrics, and all that is needed to make it again."""
+    """A version: its metrics, and everything needed to reproduce it."""
 
     version: int
     origin: str
@@ -222,7 +221,7 @@ class Card(ResponseModel):
 
 
 class Correction(ResponseModel):
-    """An image that somebody corrected, and the digit that it shows."""
+    """An image with its correct digit."""
 
     id: str
     label: int
@@ -238,14 +237,14 @@ class Corrections(ResponseModel):
 
 
 class Models(ResponseModel):
-    """All versions, oldest first, and which one is live."""
+    """All versions, oldest first, and the number of the live version."""
 
     data: list[Card]
     current: int | None
 
 
 class Ready(ResponseModel):
-    """The service can be asked; `images` counts what became of those it was sent."""
+    """The service is ready; `images` counts the images that it processed, by outcome."""
 
     version: int
     device: str

@@ -1,8 +1,4 @@
-"""The client for programs that await answers.
-
-What enters: arguments. What leaves: answers, or MyNetError. This module does not know what is
-called, nor when a call is sent again.
-"""
+"""Asynchronous client, for programs that use asyncio."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -25,10 +21,10 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """A service at `url`. Close it, or use it as a context manager; tasks may share it.
+    """A client for the service at `url`; a context manager that several tasks may share.
 
-    Every method raises ApiError if the service refuses, ConnectionFailed if it does not answer.
-    Calls that may pass later are sent up to `attempts` times; `timeout` is in seconds.
+    Every method raises ApiError if the service rejects the request, ConnectionFailed if it does not
+    answer. Temporary errors are retried, up to `attempts` in all; `timeout` is in seconds.
     """
 
     def __init__(
@@ -69,10 +65,10 @@ class AsyncClient:
     ready = async_method(calls.ready)
 
     async def events(self, job: Job | str, after: int | None = None) -> AsyncGenerator[Event, None]:
-        """Yield what happens to a job, as it happens, until it has ended.
+        """Yield the events of a job as they happen, until it is final.
 
-        `after` is the id of the last event seen. Where the connection breaks, a new one goes on.
-        Who stops before the end closes the generator (`contextlib.aclosing`).
+        `after` is the id of the last event received. If the connection breaks, a new one resumes.
+        To stop earlier, close the generator (`contextlib.aclosing`).
         """
         following = EventSubscription(job, after or 0, self._attempts)
         with translate_errors():

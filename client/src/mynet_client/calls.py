@@ -1,7 +1,6 @@
-"""Every call of the contract, as plain data: what is sent, and how the answer is read.
+"""Requests of the API as plain data: what to send, and how to parse the response.
 
-What enters: arguments. What leaves: a `Call`. Both clients send these, so that nothing is said
-twice. This module does not know how calls travel; the docstrings are those of the clients' methods.
+Both clients send these. The docstrings are those of the clients' methods.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +29,7 @@ from mynet_client.answers import (
 T = TypeVar("T")
 AnswerT = TypeVar("AnswerT", bound=ResponseModel)
 File = bytes | str | PathLike[str]
-"""A file's bytes, or the path of one."""
+"""The bytes of a file, or its path."""
 Format = Literal["safetensors", "pt", "onnx"]
 IDEMPOTENT: Final = frozenset({"GET", "PUT", "DELETE"})
 BINARY: Final = {"Content-Type": "application/octet-stream"}
@@ -38,9 +37,9 @@ BINARY: Final = {"Content-Type": "application/octet-stream"}
 
 @dataclass(frozen=True)
 class Request(Generic[T]):
-    """One request. `body` is `json`, `content` or `files`, as httpx2 names them.
+    """One request. `body` has `json`, `content` or `files`, the arguments of httpx2.
 
-    `repeatable`: sent twice, it does what it does once.
+    `repeatable` means that sending it twice has the same effect as sending it once.
     """
 
     method: str
@@ -57,7 +56,7 @@ class Request(Generic[T]):
 
     @property
     def request(self) -> dict[str, Any]:
-        """The arguments of `build_request`; what was not given is not sent."""
+        """Return the arguments of `build_request`, without those that are None."""
         params = {name: value for name, value in self.params.items() if value is not None}
         return {
             "method": self.method,
@@ -69,7 +68,7 @@ class Request(Generic[T]):
 
 
 class Hyperparameters(TypedDict, total=False):
-    """What may be asked of a training; the service has a default for each."""
+    """The hyperparameters of a job; the service has a default for each."""
 
     recipe: str | None
     epochs: int | None
@@ -86,9 +85,9 @@ class Hyperparameters(TypedDict, total=False):
 def predict(
     image: File, *, version: int | None = None, explain: bool = False
 ) -> Request[Prediction]:
-    """Read one digit, with `version` instead of the live one; `explain` adds what the network saw.
+    """Read one digit. `version` is the live one by default; `explain` adds the network's input.
 
-    Raises OSError where `image` is a path that cannot be read.
+    Raises OSError if `image` is a path that cannot be read.
     """
     params = {"version": version, "explain": True if explain else None}
     body = {"content": _bytes(image)}
@@ -107,9 +106,9 @@ def predict_batch(images: Iterable[File], *, version: int | None = None) -> Requ
 def train(
     *, idempotency_key: str | None = None, **hyperparameters: Unpack[Hyperparameters]
 ) -> Request[Job]:
-    """Queue a training; without hyperparameters, the documented loop.
+    """Queue a training job; the default hyperparameters are the tutorial's.
 
-    The key is drawn where none is given, so that a call sent twice makes one job.
+    Without an idempotency key, a random one is sent, so that a retried request creates one job.
     """
     payload = {name: value for name, value in hyperparameters.items() if value is not None}
     headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
@@ -125,37 +124,37 @@ def job(job: Job | str) -> Request[Job]:
 def jobs(
     *, status: str | None = None, after: Job | str | None = None, limit: int = 100
 ) -> Request[Jobs]:
-    """List jobs, newest first; `after` is the last one of the page before."""
+    """List jobs, newest first; `after` is the last job of the previous page."""
     params = {"status": status, "after": _id(after) if after else None, "limit": limit}
     return Request("GET", "/train", answer_of(Jobs), params)
 
 
 def cancel(job: Job | str) -> Request[Job]:
-    """End a job without a version."""
+    """Cancel a job; it ends without a version."""
     return Request("POST", _path(job, "/cancel"), answer_of(Job))
 
 
 def pause(job: Job | str) -> Request[Job]:
-    """Stop a running job with its state saved."""
+    """Pause a running job, which saves its state."""
     return Request("POST", _path(job, "/pause"), answer_of(Job))
 
 
 def resume(job: Job | str) -> Request[Job]:
-    """Queue a paused job again; it goes on where it was."""
+    """Queue a paused job again; it resumes from its saved state."""
     return Request("POST", _path(job, "/resume"), answer_of(Job))
 
 
 def log(job: Job | str) -> Request[list[str]]:
-    """Return the log's lines so far, in the tutorial's own words."""
+    """Return the lines of the log so far, in the tutorial's format."""
     return Request("GET", _path(job, "/log"), lambda response: response.text.splitlines())
 
 
 def feedback(
     image: File, label: int, *, prediction_id: str | None = None, replace: bool = False
 ) -> Request[Correction]:
-    """Return which digit an image shows; `replace` where another was said of it before.
+    """Store a correction: an image and its correct digit. `replace` changes an existing label.
 
-    Raises OSError where `image` is a path that cannot be read.
+    Raises OSError if `image` is a path that cannot be read.
     """
     data = {"label": str(label), "prediction_id": prediction_id or ""}
     body = {"files": {"file": ("image", _bytes(image))}, "data": data}
@@ -164,7 +163,7 @@ def feedback(
 
 
 def corrections(*, after: Correction | str | None = None, limit: int = 100) -> Request[Corrections]:
-    """List corrections, newest first; `after` is the last one of the page before."""
+    """List corrections, newest first; `after` is the last correction of the previous page."""
     last = after.id if isinstance(after, Correction) else after
     return Request("GET", "/feedback", answer_of(Corrections), {"after": last, "limit": limit})
 
@@ -176,57 +175,57 @@ def corrected_image(correction: Correction | str) -> Request[bytes]:
 
 
 def delete_correction(correction: Correction | str) -> Request[None]:
-    """Forget a correction."""
+    """Delete a correction."""
     return Request("DELETE", _correction_path(correction), lambda _: None)
 
 
 def models() -> Request[Models]:
-    """List versions, oldest first, and say which one is live."""
+    """Return the versions, oldest first, and the number of the live version."""
     return Request("GET", "/models", answer_of(Models))
 
 
 def model(version: int) -> Request[Card]:
-    """Return a version's card."""
+    """Return the card of a version."""
     return Request("GET", f"/models/{version}", answer_of(Card))
 
 
 def promote(version: int) -> Request[Card]:
-    """Go live with a version."""
+    """Make a version live."""
     return Request("PUT", "/models/current", answer_of(Card), body={"json": {"version": version}})
 
 
 def rollback() -> Request[Card]:
-    """Go back to the version before; each call goes one step further."""
+    """Roll back to the previous live version; each call goes back one more step."""
     return Request("POST", "/models/rollback", answer_of(Card))
 
 
 def delete(version: int) -> Request[None]:
-    """Remove a version that is not live. Its number is never given again."""
+    """Delete a version that is not live. Its number is never reused."""
     return Request("DELETE", f"/models/{version}", lambda _: None)
 
 
 def upload(weights: File, *, note: str | None = None) -> Request[Card]:
-    """Make a version of a `.safetensors` file or a state dict; it does not go live.
+    """Upload a `.safetensors` file or a state dict as a new version, which does not go live.
 
-    Raises OSError where `weights` is a path that cannot be read.
+    Raises OSError if `weights` is a path that cannot be read.
     """
     body = {"content": _bytes(weights)}
     return Request("POST", "/models", answer_of(Card), {"note": note}, BINARY, body)
 
 
 def weights(version: int, *, format: Format = "safetensors") -> Request[bytes]:
-    """Return a version's weights as a file's content."""
+    """Return the weights of a version as the bytes of a file."""
     path = f"/models/{version}/weights"
     return Request("GET", path, lambda response: response.content, {"format": format})
 
 
 def ready() -> Request[Ready]:
-    """Check that the service is ready. Raises ApiError if it is not after some attempts."""
+    """Return the readiness. Raises ApiError if the service is not ready after all attempts."""
     return Request("GET", "/health/ready", answer_of(Ready))
 
 
 def events(job: Job | str, after: int) -> Request[Response]:
-    """Open the stream of what happens to a job after that event."""
+    """Open the stream of a job's events after the given one."""
     headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
     return Request("GET", _path(job, "/events"), lambda response: response, headers=headers)
 

@@ -1,8 +1,4 @@
-"""The client for programs that wait for answers.
-
-What enters: arguments. What leaves: answers, or MyNetError. This module does not know what is
-called, nor when a call is sent again.
-"""
+"""Synchronous client."""
 
 import time
 from collections.abc import Generator
@@ -25,10 +21,10 @@ T = TypeVar("T")
 
 
 class Client:
-    """A service at `url`. Close it, or use it as a context manager; threads may share it.
+    """A client for the service at `url`; a context manager that several threads may share.
 
-    Every method raises ApiError if the service refuses, ConnectionFailed if it does not answer.
-    Calls that may pass later are sent up to `attempts` times; `timeout` is in seconds.
+    Every method raises ApiError if the service rejects the request, ConnectionFailed if it does not
+    answer. Temporary errors are retried, up to `attempts` in all; `timeout` is in seconds.
     """
 
     def __init__(
@@ -69,9 +65,9 @@ class Client:
     ready = method(calls.ready)
 
     def events(self, job: Job | str, after: int | None = None) -> Generator[Event, None, None]:
-        """Yield what happens to a job, as it happens, until it has ended.
+        """Yield the events of a job as they happen, until it is final.
 
-        `after` is the id of the last event seen. Where the connection breaks, a new one goes on.
+        `after` is the id of the last event received. If the connection breaks, a new one resumes.
         """
         following = EventSubscription(job, after or 0, self._attempts)
         with translate_errors():

@@ -1,15 +1,11 @@
-"""What both clients tell httpx2 about the service.
-
-What enters: an address, a key, and seconds. What leaves: httpx2's own arguments. This module does
-not know whether somebody waits.
-"""
+"""Connection settings that both clients pass to httpx2."""
 
 from typing import Final, TypedDict
 
 import httpx2
 
 ADDRESS: Final = "http://127.0.0.1:8000"
-TIMEOUT: Final = 60.0  # over the 15 s between signs of life in a stream of events
+TIMEOUT: Final = 60.0  # longer than the 15 s between heartbeats of an event stream
 CONNECT: Final = 10.0
 ATTEMPTS: Final = 8
 

@@ -1,8 +1,4 @@
-"""What can go wrong: the service refuses, or it is not reached.
-
-What enters: an answer that is no success, or an error of the connection. What leaves: an exception.
-This module does not know what was asked.
-"""
+"""Exceptions of the client: API errors and connection errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,15 +16,15 @@ MAX_DETAIL_LENGTH: Final = 500
 
 
 class MyNetError(Exception):
-    """Whatever a client raises."""
+    """Base class of all exceptions that a client raises."""
 
 
 class ConnectionFailed(MyNetError):
-    """No answer came: the service is not there, is too slow, or the connection broke."""
+    """The service did not respond: it is unreachable or too slow, or the connection broke."""
 
 
 class ApiError(MyNetError):
-    """The service will not do what was asked. `code` says why; `retry_after` is in seconds."""
+    """The service rejected the request. `code` says why; `retry_after` is in seconds."""
 
     def __init__(self, problem: Problem, retry_after: float | None = None) -> None:
         super().__init__(problem.detail or problem.title)
@@ -37,7 +33,7 @@ class ApiError(MyNetError):
 
     @property
     def code(self) -> str:
-        """What programs can rely on; `unknown` where something else than MyNet answered."""
+        """The error code, on which programs can rely; `unknown` if another server answered."""
         return self.problem.code
 
     @property
@@ -50,43 +46,48 @@ class ApiError(MyNetError):
 
     @property
     def request_id(self) -> str:
-        """What finds this request in the service's log."""
+        """The id under which the service's log has this request."""
         return self.problem.request_id
 
     @property
     def errors(self) -> list[FieldError]:
-        """The fields that were wrong, if that was it."""
+        """The rejected fields, if any."""
         return self.problem.errors
 
 
 def refusal(response: Response) -> ApiError:
-    """Return what an answer that was read and is no success means."""
+    """Return the exception for a response that is not a success; its content has been read."""
     return ApiError(_problem(response), _retry_after(response.headers.get("retry-after", "")))
 
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise ConnectionFailed for errors of the connection."""
+    """Raise ConnectionFailed for connection errors of httpx2."""
     try:
         yield
     except RequestError as error:
         reason = str(error) or type(error).__name__
-        raise ConnectionFailed(f"{error.request.url} does not answer: {reason}") from error
+        raise ConnectionFailed(
+            f"{error.request.url} does not answer: {reason}. "
+            "Check the URL, and that the service is running."
+        ) from error
 
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """Raise MyNetError for what cannot be read."""
+    """Raise MyNetError if a response cannot be parsed."""
     try:
         yield
     except ValueError as error:
-        raise MyNetError(f"This is not what MyNet answers: {error}") from error
+        raise MyNetError(
+            f"The response does not come from MyNet: {error}. Check the URL."
+        ) from error
 
 
 def _problem(response: Response) -> Problem:
     try:
         return Problem.model_validate_json(response.content)
-    except ValidationError:  # a proxy's, or another service's
+    except ValidationError:  # the response of a proxy, or of another service
         return Problem(
             title=response.reason_phrase,
             status=response.status_code,
@@ -97,7 +98,7 @@ def _problem(response: Response) -> Problem:
 
 
 def _retry_after(value: str) -> float | None:
-    """Read seconds or a date (RFC 9110, 10.2.3)."""
+    """Return the seconds in a Retry-After header: a number or a date (RFC 9110, 10.2.3)."""
     if value.isdecimal():
         return float(value)
     try:

@@ -1,7 +1,6 @@
-"""A job's events over as many connections as it takes.
+"""Event stream of a job that survives broken connections (server-sent events).
 
-What enters: server-sent events, and connections that break. What leaves: events, each once, and
-where to go on. This module does not know how connections are made.
+Each event is delivered once.
 """
 
 import json
@@ -26,12 +25,12 @@ from mynet_client.calls import Request
 from mynet_client.errors import ConnectionFailed, readable
 
 NO_CONTENT: Final = 204
-LASTING: Final = 5.0  # seconds for which a connection without events was a good one
+LASTING: Final = 5.0  # seconds after which a connection without events counts as healthy
 PAUSE: Final = 1.0
 
 
 class EventSubscription:
-    """What has been seen of a job's events."""
+    """The state of a subscription: the last event received, and connections without events."""
 
     def __init__(self, job: Job | str, after: int, attempts: int) -> None:
         self.is_over = False
@@ -44,16 +43,16 @@ class EventSubscription:
 
     @property
     def pause(self) -> float:
-        """Seconds to wait before the next connection."""
+        """The seconds to wait before the next connection."""
         return PAUSE if self._empty_connections and not self.is_over else 0.0
 
     @contextmanager
     def connection(self, response: Response) -> Iterator[EventSource]:
-        """Pass over the end of a connection, good or bad.
+        """Handle the end of a connection, normal or not.
 
-        Raises ConnectionFailed where one after the other brings nothing.
+        Raises ConnectionFailed if several connections in a row deliver no event.
         """
-        self.is_over = response.status_code == NO_CONTENT  # all was seen before
+        self.is_over = response.status_code == NO_CONTENT  # all events were received before
         before, opened = self._last, time.monotonic()
         try:
             yield EventSource(response)
@@ -64,16 +63,18 @@ class EventSubscription:
                 raise
             return
         else:
-            reason = "it ends"
+            reason = "the connection was closed"
         was_good = self._last > before or time.monotonic() - opened > LASTING
         self._empty_connections = 0 if was_good else self._empty_connections + 1
         if self._empty_connections >= self._attempts and not self.is_over:
-            raise ConnectionFailed(f"The stream of events brings nothing: {reason}")
+            raise ConnectionFailed(
+                f"The event stream delivered no events in {self._attempts} attempts: {reason}."
+            )
 
     def take(self, sse: ServerSentEvent) -> Event:
-        """Return the event that was told, and note that it was seen. Raises MyNetError.
+        """Return the event, and remember that it was received. Raises MyNetError.
 
-        Without data it is none: a service that ends says but when to come again.
+        A message without data is no event: a service that shuts down sends only a retry delay.
         """
         with readable():
             event = Event(id=int(sse.id), event=sse.event, data=json.loads(sse.data))

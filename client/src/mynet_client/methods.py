@@ -1,7 +1,7 @@
-"""A client's method, made of a call.
+"""Client methods generated from the functions in `calls`.
 
-What enters: a function that gives a `Call`. What leaves: a method that sends it and gives its
-answer, typed, documented and with the same arguments. This module does not know what is called.
+A method sends the request and returns its parsed response. It has the arguments, types and
+docstring of the function.
 """
 
 import inspect
@@ -23,7 +23,7 @@ class SendsLater(Protocol):
 
 
 def method(build: Callable[P, Request[T]]) -> Callable[Concatenate[Sends, P], T]:
-    """Return the method of a client that waits."""
+    """Return a synchronous method that sends the request of `build`."""
 
     def send(self: Sends, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._send(build(*args, **kwargs))
@@ -35,7 +35,7 @@ def method(build: Callable[P, Request[T]]) -> Callable[Concatenate[Sends, P], T]
 def async_method(
     build: Callable[P, Request[T]],
 ) -> Callable[Concatenate[SendsLater, P], Coroutine[Any, Any, T]]:
-    """Return the method of a client that is awaited."""
+    """Return an asynchronous method that sends the request of `build`."""
 
     async def send(self: SendsLater, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._send(build(*args, **kwargs))
@@ -45,7 +45,7 @@ def async_method(
 
 
 def _describe(send: Callable[..., Any], build: Callable[..., Request[Any]]) -> None:
-    """Copy the call's docstring, arguments and return type to the method, for `help()`."""
+    """Copy docstring, arguments and return type of `build` to the method, for `help()`."""
     send.__name__, send.__doc__ = build.__name__, build.__doc__
     signature = inspect.signature(build)
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)

@@ -1,8 +1,7 @@
-"""When a call is sent again: the service is busy, not ready, or the connection broke.
+"""Retry policy: a request is sent again if the service is busy, not ready, or disconnected.
 
-What enters: a call, and how it failed. What leaves: what tenacity wants to know. Waits are drawn
-between nothing and a bound that doubles, from a quarter of a second to ten; `Retry-After` is waited
-out, unless it asks for over a minute. This module does not know whether somebody waits.
+The wait is random between zero and a bound that doubles from a quarter of a second to ten seconds.
+`Retry-After` takes precedence, unless it is more than a minute.
 """
 
 from random import uniform
@@ -21,7 +20,7 @@ from tenacity.wait import wait_base
 from mynet_client.calls import Request
 from mynet_client.errors import ApiError
 
-RETRYABLE_STATUSES: Final = frozenset({429, 503})  # nothing was done
+RETRYABLE_STATUSES: Final = frozenset({429, 503})  # the service did nothing
 NEVER_SENT: Final = (ConnectError, ConnectTimeout)
 BROKEN: Final = (*NEVER_SENT, NetworkError, RemoteProtocolError)
 MAX_WAIT_SECONDS: Final = 60.0
@@ -38,7 +37,7 @@ class Policy(TypedDict):
 
 
 def policy(call: Request[Any], attempts: int) -> Policy:
-    """Return when `call` is sent again, `attempts` times at most."""
+    """Return the retry policy of `call`, with at most `attempts` attempts."""
     return Policy(
         retry=retry_if_exception(lambda error: _is_retryable(call, error)),
         wait=_Wait(),
@@ -57,5 +56,6 @@ class _Wait(wait_base):
     def __call__(self, retry_state: RetryCallState) -> float:
         error = retry_state.outcome.exception() if retry_state.outcome else None
         if isinstance(error, ApiError) and error.retry_after is not None:
-            return error.retry_after * uniform(1.0, 1.1)  # all who were refused shall not meet
+            # Spreads clients that were rejected at the same time.
+            return error.retry_after * uniform(1.0, 1.1)
         return BACK_OFF(retry_state)

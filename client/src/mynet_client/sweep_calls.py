@@ -1,8 +1,4 @@
-"""The calls about sweeps, as plain data.
-
-What enters: arguments. What leaves: a `Call`. This module does not know how calls travel; the
-docstrings are those of the clients' methods.
-"""
+"""Requests about sweeps, as plain data; their docstrings are those of the clients' methods."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +18,7 @@ def start_sweep(
 ) -> Request[Sweep]:
     """Queue a job for each combination of the hyperparameters, each one value or a list of values.
 
-    The key is drawn where none is given, so that a call sent twice makes one sweep.
+    Without an idempotency key, a random one is sent, so that a retried request creates one sweep.
     """
     said = {"name": name, "promote": promote}
     fields = {key: value for key, value in said.items() if value is not None}
@@ -37,13 +33,13 @@ def sweep(sweep: Sweep | str) -> Request[Sweep]:
 
 
 def sweeps(*, after: Sweep | str | None = None, limit: int = 20) -> Request[Sweeps]:
-    """List sweeps, newest first; `after` is the last one of the page before."""
+    """List sweeps, newest first; `after` is the last sweep of the previous page."""
     params = {"after": _id(after) if after else None, "limit": limit}
     return Request("GET", "/sweeps", answer_of(Sweeps), params)
 
 
 def cancel_sweep(sweep: Sweep | str) -> Request[Sweep]:
-    """Cancel what of a sweep has not ended; nothing of it goes live."""
+    """Cancel the unfinished jobs of a sweep. No version of it goes live."""
     return Request("POST", _path(sweep, "/cancel"), answer_of(Sweep))
 
 
