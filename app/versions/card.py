@@ -80,7 +80,7 @@ class Card(Metrics):
     note: str | None = None
     other_datasets: dict[str, float] = Field(
         {},
-        alias="elsewhere",
+        alias="elsewhere",  # plain-words: ok
         description="accuracy on other images, and the share of non-digits taken for digits",
     )
     feedback: int | None = Field(

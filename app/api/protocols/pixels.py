@@ -27,7 +27,7 @@ def shape_of(data: Any) -> list[int]:
 def numbers(data: list[Any]) -> NDArray[Any]:
     """Return nested or flat numbers as one flat array, row by row. Raises MalformedRequest.
 
-    numpy gets nothing but numbers: with one long text in the list, it would make all as long.
+    numpy gets nothing but numbers: one long text would make every element as long.
     """
     for length in shape_of(data)[1:]:
         if set(map(type, data)) != {list} or set(map(len, data)) != {length}:

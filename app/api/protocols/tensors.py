@@ -45,7 +45,7 @@ class RequestedOutput(BaseModel):
 
 
 class Inference(BaseModel):
-    """A request; the protocol allows to ignore other fields and parameters.
+    """A request; other fields and parameters are ignored, as the protocol allows.
 
     In a list, only the first invalid element is reported: there may be ten million.
     """
