@@ -133,7 +133,7 @@ def _elements(tensor: Tensor, content: bytes | None) -> list[bytes]:
     _check_count(tensor, len(texts), number, "elements")
     if not all(isinstance(text, str) for text in texts):
         raise MalformedRequest(
-            "`data` of a BYTES tensor contains other values than text. Send base64 strings."
+            "`data` of a BYTES tensor has values that are not strings. Send base64 strings."
         )
     return [decode_base64(text, f"data.{n}") for n, text in enumerate(texts)]
 
