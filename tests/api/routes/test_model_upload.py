@@ -54,7 +54,7 @@ def test_a_file_in_a_form_that_is_not_mynets_is_told_what_would_be_right(client,
     answer = client.post("/models", files={"file": ("mynet.pt", other)})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
     assert answer.json()["errors"][0]["field"] == "file"
-    assert "its names are ['fc1.weight'], MyNet's are ['fc1.bias'," in answer.json()["detail"]
+    assert "its names are ['fc1.weight']; MyNet's are ['fc1.bias'," in answer.json()["detail"]
     assert [path.name for path in settings.uploads_dir.glob(".*.tmp")] == []
 
 
