@@ -37,7 +37,9 @@ def photo():
 
 def is_too_much(answer):
     body = answer.json()
-    return (answer.status_code, body.get("code")) == (429, "busy") and "large uploads" in body["detail"]
+    return (answer.status_code, body.get("code")) == (429, "busy") and "large uploads" in body[
+        "detail"
+    ]
 
 
 @pytest.mark.parametrize("path", [b"/predict", b"/models", b"/train"])

@@ -59,7 +59,10 @@ def test_what_cannot_be_read_any_more_is_passed_over(feedback, digits, caplog):
     feedback.add(digits[1], 2)
     (feedback.folder / correction.name).write_bytes(b"damaged")
     assert gather(feedback).labels.tolist() == [2]
-    assert f"correction {correction.id} is passed over: The upload is not an image" in caplog.text
+    assert (
+        f"correction {correction.id} is passed over: The upload is not a readable image"
+        in caplog.text
+    )
 
 
 def test_what_is_deleted_after_it_was_listed_is_passed_over(feedback, digits, monkeypatch):
