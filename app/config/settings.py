@@ -41,7 +41,7 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """All settings of the service. A test compares them with the table in the README."""
+    """All settings of the service; `docs/reference/settings.md` is generated from them."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True

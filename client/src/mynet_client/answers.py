@@ -152,7 +152,7 @@ class BestJob(SweepJob):
 
 
 class Sweep(ResponseModel):
-    """A group of jobs: queued, running, succeeded, failed or cancelled, and its best job so far."""
+    """A group of jobs: queued, running, succeeded, failed or cancelled."""
 
     id: str
     name: str | None = None
