@@ -2,7 +2,8 @@
 
 import pytest
 
-from mynet_client import ApiError
+from mynet_client import ApiError, Client, NoBestVersion
+from tests.service.running import wait_until
 
 
 def test_a_sweep_is_started_listed_and_cancelled(mynet):
@@ -24,3 +25,33 @@ def test_a_sweep_is_started_listed_and_cancelled(mynet):
     with pytest.raises(ApiError) as error:
         mynet.start_sweep({"epochs": []})
     assert [field_error.field for field_error in error.value.errors] == ["epochs"]
+
+
+def test_promote_best_makes_the_best_version_of_an_ended_sweep_live(connect, url, service):
+    with Client(url) as waiting:
+        sweep = waiting.start_sweep({"seed": [1, 2], "epochs": 1}, promote="never")
+        assert wait_until(lambda: waiting.sweep(sweep).is_final), service.log.read_text()
+    mynet = connect(url)
+    best = mynet.sweep(sweep).best
+    before = mynet.models().current
+    assert best.version != before
+    assert mynet.promote_best(sweep).version == best.version
+    assert mynet.models().current == best.version
+    assert mynet.rollback().version == before
+
+
+def test_promote_best_of_a_sweep_that_has_not_ended_raises(mynet):
+    sweep = mynet.start_sweep({"seed": [1, 2], "epochs": 1000}, promote="never")
+    before = mynet.models().current
+    with pytest.raises(NoBestVersion, match=f"^Sweep {sweep.id} is (queued|running)"):
+        mynet.promote_best(sweep)
+    mynet.cancel_sweep(sweep)
+    with pytest.raises(NoBestVersion, match=f"^Sweep {sweep.id} cancelled without a version"):
+        mynet.promote_best(sweep.id)
+    assert mynet.models().current == before
+
+
+def test_promote_best_of_an_unknown_sweep_raises(mynet):
+    with pytest.raises(ApiError) as error:
+        mynet.promote_best("zzz")
+    assert error.value.code == "not_found"

@@ -25,7 +25,7 @@ from mynet_client.answers import (
 )
 from mynet_client.asynchronous import AsyncClient
 from mynet_client.client import Client
-from mynet_client.errors import ApiError, ConnectionFailed, MyNetError
+from mynet_client.errors import ApiError, ConnectionFailed, MyNetError, NoBestVersion
 
 # Deprecated aliases: the names of version 0.1, kept for one more release.
 Refusal = ApiError
@@ -48,6 +48,7 @@ __all__ = [
     "Jobs",
     "Models",
     "MyNetError",
+    "NoBestVersion",
     "Normalisation",
     "Prediction",
     "Predictions",

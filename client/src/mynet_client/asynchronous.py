@@ -9,7 +9,7 @@ import httpx2
 from tenacity import AsyncRetrying
 
 from mynet_client import calls, sweep_calls
-from mynet_client.answers import Event, Job
+from mynet_client.answers import Card, Event, Job, Sweep
 from mynet_client.calls import Request
 from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
 from mynet_client.errors import readable, refusal, translate_errors
@@ -80,6 +80,13 @@ class AsyncClient:
                             if sse.data:
                                 yield following.take(sse)
                 await asyncio.sleep(following.pause)
+
+    async def promote_best(self, sweep: Sweep | str) -> Card:
+        """Make the best version of a sweep the live one.
+
+        Raises NoBestVersion if the sweep has not ended, or if none of its jobs stored a version.
+        """
+        return await self.promote(sweep_calls.best_version(await self.sweep(sweep)))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -9,7 +9,7 @@ import httpx2
 from tenacity import Retrying
 
 from mynet_client import calls, sweep_calls
-from mynet_client.answers import Event, Job
+from mynet_client.answers import Card, Event, Job, Sweep
 from mynet_client.calls import Request
 from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
 from mynet_client.errors import readable, refusal, translate_errors
@@ -78,6 +78,13 @@ class Client:
                         if sse.data:
                             yield following.take(sse)
                 time.sleep(following.pause)
+
+    def promote_best(self, sweep: Sweep | str) -> Card:
+        """Make the best version of a sweep the live one.
+
+        Raises NoBestVersion if the sweep has not ended, or if none of its jobs stored a version.
+        """
+        return self.promote(sweep_calls.best_version(self.sweep(sweep)))
 
     def close(self) -> None:
         """Close the connections."""

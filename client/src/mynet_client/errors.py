@@ -55,6 +55,10 @@ class ApiError(MyNetError):
         return self.problem.errors
 
 
+class NoBestVersion(MyNetError):
+    """The sweep has not ended, or none of its jobs stored a version."""
+
+
 def refusal(response: Response) -> ApiError:
     """Return the exception for a response that is not a success; its content has been read."""
     return ApiError(_problem(response), _retry_after(response.headers.get("retry-after", "")))

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from mynet_client.answers import Sweep, Sweeps
 from mynet_client.calls import Request, answer_of
+from mynet_client.errors import NoBestVersion
 
 
 def start_sweep(
@@ -41,6 +42,15 @@ def sweeps(*, after: Sweep | str | None = None, limit: int = 20) -> Request[Swee
 def cancel_sweep(sweep: Sweep | str) -> Request[Sweep]:
     """Cancel the unfinished jobs of a sweep. No version of it goes live."""
     return Request("POST", _path(sweep, "/cancel"), answer_of(Sweep))
+
+
+def best_version(sweep: Sweep) -> int:
+    """Return the number of the best version of a sweep that has ended. Raises NoBestVersion."""
+    if not sweep.is_final:
+        raise NoBestVersion(f"Sweep {sweep.id} is {sweep.status}. Promote its best when it ends.")
+    if sweep.best is None or sweep.best.version is None:
+        raise NoBestVersion(f"Sweep {sweep.id} {sweep.status} without a version to promote.")
+    return sweep.best.version
 
 
 def _id(sweep: Sweep | str) -> str:
