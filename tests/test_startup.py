@@ -4,12 +4,10 @@ import sys
 import pytest
 import torch
 from pydantic import SecretStr
-from rich.console import Console
 from starlette.testclient import TestClient
 
 from app import main
 from app.auth.keys import KeyStore, Scope
-from app.cli import follow
 from app.errors import NotReady
 from app.main import create_app
 from app.net import MyNet
@@ -22,7 +20,6 @@ from app.startup import (
     prepare_registry,
     prepare_worker,
 )
-from app.train.jobs.hyperparameters import Hyperparameters
 from app.versions import checkpoint
 from app.versions.registry import CURRENT, SHIPPED, Registry
 from app.weights_import import parent
@@ -160,8 +157,6 @@ def test_tracking_that_is_not_installed_is_refused_in_words(settings, monkeypatc
     words = r"MLFLOW_TRACKING_URI is set.*pip install '\.\[mlflow\]'"
     with pytest.raises(StartupError, match=words):
         server.run(settings.model_copy(update={"port": 0}))
-    with pytest.raises(StartupError, match=words):
-        follow.train(settings, Hyperparameters(), Console(), follow=True)
     assert not settings.state_dir.exists(), "nothing was changed"
 
 

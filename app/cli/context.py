@@ -1,10 +1,6 @@
-"""What all verbs of the command line need: settings, a console, and how to fail.
+"""Settings, consoles and error messages of the command line."""
 
-What enters: the environment, and words. What leaves: settings, or the end of the command. This
-module does not know the verbs.
-"""
-
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -13,9 +9,17 @@ from app.config.settings import Settings, SettingsError, load_settings
 if TYPE_CHECKING:
     from rich.console import Console
 
+# Services name routes and query parameters, people type verbs and options.
+TERMS: Final = {
+    "GET /train": "`mynet jobs`",
+    "GET /sweeps": "`mynet sweeps`",
+    "GET /feedback": "`mynet feedback`",
+    "?replace=true": "--replace",
+}
+
 
 def settings() -> Settings:
-    """Read the settings, or fail in words."""
+    """Return the settings, or exit with what is wrong with them."""
     try:
         return load_settings()
     except SettingsError as error:
@@ -23,12 +27,48 @@ def settings() -> Settings:
 
 
 def console(*, stderr: bool = False) -> "Console":
+    """Return a console; without a terminal its lines are as long as they need to be."""
     from rich.console import Console
 
     return Console(stderr=stderr)
 
 
 def failure(message: str) -> typer.Exit:
-    """Return what went wrong; gives what is to be raised."""
-    console(stderr=True).print(message, style="red", markup=False, highlight=False)
+    """Print an error in red, and return the exit to raise."""
+    console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     return typer.Exit(2)
+
+
+def describe(error: Exception) -> str:
+    """Return the message of an error from the state folder, a file or a service."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return _describe_file_error(error)
+    if getattr(error, "code", None) == "unauthenticated":
+        return f"This service wants a key: --api-key or MYNET_API_KEY. It answers: {error}"
+    fields = [_describe_field(field.field, field.message) for field in getattr(error, "errors", ())]
+    message = "\n".join(fields) or str(error)
+    for route, verb in TERMS.items():
+        message = message.replace(route, verb)
+    return message
+
+
+def describe_invalid(details: Any) -> str:
+    """Return one line for each hyperparameter that pydantic refuses."""
+    return "\n".join(_describe_field(str(detail["loc"][0]), detail["msg"]) for detail in details)
+
+
+def _describe_field(name: str, message: str) -> str:
+    return f"--{name.replace('_', '-')}: {message.removeprefix('Value error, ')}"
+
+
+def _describe_file_error(error: OSError) -> str:
+    match error:
+        case FileNotFoundError():
+            return f"No such file: {error.filename}"
+        case FileExistsError():
+            return f"This file exists: {error.filename}. Pass --force to replace it."
+        case IsADirectoryError():
+            return f"This is a folder, and a file is needed: {error.filename}"
+        case PermissionError():
+            return f"No permission to use {error.filename}."
+    return f"{error.filename}: {error.strerror}"

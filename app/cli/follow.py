@@ -1,80 +1,76 @@
-"""A training followed on the terminal.
+"""The progress of a training job: a bar with loss and time left."""
 
-What enters: hyperparameters. What leaves: a job, and its progress as a bar with loss and ETA. Where
-no service supervises the state folder, the job is supervised from here. This module does not know
-how a network is trained.
-"""
-
-import time
-from contextlib import ExitStack, closing
-from typing import Final
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from app.cli import output
-from app.config.settings import Settings
-from app.database.database import Database
-from app.database.jobs import JobStore
-from app.database.leases import LeaseStore
-from app.database.tables import Job
-from app.startup import check_tracking, open_database
-from app.train.jobs import job as jobs
-from app.train.jobs.hyperparameters import Hyperparameters
-from app.train.jobs.job import Status
-from app.train.supervisor.supervisor import Supervisor
-
-POLL: Final = 0.2
+from app.cli.backend import Backend, Fields
 
 
-def train(
-    settings: Settings, hyperparameters: Hyperparameters, console: Console, *, follow: bool
-) -> bool:
-    """Queue a job, and stay with it where `follow` says so. Says whether all went well.
-
-    Raises QueueFull, StartupError.
-    """
-    if follow:
-        check_tracking()
-    with closing(open_database(settings)) as database:
-        return _train(settings, database, hyperparameters, console, follow=follow)
-
-
-def _train(
-    settings: Settings,
-    database: Database,
-    hyperparameters: Hyperparameters,
-    console: Console,
-    *,
-    follow: bool,
-) -> bool:
-    store = JobStore(database)
-    job = jobs.create(store, hyperparameters, max_queued=settings.train_queue, key=None)
-    console.print(f"job {job.id}, seed {job.hyperparameters['seed']}")
-    if not follow:
-        if LeaseStore(database).holder() is None:
-            console.print("It starts with the next `mynet serve`, or now with --follow.")
-        return True
-    with ExitStack() as stack:
-        # It only supervises where nobody else does; with Ctrl-C the job is queued again.
-        quiet = settings.model_copy(update={"log_level": "error"})
-        stack.enter_context(Supervisor(quiet, database))
-        try:
-            bar = output.JobProgressBar(stack.enter_context(output.progress(console)))
-            ended = _show(store, job, bar)
-        except KeyboardInterrupt:
-            console.print("The job is kept: it goes on with a service, or the next --follow.")
-            raise
-    return output.ended(console, ended.status, ended.result, ended.error)
+def follow(backend: Backend, job_id: str, console: Console) -> Fields:
+    """Show a job's progress until it has ended, and return the job."""
+    try:
+        with _progress(console) as progress:
+            bar = JobProgressBar(progress)
+            for kind, data in backend.events(job_id):
+                bar.on_event(kind, data)
+                if kind in ("status", "batch"):
+                    job = backend.job(job_id)
+                    bar.update(job["status"], job["progress"])
+    except KeyboardInterrupt:
+        console.print(f"Job {job_id} has not ended. Follow it with: mynet job {job_id} --follow")
+        raise
+    return backend.job(job_id)
 
 
-def _show(store: JobStore, job: Job, bar: output.JobProgressBar) -> Job:
-    after = 0
-    while True:
-        current = jobs.get(store, job.id)
-        for event in store.events(job.id, after):
-            after = event.number
-            bar.on_event(event.kind, event.data)
-        bar.update(current.status, current.progress)
-        if Status(current.status).is_final:
-            return current
-        time.sleep(POLL)
+def print_end(console: Console, job: Fields) -> bool:
+    """Print how a job ended. Return whether it succeeded."""
+    console.print(outcome(job), markup=False, soft_wrap=True)
+    return bool(job["status"] == "succeeded")
+
+
+def outcome(job: Fields) -> str:
+    """Return in one sentence what became of a job: its version, or its error."""
+    result, error = job["result"], job["error"]
+    if job["status"] == "succeeded" and result:
+        live = "is live" if result["promoted"] else "does not go live"
+        return f"version {result['version']} {live}: {result['reason']}"
+    return f"{job['status']}: {error['message']}" if error else str(job["status"])
+
+
+class JobProgressBar:
+    """The bar of one job."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("queued", total=1.0, left="")
+
+    def on_event(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Show the accuracy of an epoch or the loss of a batch."""
+        if kind == "epoch":
+            accuracy = 100 * data["test_accuracy"]
+            self._progress.print(f"epoch {data['epoch']}: {accuracy:.2f} % of the test images")
+        elif kind == "batch":
+            description = f"epoch {data['epoch']}, loss {data['loss']:.4f}"
+            self._progress.update(self._task, description=description)
+
+    def update(self, status: str, progress: Mapping[str, Any] | None) -> None:
+        """Show the job's share that is done, and the time left."""
+        if progress:
+            left = f"{progress['eta']:.0f} s left"
+            self._progress.update(self._task, completed=progress["fraction"], left=left)
+        if status != "running":
+            self._progress.update(self._task, description=status)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+    )

@@ -1,115 +1,91 @@
-"""What the terminal shows of predictions, versions and trainings.
-
-What enters: answers, from the state folder or from a service elsewhere. What leaves: lines, a table
-and a bar. This module does not know where answers come from.
-"""
+"""Tables, lists of fields and JSON on the terminal."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final
 
+import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 Fields = Mapping[str, Any]
-Reader = Callable[[Path], Fields]
+UNLIMITED: Final = 100_000  # columns
 
 
-class Version(Protocol):
-    """What is shown of a card."""
-
-    @property
-    def version(self) -> int: ...
-    @property
-    def test_accuracy(self) -> float: ...
-    @property
-    def recipe(self) -> str | None: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def created_at(self) -> datetime: ...
-    @property
-    def note(self) -> str | None: ...
+def print_json(data: Any) -> None:
+    """Print data as indented JSON."""
+    typer.echo(json.dumps(data, indent=2))
 
 
-def predictions(
-    files: Iterable[Path], read: Reader, refusals: tuple[type[Exception], ...], *, as_json: bool
-) -> bool:
-    """Show what `read` gives for each file, or why it refuses. Says whether all was read."""
-    all_read, out, err = True, Console(), Console(stderr=True)
-    for file in files:
-        try:
-            prediction = read(file)
-        except refusals as error:
-            all_read = False
-            err.print(f"{file}: {error}", style="red", markup=False)
-            continue
-        if as_json:
-            out.print_json(json.dumps({"file": str(file), **prediction}), indent=None)
-        else:
-            doubt = "" if prediction["is_digit"] else "  does not look like a digit"
-            line = f"{file}: {prediction['digit']}  {100 * prediction['confidence']:.1f} %{doubt}"
-            out.print(line, markup=False)
-    return all_read
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str = "") -> None:
+    """Print a header and one line for each row, or `empty` if there is no row."""
+    table = _table(*columns)
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    if table.row_count or not empty:
+        _print(table)
+    else:
+        typer.echo(empty)
 
 
-def versions(cards: Iterable[Version], current: int | None) -> None:
-    """Show a table; the live version is marked."""
-    table = Table("version", "accuracy", "recipe", "made", "note")
-    for card in cards:
-        mark = " live" if card.version == current else ""
-        accuracy = f"{100 * card.test_accuracy:.2f} %"
-        created = f"{card.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(
-            f"{card.version}{mark}", accuracy, card.recipe or card.origin, created, card.note or ""
-        )
-    Console().print(table)
+def print_fields(fields: Mapping[str, str | None]) -> None:
+    """Print a name and a value on each line, without those that have no value."""
+    table = _table("", "")
+    table.show_header = False
+    for name, value in fields.items():
+        if value:
+            table.add_row(_cell(name, "bold"), _cell(value))
+    _print(table)
 
 
-def progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-        console=console,
+def print_page(
+    page: Fields, columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str, verb: str
+) -> None:
+    """Print a page of a list, and the command that prints the next page."""
+    print_table(columns, rows, empty)
+    if page["has_more"]:
+        typer.echo(f"There are more: {verb} --after {page['data'][-1]['id']}")
+
+
+def percent(share: float | None) -> str:
+    """Return a share of 1 as a percentage; nothing for None."""
+    return "" if share is None else f"{100 * share:.2f} %"
+
+
+def time(timestamp: str | datetime | None) -> str:
+    """Return a time to the minute, in UTC; nothing for None."""
+    if isinstance(timestamp, str):
+        timestamp = datetime.fromisoformat(timestamp)
+    return "" if timestamp is None else f"{timestamp:%Y-%m-%d %H:%M}"
+
+
+def pairs(fields: Fields) -> str:
+    """Return names and values in one line, without those that have no value."""
+    return ", ".join(f"{name} {value}" for name, value in fields.items() if value is not None)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _cell(text: str, style: str = "") -> Text:
+    """Return text for one cell: line breaks and control characters are escaped."""
+    printable = (
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
     )
+    return Text("".join(printable), style=style)
 
 
-class JobProgressBar:
-    """A training's bar, with loss and time left."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("queued", total=1.0, left="")
-
-    def on_event(self, kind: str, data: Fields) -> None:
-        """Show an event."""
-        if kind == "epoch":
-            accuracy = 100 * data["test_accuracy"]
-            self._progress.print(f"epoch {data['epoch']}: {accuracy:.2f} % of the test images")
-        elif kind == "batch":
-            description = f"epoch {data['epoch']}, loss {data['loss']:.4f}"
-            self._progress.update(self._task, description=description)
-
-    def update(self, status: str, reached: Fields | None) -> None:
-        """Show how far the job is."""
-        if reached:
-            left = f"{reached['eta']:.0f} s left"
-            self._progress.update(self._task, completed=reached["fraction"], left=left)
-        if status != "running":
-            self._progress.update(self._task, description=status)
-
-
-def ended(console: Console, status: str, result: Fields | None, error: Fields | None) -> bool:
-    """Return how a job ended, and whether well."""
-    if status != "succeeded" or not result:
-        console.print(f"{status}: {error['message'] if error else ''}", markup=False)
-        return False
-    live = "is live" if result["promoted"] else "does not go live"
-    console.print(f"version {result['version']} {live}: {result['reason']}", markup=False)
-    return True
+def _print(table: Table) -> None:
+    """Print without trailing spaces. A file or a pipe gets each row on one line."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=UNLIMITED)
+    with console.capture() as capture:
+        console.print(table, crop=False)
+    typer.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

@@ -1,53 +1,118 @@
-"""The command line's verbs, asked of a service elsewhere.
+"""The verbs' operations over HTTP, by the client package."""
 
-What enters: a service's address, and what the verbs want. What leaves: what the terminal shows.
-This module does not know the state folder.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from rich.console import Console
+from pydantic import BaseModel
 
-from app.cli import output
+from app.cli.backend import Fields, Format
 from mynet_client import Client, MyNetError
 
-REFUSALS = (MyNetError, OSError)
+ATTEMPTS: Final = 5  # some seconds, which a person at a terminal waits
 
 
-def predict(client: Client, files: list[Path], version: int | None, *, as_json: bool) -> bool:
-    """Show the digit in each file. Says whether all were read."""
+class RemoteService:
+    """A service at `url`."""
 
-    def read(file: Path) -> dict[str, Any]:
-        return client.predict(file, version=version).model_dump(exclude_none=True)
+    errors = (MyNetError, OSError)
 
-    return output.predictions(files, read, REFUSALS, as_json=as_json)
+    def __init__(self, url: str, api_key: str | None) -> None:
+        self._client = Client(url, api_key=api_key, attempts=ATTEMPTS)
 
+    def close(self) -> None:
+        self._client.close()
 
-def train(
-    client: Client, hyperparameters: Mapping[str, Any], console: Console, *, follow: bool
-) -> bool:
-    """Queue a job, and stay with it where `follow` says so. Says whether all went well.
+    def reader(self, version: int | None) -> Callable[[Path], Fields]:
+        def read(file: Path) -> Fields:
+            return self._client.predict(file, version=version).model_dump(exclude_none=True)
 
-    Raises MyNetError.
-    """
-    job = client.train(**hyperparameters)
-    console.print(f"job {job.id}, seed {job.hyperparameters['seed']}")
-    if not follow:
+        return read
+
+    def train(self, hyperparameters: Fields) -> Fields:
+        return _fields(self._client.train(**hyperparameters))
+
+    def supervision(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def is_supervised(self) -> bool:
         return True
-    with output.progress(console) as progress:
-        bar = output.JobProgressBar(progress)
-        for event in client.events(job):
-            bar.on_event(event.event, event.data)
-            if event.event in ("status", "batch"):
-                job_fields = client.job(job).model_dump()
-                bar.update(job_fields["status"], job_fields["progress"])
-    job_fields = client.job(job).model_dump()
-    return output.ended(console, job_fields["status"], job_fields["result"], job_fields["error"])
+
+    def jobs(self, status: str | None, after: str | None, limit: int) -> Fields:
+        return _fields(self._client.jobs(status=status, after=after, limit=limit))
+
+    def job(self, job_id: str) -> Fields:
+        return _fields(self._client.job(job_id))
+
+    def pause(self, job_id: str) -> Fields:
+        return _fields(self._client.pause(job_id))
+
+    def resume(self, job_id: str) -> Fields:
+        return _fields(self._client.resume(job_id))
+
+    def cancel(self, job_id: str) -> Fields:
+        return _fields(self._client.cancel(job_id))
+
+    def log(self, job_id: str) -> list[str]:
+        return self._client.log(job_id)
+
+    def events(self, job_id: str) -> Iterator[tuple[str, Fields]]:
+        for event in self._client.events(job_id):
+            yield event.event, event.data
+
+    def start_sweep(self, grid: Fields) -> Fields:
+        return _fields(self._client.start_sweep(grid))
+
+    def sweeps(self, after: str | None, limit: int) -> Fields:
+        return _fields(self._client.sweeps(after=after, limit=limit))
+
+    def sweep(self, sweep_id: str) -> Fields:
+        return _fields(self._client.sweep(sweep_id))
+
+    def cancel_sweep(self, sweep_id: str) -> Fields:
+        return _fields(self._client.cancel_sweep(sweep_id))
+
+    def models(self) -> Fields:
+        return _fields(self._client.models())
+
+    def model(self, version: int) -> Fields:
+        return _fields(self._client.model(version))
+
+    def promote(self, version: int) -> Fields:
+        return _fields(self._client.promote(version))
+
+    def promote_best(self, sweep_id: str) -> Fields:
+        return _fields(self._client.promote_best(sweep_id))
+
+    def rollback(self) -> Fields:
+        return _fields(self._client.rollback())
+
+    def upload(self, file: Path, note: str | None) -> Fields:
+        return _fields(self._client.upload(file, note=note))
+
+    def weights(self, version: int, form: Format) -> bytes:
+        return self._client.weights(version, format=form)
+
+    def delete(self, version: int) -> None:
+        self._client.delete(version)
+
+    def corrections(self, after: str | None, limit: int) -> Fields:
+        return _fields(self._client.corrections(after=after, limit=limit))
+
+    def correct(
+        self, file: Path, label: int, prediction_id: str | None, *, replace: bool
+    ) -> Fields:
+        return _fields(
+            self._client.feedback(file, label, prediction_id=prediction_id, replace=replace)
+        )
+
+    def corrected_image(self, correction_id: str) -> bytes:
+        return self._client.corrected_image(correction_id)
+
+    def delete_correction(self, correction_id: str) -> None:
+        self._client.delete_correction(correction_id)
 
 
-def models(client: Client) -> None:
-    """Show the versions. Raises MyNetError."""
-    versions = client.models()
-    output.versions(versions.data, versions.current)
+def _fields(answer: BaseModel) -> Fields:
+    return answer.model_dump(mode="json")

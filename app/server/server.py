@@ -2,19 +2,19 @@
 
 import logging
 import socket
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Final
 
 import uvicorn
 
 from app.config.settings import PREFIX, Settings
-from app.database.engine import redacted
 from app.net import DeviceUnavailable, pick_device
+from app.server.displayed_settings import displayed_settings
 from app.server.protocol import Protocol
 from app.server.shutdown import GRACE_SECONDS
 from app.startup import StartupError, prepare_service
 from app.telemetry import worker_metrics
-from app.telemetry.logs import redact
 
 # Seconds for which a worker process may not answer its parent, because imports hold the GIL.
 # uvicorn would replace a worker that it takes for dead, which adds to the load.
@@ -22,16 +22,19 @@ WORKER_STARTUP_TIMEOUT: Final = 30
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; what is under way is answered first.
+def run(settings: Settings, announce: Callable[[Settings], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight are answered first.
+
+    `announce` is called when all is prepared, before the server listens.
 
     Raises one of `app.startup.STARTUP_ERRORS`, before anything is changed where that is possible.
     """
-    log.info("settings: %s", _format_settings(settings))
+    log.debug("settings: %s", _format_settings(settings))
     _check_port(settings)
     _check_device("DEVICE", settings.device)
     _check_device("TRAIN_DEVICE", settings.effective_train_device)
     prepare_service(settings)
+    announce(settings)
     multiple_workers = settings.workers > 1
     with (
         worker_metrics.worker_metrics_dir(settings.metrics_dir)
@@ -80,7 +83,5 @@ def _check_device(name: str, device: str) -> None:
 
 
 def _format_settings(settings: Settings) -> str:
-    values = {f"{PREFIX}{name.upper()}": redact(str(value)) for name, value in settings}
-    if settings.database_url:
-        values[f"{PREFIX}DATABASE_URL"] = redacted(settings.database_url)
-    return " ".join(f"{name}={value}" for name, value in values.items())
+    values = displayed_settings(settings)
+    return " ".join(f"{PREFIX}{name.upper()}={value}" for name, value in values.items())

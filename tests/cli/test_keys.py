@@ -9,30 +9,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from app.auth.key_cache import KeyCache
-from app.auth.keys import KeyStore
-from app.cli.main import app
+from app.auth.keys import KeyStore, Scope
+from app.cli.verbs.keys import ScopeName
 from app.database.database import Database
-from app.database.jobs import JobStore
 
 CODE = "from app.cli.main import main; main()"
 
 
 @pytest.fixture
-def mynet(tmp_path, monkeypatch):
-    monkeypatch.setenv("MYNET_STATE_DIR", str(tmp_path / "var"))
-    monkeypatch.setenv("COLUMNS", "200")
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-@pytest.fixture
 def cache(tmp_path):
     """What a service on this state folder knows."""
-    store = JobStore(Database(f"sqlite:///{tmp_path / 'var' / 'mynet.db'}"))
-    yield KeyCache(KeyStore(store.database), None)
-    store.database.close()
+    database = Database(f"sqlite:///{tmp_path / 'var' / 'mynet.db'}")
+    yield KeyCache(KeyStore(database), None)
+    database.close()
 
 
 def test_a_key_is_shown_once_and_works(mynet, cache):
@@ -44,7 +35,24 @@ def test_a_key_is_shown_once_and_works(mynet, cache):
     assert cache.find(whole.encode()).scopes == ["predict", "train"]
     listed = mynet("keys", "list").stdout
     assert whole.rpartition("_")[2] not in listed
-    assert re.fullmatch(r"[0-9a-f]{12}  ci  predict,train  [\d-]+ [\d:]+  valid\n", listed)
+    header, row = listed.splitlines()
+    assert header.split() == ["id", "name", "scopes", "made", "(UTC)", "state"]
+    assert re.fullmatch(r"[0-9a-f]{12}  ci    predict,train  [\d-]+ [\d:]+  valid", row)
+
+
+def test_keys_as_json_hold_no_secret(mynet):
+    full_key = mynet("keys", "create", "ci", "--scope", "train", "--days", 3).stdout.strip()
+    done = mynet("keys", "list", "--json")
+    (key,) = json.loads(done.stdout)["data"]
+    assert (key["id"], key["name"]) == (full_key.split("_")[1], "ci")
+    assert (key["scopes"], key["revoked_at"]) == (["train"], None)
+    assert key["expires_at"] > key["created_at"]
+    assert full_key.rpartition("_")[2] not in done.stdout
+    assert key.keys().isdisjoint({"digest", "key"})
+
+
+def test_scopes_are_those_of_the_service():
+    assert [*map(str, ScopeName)] == [*map(str, Scope)]
 
 
 def test_makers_and_revokers_are_told_of(mynet):
@@ -69,7 +77,7 @@ def test_a_key_may_end_by_itself_or_be_revoked(mynet, cache):
     mynet("keys", "create", "guest", "--scope", "predict", "--days", 90)
     whole = mynet("keys", "create", "old", "--scope", "predict").stdout.strip()
     assert mynet("keys", "revoke", whole.split("_")[1]).exit_code == 0
-    guest, old = mynet("keys", "list").stdout.splitlines()
+    _, guest, old = mynet("keys", "list").stdout.splitlines()
     assert re.search(r"guest .* valid until \d{4}-", guest)
     assert re.search(r"old .* revoked \d{4}-", old)
     cache.refresh()
@@ -83,14 +91,14 @@ def test_a_key_may_end_by_itself_or_be_revoked(mynet, cache):
         (["create", "ci", "--scope", "all"], "'predict', 'train', 'admin'"),
         (["create", "ci", "--scope", "train", "--days", "0"], "--days"),
         (["create", "two words", "--scope", "train"], "A name is up to 64"),
-        (["revoke", "zzz"], "There is no key 'zzz'; `mynet keys list` shows all."),
+        (["revoke", "zzz"], "There is no key 'zzz'"),
     ],
 )
 def test_what_is_wrong_is_said(mynet, arguments, message):
     done = mynet("keys", *arguments)
     assert done.exit_code == 2
     assert message in done.output
-    assert mynet("keys", "list").stdout == ""
+    assert json.loads(mynet("keys", "list", "--json").stdout) == {"data": []}
 
 
 def test_what_is_revoked_while_nothing_runs_outlives_a_damaged_database(mynet, tmp_path):
@@ -98,7 +106,7 @@ def test_what_is_revoked_while_nothing_runs_outlives_a_damaged_database(mynet, t
     mynet("keys", "revoke", keys[0].split("_")[1])
     (tmp_path / "var" / "mynet.db").write_bytes(bytes(8192))
     listed = mynet("keys", "list")
-    states = [line.split()[5] for line in listed.stdout.splitlines()]
+    states = [line.split()[5] for line in listed.stdout.splitlines()[1:]]
     assert states == ["revoked", "valid"], listed.output
 
 
@@ -109,7 +117,7 @@ def test_a_key_is_revoked_once(mynet):
 
 
 def create_key(redirection):
-    """Make a key in a process of its own, whose standard output is elsewhere."""
+    """Make a key in a process of its own, whose standard output is redirected."""
     keys = f'"$0" -c "{CODE}" keys create ci --scope train {redirection}'
     return subprocess.run(["sh", "-c", keys, sys.executable], capture_output=True, text=True)
 
@@ -132,7 +140,7 @@ def test_a_key_that_nobody_can_have_seen_opens_nothing(mynet, redirection, reaso
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
-    (listed,) = mynet("keys", "list").stdout.splitlines()
+    _, listed = mynet("keys", "list").stdout.splitlines()
     assert " revoked " in listed
     key_id = listed.split()[0]
     assert f"key {key_id} is revoked." in done.stderr.replace("\n", " ")
@@ -159,4 +167,4 @@ def test_a_key_that_cannot_be_kept_is_not_shown(mynet):
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    assert mynet("keys", "list").stdout == ""
+    assert json.loads(mynet("keys", "list", "--json").stdout) == {"data": []}

@@ -1,40 +1,99 @@
-"""`mynet`, as people type it. `serve` is tested in tests/service."""
+"""`mynet predict` and `mynet train` on a state folder, help and error messages."""
 
 import json
+import sys
+from importlib.metadata import version
 
 import pytest
-from typer.testing import CliRunner
+import typer
 
 from app.cli.main import app
-from app.config.settings import Settings
-from app.database.database import Database
-from app.database.jobs import JobStore
+from app.cli.state_folder import StateFolder
 from app.versions.registry import Registry
-from tests.conftest import png
+from tests.client.stub import answering, problem
 
 
-@pytest.fixture
-def mynet(tmp_path, monkeypatch, small_data_dir):
-    monkeypatch.setenv("MYNET_STATE_DIR", str(tmp_path / "var"))
-    monkeypatch.setenv("MYNET_DATA_DIR", str(small_data_dir))
-    monkeypatch.setenv("COLUMNS", "200")
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+def commands(group, path=()):
+    """Yield the path and the command of each verb."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
 
 
-@pytest.fixture
-def images(tmp_path, mnist):
-    paths = []
-    for index in (0, 1):
-        paths.append(tmp_path / f"{index}.png")
-        paths[-1].write_bytes(png(mnist.test.pixels[index].numpy()))
-    return paths
+COMMANDS = dict(commands(typer.main.get_command(app)))
+VERBS = """
+    serve predict feedback,list feedback,add feedback,download feedback,delete
+    train jobs job pause resume cancel sweep sweeps,list sweeps,start sweeps,cancel
+    promote rollback models,list models,get models,download models,upload models,delete
+    keys,list keys,create keys,revoke db,current db,upgrade settings
+"""
+# They print a confirmation, a file's name or a key, and no data.
+WITHOUT_JSON = """
+    serve feedback,download feedback,delete models,download models,delete
+    keys,create keys,revoke db,upgrade
+"""
 
 
-def test_help_lists_the_verbs(mynet):
+def test_help_lists_every_verb(mynet):
+    assert {",".join(path) for path in COMMANDS} == set(VERBS.split())
     done = mynet("--help")
     assert done.exit_code == 0
-    for verb in ("serve", "predict", "train", "models"):
-        assert verb in done.stdout
+    assert [path[0] for path in COMMANDS if f"│ {path[0]} " not in done.stdout] == []
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_option_has_help_and_shows_its_default(mynet, path):
+    done = mynet(*path, "-h")
+    assert done.exit_code == 0
+    assert done.stdout == mynet(*path, "--help").stdout
+    for parameter in COMMANDS[path].params:
+        if parameter.name == "help":
+            continue
+        assert parameter.help, parameter.name
+        has_default = parameter.required or parameter.default is not None or parameter.show_default
+        assert has_default or parameter.name in ("version", "best_of"), parameter.name
+
+
+def test_verbs_that_show_data_print_json_too():
+    with_json = {
+        ",".join(p) for p, c in COMMANDS.items() if "as_json" in [o.name for o in c.params]
+    }
+    assert with_json == set(VERBS.split()) - set(WITHOUT_JSON.split())
+
+
+def test_help_of_train_describes_the_hyperparameters(mynet):
+    text = " ".join(mynet("train", "--help").stdout.replace("│", " ").split())
+    for default in ("(10; robust: 200)", "(0.01; robust: 0.1)", "(documented)", "(if_better)"):
+        assert f"[default: {default}]" in text
+
+
+def test_version_is_printed(mynet):
+    done = mynet("--version")
+    assert (done.exit_code, done.stdout) == (0, f"mynet {version('mynet')}\n")
+
+
+@pytest.mark.parametrize("group", ["models", "sweeps", "feedback", "keys"])
+def test_a_group_without_a_verb_lists(mynet, group):
+    assert mynet(group).stdout == mynet(group, "list").stdout
+    assert json.loads(mynet(group, "--json").stdout)["data"] is not None
+    assert "No such command 'lsit'" in mynet(group, "lsit").output
+
+
+@pytest.mark.parametrize(
+    ("verb", "message"),
+    [
+        ("jobs", "No jobs yet. Start one with: mynet train"),
+        ("sweeps", "No sweeps yet. Start one with: mynet sweeps start --learning-rate 0.01"),
+        ("feedback", "No corrections yet. Add one with: mynet feedback add FILE LABEL"),
+        ("keys", "No keys yet. Create one with: mynet keys create NAME --scope predict"),
+    ],
+)
+def test_an_empty_list_says_how_to_begin(mynet, verb, message):
+    done = mynet(verb)
+    assert done.exit_code == 0
+    assert done.stdout.startswith(message)
 
 
 def test_predict_reads_every_file(mynet, images):
@@ -55,8 +114,9 @@ def test_predict_goes_on_past_what_it_cannot_read(mynet, images, tmp_path):
     done = mynet("predict", tmp_path / "text.png", tmp_path / "missing.png", images[0])
     assert done.exit_code == 1
     assert "7" in done.stdout
-    assert "text.png" in done.stderr
-    assert "missing.png" in done.stderr
+    assert f"{tmp_path / 'text.png'}: " in done.stderr
+    assert f"No such file: {tmp_path / 'missing.png'}\n" in done.stderr
+    assert "Errno" not in done.stderr
 
 
 def test_models_marks_the_live_version(mynet):
@@ -77,14 +137,55 @@ def test_train_follow_trains_here_where_no_service_does(mynet, tmp_path):
 
 
 def test_train_without_follow_leaves_the_job_to_the_service(mynet):
-    done = mynet("train", "--epochs", 2, "--include-feedback")
+    done = mynet("train", "--epochs", 2, "--include-feedback", "--note", "mine")
     assert done.exit_code == 0
     assert "mynet serve" in done.stdout
-    store = JobStore(Database(Settings().effective_database_url))
-    (job,) = store.jobs()
-    assert (job.status, job.hyperparameters["epochs"]) == ("queued", 2)
-    assert job.hyperparameters["include_feedback"] is True
-    store.database.close()
+    (job,) = json.loads(mynet("jobs", "--json").stdout)["data"]
+    assert (job["status"], job["hyperparameters"]["epochs"]) == ("queued", 2)
+    assert job["hyperparameters"]["include_feedback"] is True
+    header, row = mynet("jobs").stdout.splitlines()
+    assert header.split()[:2] == ["job", "status"]
+    assert row.split()[:2] == [job["id"], "queued"]
+    assert row.endswith("mine")
+
+
+def test_a_queued_job_is_followed_and_trains_here(mynet):
+    mynet("train", "--epochs", 1, "--seed", 3, "--promote", "never")
+    (job,) = json.loads(mynet("jobs", "--json").stdout)["data"]
+    done = mynet("job", job["id"], "--follow")
+    assert done.exit_code == 0, done.output
+    assert "epoch 0: " in done.stdout
+    assert "version 2 does not go live" in done.stdout
+
+
+def test_train_follow_without_mlflow_queues_no_job_if_jobs_are_tracked(
+    mynet, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    done = mynet("train", "--follow")
+    assert done.exit_code == 2
+    assert "MLFLOW_TRACKING_URI is set" in done.stderr
+    assert "pip install '.[mlflow]'" in done.stderr
+    assert not (tmp_path / "var").exists()
+
+
+def test_interrupted_follow_names_the_command_that_continues(mynet, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StateFolder, "events", interrupt)
+    done = mynet("train", "--follow", "--epochs", 2)
+    assert done.exit_code == 130
+    (job,) = json.loads(mynet("jobs", "--json").stdout)["data"]
+    assert f"Follow it with: mynet job {job['id']} --follow" in done.stdout
+    assert job["status"] == "queued"
+
+
+def test_train_json_is_alone_on_standard_output(mynet):
+    done = mynet("train", "--epochs", 2, "--json")
+    assert json.loads(done.stdout)["hyperparameters"]["epochs"] == 2
+    assert "seed" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -93,12 +194,28 @@ def test_train_without_follow_leaves_the_job_to_the_service(mynet):
         (("train", "--epochs", "0"), "--epochs: Input should be greater than or equal to 1"),
         (("train", "--promote", "perhaps"), "--promote"),
         (("train", "--device", "gpu"), "--device: must be auto, cpu, cuda"),
-        (("predict", "--version", "9", "x.png"), "Version 9 does not exist"),
+        (("train", "--recipe", "secret"), "--recipe"),
+        (("predict", "--version", "9", "x.png"), "newest"),
+        (("job", "zzz"), "`mynet jobs`"),
+        (("jobs", "--after", "zzz"), "'zzz'"),
+        (("sweep", "zzz"), "`mynet sweeps`"),
+        (("sweeps", "start", "--epochs", "1", "--epochs", "1"), "--epochs: has a value twice"),
+        (("promote", "--best-of", "zzz"), "'zzz'"),
+        (("promote",), "Name either a VERSION or --best-of SWEEP."),
+        (("promote", "1", "--best-of", "zzz"), "Name either a VERSION or --best-of SWEEP."),
+        (("promote", "99"), "newest"),
+        (("rollback",), "live"),
+        (("models", "upload", "missing.pt"), "No such file: missing.pt"),
+        (("models", "upload", "."), "This is a folder, and a file is needed: ."),
+        (("feedback", "add", "missing.png", "7"), "No such file: missing.png"),
+        (("feedback", "add", "x.png", "10"), "Invalid value for 'label'"),
+        (("feedback", "add", "x.png", "7", "--prediction-id", "../x"), "up to 64 letters"),
+        (("feedback", "delete", "zzz"), "`mynet feedback`"),
     ],
 )
 def test_what_cannot_be_done_is_said(mynet, arguments, message):
     done = mynet(*arguments)
-    assert done.exit_code != 0
+    assert done.exit_code == 2
     assert message in done.output
     assert "Traceback" not in done.output
 
@@ -108,3 +225,35 @@ def test_a_bad_setting_is_said(mynet, monkeypatch):
     done = mynet("models")
     assert done.exit_code == 2
     assert "MYNET_PORT=x" in done.output
+
+
+@pytest.mark.parametrize("verb", ["jobs", "models", "sweeps", "feedback", "rollback"])
+def test_an_address_without_a_scheme_is_written_out(mynet, verb):
+    done = mynet(verb, "--url", "localhost:8401")
+    assert done.exit_code == 2
+    assert done.stderr == "--url localhost:8401: write http://localhost:8401\n"
+
+
+def test_a_service_that_wants_a_key_names_the_option(mynet):
+    with answering(problem(401, "unauthenticated")) as stub:
+        done = mynet("jobs", "--url", stub.url)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("This service wants a key: --api-key or MYNET_API_KEY.")
+
+
+def test_control_characters_do_not_reach_the_terminal(mynet):
+    mynet("train", "--note", "red \x1b[31m\nnew line")
+    _, row = mynet("jobs").stdout.splitlines()
+    assert row.endswith(r"red \x1b[31m\nnew line")
+
+
+def test_a_list_names_the_command_for_its_next_page(mynet):
+    for _ in range(3):
+        mynet("train")
+    first = mynet("jobs", "--limit", 2)
+    assert "There are more: mynet jobs --after " in first.stdout
+    command = first.stdout.splitlines()[-1].removeprefix("There are more: mynet ").split()
+    rest = mynet(*command, "--limit", 2).stdout.splitlines()
+    assert len(rest) == 2
+    assert rest[1].split()[0] not in first.stdout
+    assert mynet("jobs", "--status", "failed").stdout == "No failed jobs.\n"

@@ -60,7 +60,7 @@ def test_what_is_wrong_is_said(mynet):
 
 
 def test_the_option_wins_and_nobody_there_is_said(mynet, monkeypatch):
-    monkeypatch.setattr("app.cli.main.ATTEMPTS", 1)
+    monkeypatch.setattr("app.cli.remote.ATTEMPTS", 1)
     with answering() as stub:
         pass
     done = mynet("models", "--url", stub.url)

@@ -80,7 +80,7 @@ async def create(
     )
     add_log_fields(request, services, sweep_id=row.id)
     response.headers["Location"] = f"/sweeps/{row.id}"
-    return await asyncio.to_thread(_to_sweep, services.sweep_store, row)
+    return await asyncio.to_thread(to_sweep, services.sweep_store, row)
 
 
 @router.get(
@@ -95,14 +95,14 @@ def list_sweeps(
     store = services.sweep_store
     cursor = sweep.get(store, after).number if after else None
     rows = store.sweeps(cursor, limit + 1)
-    data = _to_sweeps(store, rows[:limit])
+    data = to_sweeps(store, rows[:limit])
     return resources.Sweeps(data=data, has_more=len(rows) > limit)
 
 
 @router.get("/{sweep_id}", summary="Get a sweep", responses=error_responses(NotFound))
 def get_sweep(sweep_id: str, services: ServicesDep) -> resources.Sweep:
     """`best` is the best job so far; `PUT /models/current` makes its version live."""
-    return _to_sweep(services.sweep_store, sweep.get(services.sweep_store, sweep_id))
+    return to_sweep(services.sweep_store, sweep.get(services.sweep_store, sweep_id))
 
 
 @router.post(
@@ -114,14 +114,14 @@ def get_sweep(sweep_id: str, services: ServicesDep) -> resources.Sweep:
 )
 def cancel(sweep_id: str, services: ServicesDep) -> resources.Sweep:
     """Its jobs that have not ended are cancelled. Versions that they made stay."""
-    return _to_sweep(services.sweep_store, sweep.cancel(services.sweep_store, sweep_id))
+    return to_sweep(services.sweep_store, sweep.cancel(services.sweep_store, sweep_id))
 
 
-def _to_sweep(store: SweepStore, row: SweepRow) -> resources.Sweep:
-    return _to_sweeps(store, [row])[0]
+def to_sweep(store: SweepStore, row: SweepRow) -> resources.Sweep:
+    return to_sweeps(store, [row])[0]
 
 
-def _to_sweeps(store: SweepStore, rows: Sequence[SweepRow]) -> list[resources.Sweep]:
+def to_sweeps(store: SweepStore, rows: Sequence[SweepRow]) -> list[resources.Sweep]:
     jobs_by_sweep = store.jobs_by_sweep([row.id for row in rows])
     with_version = [job.id for jobs in jobs_by_sweep.values() for job in jobs if job.result]
     losses = store.test_losses(with_version)

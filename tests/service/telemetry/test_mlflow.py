@@ -101,7 +101,7 @@ def statuses(database):
 
 
 def test_the_server_itself_never_loads_it():
-    imports = "import sys, app.main, app.server.server, app.cli.follow"
+    imports = "import sys, app.main, app.server.server, app.cli.state_folder"
     code = f"{imports}; print('mlflow' in sys.modules)"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     done = subprocess.run(

@@ -1,0 +1,225 @@
+"""The verbs' operations on the state folder, with or without a service that uses it.
+
+A running service notices a change within seconds: it follows the live version and the jobs in the
+same folder and database.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel
+
+from app.api.routes import sweeps as sweep_routes
+from app.api.schemas import resources
+from app.cli.backend import Fields, Format
+from app.config.settings import Settings
+from app.database.database import Database
+from app.database.jobs import JobStore
+from app.database.leases import LeaseStore
+from app.database.sweeps import SweepStore
+from app.database.tables import Job
+from app.errors import Conflict
+from app.feedback import FeedbackStore
+from app.image.decode import open_image, to_grey
+from app.image.normalise import normalise
+from app.net import pick_device
+from app.predict.live_model import LiveModel
+from app.predict.predictor import predict_sync
+from app.startup import STARTUP_ERRORS, check_tracking, open_database, prepare_registry
+from app.telemetry import logs
+from app.train.jobs import events, sweep
+from app.train.jobs import job as jobs
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.jobs.job import Status
+from app.train.jobs.sweep_grid import Grid
+from app.train.supervisor.supervisor import Supervisor
+from app.versions import export
+from app.versions.registry import Registry
+from app.weights_import.parent import import_upload
+
+POLL: Final = 0.2  # seconds between two reads of a job's events
+
+
+class StateFolder:
+    """The versions, the database and the corrections of the settings; each opens when needed."""
+
+    errors = STARTUP_ERRORS
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        logs.configure("warning", settings.log_format)
+
+    def close(self) -> None:
+        if "_database" in self.__dict__:
+            self._database.close()
+
+    def reader(self, version: int | None) -> Callable[[Path], Fields]:
+        self._live.refresh()
+        model, max_pixels = self._live.get(version), self._settings.max_pixels
+
+        def read(file: Path) -> Fields:
+            answer = predict_sync(file.read_bytes(), model, max_pixels).answer
+            return {**answer._asdict(), "confidence": answer.probabilities[answer.digit]}
+
+        return read
+
+    def train(self, hyperparameters: Fields) -> Fields:
+        prepare_registry(self._settings)  # a new version needs one that it can be compared with
+        job = jobs.create(
+            self._jobs,
+            Hyperparameters(**hyperparameters),
+            max_queued=self._settings.train_queue,
+            key=None,
+        )
+        return self._job_fields(job)[0]
+
+    def supervision(self) -> AbstractContextManager[object]:
+        check_tracking()
+        quiet = self._settings.model_copy(update={"log_level": "error"})
+        # The supervisor does nothing while a service holds the lease. Its end requeues the job.
+        return Supervisor(quiet, self._database)
+
+    def is_supervised(self) -> bool:
+        return LeaseStore(self._database).holder() is not None
+
+    def jobs(self, status: str | None, after: str | None, limit: int) -> Fields:
+        cursor = jobs.get(self._jobs, after).number if after else None
+        rows = self._jobs.jobs(status, cursor, limit + 1)
+        return {"data": self._job_fields(*rows[:limit]), "has_more": len(rows) > limit}
+
+    def job(self, job_id: str) -> Fields:
+        return self._job_fields(jobs.get(self._jobs, job_id))[0]
+
+    def pause(self, job_id: str) -> Fields:
+        return self._job_fields(jobs.pause(self._jobs, job_id))[0]
+
+    def resume(self, job_id: str) -> Fields:
+        return self._job_fields(jobs.resume(self._jobs, job_id))[0]
+
+    def cancel(self, job_id: str) -> Fields:
+        return self._job_fields(jobs.cancel(self._jobs, job_id))[0]
+
+    def log(self, job_id: str) -> list[str]:
+        jobs.get(self._jobs, job_id)
+        return [line.rstrip("\n") for line in events.read_log(self._jobs, job_id)]
+
+    def events(self, job_id: str) -> Iterator[tuple[str, Fields]]:
+        last = 0
+        while True:
+            job = jobs.get(self._jobs, job_id)
+            for event in self._jobs.events(job_id, last):
+                last = event.number
+                yield event.kind, event.data
+            if Status(job.status).is_final:
+                return
+            time.sleep(POLL)
+
+    def start_sweep(self, grid: Fields) -> Fields:
+        prepare_registry(self._settings)
+        max_queued = self._settings.train_queue
+        row = sweep.create(self._sweeps, Grid(**grid), max_queued=max_queued, key=None)
+        return self.sweep(row.id)
+
+    def sweeps(self, after: str | None, limit: int) -> Fields:
+        cursor = sweep.get(self._sweeps, after).number if after else None
+        rows = self._sweeps.sweeps(cursor, limit + 1)
+        data = sweep_routes.to_sweeps(self._sweeps, rows[:limit])
+        return {"data": [_fields(entry) for entry in data], "has_more": len(rows) > limit}
+
+    def sweep(self, sweep_id: str) -> Fields:
+        row = sweep.get(self._sweeps, sweep_id)
+        return _fields(sweep_routes.to_sweeps(self._sweeps, [row])[0])
+
+    def cancel_sweep(self, sweep_id: str) -> Fields:
+        sweep.cancel(self._sweeps, sweep_id)
+        return self.sweep(sweep_id)
+
+    def models(self) -> Fields:
+        cards = [_fields(card) for card in self._registry.cards()]
+        return {"data": cards, "current": self._registry.current()}
+
+    def model(self, version: int) -> Fields:
+        return _fields(self._registry.card(version))
+
+    def promote(self, version: int) -> Fields:
+        self._live.promote(version)
+        return self.model(version)
+
+    def promote_best(self, sweep_id: str) -> Fields:
+        fields = self.sweep(sweep_id)
+        status, best = fields["status"], fields["best"]
+        if fields["finished_at"] is None:
+            raise Conflict(f"Sweep {sweep_id} is {status}. Promote its best when it ends.")
+        if best is None:
+            raise Conflict(f"Sweep {sweep_id} {status} without a version to promote.")
+        return self.promote(best["version"])
+
+    def rollback(self) -> Fields:
+        return self.model(self._live.rollback())
+
+    def upload(self, file: Path, note: str | None) -> Fields:
+        prepare_registry(self._settings)
+        return self.model(asyncio.run(import_upload(self._settings, file.read_bytes(), note)))
+
+    def weights(self, version: int, form: Format) -> bytes:
+        return export.export(self._registry, version, form)
+
+    def delete(self, version: int) -> None:
+        self._registry.delete(version)
+
+    def corrections(self, after: str | None, limit: int) -> Fields:
+        page, has_more = self._feedback.page(after, limit)
+        data = [_fields(resources.Correction.model_validate(correction)) for correction in page]
+        return {"data": data, "has_more": has_more}
+
+    def correct(
+        self, file: Path, label: int, prediction_id: str | None, *, replace: bool
+    ) -> Fields:
+        pixels = to_grey(open_image(file.read_bytes(), self._settings.max_pixels)).pixels
+        normalise(pixels)  # raises BlankImage if there is no ink
+        correction, _ = self._feedback.add(pixels, label, prediction_id, replace=replace)
+        return _fields(resources.Correction.model_validate(correction))
+
+    def corrected_image(self, correction_id: str) -> bytes:
+        return self._feedback.content(correction_id)[1]
+
+    def delete_correction(self, correction_id: str) -> None:
+        self._feedback.delete(correction_id)
+
+    @cached_property
+    def _database(self) -> Database:
+        return open_database(self._settings)
+
+    @cached_property
+    def _jobs(self) -> JobStore:
+        return JobStore(self._database)
+
+    @cached_property
+    def _sweeps(self) -> SweepStore:
+        return SweepStore(self._database)
+
+    @cached_property
+    def _registry(self) -> Registry:
+        return prepare_registry(self._settings)
+
+    @cached_property
+    def _live(self) -> LiveModel:
+        return LiveModel(self._registry, pick_device(self._settings.device))
+
+    @cached_property
+    def _feedback(self) -> FeedbackStore:
+        return FeedbackStore(self._settings.feedback_dir, self._settings.max_feedback)
+
+    def _job_fields(self, *rows: Job) -> list[Fields]:
+        sweep_ids = self._sweeps.sweep_ids_by_job([row.id for row in rows])
+        answers = [resources.Job.model_validate(row) for row in rows]
+        return [_fields(job) | {"sweep": sweep_ids.get(job.id)} for job in answers]
+
+
+def _fields(answer: BaseModel) -> Fields:
+    return answer.model_dump(mode="json")

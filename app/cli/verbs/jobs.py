@@ -1,0 +1,149 @@
+"""`mynet jobs | job | pause | resume | cancel`: training jobs."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from app.cli import context, options
+from app.cli.backend import Fields, open_backend
+from app.cli.options import ApiKey, AsJson, Follow, JobId, Limit, Url, flag
+
+Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+COLUMNS = ("job", "status", "made (UTC)", "done", "version", "accuracy", "note")
+
+
+def jobs(
+    status: Annotated[
+        Status | None, typer.Option(help="List only jobs in this state.", show_default="all")
+    ] = None,
+    after: Annotated[str | None, options.after("job")] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """List training jobs, newest first."""
+    from app.cli import output
+
+    with open_backend(url, api_key) as backend:
+        page = backend.jobs(status, after, limit)
+    if as_json:
+        return output.print_json(page)
+    nothing = "No jobs yet. Start one with: mynet train"
+    empty = f"No {status or 'older'} jobs." if status or after else nothing
+    rows = (_row(job) for job in page["data"])
+    verb = f"mynet jobs --status {status}" if status else "mynet jobs"
+    output.print_page(page, COLUMNS, rows, empty=empty, verb=verb)
+
+
+def job(
+    job_id: JobId,
+    follow: Follow = False,
+    log: Annotated[bool, flag("--log", "Print the log, in the tutorial's own lines.")] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Show a training job: progress, epochs and result. With --follow, exit 1 if it fails."""
+    with open_backend(url, api_key) as backend:
+        if log:
+            for line in backend.log(job_id):
+                typer.echo(line)
+            return
+        fields = backend.job(job_id)
+        if follow:
+            from app.cli import follow as following
+
+            with backend.supervision():
+                fields = following.follow(backend, job_id, context.console(stderr=as_json))
+    _show(fields, as_json=as_json)
+    raise typer.Exit(1 if follow and fields["status"] != "succeeded" else 0)
+
+
+def pause(job_id: JobId, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """Pause a running job. Its state is saved."""
+    with open_backend(url, api_key) as backend:
+        _confirm(backend.pause(job_id), as_json=as_json)
+
+
+def resume(job_id: JobId, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """Queue a paused job again. It continues from its saved state."""
+    with open_backend(url, api_key) as backend:
+        _confirm(backend.resume(job_id), as_json=as_json)
+
+
+def cancel(job_id: JobId, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """Cancel a job that has not ended. It stores no version."""
+    with open_backend(url, api_key) as backend:
+        _confirm(backend.cancel(job_id), as_json=as_json)
+
+
+def _confirm(job: Fields, *, as_json: bool) -> None:
+    from app.cli import output
+
+    if as_json:
+        output.print_json(job)
+    else:
+        typer.echo(f"Job {job['id']} is {job['status']}.")
+
+
+def _row(job: Fields) -> tuple[str, ...]:
+    from app.cli import output
+
+    result, progress = job["result"] or {}, job["progress"]
+    return (
+        job["id"],
+        job["status"],
+        output.time(job["created_at"]),
+        f"{100 * progress['fraction']:.0f} %" if progress else "",
+        str(result.get("version", "")),
+        output.percent(result.get("test_accuracy")),
+        job["hyperparameters"]["note"] or "",
+    )
+
+
+def _show(job: Fields, *, as_json: bool) -> None:
+    from app.cli import output
+    from app.cli.follow import outcome
+
+    if as_json:
+        return output.print_json(job)
+    hyperparameters = {**job["hyperparameters"], "note": None}  # it has its own line
+    output.print_fields(
+        {
+            "job": job["id"],
+            "status": job["status"],
+            "made (UTC)": output.time(job["created_at"]),
+            "started": output.time(job["started_at"]),
+            "ended": output.time(job["finished_at"]),
+            "progress": _progress(job["progress"]),
+            "hyperparameters": output.pairs(hyperparameters),
+            "note": job["hyperparameters"]["note"],
+            "attempt": str(job["attempt"]),
+            "sweep": job["sweep"],
+            "outcome": outcome(job) if job["finished_at"] else None,
+        }
+    )
+    if job["epochs"]:
+        typer.echo()
+        columns = ("epoch", "train loss", "test loss", "accuracy", "seconds")
+        output.print_table(columns, (_epoch_row(epoch) for epoch in job["epochs"]))
+
+
+def _progress(progress: Fields | None) -> str:
+    if not progress:
+        return ""
+    epoch = f"epoch {progress['epoch']} (of {progress['epochs']}, from 0)"
+    return f"{100 * progress['fraction']:.0f} %, {epoch}, {progress['eta']:.0f} s left"
+
+
+def _epoch_row(epoch: Fields) -> tuple[str, ...]:
+    from app.cli import output
+
+    return (
+        str(epoch["epoch"]),
+        f"{epoch['train_loss']:.4f}",
+        f"{epoch['test_loss']:.4f}",
+        output.percent(epoch["test_accuracy"]),
+        f"{epoch['seconds']:.1f}",
+    )
