@@ -84,9 +84,9 @@ class PendingRequest(NamedTuple):
 class Batcher:
     """Collects images and answers them in batches. Belongs to one event loop."""
 
-    def __init__(self, live: LiveModel, max_pixels: int, metrics: Metrics | None = None) -> None:
+    def __init__(self, live: LiveModel, max_pixels: int, metrics: Metrics) -> None:
         self.live, self.max_pixels = live, max_pixels
-        self.metrics = metrics or Metrics()
+        self.metrics = metrics
         self._pending: list[PendingRequest] = []
 
     async def predict(

@@ -37,8 +37,8 @@ class Predictor:
     `counts` holds the number of answered images, and of rejected ones by error code.
     """
 
-    def __init__(self, settings: Settings, live: LiveModel, metrics: Metrics | None = None) -> None:
-        self.settings, self.live, self.metrics = settings, live, metrics or Metrics()
+    def __init__(self, settings: Settings, live: LiveModel, metrics: Metrics) -> None:
+        self.settings, self.live, self.metrics = settings, live, metrics
         self.batcher = Batcher(live, settings.max_pixels, self.metrics)
         self.in_flight = 0
         self.counts = self.metrics.images

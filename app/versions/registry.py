@@ -114,7 +114,6 @@ class Registry(VersionFiles):
     def prune(
         self,
         keep_versions: int,
-        shipped: Path | None = None,
         *,
         protected_jobs: Container[str | None] = (),
     ) -> None:
@@ -127,20 +126,18 @@ class Registry(VersionFiles):
         with self.lock:
             cards = self.cards()
             oldest_with = {card.weights_digest: card.version for card in reversed(cards)}
-            adopted = {
-                oldest_with.get(card.weights_digest) for _, card in _shipped(shipped or SHIPPED)
-            }
-            stay = adopted.union(self.history()[:2])
+            bundled = {oldest_with.get(card.weights_digest) for _, card in _bundled()}
+            stay = bundled.union(self.history()[:2])
             stay |= {card.version for card in cards if card.job in protected_jobs}
             others = [card.version for card in cards if card.version not in stay]
             self.remove(others[: max(0, len(others) - keep_versions)])
 
-    def import_bundled(self, shipped: Path | None = None) -> None:
+    def import_bundled(self) -> None:
         """Add the shipped checkpoints that the registry lacks, each under a new number."""
         with self.lock:
             atomic_files.remove_temporary_files(self.folder)
             digests = {card.weights_digest for card in self.cards()}
-            for path, card in _shipped(shipped or SHIPPED):
+            for path, card in _bundled():
                 if card.weights_digest not in digests:
                     # Its job and its parent exist only where it was trained.
                     local_card = card.model_copy(update={"job": None, "parent": None})
@@ -173,6 +170,6 @@ class Registry(VersionFiles):
         return before
 
 
-def _shipped(folder: Path) -> list[tuple[Path, Card]]:
-    paths = sorted(folder.glob(f"*{checkpoint.SUFFIX}"))
+def _bundled() -> list[tuple[Path, Card]]:
+    paths = sorted(SHIPPED.glob(f"*{checkpoint.SUFFIX}"))
     return [(path, checkpoint.read_card(path)) for path in paths]

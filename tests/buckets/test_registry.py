@@ -35,11 +35,12 @@ def test_what_one_service_changes_the_other_sees(first, make_registry, card):
             assert wait_until(lambda: first.current() == 1)
 
 
+@pytest.mark.usefixtures("all_shipped")
 def test_services_that_start_at_once_adopt_each_shipped_version_once(make_registry):
     registries = [make_registry(f"service-{number}") for number in range(6)]
 
     def start(registry):
-        registry.import_bundled(SHIPPED)
+        registry.import_bundled()
         registry.promote(1, expected=None)
 
     with ThreadPoolExecutor(6) as pool:

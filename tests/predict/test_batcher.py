@@ -12,6 +12,7 @@ from app.predict.batcher import MAX_BATCH_SIZE, Batcher, BatchSizeMismatch
 from app.predict.model import Answer
 from app.predict.predictor import never_disconnected
 from app.predict.preprocess import PreprocessedImage
+from app.telemetry.metrics import Metrics
 from tests.conftest import png
 
 MAX_PIXELS = 10**6
@@ -45,7 +46,7 @@ def run(live, uploads, act=None, deadline=lambda loop: loop.time() + 60, disconn
     """Return what each upload got: its digit, or its error."""
 
     async def all_at_once():
-        batcher, loop = Batcher(live, MAX_PIXELS), asyncio.get_running_loop()
+        batcher, loop = Batcher(live, MAX_PIXELS, Metrics()), asyncio.get_running_loop()
         tasks = [
             asyncio.create_task(
                 batcher.predict(
@@ -77,7 +78,7 @@ def test_what_arrives_together_goes_together_and_comes_back_in_place():
 
 def test_a_lone_image_does_not_wait_for_company():
     async def count_iterations():
-        batcher = Batcher(Recorder(), MAX_PIXELS)
+        batcher = Batcher(Recorder(), MAX_PIXELS, Metrics())
         task = asyncio.create_task(batcher.predict(image(3), float("inf"), never_disconnected))
         for iteration in range(1, 10):
             await asyncio.sleep(0)
@@ -180,7 +181,7 @@ def test_what_is_not_answered_stays_in_memory_no_longer(mnist, kind):
             freed.append(kind)
 
     async def go():
-        batcher = Batcher(Recorder(), MAX_PIXELS)
+        batcher = Batcher(Recorder(), MAX_PIXELS, Metrics())
         for _ in range(3):
             with suppress(NotAnImage):
                 await batcher.predict(Upload(content), float("inf"), never_disconnected)
@@ -198,7 +199,7 @@ def test_rounds_follow_each_other():
     live = Recorder()
 
     async def go():
-        batcher = Batcher(live, MAX_PIXELS)
+        batcher = Batcher(live, MAX_PIXELS, Metrics())
         return [await batcher.predict(image(n), float("inf"), never_disconnected) for n in range(3)]
 
     assert [result.answer.digit for result in asyncio.run(go())] == [0, 1, 2]

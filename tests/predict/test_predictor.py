@@ -12,6 +12,7 @@ from app.predict import preprocess as preprocess_module
 from app.predict.live_model import LiveModel
 from app.predict.predictor import Predictor, predict_sync
 from app.predict.preprocess import from_mnist_pixels
+from app.telemetry.metrics import Metrics
 from tests.conftest import png
 
 
@@ -27,7 +28,7 @@ def make(settings, live):
     instances = []
 
     def make(**changes):
-        instances.append(Predictor(settings.model_copy(update=changes), live))
+        instances.append(Predictor(settings.model_copy(update=changes), live, Metrics()))
         return instances[-1]
 
     yield make

@@ -44,11 +44,12 @@ def test_shipped_versions_are_adopted_once(registry):
     assert (registry.versions(), registry.current()) == (versions, versions[-1])
 
 
-def test_a_newly_shipped_version_joins_and_does_not_go_live(registry, card, tmp_path):
+def test_a_newly_shipped_version_joins_and_does_not_go_live(registry, card, tmp_path, monkeypatch):
     better = card.model_copy(update={"weights_digest": "other", "test_accuracy": 0.999})
     checkpoint.write(tmp_path / "better.safetensors", MyNet().state_dict(), better)
     live = registry.current()
-    registry.import_bundled(tmp_path)
+    monkeypatch.setattr("app.versions.registry.SHIPPED", tmp_path)
+    registry.import_bundled()
     assert registry.card(registry.versions()[-1]).test_accuracy == 0.999
     assert registry.current() == live
 

@@ -110,15 +110,14 @@ class BucketRegistry(Registry):
     def prune(
         self,
         keep_versions: int,
-        shipped: Path | None = None,
         *,
         protected_jobs: Container[str | None] = (),
     ) -> None:
-        self._change(partial(super().prune, keep_versions, shipped, protected_jobs=protected_jobs))
+        self._change(partial(super().prune, keep_versions, protected_jobs=protected_jobs))
 
-    def import_bundled(self, shipped: Path | None = None) -> None:
+    def import_bundled(self) -> None:
         # Two services that do this at the same time claim the same numbers for the same contents.
-        self._change(partial(super().import_bundled, shipped))
+        self._change(super().import_bundled)
 
     def remove(self, versions: Sequence[int]) -> None:
         if versions:
