@@ -110,9 +110,9 @@ def test_the_page_asks_no_more_often_than_it_says(open_page, service):
 def test_a_version_goes_live_by_its_button(open_page, service):
     page = open_page(service)
     live = service.get("/models")["current"]
-    other = page.locator("#rows tr", has=page.get_by_role("button", name="Activate")).first
+    other = page.locator("#rows tr", has=page.get_by_role("button", name="Promote")).first
     number = other.locator(".pick").text_content()
-    other.get_by_role("button", name="Activate").click()
+    other.get_by_role("button", name="Promote").click()
     shows(page, "#versions-said", "is live")
     assert service.get("/models")["current"] == int(number) != live
     page.click("#rollback")

@@ -98,7 +98,7 @@ def test_a_correction_is_kept_and_settled(open_page, service):
         labels.nth(1).click()
     assert answer.value.status == 409
     page.locator("#thanks button").click()
-    shows(page, "#thanks", "Kept as a 1")
+    shows(page, "#thanks", "Saved as a 1")
     assert [correction["label"] for correction in service.get("/feedback")["data"]] == [1]
 
 

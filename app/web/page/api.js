@@ -15,8 +15,9 @@ export class Problem extends Error {
 
   get words() {
     const name = `problem_${this.code}`;
-    const known = t(name);
-    const said = known === name ? t("problem_other", { detail: this.message }) : known;
+    const detail = { detail: this.message };
+    const translated = t(name, detail);
+    const said = translated === name ? t("problem_other", detail) : translated;
     const fields = this.errors.map(({ field, message }) => `${field}: ${message}`);
     return [said, ...fields].join(" ");
   }
