@@ -128,7 +128,7 @@ def model_families(live: LiveModel, registry: Registry) -> list[Metric]:
     try:
         model = live.model
         device_lost = GaugeMetricFamily(
-            "mynet_device_lost", DEVICE_LOST_HELP, bool(model.device_error)
+            "mynet_device_lost", DEVICE_LOST_HELP, bool(model.network.device_error)
         )
         return [device_lost, *_card_families(registry.card(model.version))]
     except ServiceError:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from app.errors import Conflict, NotFound, NotReady
-from app.net import SIDE, MyNet
-from app.predict.model import Answer, Model
+from app.net import SIDE, check_weights
+from app.predict.model import Answer, Model, load_network
 from app.versions.registry import Registry
 
 POLL_INTERVAL: Final = 0.25
@@ -105,18 +105,20 @@ class LiveModel:
                     tried_stamp, retry_at = current_stamp, time.monotonic() + RETRY_INTERVAL
                     await asyncio.to_thread(self.refresh)
                     self._stamp = current_stamp
-                elif self._model and self._model.device_error and time.monotonic() > retry_at:
+                elif self._device_failed() and time.monotonic() > retry_at:
                     retry_at = time.monotonic() + RETRY_INTERVAL
-                    await asyncio.to_thread(self._model.retry_device)
+                    await asyncio.to_thread(self.model.network.retry_device)
             except Exception:  # any: the previous version stays live, and the cause may pass
                 log.exception("live version failed to load; the previous version stays live")
+
+    def _device_failed(self) -> bool:
+        return self._model is not None and bool(self._model.network.device_error)
 
     def _load(self, version: int) -> Model:
         card, weights = self.registry.card(version), self.registry.weights(version)
         try:
-            net = MyNet()
-            net.load_state_dict(weights)
-            model = Model(version, net, card.energy_threshold, self.device, card.temperature)
+            network = load_network(check_weights(weights), self.device)
+            model = Model(version, network, card.energy_threshold, card.temperature)
             for size in WARM_UP_SIZES:
                 with np.errstate(all="ignore"):  # an overflow is an error below, not a warning
                     _check(model.answer(np.zeros((size, SIDE, SIDE), np.uint8)))

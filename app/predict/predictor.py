@@ -258,7 +258,7 @@ def predict_sync(
     started = time.perf_counter()
     (answer,) = model.answer(pixels[None])
     forward = Forward(started, time.perf_counter() - started, 1)
-    saliency = model.saliency(pixels, answer.digit) if explain else None
+    saliency = model.network.saliency(pixels, answer.digit) if explain else None
     return PredictionResult(preprocessed, answer, saliency, forward)
 
 

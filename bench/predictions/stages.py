@@ -22,7 +22,7 @@ from app.image.decode import open_image, to_grey
 from app.image.normalise import normalise
 from app.image.png import read_plain_png
 from app.net import to_input
-from app.predict.model import Model
+from app.predict.model import Model, load_network
 from app.train.recipes.dataset import load as load_mnist
 from tests.conftest import DATA
 from tests.rigs.load.reference import load_bundled
@@ -82,7 +82,7 @@ def stages(uploads: list[bytes]) -> Iterator[Stage]:
     greys = list(pixels.numpy())
     yield Stage("normalise (in MNIST's form already)", None, lambda: [*map(normalise, greys)])
     net = load_bundled()
-    model = Model(1, net, 0.0, torch.device("cpu"))
+    model = Model(1, load_network(net.state_dict(), torch.device("cpu")), 0.0)
     yield Stage(
         "MyNet, alone (as the tutorial calls it)",
         lambda: [_forward(net, image[None]) for image in pixels],

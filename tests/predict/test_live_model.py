@@ -6,6 +6,7 @@ import torch
 
 from app.errors import Conflict, NotFound, NotReady
 from app.net import InvalidWeights, MyNet
+from app.predict.device_net import DeviceNet
 from app.predict.live_model import LiveModel
 from app.predict.model import Model
 from app.versions.registry import Registry
@@ -209,6 +210,6 @@ def test_a_device_that_answers_again_is_taken_again(live, monkeypatch):
     monkeypatch.setattr("app.predict.live_model.RETRY_INTERVAL", 0.0)
     live.device = torch.device("meta")
     live._model = live._load(1)
-    assert live.model.device_error
-    monkeypatch.setattr(Model, "_by_device", lambda self, pixels: self.cpu_fallback._logits(pixels))
-    watch_until(live, lambda: not live.model.device_error)
+    assert live.model.network.device_error
+    monkeypatch.setattr(DeviceNet, "_forward", lambda self, pixels: self.cpu_net.logits(pixels))
+    watch_until(live, lambda: not live.model.network.device_error)

@@ -34,7 +34,7 @@ def metrics_page() -> str:
 def _gauges() -> Iterable[Any]:
     """Return the families of a live version and of a job, each made of an example."""
     job, card = examples.TRAINING.model_dump(mode="json"), examples.CARD
-    model = SimpleNamespace(version=card.version, device_error="")
+    model = SimpleNamespace(version=card.version, network=SimpleNamespace(device_error=""))
     live: Any = SimpleNamespace(model=model)
     registry: Any = SimpleNamespace(card=lambda _version: card)
     store: Any = SimpleNamespace(count_jobs=dict, last_started_job=lambda: SimpleNamespace(**job))

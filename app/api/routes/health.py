@@ -61,8 +61,8 @@ def readiness(services: Services) -> Ready:
     model = services.check_ready()
     return Ready(
         version=model.version,
-        device=str(model.device),
-        lost=model.device_error or None,
+        device=model.network.device,
+        lost=model.network.device_error or None,
         images=dict(services.predictor.counts),
     )
 

@@ -12,8 +12,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from app.net import MyNet
-from app.predict.model import Model
+from app.predict.model import Model, load_network
 from app.train.recipes.dataset import load as load_mnist
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED, Registry
@@ -71,9 +70,8 @@ def _select_distinguishing(registry: Registry, pixels: Tensor) -> ReferenceAnswe
 
 
 def _answers(registry: Registry, version: int, pixels: Tensor) -> Tensor:
-    net = MyNet()
-    net.load_state_dict(registry.weights(version))
-    model = Model(version, net, 0.0, torch.device("cpu"))
+    network = load_network(registry.weights(version), torch.device("cpu"))
+    model = Model(version, network, 0.0)
     rows = [answer.probabilities for answer in model.answer(pixels.numpy())]
     return torch.tensor(rows, dtype=torch.float64)  # (N, 10)
 

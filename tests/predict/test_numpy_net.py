@@ -1,0 +1,80 @@
+"""MyNet in NumPy answers as MyNet in torch does."""
+
+import numpy as np
+import pytest
+import torch
+
+from app.net import MyNet, to_input
+from app.predict.numpy_net import INPUT, NumpyNet
+from app.versions import checkpoint
+from app.versions.registry import SHIPPED
+
+SHIPPED_FILES = sorted(SHIPPED.glob("*.safetensors"))
+
+
+@pytest.fixture(params=SHIPPED_FILES, ids=lambda path: path.stem)
+def networks(request):
+    """A shipped version as both networks: NumPy's, and torch's."""
+    weights = checkpoint.read_verified(request.param)
+    net = MyNet()
+    net.load_state_dict(weights)
+    return NumpyNet({name: tensor.numpy() for name, tensor in weights.items()}), net
+
+
+def test_every_shipped_version_is_compared():
+    assert [path.stem for path in SHIPPED_FILES] == ["documented", "robust"]
+
+
+def test_input_of_each_tone_is_that_of_training_bit_for_bit():
+    tones = torch.arange(784).to(torch.uint8).view(1, 28, 28)
+    assert np.array_equal(INPUT.take(tones.numpy()).reshape(1, -1), to_input(tones).numpy())
+
+
+@torch.no_grad()
+def test_probabilities_equal_those_of_torch_on_all_test_images(networks, mnist):
+    """To float32's own noise: torch's answers to one image and to many differ by up to 5e-6."""
+    numpy_net, net = networks
+    chunks = mnist.test.pixels.split(250)
+    logits = np.concatenate([numpy_net.logits(chunk.numpy()) for chunk in chunks])
+    expected = net(to_input(mnist.test.pixels))
+    assert logits.shape == (10_000, 10)
+    difference = torch.from_numpy(logits).double().softmax(1) - expected.double().softmax(1)
+    by_image = difference.abs().amax(1)
+    assert by_image.max() <= 1e-5
+    assert (by_image <= 1e-6).double().mean() >= 0.99
+    assert np.array_equal(logits.argmax(1), expected.argmax(1).numpy())
+
+
+def test_gradient_is_autograds(networks, mnist):
+    numpy_net, net = networks
+    for pixels, label in zip(mnist.test.pixels[:50], mnist.test.labels[:50], strict=True):
+        digit = int(label)
+        x = to_input(pixels[None]).requires_grad_()
+        (expected,) = torch.autograd.grad(net(x)[0, digit], x)
+        actual = numpy_net._gradient(pixels.numpy(), digit)
+        assert np.allclose(actual, expected[0].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_saliency_marks_ink_alone(networks, mnist):
+    pixels = mnist.test.pixels[0].numpy()
+    saliency = networks[0].saliency(pixels, 7)
+    assert (saliency.shape, saliency.dtype, saliency.max()) == ((28, 28), np.uint8, 255)
+    assert not saliency[pixels == 0].any()
+
+
+def test_erasing_salient_ink_lowers_the_digit_more_than_erasing_other_ink(networks, mnist):
+    numpy_net, _ = networks
+    count = 0
+    for index in range(20):
+        pixels, digit = mnist.test.pixels[index].numpy(), int(mnist.test.labels[index])
+        order = np.argsort(numpy_net.saliency(pixels, digit), axis=None)
+        ink = [position for position in order if pixels.flat[position]]
+        salient, other = pixels.copy(), pixels.copy()
+        salient.flat[ink[-30:]] = 0
+        other.flat[ink[:30]] = 0
+        count += numpy_net.logits(salient[None])[0, digit] < numpy_net.logits(other[None])[0, digit]
+    assert count >= 18
+
+
+def test_blank_image_has_no_saliency(networks):
+    assert not networks[0].saliency(np.zeros((28, 28), np.uint8), 3).any()
