@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from app.auth.keys import KeyStore
 from app.cli import context
 from app.database.database import Database
-from app.database.schema import Migrated
+from app.database.schema import MigrationResult
 from app.startup import STARTUP_ERRORS, open_database
 from app.telemetry import logs
 
@@ -22,7 +22,7 @@ def open_keys(*, with_backup: bool = False) -> Iterator[KeyStore]:
             database.backup.back_up()
 
 
-def migrate() -> Migrated | None:
+def migrate() -> MigrationResult | None:
     """Migrate the database to this code's revision, and return what was done."""
     with _open_database(migrate=True) as database:
         return database.schema.migrated

@@ -1,1 +1,1 @@
-"""The database: jobs, events, sweeps, the lease and keys, in SQLite, PostgreSQL or another."""
+"""Database access: jobs, events, sweeps, the lease and keys, in SQLite or PostgreSQL."""

@@ -1,8 +1,8 @@
 """SQLite backup, repair, and the ballast file for a full disk.
 
-`mynet.db.backup` is made anew after each change of a job's state and of a key. An operator who puts
-an older database in place gets the older state, except for one thing: a key that was revoked since
-stays revoked.
+The supervisor renews `mynet.db.backup` after each change of the state of a job, a sweep or a key.
+If the operator restores an older database, it keeps its older state with one exception: keys that
+were revoked since stay revoked.
 """
 
 import filecmp
@@ -20,7 +20,7 @@ from typing import Final
 from filelock import FileLock
 
 from app.atomic_files import TEMPORARY, atomic_replace
-from app.database.sqlite import Damaged, to_service_error
+from app.database.sqlite import DatabaseCorrupt, to_service_error
 
 BACKUP_TIMEOUT: Final = 10.0
 CHANGE_QUERY: Final = """
@@ -29,18 +29,19 @@ CHANGE_QUERY: Final = """
            (SELECT count(*) || ' ' || count(finished_at) FROM sweeps),
            (SELECT count(*) || ' ' || count(revoked_at) FROM keys)
 """
-STILL_REVOKED: Final = """
-    UPDATE main.keys SET revoked_at = kept.revoked_at FROM kept.keys AS kept
-    WHERE kept.id = main.keys.id AND main.keys.revoked_at IS NULL AND kept.revoked_at IS NOT NULL
+REVOKE_QUERY: Final = """
+    UPDATE main.keys SET revoked_at = copied.revoked_at FROM copy.keys AS copied
+    WHERE copied.id = main.keys.id AND main.keys.revoked_at IS NULL
+    AND copied.revoked_at IS NOT NULL
 """
-KEYS: Final = "SELECT 1 FROM kept.sqlite_master WHERE type = 'table' AND name = 'keys'"
-NO_TABLES: Final = "has no tables"
-ANY_TABLE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table'"
+KEYS_TABLE_QUERY: Final = "SELECT 1 FROM copy.sqlite_master WHERE type = 'table' AND name = 'keys'"
+NO_TABLES: Final = "the file has no tables"
+TABLES_QUERY: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table'"
 log = logging.getLogger(__name__)
 
 
 class Backup:
-    """The copy beside one SQLite file."""
+    """The backup of one SQLite file, in the same folder."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -60,7 +61,7 @@ class Backup:
                 return
             is_first = not (self.file.exists() or has_copy)
             if not is_first:
-                log.error("%s %s: it is set aside, and its backup is taken", self.file, problem)
+                log.error("database restored from backup: file=%s problem=%s", self.file, problem)
             _set_aside(self.file)
             with atomic_replace(self.file) as temporary:
                 if _problem(self.copy) is None:
@@ -69,39 +70,44 @@ class Backup:
                     _set_aside(self.copy)
                     temporary.touch()
 
-    def keep_revoked(self) -> None:
-        """Revoke the keys that the copy knows as revoked. Raises NotReady."""
+    def restore_revocations(self) -> None:
+        """Revoke the keys that are revoked in the backup. Raises NotReady."""
         if _problem(self.copy) is not None:
             return
-        with self.lock, _opened(self.file) as database:
-            database.execute("ATTACH ? AS kept", [str(self.copy)])
-            if database.execute(KEYS).fetchone():  # the copy may be older than the table
-                revoked = database.execute(STILL_REVOKED).rowcount
+        with self.lock, _connection(self.file) as database:
+            database.execute("ATTACH ? AS copy", [str(self.copy)])
+            if database.execute(
+                KEYS_TABLE_QUERY
+            ).fetchone():  # the backup may be older than the table
+                revoked = database.execute(REVOKE_QUERY).rowcount
                 if revoked:
                     log.error(
-                        "%s lacked %d revocations of keys: taken over from its backup",
+                        "key revocations restored from backup: file=%s keys=%d",
                         self.file,
                         revoked,
                     )
 
     def back_up(self) -> None:
-        """Make the copy anew where something that matters has changed. Raises NotReady, OSError."""
-        with _opened(self.file) as database:
+        """Renew the backup if a job, a sweep or a key has changed. Raises NotReady, OSError."""
+        with _connection(self.file) as database:
             summary = database.execute(CHANGE_QUERY).fetchone()
         if summary == self._last_backed_up and self.copy.exists():
             return
-        self.keep_revoked()
-        with self.lock, atomic_replace(self.copy) as temporary, _opened(self.file) as database:
+        self.restore_revocations()
+        with self.lock, atomic_replace(self.copy) as temporary, _connection(self.file) as database:
             database.execute("VACUUM INTO ?", [str(temporary)])
         self._last_backed_up = summary
 
     def set_aside_before(self, revision: str) -> Path:
-        """Keep a copy of the file as it is at this revision, and return where. What was kept at an
-        earlier time stays, and is returned where it is the same. Raises NotReady, OSError.
+        """Copy the file before an upgrade from `revision`, and return the path of the copy.
+
+        Earlier copies stay. If one of them has the same content, its path is returned.
+
+        Raises NotReady, OSError.
         """
         first = Path(f"{self.file}.before-{revision}")
         others = (first.with_name(f"{first.name}-{number}") for number in count(2))
-        with self.lock, self._copied() as copy:
+        with self.lock, self._temporary_copy() as copy:
             for path in chain([first], others):
                 if not path.exists():
                     with atomic_replace(path) as temporary:
@@ -109,14 +115,14 @@ class Backup:
                     return path
                 if filecmp.cmp(copy, path, shallow=False):
                     return path
-        raise AssertionError("the numbers do not end")
+        raise AssertionError("count() never ends.")
 
     @contextmanager
-    def _copied(self) -> Iterator[Path]:
-        """Hand out a copy that goes on leaving, unless it is taken."""
+    def _temporary_copy(self) -> Iterator[Path]:
+        """Yield the path of a copy of the database. It is deleted at the end, unless renamed."""
         copy = self.file.with_name(f".{self.file.name}.{secrets.token_hex(4)}{TEMPORARY}")
         try:
-            with _opened(self.file) as database:
+            with _connection(self.file) as database:
                 database.execute("VACUUM INTO ?", [str(copy)])
             yield copy
         finally:
@@ -124,10 +130,10 @@ class Backup:
 
 
 def _set_aside(file: Path) -> None:
-    # The database first: nobody opens what is gone, and none of its parts may lie beside another
-    # database.
-    at = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    aside = f"{file}.broken-{at}-{secrets.token_hex(2)}"
+    # Rename the database first: a missing file is never opened, and SQLite would apply a WAL file
+    # to any database with the same name.
+    timestamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    aside = f"{file}.broken-{timestamp}-{secrets.token_hex(2)}"
     for part in ("", "-wal", "-shm"):
         path = Path(f"{file}{part}")
         if path.exists():
@@ -135,24 +141,24 @@ def _set_aside(file: Path) -> None:
 
 
 def _problem(file: Path) -> str | None:
-    """Return what is wrong with a database; None where nothing is. Raises NotReady."""
+    """Return the problem of a database file, or None if it is sound. Raises NotReady."""
     if not file.exists():
-        return "is gone"
+        return "the file is missing"
     try:
         with closing(_connect(file)) as database:
-            (said,) = database.execute("PRAGMA quick_check(1)").fetchone()
-            if said == "ok" and database.execute(ANY_TABLE).fetchone() is None:
+            (message,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if message == "ok" and database.execute(TABLES_QUERY).fetchone() is None:
                 return NO_TABLES
     except sqlite3.DatabaseError as error:
-        refusal = to_service_error(error)
-        if not isinstance(refusal, Damaged):
-            raise refusal from error
-        said = str(error)
-    return None if said == "ok" else f"is damaged ({said})"
+        translated = to_service_error(error)
+        if not isinstance(translated, DatabaseCorrupt):
+            raise translated from error
+        message = str(error)
+    return None if message == "ok" else f"the file is damaged ({message})"
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[sqlite3.Connection]:
+def _connection(file: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(_connect(file)) as database:
             yield database
@@ -165,30 +171,30 @@ def _connect(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=BACKUP_TIMEOUT, isolation_level=None)
 
 
-SIZE: Final = 4 * 1024**2
+BALLAST_BYTES: Final = 4 * 1024**2
 
 
 class BallastFile:
-    """A file of zeros, four mebibytes, in the name of those who write beside it."""
+    """Four mebibytes of zeros, deleted to make room for vital writes if the disk is full."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def allocate(self) -> None:
-        """Make the file where it is missing and there is room for it."""
+        """Create the file if it is missing and the disk has room for it."""
         if self.path.exists():
             return
         try:
             with atomic_replace(self.path) as temporary:
-                temporary.write_bytes(bytes(SIZE))
+                temporary.write_bytes(bytes(BALLAST_BYTES))
         except OSError as error:
-            log.warning("there is no room for %s: %s", self.path, error)
+            log.warning("ballast file could not be written: file=%s error=%s", self.path, error)
 
-    def give_up(self) -> bool:
-        """Remove the file, and say whether it was there."""
+    def delete(self) -> bool:
+        """Delete the file, and return whether it existed."""
         try:
             self.path.unlink()
         except OSError:
             return False
-        log.error("the disk is full: %s was given up to tell of it", self.path)
+        log.error("disk is full, ballast file deleted: file=%s", self.path)
         return True

@@ -1,9 +1,8 @@
-"""How the tables in a database differ from those that are expected there.
+"""Schema comparison: how the tables of a database differ from the expected ones.
 
-What enters: a connection, and the expected tables. What leaves: the differences, in words. Only
-what the code relies on is compared: a database has indexes, foreign keys and sizes of types of its
-own choice, and an operator's tables, and columns that need no value, stand beside without harm.
-Alembic's own comparison serves to write migrations: it finds each of these, and no family of types.
+It compares only what the code relies on. Databases choose their own indexes, foreign keys and sizes
+of types, and the operator may add tables, and columns that need no value. Alembic's comparison
+serves to write migrations: it reports each of these, and does not compare families of types.
 """
 
 from collections.abc import Iterator
@@ -27,22 +26,24 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 FAMILIES: Final = (Boolean, Integer, DateTime, JSON, String)
 
 
-def differences(connection: Connection, expected: MetaData, *, partly: bool = False) -> list[str]:
-    """Return what the code would stumble over; with `partly`, tables may be missing."""
+def differences(
+    connection: Connection, expected: MetaData, *, allow_missing: bool = False
+) -> list[str]:
+    """Return the differences that would break this code; `allow_missing` ignores missing tables."""
     inspector = inspect(connection)
     mismatches: list[str] = []
     names = set(inspector.get_table_names())
     for table in expected.sorted_tables:
         if table.name in names:
             mismatches += [
-                f"{table.name}{difference}" for difference in _of_table(inspector, table)
+                f"{table.name}{difference}" for difference in _table_differences(inspector, table)
             ]
-        elif not partly:
+        elif not allow_missing:
             mismatches.append(f"{table.name} is missing")
     return mismatches
 
 
-def _of_table(inspector: Inspector, table: Table) -> Iterator[str]:
+def _table_differences(inspector: Inspector, table: Table) -> Iterator[str]:
     columns: dict[str, Any] = {
         column["name"]: column for column in inspector.get_columns(table.name)
     }
@@ -55,16 +56,16 @@ def _of_table(inspector: Inspector, table: Table) -> Iterator[str]:
             yield f".{column.name} is {actual['type']}"
         if actual["nullable"] != column.nullable:
             yield f".{column.name} {'may' if actual['nullable'] else 'must not'} be NULL"
-        numbers = column is table.autoincrement_column and inspector.dialect.name != "sqlite"
-        if numbers and not _is_filled(actual):  # SQLite numbers rows itself
+        needs_default = column is table.autoincrement_column and inspector.dialect.name != "sqlite"
+        if needs_default and not _is_filled(actual):  # SQLite numbers rows itself
             yield f".{column.name} has no default"
     for name, column in columns.items():
         if not (column["nullable"] or _is_filled(column)):
             yield f".{name} needs a value and has no default"
-    yield from _of_keys(inspector, table)
+    yield from _key_differences(inspector, table)
 
 
-def _of_keys(inspector: Inspector, table: Table) -> Iterator[str]:
+def _key_differences(inspector: Inspector, table: Table) -> Iterator[str]:
     primary = frozenset(inspector.get_pk_constraint(table.name)["constrained_columns"])
     actual = {
         primary,
@@ -83,13 +84,13 @@ def _of_keys(inspector: Inspector, table: Table) -> Iterator[str]:
         yield f" has the primary key ({', '.join(sorted(primary))})"
     for missing in expected - actual:
         yield f" is not unique by ({', '.join(sorted(missing))})"
-    for more in actual - expected:
-        if not any(key <= more for key in expected):  # else it forbids nothing more
-            yield f" is unique by ({', '.join(sorted(more))})"
+    for extra in actual - expected:
+        if not any(key <= extra for key in expected):  # otherwise the constraint adds nothing
+            yield f" is unique by ({', '.join(sorted(extra))})"
 
 
 def _unique(table: Table) -> set[frozenset[str]]:
-    """Return the sets of columns that are unique in a table, however that is declared."""
+    """Return the sets of columns that are unique in a table, by key, constraint or index."""
     keys = [table.primary_key.columns]
     for constraint in table.constraints:
         if isinstance(constraint, UniqueConstraint):
@@ -99,7 +100,7 @@ def _unique(table: Table) -> set[frozenset[str]]:
 
 
 def _is_filled(column: Any) -> bool:
-    """Return whether the database fills a column where no value is given."""
+    """Return whether the database fills a column for which an INSERT has no value."""
     return column["default"] is not None or bool(column.get("identity") or column.get("computed"))
 
 

@@ -1,4 +1,4 @@
-"""A database and its transactions: the engine, the schema, the backup and the repair.
+"""Database connection and transactions, with schema migration, backup and repair.
 
 `JobStore`, `SweepStore`, `LeaseStore` and `KeyStore` read and write the rows through it.
 """
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.database.backup import Backup, BallastFile
 from app.database.engine import open_engine
 from app.database.schema import Schema
-from app.database.sqlite import Damaged, DiskFull
+from app.database.sqlite import DatabaseCorrupt, DiskFull
 from app.database.time_outs import TIME_OUTS, TimeOuts
 
 ResultT = TypeVar("ResultT")
@@ -21,11 +21,11 @@ ResultT = TypeVar("ResultT")
 class Database:
     """The database behind a URL.
 
-    An empty database gets its tables. One of an older release is migrated if `migrate` is true, and
-    refused otherwise, as is a database whose tables differ from its revision.
+    An empty database gets its tables. A database of an older release is migrated if `migrate` is
+    true, and rejected otherwise. A database whose tables differ from its revision is rejected.
 
     Every read and write raises NotReady if the database cannot be reached, or stays locked. If the
-    disk of an SQLite file is full, the service accepts nothing new, but it still records how jobs
+    disk of an SQLite file is full, the service accepts no new jobs, but it still records how jobs
     end: those writes may use the room of the ballast file.
     """
 
@@ -42,7 +42,7 @@ class Database:
         )
         try:
             self.schema.prepare()
-        except Damaged:  # the file can be damaged before the first start, too
+        except DatabaseCorrupt:  # a file can be damaged before the first start
             self.repair()
         except Exception:
             self.close()
@@ -61,24 +61,24 @@ class Database:
             with self._write_sessions.begin() as session:
                 return work(session)
         except DiskFull:
-            if not (vital and self.ballast and self.ballast.give_up()):
+            if not (vital and self.ballast and self.ballast.delete()):
                 raise
         return self.write(work)
 
     def write_exclusively(self, work: Callable[[Session], ResultT]) -> ResultT:
-        """Run `work` in a transaction beside which no other exclusive one runs, in any process."""
+        """Run `work` in a transaction that excludes other exclusive ones, in any process."""
         with self._exclusive_sessions.begin() as session:
             return work(session)
 
     def repair(self) -> None:
-        """Restore a damaged SQLite file from its backup, which may be older.
+        """Restore a damaged SQLite file from its backup. The backup may be older.
 
         Raises NotReady, OSError.
         """
         if self.backup:
             self.backup.restore_if_damaged()
             self.schema.prepare()
-            self.backup.keep_revoked()
+            self.backup.restore_revocations()
 
     def close(self) -> None:
         self.engine.dispose()

@@ -1,10 +1,8 @@
-"""What a database URL leads to: an SQLite file, PostgreSQL, or what else SQLAlchemy knows.
+"""SQLAlchemy engines for a database URL: SQLite, PostgreSQL, or another database.
 
-What enters: a URL. What leaves: an engine, whose refusals are NotReady, and what to do about one
-that cannot be had. This module does not know what is kept there.
-
-A transaction says in the engine's options what it needs: `immediate` if it will write, `exclusive`
-if no other exclusive one may run beside it. SQLite has one writer at a time anyway.
+Execution options of the engine select the kind of a transaction: `immediate` if it will write,
+`exclusive` if no other exclusive transaction may run at the same time. SQLite has one writer at a
+time anyway.
 """
 
 from pathlib import Path
@@ -21,52 +19,57 @@ from app.database.time_outs import TIME_OUTS, TimeOuts
 from app.errors import NotReady
 from app.telemetry.logs import redact
 
-# Seconds that a thread waits for its turn where many use an SQLite file.
+# Seconds that a thread waits for a pooled connection to an SQLite file.
 POOL_TIMEOUT: Final = 10.0
-# As platforms write it, and as SQLAlchemy does; which driver that is depends on its version.
+# Hosting platforms write the first, SQLAlchemy the others. SQLAlchemy's default driver depends on
+# its version.
 POSTGRESQL: Final = ("postgres", "postgresql", "postgresql+psycopg")
-EXAMPLE: Final = "postgresql+psycopg://user:password@host/name"
-# What is said by PostgreSQL, and what to do about it.
-DRIVER: Final = "PostgreSQL's driver is an extra: pip install '.[postgres]'."
-ADVICE: Final = {
-    "password authentication failed": "Check user and password; in a URL, @ in one is %40, / %2F.",
-    "no password supplied": f"Put it into the URL: {EXAMPLE}.",
-    "permission denied": "Let the user create tables: GRANT CREATE ON SCHEMA public TO …;",
-    "Connection refused": "Is PostgreSQL running there?",
-    "timeout expired": "Is PostgreSQL running there, and may it be reached from here?",
-    "resolve": "Check the host.",
-    "does not exist": "Create it first, with createdb or createuser.",
+EXAMPLE_URL: Final = "postgresql+psycopg://user:password@host/name"
+DRIVER_HINT: Final = "Install the driver of PostgreSQL: pip install '.[postgres]'."
+# Fragments of error messages -> remedy.
+HINTS: Final = {
+    "password authentication failed": "Check the user and the password; escape @ as %40, / as %2F.",
+    "no password supplied": f"Add the password to the URL: {EXAMPLE_URL}.",
+    "permission denied": "Allow the user to create tables: GRANT CREATE ON SCHEMA public TO …;",
+    "Connection refused": "Check that PostgreSQL is running on that host and port.",
+    "timeout expired": "Check that PostgreSQL is running, and that no firewall blocks it.",
+    "resolve": "Check the host name in the URL.",
+    "does not exist": "Create the database or the user first, with createdb or createuser.",
 }
 
 
 class Pool(QueuePool):
-    """Connections, of which there are so many; who gets none in time is told so."""
+    """A bounded connection pool that raises NotReady if no connection becomes free in time."""
 
-    __module__ = QueuePool.__module__  # what it logs goes where its parent's goes
+    __module__ = QueuePool.__module__  # SQLAlchemy names loggers by module: keep the parent's
 
     def connect(self) -> PoolProxiedConnection:
         try:
             return super().connect()
         except PoolTimeout as error:
-            raise NotReady("The database is asked by too many at once.", retry_after=5) from error
+            raise NotReady(
+                "Too many concurrent database connections. Try again later.", retry_after=5
+            ) from error
 
 
 def redacted(url: str) -> str:
-    """Return a URL without its password; nothing of it, where that may be anywhere."""
+    """Return a URL without its password, or `***` if the URL cannot be parsed reliably."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         return "***"
-    if "@" in f"{parsed.host}{parsed.database}":  # the password has one, and ended before its end
+    if (
+        "@" in f"{parsed.host}{parsed.database}"
+    ):  # an unescaped @ in the password: a part of it is in the host or the path
         return "***"
     return redact(parsed.render_as_string(hide_password=True))
 
 
-def from_anywhere(url: str) -> str:
-    """Return a URL that leads to the same file from any working directory, where it is a path's."""
+def absolute_database_url(url: str) -> str:
+    """Return a URL whose SQLite file has an absolute path. Other URLs are returned unchanged."""
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # who opens it says so
+    except (ArgumentError, ValueError):  # `open_engine` reports it
         return url
     file = parsed.database
     if parsed.get_backend_name() != "sqlite" or not file or file.startswith((":", "file:")):
@@ -76,18 +79,20 @@ def from_anywhere(url: str) -> str:
 
 
 def open_engine(url: str, time_outs: TimeOuts = TIME_OUTS) -> tuple[Engine, Path | None]:
-    """Return the engine, and the file behind it where it is SQLite's.
+    """Return the engine, and the path of the database file if it is SQLite.
 
-    Raises ValueError, ImportError, SQLAlchemyError where the URL cannot be used.
+    Raises ValueError, ImportError, SQLAlchemyError if the URL cannot be used.
     """
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # which quotes it, and a password may be in it
-        raise ValueError(f"it is no URL, as {EXAMPLE} is.") from None
+    except (ArgumentError, ValueError):  # the message quotes the URL, which may contain a password
+        raise ValueError(f"The value is not a URL. Write it like {EXAMPLE_URL}.") from None
     if parsed.drivername in POSTGRESQL:
         return _postgresql(parsed, time_outs), None
     if parsed.get_backend_name() in POSTGRESQL:
-        raise ValueError(f"MyNet speaks to PostgreSQL through psycopg: {EXAMPLE}.")
+        raise ValueError(
+            f"MyNet supports only the driver psycopg for PostgreSQL. Write {EXAMPLE_URL}."
+        )
     is_file = parsed.get_backend_name() == "sqlite" and parsed.database
     pool = {"poolclass": Pool, "pool_timeout": POOL_TIMEOUT} if is_file else {}
     engine = create_engine(parsed, **pool)
@@ -100,13 +105,13 @@ def open_engine(url: str, time_outs: TimeOuts = TIME_OUTS) -> tuple[Engine, Path
 
 
 def hint(problem: object) -> str:
-    """Return what to do about what a database said, or what is missing to ask it."""
+    """Return the remedy for a database error or a missing driver; empty if none is known."""
     if isinstance(problem, ImportError) and "psycopg" in str(problem):
-        return DRIVER
-    return next((words for said, words in ADVICE.items() if said in str(problem)), "")
+        return DRIVER_HINT
+    return next((text for fragment, text in HINTS.items() if fragment in str(problem)), "")
 
 
 def _postgresql(url: URL, time_outs: TimeOuts) -> Engine:
-    from app.database import postgres  # an extra
+    from app.database import postgres  # needs the extra `postgres`
 
     return postgres.open_engine(url.set(drivername="postgresql+psycopg"), Pool, time_outs)

@@ -1,7 +1,7 @@
 """Training jobs and their events, in the database.
 
-A change of a job names the state that it expects, so that of two writers one is refused. Which
-changes make sense is said in `app.train.jobs.job`.
+A change of a job names the state that it expects, so that only one of two concurrent writers
+succeeds. `app.train.jobs.job` defines which changes are allowed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from app.database.database import Database
 from app.database.tables import Base, Event, Job, SweepJob, Trace, now
 
-# Seconds that a job waits at most before it is tried again.
+# The longest time in seconds that a job waits for its next attempt.
 MAX_RETRY_WAIT: Final = 60.0
-# Events that one transaction deletes, so that each is short.
+# Events that one transaction deletes. A small batch keeps each transaction short.
 DELETE_BATCH_SIZE: Final = 10_000
 
 
@@ -104,7 +104,7 @@ class JobStore:
             return {status: number for status, number in session.execute(query)}
 
     def last_started_job(self) -> Job | None:
-        """Return the job that was started last; it may still run."""
+        """Return the job that was started last. It may still be running."""
         query = select(Job).where(Job.started_at.is_not(None))
         with self.database.read() as session:
             return session.scalar(query.order_by(Job.started_at.desc()).limit(1))
@@ -130,7 +130,7 @@ class JobStore:
     ) -> bool:
         """Change a job if it is as `where` says, add its events, and return whether it changed.
 
-        An event is its kind and its data. A `vital` change may use the room of the ballast file.
+        An event is a pair of kind and data. A `vital` change may use the room of the ballast file.
         """
         change = update(Job).where(Job.id == job_id, *where).values(**values)
 
@@ -155,7 +155,7 @@ class JobStore:
     def delete_old_events(self, before: datetime) -> bool:
         """Delete a batch of the progress events of jobs that finished before then.
 
-        Returns whether there may be more. The events that say how a job ended stay.
+        Returns whether there may be more. Other events, such as the end of a job, are kept.
         """
         finished_jobs = select(Job.id).where(Job.finished_at < before)
         progress = Event.kind.in_(("batch", "epoch")), Event.job_id.in_(finished_jobs)

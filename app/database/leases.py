@@ -1,4 +1,4 @@
-"""The lease of the one supervisor, in the database."""
+"""The supervisor's lease in the database: only its holder may supervise."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class LeaseStore:
         self.database = database
 
     def holder(self) -> str | None:
-        """Return the holder of the lease; None if nobody holds it."""
+        """Return the holder of the lease, or None if it has expired or no process has taken it."""
         lease = self.get()
         return lease.holder if lease and lease.expires_at > now() else None
 

@@ -1,9 +1,8 @@
-"""Migrations of the database, by Alembic.
+"""Database migrations with Alembic.
 
-What enters: a connection in a transaction of the caller's. What leaves: its tables at a revision;
-the transaction stays the caller's, so that a crash leaves what was there before. There is no
-`alembic.ini`: the scripts come with the package. Imported only where there is something to migrate,
-since Alembic takes half a second.
+They run in a transaction of the caller, so that a crash leaves the tables unchanged. There is no
+`alembic.ini`, because the scripts are part of the package. This module is imported only if a
+migration is needed: Alembic takes half a second to load.
 """
 
 import logging
@@ -19,8 +18,8 @@ from sqlalchemy import Connection, MetaData, create_engine
 from app.database.tables import REVISION_TABLE
 
 SCRIPTS: Final = Path(__file__).parent / "migrations"
-# Alembic's context is the process's: two threads must not upgrade at once.
-_one_at_a_time: Final = threading.Lock()
+# Alembic's context is global to the process, so two threads must not upgrade at the same time.
+_upgrade_lock: Final = threading.Lock()
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
@@ -30,15 +29,15 @@ def revisions() -> list[str]:
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Run the scripts that lead from the revision of the tables to this one."""
+    """Run the scripts that migrate the tables from their revision to this one."""
     config = _config()
     config.attributes["connection"] = connection
-    with _one_at_a_time:
+    with _upgrade_lock:
         command.upgrade(config, revision)
 
 
 def tables_at(revision: str) -> MetaData:
-    """Return the tables as the scripts make them, up to this revision."""
+    """Return the tables that the scripts create, up to this revision."""
     engine = create_engine("sqlite://")
     try:
         with engine.begin() as connection:

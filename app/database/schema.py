@@ -1,12 +1,11 @@
-"""The schema of a database: which revision it has, and whether this code can use it.
+"""Database schema check: creates, verifies or migrates the tables.
 
-What enters: an engine. What leaves: tables that are those of this code, or SchemaMismatch, which
-says what there is, what is needed, and what to do. An empty database gets its tables by whichever
-process comes first; one of an older release is migrated only where the caller says so. This module
-does not know how the scripts run, nor what the tables hold.
+The first process creates the tables of an empty database. An older schema is migrated only if the
+caller allows it. Any other difference raises SchemaMismatch, with the actual revision, the required
+one and the remedy.
 
-While a service runs, another may migrate the database that they share. `recheck` finds that, and
-from then on every transaction is refused in the same words, until the schema is this code's again.
+While a service runs, another service may migrate the database that they share. `recheck` detects
+that. From then on, every transaction raises the same error until the schema matches again.
 """
 
 import logging
@@ -26,30 +25,30 @@ from sqlalchemy import (
 
 from app.database.backup import Backup
 from app.database.comparison import differences
-from app.database.sqlite import Damaged
+from app.database.sqlite import DatabaseCorrupt
 from app.database.tables import REVISION_TABLE, Base
 from app.errors import NotReady
 
-# What the newest script makes; a test compares.
+# The revision of the newest script; a test compares them.
 REVISION: Final = "0003"
-# What a database has that does not say its revision.
+# The assumed revision of a database that stores none.
 BASELINE: Final = "0001"
-# Differences that a message lists.
+# The most differences that a message lists.
 MAX_LISTED_DIFFERENCES: Final = 5
-HELP: Final = "See docs/how-to/upgrade.md."
+HELP_HINT: Final = "See docs/how-to/upgrade.md."
 log = logging.getLogger(__name__)
 
 
 class SchemaMismatch(NotReady):
-    """The tables of the database are not those of this code."""
+    """The tables of the database do not match this code."""
 
 
-class Older(SchemaMismatch):
-    """They are those of an older release, and nothing has migrated them."""
+class OutdatedSchema(SchemaMismatch):
+    """The tables are those of an older release and have not been migrated."""
 
 
-class Migrated(NamedTuple):
-    """The revisions before and after an upgrade, and the copy of an SQLite file from before it."""
+class MigrationResult(NamedTuple):
+    """The revisions before and after an upgrade, and the copy of the SQLite file before it."""
 
     before: str
     after: str
@@ -57,7 +56,7 @@ class Migrated(NamedTuple):
 
 
 class SchemaStatus(NamedTuple):
-    """The revision that a database has, the one that this code needs, and what is not right."""
+    """The revision of a database, the one that this code needs, and the problem if there is one."""
 
     revision: str | None
     needed: str
@@ -65,68 +64,68 @@ class SchemaStatus(NamedTuple):
 
 
 class Schema:
-    """The schema behind an engine. `migrate` says whether an older one is brought up."""
+    """The schema of a database. An older one is migrated only if `migrate` is true."""
 
     def __init__(self, engine: Engine, backup: Backup | None, *, migrate: bool) -> None:
         self.backup, self.migrate = backup, migrate
         self.problem: str | None = None
-        self.migrated: Migrated | None = None
-        # Not refused by `_refuse`; with `exclusive`, also with as much time as a migration takes.
+        self.migrated: MigrationResult | None = None
+        # `_reject_mismatch` ignores this engine. `exclusive` selects the time-outs of a migration.
         self._engine = engine.execution_options(schema=True)
         self._exclusive_engine = self._engine.execution_options(immediate=True, exclusive=True)
-        event.listen(engine, "begin", self._refuse, insert=True)
+        event.listen(engine, "begin", self._reject_mismatch, insert=True)
 
     def prepare(self) -> None:
         """Create or migrate the tables of this code. Raises SchemaMismatch, NotReady, OSError."""
         with self._engine.connect() as connection:
             is_ready = _revision(connection) == REVISION and _is_usable(connection)
-        if not is_ready:  # perhaps since another migrates them just now: only its end tells
+        if not is_ready:  # perhaps another process is migrating: the lock waits for its end
             with self._locked(), self._exclusive_engine.begin() as connection:
-                self._bring_up(connection)
+                self._create_or_upgrade(connection)
         self.problem = None
 
     def recheck(self) -> None:
-        """Find out whether the tables are still those of this code; `problem` says what is not.
+        """Check again whether the tables match this code, and update `problem`.
 
-        While the database is away, that stays as it was. A damaged SQLite file is no matter of its
-        schema: whoever comes upon the damage mends it.
+        If the database is unavailable, `problem` stays as it was. A damaged SQLite file is no
+        schema problem: the supervisor repairs it.
         """
         try:
             problem = self._current_problem()
-        except Damaged:
+        except DatabaseCorrupt:
             problem = None
         except NotReady:
             return
         if problem and problem != self.problem:
-            log.error("%s", problem)
+            log.error("database schema does not match: problem=%s", problem)
         elif self.problem and not problem:
-            log.info("the tables of the database are those of this code again")
+            log.info("database schema matches again: revision=%s", REVISION)
         self.problem = problem
 
     def _current_problem(self) -> str | None:
         with self._engine.connect() as connection:
             if self.backup and _is_empty(connection):
-                raise Damaged("it has no tables")
+                raise DatabaseCorrupt("the file has no tables")
             try:
                 check(connection)
             except SchemaMismatch as error:
                 return str(error)
         return None
 
-    def _refuse(self, connection: Connection) -> None:
+    def _reject_mismatch(self, connection: Connection) -> None:
         if self.problem and not connection.get_execution_options().get("schema"):
             raise SchemaMismatch(self.problem, retry_after=5)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the lock beside an SQLite file: however long a migration takes, others wait."""
+        """Hold the file lock of an SQLite database: other processes wait for a migration."""
         if self.backup is None:
             yield
             return
         with self.backup.lock:
             yield
 
-    def _bring_up(self, connection: Connection) -> None:
+    def _create_or_upgrade(self, connection: Connection) -> None:
         if _is_empty(connection):
             self._check_is_new(connection)
             Base.metadata.create_all(connection)
@@ -135,16 +134,16 @@ class Schema:
             return
         try:
             check(connection)
-        except Older:
+        except OutdatedSchema:
             if not self.migrate:
                 raise
             self._upgrade(connection)
             check(connection)
 
     def _check_is_new(self, connection: Connection) -> None:
-        """Raises CorruptCheckpoint where nothing is left of what there is a backup of."""
+        """Raise DatabaseCorrupt if the database is empty, but has a backup."""
         if self.backup and self.backup.copy.exists() and not inspect(connection).get_table_names():
-            raise Damaged("it has no tables")
+            raise DatabaseCorrupt("the file has no tables")
 
     def _upgrade(self, connection: Connection) -> None:
         from app.database import migrate
@@ -152,13 +151,13 @@ class Schema:
         before = _revision(connection) or BASELINE
         copy = self.backup.set_aside_before(before) if self.backup else None
         migrate.upgrade(connection)
-        self.migrated = Migrated(before, REVISION, copy)
-        where = f"; as it was before: {copy}" if copy else ""
-        log.info("the database is brought from revision %s to %s%s", before, REVISION, where)
+        self.migrated = MigrationResult(before, REVISION, copy)
+        suffix = f" copy={copy}" if copy else ""
+        log.info("database migrated: from=%s to=%s%s", before, REVISION, suffix)
 
 
 def status_of(engine: Engine) -> SchemaStatus:
-    """Return what there is, and change nothing. Raises NotReady."""
+    """Return the status of the schema without changing it. Raises NotReady."""
     with engine.connect() as connection:
         try:
             check(connection)
@@ -169,58 +168,59 @@ def status_of(engine: Engine) -> SchemaStatus:
 
 
 def check(connection: Connection) -> None:
-    """Raises SchemaMismatch where the tables are not those of this code, Older among it."""
+    """Raise SchemaMismatch if the tables do not match, OutdatedSchema if they are older."""
     revision = _revision(connection)
     if revision != REVISION:
-        raise _other(connection, revision)
+        raise _revision_mismatch(connection, revision)
     if mismatches := differences(connection, Base.metadata):
-        raise _mangled(revision, mismatches)
+        raise _table_mismatch(revision, mismatches)
 
 
-def _other(connection: Connection, revision: str | None) -> SchemaMismatch:
+def _revision_mismatch(connection: Connection, revision: str | None) -> SchemaMismatch:
     from app.database import migrate
 
     if revision is not None and revision not in migrate.revisions():
         return SchemaMismatch(
-            f"The database has revision {revision}, which this MyNet, whose own is {REVISION}, "
-            "does not know: it is taken for that of a newer MyNet. Start that release, or one "
-            f"that is newer still, or put back the database from before it. {HELP}",
+            f"The database has revision {revision}, which this MyNet does not know; its own is "
+            f"{REVISION}. A newer MyNet probably migrated the database. Start that release or a "
+            f"newer one, or restore a backup from before the migration. {HELP_HINT}",
             retry_after=5,
         )
     if _is_empty(connection):
         return SchemaMismatch(
-            f"The database has no tables; this MyNet needs those of revision {REVISION}: start it "
-            f"again, and it makes them. {HELP}",
+            f"The database has no tables, and this MyNet needs those of revision {REVISION}. "
+            f"Restart the service to create them. {HELP_HINT}",
             retry_after=5,
         )
     expected = migrate.tables_at(revision or BASELINE)
-    if mismatches := differences(connection, expected, partly=revision is None):
-        return _mangled(revision, mismatches)
-    return Older(
-        f"The database has revision {revision or BASELINE}, and this MyNet needs {REVISION}: "
-        "`mynet db upgrade` brings it up, and so does a start of the service where "
-        f"MYNET_DATABASE_MIGRATE is not false. {HELP}",
+    if mismatches := differences(connection, expected, allow_missing=revision is None):
+        return _table_mismatch(revision, mismatches)
+    return OutdatedSchema(
+        f"The database has revision {revision or BASELINE}, and this MyNet needs {REVISION}. "
+        "Run `mynet db upgrade`, or start the service without MYNET_DATABASE_MIGRATE=false. "
+        f"{HELP_HINT}",
         retry_after=5,
     )
 
 
-def _mangled(revision: str | None, mismatches: list[str]) -> SchemaMismatch:
+def _table_mismatch(revision: str | None, mismatches: list[str]) -> SchemaMismatch:
     listed = "; ".join(mismatches[:MAX_LISTED_DIFFERENCES])
-    more = (
+    extra = (
         f"; and {len(mismatches) - MAX_LISTED_DIFFERENCES} more"
         if len(mismatches) > MAX_LISTED_DIFFERENCES
         else ""
     )
-    what = f"its revision {revision}" if revision else f"the first revision, {BASELINE}, since none"
+    source = f"its revision {revision}" if revision else f"the first revision {BASELINE}"
     return SchemaMismatch(
-        f"The tables of the database are not what {what} says, and this MyNet needs revision "
-        f"{REVISION}: {listed}{more}. Undo the change, or put back a backup. {HELP}",
+        f"The tables of the database do not match {source}, and this MyNet needs revision "
+        f"{REVISION}. Differences: {listed}{extra}. Undo the change, or restore a backup. "
+        f"{HELP_HINT}",
         retry_after=5,
     )
 
 
 def _revision(connection: Connection) -> str | None:
-    """Return the revision that the database says it has."""
+    """Return the revision that is stored in the database, or None."""
     if not inspect(connection).has_table(REVISION_TABLE.name):
         return None
     revisions = connection.scalars(select(REVISION_TABLE.c.version_num)).all()
@@ -228,7 +228,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _is_empty(connection: Connection) -> bool:
-    """Return whether nothing is there of any MyNet."""
+    """Return whether the database has no tables of MyNet."""
     names = set(inspect(connection).get_table_names())
     return _revision(connection) is None and not names & set(Base.metadata.tables)
 

@@ -1,7 +1,6 @@
-"""SQLite below SQLAlchemy: how its connections begin, and what goes wrong with it, in words.
+"""SQLite connections and error messages.
 
-What enters: an engine, and the file behind it. What leaves: connections that are always of the file
-that lies there now, or NotReady. This module does not know what is kept in the file.
+A connection always belongs to the file that has the path now, even if the file was replaced.
 """
 
 import sqlite3
@@ -16,78 +15,81 @@ from app.atomic_files import make_folder
 from app.errors import NotReady
 
 PRAGMAS: Final = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
-DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-EMPTY: Final = "no such table"
+CORRUPTION_CODES: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+NO_TABLE_MESSAGE: Final = "no such table"
 
 
 class DiskFull(NotReady):
-    """There is no room for what was to be written."""
+    """The disk has no room for a write."""
 
 
-class Damaged(NotReady):
-    """The file is no sound database, or it is gone."""
+class DatabaseCorrupt(NotReady):
+    """The file is damaged or missing."""
 
     def __init__(self, problem: object) -> None:
         super().__init__(
-            f"The database is damaged: {problem}. The service sets it aside and takes its backup; "
-            "predictions go on.",
+            f"The database is damaged: {problem}. The service restores its backup, and predictions "
+            "continue. Try again later.",
             retry_after=5,
         )
 
 
 def prepare(engine: Engine, file: Path) -> None:
-    """Open this file, which must exist, for the engine's connections, with safe writes."""
+    """Configure the engine to open this existing file with durable writes."""
     make_folder(file.parent)
 
     @event.listens_for(engine, "do_connect")
-    def open_only(_dialect: object, _record: object, cargs: list[Any], cparams: Any) -> None:
-        # Never made here: an empty one in place of the one that is gone would look like the truth.
+    def open_existing(_dialect: object, _record: object, cargs: list[Any], cparams: Any) -> None:
+        # SQLite must not create the file: an empty database would hide that the old one is missing.
         if not file.exists():
-            raise Damaged(f"{file.name} is gone")
+            raise DatabaseCorrupt(f"the file {file.name} is missing")
         cargs[:] = [f"{file.absolute().as_uri()}?mode=rw"]
         cparams["uri"] = True
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, record: Any) -> None:
         record.info["inode"] = _inode(file)
-        connection.isolation_level = None  # transactions begin where `begin` says, not by magic
+        connection.isolation_level = None  # only `begin` starts transactions, not the driver
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "checkout")
     def check_inode(_connection: object, record: Any, _proxy: object) -> None:
-        # What is written to a file that was removed or replaced would be lost.
+        # Writes to a file that was removed or replaced would be lost.
         if record.info["inode"] != _inode(file):
             raise DisconnectionError
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A transaction that will write must say so at once: one that reads first and writes later
-        # is refused, without any waiting, where another wrote in between.
+        # A transaction that will write must say so at its start. SQLite rejects one that reads
+        # first and writes later, without waiting, if another one wrote in between.
         immediate = connection.get_execution_options().get("immediate")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
 def translate_error(context: ExceptionContext) -> None:
-    """Raises NotReady for what a database says that cannot be used now."""
+    """Raise NotReady if the error means that the database cannot be used now."""
     original = context.original_exception
-    refusal = to_service_error(original)
-    unusable = isinstance(context.sqlalchemy_exception, OperationalError)
-    if unusable or isinstance(refusal, Damaged):
-        raise refusal from original
+    error = to_service_error(original)
+    is_operational = isinstance(context.sqlalchemy_exception, OperationalError)
+    if is_operational or isinstance(error, DatabaseCorrupt):
+        raise error from original
 
 
 def to_service_error(error: BaseException) -> NotReady:
-    """Return what is wrong with a database that cannot be used now."""
+    """Return the domain error for an error of SQLite."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in DAMAGED or EMPTY in str(error):
-        return Damaged(error)
-    refusal = DiskFull if code == sqlite3.SQLITE_FULL else NotReady
-    return refusal(f"The database does not answer: {error}.", retry_after=5)
+    if code in CORRUPTION_CODES or NO_TABLE_MESSAGE in str(error):
+        return DatabaseCorrupt(error)
+    if code == sqlite3.SQLITE_FULL:
+        return DiskFull(
+            f"The disk of the database is full: {error}. Make room on the disk.", retry_after=5
+        )
+    return NotReady(f"The database does not answer: {error}.", retry_after=5)
 
 
 def _inode(file: Path) -> int:
     try:
         return file.stat().st_ino
     except FileNotFoundError:
-        raise Damaged(f"{file.name} is gone") from None
+        raise DatabaseCorrupt(f"the file {file.name} is missing") from None

@@ -1,7 +1,7 @@
 """Sweeps and the jobs that belong to them, in the database.
 
-A change of a sweep names the state that it expects, so that of two writers one is refused. Which
-changes make sense is said in `app.train.jobs.sweep`.
+A change of a sweep names the state that it expects, so that only one of two concurrent writers
+succeeds. `app.train.jobs.sweep` defines which changes are allowed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from app.database.database import Database
 from app.database.jobs import JobStore
 from app.database.tables import Base, Job, Sweep, SweepJob
 
-# All that a sweep shows of its jobs; their epochs may be many.
+# The columns that a sweep shows of its jobs. It leaves out the epochs, which may be many.
 JOB_COLUMNS: Final = (Job.id, Job.number, Job.status, Job.hyperparameters, Job.progress, Job.result)
 
 
@@ -108,8 +108,8 @@ class SweepStore:
     def protected_jobs(self, max_sweeps: int) -> set[str]:
         """List the jobs whose versions must not be deleted to make room.
 
-        They are all jobs of the sweeps that have not ended, and the best jobs of the newest
-        `max_sweeps` that have.
+        They are all jobs of unfinished sweeps, and the best jobs of the newest `max_sweeps`
+        finished ones.
         """
         running = select(SweepJob.job_id).join(Sweep).where(Sweep.finished_at.is_(None))
         newest = select(Sweep.best).where(Sweep.best.is_not(None))

@@ -1,8 +1,4 @@
-"""The tables: jobs, their events, traces and sweeps, the lease of the one supervisor, and keys.
-
-What enters and leaves are rows. This module does not know which database holds them, nor which
-changes make sense.
-"""
+"""Database tables: jobs, their events, traces and sweeps, the supervisor's lease, and API keys."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -22,11 +18,11 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-# What goes on with a trace in another process, where there is one.
+# The carrier that continues a trace in another process, or None without a trace.
 TraceContext = dict[str, str] | None
 
-# As Alembic makes it, but not under its default name: another application in the same database, as
-# MLflow, may have that.
+# Alembic's table under another name: another application in the same database, such as MLflow, may
+# use the default one.
 REVISION_TABLE: Final = Table(
     "mynet_alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
 )
@@ -37,7 +33,7 @@ def now() -> datetime:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Everything here is UTC. SQLite forgets time zones; others may answer in their own."""
+    """A time in UTC. SQLite drops time zones; other databases may return their own."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -48,7 +44,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-# SQLite counts rows in a column of this very name; elsewhere an INTEGER ends at two billion.
+# SQLite numbers rows only if the type is exactly INTEGER. Other databases' INTEGER ends at two
+# billion.
 Number = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -57,7 +54,7 @@ class Base(DeclarativeBase):
 
 
 class Job(Base):
-    """A training job. `number` orders jobs, `id` is what clients see."""
+    """A training job. `number` orders jobs; clients see `id`."""
 
     __tablename__ = "jobs"
 
@@ -81,7 +78,7 @@ class Job(Base):
 
 
 class Event(Base):
-    """Something that happened to a job; `number` counts over all jobs."""
+    """An event of a job. `number` increases over the events of all jobs."""
 
     __tablename__ = "events"
 
@@ -93,7 +90,7 @@ class Event(Base):
 
 
 class Trace(Base):
-    """The trace of the request that queued a job, as it travels between processes."""
+    """The trace context of the request that queued a job."""
 
     __tablename__ = "traces"
 
@@ -118,7 +115,7 @@ class Sweep(Base):
 
 
 class SweepJob(Base):
-    """Says which sweep a job belongs to, where it belongs to one."""
+    """The sweep of a job, for jobs that belong to one."""
 
     __tablename__ = "sweep_jobs"
 
@@ -127,7 +124,7 @@ class SweepJob(Base):
 
 
 class Lease(Base):
-    """One row: who supervises, and until when unless it is renewed."""
+    """The supervisor's lease, in one row: its holder and its expiry."""
 
     __tablename__ = "lease"
 
@@ -137,7 +134,7 @@ class Lease(Base):
 
 
 class Key(Base):
-    """What opens the service to somebody; of the key itself there is only a digest."""
+    """An API key. The database stores only a digest of its secret."""
 
     __tablename__ = "keys"
 

@@ -1,7 +1,6 @@
-"""How long PostgreSQL may take over what; apart from its driver, which is an extra.
+"""Time-outs of PostgreSQL, in a module that does not need its driver.
 
-Whoever waits in vain for one of them has waited for less than the lease's margin allows
-(`app.train.supervisor.lease`).
+Each is shorter than the margin of the lease (`app.train.supervisor.lease`), except for migrations.
 """
 
 from dataclasses import dataclass
@@ -10,13 +9,13 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class TimeOuts:
-    """Seconds. `lock`, `statement` and `idle_in_transaction` are kept by the server."""
+    """Time-outs in seconds. The server enforces `lock`, `statement` and `idle_in_transaction`."""
 
-    # For one of the connections of the pool.
+    # To get a connection from the pool.
     pool: float = 3.0
-    # To connect to one address: whole seconds, of which libpq takes at least 2.
+    # To connect to one address, in whole seconds. The minimum of libpq is 2.
     connect: int = 3
-    # For an answer beside transactions.
+    # For an answer outside of a transaction.
     answer: float = 2.0
     # For a whole transaction.
     transaction: float = 8.0
@@ -26,7 +25,7 @@ class TimeOuts:
     statement: float = 7.0
     # A service that stops in the middle of a transaction must not hold its locks.
     idle_in_transaction: float = 10.0
-    # For a migration, which may write a table anew, and for those that wait for its end.
+    # For a migration, which may rewrite a table, and for processes that wait for its end.
     migration: float = 900.0
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from app.config import validators
 from app.config.settings import Settings
-from app.database.engine import from_anywhere
+from app.database.engine import absolute_database_url
 from app.startup import prepare_service, prepare_worker
 from app.telemetry import worker_metrics
 from app.telemetry.worker_metrics import WorkerMetricsFile
@@ -46,7 +46,7 @@ def prepare_with_absolute_paths(settings: Settings) -> Settings:
         "state_dir": settings.state_dir.absolute(),
         "data_dir": settings.data_dir.absolute(),
         "models_url": settings.models_url and validators.absolute_url(settings.models_url),
-        "database_url": settings.database_url and from_anywhere(settings.database_url),
+        "database_url": settings.database_url and absolute_database_url(settings.database_url),
     }
     settings = settings.model_copy(update=changes)
     prepare_service(settings)

@@ -11,7 +11,7 @@ import pytest
 from app.auth.keys import KeyStore, Scope
 from app.database.database import Database
 from app.database.jobs import JobStore
-from app.database.sqlite import Damaged
+from app.database.sqlite import DatabaseCorrupt
 from app.database.tables import now
 from app.startup import open_database
 from tests.database.test_store import add
@@ -49,7 +49,7 @@ def test_a_damaged_database_gives_way_to_its_backup(store, file, harm):
     store.database.close()
     harm(file)
     damaged_content = file.read_bytes() if file.exists() else None
-    with pytest.raises(Damaged, match=r"The database is damaged: .* predictions go on"):
+    with pytest.raises(DatabaseCorrupt, match=r"The database is damaged: .* predictions continue"):
         store.jobs()
     store.database.repair()
     assert [job.id for job in store.jobs()] == ["ended"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from app.database.backup import SIZE, BallastFile
+from app.database.backup import BALLAST_BYTES, BallastFile
 from app.database.database import Database
 from app.database.jobs import JobStore
 from app.database.leases import LeaseStore
@@ -23,10 +23,10 @@ def reserve(tmp_path):
 def test_it_is_kept_and_given_up_once(reserve):
     reserve.allocate()
     reserve.allocate()
-    assert reserve.path.stat().st_size == SIZE
-    assert (reserve.give_up(), reserve.give_up()) == (True, False)
+    assert reserve.path.stat().st_size == BALLAST_BYTES
+    assert (reserve.delete(), reserve.delete()) == (True, False)
     reserve.allocate()
-    assert reserve.give_up()
+    assert reserve.delete()
 
 
 def test_where_there_is_no_room_there_is_none(reserve, monkeypatch, caplog):
@@ -54,13 +54,13 @@ def full(settings, monkeypatch):
     def limit(connection):
         connection.exec_driver_sql(f"PRAGMA max_page_count={room['pages']}")
 
-    real = BallastFile.give_up
+    real = BallastFile.delete
 
-    def give_up(self):
+    def delete(self):
         room["pages"] = 2**30
         return real(self)
 
-    monkeypatch.setattr(BallastFile, "give_up", give_up)
+    monkeypatch.setattr(BallastFile, "delete", delete)
     yield JobStore(database)
     database.close()
 

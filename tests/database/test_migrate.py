@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.database import migrate, schema
 from app.database.jobs import JobStore
-from app.database.schema import BASELINE, REVISION, Older
+from app.database.schema import BASELINE, REVISION, OutdatedSchema
 from app.startup import StartupError, open_database
 from tests.database import before_revisions
 from tests.database.test_schema import connected
@@ -76,7 +76,7 @@ def test_a_migration_that_is_killed_leaves_what_the_next_start_migrates(old):
     assert process.returncode == -signal.SIGKILL
     with connected(old.effective_database_url) as connection:
         assert connection.scalar(text("SELECT deaths FROM jobs")) == 2
-        with pytest.raises(Older):
+        with pytest.raises(OutdatedSchema):
             schema.check(connection)
     process = start_process(old)
     assert process.communicate(timeout=120)[0].split() == ["3", "2", "1", "True"]

@@ -16,7 +16,7 @@ from app.auth.key_cache import KeyCache
 from app.auth.keys import KeyStore, Scope
 from app.database.database import Database
 from app.database.jobs import JobStore
-from app.database.postgres import LOCK, TimeoutConnection
+from app.database.postgres import ADVISORY_LOCK_ID, TimeoutConnection
 from app.database.tables import Base, Event, Job, now
 from app.database.time_outs import TIME_OUTS, TimeOuts
 from app.errors import NotReady
@@ -61,7 +61,7 @@ def test_a_migration_by_another_is_waited_for_longer_than_any_lock(postgres):
     engine = create_engine(url)
     with ThreadPoolExecutor(1) as pool:
         with engine.begin() as connection:
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK_ID})"))
             future = pool.submit(Database, url, migrate=True)
             with pytest.raises(TimeoutError):
                 future.result(0.5)
@@ -192,7 +192,7 @@ def test_more_threads_than_connections_are_told(settings):
     with closing(Database(settings.database_url, TimeOuts(pool=0.1))) as database:
         store = JobStore(database)
         connections = [store.database.engine.connect() for _ in range(15)]
-        assert "too many" in unavailable_reason(store.jobs)
+        assert "Too many" in unavailable_reason(store.jobs)
         for connection in connections:
             connection.close()
         assert store.jobs() == []
@@ -231,12 +231,12 @@ def test_keys_that_are_known_open_while_the_database_is_away(stoppable_server, s
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
-        (lambda url: url.replace(PASSWORD, "wrong"), "Check user and password"),
-        (lambda url: url[:-1] + "none", "Create it first"),
-        (lambda url: url.replace("+psycopg", "+asyncpg"), "through psycopg"),
-        (lambda url: url.replace("@127.0.0.1:", "@127.0.0.1:x"), "it is no URL"),
+        (lambda url: url.replace(PASSWORD, "wrong"), "Check the user and the password"),
+        (lambda url: url[:-1] + "none", "Create the database or the user first"),
+        (lambda url: url.replace("+psycopg", "+asyncpg"), "supports only the driver psycopg"),
+        (lambda url: url.replace("@127.0.0.1:", "@127.0.0.1:x"), "is not a URL"),
         (lambda url: url.replace("@127.0.0.1", "@nowhere.invalid"), "Check the host"),
-        (lambda url: url.replace("@127.0.0.1", "@127.0.0.2"), "Is PostgreSQL running"),
+        (lambda url: url.replace("@127.0.0.1", "@127.0.0.2"), "Check that PostgreSQL is running"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_what_to_do(settings, change, hint):

@@ -11,7 +11,7 @@ from app.database import migrate, schema
 from app.database.comparison import differences
 from app.database.database import Database
 from app.database.jobs import JobStore
-from app.database.schema import BASELINE, REVISION, Older, SchemaMismatch
+from app.database.schema import BASELINE, REVISION, OutdatedSchema, SchemaMismatch
 from app.database.tables import REVISION_TABLE, Base
 from app.startup import StartupError, open_database
 from tests.database import before_revisions
@@ -148,11 +148,12 @@ def test_tables_that_are_not_those_of_their_revision_stop_the_start(settings, ur
     harm(url)
     with pytest.raises(StartupError) as excinfo:
         open_database(settings, migrate=True)
-    assert f"revision {REVISION} says, and this MyNet needs revision {REVISION}: " in str(
-        excinfo.value
+    assert (
+        f"do not match its revision {REVISION}, and this MyNet needs revision {REVISION}. "
+        in str(excinfo.value)
     )
     assert message in str(excinfo.value)
-    assert "put back a backup" in str(excinfo.value)
+    assert "restore a backup" in str(excinfo.value)
     assert "does not answer" not in str(excinfo.value)
     with pytest.raises(SchemaMismatch):
         Database(url)
@@ -179,17 +180,17 @@ def test_an_unknown_revision_is_taken_for_that_of_a_newer_release(settings, url)
         open_database(settings, migrate=True)
     message = str(excinfo.value)
     assert "has revision 9999" in message
-    assert f"whose own is {REVISION}" in message
-    assert "newer MyNet. Start that release" in message
+    assert f"its own is {REVISION}. " in message
+    assert "Start that release or a newer one" in message
     assert "does not answer" not in message
-    with pytest.raises(SchemaMismatch, match="newer MyNet"):
+    with pytest.raises(SchemaMismatch, match="A newer MyNet"):
         Database(url, migrate=True)
 
 
 def test_tables_of_another_application_are_not_taken_for_older_ones(settings):
     settings.state_dir.mkdir()
     change(settings.effective_database_url, "CREATE TABLE jobs (id INTEGER PRIMARY KEY)")
-    with pytest.raises(StartupError, match=r"first revision, 0001, .*; and \d+ more"):
+    with pytest.raises(StartupError, match=r"first revision 0001, .*; and \d+ more"):
         open_database(settings, migrate=True)
 
 
@@ -197,12 +198,12 @@ def test_tables_of_another_application_are_not_taken_for_older_ones(settings):
 def test_an_older_database_is_refused_where_nothing_may_migrate_it(settings, without):
     url = settings.effective_database_url
     before_revisions.make(url, without=without)
-    message = f"has revision {BASELINE}, and this MyNet needs {REVISION}: `mynet db upgrade`"
-    with pytest.raises(Older, match=message):
+    message = f"has revision {BASELINE}, and this MyNet needs {REVISION}. Run `mynet db upgrade`"
+    with pytest.raises(OutdatedSchema, match=message):
         Database(url)
     by_hand = settings.model_copy(update={"database_migrate": False})
     for chosen, migrating in ((by_hand, True), (settings, False)):
         with pytest.raises(StartupError, match=message):
             open_database(chosen, migrate=migrating)
-    with connected(url) as connection, pytest.raises(Older):
+    with connected(url) as connection, pytest.raises(OutdatedSchema):
         schema.check(connection)

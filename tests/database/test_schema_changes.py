@@ -10,7 +10,7 @@ from app import main
 from app.api.routes import health
 from app.database import schema
 from app.database.schema import REVISION
-from app.database.sqlite import Damaged
+from app.database.sqlite import DatabaseCorrupt
 from app.errors import NotReady
 from app.main import create_app
 from tests.database.test_schema import change
@@ -101,7 +101,7 @@ def test_a_database_that_is_away_leaves_readiness_alone(store, monkeypatch):
 
 def test_damage_is_no_matter_of_the_schema(store, monkeypatch):
     def raise_damaged(_):
-        raise Damaged("it has no tables")
+        raise DatabaseCorrupt("the file has no tables")
 
     monkeypatch.setattr(schema, "check", raise_damaged)
     store.database.schema.problem = "another"

@@ -114,7 +114,7 @@ def test_an_older_backup_in_place_of_a_damaged_database_is_migrated(settings, da
 
 def test_an_older_backup_is_not_migrated_behind_the_operators_back(settings, damaged):
     by_hand = settings.model_copy(update={"database_migrate": False})
-    with pytest.raises(StartupError, match="`mynet db upgrade` brings it up"):
+    with pytest.raises(StartupError, match="Run `mynet db upgrade`"):
         open_database(by_hand, migrate=True)
     assert revision(damaged) is None
 

@@ -61,9 +61,9 @@ def test_a_folder_may_be_written_as_a_url():
     ],
 )
 def test_an_address_of_a_database_stays(url):
-    assert engine.from_anywhere(url) == url
+    assert engine.absolute_database_url(url) == url
 
 
 def test_a_database_keeps_its_options(there):
     url = "sqlite+pysqlite:///x y.db?timeout=5"
-    assert engine.from_anywhere(url) == f"sqlite+pysqlite:///{there}/x y.db?timeout=5"
+    assert engine.absolute_database_url(url) == f"sqlite+pysqlite:///{there}/x y.db?timeout=5"

@@ -1,4 +1,4 @@
-"""What Alembic runs for each upgrade, in the transaction of `app.database.migrate`."""
+"""Alembic environment: runs each upgrade in the transaction of `app.database.migrate`."""
 
 from alembic import context
 

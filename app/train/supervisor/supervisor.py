@@ -22,7 +22,7 @@ from app.config.settings import Settings
 from app.database.database import Database
 from app.database.jobs import JobStore
 from app.database.leases import LeaseStore
-from app.database.sqlite import Damaged, DiskFull
+from app.database.sqlite import DatabaseCorrupt, DiskFull
 from app.database.sweeps import SweepStore
 from app.database.tables import now
 from app.errors import NotReady
@@ -116,7 +116,7 @@ class Supervisor:
             log.error(
                 "supervision is tried again: %s", error, exc_info=None if is_expected else error
             )
-            if isinstance(error, Damaged):
+            if isinstance(error, DatabaseCorrupt):
                 self._try_to_repair()
             if self.lease.may_have_lapsed():
                 self._end_processes()  # whoever supervises next finds their jobs

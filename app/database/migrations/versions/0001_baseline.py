@@ -1,6 +1,6 @@
-"""The tables of MyNet before its databases had revisions.
+"""The tables of releases before databases had revisions.
 
-Such a database has none, or some, or all of them: a release made those that its predecessor lacked.
+Such a database has some or all of them, because each release created the tables that were missing.
 """
 
 import sqlalchemy as sa

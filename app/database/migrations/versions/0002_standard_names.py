@@ -1,4 +1,4 @@
-"""Columns by the names that the field has for what they hold."""
+"""Rename columns to standard terms."""
 
 from alembic import op
 

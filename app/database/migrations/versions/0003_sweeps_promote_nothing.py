@@ -1,4 +1,4 @@
-"""Sweeps without what their promotion needed: a sweep only names its best job now."""
+"""Drop the columns that promoted a sweep: a sweep only names its best job now."""
 
 import sqlalchemy as sa
 from alembic import op

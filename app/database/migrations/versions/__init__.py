@@ -1,1 +1,1 @@
-"""One script a revision, in SQL that SQLite and PostgreSQL share."""
+"""Migration scripts, one for each revision, in SQL that SQLite and PostgreSQL share."""
