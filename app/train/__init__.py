@@ -1,1 +1,1 @@
-"""Request → job → loop → checkpoint → evaluate → promote."""
+"""Training jobs: queue, supervisor, worker processes, recipes, evaluation and promotion."""

@@ -47,7 +47,7 @@ def test_who_takes_a_job_over_goes_on_from_the_copy_of_its_state(services, s3_ur
     second.job_until(job, lambda body: len(body["epochs"]) > 3)
     assert second.job_until(job, succeeded)["attempt"] == 2
     epoch, batch = re.search(
-        rf"job {job}: goes on from jobs/{job}/1-\d+\.pt, epoch (\d+), batch (\d+)",
+        rf"from a copy: job={job} copy=jobs/{job}/1-\d+\.pt epoch=(\d+) batch=(\d+)",
         second.log.read_text(),
     ).groups()
     assert (int(epoch), int(batch)) > (0, 0), "not from its seed"

@@ -132,7 +132,7 @@ def test_train_follow_trains_here_where_no_service_does(mynet, tmp_path):
     assert "seed 3" in done.stdout
     assert "epoch 0: " in done.stdout
     assert "100 %" in done.stdout
-    assert "version 2 is live: promote: always was asked for" in done.stdout
+    assert "version 2 is live: the promotion rule is always" in done.stdout
     assert Registry(tmp_path / "var" / "models").current() == 2
 
 
@@ -199,7 +199,7 @@ def test_train_json_is_alone_on_standard_output(mynet):
         (("job", "zzz"), "`mynet jobs`"),
         (("jobs", "--after", "zzz"), "'zzz'"),
         (("sweep", "zzz"), "`mynet sweeps`"),
-        (("sweeps", "start", "--epochs", "1", "--epochs", "1"), "--epochs: has a value twice"),
+        (("sweeps", "start", "--epochs", "1", "--epochs", "1"), "--epochs: contains a value twice"),
         (("promote", "--best-of", "zzz"), "'zzz'"),
         (("promote",), "Name either a VERSION or --best-of SWEEP."),
         (("promote", "1", "--best-of", "zzz"), "Name either a VERSION or --best-of SWEEP."),

@@ -69,7 +69,8 @@ class Service:
     @property
     def trainings(self):
         """The training processes that this service started, oldest first."""
-        return [int(pid) for pid in re.findall(r"runs as process (\d+)", self.log.read_text())]
+        pattern = r"worker process started: job=\w+ attempt=\d+ pid=(\d+)"
+        return [int(pid) for pid in re.findall(pattern, self.log.read_text())]
 
     @property
     def workers(self):

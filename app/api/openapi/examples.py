@@ -53,7 +53,7 @@ EPOCH: Final = EpochRecord(
     epoch=0, train_loss=0.817, test_loss=0.304, test_accuracy=0.9098, seconds=1.71
 )
 RESULT: Final = resources.Result(
-    version=3, test_accuracy=0.9098, promoted=False, reason="promote: never was asked for"
+    version=3, test_accuracy=0.9098, promoted=False, reason="the promotion rule is never"
 )
 TRAINING: Final = resources.Job(
     id=JOB,

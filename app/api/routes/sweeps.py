@@ -57,7 +57,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="most to give a
     responses=CREATE_RESPONSES
     | error_responses(
         *(MalformedRequest, Conflict, BodyTooLarge, QueueFull),
-        invalid_field_example("seed", "has a value twice: each makes jobs of its own"),
+        invalid_field_example("seed", "contains a value twice; list each value once"),
     ),
 )
 async def create(

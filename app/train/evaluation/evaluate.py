@@ -13,44 +13,44 @@ from app.versions.card import Metrics
 
 CHUNK: Final = 2000
 CALIBRATION_IMAGES: Final = 10_000
-# Of digits that were trained with, and that were not.
+# The share of digits below the threshold: of training images, and of held-out images.
 OOD_QUANTILE: Final = 0.005
 OOD_QUANTILE_HELD_OUT: Final = 0.0075
 BINS: Final = 15
 
 
 class NotFinite(Exception):
-    """A network whose answers are not finite numbers."""
+    """The outputs of the network are not finite numbers."""
 
 
 class Score(NamedTuple):
-    """Mean cross-entropy, and the share of images that are read right."""
+    """Mean cross-entropy, and the share of correct predictions."""
 
     loss: float
     accuracy: float
 
 
 def logits_of(model: MyNet, pixels: Tensor, device: torch.device) -> Tensor:
-    """Run (N, 28, 28) uint8 pixels through the network: (N, 10) float32, on the CPU."""
+    """Return the logits of (N, 28, 28) uint8 pixels: (N, 10) float32, on the CPU."""
     with torch.inference_mode():
         chunks = [model(to_input(chunk).to(device)).cpu() for chunk in torch.split(pixels, CHUNK)]
     return torch.cat(chunks)
 
 
 def score(model: MyNet, digits: Digits, device: torch.device) -> Score:
-    """Evaluate briefly, as after each epoch."""
+    """Return the loss and the accuracy, as recorded after each epoch."""
     return _score(logits_of(model, digits.pixels, device), digits.labels)
 
 
 def evaluate(
     model: MyNet, data: Dataset, device: torch.device, held_out: Digits | None = None
 ) -> Metrics:
-    """Evaluate for the card, on the test images. Raises NotFinite.
+    """Return the metrics of the card, on the test images. Raises NotFinite.
 
-    The threshold under which an image does not look like a digit is a quantile of the logits'
-    energy (Liu et al. 2020, "Energy-based Out-of-distribution Detection"): over images that were
-    held out of the training, to which the temperature is fitted, too; where there are none, over
-    training images, and the temperature is 1.
+    An image below the energy threshold does not look like a digit. The threshold is a quantile of
+    the logits' energy (Liu et al. 2020, "Energy-based Out-of-distribution Detection") over the
+    held-out images. The temperature is fitted to them, too. Without held-out images, the quantile
+    is that of training images, and the temperature is 1.
     """
     logits = logits_of(model, data.test.pixels, device)
     calibration_logits = logits_of(
@@ -64,7 +64,7 @@ def evaluate(
     cells = data.test.labels * DIGITS + logits.argmax(1)
     confusion = torch.bincount(cells, minlength=DIGITS**2).view(DIGITS, DIGITS)
     if not isfinite(loss + threshold):
-        raise NotFinite("holds weights so large that MyNet's answers are not finite numbers")
+        raise NotFinite("has such large weights that its outputs are not finite numbers")
     return Metrics(
         test_accuracy=accuracy,
         test_loss=loss,
@@ -76,12 +76,12 @@ def evaluate(
 
 
 def correct_mask(model: MyNet, digits: Digits, device: torch.device) -> Tensor:
-    """Return which images are read right: (N,) bool."""
+    """Return for which images the prediction is correct: (N,) bool."""
     return logits_of(model, digits.pixels, device).argmax(1) == digits.labels
 
 
 def calibration_error(logits: Tensor, labels: Tensor) -> float:
-    """Return the expected calibration error: how far confidence is from accuracy, bin by bin.
+    """Return the expected calibration error: the mean gap between confidence and accuracy by bin.
 
     Naeini et al. 2015, with the 15 bins of equal width of Guo et al. 2017, "On Calibration of
     Modern Neural Networks".
@@ -102,10 +102,10 @@ CANDIDATES: Final = torch.logspace(-1, 1, 801, dtype=torch.float64)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """Return what to divide (N, 10) logits by, so that their likelihood is the greatest.
+    """Return the divisor of (N, 10) logits that maximizes their likelihood.
 
-    Guo et al. 2017, "On Calibration of Modern Neural Networks". Half a percent between candidates
-    is less than 5,000 images can tell apart.
+    Guo et al. 2017, "On Calibration of Modern Neural Networks". Candidates are half a percent
+    apart; 5,000 images cannot resolve a smaller difference.
     """
     logits = logits.double()
     losses = [

@@ -20,27 +20,29 @@ log = logging.getLogger(__name__)
 
 
 class Verdict(NamedTuple):
+    """The decision whether to promote, and its reason."""
+
     promoted: bool
     reason: str
 
 
 class Baseline(NamedTuple):
-    """The version that is live, and which test images it reads right: (N,) bool."""
+    """A live version, and for which test images its prediction is correct: (N,) bool."""
 
     version: int
     correct: Tensor
 
 
 def decide(rule: PromoteRule, correct: Tensor, baseline: Baseline | None) -> Verdict:
-    """Compare two versions on the same test images; `right` is the new one's, (N,) bool.
+    """Return the verdict on a new version with these `correct` predictions, (N,) bool.
 
-    By `if_better` it goes live where it reads more of them right, and McNemar's test gives less
-    than 5 % for so large a difference to be chance. `baseline` is None if nothing is live yet.
+    With the rule `if_better`, it is promoted if it predicts more test images correctly than the
+    baseline and McNemar's test gives p < 0.05. `baseline` is None if no version is live yet.
     """
     if rule == "never":
-        return Verdict(False, "promote: never was asked for")
+        return Verdict(False, "the promotion rule is never")
     if baseline is None:
-        return Verdict(True, "no version was live")
+        return Verdict(True, "there was no live version")
     gained = int((correct & ~baseline.correct).sum())
     lost = int((~correct & baseline.correct).sum())
     p = mcnemar(gained, lost)
@@ -49,19 +51,19 @@ def decide(rule: PromoteRule, correct: Tensor, baseline: Baseline | None) -> Ver
         f"McNemar {_format_p(p)}"
     )
     if rule == "always":
-        return Verdict(True, f"promote: always was asked for; {figures}")
+        return Verdict(True, f"the promotion rule is always; {figures}")
     if p >= SIGNIFICANCE_LEVEL:
         return Verdict(False, f"{figures}: the difference may be chance")
     return Verdict(gained > lost, f"{figures}: {gained} images gained, {lost} lost")
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Return the two-sided p of McNemar's test, exact: a binomial test on the images that changed.
+    """Return the exact two-sided p of McNemar's test: a binomial test on the changed predictions.
 
     McNemar 1947, "Note on the sampling error of the difference between correlated proportions".
     """
     changed = gained + lost
-    tail = ways = 1  # whole numbers: a float would underflow
+    tail = ways = 1  # integers, because a float would underflow
     for k in range(min(gained, lost)):
         ways = ways * (changed - k) // (k + 1)
         tail += ways
@@ -90,40 +92,40 @@ def evaluate_and_promote(
     *,
     committing: bool = False,
 ) -> Verdict:
-    """Judge a version by the rule, and go live with it where it passes.
+    """Promote a version if the rule allows it, and return the verdict.
 
-    `correct` says which of the test images it reads right, (N,) bool. If an earlier attempt was
-    `committing` and made the version live, what came after it holds. A version that is live is
-    compared with what was live before it.
+    `correct` are its correct predictions on the test images, (N,) bool. If an earlier attempt was
+    `committing` and made the version live, later promotions are kept. A version that is live
+    already is compared with the previous live version.
     """
     while True:
         history = registry.history()
         live = next(iter(history), None)
         is_done = version == live or (committing and version in history)
-        # Else it is not live, whatever it was once, and has what is live now to beat.
+        # Otherwise the version must beat the present live version, even if it was live before.
         baselines = history[history.index(version) + 1 :] if is_done else history
         verdict = decide(rule, correct, _baseline(registry, baselines, test))
         if is_done or not verdict.promoted:
             return verdict
         begin_commit()
-        # Where another version went live meanwhile, it is that one that this one has to beat.
+        # If another version went live since, compare again, with that one.
         if registry.promote(version, expected=live):
             return verdict
 
 
 def result_of(card: Card, verdict: Verdict) -> dict[str, Any]:
-    """Return the result of a job that made this version."""
+    """Return the result of the job that created this version."""
     return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
 
 
 def _baseline(registry: Registry, history: Sequence[int], test: Digits) -> Baseline | None:
-    """Return the first of these versions that can be read."""
+    """Return the first of these versions that can be loaded."""
     for live in history:
         try:
             model = MyNet()
             model.load_state_dict(registry.weights(live))
         except (Conflict, NotFound) as error:
-            log.error("%s", error)
+            log.error("baseline version skipped: version=%d error=%s", live, error)
             continue
         return Baseline(live, evaluate.correct_mask(model, test, torch.device("cpu")))
     return None

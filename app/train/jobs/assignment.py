@@ -6,7 +6,7 @@ from app.config.settings import Settings
 
 
 class Assignment(BaseModel):
-    """Which attempt of which job to run, under which settings."""
+    """The attempt that a worker process runs, with the settings of the service."""
 
     settings: Settings
     job_id: str

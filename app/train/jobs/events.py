@@ -1,4 +1,4 @@
-"""Event stream of a job for many subscribers, and the tutorial's log lines."""
+"""Event streams of jobs for many subscribers, and the tutorial's log lines."""
 
 import asyncio
 import logging
@@ -20,7 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class EventStream:
-    """What is read from the database serves all who ask for it within a moment. For one loop."""
+    """Job events with shared database reads: subscribers with the same position share a page.
+
+    All subscribers must use the same event loop.
+    """
 
     def __init__(self, store: JobStore) -> None:
         self.store = store
@@ -33,28 +36,28 @@ class EventStream:
             read = asyncio.to_thread(self.store.events, job_id, after, limit=PAGE)
             self._shared_reads[key] = asyncio.create_task(read)
             asyncio.get_running_loop().call_later(POLL, self._shared_reads.pop, key, None)
-        # Shielded, since a listener that leaves must not take the page from the others.
+        # Shielded: a subscriber that disconnects must not cancel the read of the others.
         return await asyncio.shield(self._shared_reads[key])
 
     async def subscribe(
         self, job_id: str, after: int, stop: asyncio.Event
     ) -> AsyncIterator[Sequence[Event]]:
-        """Yield pages as they come, until the job has ended or `until` is set.
+        """Yield pages of new events until the job has ended or `stop` is set.
 
-        An empty page says that nothing has come for 15 seconds.
+        An empty page is a heartbeat: there was no event for 15 seconds.
         """
         clock = asyncio.get_running_loop().time
         last_sent = clock()
         is_last = False
         while not is_last:
             is_last = stop.is_set()
-            if is_last:  # a fresh one, so that nothing is left out that was told by now
+            if is_last:  # read again, to include every event up to now
                 self._shared_reads.pop((job_id, after), None)
             page = await self._page_or_empty(job_id, after)
-            quiet = not page and clock() - last_sent >= HEARTBEAT
-            if quiet and await self._has_ended(job_id, after):
+            is_quiet = not page and clock() - last_sent >= HEARTBEAT
+            if is_quiet and await self._has_ended(job_id, after):
                 return
-            if page or quiet:
+            if page or is_quiet:
                 yield page
                 last_sent = clock()
             if page:
@@ -66,7 +69,7 @@ class EventStream:
                     await asyncio.wait_for(stop.wait(), POLL)
 
     async def is_over(self, job_id: str, after: int) -> bool:
-        """Return whether the job has ended, and nothing came after that number.
+        """Return whether the job has ended, and has no event after that number.
 
         Raises NotFound, NotReady.
         """
@@ -76,7 +79,7 @@ class EventStream:
         return not await asyncio.to_thread(self.store.events, job_id, after, limit=1)
 
     async def _has_ended(self, job_id: str, after: int) -> bool:
-        with suppress(NotReady):  # where nobody can tell, it goes on
+        with suppress(NotReady):  # if the state of the job is unknown, the stream continues
             return await self.is_over(job_id, after)
         return False
 
@@ -84,7 +87,7 @@ class EventStream:
         try:
             return await self.page(job_id, after)
         except NotReady as error:
-            message = "job %s is followed further when that has passed: %s"
+            message = "job events could not be read, retrying: job=%s error=%s"
             log.warning(message, job_id, error, extra=logs.extra_fields(job_id=job_id))
             return []
 
@@ -95,7 +98,7 @@ def is_last_event(event: Event) -> bool:
 
 
 def read_log(store: JobStore, job_id: str) -> Iterator[str]:
-    """Yield all lines that there are by now."""
+    """Yield the log lines of a job, up to now."""
     after = 0
     while events := store.events(job_id, after, "batch"):
         yield from lines(events)
@@ -103,10 +106,10 @@ def read_log(store: JobStore, job_id: str) -> Iterator[str]:
 
 
 def lines(events: Iterable[Event]) -> Iterator[str]:
-    """Return the lines of those events that tell of a batch."""
+    """Return the log lines of the batch events."""
     return (log_line(**event.data) for event in events if event.kind == "batch")
 
 
 def log_line(epoch: int, batch: int, loss: float) -> str:
-    """Return the tutorial's own line."""
+    """Return a log line exactly as the tutorial prints it."""
     return f"==>>> epoch: {epoch}, batch index: {batch}, train loss: {loss}\n"

@@ -1,8 +1,8 @@
 """The writes of one attempt at a job, fenced by the attempt's number.
 
-The database applies a write only while the job runs by this attempt. An older attempt, which may
-still be on its way out, changes nothing any more. (The attempt's number is the fencing token of
-Kleppmann 2016, "How to do distributed locking".)
+The database applies a write only while this attempt runs the job. An older attempt that has not
+exited yet can change nothing. (The attempt's number is the fencing token of Kleppmann 2016, "How to
+do distributed locking".)
 """
 
 from dataclasses import dataclass
@@ -15,35 +15,35 @@ from app.train.jobs.job import Status, is_running_attempt
 
 
 class Superseded(Exception):
-    """This attempt may write no more: the job was cancelled or paused, or another attempt runs."""
+    """The attempt may no longer write: the job was cancelled or paused, or another one runs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FencedWriter:
-    """What one attempt records of its job. Every call raises NotReady as the store's calls do."""
+    """Writes of one attempt. Every call raises NotReady if the database cannot be used."""
 
     store: JobStore
     job_id: str
     attempt: int
 
     def record(self, kind: str, data: dict[str, Any], **values: Any) -> None:
-        """Store an event, and the job's new `values` with it. Raises Superseded."""
+        """Store an event and the job's new `values` in one transaction. Raises Superseded."""
         self._change(values, (kind, data))
 
     def reset_failures(self) -> None:
-        """Reset the counts of crashes and errors: newer state is saved. Raises Superseded."""
+        """Reset the counts of crashes and errors after new state was saved. Raises Superseded."""
         self._change({"crashes": 0, "errors": 0})
 
     def begin_commit(self) -> None:
-        """Record that the attempt stores and promotes its version. Raises Superseded.
+        """Record that the attempt starts to store and promote its version. Raises Superseded.
 
-        From here on the job cannot be cancelled or paused, even if the process dies: the version
-        may be live before the job says so.
+        From now on the job cannot be cancelled or paused, even if the process dies: the version may
+        be live before the job is recorded as succeeded.
         """
         self._change({"committing": True})
 
     def is_committing(self) -> bool:
-        """Return whether this attempt or an earlier one began to store and promote."""
+        """Return whether this attempt or an earlier one started to store its version."""
         return jobs.get(self.store, self.job_id).committing
 
     def succeed(self, result: dict[str, Any]) -> None:

@@ -1,8 +1,6 @@
-"""What may be asked of a training.
+"""Hyperparameters of a training job: validation, and defaults by recipe.
 
-What enters: a client's wishes. What leaves: the same, checked, with the recipe's values for what
-was not asked. This module does not know what a recipe makes of them, and is light: the server
-imports it, too.
+The server imports this module, too, so it must not import PyTorch.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -19,14 +17,14 @@ def _whole(value: Any) -> Any:
 
 
 def _text(value: str) -> str:
-    # Neither UTF-8 nor every database has room for these, and no reader a sign.
+    # UTF-8 cannot encode surrogates, and not every database stores NUL.
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError("must be text, without NUL and halves of characters")
+        raise ValueError("must not contain NUL or surrogate characters")
     return value
 
 
 Text = Annotated[str, AfterValidator(_text)]
-Whole = Annotated[int, BeforeValidator(_whole)]  # JSON knows no difference between 3 and 3.0
+Whole = Annotated[int, BeforeValidator(_whole)]  # JSON does not distinguish 3 from 3.0
 Seed = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_whole)]
 Device = Annotated[str, AfterValidator(device_name), Field(json_schema_extra=DEVICE)]
 PromoteRule = Literal["if_better", "always", "never"]
@@ -40,12 +38,12 @@ ROBUST_DEFAULTS: Final = {"epochs": 200, "batch_size": 200, "learning_rate": 0.1
 
 
 class Hyperparameters(BaseModel):
-    """What may be asked of a training. The defaults are the tutorial's, or those of `robust`."""
+    """Hyperparameters of a job. Defaults are the tutorial's, or those of the recipe `robust`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     recipe: Recipe = Field(
-        "documented", description="the tutorial's loop, or augmented, for real handwriting"
+        "documented", description="the tutorial's loop, or a robust one for real handwriting"
     )
     epochs: Epochs = Field(10, description=f"robust: {ROBUST_DEFAULTS['epochs']}")
     batch_size: BatchSize = Field(100, description=f"robust: {ROBUST_DEFAULTS['batch_size']}")
@@ -53,15 +51,15 @@ class Hyperparameters(BaseModel):
         0.01, description=f"a float32; robust: {ROBUST_DEFAULTS['learning_rate']}"
     )
     momentum: Momentum = 0.9
-    seed: Seed | None = Field(None, description="drawn where it is not given, and recorded")
+    seed: Seed | None = Field(None, description="random if not set; recorded with the job")
     promote: PromoteRule = "if_better"
     device: Device | None = Field(
-        None, description="where to train; the service's setting where it is not given"
+        None, description="the device to train on; default: the setting of the service"
     )
     include_feedback: bool = Field(
-        False, description="train with the corrections of `/feedback` beside MNIST"
+        False, description="train with MNIST and the corrections of `/feedback`"
     )
-    note: Note | None = Field(None, description="kept on the version's card")
+    note: Note | None = Field(None, description="stored on the card of the version")
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""The life of a training job: its states, and the transitions between them.
+"""State machine of a training job.
 
     queued ──▶ running ──▶ succeeded | failed | cancelled
        ▲        │   │
@@ -7,8 +7,8 @@
 
 A client can cancel a job in any state that is not final.
 
-Each transition names the states that it may start from, and the database applies it only there.
-What the training process itself writes goes through `FencedWriter`.
+Each transition names its source states, and the database applies it only if the job has one of
+them. A worker process writes through `FencedWriter`.
 """
 
 import secrets
@@ -50,7 +50,7 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
 MAX_CRASHES: Final = 10
 MAX_ERRORS: Final = 3
 RETRY_AFTER: Final = 30
-# Seconds before a failed job is started again, times 2 to the power of its failures.
+# Seconds before a failed job is started again, multiplied by 2 for each failure.
 BACK_OFF: Final = 0.5
 
 
@@ -62,20 +62,23 @@ def create(
     key: str | None,
     trace_context: TraceContext = None,
 ) -> Job:
-    """Queue a job, or give the one that has this idempotency key. Raises QueueFull, Conflict."""
+    """Queue a job, or return the one with this idempotency key. Raises QueueFull, Conflict."""
     if key is not None and (existing := store.job_by_key(key)):
         return _check_idempotent(existing, hyperparameters)
     job, rows = queued(hyperparameters, key, trace_context)
     stored = store.add_job(job, *rows, max_queued=max_queued)
     if stored is None:
-        raise QueueFull(f"{max_queued} jobs are waiting already.", retry_after=RETRY_AFTER)
+        raise QueueFull(
+            f"The queue is full: {max_queued} jobs are waiting. Try again later.",
+            retry_after=RETRY_AFTER,
+        )
     return _check_idempotent(stored, hyperparameters)
 
 
 def queued(
     hyperparameters: Hyperparameters, key: str | None, trace_context: TraceContext
 ) -> tuple[Job, list[Base]]:
-    """Return a new job, and its first rows."""
+    """Return a new job and the rows that are stored with it."""
     seed = secrets.randbelow(2**32) if hyperparameters.seed is None else hyperparameters.seed
     job = Job(
         id=secrets.token_hex(8),
@@ -96,11 +99,11 @@ def get(store: JobStore, job_id: str) -> Job:
     """Return a job. Raises NotFound."""
     if job := store.job(job_id):
         return job
-    raise NotFound(f"There is no job {job_id!r}; GET /train lists them.")
+    raise NotFound(f"The job {job_id!r} does not exist. GET /train lists all jobs.")
 
 
 def start(store: JobStore, job: Job) -> int | None:
-    """Start the next attempt, and return its number; None if the job is not queued any more."""
+    """Start the next attempt and return its number, or None if the job is no longer queued."""
     attempt = job.attempt + 1
     values = {"attempt": attempt, "started_at": job.started_at or now()}
     same = Job.attempt == job.attempt
@@ -108,38 +111,39 @@ def start(store: JobStore, job: Job) -> int | None:
 
 
 def cancel(store: JobStore, job_id: str) -> Job:
-    """End a job at the client's wish. Raises NotFound, Conflict."""
-    return _request_transition(
-        store, job_id, Status.CANCELLED, {"finished_at": now()}, "cancelled any more"
-    )
+    """Cancel a job for a client. Raises NotFound, Conflict."""
+    values = {"finished_at": now()}
+    return _request_transition(store, job_id, Status.CANCELLED, values, "cancelled")
 
 
 def pause(store: JobStore, job_id: str) -> Job:
-    """Stop a running job until it is resumed; its state is saved. Raises NotFound, Conflict."""
-    return _request_transition(
-        store, job_id, Status.PAUSED, {}, "paused: only a running job can be"
-    )
+    """Stop a running job and save its state, until a client resumes it.
+
+    Raises NotFound, Conflict.
+    """
+    action = "paused. Only a running job can be paused"
+    return _request_transition(store, job_id, Status.PAUSED, {}, action)
 
 
 def resume(store: JobStore, job_id: str) -> Job:
-    """Queue a paused job again, at its old place. Raises NotFound, Conflict."""
+    """Requeue a paused job at its former place. Raises NotFound, Conflict."""
     values = {"not_before": now()}
-    reason = "resumed: only a paused job can be"
+    action = "resumed. Only a paused job can be resumed"
     return _request_transition(
-        store, job_id, Status.QUEUED, values, reason, Job.status == Status.PAUSED
+        store, job_id, Status.QUEUED, values, action, Job.status == Status.PAUSED
     )
 
 
 def fail(store: JobStore, job_id: str, attempt: int, code: str, message: str) -> None:
-    """End a job with an error, if this attempt is still the one that runs."""
+    """End a job with an error if this attempt still runs it."""
     values = {"error": {"code": code, "message": message}, "finished_at": now()}
     _transition(store, job_id, Status.FAILED, values, Job.attempt == attempt)
 
 
 def requeue(store: JobStore, job: Job) -> bool:
-    """Queue a running job again: its process was stopped with the service, which is no failure.
+    """Requeue a running job whose process was stopped with the service. This is not a failure.
 
-    Says False where another has taken it over, or ended it.
+    Returns False if another process has taken over or ended the job.
     """
     return _transition(
         store, job.id, Status.QUEUED, {"not_before": now()}, *is_running_attempt(job.attempt)
@@ -147,12 +151,12 @@ def requeue(store: JobStore, job: Job) -> bool:
 
 
 def record_crash(store: JobStore, job: Job, exit_code: int, back_off: float = BACK_OFF) -> None:
-    """Queue a running job again since its process died, or fail it after too many crashes."""
-    crashes, reason = job.crashes + 1, f"The training process died (exit code {exit_code})."
+    """Requeue a running job whose process died, or fail it after `MAX_CRASHES` crashes."""
+    crashes, reason = job.crashes + 1, f"The worker process died with exit code {exit_code}."
     if crashes < MAX_CRASHES:
         _retry(store, job.id, job.attempt, back_off * 2**crashes, {"crashes": crashes}, reason)
     else:
-        message = f"{reason} It did so {crashes} times without getting any further."
+        message = f"{reason} It crashed {crashes} times without saving any progress."
         fail(store, job.id, job.attempt, "process_died", message)
 
 
@@ -164,7 +168,7 @@ def record_error(
     message: str,
     back_off: float = BACK_OFF,
 ) -> None:
-    """Queue a running job again since it raised an exception, or fail it the third time."""
+    """Requeue a running job that raised an exception, or fail it after `MAX_ERRORS` errors."""
     errors = get(store, job_id).errors + 1
     if errors < MAX_ERRORS:
         wait = back_off * 2**errors
@@ -189,7 +193,7 @@ def _retry(
 
 
 def is_running_attempt(attempt: int) -> tuple[ColumnElement[bool], ...]:
-    """Return the condition that a job runs, and by this attempt."""
+    """Return the condition that this attempt runs the job."""
     return Job.status == Status.RUNNING, Job.attempt == attempt
 
 
@@ -198,17 +202,17 @@ def _request_transition(
     job_id: str,
     target: Status,
     values: dict[str, Any],
-    reason: str,
+    action: str,
     *where: ColumnElement[bool],
 ) -> Job:
-    """Move a job at a client's wish, which comes too late where its version is being stored."""
+    """Move a job to `target` for a client. Raises Conflict if its version is being stored."""
     get(store, job_id)
     moved = _transition(store, job_id, target, values, Job.committing.is_(False), *where)
     job = get(store, job_id)
     if not moved:
         storing = job.committing and not Status(job.status).is_final
         state = "storing its version" if storing else job.status
-        raise Conflict(f"The job is {state}; it cannot be {reason}.")
+        raise Conflict(f"The job is {state} and cannot be {action}.")
     return job
 
 
@@ -235,5 +239,8 @@ def _transition(
 def _check_idempotent(job: Job, hyperparameters: Hyperparameters) -> Job:
     seed = job.hyperparameters["seed"] if hyperparameters.seed is None else hyperparameters.seed
     if hyperparameters.model_dump(mode="json") | {"seed": seed} != job.hyperparameters:
-        raise Conflict("This Idempotency-Key was used before, for other hyperparameters.")
+        raise Conflict(
+            f"The Idempotency-Key was used for the job {job.id}, with other hyperparameters. "
+            "Send a new key."
+        )
     return job

@@ -1,10 +1,10 @@
-"""The life of a sweep: a group of jobs that differ in their hyperparameters.
+"""State machine of a sweep, a group of jobs that differ in their hyperparameters.
 
     running ──▶ succeeded | failed | cancelled
 
-A sweep runs until all of its jobs have ended. It succeeds if one of them made a version. It names
-the best of them and promotes nothing: the best of many on the test images was chosen by these
-images, and a test on the same ones could not tell whether it beats the live version.
+A sweep runs until all of its jobs have ended. It succeeds if at least one job created a version. It
+names the best job and promotes nothing: the test images select the best job, so a test on the same
+images cannot show whether it beats the live version.
 """
 
 import secrets
@@ -40,7 +40,7 @@ def create(
     key: str | None,
     trace_context: TraceContext = None,
 ) -> Sweep:
-    """Queue the jobs of a sweep, or return the sweep that has this idempotency key.
+    """Queue the jobs of a sweep, or return the sweep with this idempotency key.
 
     Raises QueueFull, Conflict.
     """
@@ -62,7 +62,8 @@ def create(
     stored = store.add(sweep, [job for job, _ in queued], rows, max_queued=max_queued)
     if stored is None:
         raise QueueFull(
-            f"{max_queued} jobs and sweeps are waiting already.", retry_after=RETRY_AFTER
+            f"The queue is full: {max_queued} jobs and sweeps are waiting. Try again later.",
+            retry_after=RETRY_AFTER,
         )
     return _check_idempotent(stored, grid)
 
@@ -71,19 +72,19 @@ def get(store: SweepStore, sweep_id: str) -> Sweep:
     """Return a sweep. Raises NotFound."""
     if sweep := store.sweep(sweep_id):
         return sweep
-    raise NotFound(f"There is no sweep {sweep_id!r}; GET /sweeps lists them.")
+    raise NotFound(f"The sweep {sweep_id!r} does not exist. GET /sweeps lists all sweeps.")
 
 
 def request_of(sweep: Sweep) -> Grid:
-    """Return the request that made a sweep, with the seed that was drawn."""
+    """Return the request of a sweep, with the seed that was drawn."""
     return Grid.model_validate(sweep.request)
 
 
 def cancel(store: SweepStore, sweep_id: str) -> Sweep:
-    """Cancel a sweep and its jobs that have not ended. Raises NotFound, Conflict."""
+    """Cancel a sweep and its unfinished jobs. Raises NotFound, Conflict."""
     sweep = get(store, sweep_id)
     if not store.change(sweep_id, IS_RUNNING, values={"status": Status.CANCELLED}):
-        raise Conflict(f"The sweep is {sweep.status}; it cannot be cancelled any more.")
+        raise Conflict(f"The sweep is {sweep.status} and cannot be cancelled.")
     _finish_cancelling(store, sweep)
     return get(store, sweep_id)
 
@@ -98,7 +99,7 @@ def end_finished(store: SweepStore) -> None:
 
 
 def best(job_rows: Sequence[Job], test_losses: Mapping[str, float]) -> Job | None:
-    """Return the best of the jobs that made a version; None if none did.
+    """Return the best of the jobs that created a version, or None if none did.
 
     The best has the highest test accuracy, then the lowest test loss, then the lowest number.
     """
@@ -112,20 +113,23 @@ def best(job_rows: Sequence[Job], test_losses: Mapping[str, float]) -> Job | Non
 
 def _finish_cancelling(store: SweepStore, sweep: Sweep) -> None:
     for job in store.jobs(sweep.id):
-        with suppress(Conflict):  # it has ended, or is storing its version
+        with suppress(Conflict):  # the job has ended, or is storing its version
             jobs.cancel(store.job_store, job.id)
     store.change(sweep.id, Sweep.finished_at.is_(None), values={"finished_at": now()})
 
 
 def _outcome(store: SweepStore, sweep: Sweep) -> dict[str, Any]:
-    """Return how a sweep ends whose jobs have ended."""
+    """Return the final values of a sweep whose jobs have ended."""
     job_rows = store.jobs(sweep.id)
     best_job = best(job_rows, store.test_losses([job.id for job in job_rows]))
     if best_job:
         return {"status": Status.SUCCEEDED, "best": best_job.id, "finished_at": now()}
     if {job.status for job in job_rows} == {jobs.Status.CANCELLED}:
         return {"status": Status.CANCELLED, "finished_at": now()}
-    error = {"code": "no_version", "message": "None of the sweep's jobs succeeded."}
+    error = {
+        "code": "no_version",
+        "message": "No job of the sweep succeeded. The errors of its jobs show the causes.",
+    }
     return {"status": Status.FAILED, "error": error, "finished_at": now()}
 
 
@@ -136,5 +140,8 @@ def _stored_request(grid: Grid, seed: int) -> dict[str, Any]:
 
 def _check_idempotent(sweep: Sweep, grid: Grid) -> Sweep:
     if _stored_request(grid, sweep.request["seed"]) != sweep.request:
-        raise Conflict("This Idempotency-Key was used before, for another sweep.")
+        raise Conflict(
+            f"The Idempotency-Key was used for the sweep {sweep.id}, with another request. "
+            "Send a new key."
+        )
     return sweep

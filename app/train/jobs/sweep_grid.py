@@ -1,4 +1,4 @@
-"""The request of a sweep: hyperparameters, each one value or a list of values."""
+"""Hyperparameter grid: the request of a sweep, with one value or a list for each field."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -34,13 +34,13 @@ from app.train.jobs.hyperparameters import (
 
 MAX_JOBS: Final = 64
 PROMOTES_NOTHING: Final = (
-    "must be never or left out: a sweep promotes nothing, since a test on the images by which its "
-    "best was chosen is no test. GET /sweeps/ID names the best; PUT /models/current makes its "
-    "version live"
+    "must be never, because the test images select the best job and so cannot show that it beats "
+    "the live version. Leave the field out, and promote the version of `best` in GET /sweeps/ID "
+    "with PUT /models/current"
 )
 T = TypeVar("T")
 Never = Literal["never"]
-# Neither one value nor a list can be told by a name in the body: the errors' paths lose these.
+# Tags of the two forms of a field. They are removed from the locations of errors.
 ONE, LIST = "<one>", "<list>"
 
 
@@ -50,7 +50,7 @@ def _kind(value: Any) -> str:
 
 def _check_distinct(values: list[T]) -> list[T]:
     if any(value in values[:index] for index, value in enumerate(values)):
-        raise ValueError("has a value twice: each makes jobs of its own")
+        raise ValueError("contains a value twice; list each value once")
     return values
 
 
@@ -65,7 +65,7 @@ OneOrMore = Annotated[
 
 
 class Grid(BaseModel):
-    """The hyperparameters of a sweep; each combination of the values in lists makes a job."""
+    """The hyperparameters of a sweep. Each combination of the listed values becomes a job."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -76,20 +76,22 @@ class Grid(BaseModel):
     learning_rate: OneOrMore[LearningRate] = 0.01
     momentum: OneOrMore[Momentum] = 0.9
     seed: OneOrMore[Seed] | None = Field(
-        None, description="drawn where it is not given, one for all, and recorded"
+        None, description="random if not set, the same for all jobs; recorded"
     )
-    promote: Never = Field("never", description="a sweep promotes nothing: `best` names its best")
+    promote: Never = Field(
+        "never", description="a sweep promotes nothing; `best` names its best job"
+    )
     device: OneOrMore[Device] | None = None
     include_feedback: OneOrMore[bool] = False
-    note: Note | None = Field(None, description="kept on the card of each version")
+    note: Note | None = Field(None, description="stored on the card of each version")
 
     @property
     def swept(self) -> list[str]:
-        """Name the hyperparameters that differ between jobs."""
+        """Return the names of the hyperparameters that differ between jobs."""
         return [name for name, values in self._values.items() if len(values) > 1]
 
     def jobs(self, seed: int) -> list[Hyperparameters]:
-        """Return the hyperparameters of each job, with this seed where none was asked for."""
+        """Return the hyperparameters of each job. `seed` is used if the request has none."""
         axes = self._values if self.seed is not None else self._values | {"seed": [seed]}
         return [
             Hyperparameters(**dict(zip(axes, values, strict=True)), promote="never")
@@ -98,7 +100,7 @@ class Grid(BaseModel):
 
     @cached_property
     def _values(self) -> dict[str, Sequence[Any]]:
-        """Return what was asked for: what was not is for the recipe to say."""
+        """Return the values of the request; the recipe supplies the others."""
         fields = [name for name in Hyperparameters.model_fields if name in self.model_fields_set]
         requested = {name: getattr(self, name) for name in fields if name != "promote"}
         return {
@@ -117,14 +119,15 @@ class Grid(BaseModel):
         jobs = prod(map(len, self._values.values()))
         if jobs > MAX_JOBS:
             raise _field_error(
-                self.swept[0], f"with the other lists makes {jobs} jobs, and may make {MAX_JOBS}"
+                self.swept[0],
+                f"makes {jobs} jobs with the other lists, and the limit is {MAX_JOBS}",
             )
         return self
 
     @model_validator(mode="wrap")
     @classmethod
     def _rename_error_fields(cls, data: Any, handler: ModelWrapValidatorHandler["Grid"]) -> "Grid":
-        """Name fields in errors as the client wrote them."""
+        """Use the client's names of fields in errors."""
         try:
             return handler(data)
         except ValidationError as error:

@@ -1,9 +1,9 @@
 """Affine and elastic augmentation of digits, and batches of augmented digits.
 
-Affine and elastic changes after Simard, Steinkraus, Platt: Best practices for convolutional neural
-networks applied to visual document analysis, ICDAR 2003. One field of displacements holds both, so
-that each image is sampled once. What is smooth needs few random numbers: the elastic part is drawn
-on a coarse grid and spread from there by two small products.
+The method is that of Simard, Steinkraus, Platt: Best practices for convolutional neural networks
+applied to visual document analysis, ICDAR 2003. One displacement field combines both changes, so
+each image is sampled once. The elastic part is smooth and needs few random numbers: it is drawn on
+a coarse grid, and two small matrix products interpolate it.
 """
 
 import math
@@ -18,22 +18,22 @@ from app.net import DIGITS, PIXELS, SIDE, normalize_
 from app.train.recipes.dataset import Digits
 
 HALF: Final = SIDE / 2
-# Uniform within these, of degrees, shares and pixels.
+# Limits of uniform distributions: degrees, shares, shares and pixels.
 MAX_ROTATION: Final = 11.0
 SHEAR: Final = 0.2
 STRETCH: Final = 0.12
 SHIFT: Final = 1.0
-# Of the elastic displacement: at most this deviation in pixels, smoothed over so many.
+# Elastic displacement: the largest standard deviation, and the smoothing, both in pixels.
 ELASTIC: Final = 1.85
 SMOOTH: Final = 4.0
 KNOTS: Final = 12
-# Of the images, and how far; the rest of what a pen and a camera do happens to fewer.
+# Shares of images with another stroke width, and with each camera defect.
 STROKE_WIDTH_PROBABILITY: Final = 0.2
 CAMERA_DEFECT_PROBABILITY: Final = 0.06
 
 
 class Augment:
-    """Changes batches. On the CPU, whose random state alone is saved with a training."""
+    """Augments batches on the CPU: only its random state is saved with a training."""
 
     def __init__(self) -> None:
         places = torch.arange(SIDE, dtype=torch.float32)
@@ -42,13 +42,13 @@ class Augment:
         self.spread = spread / spread.square().sum(1, keepdim=True).sqrt()  # (28, 12), variance 1
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Change (B, 28, 28) float32."""
+        """Return augmented images, (B, 28, 28) float32."""
         field = self._affine(images) + self._elastic(images)
         changed = F.grid_sample(images[:, None], field, align_corners=False)[:, 0]
         return _add_camera_defects(_vary_stroke_width(changed))
 
     def _affine(self, images: Tensor) -> Tensor:
-        """Where each pixel comes from: (B, 28, 28, 2), from -1 to 1."""
+        """Return the source position of each pixel: (B, 28, 28, 2), from -1 to 1."""
         count = len(images)
         angle, shear, wide, high = _uniform(4, count)
         angle, shear = angle * math.radians(MAX_ROTATION), shear * SHEAR
@@ -67,7 +67,7 @@ class Augment:
 
 
 def _vary_stroke_width(images: Tensor) -> Tensor:
-    """Some with a thicker pen, some with a thinner one."""
+    """Make the strokes of some images thicker, and of some thinner."""
     thick, thin = (
         _bernoulli_mask(images, STROKE_WIDTH_PROBABILITY),
         _bernoulli_mask(images, STROKE_WIDTH_PROBABILITY),
@@ -78,7 +78,7 @@ def _vary_stroke_width(images: Tensor) -> Tensor:
 
 
 def _add_camera_defects(images: Tensor) -> Tensor:
-    """Some coarse, some noisy, some with a hole, some with other tones."""
+    """Make some images coarse, some noisy, some with a hole, some with other tones."""
     coarse, noisy, torn, toned = (
         _bernoulli_mask(images, CAMERA_DEFECT_PROBABILITY) for _ in range(4)
     )
@@ -96,12 +96,12 @@ def _add_camera_defects(images: Tensor) -> Tensor:
 
 
 def _contrast(images: Tensor) -> Tensor:
-    """Blurred edges drawn tight, more or less, as enlargement by normalisation leaves them."""
+    """Sharpen blurred edges by a random amount, as after enlargement by normalisation."""
     return ((images - 0.5) * (1 + 2.5 * _random_fraction(images)) + 0.5).clamp(0, 1)
 
 
 def _holes(images: Tensor) -> Tensor:
-    """Small squares, (B, 28, 28) bool."""
+    """Return a mask of one small rectangle for each image, (B, 28, 28) bool."""
     count, places = len(images), torch.arange(SIDE)
     reach = torch.randint(1, 4, (count, 1))
     across, down = ((places - torch.randint(6, 22, (count, 1))).abs() <= reach for _ in range(2))
@@ -117,24 +117,26 @@ def _random_fraction(images: Tensor) -> Tensor:
 
 
 def _uniform(*shape: int) -> Tensor:
-    """Draw evenly from -1 to 1."""
+    """Return uniform random numbers from -1 to 1."""
     return torch.rand(shape) * 2 - 1
 
 
 def _dilate(images: Tensor) -> Tensor:
-    """Return the greatest of each pixel and its eight neighbours."""
-    for _ in range(2):  # along rows, then along columns; PyTorch's pooling takes five times as long
+    """Return the maximum of each pixel and its eight neighbours."""
+    for _ in range(
+        2
+    ):  # along rows, then along columns; PyTorch's max pooling takes five times as long
         wide = F.pad(images, (1, 1), value=-1.0)
         images = torch.maximum(torch.maximum(wide[..., :-2], wide[..., 2:]), images).mT
     return images
 
 
-# Pictures of no digit for each digit.
+# Images without a digit, for each digit of a batch.
 NEGATIVE_SHARE: Final = 0.2
 
 
 class AugmentedBatches:
-    """(B, 784) float32 inputs with (B, 10) float32 targets: the share that each digit has."""
+    """Augmented batches: (B, 784) float32 inputs with (B, 10) float32 target probabilities."""
 
     def __init__(
         self, digits: Digits, negatives: Tensor, batch_size: int, device: torch.device

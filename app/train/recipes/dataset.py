@@ -1,9 +1,4 @@
-"""MNIST in memory.
-
-What enters: the folder that holds `MNIST/raw`. What leaves: digits as tensors, and batches of them
-in the order in which a `DataLoader` would give them. This module does not know what is done with
-a batch.
-"""
+"""MNIST as tensors in memory, and shuffled batches in the order of a `DataLoader`."""
 
 import hashlib
 import logging
@@ -29,12 +24,12 @@ log = logging.getLogger(__name__)
 
 
 class DatasetUnavailable(Exception):
-    """MNIST is not there and cannot be had; the message says what was tried."""
+    """MNIST is missing and could not be downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """Labelled images: pixels (N, 28, 28) uint8, ink light on dark; labels (N,) int64."""
+    """Labelled images: pixels (N, 28, 28) uint8, light ink on dark; labels (N,) int64."""
 
     pixels: Tensor
     labels: Tensor
@@ -43,11 +38,11 @@ class Digits:
         return len(self.labels)
 
     def subset(self, indices: Tensor) -> "Digits":
-        """Return some of them."""
+        """Return the digits at these indices."""
         return Digits(self.pixels[indices], self.labels[indices])
 
     def concat(self, others: "Digits | None") -> "Digits":
-        """Return them with others after them, where there are some."""
+        """Return these digits followed by `others`, if there are any."""
         if not others:
             return self
         return Digits(
@@ -59,8 +54,8 @@ class Digits:
 class Dataset:
     """The 60,000 training and the 10,000 test images, with the sha256 of the four arrays.
 
-    `corrections`, where a training wants them, are learned from beside `train`; the digest is of
-    them, too, where there are some.
+    A training with `corrections` uses them in addition to `train`. If there are any, the digest
+    includes them.
     """
 
     train: Digits
@@ -69,7 +64,7 @@ class Dataset:
     corrections: Digits | None = None
 
     def with_corrections(self, corrections: Digits) -> "Dataset":
-        """Return the same, to be trained with these, too."""
+        """Return the same dataset with these corrections."""
         digest = self.digest
         if len(corrections):
             arrays = (corrections.pixels.numpy(), corrections.labels.numpy())
@@ -78,7 +73,7 @@ class Dataset:
 
 
 def load(root: Path) -> Dataset:
-    """Read MNIST. Files that are missing or damaged are unpacked, or downloaded, first.
+    """Return MNIST. Missing or damaged files are unpacked first, or downloaded.
 
     Raises DatasetUnavailable.
     """
@@ -99,7 +94,7 @@ def _read_digits(root: Path, part: str) -> Digits:
 
 
 def _read(root: Path, name: str) -> NDArray[np.uint8]:
-    """Read a file, and restore it first if it is missing or damaged; only then write anything."""
+    """Return the content of a file. A missing or damaged file is restored first."""
     path = root / RAW / name
     with suppress(FileNotFoundError, ValueError):
         return mnist.read_unpacked(path)
@@ -111,13 +106,13 @@ def _read(root: Path, name: str) -> NDArray[np.uint8]:
         except FileNotFoundError:
             pass
         except ValueError as error:
-            log.warning("%s; it is unpacked again", error)
+            log.warning("MNIST file is damaged, restoring: file=%s error=%s", name, error)
         _restore(path)
     return mnist.read_unpacked(path)
 
 
 def _restore(path: Path) -> None:
-    """Unpack a file, whose archive is downloaded first if it is missing or damaged."""
+    """Unpack a file. A missing or damaged archive is downloaded first."""
     try:
         content = mnist.unpack(path)
     except (FileNotFoundError, ValueError):
@@ -129,7 +124,7 @@ def _restore(path: Path) -> None:
 
 def _download(archive: Path) -> None:
     """Download an archive through torchvision. Raises RuntimeError."""
-    # The import takes over two seconds of a core: only a missing archive pays for it.
+    # The import takes over two seconds of a core, so only a missing archive triggers it.
     from torchvision.datasets import MNIST
     from torchvision.datasets.utils import download_url
 
@@ -142,15 +137,17 @@ def _download(archive: Path) -> None:
             return
         except (OSError, RuntimeError, HTTPException) as error:
             failures.append(f"; {mirror_url} failed: {error}")
-    raise RuntimeError(f"{archive.name} is missing or damaged{''.join(failures)}. Put it there.")
+    raise RuntimeError(
+        f"{archive.name} is missing or damaged{''.join(failures)}. Download it to {archive.parent}."
+    )
 
 
 class Batches:
-    """Shuffled batches, (B, 784) float32 inputs with (B,) int64 labels, anew at each iteration.
+    """Batches of (B, 784) float32 inputs and (B,) int64 labels, shuffled for each iteration.
 
-    The order is that of `DataLoader(dataset, batch_size, shuffle=True)` and the draws from torch's
-    global random state are the same, so that a loop over either computes the same. It is quick
-    because the data sits on the device, already normalised, and a batch is one gather.
+    The order, and the use of torch's global random state, are those of `DataLoader(dataset,
+    batch_size, shuffle=True)`, so a loop over either computes the same. This class is faster,
+    because the normalised data is on the device, and a batch is one gather.
     """
 
     def __init__(self, digits: Digits, batch_size: int, device: torch.device) -> None:
@@ -162,7 +159,7 @@ class Batches:
         return -(-len(self.labels) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        _draw()  # a DataLoader draws a seed for its workers first, also where it has none
+        _draw()  # a DataLoader first draws a seed for its workers, even if it has none
         shuffle = torch.Generator().manual_seed(_draw())
         order = torch.randperm(len(self.labels), generator=shuffle)
         for index in torch.split(order.to(self.labels.device), self.batch_size):

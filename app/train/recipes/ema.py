@@ -1,10 +1,10 @@
-"""A network, and the exponential moving average (EMA) of its weights.
+"""Exponential moving average (EMA) of the weights of a network.
 
-Averages of weights generalise better than the last ones (Polyak, Juditsky 1992; Izmailov et al.
-2018, "Averaging Weights Leads to Wider Optima and Better Generalization").
+Averaged weights generalise better than the last ones (Polyak, Juditsky 1992; Izmailov et al. 2018,
+"Averaging Weights Leads to Wider Optima and Better Generalization").
 
-Not `torch.optim.swa_utils.AveragedModel`: its first update copies the weights, this one moves nine
-tenths of the way to them, so that the shipped recipe would end with other bits.
+`torch.optim.swa_utils.AveragedModel` copies the weights in its first update. This class moves nine
+tenths of the way, so the other one would give the shipped recipe different weights.
 """
 
 import copy
@@ -20,7 +20,7 @@ DECAY: Final = 0.999
 
 
 class EMAModel(nn.Module):
-    """Trains `net`; `average` follows, step by step."""
+    """Trains `net`, and updates `average` after each optimiser step."""
 
     steps: Tensor
 
@@ -31,12 +31,12 @@ class EMAModel(nn.Module):
         optimizer.register_step_post_hook(self._update)
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the network."""
+        """Return the output of `net`."""
         return self.net(x)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def _update(self, *_: Any) -> None:
         self.steps += 1
-        # At first the average is a short one: otherwise it would keep the random start too long.
+        # The first averages are short, so that the random initial weights are soon forgotten.
         weight = max(1 - DECAY, 9 / (int(self.steps) + 9))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), weight)

@@ -1,8 +1,6 @@
-"""The documented loop: the tutorial's, call by call.
+"""Training loop of the tutorial, call by call.
 
-What enters: a network, its optimiser and batches. What leaves: one `Step` a batch; the network and
-the optimiser are changed in place. Who iterates records, evaluates, saves and stops: this module
-knows nothing of jobs, files or evaluation.
+The caller iterates over the steps, and records, evaluates, saves and stops between them.
 """
 
 from collections.abc import Iterable, Iterator, Sized
@@ -15,11 +13,11 @@ from torch.optim import Optimizer
 
 
 class Loader(Iterable[tuple[Tensor, Tensor]], Sized, Protocol):
-    """Batches of inputs (B, 784) float32 and labels (B,) int64, as a `DataLoader` gives them."""
+    """Batches of inputs (B, 784) float32 and labels (B,) int64, as a `DataLoader` yields them."""
 
 
 class Step(NamedTuple):
-    """One batch done. `epoch` counts from 0, `batch` from 1; `loss` is a scalar on the device."""
+    """A finished batch. `epoch` counts from 0, `batch` from 1; `loss` is a scalar on the device."""
 
     epoch: int
     batch: int
@@ -28,7 +26,7 @@ class Step(NamedTuple):
 
     @property
     def is_logged(self) -> bool:
-        """The tutorial prints every 100 batches and at the end of an epoch."""
+        """Return whether the tutorial prints this batch: every 100, and the last of an epoch."""
         return self.batch % 100 == 0 or self.ends_epoch
 
     @property
@@ -45,10 +43,10 @@ def fit(
     device: torch.device,
     done: int = 0,
 ) -> Iterator[Step]:
-    """Train `model` for the given epochs.
+    """Train `model` in place for these epochs, and yield a step after each batch.
 
-    A resumed training starts at a later epoch, of which `done` batches are done: they are drawn
-    again and passed over, so that those that follow are the same.
+    A resumed training has finished `done` batches of its first epoch. They are drawn again and
+    skipped, so that the following batches are the same.
     """
     criterion = nn.CrossEntropyLoss()
     for epoch in epochs:

@@ -1,8 +1,4 @@
-"""What each recipe makes of the hyperparameters.
-
-What enters: a request's hyperparameters. What leaves: a network, its optimiser and its batches,
-ready for the loop. This module does not know of jobs.
-"""
+"""Training recipes: network, optimiser and batches for the hyperparameters of a job."""
 
 import math
 from dataclasses import dataclass
@@ -22,7 +18,7 @@ from app.train.recipes.loop import Loader
 from app.train.recipes.synthetic.digits import draw_digits
 from app.train.recipes.synthetic.negatives import draw_negatives
 
-# Of the robust recipe: the schedule's first steps, digits drawn, and pictures of none.
+# Recipe `robust`: warm-up steps of the learning rate, synthetic digits, images without a digit.
 WARM_UP: Final = 600
 SYNTHETIC_DIGITS: Final = 16_000
 NEGATIVES: Final = 20_000
@@ -33,11 +29,11 @@ SPLIT_SEED: Final = 1998
 
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
-    """What the loop needs, and what follows it.
+    """The objects of a training.
 
-    `model` is what is trained and saved, `net` what becomes a version of it. `held_out` are the
-    training images that the recipe keeps back, to fit what depends on unseen digits; with none, the
-    temperature is 1.
+    The loop trains and saves `model`; `net` becomes the version. `held_out` are training images
+    that the recipe does not train with, for the temperature and the energy threshold. Without them,
+    the temperature is 1.
     """
 
     model: nn.Module
@@ -53,7 +49,7 @@ def documented(
     device: torch.device,
     corrections: Digits | None = None,
 ) -> TrainingSetup:
-    """Set up the tutorial's training: plain MNIST, and what was corrected; SGD with momentum."""
+    """Return the tutorial's training: MNIST and the corrections, SGD with momentum."""
     net = MyNet().to(device)
     optimizer = optim.SGD(
         net.parameters(), lr=hyperparameters.learning_rate, momentum=hyperparameters.momentum
@@ -68,12 +64,12 @@ def robust(
     device: torch.device,
     corrections: Digits | None = None,
 ) -> TrainingSetup:
-    """Set up a training for real handwriting, and for what is none.
+    """Return a training for real handwriting that also rejects images without a digit.
 
-    Digits, those of MNIST and others drawn here, are changed anew in each epoch; some images show
-    no digit, and their target is an even answer (outlier exposure: Hendrycks et al. 2019, "Deep
-    Anomaly Detection with Outlier Exposure"). The learning rate falls along a cosine (Loshchilov,
-    Hutter 2017, "SGDR"), and what becomes a version is the average of the weights.
+    Each epoch augments MNIST and synthetic digits differently. Some images show no digit; their
+    target is a uniform distribution (outlier exposure: Hendrycks et al. 2019, "Deep Anomaly
+    Detection with Outlier Exposure"). The learning rate follows a cosine (Loshchilov, Hutter 2017,
+    "SGDR"). The average of the weights becomes the version.
     """
     remaining, held_out = split(train)
     training_digits = remaining.concat(corrections)
@@ -94,7 +90,7 @@ def robust(
 
 
 def _add_synthetic(digits: Digits) -> tuple[Digits, Tensor]:
-    """Return the digits with others drawn after them, and pictures of none (N, 28, 28) uint8."""
+    """Return the digits with synthetic ones, and (N, 28, 28) uint8 images without a digit."""
     random = np.random.default_rng(int(torch.randint(2**31, ())))
     synthetic = draw_digits(random, digits, SYNTHETIC_DIGITS)
     negatives = draw_negatives(random, digits.pixels.numpy(), NEGATIVES)
@@ -102,7 +98,7 @@ def _add_synthetic(digits: Digits) -> tuple[Digits, Tensor]:
 
 
 def split(train: Digits) -> tuple[Digits, Digits]:
-    """Keep some images back, the same in each training."""
+    """Return the training and the held-out images, the same split for every training."""
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SPLIT_SEED))
     share = min(HELD_OUT, len(train) // 10)
     held_out, remaining = order[:share], order[share:]
@@ -110,7 +106,7 @@ def split(train: Digits) -> tuple[Digits, Digits]:
 
 
 def _attach_cosine_schedule(optimizer: Optimizer, max_learning_rate: float, steps: int) -> None:
-    """Set the learning rate after each step; how many there were is part of the saved state."""
+    """Set the learning rate after each step. The step count is part of the saved state."""
     (group,) = optimizer.param_groups
     group["done"] = 0
 
@@ -126,7 +122,7 @@ def _attach_cosine_schedule(optimizer: Optimizer, max_learning_rate: float, step
 
 
 class Recipe(Protocol):
-    """How to set up a training: for what was asked, with which images, and where."""
+    """A function that returns the objects of a training."""
 
     def __call__(
         self,

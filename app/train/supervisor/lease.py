@@ -1,13 +1,9 @@
-"""Who supervises: one process a state folder, one state folder a database.
+"""Lease of the supervisor: one process per state folder, one state folder per database.
 
-What enters: a state folder and a database. What leaves: whether this process may supervise. This
-module does not know what there is to supervise.
-
-On one machine a lock of the operating system decides, which ends with the process that holds it,
-however that ends. Its holder speaks for the state folder, by the name that lies in it; between
-state folders that share a database, the lease in the database decides, which lapses when it is not
-renewed. So a service that is started again after `kill -9` goes on at once, since the lease is in
-its own name.
+On one machine, a lock of the operating system selects the process. The lock ends with its process,
+even after a crash. Between state folders that share a database, the lease in the database decides,
+and it expires if it is not renewed. The lease belongs to the name that is stored in the state
+folder, so a service that restarts after `kill -9` continues immediately with its own lease.
 """
 
 import secrets
@@ -22,13 +18,13 @@ from app.database.leases import LeaseInfo, LeaseStore
 
 LEASE_SECONDS: Final = 30.0
 RENEW_INTERVAL: Final = 5.0
-# Longer than one wait for the database, and for a process to end.
+# Longer than one wait for the database plus the exit of a process.
 SAFETY_MARGIN: Final = 16.0
 NAME: Final = "supervisor"
 
 
 class Lease:
-    """Held by one thread, which asks for it again and again."""
+    """The lease, acquired and renewed by one thread."""
 
     def __init__(self, state_dir: Path, store: LeaseStore) -> None:
         self.state_dir, self.store = state_dir, store
@@ -38,7 +34,7 @@ class Lease:
         self._observed_at = 0.0
 
     def acquire(self) -> bool:
-        """Take or renew the lease; False where another holds it."""
+        """Take or renew the lease, and return whether this process holds it. Raises NotReady."""
         if self._renewed is not None and time.monotonic() - self._renewed < RENEW_INTERVAL:
             return True
         if not self._acquire_lock():
@@ -49,22 +45,24 @@ class Lease:
         return self._renewed is not None
 
     def may_have_lapsed(self) -> bool:
-        """Whether another may hold it by now, since the database did not answer for long."""
+        """Return whether another process may hold the lease, because it was not renewed in time."""
         return (
             self._renewed is None
             or time.monotonic() - self._renewed > LEASE_SECONDS - SAFETY_MARGIN
         )
 
     def release(self) -> None:
-        """Return it up, where this process holds it."""
+        """Release the lease if this process holds it. Raises NotReady."""
         if self._lock.is_locked:
             self._renewed = None
             self.store.release(self._holder())
             self._lock.release()
 
     def _expired(self) -> LeaseInfo | None:
-        """Return another's lease that was not renewed for all of its time, by this process's clock:
-        the time of day is put forward and back, and differs between machines.
+        """Return the lease of another process if it was not renewed in time, or None.
+
+        This is measured with the monotonic clock, because the time of day can be changed and
+        differs between machines.
         """
         lease = self.store.get()
         if lease != self._observed:

@@ -1,7 +1,7 @@
-"""The process that tells MLflow of jobs, beside whoever supervises them.
+"""Process that logs jobs to MLflow, started by the supervisor.
 
-What enters: MLflow's own variables, in the environment. What leaves: a process, as long as it is
-wanted. This module does not know what is told, nor how: the server never imports MLflow.
+MLflow's own environment variables configure it. It is a separate process so that the server never
+imports MLflow.
 """
 
 import importlib.util
@@ -16,8 +16,8 @@ from app.config.settings import Settings
 
 URI: Final = "MLFLOW_TRACKING_URI"
 RETRY_INTERVAL: Final = 30.0
-# Unless they are set: patience for seconds and not for minutes, the store in plain files that was
-# asked for, and nothing told to others.
+# Defaults for variables that are not set: time-outs of seconds instead of minutes, permission to
+# use a file store, and no telemetry.
 DEFAULTS: Final = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -36,7 +36,7 @@ def is_installed() -> bool:
 
 
 class Tracker:
-    """The process, if it is wanted; used by one thread."""
+    """The MLflow process, if MLflow is enabled. Used by one thread."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -44,7 +44,7 @@ class Tracker:
         self._start_at = 0.0
 
     def ensure_running(self) -> None:
-        """See to it that the process runs; one that died is started again after a while."""
+        """Start the process if it does not run. After a crash, wait for `RETRY_INTERVAL`."""
         if not is_enabled() or (self.process and self.process.poll() is None):
             return
         if time.monotonic() >= self._start_at:
@@ -52,10 +52,10 @@ class Tracker:
             self.end()
             line = self.settings.model_dump_json()
             self.process = subprocesses.start("app.mlflow_tracking.worker", line, **DEFAULTS)
-            log.info("jobs are told to MLflow by process %d", self.process.pid)
+            log.info("MLflow process started: pid=%d", self.process.pid)
 
     def end(self) -> None:
-        """End the process, where there is one."""
+        """Stop the process if it runs."""
         if self.process:
             subprocesses.end(self.process)
             self.process = None

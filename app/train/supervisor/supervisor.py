@@ -1,11 +1,8 @@
-"""Exactly one per database: takes jobs from the queue and watches over their processes.
+"""Supervisor: starts worker processes for queued jobs, and handles their exit.
 
-What enters: the queue. What leaves: as many training processes at once as the settings say, and
-the states of jobs whose process ended. This module does not know how a network is trained.
-
-Whoever holds the lease supervises. A training process reads from a pipe that this process holds
-open, so that it ends when this process ends, however that happens; and whoever supervises next
-finds its job still running without a process, and queues it again.
+Exactly one supervisor runs per database: the holder of the lease. A worker process reads from a
+pipe that the supervisor holds open, so it exits if the supervisor exits or crashes. The next
+supervisor finds the job still recorded as running, without a process, and requeues it.
 """
 
 import logging
@@ -43,17 +40,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long supervision waits for what, in seconds."""
+    """Intervals and time-outs of the supervisor, in seconds."""
 
-    # Between two looks at the queue and at the processes.
+    # Between two checks of the queue and of the processes.
     poll: float = 0.25
-    # Between two looks at the sweeps that run.
+    # Between two checks of the running sweeps.
     sweeps: float = 0.5
-    # Until a step is tried again that the database or the disk refused.
+    # Before a step is retried that failed because of the database or the disk.
     retry: float = 2.0
-    # Before a failed job is started again, times 2 to the power of its failures.
+    # Before a failed job is started again, multiplied by 2 for each failure.
     back_off: float = jobs.BACK_OFF
-    # For the end of all jobs' processes, and for the database to be told.
+    # To stop all worker processes and to requeue their jobs.
     end: float = 7.0
 
 
@@ -61,7 +58,7 @@ TIMING: Final = Timing()
 
 
 class Supervisor:
-    """A thread that supervises for as long as it holds the lease. Use it as a context."""
+    """A thread that supervises while it holds the lease. Use it as a context."""
 
     def __init__(
         self,
@@ -93,11 +90,14 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.stop()
         self._thread.join(max(0.0, self._deadline - time.monotonic()))
-        if self._thread.is_alive():  # processes end with this one; their jobs are found later
-            log.error("the database does not answer: its jobs are left to who supervises next")
+        if self._thread.is_alive():  # worker processes exit with this one
+            log.error(
+                "supervisor did not stop in time, the next one requeues its jobs: seconds=%.0f",
+                self.timing.end,
+            )
 
     def stop(self) -> None:
-        """Start nothing any more, and queue the running jobs again. Does not wait."""
+        """Ask the thread to start no more jobs and to requeue the running ones. Does not wait."""
         if not self._stop.is_set():
             self._deadline = time.monotonic() + self.timing.end
         self._stop.set()
@@ -111,26 +111,30 @@ class Supervisor:
     def _try(self, step: Callable[[], None]) -> None:
         try:
             step()
-        except Exception as error:  # a locked database or a full disk passes; this must go on
+        except (
+            Exception
+        ) as error:  # any, e.g. a locked database or a full disk: the thread must not end
             is_expected = isinstance(error, NotReady | OSError)
             log.error(
-                "supervision is tried again: %s", error, exc_info=None if is_expected else error
+                "supervisor step failed, retrying: error=%s",
+                error,
+                exc_info=None if is_expected else error,
             )
             if isinstance(error, DatabaseCorrupt):
                 self._try_to_repair()
             if self.lease.may_have_lapsed():
-                self._end_processes()  # whoever supervises next finds their jobs
+                self._end_processes()  # the next supervisor requeues their jobs
             self._stop.wait(self.timing.retry)
 
     def _try_to_repair(self) -> None:
         try:
             self.database.repair()
         except (NotReady, OSError) as error:
-            log.error("the database cannot be mended: %s", error)
+            log.error("database could not be repaired: error=%s", error)
 
     def _tick(self) -> None:
         if self.lease.acquire():
-            self._back_up()  # first, since the end of a process is waited for
+            self._back_up()  # first, because the exit of a process can take seconds
             self._schedule()
             self._clean_up()
             self.tracker.ensure_running()
@@ -138,7 +142,7 @@ class Supervisor:
             self._stop_and_requeue()
 
     def _schedule(self) -> None:
-        """Watch the processes there are, and start the one that is due."""
+        """Handle finished processes, and start the next job."""
         self._reap()
         if len(self._running) < self.settings.train_jobs:
             self._requeue_orphans()
@@ -146,18 +150,18 @@ class Supervisor:
         self._end_sweeps()
 
     def _end_sweeps(self) -> None:
-        """End the sweeps whose last job failed or was cancelled, and finish cancelling others."""
+        """End the sweeps whose jobs have all ended, and finish interrupted cancellations."""
         if time.monotonic() >= self._end_sweeps_at:
             self._end_sweeps_at = time.monotonic() + self.timing.sweeps
             sweep.end_finished(self.sweep_store)
 
     def _stop_and_requeue(self) -> None:
-        """Stop the processes, and queue their jobs again."""
+        """Stop the worker processes and requeue their jobs."""
         for worker in self._end_processes():
             worker.requeue()
 
     def _clean_up(self) -> None:
-        """Remove what nobody needs any more, and keep some room for bad days."""
+        """Delete files and events that are no longer needed, and renew the ballast file."""
         if time.monotonic() >= self._clean_up_at:
             self._clean_up_at = time.monotonic() + CLEAN_UP_INTERVAL
             atomic_files.remove_temporary_files(self.settings.state_dir)
@@ -165,26 +169,26 @@ class Supervisor:
             if self.database.ballast:
                 self.database.ballast.allocate()
             self._has_old_events = True
-        if self._has_old_events:  # a part in each turn, since there may be millions
+        if self._has_old_events:  # one batch in each turn, because there may be millions
             days = timedelta(days=self.settings.keep_events_days)
             self._has_old_events = self.job_store.delete_old_events(now() - days)
 
     def _back_up(self) -> None:
-        """Keep a copy of what matters, where there is room for it."""
+        """Back up the database if a job, a sweep or a key has changed and the disk has room."""
         if self.database.backup and time.monotonic() >= self._back_up_at:
             try:
                 self.database.backup.back_up()
             except (DiskFull, OSError) as error:
                 self._back_up_at = time.monotonic() + BACKUP_RETRY_INTERVAL
-                log.error("the database cannot be backed up: %s", error)
+                log.error("database could not be backed up: error=%s", error)
 
     def _requeue_orphans(self) -> None:
-        """Queue the jobs again whose supervisor died."""
+        """Requeue the jobs of a supervisor that crashed."""
         own_ids = {worker.job.id for worker in self._running}
         for job in self.job_store.jobs(Status.RUNNING):
             if job.id not in own_ids and jobs.requeue(self.job_store, job):
                 log.info(
-                    "job %s: found without a process, and queued again",
+                    "job without a process requeued: job=%s",
                     job.id,
                     extra=log_fields(job),
                 )
@@ -202,13 +206,18 @@ class Supervisor:
             worker.process = self.start(self.worker_module, assignment.model_dump_json())
             pid = worker.process.pid
             log.info(
-                "job %s: attempt %d runs as process %d", job.id, attempt, pid, extra=log_fields(job)
+                "worker process started: job=%s attempt=%d pid=%d",
+                job.id,
+                attempt,
+                pid,
+                extra=log_fields(job),
             )
         except OSError:
-            log.exception("job %s: no process could be started", job.id, extra=log_fields(job))
+            message = "worker process could not be started: job=%s"
+            log.exception(message, job.id, extra=log_fields(job))
 
     def _reap(self) -> None:
-        """End what is over, all of it at once, and see what becomes of the jobs."""
+        """End all finished or superseded processes in parallel, and update their jobs."""
         finished = [worker for worker in self._running if worker.is_over()]
         subprocesses.end(*(worker.process for worker in finished if worker.process))
         for worker in finished:
@@ -228,7 +237,7 @@ class Supervisor:
         return job is not None and not Status(job.status).is_final
 
     def _end_processes(self) -> list[WorkerProcess]:
-        """End every process, all at once, and give the attempts that ran."""
+        """End all processes in parallel, and return the worker processes."""
         workers, self._running = self._running, []
         processes = [worker.process for worker in workers]
         subprocesses.end(*filter(None, [*processes, self.tracker.process]))

@@ -1,9 +1,4 @@
-"""One attempt that runs: its job, its process, and what becomes of the job when that has ended.
-
-What enters: a job as it was when the attempt began, and the attempt's process. What leaves: whether
-the attempt is over, and the job in its next state. This module does not know how many attempts run,
-nor what a process does.
-"""
+"""Worker process handle of the supervisor: checks a process and handles its exit."""
 
 import logging
 import os
@@ -17,14 +12,14 @@ from app.train.jobs import job as jobs
 from app.train.jobs.job import Status
 
 WRITE_FAILED_MESSAGE: Final = (
-    "The training process could not write to the database or the state folder; "
-    "the service's log tells why."
+    "The worker process could not write to the database or the state folder. "
+    "See the log of the service for the cause."
 )
 log = logging.getLogger(__name__)
 
 
 class WorkerProcess:
-    """An attempt that began; `process` is None where none could be started."""
+    """The process of an attempt; `process` is None if it could not be started."""
 
     def __init__(
         self, store: JobStore, job: Job, process: subprocess.Popen[str] | None, back_off: float
@@ -32,19 +27,17 @@ class WorkerProcess:
         self.store, self.job, self.process, self.back_off = store, job, process, back_off
 
     def is_over(self) -> bool:
-        """Whether the process has ended, or has no job to run any more."""
+        """Return whether the process has exited, or its attempt no longer runs the job."""
         return self.process is None or self.process.poll() is not None or not self._current_job()
 
     def handle_exit(self) -> None:
-        """Once the process has ended: a job that it left running has lost it, any other needs it
-        no more.
-        """
+        """Handle the exit of the process: requeue or fail its job if it is still running."""
         job = self._current_job()
         if job is None:
             return
         exit_code = -1 if self.process is None else self.process.returncode
         log.warning(
-            "job %s: its process died with exit code %d", job.id, exit_code, extra=log_fields(job)
+            "worker process died: job=%s exit_code=%d", job.id, exit_code, extra=log_fields(job)
         )
         if exit_code == os.EX_IOERR:
             jobs.record_error(
@@ -59,17 +52,17 @@ class WorkerProcess:
             jobs.record_crash(self.store, job, exit_code, self.back_off)
 
     def requeue(self) -> None:
-        """Queue the job again, whose process was stopped with the service."""
+        """Requeue the job after its process was stopped with the service."""
         if jobs.requeue(self.store, self.job):
-            log.info("job %s: stopped, and queued again", self.job.id, extra=log_fields(self.job))
+            log.info("job stopped and requeued: job=%s", self.job.id, extra=log_fields(self.job))
 
     def _current_job(self) -> Job | None:
-        """Return the job as it is, if it still runs, and by this attempt."""
+        """Return the current row of the job if this attempt still runs it, or None."""
         job = self.store.job(self.job.id)
         is_current = job and (job.status, job.attempt) == (Status.RUNNING, self.job.attempt)
         return job if is_current else None
 
 
 def log_fields(job: Job) -> dict[str, logs.LogFields]:
-    """Return what lets a line of the log tell of which job it is."""
+    """Return the logging `extra` that adds the job id to a log line."""
     return logs.extra_fields(job_id=job.id)

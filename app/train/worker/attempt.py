@@ -1,4 +1,4 @@
-"""One attempt at one job: its settings, hyperparameters, device, files and fenced writes."""
+"""Attempt of a job: its settings, hyperparameters, device, files and fenced writes."""
 
 from dataclasses import dataclass
 
@@ -18,22 +18,22 @@ from app.versions.registry import Registry
 
 
 class Diverged(Exception):
-    """The loss or a weight is not finite any more; the message says what may help."""
+    """The loss or a weight is no longer finite. The message names a remedy."""
 
 
 class Stopped(Exception):
-    """The supervisor asked this process to end, and the state is saved."""
+    """The supervisor asked this process to stop, and the state is saved."""
 
 
 class PeerLost(Exception):
-    """A process of a distributed training lost its peers; the launcher starts all of them again."""
+    """A process of a distributed training lost its peers. The launcher restarts all of them."""
 
 
 @dataclass(frozen=True)
 class JobAttempt:
-    """What one attempt works with.
+    """The objects of one attempt.
 
-    `job` is the row as it was when the attempt began. `trace_stage` records the stage that ended.
+    `job` is the row at the start of the attempt. `trace_stage` records the end of a stage.
     """
 
     settings: Settings
@@ -55,7 +55,7 @@ class JobAttempt:
         number: int,
         trace_stage: EndStage = noop,
     ) -> "JobAttempt":
-        """Read the job, and choose the device.
+        """Return the attempt, after reading the job and choosing the device.
 
         Raises NotFound, InvalidBucket, DeviceUnavailable.
         """

@@ -1,10 +1,7 @@
-"""The corrections that a job trains with: those that there were when it first began.
+"""Corrections of a training job, fixed when its first attempt starts.
 
-What enters: the feedback folder, and the file in which a job keeps its own. What leaves: digits in
-MNIST's form. This module does not know which recipe learns from them, nor who corrected.
-
-They are kept beside the job's saved state, since they come and go while it runs: an attempt that
-goes on from that state has to train with the very same.
+They are stored next to the job's saved state, because corrections are added and deleted while the
+job runs. An attempt that resumes from that state must train with the same ones.
 """
 
 import logging
@@ -29,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def load_or_gather(attempt: JobAttempt, stop: threading.Event) -> Digits:
-    """Return a job's corrections, as its first attempt found them.
+    """Return the corrections of a job, gathered by its first attempt.
 
     Raises BucketUnavailable, CorruptCheckpoint, Stopped.
     """
@@ -38,13 +35,14 @@ def load_or_gather(attempt: JobAttempt, stop: threading.Event) -> Digits:
         settings = attempt.settings
         feedback = FeedbackStore(settings.feedback_dir, settings.max_feedback)
         attempt.files.store_corrections(_to_bytes(gather(feedback, settings.max_pixels, stop)))
-        log.info("job %s: trains with %d corrections", attempt.job.id, len(_load(path)))
+        log.info("corrections gathered: job=%s count=%d", attempt.job.id, len(_load(path)))
     return _load(path)
 
 
 def gather(feedback: FeedbackStore, max_pixels: int, stop: threading.Event) -> Digits:
-    """Normalise all corrections, oldest first, as predictions are; what cannot be read any more is
-    passed over. Raises Stopped.
+    """Return all corrections, oldest first, normalised as for predictions. Raises Stopped.
+
+    Unreadable corrections are skipped.
     """
     pixels, labels = [], []
     for correction in reversed(feedback.all()):
@@ -55,16 +53,16 @@ def gather(feedback: FeedbackStore, max_pixels: int, stop: threading.Event) -> D
             pixels.append(torch.from_numpy(normalise(grey).pixels.copy()))
             labels.append(correction.label)
         except NotFound:
-            continue  # it was deleted after it was listed
+            continue  # deleted after it was listed
         except ServiceError as error:
-            log.error("correction %s is passed over: %s", correction.id, error)
+            log.error("correction skipped: id=%s error=%s", correction.id, error)
     empty = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
     stacked = torch.stack(pixels) if pixels else empty
     return Digits(stacked, torch.tensor(labels, dtype=torch.int64))
 
 
 def _to_bytes(digits: Digits) -> bytes:
-    # In memory, so that a full disk is an OSError and not one of torch's own.
+    # In memory: with a full disk, torch raises errors of its own instead of OSError.
     buffer = BytesIO()
     torch.save({"pixels": digits.pixels, "labels": digits.labels}, buffer)
     return buffer.getvalue()
@@ -75,4 +73,4 @@ def _load(path: Path) -> Digits:
         tensors: dict[str, Tensor] = torch.load(path, weights_only=True)
         return Digits(tensors["pixels"], tensors["labels"])
     except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError) as error:
-        raise CorruptCheckpoint(f"{path} holds no corrections: {error}") from error
+        raise CorruptCheckpoint(f"{path} is not a file of corrections: {error}") from error

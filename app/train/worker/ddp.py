@@ -1,7 +1,7 @@
 """Distributed data parallel training: rank 0 and the other ranks.
 
-All draw the same batches, and take every so-manieth row. The first process leads: it alone records,
-saves and ends, and says after each batch what is next.
+Every rank draws the same batches and takes every n-th row. Rank 0 records progress, saves state and
+decides when to stop: after each batch it sends the next command.
 
 Li et al. 2020, "PyTorch Distributed: Experiences on Accelerating Data Parallel Training".
 """
@@ -29,7 +29,7 @@ from app.train.worker.state import Checkpointer, resume
 
 
 class Command(IntEnum):
-    """What is next: another batch, to save what is done, or nothing more."""
+    """The command of rank 0: train the next batch, save the state, or stop."""
 
     CONTINUE = 0
     SAVE = 1
@@ -37,7 +37,7 @@ class Command(IntEnum):
 
 
 class ShardedBatches:
-    """One process's rows of each batch; `share` says how much of the last one they are."""
+    """The rows of one rank in each batch; `share` is their share of the last batch."""
 
     def __init__(self, batches: Loader, rank: int, size: int) -> None:
         self.batches, self.rank, self.size = batches, rank, size
@@ -50,16 +50,15 @@ class ShardedBatches:
         for inputs, targets in self.batches:
             rows = slice(self.rank, None, self.size)
             self.share = len(inputs[rows]) / len(inputs)
-            # Without any rows there would be no gradient that the others could wait for.
+            # A rank without rows still needs a gradient, because the other ranks wait for it.
             yield (inputs[rows], targets[rows]) if self.share else (inputs[:1], targets[:1])
 
 
 class DataParallelGroup:
-    """This process among those that share one training.
+    """The process group of a distributed training, as seen by this rank.
 
-    Rank 0 alone records, saves and ends: it calls `begin`, tells the others after each batch what
-    comes next, and is closed once it trains no more, in whatever way that came. The other ranks
-    call `receive_job`, and `receive` after each batch.
+    Rank 0 calls `begin`, sends a command after each batch, and calls `close` when its training has
+    ended or failed. The other ranks call `receive_job`, and `receive` after each batch.
     """
 
     def __init__(self) -> None:
@@ -137,15 +136,15 @@ class DataParallelGroup:
 def _translate_errors() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # torch has nothing more exact for a peer that is gone
-        raise PeerLost(f"the processes of this training lost one another: {error}") from error
+    except RuntimeError as error:  # torch has no specific error for a lost peer
+        raise PeerLost(f"A process of the distributed training was lost: {error}") from error
 
 
 def _weighted_all_reduce(
     shards: ShardedBatches,
     bucket: distributed.GradBucket,  # type: ignore[name-defined]
 ) -> Future[Tensor]:
-    """Make of each share's mean gradient that of the batch: a mean by rows, not by processes."""
+    """Return the mean gradient of the batch: a mean over rows, not over ranks."""
     gradients = bucket.buffer().mul_(shards.share)
     work = distributed.all_reduce(gradients, async_op=True)
     return work.get_future().then(lambda done: done.value()[0])

@@ -1,13 +1,11 @@
-"""A trained network becomes a version, and goes live where it should: evaluate → store → promote.
+"""Final steps of a training: evaluate the network, store it as a version, promote it.
 
-What enters: an attempt and its network. What leaves: the job's result; a version in the registry.
-An earlier attempt may have done some of it and died: nothing is done twice. This module does not
-know how the network was trained.
+An earlier attempt may have crashed after some of these steps. They are not repeated.
 """
 
 from collections.abc import Sequence
 from importlib.metadata import version as version_of
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -20,6 +18,8 @@ from app.train.worker.attempt import Diverged, JobAttempt
 from app.versions import checkpoint
 from app.versions.card import Card, EpochRecord
 
+DIVERGED: Final = "The training diverged: {problem}. Try a smaller learning_rate."
+
 
 def finish(
     attempt: JobAttempt,
@@ -30,7 +30,7 @@ def finish(
 ) -> dict[str, Any]:
     """Store the version, and promote it by the job's rule. Raises Diverged, Superseded, NotReady.
 
-    Where it raises NotReady it may be called again, and goes on with what it did.
+    After NotReady, the caller can call it again: it continues with the next step.
     """
     committing = attempt.writer.is_committing()
     card = _find_stored(attempt, committing) or _store(attempt, model, dataset, epochs, held_out)
@@ -40,11 +40,12 @@ def finish(
 
 
 def _find_stored(attempt: JobAttempt, committing: bool) -> Card | None:
-    """Find the version where an earlier attempt stored it, and died then."""
+    """Return the card of the version if an earlier attempt stored it, or None."""
     cards = attempt.registry.cards()
     existing = next((card for card in cards if card.job == attempt.job.id), None)
     if committing and existing is None:
-        attempt.registry.check_complete()  # it may be among those that could not be fetched
+        # Raises if some versions could not be fetched: it may be one of them.
+        attempt.registry.check_complete()
     return existing
 
 
@@ -59,8 +60,10 @@ def _store(
         weights = check_weights(model.state_dict())
         metrics = evaluate.evaluate(model, dataset, attempt.device, held_out)
         attempt.trace_stage("evaluate", {"test_accuracy": metrics.test_accuracy})
-    except (InvalidWeights, evaluate.NotFinite) as error:
-        raise Diverged(f"The training left the finite numbers: the network {error}.") from error
+    except InvalidWeights as error:
+        raise Diverged(DIVERGED.format(problem=error)) from error
+    except evaluate.NotFinite as error:
+        raise Diverged(DIVERGED.format(problem=f"the network {error}")) from error
     attempt.writer.begin_commit()
     card = Card(
         **metrics.model_dump(),

@@ -1,8 +1,7 @@
-"""One job, in a process of its own: `python -m app.train.worker.main`, started by the supervisor.
+"""Worker process: runs one attempt of a job (`python -m app.train.worker.main`).
 
-What enters: an assignment, one line of JSON on standard input, which then stays open for as long as
-the supervisor lives. What leaves: events and epochs in the database, a version in the registry.
-This module does not know who queued the job.
+The supervisor starts it and writes the assignment, one line of JSON, to its standard input. The
+input stays open while the supervisor runs.
 """
 
 import logging
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from app.train.worker.ddp import DataParallelGroup
 
 EXIT_IO_ERROR: Final = os.EX_IOERR
-# Seconds between two looks for a bucket that is away.
+# Seconds between two attempts to reach a bucket that is unavailable.
 RETRY_INTERVAL: Final = 2.0
 JOB_ERRORS: Final = {
     data.DatasetUnavailable: "no_data",
@@ -59,14 +58,14 @@ log = logging.getLogger("app.train.worker.main")
 def main() -> None:
     assignment = Assignment.model_validate_json(sys.stdin.readline())
     stop = threading.Event()
-    exit_gracefully_with_parent(stop)  # what is lost by it is trained again, exactly
+    exit_gracefully_with_parent(stop)  # lost batches are trained again, with the same result
     with prepared_process(assignment) as traces:
         run_attempt(assignment, stop, traces)
 
 
 @contextmanager
 def prepared_process(assignment: Assignment) -> Iterator[Tracing | None]:
-    """Set up logs and threads for the attempt, and yield its traces if tracing is configured."""
+    """Set up logging and threads, and yield the tracing if it is configured."""
     settings = assignment.settings
     logs.job_id.set(assignment.job_id)
     logs.configure(settings.log_level, settings.log_format)
@@ -87,16 +86,16 @@ def run_attempt(
     checkpointer: Checkpointer | None = None,
     group: "DataParallelGroup | None" = None,
 ) -> None:
-    """Run one attempt to its end; what goes wrong becomes part of the job.
+    """Run one attempt to its end, and record its errors in the job.
 
-    Without `checkpointer` the state is saved in the job's own file. Exits with `EXIT_IO_ERROR` if
-    the database cannot be written. Raises PeerLost.
+    Without `checkpointer`, the state is saved in the job's own file. Exits with `EXIT_IO_ERROR` if
+    the database cannot be used. Raises PeerLost.
     """
     settings, job_id, number = assignment.settings, assignment.job_id, assignment.attempt
     try:
         with closing(Database(settings.effective_database_url)) as database:
             store = JobStore(database)
-            # An older attempt may still be on its way out: two must never write.
+            # The lock waits for an older attempt that has not exited: two must never write.
             with (
                 _errors_recorded(store, assignment),
                 state.job_lock(settings.jobs_dir, job_id),
@@ -106,35 +105,36 @@ def run_attempt(
                 attempt = JobAttempt.begin(settings, store, registry, job_id, number, trace_stage)
                 checkpointer = checkpointer or FileCheckpointer(attempt.files.state)
                 train_and_promote(attempt, stop, checkpointer, group)
-                log.info("job %s: succeeded", job_id)
+                log.info("job succeeded: job=%s", job_id)
                 _make_room(attempt, SweepStore(database))
             job_files(settings, job_id, number).clean_up(partial(_has_ended, store))
     except (NotReady, OSError) as error:
-        log.error("job %s: %s", job_id, error)
+        log.error("worker process cannot continue: job=%s error=%s", job_id, error)
         sys.exit(EXIT_IO_ERROR)
 
 
 @contextmanager
 def _errors_recorded(store: JobStore, assignment: Assignment) -> Iterator[None]:
-    """Record in the job what an attempt raises, unless the job is another's or nothing can be."""
+    """Record an error of the attempt in the job, if the attempt still runs it."""
     job_id, number = assignment.job_id, assignment.attempt
     try:
         yield
     except Stopped:
-        log.info("job %s: attempt %d is stopped, its state is saved", job_id, number)
+        log.info("attempt stopped, its state is saved: job=%s attempt=%d", job_id, number)
     except Superseded:
-        log.info("job %s: attempt %d may write no more", job_id, number)
+        log.info("attempt superseded: job=%s attempt=%d", job_id, number)
     except tuple(JOB_ERRORS) as error:
-        log.error("job %s: failed: %s", job_id, error)
+        log.error("job failed: job=%s error=%s", job_id, error)
         jobs.fail(store, job_id, number, JOB_ERRORS[type(error)], str(error))
     except (NotReady, PeerLost):
-        raise  # nothing can be written; or the attempt is another's to start again
+        raise  # nothing can be written; or the launcher restarts the attempt
     except OSError as error:
-        log.error("job %s: attempt %d cannot write: %s", job_id, number, error)
-        message = f"The state folder {assignment.settings.state_dir} cannot be written: {error}"
+        log.error("attempt could not write: job=%s attempt=%d error=%s", job_id, number, error)
+        folder = assignment.settings.state_dir
+        message = f"The state folder {folder} could not be written: {error}. Check its disk."
         jobs.record_error(store, job_id, number, "storage_failed", message)
     except Exception as error:
-        log.exception("job %s: attempt %d raised an exception", job_id, number)
+        log.exception("attempt raised an exception: job=%s attempt=%d", job_id, number)
         jobs.record_error(store, job_id, number, "exception", f"{type(error).__name__}: {error}")
 
 
@@ -158,31 +158,29 @@ def train_and_promote(
     checkpointer: Checkpointer,
     group: "DataParallelGroup | None" = None,
 ) -> None:
-    """The flow: loop → checkpoint → evaluate → promote."""
+    """Train the network, store it as a version, promote it, and record the result."""
     dataset = data.load(attempt.settings.data_dir)
     prepare = partial(_prepare, attempt, dataset, stop)
-    dataset = _retry_while_bucket_unavailable(prepare, f"job {attempt.job.id} waits to go on", stop)
+    message = f"bucket unavailable, job waits to resume: job={attempt.job.id}"
+    dataset = _retry_while_bucket_unavailable(prepare, message, stop)
     with attempt.files.replicating():
         training = Trainer(attempt, dataset, stop, checkpointer, group)
         model = training.run()
     held_out = training.setup.held_out
     finish_attempt = partial(_finish, attempt, model, dataset, training.epochs, held_out)
-    result = _retry_while_bucket_unavailable(
-        finish_attempt, f"job {attempt.job.id} waits to be stored", stop
-    )
+    message = f"bucket unavailable, version waits to be stored: job={attempt.job.id}"
+    result = _retry_while_bucket_unavailable(finish_attempt, message, stop)
     attempt.writer.succeed(result)
 
 
 def _make_room(attempt: JobAttempt, sweep_store: SweepStore) -> None:
-    """Delete the versions that are too many now. The versions of running sweeps are protected, so
-    the last job of a sweep ends it first.
-    """
+    """Delete old versions. Those of running sweeps are protected, so end finished sweeps first."""
     sweep.end_finished(sweep_store)
     delete_old_versions(attempt.registry, sweep_store, attempt.settings.keep_versions)
 
 
 def _prepare(attempt: JobAttempt, dataset: Dataset, stop: threading.Event) -> Dataset:
-    """Fetch what an earlier attempt left, and return what the job trains with."""
+    """Fetch the saved state of earlier attempts, and return the dataset with its corrections."""
     attempt.files.download_newer()
     if attempt.hyperparameters.include_feedback:
         return dataset.with_corrections(corrections.load_or_gather(attempt, stop))
@@ -197,14 +195,14 @@ def _finish(attempt: JobAttempt, *trained: Any) -> dict[str, Any]:
 def _retry_while_bucket_unavailable(
     step: Callable[[], T], message: str, stop: threading.Event
 ) -> T:
-    """Take a step, however long the bucket of the versions is away: nothing trained is lost."""
+    """Run `step` again until the bucket is available, so that no training is lost."""
     logged = False
     while True:
         try:
             return step()
         except BucketUnavailable as error:
             if not logged:
-                log.error("%s: %s", message, error.problem)
+                log.error("%s error=%s", message, error.problem)
             logged = True
         if stop.wait(RETRY_INTERVAL):
             raise Stopped

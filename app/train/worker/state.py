@@ -1,4 +1,4 @@
-"""Resumable training state: save, restore, resume."""
+"""Resumable training state: save, restore and resume."""
 
 import logging
 import pickle
@@ -23,7 +23,7 @@ from app.train.recipes.dataset import Dataset
 from app.train.recipes.recipes import RECIPES, TrainingSetup
 
 JOB_FILE_PATTERNS: Final = ("*.pt", "*.corrections", "*.lock")
-# What torch and what is in a file raise where it is not a saved state.
+# Errors of torch, and of the content, for a file that is not a saved state.
 LOAD_ERRORS: Final = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class CorruptCheckpoint(Exception):
-    """A file that is not a saved state; the message names it."""
+    """A file is not a saved state. The message names the file."""
 
 
 class Checkpointer(Protocol):
@@ -46,15 +46,15 @@ class Checkpointer(Protocol):
         """Save the state, atomically. Raises OSError."""
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> "Position | None":
-        """Put the saved state back, and return its position. Raises CorruptCheckpoint."""
+        """Restore the saved state, and return its position, or None. Raises CorruptCheckpoint."""
 
 
 @dataclass(slots=True)
 class Position:
-    """How far a training is: between two batches of an epoch, counted from 0.
+    """The position of a training between two batches of an epoch; epochs count from 0.
 
-    `random` is torch's random state at the epoch's start, `losses` are those of the epoch's batches
-    that are done, scalars; `seconds` is the time spent on them.
+    `random` is torch's random state at the start of the epoch. `losses` are those of the finished
+    batches of the epoch, scalars; `seconds` is the time spent on them.
     """
 
     epoch: int = 0
@@ -67,44 +67,44 @@ class Position:
         return len(self.losses)
 
     def next_epoch(self) -> "Position":
-        """Return the position at the start of the next epoch, which is now."""
+        """Return the position at the start of the next epoch, with the present random state."""
         return Position(self.epoch + 1)
 
 
 class JobFiles:
-    """What one job keeps in a folder, for its next attempt."""
+    """The files of a job in the state folder, for its next attempt."""
 
     def __init__(self, folder: Path, job_id: str) -> None:
         self.folder, self.job_id = folder, job_id
 
     @property
     def state(self) -> Path:
-        """The saved state."""
+        """The path of the saved state."""
         return self.folder / f"{self.job_id}.pt"
 
     @property
     def corrections(self) -> Path:
-        """The corrections that the job trains with."""
+        """The path of the corrections that the job trains with."""
         return self.folder / f"{self.job_id}.corrections"
 
     def download_newer(self) -> None:
-        """See what other services kept: none does, where nothing is shared."""
+        """Download newer files of other services. Without a bucket there are none."""
 
     def store_corrections(self, content: bytes) -> None:
-        """Keep the corrections for every attempt. Raises OSError."""
+        """Store the corrections for all attempts. Raises OSError."""
         write(self.corrections, content)
 
     def replicating(self) -> AbstractContextManager[None]:
-        """Replicate what is stored, again and again, until the context ends."""
+        """Replicate the saved state regularly until the context ends."""
         return nullcontext()
 
     def clean_up(self, has_ended: Callable[[str], bool]) -> None:
-        """Remove what others have of jobs that ended."""
+        """Delete the copies of ended jobs. Without a bucket there are none."""
 
 
 @contextmanager
 def job_lock(folder: Path, job_id: str) -> Iterator[None]:
-    """Wait until no other process works on this job, and keep others waiting."""
+    """Hold the file lock of a job: only one process works on it."""
     make_folder(folder)
     with FileLock(folder / f"{job_id}.lock"):
         yield
@@ -123,16 +123,16 @@ def save(path: Path, model: nn.Module, optimizer: Optimizer, position: Position)
         },
         "threads": torch.get_num_threads(),
     }
-    # Through memory, so that a full disk is an OSError and not one of torch's own.
+    # In memory first: with a full disk, torch raises errors of its own instead of OSError.
     buffer = BytesIO()
     torch.save(state, buffer)
     write(path, buffer.getbuffer())
 
 
 def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | None:
-    """Put the saved state back, and say how far it is; None where nothing was saved.
+    """Restore the saved state, and return its position, or None if nothing was saved.
 
-    Raises CorruptCheckpoint; model and optimiser may be changed then.
+    Raises CorruptCheckpoint. The model and the optimiser may be changed then.
     """
     if not path.exists():
         return None
@@ -150,9 +150,9 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | No
 
 
 def saved_position(content: bytes) -> tuple[int, int] | None:
-    """Return how far a saved state is: its epoch, and the batches of it that are done.
+    """Return the epoch of a saved state and the number of its finished batches.
 
-    Returns None if it is no saved state.
+    Returns None if the content is not a saved state.
     """
     try:
         position = torch.load(BytesIO(content), map_location="cpu", weights_only=True)["position"]
@@ -175,15 +175,16 @@ class FileCheckpointer:
 
 
 def delete_finished(folder: Path, is_needed: Callable[[str], bool], *, writers: bool) -> None:
-    """Remove what was kept for jobs that need it no more; and where there are no `writers` at work,
-    what broken writes left.
+    """Delete the files of jobs that are no longer needed.
+
+    If there are no `writers`, temporary files of interrupted writes are deleted, too.
     """
     for path in chain.from_iterable(map(folder.glob, JOB_FILE_PATTERNS)):
         if not is_needed(path.stem):
             path.unlink(missing_ok=True)
     for checkpoints in folder.glob("*/"):
         if not is_needed(checkpoints.name):
-            # Who ends late may still write there: the next sweep finds what this one leaves.
+            # A process that exits late may still write there. The next clean-up deletes the rest.
             shutil.rmtree(checkpoints, ignore_errors=True)
     if not writers:
         atomic_files.remove_temporary_files(folder)
@@ -202,12 +203,12 @@ def resume(
     device: torch.device,
     checkpointer: Checkpointer,
 ) -> tuple[TrainingSetup, Position]:
-    """Set up a training, and put back its saved state. `hyperparameters` name its seed."""
+    """Return a training with its saved state. `hyperparameters` must contain the seed."""
     setup, start = _initial_setup(hyperparameters, dataset, device), Position()
     try:
         restored = checkpointer.restore(setup.model, setup.optimizer)
     except CorruptCheckpoint as error:
-        log.error("the training starts again from its seed: %s", error)
+        log.error("saved state is damaged, training restarts from its seed: error=%s", error)
         return _initial_setup(hyperparameters, dataset, device), Position()
     return setup, restored or start
 
@@ -215,7 +216,7 @@ def resume(
 def _initial_setup(
     hyperparameters: Hyperparameters, dataset: Dataset, device: torch.device
 ) -> TrainingSetup:
-    assert hyperparameters.seed is not None, "a job's seed is drawn when it is queued"
+    assert hyperparameters.seed is not None, "the seed of a job is drawn when it is queued"
     torch.manual_seed(hyperparameters.seed)
     return RECIPES[hyperparameters.recipe](
         hyperparameters, dataset.train, device, dataset.corrections

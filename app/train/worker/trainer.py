@@ -1,8 +1,7 @@
-"""The loop of one attempt: from the saved state, or the seed, to a trained network.
+"""Trainer: runs the training loop of one attempt, from the saved state or the seed.
 
-What enters: an attempt and MNIST. What leaves: the network; events and epochs in the database; the
-state to go on from, at the end of each epoch and every few seconds. This module does not know what
-becomes of the network.
+It records events and epochs in the database. It saves the state at the end of each epoch and every
+few seconds.
 """
 
 import math
@@ -22,16 +21,16 @@ from app.train.worker.attempt import Diverged, JobAttempt, Stopped
 from app.train.worker.state import Checkpointer, Position, resume
 from app.versions.card import EpochRecord
 
-if TYPE_CHECKING:  # torch.distributed is imported only where processes share a training
+if TYPE_CHECKING:  # torch.distributed is imported only for distributed trainings
     from app.train.worker.ddp import DataParallelGroup
 
 SAVE_INTERVAL: Final = 5.0
 
 
 class Trainer:
-    """Runs the loop of one attempt: records progress, saves the state, stops if asked to.
+    """Runs the loop of one attempt: records progress, saves the state, stops on request.
 
-    `group` is given if several processes share the training; this one is its rank 0.
+    `group` is set if several processes share the training. This one is its rank 0.
     """
 
     def __init__(
@@ -68,15 +67,15 @@ class Trainer:
                 done=self.position.batches_done,
             ):
                 self._on_step(step)
-        except Superseded:  # paused, perhaps: what was done since the last save shall not be lost
-            # At its end, an epoch's random state is spent: it is trained again from the last save.
+        except Superseded:  # perhaps paused: save the progress since the last save
+            # At the end of an epoch its random state is used up: resume from the last save instead.
             if self.position.batches_done < len(self.setup.batches):
                 self._save()
             raise
         return self.setup.net
 
     def _record_last_batch(self) -> None:
-        """Record the last batch, if the attempt before was paused before it could."""
+        """Record the last batch if the previous attempt was paused before it could."""
         done = self.position.batches_done
         if done:
             loss = self.position.losses[-1]
@@ -98,7 +97,7 @@ class Trainer:
     def _record_batch(self, step: Step) -> None:
         loss = step.loss.item()
         self._check(loss, f"in epoch {step.epoch}, batch {step.batch}")
-        # A resumed job repeats what it has shown, exactly.
+        # A resumed job repeats batches that were recorded before, with the same loss.
         if (step.epoch, step.batch) > self.last_recorded:
             data = {"epoch": step.epoch, "batch": step.batch, "loss": loss}
             self.attempt.writer.record("batch", data, progress=self.clock.progress(step))
@@ -106,8 +105,8 @@ class Trainer:
     def _check(self, loss: float, where: str) -> None:
         if not math.isfinite(loss):
             raise Diverged(
-                f"The loss became {loss} {where}: "
-                f"try a learning_rate below {self.attempt.hyperparameters.learning_rate}."
+                f"The loss became {loss} {where}. "
+                f"Try a learning_rate below {self.attempt.hyperparameters.learning_rate}."
             )
 
     def _end_epoch(self) -> None:
@@ -143,7 +142,7 @@ class Trainer:
 
 
 class Clock:
-    """How long epochs take, and how long the rest will."""
+    """Measures the time of epochs, and estimates the remaining time."""
 
     def __init__(self, start: Position, batches: int, epochs: int) -> None:
         self.batches, self.epochs = batches, epochs
@@ -162,7 +161,7 @@ class Clock:
         return time.monotonic() - self.saved_at
 
     def progress(self, step: Step) -> dict[str, float]:
-        """Return how far the job is; `eta` is in seconds, at the speed of this attempt so far."""
+        """Return the progress of the job; `eta` is in seconds, at the speed of this attempt."""
         steps, last = step.epoch * self.batches + step.batch, self.epochs * self.batches
         seconds_per_step = (time.monotonic() - self.started) / max(1, steps - self.first)
         return {

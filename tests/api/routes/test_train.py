@@ -148,7 +148,7 @@ def test_a_queued_job_is_neither_paused_nor_resumed(idle):
     for action in ("pause", "resume"):
         answer = idle.post(f"/train/{job}/{action}")
         assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
-        assert f"The job is queued; it cannot be {action}d: only a" in answer.json()["detail"]
+        assert f"The job is queued and cannot be {action}d. Only a" in answer.json()["detail"]
 
 
 def test_a_full_queue_is_a_429_with_a_time(idle, settings):

@@ -73,7 +73,7 @@ def test_a_trace_goes_from_the_request_to_the_epochs(telemetry):
         line["logger"] for line in job_lines
     }
     end_lines = [line for line in job_lines if line["logger"] == "app.train.worker.main"]
-    assert {line["message"] for line in end_lines} == {f"job {job}: succeeded"}
+    assert {line["message"] for line in end_lines} == {f"job succeeded: job={job}"}
 
 
 def test_a_collector_that_is_away_delays_nothing(tmp_path, seven, monkeypatch):

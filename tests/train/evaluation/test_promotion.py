@@ -22,16 +22,16 @@ def reads(count):
         ("if_better", 980, 974, True, "McNemar p = 0.031: 6 images gained"),
         ("if_better", 980, 975, False, "McNemar p = 0.062: the difference may be chance"),
         ("if_better", 970, 970, False, "may be chance"),
-        ("if_better", 500, None, True, "no version was live"),
+        ("if_better", 500, None, True, "there was no live version"),
         (
             "always",
             500,
             970,
             True,
-            "always was asked for; 50.00 % against 97.00 % of version 7, Mc",
+            "rule is always; 50.00 % against 97.00 % of version 7, Mc",
         ),
-        ("never", 990, 970, False, "never was asked for"),
-        ("never", 990, None, False, "never was asked for"),
+        ("never", 990, 970, False, "the promotion rule is never"),
+        ("never", 990, None, False, "the promotion rule is never"),
     ],
 )
 def test_the_rule_decides_and_says_why(rule, new, live, promoted, reason):

@@ -49,7 +49,7 @@ def test_a_job_whose_version_may_be_live_is_not_cancelled_whatever_became_of_it(
         jobs.record_crash(store, store.job(job_id), -9)
     else:
         jobs.record_error(store, job_id, attempt, "code", "a reason")
-    with pytest.raises(Conflict, match="storing its version; it cannot be cancelled"):
+    with pytest.raises(Conflict, match="storing its version and cannot be cancelled"):
         jobs.cancel(store, job_id)
     FencedWriter(store, job_id, jobs.start(store, store.job(job_id))).succeed({"version": 2})
 
@@ -89,7 +89,8 @@ def test_every_wish_in_every_state(store, action, allowed, status):
     if status in allowed:
         assert action(store, job.id).status != status
     else:
-        with pytest.raises(Conflict, match=f"The job is {status}; it cannot be {action.__name__}"):
+        message = f"The job is {status} and cannot be {action.__name__}"
+        with pytest.raises(Conflict, match=message):
             action(store, job.id)
         assert store.job(job.id).status == status
 
@@ -97,7 +98,7 @@ def test_every_wish_in_every_state(store, action, allowed, status):
 def test_a_job_that_is_storing_its_version_cannot_be_paused(store):
     job_id, attempt = create_running(store)
     FencedWriter(store, job_id, attempt).begin_commit()
-    with pytest.raises(Conflict, match="storing its version; it cannot be paused"):
+    with pytest.raises(Conflict, match="storing its version and cannot be paused"):
         jobs.pause(store, job_id)
 
 
@@ -117,5 +118,5 @@ def test_whatever_becomes_of_the_process_a_paused_job_stays_paused(store, outcom
 
 @pytest.mark.parametrize("call", [jobs.get, jobs.cancel, jobs.pause, jobs.resume])
 def test_an_unknown_job_is_not_found(store, call):
-    with pytest.raises(NotFound, match="no job 'x'"):
+    with pytest.raises(NotFound, match="The job 'x' does not exist"):
         call(store, "x")

@@ -117,7 +117,7 @@ def test_why_a_job_is_tried_again_is_told(store):
     attempt = jobs.start(store, store.job(job_id))
     jobs.record_error(store, job_id, attempt, "code", "a reason")
     recorded_reasons = [event.data.get("reason") for event in store.events(job_id, kind="status")]
-    reasons = ["The training process died (exit code -9).", "a reason"]
+    reasons = ["The worker process died with exit code -9.", "a reason"]
     assert recorded_reasons == [None, None, reasons[0], None, reasons[1]]
 
 

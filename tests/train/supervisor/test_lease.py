@@ -16,8 +16,8 @@ DATABASES = ALL_DATABASES
 @pytest.fixture
 def remote_lease(leases, tmp_path):
     """The lease of another state folder that shares the database."""
-    (tmp_path / "elsewhere").mkdir()
-    return Lease(tmp_path / "elsewhere", leases)
+    (tmp_path / "remote").mkdir()
+    return Lease(tmp_path / "remote", leases)
 
 
 def test_a_lease_has_one_holder(settings, leases, remote_lease):

@@ -200,7 +200,7 @@ def test_the_end_does_not_wait_for_a_database_that_hangs(supervise, monkeypatch,
         with supervise(end=0.1) as ending:
             assert call_started.wait(30)
         assert ending._thread.is_alive()
-        assert "its jobs are left to who supervises next" in caplog.text
+        assert "the next one requeues its jobs" in caplog.text
     release.set()
     ending._thread.join()
 

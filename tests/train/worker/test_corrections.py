@@ -60,7 +60,7 @@ def test_what_cannot_be_read_any_more_is_passed_over(feedback, digits, caplog):
     (feedback.folder / correction.name).write_bytes(b"damaged")
     assert gather(feedback).labels.tolist() == [2]
     assert (
-        f"correction {correction.id} is passed over: The upload is not a readable image"
+        f"correction skipped: id={correction.id} error=The upload is not a readable image"
         in caplog.text
     )
 
@@ -167,7 +167,7 @@ def test_a_damaged_file_is_told(start):
     run = start(include_feedback=True)
     run.attempt.files.corrections.parent.mkdir(parents=True, exist_ok=True)
     run.attempt.files.corrections.write_bytes(b"damaged")
-    with pytest.raises(CorruptCheckpoint, match=r"\.corrections holds no corrections"):
+    with pytest.raises(CorruptCheckpoint, match=r"\.corrections is not a file of corrections"):
         run.run()
 
 

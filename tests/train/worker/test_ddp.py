@@ -103,7 +103,7 @@ def test_all_end_where_the_leader_ends(tmp_path):
 
 def test_a_process_that_is_lost_breaks_the_training(tmp_path):
     ((message, _),) = run_ranks(tmp_path, 2, 10, crash_after=2)
-    assert message.startswith("the processes of this training lost one another")
+    assert message.startswith("A process of the distributed training was lost")
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5])

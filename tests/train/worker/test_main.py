@@ -60,7 +60,7 @@ def test_a_full_disk_fails_the_job_the_third_time_in_clear_words(attempt, monkey
     monkeypatch.setattr(job, "MAX_ERRORS", 1)
     ended = attempt()
     assert (ended.status, ended.error["code"]) == ("failed", "storage_failed")
-    assert re.search("/var cannot be written: .*No space", ended.error["message"])
+    assert re.search("/var could not be written: .*No space", ended.error["message"])
 
 
 def test_a_database_that_is_away_ends_the_process(settings, registry, store, monkeypatch):  # noqa: ARG001

@@ -160,7 +160,7 @@ def test_a_damaged_saved_state_starts_the_job_again(start, store, registry, unin
     damaged_run.run()
     result = registry.card(store.job(damaged_run.job.id).result["version"])
     assert result.weights_digest == reference.card.weights_digest
-    assert "starts again from its seed" in caplog.text
+    assert "restarts from its seed" in caplog.text
 
 
 def test_what_was_done_is_not_done_again(start, store, monkeypatch):

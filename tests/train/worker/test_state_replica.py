@@ -117,7 +117,7 @@ def test_a_copy_that_is_damaged_gives_way_to_the_one_before(
     assert bucket.create(f"jobs/{job_id}/1-900.pt", b"damaged")
     service("other", job_id).run()
     assert first_epochs == [0, 2]
-    assert f"jobs/{job_id}/1-900.pt is no saved state" in caplog.text
+    assert f"copy is not a saved state: job={job_id} copy=jobs/{job_id}/1-900.pt" in caplog.text
 
 
 def test_what_is_further_here_is_not_replaced(service, interrupted, first_epochs, monkeypatch):
@@ -140,7 +140,7 @@ def test_an_older_attempt_takes_no_newer_copy_away(service, interrupted, bucket)
         files._number = 500
         files._copy()
     assert {name.split("/")[-1] for name in bucket.sizes()} == {"1-500.pt", "2-500.pt"}
-    new._copied = b""
+    new._last_copy = b""
     new._copy()
     assert [*bucket.sizes()] == [f"jobs/{job_id}/2-501.pt"], "the newest alone"
 
@@ -187,8 +187,8 @@ def test_while_the_bucket_is_away_a_job_goes_on_from_what_is_here(
         patch.setattr(main, "delete_old_versions", lambda *_: None)
         local_run.run()
     assert first_epochs == [0, 2]
-    assert caplog.text.count("goes on from what is here") == 1
-    assert caplog.text.count("is not copied for now") == 1
+    assert caplog.text.count("job resumes from local state") == 1
+    assert caplog.text.count("state could not be copied") == 1
 
 
 def test_where_nothing_is_here_it_waits_for_the_bucket(service, interrupted, stop_bucket, caplog):
@@ -198,7 +198,7 @@ def test_where_nothing_is_here_it_waits_for_the_bucket(service, interrupted, sto
     remote_run.stop.set()
     with pytest.raises(Stopped):
         remote_run.run()
-    assert "waits to go on" in caplog.text
+    assert "job waits to resume" in caplog.text
 
 
 def test_copies_go_with_their_jobs(service, interrupted, store, bucket, stop_bucket, caplog):
@@ -218,7 +218,7 @@ def test_copies_go_with_their_jobs(service, interrupted, store, bucket, stop_buc
     assert {*bucket.sizes()} == {"jobs/unknown/1-0.pt", "jobs/unrelated"}
     stop_bucket()
     files.clean_up(has_ended)
-    assert "copies of ended jobs stay for now" in caplog.text
+    assert "copies of ended jobs could not be deleted" in caplog.text
 
 
 def test_a_copy_is_made_while_it_trains(service, bucket, monkeypatch):
@@ -229,7 +229,7 @@ def test_a_copy_is_made_while_it_trains(service, bucket, monkeypatch):
         real(self)
         files = self.attempt.files
         content = files.state.read_bytes()
-        assert wait_until(lambda: files._copied == content and len(bucket.sizes()) == 1)
+        assert wait_until(lambda: files._last_copy == content and len(bucket.sizes()) == 1)
         copies.extend(bucket.sizes())
 
     monkeypatch.setattr(trainer.Trainer, "_save_checkpoint", check_copy)

@@ -1,8 +1,7 @@
-"""Digits as uploads bring them: in few pixels, stretched, printed, drawn with a mouse.
+"""Synthetic digits that resemble uploads: low resolution, stretched, printed, drawn with a mouse.
 
-What enters: labelled digits, and a source of chance. What leaves: others, each drawn here or
-redrawn, and normalised as an upload is, so that a network meets what normalisation leaves of them.
-This module does not know what a network learns from them.
+They are normalised in the same way as uploads, so that a network trains with the artefacts of
+normalisation.
 """
 
 from typing import Final
@@ -25,7 +24,7 @@ INK_THRESHOLD: Final = 40
 
 
 def draw_digits(random: Generator, digits: Digits, count: int) -> Digits:
-    """Draw `count` digits, some of them after `digits`."""
+    """Return `count` synthetic digits. Some are redrawn from `digits`, the others are printed."""
     pixels: list[Pixels] = []
     labels: list[int] = []
     while len(pixels) < count:
@@ -55,7 +54,7 @@ def _picture(random: Generator, digits: Digits) -> tuple[Pixels, int]:
 
 
 def _downscale(random: Generator, picture: Pixels) -> Pixels:
-    """Leave few pixels, of a digit that fills its frame in height or in both directions."""
+    """Return the digit cropped to its ink and reduced to a few pixels."""
     left, top, width, height = cv2.boundingRect((picture > INK_THRESHOLD).astype(np.uint8))
     cut = picture[top : top + height, left : left + width]
     if not cut.size:

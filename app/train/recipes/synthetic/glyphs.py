@@ -1,7 +1,6 @@
-"""Letters, digits and signs, drawn with a pen or printed.
+"""Random glyphs: letters, digits and signs, handwritten or printed, slightly warped.
 
-What enters: a sign. What leaves: a picture of it, light on dark, turned and stretched a little, and
-different each time. This module does not know what the picture is for.
+Images are light on dark.
 """
 
 from collections.abc import Sequence
@@ -31,18 +30,18 @@ T = TypeVar("T")
 
 
 def draw_sign(random: Generator, sign: str) -> Pixels:
-    """Draw `sign` in one of many ways, (64, 64)."""
+    """Return a random image of `sign`, (64, 64)."""
     draw = _handwritten_glyph if random.random() < 0.5 else _printed_glyph
     return _warp(random, draw(random, sign))
 
 
 def canvas() -> Pixels:
-    """Return an empty picture, (64, 64)."""
+    """Return an empty image, (64, 64)."""
     return np.zeros((CANVAS, CANVAS), np.uint8)
 
 
 def to_tones(values: NDArray[np.floating]) -> Pixels:
-    """Return the tones of values from 0 to 255; what lies beyond is cut off."""
+    """Return the values as uint8, clipped to 0 … 255."""
     return np.asarray(np.clip(values, 0, 255), np.uint8)
 
 
@@ -51,7 +50,7 @@ def one_of(random: Generator, choices: Sequence[T]) -> T:
 
 
 def _warp(random: Generator, picture: MatLike) -> Pixels:
-    """Turn, shear and stretch (64, 64) pixels about their middle."""
+    """Rotate, shear and stretch (64, 64) pixels about their centre."""
     half = CANVAS / 2
     change = np.eye(2) + random.uniform(-MAX_WARP, MAX_WARP, (2, 2))
     matrix = np.concatenate([change, (half - change @ [half, half])[:, None]], 1)
@@ -78,7 +77,7 @@ def _printed_glyph(random: Generator, sign: str) -> Pixels:
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return the face that comes with Pillow: no other is there on every machine."""
+    """Return the font of Pillow, the only one that every machine has."""
     font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow is built with FreeType"
+    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow must be built with FreeType"
     return font

@@ -1,10 +1,8 @@
-"""Images that show no digit, as the network would be given them.
+"""Negative examples: synthetic images that show no digit, for outlier exposure.
 
-What enters: training digits, and a source of chance. What leaves: (N, 28, 28) uint8, each drawn
-here, and normalised as an upload is: letters and signs, scribbles, silhouettes, textures, several
-digits at once. This module does not know what a network learns from them.
-
-Nothing is taken from a data set, so that any can tell how well it was learnt.
+They show letters and signs, scribbles, silhouettes, textures or several digits, and are normalised
+in the same way as uploads. No image comes from another data set, so that any data set can serve as
+a test.
 """
 
 import string
@@ -22,16 +20,16 @@ from app.image.normalise import normalise
 from app.net import SIDE
 from app.train.recipes.synthetic.glyphs import CANVAS, Pixels, canvas, draw_sign, one_of, to_tones
 
-# Who writes these writes a digit, as far as one sign alone can tell.
+# These signs look like digits, so they are excluded.
 DIGIT_LIKE_SIGNS: Final = set("oOlIiSsZzBqgQ")
 SIGNS: Final = sorted(set(string.ascii_letters + "+-=*#&%@$?<>{}~^") - DIGIT_LIKE_SIGNS)
-# A bar is a 1, and a lone digit is one.
+# A narrow bar could be a 1, and a row of which normalisation keeps one digit shows that digit.
 MAX_BAR_ASPECT: Final = 0.24
 MAX_DIGIT_SIDE: Final = 36  # pixels; a digit of MNIST has 20
 
 
 def draw_negatives(random: Generator, digits: Pixels, count: int) -> Pixels:
-    """Draw `count` images; `digits` (N, 28, 28) are what several of are put together."""
+    """Return `count` images, (N, 28, 28) uint8. Rows of several digits are made of `digits`."""
     kinds: list[Callable[[Generator], Pixels]] = [
         _sign, _sign, _sign, _sign, _sign, _sign, _scribble, _figure, _object, _garment, _garment,
         _silhouette, _silhouette, _texture, _texture, lambda random: _digit_row(random, digits),
@@ -46,7 +44,7 @@ def draw_negatives(random: Generator, digits: Pixels, count: int) -> Pixels:
 
 
 def _normalised_or_none(picture: Pixels) -> Pixels | None:
-    """Normalise; None where nothing is left, or what may be a digit."""
+    """Return the normalised image, or None if it is blank or may show a digit."""
     try:
         normalised = normalise(np.ascontiguousarray(picture))
     except BlankImage:
@@ -62,7 +60,7 @@ def _sign(random: Generator) -> Pixels:
 
 
 def _scribble(random: Generator) -> Pixels:
-    """A few strokes that mean nothing."""
+    """Return a few random strokes."""
     picture, width = canvas(), int(random.integers(1, 7))
     for _ in range(random.integers(2, 6)):
         corners = random.uniform(6, CANVAS - 6, (int(random.integers(2, 6)), 2))
@@ -73,7 +71,7 @@ def _scribble(random: Generator) -> Pixels:
 
 
 def _figure(random: Generator) -> Pixels:
-    """A figure of geometry or a star, drawn or filled; with more corners, drawn, it were a 0."""
+    """Return a polygon or a star. One with many corners is filled: its outline would be a 0."""
     picture, sides = canvas(), int(random.integers(3, 9))
     angles = np.arange(sides) * 2 * np.pi / sides + random.uniform(0, 6)
     reach = random.uniform(14, 28, 2)
@@ -89,14 +87,14 @@ def _figure(random: Generator) -> Pixels:
 
 
 def _object(random: Generator) -> Pixels:
-    """A figure with strokes that hold it, or hang from it."""
+    """Return a figure with attached strokes."""
     picture = cv2.resize(_figure(random), None, fx=1, fy=random.uniform(0.2, 1))
     picture = np.vstack([np.zeros((CANVAS - len(picture), CANVAS), np.uint8), picture])
     return np.maximum(picture, _scribble(random))
 
 
 def _silhouette(random: Generator) -> Pixels:
-    """A thing that is wide here and narrow there, with a gap in it or not, upright or lying."""
+    """Return a shape of varying width, with or without a gap, upright or lying."""
     knots = np.linspace(0, 1, int(random.integers(3, 7)))
     rows = np.linspace(0, 1, SIDE)
     left, right = (np.interp(rows, knots, random.uniform(0.1, 1, len(knots))) for _ in range(2))
@@ -113,7 +111,7 @@ def _silhouette(random: Generator) -> Pixels:
 
 
 def _garment(random: Generator) -> Pixels:
-    """Filled parts put together: a body, limbs from its corners, a cut-out at the top."""
+    """Return a garment of filled parts: a body, sleeves, and a neckline at the top."""
     picture, half = canvas(), CANVAS / 2
     top, bottom = random.uniform(4, 14), random.uniform(46, 60)
     shoulder, hem = random.uniform(7, 22, 2)
@@ -148,7 +146,7 @@ def _garment(random: Generator) -> Pixels:
 
 
 def _shade(random: Generator, inside: NDArray[np.bool_]) -> Pixels:
-    """Return a thing light, and a pattern or none."""
+    """Return the shape in light tones, with or without a pattern."""
     side, kind = len(inside), random.random()
     tones = 1 - _field(random, side, random.uniform(1, 8)) * random.uniform(0, 0.9)
     if kind < 0.25:
@@ -162,7 +160,7 @@ def _shade(random: Generator, inside: NDArray[np.bool_]) -> Pixels:
 
 
 def _texture(random: Generator) -> Pixels:
-    """Clouds, stripes, boards, noise: with nothing on them."""
+    """Return clouds, stripes, a checkerboard or noise."""
     side = one_of(random, (28, 28, 32, 64))
     picture, kind = _field(random, side, float(np.exp(random.uniform(-1, 2.5)))), random.random()
     angle, (y, x) = random.uniform(0, np.pi), np.mgrid[:side, :side]
@@ -179,7 +177,7 @@ def _texture(random: Generator) -> Pixels:
 
 
 def _digit_row(random: Generator, digits: Pixels) -> Pixels:
-    """Two or three digits in a row, close to each other."""
+    """Return two or three digits close to each other in a row."""
     chosen = digits[random.integers(0, len(digits), int(random.integers(2, 4)))]
     edge = int(random.integers(2, 7))
     return np.pad(np.concatenate([digit[:, edge : SIDE - edge] for digit in chosen], 1), 20)
@@ -194,7 +192,7 @@ def _points(corners: NDArray[np.float64]) -> MatLike:
 
 
 def _round_corners(corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cut corners, three times (Chaikin 1974)."""
+    """Return the polyline with its corners cut three times (Chaikin 1974)."""
     for _ in range(3):
         first, second = corners[:-1], corners[1:]
         cut = [0.75 * first + 0.25 * second, 0.25 * first + 0.75 * second]
@@ -203,6 +201,6 @@ def _round_corners(corners: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _field(random: Generator, side: int, smooth: float) -> NDArray[np.float64]:
-    """Smooth noise from 0 to 1, (side, side)."""
+    """Return smooth noise from 0 to 1, (side, side)."""
     noise = cv2.GaussianBlur(random.normal(size=(side, side)), (0, 0), smooth)
     return np.asarray((noise - noise.min()) / max(np.ptp(noise), 1e-9))
