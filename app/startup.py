@@ -1,4 +1,4 @@
-"""The start of a service: open the registry, make a version live, open the database."""
+"""Service startup: opens the registry, makes a version live, and opens the database."""
 
 import asyncio
 import logging
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 
 
 class StartupError(Exception):
-    """The service has nothing that it could serve; the message says why."""
+    """The service cannot start. The message names the cause and the remedy."""
 
 
 STARTUP_ERRORS: Final = (BadCheckpoint, DeviceUnavailable, StartupError, ServiceError, OSError)
 
 
 def prepare_registry(settings: Settings) -> Registry:
-    """Open the versions, with the shipped ones among them, and one of them live.
+    """Open the versions, import the bundled ones, and make one of them live.
 
     Raises BadCheckpoint, StartupError.
     """
@@ -59,8 +59,11 @@ def prepare_registry(settings: Settings) -> Registry:
         live = registry.current()
         version = _first_loadable_version(registry)
         if version is None:
-            raise StartupError(f"There is no version in {registry.folder}, and none is shipped.")
-        # Another process may promote meanwhile: what it made live is not taken back.
+            raise StartupError(
+                f"{registry.folder} contains no valid version, and this installation bundles none. "
+                "Set MYNET_CHECKPOINT, or reinstall MyNet."
+            )
+        # Another process may promote a version at the same time; its promotion is kept.
         if version == live or registry.promote(version, expected=live):
             return registry
 
@@ -68,7 +71,7 @@ def prepare_registry(settings: Settings) -> Registry:
 def open_database(settings: Settings, *, migrate: bool = False) -> Database:
     """Open the database. Raises StartupError, NotReady.
 
-    A start of the service says `migrate`; what else is run may be beside an older service.
+    Only a start of the service sets `migrate`: other commands may run next to an older service.
     """
     migrate = migrate and settings.database_migrate
     with _translate_database_errors(settings), ExitStack() as stack:
@@ -80,7 +83,7 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Database:
 
 
 def read_schema_status(settings: Settings) -> SchemaStatus:
-    """Return which revision the database has, and leave its tables alone.
+    """Return the schema status of the database without changing it.
 
     Raises StartupError, NotReady.
     """
@@ -88,7 +91,9 @@ def read_schema_status(settings: Settings) -> SchemaStatus:
         engine, file = open_engine(settings.effective_database_url)
         try:
             if file and not file.exists():
-                raise StartupError(f"There is no database at {file}: the first start makes it")
+                raise StartupError(
+                    f"The database {file} does not exist. Start the service to create it."
+                )
             return status_of(engine)
         finally:
             engine.dispose()
@@ -112,35 +117,35 @@ def _translate_database_errors(settings: Settings) -> Iterator[None]:
 
 
 def check_tracking() -> None:
-    """Raises StartupError if jobs are to be logged to MLflow, and it is not installed."""
+    """Raise StartupError if MLflow logging is enabled, but MLflow is not installed."""
     if mlflow_process.is_enabled() and not mlflow_process.is_installed():
         raise StartupError(
-            f"{mlflow_process.URI} is set, and MLflow is not installed: pip install '.[mlflow]', "
-            "or leave the variable unset."
+            f"{mlflow_process.URI} is set, but MLflow is not installed. "
+            "Run pip install '.[mlflow]', or unset the variable."
         )
 
 
 def check_keys(settings: Settings, database: Database) -> None:
-    """Raises StartupError if the service listens beyond this machine without an access setting."""
+    """Raise StartupError if other machines could reach the service without any access setting."""
     has_admin_key = settings.admin_key is not None
     if settings.effective_auth == "none":
         if has_admin_key:
-            log.warning("MYNET_ADMIN_KEY is of no use: all is open by MYNET_AUTH=none")
+            log.warning("MYNET_ADMIN_KEY is ignored: MYNET_AUTH=none disables authentication")
         return
     if has_admin_key or KeyStore(database).valid():
         return
     if settings.auth is None:
         raise StartupError(
-            f"MYNET_HOST={settings.host} listens beyond this machine, where a key is needed, and "
-            "there is none: set MYNET_ADMIN_KEY, or make one with `mynet keys create`; or say "
-            "MYNET_AUTH=predict (predictions and health are open) or MYNET_AUTH=none (everything "
-            "is); or set MYNET_HOST=127.0.0.1"
+            f"MYNET_HOST={settings.host} is not a loopback address, so an API key is required, and "
+            "none exists. Set MYNET_ADMIN_KEY, or create a key with `mynet keys create`, or set "
+            "MYNET_AUTH=predict (predictions need no key), or MYNET_AUTH=none (nothing needs a "
+            "key), or MYNET_HOST=127.0.0.1."
         )
-    log.warning("there is no key yet: set MYNET_ADMIN_KEY, or make one with `mynet keys create`")
+    log.warning("no API key exists: set MYNET_ADMIN_KEY, or run `mynet keys create`")
 
 
 def prepare_service(settings: Settings) -> None:
-    """Prepare for all processes of a service, before the first of them is there.
+    """Prepare the state of a service before its worker processes start.
 
     Raises BadCheckpoint, StartupError.
     """
@@ -151,19 +156,19 @@ def prepare_service(settings: Settings) -> None:
 
 
 def prepare_worker(settings: Settings) -> Registry:
-    """Open the versions for a service: `MYNET_CHECKPOINT` goes live, where it is set.
+    """Open the versions for a service, and make `MYNET_CHECKPOINT` live if it is set.
 
-    Call it where no event loop runs. Raises BadCheckpoint, StartupError.
+    No event loop may be running in this thread. Raises BadCheckpoint, StartupError.
     """
     registry = prepare_registry(settings)
-    # Once a service, not once a worker: a worker that is started anew must not undo a promotion.
+    # Once per service, not once per worker: a restarted worker must not undo a promotion.
     if multiprocessing.parent_process() is None:
         remove_temporary_uploads(settings.uploads_dir)
         FeedbackStore(settings.feedback_dir, settings.max_feedback).clean_up()
         if settings.checkpoint:
             version = _version_of(settings, settings.checkpoint, registry)
             registry.promote(version)
-            log.info("%s is version %d, and live", settings.checkpoint, version)
+            log.info("checkpoint is live: file=%s version=%d", settings.checkpoint, version)
         apply_retention(settings, registry)
     return registry
 
@@ -178,15 +183,16 @@ def _setting_error(setting: str, value: object, problem: object) -> StartupError
 
 
 def _first_loadable_version(registry: Registry) -> int | None:
-    """Return what is live, or was before; else the best there is. What is damaged, or cannot be
-    fetched, is passed over.
+    """Return the live version, a previous live version, or the most accurate one, or None.
+
+    Versions that are damaged or cannot be fetched are skipped.
     """
     for version in chain(registry.history(), _versions_by_accuracy(registry)):
         try:
             registry.check(version)
             return version
         except (Conflict, BucketUnavailable) as error:
-            log.error("%s", error)
+            log.error("version skipped at startup: version=%d error=%s", version, error)
     return None
 
 
@@ -196,7 +202,7 @@ def _versions_by_accuracy(registry: Registry) -> Iterator[int]:
 
 
 def _version_of(settings: Settings, file: Path, registry: Registry) -> int:
-    """Return the version with the weights in this file, which becomes one where it is none yet."""
+    """Return the version with the weights of this file, and import the file if there is none."""
     try:
         digest = checkpoint.digest(checkpoint.read_weights(file))
     except BadCheckpoint as error:
@@ -207,4 +213,4 @@ def _version_of(settings: Settings, file: Path, registry: Registry) -> int:
     try:
         return next(existing, None) or asyncio.run(import_checkpoint(request))
     except ServiceError as refusal:
-        raise StartupError(f"MYNET_CHECKPOINT={file} is no version: {refusal}") from refusal
+        raise StartupError(f"MYNET_CHECKPOINT={file} could not be imported: {refusal}") from refusal

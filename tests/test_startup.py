@@ -71,7 +71,7 @@ def test_a_damaged_shipped_version_is_copied_again(settings, registry):
 
 def test_with_nothing_to_serve_there_is_no_start(settings, monkeypatch):
     monkeypatch.setattr(Registry, "import_bundled", lambda _: None)
-    with pytest.raises(StartupError, match="none is shipped"):
+    with pytest.raises(StartupError, match="this installation bundles none"):
         prepare_registry(settings)
 
 
@@ -114,7 +114,9 @@ def stub_import(monkeypatch, result):
 
 def test_a_checkpoint_that_is_refused_stops_the_start(checkpoint_settings, monkeypatch):
     stub_import(monkeypatch, '{"code": "not_ready", "detail": "MNIST could not be read."}')
-    with pytest.raises(StartupError, match=r"unknown\.pt is no version: MNIST could not be read"):
+    with pytest.raises(
+        StartupError, match=r"unknown\.pt could not be imported: MNIST could not be read"
+    ):
         prepare_worker(checkpoint_settings)
 
 
@@ -168,11 +170,11 @@ ALL_INTERFACES = {"host": "0.0.0.0"}
     ("changes", "message"),
     [
         ({}, ""),
-        (ADMIN_KEY_SETTINGS, "MYNET_ADMIN_KEY is of no use"),
+        (ADMIN_KEY_SETTINGS, "MYNET_ADMIN_KEY is ignored"),
         (ALL_INTERFACES | ADMIN_KEY_SETTINGS, ""),
         (ALL_INTERFACES | {"auth": "none"}, ""),
-        (ALL_INTERFACES | {"auth": "predict"}, "there is no key yet"),
-        (ALL_INTERFACES | {"auth": "keys"}, "there is no key yet"),
+        (ALL_INTERFACES | {"auth": "predict"}, "no API key exists"),
+        (ALL_INTERFACES | {"auth": "keys"}, "no API key exists"),
     ],
 )
 def test_what_was_said_to_be_open_starts(settings, store, caplog, changes, message):
@@ -185,7 +187,7 @@ def test_beyond_this_machine_nothing_starts_without_a_key(settings, store):
     settings = settings.model_copy(update=ALL_INTERFACES)
     keys = KeyStore(store.database)
     keys.create("old", [Scope.ADMIN], days=-1)
-    with pytest.raises(StartupError, match=r"MYNET_HOST=0\.0\.0\.0 .* set MYNET_ADMIN_KEY"):
+    with pytest.raises(StartupError, match=r"MYNET_HOST=0\.0\.0\.0 .* Set MYNET_ADMIN_KEY"):
         check_keys(settings, store.database)
     keys.create("new", [Scope.PREDICT])
     check_keys(settings, store.database)

@@ -1,4 +1,4 @@
-"""API keys and their scopes, in the database."""
+"""Storage of API keys and their scopes in the database."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ from app.errors import Conflict, InvalidField, NotFound
 
 
 class Scope(StrEnum):
-    """One does not hold another, but for `ADMIN`, which holds all."""
+    """What a key allows. `ADMIN` includes the other scopes, which do not include each other."""
 
     PREDICT = "predict"
     TRAIN = "train"
@@ -27,7 +27,7 @@ class Scope(StrEnum):
 KEY_PREFIX: Final = "mynet"
 ID_BYTES: Final = 6
 SECRET_BYTES: Final = 24
-# Without spaces, so that a name in a line of the log cannot be taken for more than a name.
+# Without spaces, so that a name in a log line cannot be mistaken for other fields.
 NAME: Final = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
 
 
@@ -40,12 +40,15 @@ class KeyStore:
     def create(
         self, name: str, scopes: Iterable[Scope], days: int | None = None
     ) -> tuple[Key, str]:
-        """Create a key; return its row, and the key itself, which is not stored.
+        """Create a key; return its row and the full key, which is not stored.
 
         Raises InvalidField if the name has a character that is not allowed.
         """
         if not NAME.fullmatch(name):
-            raise InvalidField("A name is up to 64 letters, digits and any of . _ - @ +")
+            raise InvalidField(
+                f"The name {name[:64]!r} is not valid. Use 1 to 64 letters, digits, or any of "
+                ". _ - @ +"
+            )
         key_id = secrets.token_hex(ID_BYTES)
         full_key = f"{KEY_PREFIX}_{key_id}_{secrets.token_hex(SECRET_BYTES)}"
         created_at = now()
@@ -61,7 +64,7 @@ class KeyStore:
         return key, full_key
 
     def all(self) -> Sequence[Key]:
-        """List all keys, oldest first, those that expired or were revoked among them."""
+        """List all keys, oldest first, including expired and revoked ones."""
         with self.database.read() as session:
             return session.scalars(select(Key).order_by(Key.created_at)).all()
 
@@ -77,9 +80,11 @@ class KeyStore:
         def work(session: Session) -> Key:
             key = session.get(Key, key_id)
             if key is None:
-                raise NotFound(f"There is no key {key_id!r}; `mynet keys list` shows all.")
+                raise NotFound(
+                    f"The key {key_id!r} does not exist. `mynet keys list` lists all keys."
+                )
             if key.revoked_at is not None:
-                raise Conflict(f"Key {key_id} is revoked already.")
+                raise Conflict(f"The key {key_id} is already revoked.")
             key.revoked_at = now()
             return key
 
@@ -87,14 +92,15 @@ class KeyStore:
 
 
 def digest(key: bytes) -> str:
-    """Return what is kept of a key. A password would want a slow digest, since people choose few;
-    192 random bits cannot be guessed, however fast it is.
+    """Return the digest of a key that is stored instead of the key.
+
+    A fast digest suffices: 192 random bits cannot be guessed, unlike a password.
     """
     return hashlib.sha256(key).hexdigest()
 
 
 def key_id_from(key: bytes) -> str:
-    """Return the id in a key; nothing where it has another form."""
+    """Return the id in a key, or an empty string if the key has another form."""
     brand, _, rest = key.partition(b"_")
     return rest.partition(b"_")[0].decode("latin-1") if brand == KEY_PREFIX.encode() else ""
 
@@ -104,5 +110,5 @@ def is_valid(key: Key) -> bool:
 
 
 def allows(key: Key, required_scope: Scope | None) -> bool:
-    """Return whether a key is good for this; any key is for None."""
+    """Return whether a key has the required scope; None means any key."""
     return required_scope is None or required_scope in key.scopes or Scope.ADMIN in key.scopes

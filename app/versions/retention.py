@@ -1,6 +1,6 @@
-"""Which versions give way to newer ones.
+"""Retention of versions: deletes the oldest ones beyond `MYNET_KEEP_VERSIONS`.
 
-The versions of a sweep stay until it has ended, since they are compared then.
+The versions of a sweep are kept until it has ended, because they are compared then.
 """
 
 import logging
@@ -17,18 +17,18 @@ log = logging.getLogger(__name__)
 
 
 def delete_old_versions(registry: Registry, sweep_store: SweepStore, keep_versions: int) -> None:
-    """Delete the oldest versions, so that `keep_versions` are left.
+    """Delete the oldest versions, and keep `keep_versions` of them.
 
-    Beside them stay those that `Registry.prune` leaves, those of the jobs of sweeps that have not
-    ended, and the best of as many sweeps. If the database or the bucket cannot be reached, all stay
-    until the next time.
+    These are kept in addition: the versions that `Registry.prune` protects, those of unfinished
+    sweeps, and the best of the newest `keep_versions` sweeps. If the database or the bucket is
+    unavailable, nothing is deleted until the next call.
     """
     with _kept_if_unavailable():
         registry.prune(keep_versions, protected_jobs=sweep_store.protected_jobs(keep_versions))
 
 
 def apply_retention(settings: Settings, registry: Registry) -> None:
-    """Delete old versions as `MYNET_KEEP_VERSIONS` says, for a caller without an open database."""
+    """Delete old versions by `MYNET_KEEP_VERSIONS`, for a caller without an open database."""
     with _kept_if_unavailable(), closing(Database(settings.effective_database_url)) as database:
         delete_old_versions(registry, SweepStore(database), settings.keep_versions)
 
@@ -38,4 +38,4 @@ def _kept_if_unavailable() -> Iterator[None]:
     try:
         yield
     except NotReady as error:
-        log.error("no version gives way now: %s", error)
+        log.error("old versions could not be deleted: error=%s", error)

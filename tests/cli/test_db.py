@@ -107,5 +107,5 @@ def test_the_process_ends_with_the_exit_code_of_other_start_errors(mynet, state)
 def test_where_there_is_no_database_that_is_told(mynet, state):
     (state / "mynet.db").unlink()
     done = mynet("db", "current")
-    assert (done.exit_code, "There is no database at" in done.stderr) == (2, True)
+    assert (done.exit_code, "does not exist. Start the service" in done.stderr) == (2, True)
     assert not (state / "mynet.db").exists()

@@ -45,7 +45,7 @@ INVALID_LIMIT: Final = invalid_field_example(
     "limit", f"Input should be less than or equal to {MAX_PAGE_SIZE}"
 )
 CREATE_BODY: Final = request_body.json_request_body(Grid, required=False)
-Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="most to give at once")]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="the most sweeps to return")]
 
 
 @router.post(
@@ -66,8 +66,8 @@ async def create(
     services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> resources.Sweep:
-    """Each hyperparameter is one value or a list; each combination makes a job, at most 64 of them.
-    In the queue a sweep counts as one. It promotes nothing: promote the version of its `best`.
+    """Each hyperparameter is one value or a list. Each combination becomes a job, at most 64.
+    In the queue, a sweep counts as one job. It promotes nothing: promote the version of its `best`.
     """
     grid = await request_body.read_json(request, Grid)
     row = await asyncio.to_thread(
@@ -88,10 +88,12 @@ async def create(
 )
 def list_sweeps(
     services: ServicesDep,
-    after: Annotated[str | None, Query(description="id of the last sweep seen")] = None,
+    after: Annotated[
+        str | None, Query(description="id of the last sweep of the previous page")
+    ] = None,
     limit: Limit = 20,
 ) -> resources.Sweeps:
-    """`after` is the id of the last sweep on the page before."""
+    """For the next page, set `after` to the id of the last sweep of this page."""
     store = services.sweep_store
     cursor = sweep.get(store, after).number if after else None
     rows = store.sweeps(cursor, limit + 1)
@@ -113,7 +115,7 @@ def get_sweep(sweep_id: str, services: ServicesDep) -> resources.Sweep:
     responses=error_responses(NotFound, Conflict),
 )
 def cancel(sweep_id: str, services: ServicesDep) -> resources.Sweep:
-    """Its jobs that have not ended are cancelled. Versions that they made stay."""
+    """Cancels the unfinished jobs of the sweep. Versions that its jobs created are kept."""
     return to_sweep(services.sweep_store, sweep.cancel(services.sweep_store, sweep_id))
 
 

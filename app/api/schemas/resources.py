@@ -1,11 +1,11 @@
-"""Bodies of the service's own routes."""
+"""Request and response bodies of the service's own routes."""
 
 from datetime import datetime
 from typing import (
     Annotated,
     Any,
     Literal,
-    NotRequired,  # pydantic asks for these before Python 3.12
+    NotRequired,  # pydantic requires these before Python 3.12
 )
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,13 +17,15 @@ from app.versions.card import Card, EpochRecord
 
 
 class Normalisation(BaseModel):
-    """What was done to the upload before the network saw it."""
+    """How the upload was preprocessed for the network."""
 
     inverted: bool = Field(description="the ink was darker than its background")
     box: tuple[int, int, int, int] = Field(
-        description="the ink's left, top, right and bottom, in the upright upload's pixels"
+        description="left, top, right and bottom of the ink, in pixels of the upright upload"
     )
-    shift: tuple[float, float] = Field(description="x and y that centred the mass, of 28 pixels")
+    shift: tuple[float, float] = Field(
+        description="x and y that centred the mass, in pixels of the 28×28 image"
+    )
 
 
 class Prediction(BaseModel):
@@ -31,12 +33,14 @@ class Prediction(BaseModel):
     digit: int = Field(ge=0, le=9)
     confidence: float = Field(description="the probability of `digit`")
     probabilities: list[float] = Field(min_length=10, max_length=10)
-    is_digit: bool = Field(description="false: the image does not look like a digit at all")
+    is_digit: bool = Field(description="false if the image does not look like a digit")
     version: int
     seen: str | None = Field(  # plain-words: ok
-        None, description="what the network was given, a PNG data URL"
+        None, description="the 28×28 input of the network, a PNG data URL"
     )
-    saliency: str | None = Field(None, description="which pixels spoke for it, a PNG data URL")
+    saliency: str | None = Field(
+        None, description="the pixels that support `digit`, a PNG data URL"
+    )
     normalisation: Normalisation | None = None
 
 
@@ -72,7 +76,7 @@ class Progress(BaseModel):
     batch: int
     batches: int
     fraction: float
-    eta: float = Field(description="seconds left, at the speed so far")
+    eta: float = Field(description="remaining seconds, at the speed so far")
 
 
 class Result(BaseModel):
@@ -88,13 +92,13 @@ class JobError(BaseModel):
 
 
 class JobHyperparameters(Hyperparameters):
-    """What a job trains with: what was asked for, and the recipe's values for the rest."""
+    """The hyperparameters of a job: those of the request, and the recipe's values for the rest."""
 
     seed: int
 
 
 class Job(BaseModel):
-    """A training job; `epochs` grows as it goes."""
+    """A training job. Each finished epoch is appended to `epochs`."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -109,7 +113,7 @@ class Job(BaseModel):
     epochs: list[EpochRecord]
     result: Result | None
     error: JobError | None
-    sweep: str | None = Field(None, description="id of the sweep that it belongs to")
+    sweep: str | None = Field(None, description="id of the sweep that the job belongs to")
 
 
 class Jobs(BaseModel):
@@ -118,7 +122,7 @@ class Jobs(BaseModel):
 
 
 class StatusTold(TypedDict):
-    """A job's new status; an attempt's number where one begins, why where something went wrong."""
+    """The new status of a job, with the number of a new attempt, or with an error or a reason."""
 
     status: Status
     attempt: NotRequired[int]
@@ -140,13 +144,13 @@ class Streamed(BaseModel):
     id: str = Field(pattern="^[0-9]+$", description="counts up, over all jobs")
     event: Literal["status", "batch", "epoch", "result"]
     data: str = Field(
-        description="JSON: what the page form has under `data`",
+        description="JSON, the same as `data` in a page of events",
         json_schema_extra={"contentMediaType": "application/json"},
     )
 
 
 class JobEvent(BaseModel):
-    """Something that happened to a job; `data` is what a server-sent event says."""
+    """An event of a job. `data` is the same as in the server-sent event."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -188,11 +192,11 @@ class Versions(BaseModel):
 
 
 class TestImage(BaseModel):
-    """One of MNIST's 10,000 test images, with a version's answer."""
+    """One of MNIST's 10,000 test images, with the prediction of a version."""
 
-    index: int = Field(description="counts from 0, in MNIST's own order")
-    digit: int = Field(description="what it shows")
-    answer: int = Field(description="what the version reads")
+    index: int = Field(description="position in MNIST's test set, from 0")
+    digit: int = Field(description="the label of the image")
+    answer: int = Field(description="the predicted digit")
     confidence: float = Field(description="the probability of `answer`")
     image: str = Field(description="28×28 pixels, a PNG data URL")
 
@@ -203,7 +207,7 @@ class TestImages(BaseModel):
 
 
 class Label(BaseModel):
-    """The fields beside `file` in the body of `POST /feedback`."""
+    """The fields other than `file` in the body of `POST /feedback`."""
 
     label: int = Field(ge=0, le=9, description="the digit that the image shows")
     prediction_id: str = Field(
@@ -212,11 +216,13 @@ class Label(BaseModel):
 
 
 class Correction(BaseModel):
-    """An image that somebody corrected."""
+    """An image with its correct label, sent by a client."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: str = Field(description="of the picture: the same in whichever format it was sent")
+    id: str = Field(
+        description="derived from the pixels, so it does not depend on the image format"
+    )
     label: int = Field(ge=0, le=9, description="the digit that the image shows")
     prediction_id: str | None = Field(description="`id` of the prediction that was wrong")
     created_at: datetime
@@ -236,21 +242,23 @@ class Promotion(BaseModel):
 
 
 class SweepJob(BaseModel):
-    """A job of a sweep, in short; `/train` has it whole."""
+    """Summary of a job of a sweep. `GET /train/{id}` returns the full job."""
 
     id: str
-    hyperparameters: dict[str, Any] = Field(description="those that differ between the jobs")
+    hyperparameters: dict[str, Any] = Field(
+        description="the hyperparameters that differ between the jobs"
+    )
     status: Status
-    fraction: float = Field(description="how much of it is done, of 1")
+    fraction: float = Field(description="progress, from 0 to 1")
     test_accuracy: float | None
     version: int | None
 
 
 class BestJob(SweepJob):
-    """The best job of a sweep: by test accuracy, then test loss, then age."""
+    """The best job of a sweep: by highest test accuracy, lowest test loss, then lowest number."""
 
     test_accuracy: float
-    test_loss: float | None = Field(description="after its last epoch")
+    test_loss: float | None = Field(description="test loss after the last epoch")
     version: int
 
 
@@ -262,11 +270,9 @@ class Sweep(BaseModel):
     status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
     created_at: datetime
     finished_at: datetime | None
-    hyperparameters: dict[str, Any] = Field(
-        description="what was asked for, with the seed that was drawn"
-    )
+    hyperparameters: dict[str, Any] = Field(description="the request, with the seed that was drawn")
     jobs: list[SweepJob]
-    best: BestJob | None = Field(description="so far, of the jobs that made a version")
+    best: BestJob | None = Field(description="the best job so far that created a version")
     error: JobError | None
 
 

@@ -64,7 +64,7 @@ def evaluate(
     cells = data.test.labels * DIGITS + logits.argmax(1)
     confusion = torch.bincount(cells, minlength=DIGITS**2).view(DIGITS, DIGITS)
     if not isfinite(loss + threshold):
-        raise NotFinite("has such large weights that its outputs are not finite numbers")
+        raise NotFinite("has weights so large that MyNet's answers are not finite numbers")
     return Metrics(
         test_accuracy=accuracy,
         test_loss=loss,
