@@ -32,7 +32,7 @@ DATA = ROOT / "data"
 
 @pytest.fixture(autouse=True, scope="session")
 def plain_environment() -> None:
-    """Settings of whoever runs the tests must not reach them, nor more threads than CI has."""
+    """Remove the user's settings from the environment, and use one thread as CI does."""
     for name in [name for name in os.environ if name.startswith(("MYNET_", "OTEL_", "MLFLOW_"))]:
         del os.environ[name]
     torch.set_num_threads(1)
@@ -184,7 +184,7 @@ def shared_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClie
 
 
 def changeable_state(client: TestClient) -> dict[str, object]:
-    """Return what requests and tests can change in a service, but for its counters."""
+    """Return what requests and tests can change in a service, except its counters."""
     services = client.app_state["services"]
     return {
         "jobs": services.job_store.count_jobs(),

@@ -21,7 +21,7 @@ POSTGRESQL_ONLY: Final = ("postgresql",)
 ALL_DATABASES: Final = ("sqlite", *POSTGRESQL_ONLY)
 USER: Final = "mynet"
 PASSWORD: Final = "not-to-be-told"
-# Enough for whoever kills processes, and not the machine.
+# Safe if processes are killed, but not if the machine fails.
 FAST_SETTINGS: Final = ("fsync=off", "full_page_writes=off")
 SMALL_SETTINGS: Final = ("shared_buffers=32MB", "max_connections=60", "log_min_messages=warning")
 

@@ -52,5 +52,5 @@ def _run(server: uvicorn.Server) -> None:
 
 
 def open_socket(client: httpx2.Client) -> socket.socket:
-    """Connect to who is served, for what no client would send. The socket closes as a context."""
+    """Return a socket to the served app, for bytes that no client would send."""
     return socket.create_connection((client.base_url.host, client.base_url.port or 80), 20)

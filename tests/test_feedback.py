@@ -1,4 +1,4 @@
-"""Corrections on disk: whole or absent, whoever is killed, and however many write."""
+"""Corrections on disk: stored completely or not at all, despite kills and concurrent writers."""
 
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor

@@ -7,7 +7,7 @@ from app.errors import RateLimited
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that passes when it is told to."""
+    """A clock that a test sets."""
 
     class Clock:
         now = 1_000_000.0

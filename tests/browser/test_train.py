@@ -90,7 +90,7 @@ def test_a_key_is_asked_for_where_the_service_wants_one(open_page, tmp_path):
     with run_service(tmp_path / "var", **settings) as locked:
         page = open_page(locked, expected=["401"])
         page.wait_for_selector("#give-key:visible")
-        assert not page.is_visible("#key-dialog"), "nobody asked for anything yet"
+        assert not page.is_visible("#key-dialog"), "no request has needed a key yet"
         draw(page, SEVEN)
         page.fill("#key", settings["admin_key"])
         page.keyboard.press("Enter")
@@ -100,4 +100,4 @@ def test_a_key_is_asked_for_where_the_service_wants_one(open_page, tmp_path):
             "() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])"
         )
         assert settings["admin_key"] not in page.evaluate(stored)
-        page.close()  # before the service, whom it would go on asking
+        page.close()  # before the service stops: the page would retry

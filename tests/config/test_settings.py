@@ -62,7 +62,7 @@ def test_a_line_of_env_file_that_cannot_be_read_is_numbered(tmp_path, line):
 
 
 def test_where_the_command_line_asks_does_not_stop_a_service(monkeypatch):
-    monkeypatch.setenv("MYNET_URL", "http://elsewhere:8000")
+    monkeypatch.setenv("MYNET_URL", "http://remote:8000")
     monkeypatch.setenv("MYNET_API_KEY", "secret")
     assert load_settings().port == 8000
 

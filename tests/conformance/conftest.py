@@ -1,7 +1,7 @@
-"""Real clients, in an environment of their own, and a service that runs in MyNet's.
+"""Conformance tests: real clients in an environment of their own, and a service in MyNet's.
 
-`make test-conformance` names the service's command in `SERVICE`. Nothing here may import the app,
-but for test_contract.py, which runs in MyNet's environment, without `SERVICE`.
+`make test-conformance` passes the command of the service in `SERVICE`. Only test_contract.py may
+import the app: it runs in MyNet's environment, without `SERVICE`.
 """
 
 import gzip

@@ -103,7 +103,7 @@ def test_the_lease_has_one_holder_until_it_lapses_or_ends(leases):
     assert not leases.take("b", 60)
     earlier_lease = leases.get()
     assert leases.take("a", 60)
-    assert not leases.take("b", 60, earlier_lease), "it was renewed meanwhile"
+    assert not leases.take("b", 60, earlier_lease), "it was renewed since"
     assert leases.take("b", 60, leases.get())
     leases.release("a")
     assert leases.holder() == "b"

@@ -147,7 +147,7 @@ SLOW_IMAGES = {
 
 @pytest.mark.parametrize("upload", SLOW_IMAGES.values(), ids=SLOW_IMAGES)
 def test_decoders_stop_when_nobody_waits_any_more(upload):
-    """They are told at their tenth look, and would look hundreds or millions of times."""
+    """The tenth check cancels decoders that would check hundreds or millions of times."""
     checks = 0
 
     def is_cancelled():

@@ -21,7 +21,7 @@ Object = dict[str, Any]
 FOLDER: Final = Path(__file__).parents[2] / "deploy" / "k8s"
 SCHEMAS: Final = Path(__file__).with_name("schemas")
 KUBECTL: Final = Path(sys.executable).with_name("kubectl")
-# Whoever deploys takes one of these; `base`, `server` and `stores` are what they are made of.
+# The overlays to deploy. They are composed of `base`, `server` and `stores`.
 OVERLAYS: Final = ("cpu", "gpu", "scaled", "kserve", "ray")
 # From the first whose kubelet can wait by itself before it ends a container, to the newest known.
 VERSIONS: Final = ("1.30.0", kubernetes_validate.latest_version())

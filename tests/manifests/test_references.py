@@ -7,7 +7,7 @@ import yaml
 
 from tests.manifests.rendered import FOREIGN, OVERLAYS, find, pods, render
 
-SECRET = "mynet"  # made by whoever deploys, and named in deploy/k8s/README.md
+SECRET = "mynet"  # created by the operator, and described in deploy/k8s/README.md
 # Where the service account's keys are given out: GKE with and without Dataplane V2, and EKS.
 IDENTITIES = {
     ("169.254.169.254/32", 80),

@@ -1,4 +1,4 @@
-"""Inside another server: when the app takes it that nobody asks it any more."""
+"""The app inside another server: when it assumes that it gets no more requests."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The audit passes where nothing is known, and where nobody can be asked; all else it shows."""
+"""The audit passes without findings and without a reachable source, and prints all else."""
 
 import subprocess
 

@@ -10,7 +10,9 @@ from tests.conftest import ROOT
 
 LOCK = ROOT / "deploy" / "lock" / "default.txt"
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it installs nothing")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="the script installs nothing on other systems"
+)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Versions on disk, whoever works on them at once."""
+"""Version files, also with concurrent readers and writers."""
 
 import json
 import subprocess

@@ -174,7 +174,7 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("content", TOO_MUCH.values(), ids=TOO_MUCH)
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere not all limits are kept")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not enforce all limits")
 def test_a_file_that_takes_too_much_is_refused_in_words(client, short_time_limit, content):  # noqa: ARG001
     for _ in range(3):
         answer = client.post("/models", content=content)
