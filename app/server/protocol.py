@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from app.errors import MalformedRequest
+from app.errors import MalformedRequest, ServiceError
 from app.server.raw_response import serialize_response
 from app.server.shutdown import Shutdown
 from app.server.timeouts import TimeoutProtocol
@@ -120,11 +120,15 @@ class Protocol(TimeoutProtocol):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
+        if self.rejection is not None:
+            return  # what follows an invalid request has no meaning
         self.received += len(data)
         self.flow.unread += data
         self._read()
 
     def on_response_complete(self) -> None:
+        if self.rejection is not None and not self.pipeline:
+            self.send_rejection()
         super().on_response_complete()
         shutdown: Shutdown | None = self.app_state.get("ending")
         if shutdown is not None and shutdown.listeners_closed:
@@ -153,13 +157,15 @@ class Protocol(TimeoutProtocol):
                 self.parser.feed_data(received)
             except httptools.HttpParserUpgrade as stopped:
                 data = self._strip_upgrade(received[stopped.args[0] :])
-            except httptools.HttpParserError:
-                self._reject_malformed("The request is not valid HTTP/1.1.")
+            except httptools.HttpParserError as error:
+                self._reject(_rejection_of(error))
                 return
             self.head_size = self.head_size + len(received) if self.receiving else 0
         if self.head_size > MAX_HEAD_BYTES:
-            self._reject_malformed(
-                f"The headers or trailers are larger than {MAX_HEAD_BYTES} bytes. Send fewer."
+            self._reject(
+                MalformedRequest(
+                    f"The headers or trailers are larger than {MAX_HEAD_BYTES} bytes. Send fewer."
+                )
             )
 
     def on_message_begin(self) -> None:
@@ -171,13 +177,15 @@ class Protocol(TimeoutProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self.in_head = False
         if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise MalformedRequest("CONNECT is not supported: this service is not a proxy.")
             return
         if handler := self._match_fast_path():
             self.cycle = self.fast_cycle = FastCycle(self, self.headers, handler)
         else:
             self._begin()
+        self.in_head = False
 
     def _match_fast_path(self) -> FastHandler | None:
         """Return a fast handler, for clients with one request at a time that read responses."""
@@ -243,19 +251,23 @@ class Protocol(TimeoutProtocol):
 
     def _strip_upgrade(self, rest: bytes) -> bytes:
         """Return the request without its Upgrade header, and the data after it, for parsing."""
-        method: bytes = self.parser.get_method()
-        if method == b"CONNECT":
-            self._reject_malformed("CONNECT is not supported: this service is not a proxy.")
-            return b""
         header_lines = [
             b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"
         ]
-        version = self.parser.get_http_version().encode()
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         return (
             b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(header_lines)) + rest
         )
 
-    def _reject_malformed(self, message: str) -> None:
-        self.reject(MalformedRequest(message))
+    def _reject(self, error: ServiceError) -> None:
+        self.flow.unread = b""
+        self.reject(error)
+
+
+def _rejection_of(error: httptools.HttpParserError) -> ServiceError:
+    """Return the error that a callback of the parser raised, or one for invalid syntax."""
+    if isinstance(error.__context__, ServiceError):
+        return error.__context__
+    return MalformedRequest("The request is not valid HTTP/1.1.")

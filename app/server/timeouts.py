@@ -58,6 +58,7 @@ class TimeoutProtocol(HttpToolsProtocol):
     received = 0
     receiving = True
     in_head = False
+    rejection: bytes | None = None  # sent after the responses to earlier requests
     read_timer: asyncio.TimerHandle | None = None
     write_timer: asyncio.TimerHandle | None = None
 
@@ -107,7 +108,10 @@ class TimeoutProtocol(HttpToolsProtocol):
             self.read_timer = None
 
     def reject(self, error: ServiceError) -> None:
-        """Send an error, unless a response has started, and close the connection."""
+        """Send an error after the responses to earlier requests, and close the connection.
+
+        Nothing is sent if the response to the rejected request has started.
+        """
         request_id = logs.new_request_id()
         token = logs.request_id.set(request_id.decode())
         log.info(
@@ -117,17 +121,30 @@ class TimeoutProtocol(HttpToolsProtocol):
             error.detail,
         )
         logs.request_id.reset(token)
-        if not self._is_answered():
-            headers = self.server_state.default_headers
-            self.transport.write(serialize_error(error, request_id, headers))
+        response = serialize_error(error, request_id, self.server_state.default_headers)
+        is_in_body = self.receiving and not self.in_head
+        if self._follows_unanswered_request(is_in_body):
+            self.rejection = response
+            self.stop_read_timer()
+            return
+        if not (is_in_body and self.cycle is not None and self.cycle.response_started):
+            self.transport.write(response)
         self.transport.close()
 
-    def _is_answered(self) -> bool:
-        """Return whether a response has started: to this request, or to the one before it."""
-        if self.cycle is None or not self.cycle.response_started:
-            return False
-        is_of_this_request = self.receiving and not self.in_head
-        return is_of_this_request or not self.cycle.response_complete
+    def _follows_unanswered_request(self, is_in_body: bool) -> bool:
+        """Return whether an earlier request needs its response first. Drop the rejected one."""
+        if not is_in_body:
+            return self.cycle is not None and not self.cycle.response_complete
+        if self.pipeline:
+            self.pipeline.popleft()  # the newest, which is the rejected one
+            return True
+        return False
+
+    def send_rejection(self) -> None:
+        """Send the error that waited for the responses to earlier requests, and close."""
+        if self.rejection is not None and not self.transport.is_closing():
+            self.transport.write(self.rejection)
+            self.transport.close()
 
     def _on_read_timeout(self, received_before: int) -> None:
         """Keep waiting if enough data came, or if the app is still busy; else close."""
