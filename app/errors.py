@@ -21,6 +21,7 @@ The same for a training job or a version::
 The same for the connection and the client::
 
     connection  MalformedRequest  RequestTimeout  NotReady
+                HttpVersionNotSupported  TransferEncodingNotSupported
     key         Unauthenticated  Forbidden
     rate        RateLimited
 """
@@ -188,6 +189,20 @@ class DeadlineExceeded(ServiceError):
     """The prediction was not finished within its time-out."""
 
     status, code, title = 504, "deadline_exceeded", "The answer took too long"
+
+
+class TransferEncodingNotSupported(ServiceError):
+    """The body has a transfer encoding other than chunked; the connection closes."""
+
+    status, code = 501, "transfer_encoding_not_supported"
+    title = "The transfer encoding is not supported"
+
+
+class HttpVersionNotSupported(ServiceError):
+    """The request is not in HTTP/1.1 or HTTP/1.0; the connection closes."""
+
+    status, code = 505, "http_version_not_supported"
+    title = "The HTTP version is not supported"
 
 
 class InternalError(ServiceError):

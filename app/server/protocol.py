@@ -12,6 +12,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from app.errors import MalformedRequest, ServiceError
 from app.server.raw_response import serialize_response
+from app.server.request_head import check_head
 from app.server.shutdown import Shutdown
 from app.server.timeouts import TimeoutProtocol
 
@@ -181,20 +182,22 @@ class Protocol(TimeoutProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise MalformedRequest("CONNECT is not supported: this service is not a proxy.")
             return
-        if handler := self._match_fast_path():
+        version = self.parser.get_http_version()
+        check_head(version, self.headers)
+        if handler := self._match_fast_path(version):
             self.cycle = self.fast_cycle = FastCycle(self, self.headers, handler)
         else:
             self._begin()
         self.in_head = False
 
-    def _match_fast_path(self) -> FastHandler | None:
+    def _match_fast_path(self, version: str) -> FastHandler | None:
         """Return a fast handler, for clients with one request at a time that read responses."""
         fast_path: FastPath | None = self.app_state.get("express")
         if (
             fast_path is not None
             and (self.cycle is None or self.cycle.response_complete)
             and not (self.flow.write_paused or self.expect_100_continue)
-            and self.parser.get_http_version() == "1.1"
+            and version == "1.1"
             and self.parser.should_keep_alive()
         ):
             return fast_path.match(self.parser.get_method(), self.url, self.headers)

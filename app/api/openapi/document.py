@@ -21,8 +21,10 @@ Errors are `application/problem+json` (RFC 9457). Programs can rely on `code`; n
 added. Paths under `/v1` and `/v2` use the error format of their protocol.
 
 The server itself answers some connections and then closes them: 400 `malformed_request` for
-anything but HTTP/1.1 or for headers over 64 KiB, 408 `request_timeout` for a client that sends too
-slowly, and 503 `not_ready` if too many connections are open.
+anything but HTTP, for headers over 64 KiB, or for HTTP/1.1 without exactly one `Host`;
+408 `request_timeout` for a client that sends too slowly; 501 `transfer_encoding_not_supported` for
+any transfer encoding but chunked; 503 `not_ready` if too many connections are open; and 505
+`http_version_not_supported` for HTTP/2. It answers pipelined requests before it in order first.
 """
 TAGS: Final = [
     {"name": "predict", "description": "Read digits from images."},

@@ -15,7 +15,12 @@ pytestmark = pytest.mark.read_only
 
 GENERIC = ("HTTPValidationError", "ValidationError")
 # No client can read the first, and the second is sent before a route is known.
-ROUTELESS_CODES = {errors.ClientDisconnected.code, errors.RequestTimeout.code}
+ROUTELESS_CODES = {
+    errors.ClientDisconnected.code,
+    errors.RequestTimeout.code,
+    errors.TransferEncodingNotSupported.code,
+    errors.HttpVersionNotSupported.code,
+}
 
 
 @pytest.fixture(scope="module")
