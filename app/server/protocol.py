@@ -153,21 +153,27 @@ class Protocol(TimeoutProtocol):
 
     def _parse(self, data: bytes) -> None:
         while data:
-            received, data = data, b""
+            size = min(CHUNK_BYTES, MAX_HEAD_BYTES - self.head_size)
+            if not size:
+                self._reject(
+                    MalformedRequest(
+                        f"The headers or trailers are larger than {MAX_HEAD_BYTES} bytes. "
+                        "Send fewer."
+                    )
+                )
+                return
+            received, data = data[:size], data[size:]
             try:
                 self.parser.feed_data(received)
             except httptools.HttpParserUpgrade as stopped:
-                data = self._strip_upgrade(received[stopped.args[0] :])
+                data = self._strip_upgrade(received[stopped.args[0] :]) + data
+                self.head_size = 0
+                continue
             except httptools.HttpParserError as error:
                 self._reject(_rejection_of(error))
                 return
+            # What came before a head in the same chunk counts too: the parser gives no positions.
             self.head_size = self.head_size + len(received) if self.receiving else 0
-        if self.head_size > MAX_HEAD_BYTES:
-            self._reject(
-                MalformedRequest(
-                    f"The headers or trailers are larger than {MAX_HEAD_BYTES} bytes. Send fewer."
-                )
-            )
 
     def on_message_begin(self) -> None:
         self.head_size = 0
@@ -188,7 +194,7 @@ class Protocol(TimeoutProtocol):
             self.cycle = self.fast_cycle = FastCycle(self, self.headers, handler)
         else:
             self._begin()
-        self.in_head = False
+        self.in_head, self.head_size = False, 0
 
     def _match_fast_path(self, version: str) -> FastHandler | None:
         """Return a fast handler, for clients with one request at a time that read responses."""
@@ -254,9 +260,7 @@ class Protocol(TimeoutProtocol):
 
     def _strip_upgrade(self, rest: bytes) -> bytes:
         """Return the request without its Upgrade header, and the data after it, for parsing."""
-        header_lines = [
-            b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"
-        ]
+        header_lines = [b"%s:%s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
