@@ -15,6 +15,7 @@ from app.server.raw_response import serialize_response
 from app.server.request_head import check_head
 from app.server.shutdown import Shutdown
 from app.server.timeouts import TimeoutProtocol
+from app.server.unchunked import UnchunkedCycle
 
 CHUNK_BYTES: Final = 16 * 1024
 
@@ -212,6 +213,8 @@ class Protocol(TimeoutProtocol):
     def _begin(self) -> None:
         super().on_headers_complete()
         self.scope["extensions"] = {CLIENT: {"is_gone": self.transport.is_closing}}
+        if self.scope["http_version"] == "1.0":
+            self.cycle.__class__ = UnchunkedCycle  # uvicorn does not let us choose the class
 
     def on_body(self, body: bytes) -> None:
         self.head_size = 0
