@@ -18,6 +18,7 @@ from app.api.access_log import (
     write_audit,
 )
 from app.errors import BodyTooLarge, NotReady, QueueFull
+from app.server.raw_response import NOSNIFF
 from app.server.shutdown import Shutdown
 from app.telemetry import logs
 from app.telemetry.metrics import Route
@@ -34,7 +35,7 @@ RETRY_AFTER: Final = 2
 
 
 class RequestId:
-    """Sets the request id, sends it back, and logs one line for each request."""
+    """Sets the request id, sends it back with `nosniff`, and logs one line for each request."""
 
     def __init__(self, app: ASGIApp, access_log: AccessLog, tracing: Tracing | None = None) -> None:
         self.app, self.access_log, self.tracing = app, access_log, tracing
@@ -54,7 +55,7 @@ class RequestId:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [header for header in message.get("headers", []) if header[0] != HEADER]
-                message["headers"] = [*headers, (HEADER, request_id)]
+                message["headers"] = [*headers, (HEADER, request_id), NOSNIFF]
             await send(message)
 
         try:

@@ -9,6 +9,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from app.errors import ServiceError
 
 PROBLEM: Final = (b"content-type", b"application/problem+json")
+# On every response: browsers must not guess another type than Content-Type.
+NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+NOSNIFF_LINE: Final = b"%b: %b\r\n" % NOSNIFF
 Header = tuple[bytes, bytes]
 
 
@@ -16,7 +19,7 @@ def serialize_response(
     status: int, headers: Iterable[Header], content: bytes, *, is_last: bool
 ) -> bytes:
     """Return a response as bytes. `is_last` announces that the connection closes."""
-    lines = [STATUS_LINE[status]]
+    lines = [STATUS_LINE[status], NOSNIFF_LINE]
     for name, value in headers:
         lines += name, b": ", value, b"\r\n"
     if is_last:

@@ -11,20 +11,23 @@ from app.api.error_responses import headers
 from app.api.openapi.examples import JOB, examples_by_schema, read_by_routes
 
 REQUEST_ID: Final = "X-Request-ID"
+NOSNIFF: Final = "X-Content-Type-Options"
 DESCRIPTION: Final = f"""\
 Post an image of a handwritten digit to get the digit. Post to `/train` to train a new network in
 the background; it is evaluated, stored as a version, and goes live if it is better.
 
-Every response has the header `{REQUEST_ID}`: the id that the client sent, or a generated one. Every
-GET route also answers HEAD. Times are RFC 3339 in UTC, durations are seconds, sizes are bytes.
-Errors are `application/problem+json` (RFC 9457). Programs can rely on `code`; new codes may be
-added. Paths under `/v1` and `/v2` use the error format of their protocol.
+Every response has the header `{REQUEST_ID}`: the id that the client sent, or a generated one. It
+also has `{NOSNIFF}: nosniff`. Every GET route also answers HEAD. Times are RFC 3339
+in UTC, durations are seconds, sizes are bytes. Errors are `application/problem+json` (RFC 9457).
+Programs can rely on `code`; new codes may be added. Paths under `/v1` and `/v2` use the error
+format of their protocol.
 
 The server itself answers some connections and then closes them: 400 `malformed_request` for
 anything but HTTP, for headers over 64 KiB, or for HTTP/1.1 without exactly one `Host`;
 408 `request_timeout` for a client that sends too slowly; 501 `transfer_encoding_not_supported` for
 any transfer encoding but chunked; 503 `not_ready` if too many connections are open; and 505
-`http_version_not_supported` for HTTP/2. It answers pipelined requests before it in order first.
+`http_version_not_supported` for HTTP/2. Such an error comes after the answers to the requests
+before it.
 """
 TAGS: Final = [
     {"name": "predict", "description": "Read digits from images."},
@@ -45,7 +48,7 @@ HEADERS: Final = {
     "Location": ("path of the new resource", f"/train/{JOB}"),
     "ETag": ("digest of the weights, in quotes", f'"{EXAMPLE_ID}"'),
     "Content-Disposition": ("a file name", 'attachment; filename="mynet-3.safetensors"'),
-    "X-Content-Type-Options": ("tells browsers not to guess the type", "nosniff"),
+    NOSNIFF: ("tells browsers not to guess the type", "nosniff"),
     "Inference-Header-Content-Length": ("length of the JSON before the tensors", "167"),
 }
 
@@ -91,7 +94,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             if UNUSED_SCHEMAS[0] not in str(response)
         }
         for response in responses.values():
-            response.setdefault("headers", {}).update(headers(REQUEST_ID))
+            response.setdefault("headers", {}).update(headers(REQUEST_ID, NOSNIFF))
         operation["responses"] = responses
     return document
 

@@ -53,7 +53,7 @@ CREATE_RESPONSES: Final[Responses] = {
 IMAGE_RESPONSES: Final[Responses] = {
     200: {
         "content": {PNG: {"schema": request_body.FILE}},
-        "headers": headers("Content-Disposition", "X-Content-Type-Options"),
+        "headers": headers("Content-Disposition"),
     }
 }
 CREATE_BODY: Final = {
@@ -120,8 +120,7 @@ def get_image(correction_id: str, services: ServicesDep) -> Response:
     """Return the grey image as a PNG that the service encoded; the upload itself is not stored."""
     correction, content = services.feedback.content(correction_id)
     disposition = f'attachment; filename="{correction.label}-{correction.id}.png"'
-    response_headers = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
-    return Response(content, media_type=PNG, headers=response_headers)
+    return Response(content, media_type=PNG, headers={"Content-Disposition": disposition})
 
 
 @router.delete(
