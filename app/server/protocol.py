@@ -4,39 +4,18 @@ import asyncio
 import socket
 import time
 import typing
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
 
 from app.errors import MalformedRequest, ServiceError
+from app.server.flow_control import CHUNK_BYTES, PipelineFlowControl
 from app.server.raw_response import serialize_response
 from app.server.request_head import check_head
 from app.server.shutdown import Shutdown
 from app.server.timeouts import TimeoutProtocol
 from app.server.unchunked import UnchunkedCycle
-
-CHUNK_BYTES: Final = 16 * 1024
-
-
-class PipelineFlowControl(FlowControl):
-    """Stops reading while a pipelined request waits for the response to an earlier one."""
-
-    def __init__(self, transport: asyncio.Transport, pipeline: Sized) -> None:
-        super().__init__(transport)
-        self.pipeline, self.unread = pipeline, b""
-
-    def resume_reading(self) -> None:
-        if not (self.pipeline or self.unread):
-            super().resume_reading()
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the chunks that can be parsed now."""
-        while self.unread and not self.pipeline:
-            chunk, self.unread = self.unread[:CHUNK_BYTES], self.unread[CHUNK_BYTES:]
-            yield chunk
-
 
 CLIENT: Final = "mynet.client"
 MAX_HEAD_BYTES: Final = 64 * 1024

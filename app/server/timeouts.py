@@ -122,23 +122,16 @@ class TimeoutProtocol(HttpToolsProtocol):
         )
         logs.request_id.reset(token)
         response = serialize_error(error, request_id, self.server_state.default_headers)
-        is_in_body = self.receiving and not self.in_head
-        if self._follows_unanswered_request(is_in_body):
+        has_cycle = self.receiving and not self.in_head and self.cycle is not None
+        if is_queued := has_cycle and bool(self.pipeline):
+            self.pipeline.popleft()  # the newest request, which is the rejected one
+        if is_queued or (not has_cycle and self.cycle and not self.cycle.response_complete):
             self.rejection = response
             self.stop_read_timer()
             return
-        if not (is_in_body and self.cycle is not None and self.cycle.response_started):
+        if not (has_cycle and self.cycle.response_started):
             self.transport.write(response)
         self.transport.close()
-
-    def _follows_unanswered_request(self, is_in_body: bool) -> bool:
-        """Return whether an earlier request needs its response first. Drop the rejected one."""
-        if not is_in_body:
-            return self.cycle is not None and not self.cycle.response_complete
-        if self.pipeline:
-            self.pipeline.popleft()  # the newest, which is the rejected one
-            return True
-        return False
 
     def send_rejection(self) -> None:
         """Send the error that waited for the responses to earlier requests, and close."""

@@ -7,7 +7,8 @@ from contextlib import closing
 import pytest
 
 from app.main import create_app
-from app.server.protocol import CHUNK_BYTES, Protocol
+from app.server.flow_control import CHUNK_BYTES
+from app.server.protocol import Protocol
 from tests.conftest import settings_in
 from tests.served import serve_app
 from tests.service.running import wait_until
