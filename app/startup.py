@@ -26,7 +26,7 @@ from app.versions.checkpoint import BadCheckpoint
 from app.versions.opening import open_registry
 from app.versions.registry import Registry
 from app.versions.retention import apply_retention
-from app.weights_import.parent import ImportRequest, import_checkpoint, remove_temporary_uploads
+from app.weights_import.parent import import_checkpoint, remove_temporary_uploads
 
 log = logging.getLogger(__name__)
 
@@ -209,8 +209,9 @@ def _version_of(settings: Settings, file: Path, registry: Registry) -> int:
         raise StartupError(f"MYNET_CHECKPOINT: {error}") from error
     existing = (card.version for card in registry.cards() if card.weights_digest == digest)
     note = f"loaded from {file.name}"
-    request = ImportRequest(settings=settings, path=file, origin="checkpoint", note=note)
     try:
-        return next(existing, None) or asyncio.run(import_checkpoint(request))
+        return next(existing, None) or asyncio.run(
+            import_checkpoint(settings, registry, file, note)
+        )
     except ServiceError as refusal:
         raise StartupError(f"MYNET_CHECKPOINT={file} could not be imported: {refusal}") from refusal

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TextIO, cast
@@ -17,7 +17,7 @@ GRACE_SECONDS: Final = 2.0
 EXIT_TIMEOUT: Final = 5.0
 
 
-def popen_kwargs() -> dict[str, Any]:
+def popen_kwargs(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return the arguments for `subprocess` and `asyncio.subprocess`.
 
     OpenMP threads that spin while they wait would take the core that predictions need. A process
@@ -25,7 +25,7 @@ def popen_kwargs() -> dict[str, Any]:
     kernel gives each session an equal share of the cores, whatever its niceness (sched(7),
     autogroup).
     """
-    return {"env": {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}, "process_group": 0}
+    return {"env": {**environment, "OMP_WAIT_POLICY": "PASSIVE"}, "process_group": 0}
 
 
 def lower_priority(pid: int) -> None:

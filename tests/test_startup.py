@@ -23,6 +23,7 @@ from app.startup import (
 from app.versions import checkpoint
 from app.versions.registry import CURRENT, SHIPPED, Registry
 from app.weights_import import parent
+from tests.weights_import import stub
 
 
 @pytest.fixture
@@ -107,13 +108,9 @@ def checkpoint_settings(settings, tmp_path):
     return settings.model_copy(update={"checkpoint": tmp_path / "unknown.pt"})
 
 
-def stub_import(monkeypatch, result):
-    code = f"import sys; sys.stdin.readline(); print({result!r})"
-    monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", code))
-
-
 def test_a_checkpoint_that_is_refused_stops_the_start(checkpoint_settings, monkeypatch):
-    stub_import(monkeypatch, '{"code": "not_ready", "detail": "MNIST could not be read."}')
+    code = """print('{"code": "not_ready", "detail": "MNIST could not be read."}')"""
+    monkeypatch.setattr(parent, "COMMAND", stub.command_for(code))
     with pytest.raises(
         StartupError, match=r"unknown\.pt could not be imported: MNIST could not be read"
     ):
@@ -123,9 +120,12 @@ def test_a_checkpoint_that_is_refused_stops_the_start(checkpoint_settings, monke
 def test_a_checkpoint_is_admitted_where_the_app_starts_without_a_server(
     checkpoint_settings, monkeypatch
 ):
-    stub_import(monkeypatch, '{"version": 1}')
+    code = stub.code_for(stub.result_of())
+    monkeypatch.setattr(parent, "COMMAND", stub.command_for(code))
     with TestClient(create_app(checkpoint_settings)) as client:
-        assert client.get("/health/ready").json()["version"] == 1
+        assert client.get("/health/ready").json()["version"] == 2
+        card = client.get("/models/2").json()
+        assert (card["origin"], card["note"]) == ("checkpoint", "loaded from unknown.pt")
 
 
 def test_what_a_killed_service_left_of_uploads_is_swept(settings):

@@ -163,8 +163,9 @@ class StateFolder:
         return self.model(self._live.rollback())
 
     def upload(self, file: Path, note: str | None) -> Fields:
-        prepare_registry(self._settings)
-        return self.model(asyncio.run(import_upload(self._settings, file.read_bytes(), note)))
+        registry = prepare_registry(self._settings)
+        content = file.read_bytes()
+        return self.model(asyncio.run(import_upload(self._settings, registry, content, note)))
 
     def weights(self, version: int, form: Format) -> bytes:
         return export.export(self._registry, version, form)

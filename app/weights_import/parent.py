@@ -1,34 +1,41 @@
 """Import of weights from files, validated in a separate process (server side).
 
 `app.weights_import.worker` is that process. It keeps pickles, and the libraries that evaluation
-loads, out of the server.
+loads, out of the server. It has no secrets and stores nothing: it returns the weights.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import sys
-from asyncio import StreamReader, StreamWriter
+from asyncio import IncompleteReadError, StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, Final, Literal, cast
+from typing import IO, Final, cast
 
 from filelock import AsyncFileLock, FileLock, Timeout
-from pydantic import BaseModel
+from pydantic import ValidationError
 
 from app.atomic_files import TEMPORARY, make_folder, remove_temporary_files
 from app.config.settings import Settings
 from app.errors import FieldError, InvalidField, MalformedRequest, NotReady, QueueFull, ServiceError
-from app.subprocesses import lower_priority, popen_kwargs
+from app.net import InvalidWeights
+from app.subprocesses import EXIT_TIMEOUT, lower_priority, popen_kwargs
+from app.versions.registry import Registry
+from app.weights_import.environment import allowed_environment
+from app.weights_import.messages import READING, RESULT, Evaluation, ImportRequest, Refusal
+from app.weights_import.store import Origin, check_returned_weights, store_version
+
+log = logging.getLogger(__name__)
 
 COMMAND: Final = (sys.executable, "-m", "app.weights_import.worker")
 IMPORT_TIMEOUT: Final = 300.0
 LOCK_TIMEOUT: Final = 30.0
 LOCK_FILE: Final = ".lock"
-READING: Final = b"reading"
 # Signals that end the process if a file exceeds its limits or crashes its libraries. SIGKILL is not
 # one of them: the system may have run out of memory for other reasons.
 CRASH_SIGNALS: Final = {
@@ -41,24 +48,9 @@ CRASH_SIGNALS: Final = {
 ERRORS_BY_CODE: Final = {error.code: error for error in (MalformedRequest, InvalidField, NotReady)}
 
 
-class ImportRequest(BaseModel):
-    """A file to import, and the origin and note for its card."""
-
-    settings: Settings
-    path: Path
-    origin: Literal["checkpoint", "uploaded"]
-    note: str | None
-
-
-class ImportResult(BaseModel):
-    """The result of an import: a version, or an error."""
-
-    version: int | None = None
-    code: str = ""
-    detail: str = ""
-
-
-async def import_upload(settings: Settings, content: bytes, note: str | None) -> int:
+async def import_upload(
+    settings: Settings, registry: Registry, content: bytes, note: str | None
+) -> int:
     """Store an upload as a new version, and return its number. Uploads are imported one at a time.
 
     Raises QueueFull, and the errors of `import_checkpoint`.
@@ -72,18 +64,17 @@ async def import_upload(settings: Settings, content: bytes, note: str | None) ->
         with NamedTemporaryFile(dir=folder, prefix=".", suffix=TEMPORARY) as file:
             await asyncio.to_thread(_fill, file, content)
             path = Path(file.name)
-            request = ImportRequest(settings=settings, path=path, origin="uploaded", note=note)
-            return await _import_in(process, request)
+            return await _import_in(process, settings, registry, path, "uploaded", note)
 
 
-async def import_checkpoint(request: ImportRequest) -> int:
+async def import_checkpoint(settings: Settings, registry: Registry, path: Path, note: str) -> int:
     """Validate, evaluate and store a file, and return the number of its version.
 
     Raises MalformedRequest if the file cannot be read, InvalidField if its weights are not MyNet's,
     NotReady if MNIST is unavailable or the process died.
     """
     async with _import_process() as process:
-        return await _import_in(process, request)
+        return await _import_in(process, settings, registry, path, "checkpoint", note)
 
 
 def remove_temporary_uploads(folder: Path) -> None:
@@ -119,20 +110,59 @@ def _fill(file: IO[bytes], content: bytes) -> None:
 @asynccontextmanager
 async def _import_process() -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, stdin=PIPE, stdout=PIPE, **popen_kwargs()
+        *COMMAND, stdin=PIPE, stdout=PIPE, **popen_kwargs(allowed_environment())
     )
     lower_priority(process.pid)
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        cast(StreamWriter, process.stdin).close()
-        await process.wait()
+        await _kill(process)
 
 
-async def _import_in(process: Process, request: ImportRequest) -> int:
+async def _kill(process: Process) -> None:
+    """Kill a process with its children, and discard what it has written.
+
+    asyncio waits for the end of its output, which comes only if somebody reads that.
+    """
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    cast(StreamWriter, process.stdin).close()
+    with suppress(TimeoutError):  # a child may have left the group, and hold the pipe open
+        async with asyncio.timeout(EXIT_TIMEOUT):
+            await process.communicate()
+
+
+async def _import_in(
+    process: Process,
+    settings: Settings,
+    registry: Registry,
+    path: Path,
+    origin: Origin,
+    note: str | None,
+) -> int:
+    evaluation, content = await _evaluate_in(process, settings, path)
+
+    def store() -> int:
+        weights = check_returned_weights(content)
+        return store_version(settings, registry, weights, evaluation, origin, note)
+
+    try:
+        return await asyncio.to_thread(store)
+    except InvalidWeights as error:
+        raise _invalid_result(str(error)) from None
+
+
+async def _evaluate_in(
+    process: Process, settings: Settings, path: Path
+) -> tuple[Evaluation, bytes]:
     """Send the request to the process. It exits when this side closes the pipe."""
+    request = ImportRequest(
+        path=path,
+        data_dir=settings.data_dir,
+        threads=settings.effective_train_threads,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
     cast(StreamWriter, process.stdin).write(request.model_dump_json().encode() + b"\n")
     stdout = cast(StreamReader, process.stdout)
     is_reading = False
@@ -141,29 +171,54 @@ async def _import_in(process: Process, request: ImportRequest) -> int:
             line = await stdout.readline()
             if line.strip() == READING:
                 is_reading, line = True, await stdout.readline()
+            if line:
+                return await _receive(stdout, line)
+            code = await process.wait()
     except TimeoutError:
         raise NotReady(
             f"The file was not imported within {IMPORT_TIMEOUT:.0f} s. Try again later."
         ) from None
-    if not line:
-        code = await process.wait()
-        if is_reading and code in CRASH_SIGNALS:
-            raise MalformedRequest(
-                "The file could not be loaded: it exceeded the time or memory limit, or crashed "
-                "the loader. Send the weights as a .safetensors file."
-            )
-        raise NotReady(
-            f"The file was not imported: the import process ended with exit code {code}. "
-            "Try again; the service's log may have the cause.",
-            retry_after=int(LOCK_TIMEOUT),
+    except ValueError as error:  # readline: the line is longer than the buffer
+        raise _invalid_result(str(error)) from None
+    if is_reading and code in CRASH_SIGNALS:
+        raise MalformedRequest(
+            "The file could not be loaded: it exceeded the time or memory limit, or crashed "
+            "the loader. Send the weights as a .safetensors file."
         )
-    result = ImportResult.model_validate_json(line)
-    if result.version is None:
+    raise NotReady(
+        f"The file was not imported: the import process ended with exit code {code}. "
+        "Try again; the service's log may have the cause.",
+        retry_after=int(LOCK_TIMEOUT),
+    )
+
+
+async def _receive(stdout: StreamReader, line: bytes) -> tuple[Evaluation, bytes]:
+    """Return the result in this line, and the weights that follow it. Raises the refusal."""
+    try:
+        result = RESULT.validate_json(line)
+    except ValidationError as error:
+        raise _invalid_result(f"{error.error_count()} values are invalid") from None
+    if isinstance(result, Refusal):
         raise _import_error(result)
-    return result.version
+    try:
+        return result, await stdout.readexactly(result.weights_bytes)
+    except IncompleteReadError as error:
+        received = len(error.partial)
+        raise _invalid_result(
+            f"{received} bytes of weights instead of {result.weights_bytes}"
+        ) from None
 
 
-def _import_error(result: ImportResult) -> ServiceError:
-    error = ERRORS_BY_CODE[result.code]
-    fields = [FieldError("file", result.detail)] if error is InvalidField else []
-    return error(result.detail, errors=fields)
+def _invalid_result(reason: str) -> MalformedRequest:
+    """Return the error for a result that the worker cannot have computed from a valid file."""
+    log.error("the import process returned an invalid result: %s", reason)
+    return MalformedRequest(
+        "The file could not be loaded: the process that read it returned an invalid result. "
+        "Send the weights as a .safetensors file."
+    )
+
+
+def _import_error(refusal: Refusal) -> ServiceError:
+    error = ERRORS_BY_CODE[refusal.code]
+    fields = [FieldError("file", refusal.detail)] if error is InvalidField else []
+    return error(refusal.detail, errors=fields)

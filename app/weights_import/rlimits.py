@@ -1,10 +1,12 @@
-"""Resource limits (setrlimit) for the process that reads untrusted files.
+"""Resource limits (setrlimit) and privileges of the process that reads untrusted files.
 
 The limits are relative to what the process has used when they are set: PyTorch alone takes most of
 a gigabyte and several seconds. A limit that the system does not support is skipped.
 """
 
+import ctypes
 import resource
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,7 @@ MAX_MEMORY_BYTES: Final = 1024**3
 MAX_CPU_SECONDS: Final = 60
 MAX_OPEN_FILES: Final = 64
 MAX_FILE_BYTES: Final = 256 * 1024**2
+PR_SET_NO_NEW_PRIVS: Final = 38  # prctl(2)
 STATUS: Final = Path("/proc/self/status")
 
 
@@ -27,6 +30,13 @@ def apply_rlimits() -> None:
     if data_bytes is not None:
         # Not RLIMIT_AS: libraries reserve gigabytes of address space that they never use.
         _limit("RLIMIT_DATA", data_bytes + MAX_MEMORY_BYTES)
+
+
+def forbid_new_privileges() -> None:
+    """Make the programs that this process starts ignore setuid bits, on Linux, permanently."""
+    if sys.platform == "linux":
+        arguments = (ctypes.c_ulong(value) for value in (1, 0, 0, 0))
+        ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, *arguments)
 
 
 def _limit(name: str, limit: int) -> None:

@@ -150,6 +150,12 @@ def test_training_on_data_that_exists_does_not_load_torchvision():
     assert loaded_modules(processes, {"torchvision"}, load) == "[]"
 
 
+def test_import_worker_loads_neither_registry_nor_database_nor_settings():
+    foreign = {"sqlalchemy", "app.versions.registry", "app.versions.bucket.object_store"}
+    foreign |= {"app.database", "app.config.settings", "dotenv"}
+    assert loaded_modules("app.weights_import.worker", foreign) == "[]"
+
+
 def test_mlflow_process_does_not_load_torch():
     pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
     assert loaded_modules("app.mlflow_tracking.worker", {"torch"}) == "[]"

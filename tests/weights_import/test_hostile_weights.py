@@ -15,6 +15,7 @@ from app.net import MyNet
 from app.versions import checkpoint
 from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights
 from app.weights_import import parent
+from tests.weights_import import stub
 
 SHAPES = {name: tuple(tensor.shape) for name, tensor in MyNet().state_dict().items()}
 KEY = b"}%bK\x01s."  # a dict with that key
@@ -189,9 +190,8 @@ def test_a_file_that_takes_too_much_is_refused_in_words(client, short_time_limit
 
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "a\0.pt", "C:\\x.pt", "%00", "x" * 2000])
 def test_where_a_file_is_kept_is_not_the_senders_choice(client, settings, monkeypatch, name):
-    code = "import json, sys; request = json.loads(sys.stdin.readline()); print(json.dumps("
-    code += "{'code': 'invalid_field', 'detail': request['path']}))"
-    monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", code))
+    code = "print(json.dumps({'code': 'invalid_field', 'detail': request['path']}))"
+    monkeypatch.setattr(parent, "COMMAND", stub.command_for(code))
     content = safetensors.torch.save({"x": torch.zeros(1)})
     answer = client.post("/models", files={"file": (name, content)})
     assert answer.status_code == 422

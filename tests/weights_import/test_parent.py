@@ -1,6 +1,7 @@
-"""The server's side of an appraisal, with the other side played by a few lines."""
+"""The server's side of an import, with the worker played by a few lines."""
 
 import asyncio
+import json
 import os
 import sys
 import threading
@@ -8,37 +9,104 @@ import threading
 import pytest
 from filelock import FileLock
 
+from app.config.settings import Settings
 from app.errors import InvalidField, MalformedRequest, NotReady, QueueFull
+from app.versions import checkpoint
+from app.versions.registry import Registry
 from app.weights_import import parent
 from app.weights_import.parent import import_upload, remove_temporary_uploads
 from tests.durability import assert_durable_folders, record_calls
+from tests.weights_import import stub
 
-READ = "import json, os, sys, time; request = json.loads(sys.stdin.readline()); "
+SECRETS = {
+    "MYNET_ADMIN_KEY": "secret-of-the-admin",
+    "MYNET_DATABASE_URL": "postgresql://mynet:secret-of-the-database@host/mynet",
+    "AWS_ACCESS_KEY_ID": "secret-of-the-bucket",
+    "AWS_SECRET_ACCESS_KEY": "secret-of-the-bucket",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/secret-of-the-bucket.json",
+    "MLFLOW_TRACKING_PASSWORD": "secret-of-mlflow",
+    "HTTPS_PROXY": "http://user:secret-of-the-proxy@host:3128",
+    "https_proxy": "http://user:secret-of-the-proxy@host:3128",
+}
 
 
 @pytest.fixture
 def fake_worker(monkeypatch):
     """Replace the import process by a line of Python, which gets `request`."""
-    return lambda code: monkeypatch.setattr(parent, "COMMAND", (sys.executable, "-c", READ + code))
+    return lambda code: monkeypatch.setattr(parent, "COMMAND", stub.command_for(code))
+
+
+@pytest.fixture
+def report(tmp_path):
+    """A file in which a stub reports what it has."""
+    return tmp_path / "report"
 
 
 def upload(settings, content=b"weights", note=None):
-    return asyncio.run(import_upload(settings, content, note))
+    registry = Registry(settings.models_dir)
+    return asyncio.run(import_upload(settings, registry, content, note))
 
 
 def leftover_files(settings):
     return [path.name for path in settings.uploads_dir.iterdir() if path.name != ".lock"]
 
 
-def test_the_upload_lies_in_the_state_folder_until_it_is_appraised(settings, fake_worker):
+def test_the_upload_lies_in_the_state_folder_until_it_is_read(settings, fake_worker, report):
     fake_worker(
-        "content = open(request['path']).read(); "
-        "asked = (content, request['origin'], request['note'], os.path.dirname(request['path'])); "
-        f"right = ('weights', 'uploaded', 'mine', {str(settings.uploads_dir)!r}); "
-        "print(json.dumps({'version': 7 if asked == right else 0}))"
+        f"report = open(request['path']).read() + os.path.dirname(request['path']); "
+        f"open({str(report)!r}, 'w').write(report); {stub.code_for(stub.result_of())}"
     )
-    assert upload(settings, note="mine") == 7
+    version = upload(settings, note="mine")
+    assert report.read_text() == f"weights{settings.uploads_dir}"
     assert leftover_files(settings) == []
+    card = Registry(settings.models_dir).card(version)
+    assert (card.origin, card.note, card.job) == ("uploaded", "mine", None)
+    assert card.weights_digest == checkpoint.read_card(stub.WEIGHTS).weights_digest
+
+
+def test_the_environment_of_the_worker_has_no_secret(settings, monkeypatch, fake_worker, report):
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    fake_worker(
+        "environment = open('/proc/self/environ').read() "
+        "if os.path.exists('/proc/self/environ') else json.dumps(dict(os.environ)); "
+        f"open({str(report)!r}, 'w').write(environment); {stub.code_for(stub.result_of())}"
+    )
+    upload(settings)
+    environment = report.read_text()
+    assert "PATH=" in environment
+    assert "LC_ALL=C.UTF-8" in environment
+    assert "secret" not in environment
+    assert "MYNET_" not in environment, "settings reach it as a request, if at all"
+
+
+def test_the_request_to_the_worker_has_no_secret_setting(tmp_path, fake_worker, report):
+    settings = Settings(
+        state_dir=tmp_path / "var",
+        admin_key=SECRETS["MYNET_ADMIN_KEY"],
+        database_url=f"sqlite:///{tmp_path}/secret-of-the-database.db",
+        models_url=str(tmp_path / "secret-of-the-models"),
+        ray_storage="s3://secret-of-ray",
+    )
+    fake_worker(
+        f"open({str(report)!r}, 'w').write(json.dumps(request)); {stub.code_for(stub.result_of())}"
+    )
+    upload(settings)
+    assert sorted(json.loads(report.read_text())) == [
+        *("data_dir", "log_format", "log_level", "path", "threads")
+    ]
+    assert "secret" not in report.read_text()
+
+
+def test_the_environment_keeps_a_proxy_without_a_password(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://host:3128")
+    monkeypatch.setenv("no_proxy", "localhost")
+    environment = parent.allowed_environment()
+    assert (environment["HTTPS_PROXY"], environment["no_proxy"]) == (
+        "http://host:3128",
+        "localhost",
+    )
 
 
 @pytest.mark.parametrize("error", [MalformedRequest, InvalidField, NotReady])
@@ -84,7 +152,9 @@ def test_what_is_cancelled_leaves_neither_file_nor_process(settings, fake_worker
     fake_worker(f"open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
 
     async def cancel_upload():
-        task = asyncio.create_task(import_upload(settings, b"weights", None))
+        task = asyncio.create_task(
+            import_upload(settings, Registry(settings.models_dir), b"weights", None)
+        )
         while not (pid.exists() and pid.read_text()):
             await asyncio.sleep(0.01)
         task.cancel()
@@ -99,21 +169,24 @@ def test_what_is_cancelled_leaves_neither_file_nor_process(settings, fake_worker
 
 
 def test_the_process_leaves_the_cores_to_predictions(settings, fake_worker):
-    fake_worker("print(json.dumps({'version': os.nice(0)}))")
-    assert upload(settings) == min(19, os.nice(0) + 10)
+    fake_worker("print(json.dumps({'code': 'not_ready', 'detail': f'nice {os.nice(0)}'}))")
+    with pytest.raises(NotReady, match=f"^nice {min(19, os.nice(0) + 10)}$"):
+        upload(settings)
 
 
-def test_uploads_are_appraised_one_at_a_time(settings, fake_worker, tmp_path):
+def test_uploads_are_imported_one_at_a_time(settings, fake_worker, tmp_path):
     # The second would find the first one's folder, were they at work at once.
     fake_worker(
         f"os.mkdir({str(tmp_path / 'busy')!r}); time.sleep(0.1); "
-        f"os.rmdir({str(tmp_path / 'busy')!r}); print(json.dumps({{'version': 1}}))"
+        f"os.rmdir({str(tmp_path / 'busy')!r}); {stub.code_for(stub.result_of())}"
     )
+    registry = Registry(settings.models_dir)
 
     async def upload_all():
-        return await asyncio.gather(*(import_upload(settings, b"x", None) for _ in range(3)))
+        uploads = (import_upload(settings, registry, b"x", None) for _ in range(3))
+        return await asyncio.gather(*uploads)
 
-    assert asyncio.run(upload_all()) == [1, 1, 1]
+    assert sorted(asyncio.run(upload_all())) == [1, 2, 3]
 
 
 def test_who_waits_too_long_is_told_to_come_back(settings, monkeypatch):
@@ -131,8 +204,8 @@ def test_an_empty_upload_is_refused_without_a_process(settings):
 
 
 def test_an_upload_makes_its_folder_durable(settings, fake_worker):
-    fake_worker("print(json.dumps({'version': 1}))")
-    settings.state_dir.mkdir(exist_ok=True)
+    fake_worker(stub.code_for(stub.result_of()))
+    Registry(settings.models_dir)  # makes the state folder
     with record_calls() as calls:
         upload(settings)
     assert_durable_folders(calls, settings.uploads_dir)

@@ -13,8 +13,9 @@ from app.train.evaluation.evaluate import evaluate
 from app.train.recipes.dataset import load
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
-from app.weights_import.parent import ImportRequest, ImportResult
-from app.weights_import.worker import import_file
+from app.weights_import import store
+from app.weights_import.messages import Evaluation, ImportRequest
+from app.weights_import.worker import read_file
 from tests.conftest import DATA
 from tests.database import before_revisions
 
@@ -35,16 +36,24 @@ def make_request(settings, tmp_path):
             path.write_bytes(content)
         else:
             torch.save(content, path)
-        fields = {"settings": settings, "path": path, "origin": "uploaded", "note": None}
-        return ImportRequest(**(fields | changes))
+        fields = {"path": path, "data_dir": settings.data_dir, "threads": 1}
+        return ImportRequest(log_level="info", log_format="text", **(fields | changes))
 
     return make_request
 
 
+def store_version(settings, registry, request, note=None):
+    """Read a file as the worker does, and store the result as the server does."""
+    evaluation, content = read_file(request)
+    assert isinstance(evaluation, Evaluation)
+    weights = store.check_returned_weights(content)
+    return store.store_version(settings, registry, weights, evaluation, "uploaded", note)
+
+
 def test_a_state_dict_becomes_a_version_that_is_measured_here(settings, registry, make_request):
     model = MyNet()
-    result = import_file(make_request(model.state_dict(), note="mine"))
-    assert result == ImportResult(version=2)
+    request = make_request(model.state_dict())
+    assert store_version(settings, registry, request, note="mine") == 2
     card = registry.card(2)
     assert (card.origin, card.note, card.recipe, card.job) == ("uploaded", "mine", None, None)
     dataset = load(settings.data_dir)
@@ -56,8 +65,8 @@ def test_a_state_dict_becomes_a_version_that_is_measured_here(settings, registry
 
 
 def test_known_weights_are_a_new_version_without_their_old_card(settings, registry, make_request):
-    full_settings = settings.model_copy(update={"data_dir": DATA})
-    assert import_file(make_request(DOCUMENTED.read_bytes(), settings=full_settings)).version == 2
+    request = make_request(DOCUMENTED.read_bytes(), data_dir=DATA)
+    assert store_version(settings, registry, request) == 2
     card = registry.card(2)
     assert (card.origin, card.recipe, card.epochs) == ("uploaded", None, [])
     assert card.weights_digest == registry.card(1).weights_digest
@@ -67,7 +76,7 @@ def test_known_weights_are_a_new_version_without_their_old_card(settings, regist
 def test_old_versions_give_way(settings, registry, make_request):
     few_versions = settings.model_copy(update={"keep_versions": 2})
     for _ in range(3):
-        import_file(make_request(MyNet().state_dict(), settings=few_versions))
+        store_version(few_versions, registry, make_request(MyNet().state_dict()))
     assert registry.versions() == [1, 3, 4]
 
 
@@ -77,8 +86,8 @@ def test_a_file_becomes_a_version_also_while_the_database_cannot_be_used(
     before_revisions.make(settings.effective_database_url)
     few_versions = settings.model_copy(update={"keep_versions": 1})
     for version in (2, 3):
-        request = make_request(MyNet().state_dict(), settings=few_versions)
-        assert import_file(request) == ImportResult(version=version)
+        request = make_request(MyNet().state_dict())
+        assert store_version(few_versions, registry, request) == version
     assert registry.versions() == [1, 2, 3], "all stay until it can"
     assert "old versions could not be deleted" in caplog.text
 
@@ -99,8 +108,8 @@ class Bomb:
     ],
 )
 def test_what_cannot_be_read_is_malformed(registry, make_request, capsys, content, message):
-    result = import_file(make_request(content))
-    assert (result.version, result.code) == (None, "malformed_request")
+    result, weights = read_file(make_request(content))
+    assert (weights, result.code) == (b"", "malformed_request")
     assert result.detail.startswith("The file is")
     assert message in result.detail
     assert "ran code" not in capsys.readouterr().out
@@ -131,20 +140,20 @@ def changed(**tensors):
 def test_what_is_not_mynets_is_invalid_and_says_what_would_be_right(
     registry, make_request, content, message
 ):
-    result = import_file(make_request(content))
-    assert (result.version, result.code) == (None, "invalid_field")
+    result, weights = read_file(make_request(content))
+    assert (weights, result.code) == (b"", "invalid_field")
     assert message in result.detail
     assert "upload" not in result.detail, "where the file lies is not told"
     assert registry.versions() == [1]
 
 
-def test_without_mnist_it_is_not_ready(settings, make_request, tmp_path, monkeypatch):
+def test_without_mnist_it_is_not_ready(make_request, tmp_path, monkeypatch):
     from torchvision.datasets import MNIST
 
     monkeypatch.setattr(MNIST, "mirrors", [])
-    no_data_settings = settings.model_copy(update={"data_dir": tmp_path / "nowhere"})
-    result = import_file(make_request(MyNet().state_dict(), settings=no_data_settings))
-    assert (result.version, result.code) == (None, "not_ready")
+    request = make_request(MyNet().state_dict(), data_dir=tmp_path / "nowhere")
+    result, weights = read_file(request)
+    assert (weights, result.code) == (b"", "not_ready")
     assert "MNIST could not be read" in result.detail
 
 

@@ -153,7 +153,7 @@ async def upload(
 ) -> Card:
     """The safetensors file or state dict is checked and evaluated. It does not go live."""
     content = await request_body.read_file(request)
-    version = await import_upload(services.settings, content, note)
+    version = await import_upload(services.settings, services.registry, content, note)
     response.headers["Location"] = f"/models/{version}"
     return await asyncio.to_thread(services.registry.card, version)
 
