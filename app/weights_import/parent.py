@@ -122,7 +122,7 @@ async def _import_process() -> AsyncIterator[Process]:
 async def _kill(process: Process) -> None:
     """Kill a process with its children, and discard what it has written.
 
-    asyncio waits for the end of its output, which comes only if somebody reads that.
+    `Process.wait` waits for the end of the output, which never comes while that is not read.
     """
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

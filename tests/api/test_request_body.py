@@ -1,16 +1,25 @@
 """JSON bodies within ten megabytes that would be the work of seconds: they are refused first."""
 
+import base64
 import json
+from functools import partial
 
 import pytest
 from pydantic import ValidationError
 
 from app.api.protocols.kserve_v1 import Instances
 from app.api.protocols.tensors import Inference
-from app.api.request_body import MAX_JSON_TOKENS, ImageBody, parse, parse_or_400
+from app.api.request_body import (
+    MAX_JSON_ESCAPES,
+    MAX_JSON_TOKENS,
+    ImageBody,
+    decode_base64,
+    parse,
+    parse_or_400,
+)
 from app.config.settings import Settings
 from app.errors import MalformedRequest
-from app.net import SIDE
+from app.net import PIXELS, SIDE
 
 MANY = MAX_JSON_TOKENS + 1
 INPUT = {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": [0] * 784}
@@ -37,7 +46,7 @@ def fail_on_parse(monkeypatch):
 
 @pytest.mark.usefixtures("fail_on_parse")
 @pytest.mark.parametrize(("model", "payload"), LONG.values(), ids=LONG)
-@pytest.mark.parametrize("read", [parse, parse_or_400])
+@pytest.mark.parametrize("read", [parse, partial(parse_or_400, max_images=1000)])
 def test_what_python_makes_slowly_is_counted_before_it_is_made(read, model, payload):
     with pytest.raises(MalformedRequest, match="lists, objects and fields"):
         read(model, json.dumps(payload).encode())
@@ -48,9 +57,49 @@ def test_as_many_images_as_can_be_set_are_within_the_bound():
         constraint.le for constraint in Settings.model_fields["max_batch_files"].metadata[1:]
     )
     rows = [[[0] * SIDE] * SIDE] * bound
-    assert parse(Instances, json.dumps({"instances": rows}).encode()).instances == rows
+    body = json.dumps({"instances": rows}).encode()
+    assert parse_or_400(Instances, body, bound).instances == rows
     payload = {"inputs": [INPUT | {"shape": [bound, SIDE, SIDE], "data": rows}]}
-    assert parse(Inference, json.dumps(payload).encode()).inputs[0].data == rows
+    assert parse_or_400(Inference, json.dumps(payload).encode(), bound).inputs[0].data == rows
+
+
+IMAGES = 3
+VALUES = [1] * (IMAGES * PIXELS + MAX_JSON_TOKENS + 2)
+MANY_VALUES = {
+    "instances": (Instances, {"instances": VALUES}, "values"),
+    "data": (Inference, {"inputs": [INPUT | {"data": VALUES}]}, "values"),
+    "shape": (Inference, {"inputs": [INPUT | {"shape": VALUES}]}, "values"),
+    "strings": (Inference, {"inputs": [INPUT | {"data": [""] * len(VALUES)}]}, "values"),
+    "escapes": (Instances, {"instances": ["\u4e00" * (MAX_JSON_ESCAPES + 1)]}, "escapes"),
+}
+
+
+@pytest.mark.usefixtures("fail_on_parse")
+@pytest.mark.parametrize(("model", "payload", "unit"), MANY_VALUES.values(), ids=MANY_VALUES)
+def test_parse_of_more_values_than_the_images_need_is_refused_unread(model, payload, unit):
+    with pytest.raises(MalformedRequest, match=rf"more than [\d,]+ {unit}"):
+        parse_or_400(model, json.dumps(payload).encode(), IMAGES)
+
+
+def test_parse_of_an_image_with_many_ignored_values_is_refused():
+    payload = {"image": "", "ignored": VALUES}
+    with pytest.raises(MalformedRequest, match="more than 100,000 values"):
+        parse(ImageBody, json.dumps(payload).encode())
+
+
+def test_shape_of_many_dimensions_is_refused_by_their_number():
+    payload = {"inputs": [INPUT | {"shape": [1] * 10_000}]}
+    with pytest.raises(MalformedRequest, match=r"shape: List should have at most 8 items"):
+        parse_or_400(Inference, json.dumps(payload).encode(), IMAGES)
+
+
+def test_image_whose_base64_is_escaped_and_wrapped_is_within_the_bound():
+    """As PHP writes it: json_encode escapes slashes, chunk_split ends lines with CRLF."""
+    content = bytes(range(256)) * 29_000
+    text = base64.encodebytes(content).decode().replace("\n", "\r\n")
+    body = json.dumps({"image": text}).replace("/", "\\/").encode()
+    assert len(body) > Settings.model_fields["max_body_bytes"].default
+    assert decode_base64(parse(ImageBody, body).image, "image") == content
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,9 @@ async def predict(request: Request, services: ServicesDep) -> Response:
 
     If one instance is invalid, the whole request fails.
     """
-    instances = request_body.parse_or_400(Instances, await request.body()).instances
     max_instances = services.settings.max_batch_files
+    body = await request.body()
+    instances = request_body.parse_or_400(Instances, body, max_instances).instances
     if not 1 <= len(instances) <= max_instances:
         raise MalformedRequest(
             f"The request has {len(instances)} instances. Send 1 to {max_instances}."

@@ -187,8 +187,9 @@ async def infer_version(
 async def _infer(
     request: Request, services: Services, header: str | None, version: int | None
 ) -> Response:
-    inference, binary = tensors.read(await request.body(), header)
-    images = tensors.images(inference, binary, services.settings.max_batch_files)
+    max_images = services.settings.max_batch_files
+    inference, binary = tensors.read(await request.body(), header, max_images)
+    images = tensors.images(inference, binary, max_images)
     output_as_bytes = tensors.requested_outputs(inference)
     inputs = (
         images if isinstance(images, list) else [from_mnist_pixels(pixels) for pixels in images]

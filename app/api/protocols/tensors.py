@@ -20,6 +20,7 @@ NAME: Final = "image"
 DTYPES: Final[dict[str, np.dtype[Any]]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
 SHAPES: Final = ([SIDE, SIDE], [PIXELS])
 LENGTH_BYTES: Final = 4  # bytes of the length prefix of a BYTES element
+MAX_DIMENSIONS: Final = 8  # more than any valid shape, so that an invalid one gets an exact error
 MAX_HEADER_DIGITS: Final = 9  # digits
 
 
@@ -29,7 +30,7 @@ class Tensor(BaseModel):
     model_config = ConfigDict(strict=True)
 
     name: str
-    shape: list[int] = Field(fail_fast=True)
+    shape: list[int] = Field(fail_fast=True, max_length=MAX_DIMENSIONS)
     datatype: str
     parameters: dict[str, Any] = {}
     data: list[Any] | None = None
@@ -58,7 +59,7 @@ class Inference(BaseModel):
     outputs: list[RequestedOutput] | None = Field(None, fail_fast=True)
 
 
-def read(body: bytes, header: str | None) -> tuple[Inference, bytes]:
+def read(body: bytes, header: str | None, max_images: int) -> tuple[Inference, bytes]:
     """Split a body into the request and the bytes of its tensor. Raises MalformedRequest."""
     length = len(body)
     if header is not None:
@@ -72,7 +73,7 @@ def read(body: bytes, header: str | None) -> tuple[Inference, bytes]:
             f"{HEADER} is {length}, but the body has only {len(body)} bytes. "
             "Send the length of the JSON."
         )
-    return parse_or_400(Inference, body[:length]), body[length:]
+    return parse_or_400(Inference, body[:length], max_images), body[length:]
 
 
 def images(inference: Inference, binary: bytes, max_images: int) -> list[bytes] | Pixels:
