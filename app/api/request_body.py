@@ -4,6 +4,7 @@ import base64
 import binascii
 from typing import Any, Final, TypeVar
 
+import numpy as np
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -126,20 +127,33 @@ async def read_json(request: Request, model: type[ModelT]) -> ModelT:
 def parse(model: type[ModelT], body: bytes, max_values: int = MAX_JSON_TOKENS) -> ModelT:
     """Return a JSON body as a `model`. Raises MalformedRequest, InvalidField.
 
-    The bytes are scanned first, which takes 10 ms for 10 MB. The parser holds the GIL until it has
-    finished, so that the event loop would stand still even if it ran in a thread: 670 ms for five
-    million numbers, in either place. Lists, objects and fields take longer than numbers.
+    A large body is scanned first. The parser holds the GIL until it has finished, so the event loop
+    would stand still even if it ran in a thread: 670 ms for five million numbers in either place.
     """
-    if len(body) - len(body.translate(None, b"[{:")) > MAX_JSON_TOKENS:
-        raise _too_many(f"{MAX_JSON_TOKENS:,} lists, objects and fields")
-    if body.count(b",") > max_values:
-        raise _too_many(f"{max_values:,} values")
-    if body.count(b"\\") > MAX_JSON_ESCAPES:
-        raise _too_many(f"{MAX_JSON_ESCAPES:,} escapes in strings")
+    if len(body) > MAX_JSON_TOKENS:  # a shorter one cannot reach any limit
+        _check_counts(body, max_values)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise invalid(error.errors(include_input=False, include_url=False)) from None
+
+
+def _check_counts(body: bytes, max_values: int) -> None:
+    """Raise MalformedRequest if a JSON body has too many of what takes the parser long.
+
+    Lists, objects and fields take longer than numbers. numpy counts in half the time of `bytes`.
+    """
+    characters = np.frombuffer(body, np.uint8)
+
+    def count(character: str) -> int:
+        return int(np.count_nonzero(characters == ord(character)))
+
+    if sum(map(count, "[{:")) > MAX_JSON_TOKENS:
+        raise _too_many(f"{MAX_JSON_TOKENS:,} lists, objects and fields")
+    if count(",") > max_values:
+        raise _too_many(f"{max_values:,} values")
+    if count("\\") > MAX_JSON_ESCAPES:
+        raise _too_many(f"{MAX_JSON_ESCAPES:,} escapes in strings")
 
 
 def parse_or_400(model: type[ModelT], body: bytes, max_images: int) -> ModelT:
