@@ -22,6 +22,7 @@ The same for the connection and the client::
 
     connection  MalformedRequest  RequestTimeout  NotReady
                 HttpVersionNotSupported  TransferEncodingNotSupported
+    host        Misdirected
     key         Unauthenticated  Forbidden
     rate        RateLimited
 """
@@ -147,6 +148,12 @@ class NotAnImage(ServiceError):
     """No decoder can read the upload, or the upload is truncated."""
 
     status, code, title = 415, "not_an_image", "The upload is not an image"
+
+
+class Misdirected(ServiceError):
+    """An open service on a loopback address does not answer for this host name."""
+
+    status, code, title = 421, "misdirected", "The request is for another host"
 
 
 class InvalidField(ServiceError):

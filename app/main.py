@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from app.api import middleware, problem_details
 from app.api.access_log import AccessLog
 from app.api.dependencies import Services
-from app.api.middleware import BodyLimit, HeadAsGet, RequestId, ShutdownDeadline
+from app.api.middleware import BodyLimit, CheckHost, HeadAsGet, RequestId, ShutdownDeadline
 from app.api.openapi import document
 from app.api.protocols import cloud, kserve_v1, open_inference
 from app.api.routes import (
@@ -36,6 +36,7 @@ from app.api.routes import (
 from app.api.routes.predict_fast_path import PATH as PREDICT_PATH
 from app.api.routes.predict_fast_path import PredictFastPath
 from app.auth.access_control import AccessControl
+from app.auth.allowed_hosts import AllowedHosts
 from app.auth.key_cache import KeyCache
 from app.auth.keys import KeyStore
 from app.config.settings import Settings, load_settings
@@ -92,21 +93,23 @@ class LifespanState(TypedDict):
 
 
 class App(FastAPI):
-    """FastAPI with CORS, request ids and an access log around it."""
+    """FastAPI with CORS, allowed hosts, request ids and an access log around it."""
 
     def __init__(
         self,
         access_log: AccessLog,
         traces: Tracing | None,
-        origins: list[str],
+        settings: Settings,
         **options: Any,
     ) -> None:
         telemetry: Any = traces.telemetry_options() if traces else None
         super().__init__(telemetry=telemetry, **options)
-        self.access_log, self.traces, self.origins = access_log, traces, origins
+        self.access_log, self.traces, self.settings = access_log, traces, settings
 
     def build_middleware_stack(self) -> ASGIApp:
-        stack = middleware.add_cors(HeadAsGet(super().build_middleware_stack()), self.origins)
+        stack: ASGIApp = HeadAsGet(super().build_middleware_stack())
+        stack = middleware.add_cors(stack, self.settings.origins)
+        stack = CheckHost(stack, AllowedHosts(self.settings))
         return RequestId(stack, self.access_log, self.traces)
 
     def openapi(self) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def create_app(
     app = App(
         access_log,
         traces,
-        settings.origins,
+        settings,
         **document.fastapi_options(),
         docs_url=None,
         redoc_url=None,

@@ -125,6 +125,7 @@ def settings_in(folder: Path, database_url: str | None = None) -> Settings:
         device="cpu",
         log_level="warning",
         database_url=database_url,
+        allowed_hosts="testserver,a,x",  # what TestClient and raw requests of the tests send
     )
 
 

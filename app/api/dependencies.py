@@ -100,8 +100,9 @@ async def _authorize(
     access_control = services.access_control
     required_scope = KeyScope(scopes.scopes[0]) if scopes.scopes else None
     key = access_control.authenticate(request.scope["headers"])
-    if request.method not in SAFE_METHODS and required_scope is not KeyScope.PREDICT:
-        access_log.mark(request.state, key)
+    if request.method not in SAFE_METHODS:
+        if required_scope is not KeyScope.PREDICT:
+            access_log.mark(request.state, key)
         if access_control.auth == "none":
             csrf.check(request.headers, services.settings.origins)
     access_control.authorize(key, request.client.host if request.client else "", required_scope)

@@ -1,4 +1,4 @@
-"""ASGI middleware: request ID, body limit, HEAD, shutdown deadline, CORS."""
+"""ASGI middleware: request ID, allowed hosts, body limit, HEAD, shutdown deadline, CORS."""
 
 import asyncio
 import time
@@ -17,7 +17,8 @@ from app.api.access_log import (
     request_id_from,
     write_audit,
 )
-from app.errors import BodyTooLarge, NotReady, QueueFull
+from app.auth.allowed_hosts import AllowedHosts
+from app.errors import BodyTooLarge, Misdirected, NotReady, QueueFull
 from app.server.raw_response import NOSNIFF
 from app.server.shutdown import Shutdown
 from app.telemetry import logs
@@ -83,6 +84,21 @@ def _route(scope: Scope) -> Route:
     """
     method = scope["method"] if scope["method"] in METHODS else OTHER
     return Route(method, getattr(scope.get("route"), "path_format", OTHER))
+
+
+class CheckHost:
+    """Sends `421` to requests for a host that is not allowed."""
+
+    def __init__(self, app: ASGIApp, allowed_hosts: AllowedHosts) -> None:
+        self.app, self.allowed_hosts = app, allowed_hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self.allowed_hosts.check(scope.get("headers", ()))
+        except Misdirected as error:
+            await problem_details.response(scope["path"], error)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 class HeadAsGet:

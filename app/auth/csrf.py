@@ -2,7 +2,8 @@
 
 A page of another site can send requests from the user's browser, but not a key that it does not
 have. So this check is needed only if no key is required, for example on loopback, where every site
-that the user visits reaches the service.
+that the user visits reaches the service. It covers changes, and predictions, whose work is not
+free.
 
 The method is that of Go's `net/http.CrossOriginProtection` (Go 1.25): it reads Sec-Fetch-Site
 (Fetch Metadata, W3C), or else compares Origin with Host. Clients that are not browsers send none of
@@ -17,6 +18,8 @@ from starlette.datastructures import Headers
 
 from app.errors import Forbidden
 
+# Without these headers, every request passes.
+BROWSER_HEADERS: Final = (b"origin", b"sec-fetch-site")
 TRUSTED_FETCH_SITES: Final = ("same-origin", "none")
 
 

@@ -27,6 +27,7 @@ SECRETS: Final = ("admin_key",)
 URL: Final = "MYNET_URL"
 API_KEY: Final = "MYNET_API_KEY"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+ANY: Final = "*"
 
 
 def device_name(value: str) -> str:
@@ -109,6 +110,11 @@ class Settings(BaseSettings):
         description="allowed cross-origin pages, e.g. `https://a.org,https://b.org`, or `*`; "
         "default: none",
     )
+    allowed_hosts: str | None = Field(
+        None,
+        description="host names that an open service on a loopback address answers, besides "
+        "`localhost`, e.g. `mynet.example,mynet.lan`, or `*`; default: none",
+    )
     health_route: str | None = Field(
         None, pattern=ROUTE, description="additional path of `/health/ready`"
     )
@@ -148,6 +154,7 @@ class Settings(BaseSettings):
     _admin_key = field_validator("admin_key")(validators.key)
     _rate_limit = field_validator("rate_limit")(validators.rate_limit)
     _cors_origins = field_validator("cors_origins")(validators.origins)
+    _allowed_hosts = field_validator("allowed_hosts")(validators.host_names)
 
     @classmethod
     def settings_customise_sources(
@@ -169,6 +176,16 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> list[str]:
         return [origin.strip() for origin in (self.cors_origins or "").split(",") if origin]
+
+    @property
+    def is_open_on_loopback(self) -> bool:
+        """Return whether no key is needed and only programs on this machine can connect."""
+        return self.effective_auth == "none" and self.host in LOOPBACK
+
+    @property
+    def extra_hosts(self) -> list[str]:
+        """The names of `allowed_hosts`, in lower case."""
+        return [name.strip().lower() for name in (self.allowed_hosts or "").split(",") if name]
 
     @property
     def bucket_url(self) -> str | None:

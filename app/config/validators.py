@@ -8,6 +8,7 @@ from dotenv.parser import parse_stream
 from pydantic import SecretStr
 
 ORIGIN: Final = r"https?://[^/\s*@]+"
+HOST_NAME: Final = r"\*|[\w.-]+|\[[0-9A-Fa-f:.]+\]"
 SCHEME: Final = r"([A-Za-z][A-Za-z0-9+.-]+):/"
 BUCKET: Final = r"(s3a?|gs|gcs)://[^/\s@?#]+(/[^\s?#]*)?"
 
@@ -34,6 +35,14 @@ def origins(value: str | None) -> str | None:
     for origin in (value or "*").split(","):
         if origin.strip() != "*" and not re.fullmatch(ORIGIN, origin.strip()):
             raise ValueError("must be * or comma-separated origins such as https://a.org")
+    return value
+
+
+def host_names(value: str | None) -> str | None:
+    """Validate comma-separated host names without ports, or `*`."""
+    for name in (value or "*").split(","):
+        if not re.fullmatch(HOST_NAME, name.strip(), re.ASCII):
+            raise ValueError("must be * or comma-separated names without ports, such as a.example")
     return value
 
 

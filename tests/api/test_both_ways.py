@@ -123,6 +123,41 @@ def test_who_is_behind_a_trusted_proxy_is_counted_apart(serve, seven, path):
         assert status(client, "::ffff:192.0.2.1") == 429
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://{host}", "Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_match_request_from_another_site_returns_403_both_ways(serve, seven, headers):
+    with serve() as client:
+        host = client.base_url.netloc.decode()
+        headers = {name: value.format(host=host) for name, value in headers.items()}
+        for path in ("/predict", THE_ROUTE):
+            answer = client.post(path, content=seven, headers=IMAGE | headers)
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        for own in ({"Sec-Fetch-Site": "same-origin"}, {"Origin": f"http://{host}"}):
+            answer = client.post("/predict", content=seven, headers=IMAGE | own)
+            assert answer.json()["digit"] == 7
+
+
+@pytest.mark.parametrize("path", ["/predict", THE_ROUTE])
+def test_match_request_for_another_host_returns_421_both_ways(serve, seven, path):
+    with serve(allowed_hosts=None) as client:
+        answer = client.post(path, content=seven, headers=IMAGE | {"Host": "evil.example"})
+        assert (answer.status_code, answer.json()["code"]) == (421, "misdirected")
+        assert client.post(path, content=seven, headers=IMAGE).json()["digit"] == 7
+
+
+def test_match_request_for_localhost_takes_the_short_way(serve, seven, no_route):
+    with serve(allowed_hosts=None) as client:
+        no_route()
+        answer = client.post("/predict", content=seven, headers=IMAGE | {"Host": "localhost:1"})
+        assert answer.json()["digit"] == 7
+
+
 def test_pages_elsewhere_may_ask_where_that_is_set(serve, seven):
     headers = IMAGE | {"Origin": "https://a.org"}
     with serve(cors_origins="https://a.org, https://b.org", auth="keys") as client:
@@ -170,9 +205,10 @@ def test_a_defect_is_shown_to_pages_too(serve, monkeypatch):
 
 
 def test_without_the_setting_no_page_elsewhere_may_ask(serve, seven):
-    with serve() as client:
-        headers = {"Origin": "https://a.org", "Access-Control-Request-Method": "POST"}
-        assert client.options("/predict", headers=headers).status_code == 405
-        answer = client.post("/predict", content=seven, headers=IMAGE | headers)
-        assert answer.status_code == 200
+    for auth, status in (("none", 403), ("predict", 200)):
+        with serve(auth=auth) as client:
+            headers = {"Origin": "https://a.org", "Access-Control-Request-Method": "POST"}
+            assert client.options("/predict", headers=headers).status_code == 405
+            answer = client.post("/predict", content=seven, headers=IMAGE | headers)
+        assert answer.status_code == status
         assert not any(name.startswith("access-control") for name in answer.headers)

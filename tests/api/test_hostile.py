@@ -138,7 +138,9 @@ def raw(service, headers, body):
     """The status of the answer to these very bytes."""
     address = service.base_url.host, service.base_url.port
     with socket.create_connection(address, 20) as connection:
-        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n" + body)
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n" + body
+        )
         return int(connection.recv(4096).split()[1])
 
 

@@ -36,6 +36,8 @@ def test_the_environment_wins_over_env_file(tmp_path, monkeypatch):
         ("MYNET_RATE_LIMIT", "1/fortnight", "MYNET_RATE_LIMIT=1/fortnight: "),
         ("MYNET_CORS_ORIGINS", "a.org", "MYNET_CORS_ORIGINS=a.org: must be"),
         ("MYNET_CORS_ORIGINS", "https://a.org/", "MYNET_CORS_ORIGINS=.*: must be"),
+        ("MYNET_ALLOWED_HOSTS", "a.org:80", "MYNET_ALLOWED_HOSTS=a.org:80: must be"),
+        ("MYNET_ALLOWED_HOSTS", "a.org,,b", "MYNET_ALLOWED_HOSTS=.*: must be"),
         ("MYNET_PROT", "1", "MYNET_PROT is not a setting.*MYNET_PORT"),
         ("mynet_zzz", "1", "mynet_zzz is not a setting"),
     ],
@@ -125,6 +127,12 @@ def test_origins_are_a_list(monkeypatch):
     assert load_settings().origins == []
     monkeypatch.setenv("MYNET_CORS_ORIGINS", "https://a.org, http://localhost:3000")
     assert load_settings().origins == ["https://a.org", "http://localhost:3000"]
+
+
+def test_extra_hosts_are_in_lower_case(monkeypatch):
+    assert load_settings().extra_hosts == []
+    monkeypatch.setenv("MYNET_ALLOWED_HOSTS", "Mynet.example, 192.0.2.7,[2001:db8::1]")
+    assert load_settings().extra_hosts == ["mynet.example", "192.0.2.7", "[2001:db8::1]"]
 
 
 def test_training_leaves_a_core_to_predictions(monkeypatch):

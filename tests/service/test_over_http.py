@@ -82,7 +82,9 @@ def test_an_offer_to_upgrade_is_passed_over(service, mnist):
 
 def test_a_client_that_leaves_is_no_defect(service):
     with socket.create_connection(("127.0.0.1", service.port)) as leaving:
-        leaving.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
+        leaving.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc"
+        )
     deadline = time.monotonic() + 20
     while "POST /predict 499" not in service.log.read_text():
         assert time.monotonic() < deadline

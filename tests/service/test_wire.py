@@ -70,13 +70,15 @@ def test_requests_in_a_row_are_answered_in_a_row(service, requests, header):
 
 
 def test_a_body_that_is_no_chunk_is_told_its_length_first(service, seven):
-    chunked = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunked = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(seven), seven)
     assert answers(service, chunked + chunks, 1)[0]["digit"] == 7
 
 
 def test_many_offers_in_a_row_are_passed_over(service):
-    offer = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
+    offer = (
+        b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
+    )
     assert answers(service, offer * 600, 600) == [{"status": "live"}] * 600
 
 
@@ -103,7 +105,7 @@ def test_small_images_that_are_explained_wait_for_no_photo(service, seven, mnist
 
 
 def post(path, content):
-    return b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (
+    return b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (
         path.encode(),
         len(content),
         content,
@@ -111,7 +113,7 @@ def post(path, content):
 
 
 def test_this_is_no_proxy(service):
-    (answer,) = answers(service, b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n", 1)
+    (answer,) = answers(service, b"CONNECT example.org:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", 1)
     assert (answer["code"], answer["detail"]) == (
         "malformed_request",
         "CONNECT is not supported: this service is not a proxy.",

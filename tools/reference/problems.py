@@ -43,7 +43,8 @@ def problems_page() -> str:
             table(("status", "code", "title", "when"), sorted(rows)),
             "## Codes of each route",
             f"Each route may also answer {code_list(EVERY_ROUTE)}, and each one that needs a scope "
-            f"{code_list(EVERY_GUARDED_ROUTE)}. A wrong method is `method_not_allowed`.",
+            f"{code_list(EVERY_GUARDED_ROUTE)}. A wrong method is `method_not_allowed`. A `Host` "
+            "that the service does not answer for is `misdirected` on every route.",
             table(("route", "scope", "codes"), operations),
         ]
     )

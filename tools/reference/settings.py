@@ -8,7 +8,7 @@ from tools.reference.markdown import default_text, page, table, type_name
 BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 GROUPS: Final = {
     "Address": "host port workers health_route predict_route",
-    "Access": "auth admin_key rate_limit cors_origins",
+    "Access": "auth admin_key rate_limit cors_origins allowed_hosts",
     "Storage": "state_dir models_url database_url database_migrate data_dir checkpoint "
     "keep_versions keep_events_days max_feedback",
     "Predictions": "device max_body_bytes max_pixels max_queue max_batch_files predict_timeout",

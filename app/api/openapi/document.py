@@ -28,6 +28,9 @@ anything but HTTP, for headers over 64 KiB, or for HTTP/1.1 without exactly one 
 any transfer encoding but chunked; 503 `not_ready` if too many connections are open; and 505
 `http_version_not_supported` for HTTP/2. Such an error comes after the answers to the requests
 before it.
+
+A service that listens on a loopback address and needs no key answers 421 `misdirected` for any
+`Host` but `localhost`, `127.0.0.1`, `[::1]` and those of `MYNET_ALLOWED_HOSTS`.
 """
 TAGS: Final = [
     {"name": "predict", "description": "Read digits from images."},

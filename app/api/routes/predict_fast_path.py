@@ -19,7 +19,9 @@ from app.api.access_log import HEADER, NO_FIELDS, AccessLog, request_id_from
 from app.api.dependencies import Services
 from app.api.multipart import parse_single_file
 from app.api.routes.predict import prediction_fields
+from app.auth import csrf
 from app.auth.access_control import FORWARDED
+from app.auth.allowed_hosts import AllowedHosts
 from app.auth.keys import Scope
 from app.errors import MalformedRequest, QueueFull, ServiceError
 from app.predict.batcher import PredictionOutcome, PredictionResult
@@ -45,9 +47,12 @@ class PredictFastPath:
         self._small_upload_handler = FastHandler(self.begin, True)
         access_control = services.access_control
         self.access_control = None if access_control.predictions_are_public else access_control
-        # CORS needs response headers, and uvicorn must work out the address behind a proxy.
+        self._is_allowed_host = AllowedHosts(services.settings).allows
+        # CORS needs response headers, the route checks that a request comes from no other site, and
+        # uvicorn must work out the address behind a proxy.
         self._headers_that_need_the_app = {
             *((b"origin",) if services.settings.origins else ()),
+            *(csrf.BROWSER_HEADERS if access_control.auth == "none" else ()),
             *((FORWARDED,) if access_control.rate_limiter else ()),
         }
         self._background_tasks: set[asyncio.Task[None]] = set()
@@ -62,15 +67,12 @@ class PredictFastPath:
                 length = value
             elif name == b"content-type":
                 content_type_count += 1
-        if (
-            content_type_count > 1
-            or not length.isdigit()
-            or len(length) >= MAX_LENGTH_DIGITS
-            or (
-                self._headers_that_need_the_app
-                and any(name in self._headers_that_need_the_app for name, _ in headers)
-            )
-        ):
+            elif name == b"host":
+                if not self._is_allowed_host(value):
+                    return None
+            elif name in self._headers_that_need_the_app:
+                return None
+        if content_type_count > 1 or not length.isdigit() or len(length) >= MAX_LENGTH_DIGITS:
             return None
         if target == TARGET and int(length) <= self.max_fast_bytes:
             return self._small_upload_handler

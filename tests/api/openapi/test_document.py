@@ -20,6 +20,7 @@ ROUTELESS_CODES = {
     errors.RequestTimeout.code,
     errors.TransferEncodingNotSupported.code,
     errors.HttpVersionNotSupported.code,
+    errors.Misdirected.code,
 }
 
 

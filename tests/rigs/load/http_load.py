@@ -46,7 +46,9 @@ class Connection:
 
     def __init__(self, port: int, key: str | None = None) -> None:
         self.port = port
-        self._headers = f"Host: mynet\r\nAuthorization: Bearer {key}" if key else "Host: mynet"
+        self._headers = (
+            f"Host: localhost\r\nAuthorization: Bearer {key}" if key else "Host: localhost"
+        )
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> Reply:

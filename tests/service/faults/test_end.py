@@ -57,7 +57,7 @@ def test_a_worker_that_cannot_start_keeps_nobody_waiting(tmp_path):
 @contextmanager
 def slow_upload(service, path, content_length):
     """Send the head of a request, and then its body slower than the service ends."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {content_length}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {content_length}\r\n\r\n"
     with closing(socket.create_connection(("127.0.0.1", service.port), 60)) as connection:
         connection.sendall(head.encode() + b"x")
         answer, stopped = [], threading.Event()
