@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from starlette.types import Scope
 
+from app.api.client_address import client_address
 from app.database.tables import Key
 from app.telemetry import logs
 from app.telemetry.metrics import Metrics, Route
@@ -94,7 +95,7 @@ def write_audit(scope: Scope, status: int) -> None:
     if actor is None:
         return
     method, path = scope["method"], loggable_path(scope)
-    address = scope["client"][0] if scope.get("client") else "-"
+    address = client_address(scope) or "-"
     fields = {"who": actor, "method": method, "path": path, "status": status, "from": address}
     template = "%s %s %d by %s from %s"
     audit_log.info(

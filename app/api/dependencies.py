@@ -16,6 +16,7 @@ from starlette.types import Scope
 
 from app.api import access_log
 from app.api.access_log import LOG_FIELDS
+from app.api.client_address import client_address
 from app.auth import csrf
 from app.auth.access_control import AccessControl
 from app.auth.keys import Scope as KeyScope
@@ -105,7 +106,7 @@ async def _authorize(
             access_log.mark(request.state, key)
         if access_control.auth == "none":
             csrf.check(request.headers, services.settings.origins)
-    access_control.authorize(key, request.client.host if request.client else "", required_scope)
+    access_control.authorize(key, client_address(request.scope), required_scope)
 
 
 def disconnect_probe(scope: Scope) -> Callable[[], bool]:

@@ -191,7 +191,10 @@ class Protocol(TimeoutProtocol):
 
     def _begin(self) -> None:
         super().on_headers_complete()
-        self.scope["extensions"] = {CLIENT: {"is_gone": self.transport.is_closing}}
+        address = self.client[0] if self.client else ""
+        self.scope["extensions"] = {
+            CLIENT: {"is_gone": self.transport.is_closing, "address": address}
+        }
         if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = UnchunkedCycle  # uvicorn does not let us choose the class
 

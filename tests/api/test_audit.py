@@ -12,6 +12,7 @@ from app.database.database import Database
 from app.database.jobs import JobStore
 from app.main import create_app
 from app.telemetry import logs
+from tests.served import serve_app
 
 ADMIN_KEY = "the-first-key-of-all"
 CURRENT = {"content": b'{"version": 1}'}
@@ -97,6 +98,26 @@ def test_no_path_forges_a_line(start, lines):
     client.post("/train/x%20202%20by%20key%20admin%0A/cancel")
     (line,) = lines()
     assert line.split(" ")[2:] == ["401", "by", "anonymous", "from", "192.0.2.7"]
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("192.0.2.9", "192.0.2.9"),
+        ("[2001:db8::9]:443", "2001:db8::9"),
+        ("2001:DB8:0::9", "2001:db8::9"),
+        ("x, 192.0.2.9", "192.0.2.9"),
+        ("1.1.1.1 | 2026-11-28T00:00:00.000Z INFO x app.audit: DELETE /models/1", "127.0.0.1"),
+        ("fe80::1% | DELETE /models/1 204 by key admin", "fe80::1"),
+        ("192.0.2.9, unknown", "127.0.0.1"),
+        ("a\t\x80b", "127.0.0.1"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_write_audit_takes_only_an_address_from_a_proxy(settings, lines, forwarded, address):
+    with serve_app(create_app(settings)) as client:
+        client.delete("/models/1", headers={"X-Forwarded-For": forwarded.encode("latin-1")})
+    assert lines() == [f"DELETE /models/1 409 by anonymous from {address}"]
 
 
 def test_a_defect_is_told_as_one(start, lines, monkeypatch):

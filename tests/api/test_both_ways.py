@@ -123,6 +123,22 @@ def test_who_is_behind_a_trusted_proxy_is_counted_apart(serve, seven, path):
         assert status(client, "::ffff:192.0.2.1") == 429
 
 
+@pytest.mark.parametrize("path", ["/predict", THE_ROUTE])
+def test_authorize_forwarded_text_that_is_no_address_counts_the_connection(serve, seven, path):
+    with serve(rate_limit="1/hour") as client:
+        statuses = [
+            client.post(path, content=seven, headers=IMAGE | forwarded).status_code
+            for forwarded in (
+                {},
+                {"X-Forwarded-For": "x"},
+                {"X-Forwarded-For": "192.0.2.1.evil.example"},
+                {"X-Forwarded-For": "192.0.2.1, y"},
+                {"X-Forwarded-For": "y:80"},
+            )
+        ]
+    assert statuses == [200, 429, 429, 429, 429]
+
+
 @pytest.mark.parametrize(
     "headers",
     [
