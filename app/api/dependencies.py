@@ -24,6 +24,7 @@ from app.config.settings import Settings
 from app.database.database import Database
 from app.database.jobs import JobStore
 from app.database.sweeps import SweepStore
+from app.database.tables import Key
 from app.errors import NotReady
 from app.feedback import FeedbackStore
 from app.monitoring.collector import MetricsCollector
@@ -46,7 +47,7 @@ HEADER: Final = APIKeyHeader(
 # For streamed responses: a proxy that buffers would hold them back.
 STREAMING_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 # Without NUL, which not every database can store.
-IdempotencyKey = Annotated[str | None, Header(max_length=255, pattern=r"^[^\x00]*$")]
+IdempotencyHeader = Annotated[str | None, Header(max_length=255, pattern=r"^[^\x00]*$")]
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,20 @@ async def _authorize(
             access_log.mark(request.state, key)
         if access_control.auth == "none":
             csrf.check(request.headers, services.settings.origins)
+    request.state.api_key = key
     access_control.authorize(key, client_address(request.scope), required_scope)
+
+
+async def _scoped_idempotency_key(
+    request: Request, idempotency_key: IdempotencyHeader = None
+) -> str | None:
+    """Return the header as it is stored: each API key has values of its own.
+
+    Requests without an API key share theirs. A line break separates the id of the API key, because
+    no header contains one.
+    """
+    key: Key | None = request.state.api_key
+    return f"{key.id}\n{idempotency_key}" if idempotency_key and key else idempotency_key or None
 
 
 def disconnect_probe(scope: Scope) -> Callable[[], bool]:
@@ -136,6 +150,7 @@ class VersionConvertor(Convertor[int]):
 
 register_url_convertor("version", VersionConvertor())
 ServicesDep = Annotated[Services, Depends(_services)]
+IdempotencyKey = Annotated[str | None, Depends(_scoped_idempotency_key)]
 RequireAnyKey = Security(_authorize)  # a key with any scope
 RequirePredict = Security(_authorize, scopes=[KeyScope.PREDICT])
 RequireTrain = Security(_authorize, scopes=[KeyScope.TRAIN])

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from sqlalchemy import text
+from starlette.testclient import TestClient
 
 from app.auth import key_cache, keys
 from app.auth.key_cache import KeyCache
@@ -11,6 +12,10 @@ from app.auth.keys import KeyStore, Scope
 from app.database.database import Database
 from app.database.jobs import JobStore
 from app.errors import Conflict, InvalidField, NotFound, NotReady
+from app.main import create_app
+from app.train.jobs import job as jobs
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.supervisor import supervisor
 from tests.database import before_revisions
 from tests.postgres import ALL_DATABASES
 
@@ -173,3 +178,36 @@ def test_finding_asks_no_database(key_store, cache, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(key_store, "database", None)
         assert cache.find(whole.encode())
+
+
+@pytest.mark.parametrize("path", ["/train", "/sweeps"])
+def test_create_with_same_idempotency_key_of_two_api_keys_makes_two(
+    settings, key_store, monkeypatch, path
+):
+    monkeypatch.setattr(supervisor.Supervisor, "_schedule", lambda _: None)
+    secrets = [key_store.create(name, [Scope.TRAIN])[1] for name in ("a", "b")]
+    settings = settings.model_copy(update={"auth": "keys"})
+    with TestClient(create_app(settings)) as client:
+
+        def create(secret, value):
+            headers = {"X-API-Key": secret, "Idempotency-Key": "k"}
+            answer = client.post(path, headers=headers, json={"epochs": value})
+            return answer.status_code, answer.json().get("id")
+
+        first, second = (create(secret, number) for number, secret in enumerate(secrets, 1))
+        assert (first[0], second[0]) == (202, 202)
+        assert first[1] != second[1]
+        assert [create(secret, number) for number, secret in enumerate(secrets, 1)] == [
+            first,
+            second,
+        ]
+        assert create(secrets[0], 2) == (409, None)
+
+
+def test_create_without_api_keys_finds_the_job_of_an_earlier_service(settings, store, monkeypatch):
+    monkeypatch.setattr(supervisor.Supervisor, "_schedule", lambda _: None)
+    job = jobs.create(store, Hyperparameters(epochs=2), max_queued=9, key="k")
+    with TestClient(create_app(settings)) as client:
+        headers = {"Idempotency-Key": "k"}
+        answer = client.post("/train", headers=headers, json={"epochs": 2})
+        assert (answer.status_code, answer.json()["id"]) == (202, job.id)

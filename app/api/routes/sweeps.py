@@ -64,7 +64,7 @@ async def create(
     request: Request,
     response: Response,
     services: ServicesDep,
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: IdempotencyKey,
 ) -> resources.Sweep:
     """Each hyperparameter is one value or a list. Each combination becomes a job, at most 64.
     In the queue, a sweep counts as one job. It promotes nothing: promote the version of its `best`.
@@ -75,7 +75,7 @@ async def create(
         services.sweep_store,
         grid,
         max_queued=services.settings.train_queue,
-        key=idempotency_key or None,
+        key=idempotency_key,
         trace_context=services.tracing.inject() if services.tracing else None,
     )
     add_log_fields(request, services, sweep_id=row.id)

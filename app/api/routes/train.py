@@ -73,7 +73,7 @@ async def create(
     request: Request,
     response: Response,
     services: ServicesDep,
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: IdempotencyKey,
 ) -> resources.Job:
     """All fields and the body itself are optional. The default is the tutorial's training loop."""
     hyperparameters = await request_body.read_json(request, Hyperparameters)
@@ -82,7 +82,7 @@ async def create(
         services.job_store,
         hyperparameters,
         max_queued=services.settings.train_queue,
-        key=idempotency_key or None,
+        key=idempotency_key,
         trace_context=services.tracing.inject() if services.tracing else None,
     )
     add_log_fields(request, services, job_id=row.id)
