@@ -35,13 +35,16 @@ class VersionFiles:
         stems = (path.stem for path in self.folder.glob(f"*{checkpoint.SUFFIX}"))
         return sorted(int(stem) for stem in stems if _is_number(stem))
 
+    def exists(self, version: int) -> bool:
+        """Return whether a version exists; its file is not read."""
+        return 0 < version <= MAX_VERSION and self.file(version).exists()
+
     def path(self, version: int) -> Path:
         """Return the file of a version. Raises NotFound."""
-        path = self.file(version)
-        if not (0 < version <= MAX_VERSION and path.exists()):
+        if not self.exists(version):
             newest = ", ".join(map(str, self.versions()[-10:])) or "none"
             raise NotFound(f"Version {version} does not exist. The newest versions are: {newest}.")
-        return path
+        return self.file(version)
 
     def card(self, version: int) -> Card:
         """Return one card. Raises NotFound, or Conflict if the file is damaged."""

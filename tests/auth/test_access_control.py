@@ -11,6 +11,7 @@ from app.auth.keys import KeyStore, Scope
 from app.database.database import Database
 from app.database.jobs import JobStore
 from app.main import ROUTERS, create_app
+from app.startup import prepare_registry
 from tests.conftest import png
 
 ADMIN_KEY = "the-first-key-of-all"
@@ -124,6 +125,7 @@ def ask(settings):
             headers = {**request.pop("headers", {}), **auth_headers}
             return client.request(method, path, headers=headers, follow_redirects=False, **request)
 
+        ask.client = client
         return ask
 
     yield start
@@ -152,6 +154,23 @@ def test_every_route_keeps_its_rule(ask, keys, auth):
             status = send(route, key).status_code
             actual = status if status in (401, 403) else None
             assert actual == expected(rule, auth, kind), (route, kind)
+
+
+def test_open_routes_load_no_version(ask, settings):
+    registry = prepare_registry(settings)
+    number = registry.save(registry.weights(1), registry.card(1))
+    send = ask("keys")
+    services = send.client.app_state["services"]
+    for route in (route for route, rule in RULES.items() if rule == OPEN):
+        assert send(route.replace("{version}", str(number)), None).status_code in (200, 304, 404)
+    assert services.live.load_cached.cache_info().currsize == 0
+    ready = f"GET /v2/models/mynet/versions/{number}/ready"
+    assert send(ready, None).json() == {"name": "mynet", "ready": True}
+    missing = send("GET /v2/models/mynet/versions/77/ready", None)
+    assert missing.status_code == 404
+    assert missing.json()["error"].startswith("Version '77' does not exist: versions are numbers.")
+    assert send(f"GET /v2/models/mynet/versions/{number}", ADMIN_KEY).status_code == 200
+    assert services.live.load_cached.cache_info().currsize == 1
 
 
 def test_refusals_say_what_is_needed(ask, keys):

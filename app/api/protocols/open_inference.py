@@ -146,11 +146,16 @@ async def model_ready(services: ServicesDep) -> ModelReady:
     f"{VERSION_PATH}/ready",
     summary="Check whether a version is ready",
     operation_id="v2_get_version_ready",
-    responses=MODEL_RESPONSES,
+    responses=plain_error_responses(NotFound, NotReady),
 )
 async def version_ready(services: ServicesDep, version: Version) -> ModelReady:
-    """Return whether the version exists; every existing version is ready."""
-    await asyncio.to_thread(services.live.get, _number(version))
+    """Return whether the version exists: the first prediction loads an existing one.
+
+    The route needs no key, so it loads nothing, and a `404` does not list other versions.
+    """
+    number = _number(version)
+    if not await asyncio.to_thread(services.registry.exists, number):
+        raise _no_such_version(version)
     return await model_ready(services)
 
 
@@ -203,8 +208,12 @@ async def _infer(
 
 def _number(version: str) -> int:
     if not (version.isascii() and version.isdigit() and len(version) <= MAX_VERSION_DIGITS):
-        raise NotFound(
-            f"Version {version!r:.40} does not exist: versions are numbers. "
-            "GET /v2/models/mynet lists them."
-        )
+        raise _no_such_version(version)
     return int(version)
+
+
+def _no_such_version(version: str) -> NotFound:
+    return NotFound(
+        f"Version {version!r:.40} does not exist: versions are numbers. "
+        "GET /v2/models/mynet lists them."
+    )

@@ -75,14 +75,14 @@ class BucketRegistry(Registry):
         """Raise InvalidBucket if objects cannot be created, listed and deleted in the bucket."""
         self.bucket.check()
 
-    def path(self, version: int) -> Path:
-        """Return the file of a version.
+    def exists(self, version: int) -> bool:
+        """Return whether a version exists.
 
-        Raises NotFound, or BucketUnavailable if the version exists but could not be fetched.
+        Raises BucketUnavailable if the version exists but could not be fetched.
         """
         if version in self._failed and not self.file(version).exists():
             raise BucketUnavailable(LookupError(f"version {version} could not be fetched"))
-        return super().path(version)
+        return super().exists(version)
 
     def check_complete(self) -> None:
         for version in self._failed:
