@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count, cycle, takewhile
 
+import httpx2
+
 from mynet_client import Client
 from tests.conftest import ROOT
 from tests.programs import find_program
@@ -71,6 +73,18 @@ def poll_other_routes(url, job, stop):
 def follow(url, job):
     with Client(url) as mynet:
         return [event.id for event in mynet.events(job)]
+
+
+def test_nginx_hands_on_the_host_with_its_port(tmp_path):
+    front, *ports = [free_port() for _ in range(3)]
+    own = f"http://127.0.0.1:{front}"
+    with ExitStack() as stack:
+        for port in ports:
+            stack.enter_context(run_service(tmp_path / "var", port=port))
+        stack.enter_context(nginx(tmp_path / "nginx", front, ports))
+        for origin, status in ((own, 404), ("http://127.0.0.1", 403), ("http://a.example", 403)):
+            answer = httpx2.post(f"{own}/train/none/cancel", headers={"Origin": origin})
+            assert (origin, answer.status_code) == (origin, status)
 
 
 def test_a_rolling_restart_loses_nothing(tmp_path):
