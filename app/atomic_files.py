@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 TEMPORARY: Final = ".tmp"
+PRIVATE: Final = 0o700  # mode of a folder for its owner alone
 
 
 @contextmanager
@@ -27,15 +28,15 @@ def atomic_replace(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def make_folder(path: Path) -> None:
-    """Create a folder and its missing parents durably.
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Create a folder and its missing parents durably; the umask limits `mode`.
 
     Syncing a file does not sync the folders above it: each name is stored in its parent.
     """
     if path.is_dir():
         return
     make_folder(path.parent)
-    path.mkdir(exist_ok=True)  # another process may have created it just now
+    path.mkdir(mode, exist_ok=True)  # another process may have created it just now
     _fsync(path.parent)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import multiprocessing
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from itertools import chain
@@ -11,6 +12,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.atomic_files import PRIVATE, make_folder
 from app.auth.keys import KeyStore
 from app.config.settings import Settings
 from app.database.database import Database
@@ -75,6 +77,7 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Database:
     """
     migrate = migrate and settings.database_migrate
     with _translate_database_errors(settings), ExitStack() as stack:
+        make_folder(settings.state_dir, PRIVATE)  # corrections are personal data
         database = Database(settings.effective_database_url, migrate=migrate)
         stack.callback(database.close)
         database.repair()
@@ -152,6 +155,8 @@ def prepare_service(settings: Settings) -> None:
     check_tracking()
     with closing(open_database(settings, migrate=True)) as database:
         check_keys(settings, database)
+    if settings.state_dir.stat().st_mode & stat.S_IROTH:
+        log.warning("other users can read %s: chmod 700 protects it", settings.state_dir)
     prepare_worker(settings)
 
 

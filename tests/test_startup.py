@@ -1,4 +1,5 @@
 import asyncio
+import os
 import sys
 
 import pytest
@@ -7,6 +8,7 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from app import main
+from app.atomic_files import PRIVATE, make_folder
 from app.auth.keys import KeyStore, Scope
 from app.errors import NotReady
 from app.main import create_app
@@ -18,6 +20,7 @@ from app.startup import (
     check_tracking,
     open_database,
     prepare_registry,
+    prepare_service,
     prepare_worker,
 )
 from app.versions import checkpoint
@@ -208,3 +211,27 @@ def test_a_worker_tries_again_where_others_would_end_with_it(monkeypatch, caplog
     monkeypatch.setattr(main.multiprocessing, "parent_process", lambda: "the server")
     assert asyncio.run(main._open_with_retries(open_resources)) == "begun"
     assert caplog.text.count("worker cannot start yet, retrying: The database is locked.") == 2
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o700), (0o277, 0o500)])
+def test_make_folder_private_honours_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        make_folder(tmp_path / "var", PRIVATE)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "var").stat().st_mode & 0o777 == mode
+
+
+def test_prepare_service_existing_state_folder_that_others_can_read_warns(settings, caplog):
+    settings.state_dir.mkdir()
+    settings.state_dir.chmod(0o755)
+    prepare_service(settings)
+    assert f"other users can read {settings.state_dir}" in caplog.text
+    assert settings.state_dir.stat().st_mode & 0o777 == 0o755
+
+
+def test_prepare_service_creates_a_state_folder_for_its_owner_alone(settings, caplog):
+    prepare_service(settings)
+    assert settings.state_dir.stat().st_mode & 0o077 == 0
+    assert "other users" not in caplog.text
