@@ -1,16 +1,13 @@
 """The operations that verbs ask for: on the state folder, or by a service over HTTP."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
-
-from app.cli import context
+from typing import Any, Literal, Protocol
 
 Fields = dict[str, Any]
 """An answer as the HTTP API gives it, in the types of JSON."""
 Format = Literal["safetensors", "pt", "onnx"]
-SCHEMES: Final = ("http://", "https://")
 
 
 class Backend(Protocol):
@@ -59,34 +56,3 @@ class Backend(Protocol):
     def corrected_image(self, correction_id: str) -> bytes: ...
     def delete_correction(self, correction_id: str) -> None: ...
     def close(self) -> None: ...
-
-
-@contextmanager
-def open_backend(url: str | None, api_key: str | None) -> Iterator[Backend]:
-    """Open the service at `url`, or the state folder without one. Exit 2 if it raises an error."""
-    backend = _remote_service(url, api_key) if url else _state_folder()
-    try:
-        with closing(backend):
-            yield backend
-    except BrokenPipeError:  # the reader of standard output has ended, as `head` does
-        raise
-    except backend.errors as error:
-        raise context.failure(context.describe(error)) from None
-
-
-def _remote_service(url: str, api_key: str | None) -> Backend:
-    if not url.startswith(SCHEMES):
-        raise context.failure(f"--url {url}: write http://{url}")
-    try:
-        from app.cli.remote import RemoteService
-    except ModuleNotFoundError as error:
-        raise context.failure(
-            f"--url needs the client package: pip install ./client ({error})"
-        ) from None
-    return RemoteService(url, api_key)
-
-
-def _state_folder() -> Backend:
-    from app.cli.state_folder import StateFolder
-
-    return StateFolder(context.settings())

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from app.cli import options
-from app.cli.backend import open_backend
 from app.cli.files import write
 from app.cli.groups import ListByDefault
+from app.cli.opening import open_backend
 from app.cli.options import ApiKey, AsJson, Force, Limit, Output, Url
 
 app = typer.Typer(

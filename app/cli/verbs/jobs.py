@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import typer
 
 from app.cli import context, options
-from app.cli.backend import Fields, open_backend
+from app.cli.backend import Fields
+from app.cli.opening import open_backend
 from app.cli.options import ApiKey, AsJson, Follow, JobId, Limit, Url, flag
 
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from app.cli import context
-from app.cli.backend import Fields, Format, open_backend
+from app.cli.backend import Fields, Format
 from app.cli.files import write
 from app.cli.groups import ListByDefault
+from app.cli.opening import open_backend
 from app.cli.options import ApiKey, AsJson, Force, Output, Url, Version
 
 app = typer.Typer(

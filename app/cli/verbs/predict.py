@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli import context
-from app.cli.backend import open_backend
+from app.cli.opening import open_backend
 from app.cli.options import ApiKey, Url, flag
 
 

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from app.cli import options
-from app.cli.backend import Fields, open_backend
+from app.cli.backend import Fields
 from app.cli.groups import ListByDefault
+from app.cli.opening import open_backend
 from app.cli.options import ApiKey, AsJson, Limit, SweepId, Url
 
 app = typer.Typer(

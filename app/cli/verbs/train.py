@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from app.cli import context, options
-from app.cli.backend import open_backend
+from app.cli.opening import open_backend
 from app.cli.options import ApiKey, AsJson, Follow, Url
 from app.train.jobs.hyperparameters import Hyperparameters, PromoteRule, Recipe
 

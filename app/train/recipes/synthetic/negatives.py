@@ -23,7 +23,7 @@ from app.train.recipes.synthetic.glyphs import CANVAS, Pixels, canvas, draw_sign
 # These signs look like digits, so they are excluded.
 DIGIT_LIKE_SIGNS: Final = set("oOlIiSsZzBqgQ")
 SIGNS: Final = sorted(set(string.ascii_letters + "+-=*#&%@$?<>{}~^") - DIGIT_LIKE_SIGNS)
-# A narrow bar could be a 1, and a row of which normalisation keeps one digit shows that digit.
+# A narrow bar could be a 1. A row of digits shows a digit if normalisation keeps only one of them.
 MAX_BAR_ASPECT: Final = 0.24
 MAX_DIGIT_SIDE: Final = 36  # pixels; a digit of MNIST has 20
 
