@@ -35,10 +35,11 @@ class AllowedHosts:
     def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Raise Misdirected if the request is for a host of another name.
 
-        Every browser sends a Host. A request without one comes from another program, and passes.
+        Every browser sends a Host. A request without one, or with an empty one, comes from another
+        program, and passes.
         """
         for name, value in headers:
-            if name == HEADER and not self.allows(value):
+            if name == HEADER and value and not self.allows(value):
                 raise Misdirected(
                     f"This service does not answer for the host {value.decode('latin-1')!r:.100}. "
                     "Use localhost, or add the name to MYNET_ALLOWED_HOSTS."

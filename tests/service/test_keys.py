@@ -72,7 +72,6 @@ def test_keys_change_while_two_workers_serve(tmp_path, seven):
         log = service.log.read_text()
         for secret in (ADMIN_KEY, old.split("_")[2], new.split("_")[2]):
             assert secret not in log
-        assert "MYNET_ADMIN_KEY=**********" in log
 
 
 @pytest.fixture(scope="module")

@@ -68,9 +68,11 @@ def test_the_log_is_one_line_an_event_with_request_ids(service):
     while not re.search(pattern, service.log.read_text()):  # it is logged after it is answered
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    lines = service.log.read_text().splitlines()
-    assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]+ \S+ [\w.]+: ", line) for line in lines)
-    assert f"MYNET_PORT={service.port}" in lines[0]
+    first, *lines = service.log.read_text().splitlines()
+    assert first.endswith(f": open http://127.0.0.1:{service.port}")
+    log_lines = [line for line in lines if not line.startswith("  ")]  # not what was announced
+    pattern = r"\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]+ \S+ [\w.]+: "
+    assert all(re.match(pattern, line) for line in log_lines)
 
 
 def test_an_offer_to_upgrade_is_passed_over(service, mnist):

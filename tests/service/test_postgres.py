@@ -57,9 +57,7 @@ def test_two_services_share_jobs_and_one_takes_over(server, tmp_path, small_data
         assert log.count("==>>> epoch:") == len(all_batches)
         assert len(second.trainings) == 1
         for service in (one, other):
-            log_text = service.log.read_text()
-            assert PASSWORD not in log_text
-            assert "MYNET_DATABASE_URL=postgresql+psycopg://mynet:***@" in log_text
+            assert PASSWORD not in service.log.read_text()
         second.end()
 
 
