@@ -27,11 +27,16 @@ def test_a_sweep_is_started_listed_and_cancelled(mynet):
     assert [field_error.field for field_error in error.value.errors] == ["epochs"]
 
 
-def test_promote_best_makes_the_best_version_of_an_ended_sweep_live(connect, url, service):
+@pytest.fixture(scope="module")
+def ended_sweep(service, url):
     with Client(url) as waiting:
         sweep = waiting.start_sweep({"seed": [1, 2], "epochs": 1}, promote="never")
         assert wait_until(lambda: waiting.sweep(sweep).is_final), service.log.read_text()
-    mynet = connect(url)
+    return sweep
+
+
+def test_promote_best_makes_the_best_version_of_an_ended_sweep_live(connect, url, ended_sweep):
+    mynet, sweep = connect(url), ended_sweep
     best = mynet.sweep(sweep).best
     before = mynet.models().current
     assert best.version != before
