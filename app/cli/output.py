@@ -1,7 +1,7 @@
 """Tables, lists of fields and JSON on the terminal."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -41,10 +41,18 @@ def print_fields(fields: Mapping[str, str | None]) -> None:
 
 
 def print_page(
-    page: Fields, columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str, verb: str
+    page: dict[str, Any],
+    columns: Sequence[str],
+    row: Callable[[dict[str, Any]], Sequence[str]],
+    *,
+    empty: str,
+    verb: str,
+    as_json: bool,
 ) -> None:
-    """Print a page of a list, and the command that prints the next page."""
-    print_table(columns, rows, empty)
+    """Print a page of a list as JSON, or its rows and the command that prints the next page."""
+    if as_json:
+        return print_json(page)
+    print_table(columns, map(row, page["data"]), empty)
     if page["has_more"]:
         typer.echo(f"There are more: {verb} --after {page['data'][-1]['id']}")
 

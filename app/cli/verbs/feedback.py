@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli import options
+from app.cli.backend import Fields
 from app.cli.files import write
 from app.cli.groups import ListByDefault
 from app.cli.opening import open_backend
@@ -36,20 +37,20 @@ def show_all(
 
     with open_backend(url, api_key) as backend:
         page = backend.corrections(after, limit)
-    if as_json:
-        return output.print_json(page)
     nothing = "No corrections yet. Add one with: mynet feedback add FILE LABEL"
     empty = "No older corrections." if after else nothing
-    rows = (
-        (
-            correction["id"],
-            str(correction["label"]),
-            output.time(correction["created_at"]),
-            correction["prediction_id"] or "",
-        )
-        for correction in page["data"]
+    output.print_page(page, COLUMNS, _row, empty=empty, verb="mynet feedback", as_json=as_json)
+
+
+def _row(correction: Fields) -> tuple[str, ...]:
+    from app.cli import output
+
+    return (
+        correction["id"],
+        str(correction["label"]),
+        output.time(correction["created_at"]),
+        correction["prediction_id"] or "",
     )
-    output.print_page(page, COLUMNS, rows, empty=empty, verb="mynet feedback")
 
 
 def _prediction_id(value: str | None) -> str | None:

@@ -28,13 +28,10 @@ def jobs(
 
     with open_backend(url, api_key) as backend:
         page = backend.jobs(status, after, limit)
-    if as_json:
-        return output.print_json(page)
     nothing = "No jobs yet. Start one with: mynet train"
     empty = f"No {status or 'older'} jobs." if status or after else nothing
-    rows = (_row(job) for job in page["data"])
     verb = f"mynet jobs --status {status}" if status else "mynet jobs"
-    output.print_page(page, COLUMNS, rows, empty=empty, verb=verb)
+    output.print_page(page, COLUMNS, _row, empty=empty, verb=verb, as_json=as_json)
 
 
 def job(

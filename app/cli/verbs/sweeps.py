@@ -31,16 +31,13 @@ def show_all(
 
     with open_backend(url, api_key) as backend:
         page = backend.sweeps(after, limit)
-    if as_json:
-        return output.print_json(page)
     empty = (
         "No older sweeps."
         if after
         else "No sweeps yet. Start one with: mynet sweeps start --learning-rate 0.01 "
         "--learning-rate 0.1"
     )
-    rows = (_row(sweep) for sweep in page["data"])
-    output.print_page(page, COLUMNS, rows, empty=empty, verb="mynet sweeps")
+    output.print_page(page, COLUMNS, _row, empty=empty, verb="mynet sweeps", as_json=as_json)
 
 
 @app.command()
