@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.net import MyNet, to_input
-from app.predict.numpy_net import SIDE, NumpyNet
+from app.net import SIDE, MyNet, to_input
+from app.predict.numpy_net import NumpyNet
 
 log = logging.getLogger(__name__)
 

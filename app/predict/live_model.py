@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from app.errors import Conflict, NotFound, NotReady
-from app.net import SIDE, check_weights
+from app.net import SIDE
 from app.predict.model import Answer, Model, load_network
 from app.versions.registry import Registry
 
@@ -117,7 +117,7 @@ class LiveModel:
     def _load(self, version: int) -> Model:
         card, weights = self.registry.card(version), self.registry.weights(version)
         try:
-            network = load_network(check_weights(weights), self.device)
+            network = load_network(weights, self.device)
             model = Model(version, network, card.energy_threshold, card.temperature)
             for size in WARM_UP_SIZES:
                 with np.errstate(all="ignore"):  # an overflow is an error below, not a warning

@@ -11,13 +11,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from app.net import MEAN, PIXELS, SIDE
+
 Array = NDArray[np.float32]
-# As in `app.net`, which imports torch.
-SIDE: Final = 28
-PIXELS: Final = SIDE * SIDE
 LAYERS: Final = ("fc1", "fc2", "fc3", "fc4")
 # The input of each of the 256 tones; a test compares it with `to_input`, bit for bit.
-INPUT: Final[Array] = np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)
+INPUT: Final[Array] = np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(MEAN)
 
 
 class NumpyNet:
