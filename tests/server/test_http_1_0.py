@@ -2,10 +2,8 @@
 
 import pytest
 
-from app.main import create_app
-from app.train.supervisor.supervisor import Supervisor
-from tests.conftest import settings_in
-from tests.served import open_socket, serve_app
+from tests.served import open_socket
+from tests.server.idle import serve_idle
 from tests.server.raw_http import exchange
 
 GET = b"GET %b HTTP/1.0\r\n\r\n"
@@ -13,11 +11,8 @@ GET = b"GET %b HTTP/1.0\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Supervisor, "_schedule", lambda _: None)  # jobs stay queued
-        app = create_app(settings_in(tmp_path_factory.mktemp("http_1_0")))
-        with serve_app(app) as client:
-            yield client
+    with serve_idle(tmp_path_factory.mktemp("http_1_0")) as client:
+        yield client
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 import pytest
 
-from app.main import create_app
-from app.train.supervisor.supervisor import Supervisor
-from tests.conftest import settings_in
-from tests.served import serve_app
+from tests.server.idle import serve_idle
 from tests.server.raw_http import LIVE, exchange
 
 POST = b"POST %b HTTP/1.1\r\nHost: x\r\nX-Request-ID: first\r\nContent-Length: %d\r\n\r\n%b"
@@ -22,11 +19,8 @@ INVALID = {
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Supervisor, "_schedule", lambda _: None)  # jobs stay queued
-        app = create_app(settings_in(tmp_path_factory.mktemp("rejections")))
-        with serve_app(app) as client:
-            yield client
+    with serve_idle(tmp_path_factory.mktemp("rejections")) as client:
+        yield client
 
 
 def jobs(client):

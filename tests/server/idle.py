@@ -1,0 +1,22 @@
+"""The app behind the real server, with a supervisor that starts no job."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from app.main import create_app
+from app.train.supervisor.supervisor import Supervisor
+from tests.conftest import settings_in
+from tests.served import serve_app
+
+
+@contextmanager
+def serve_idle(folder: Path) -> Iterator[httpx2.Client]:
+    """Yield a client of an app whose jobs stay queued."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Supervisor, "_schedule", lambda _: None)
+        with serve_app(create_app(settings_in(folder))) as client:
+            yield client
