@@ -17,7 +17,7 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 CONFORMANCE := .venv-conformance
 RAY := .venv-ray
 TOOLS := .venv-tools
-.PHONY: help install serve test test-service test-conformance test-ray test-browser manifests fuzz soak lint format docs bench lock sbom audit docker clean
+.PHONY: help install serve test test-service test-conformance test-ray test-browser manifests fuzz mutants soak lint format docs bench lock sbom audit io-errors docker clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -33,7 +33,8 @@ serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 
 test: $(VENV)/dev.stamp  ## set up, then run the tests (under four minutes on two cores)
 	$(PYTEST) $(PARALLEL) --ignore tests/service --ignore tests/conformance \
-		--ignore tests/browser --ignore tests/buckets --ignore tests/manifests --ignore tests/ray
+		--ignore tests/browser --ignore tests/buckets --ignore tests/manifests --ignore tests/ray \
+		--ignore tests/mlflow_tracking/test_worker.py
 
 test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
 	$(PYTEST) --numprocesses 3 --dist loadfile --no-loadscope-reorder --timeout 600 \
@@ -56,10 +57,15 @@ manifests: $(TOOLS)/stamp  ## render deploy/k8s, and check it by Kubernetes' sch
 fuzz: $(VENV)/dev.stamp  ## send bent inputs for SECONDS, an hour unless told; SEED=N repeats a run
 	$(VENV)/bin/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
+mutants: $(VENV)/mlflow.stamp  ## break each guarantee, and see that its tests notice; DRAW=5, SEED=N, ROW='…'
+	$(VENV)/bin/python -m tests.mutants $(if $(DRAW),--draw $(DRAW)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(ROW),--row "$(ROW)") --jobs $(or $(JOBS),2)
+
 lint: $(VENV)/dev.stamp  ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy app client/src
+	$(VENV)/bin/mypy --python-version 3.14 app client/src
 
 format: $(VENV)/dev.stamp  ## let ruff put the code in form
 	$(VENV)/bin/ruff check --fix .
@@ -84,6 +90,9 @@ audit: $(TOOLS)/stamp  ## look for known vulnerabilities in it, where an advisor
 
 soak: $(VENV)/dev.stamp  ## everything mixed at random, with kills: make soak MINUTES=60 SEED=7
 	MINUTES=$(or $(MINUTES),60) $(if $(SEED),SEED=$(SEED)) $(VENV)/bin/python -m tests.rigs.soak.soak
+
+io-errors: $(VENV)/dev.stamp  ## let every I/O call of what is stored fail in turn; CALLS=N SEED=M draw some
+	$(if $(CALLS),CALLS=$(CALLS)) $(if $(SEED),SEED=$(SEED)) $(VENV)/bin/python -m tests.rigs.io_errors
 
 docker:  ## build the image and bring it up on http://127.0.0.1:8000
 	docker compose up --build --detach --wait

@@ -5,7 +5,7 @@ library is imported here; `status` is the number that the contract fixes.
 
 The steps of a prediction, and the errors that each can raise::
 
-    upload      MalformedRequest  BodyTooLarge  InvalidField
+    upload      MalformedRequest  BodyTooLarge  InvalidField  ContentEncodingNotSupported
     decode      NotAnImage  ImageTooLarge
     normalise   BlankImage
     batch       QueueFull  DeadlineExceeded  ClientDisconnected
@@ -13,7 +13,7 @@ The steps of a prediction, and the errors that each can raise::
 
 The same for a training job or a version::
 
-    request     InvalidField  QueueFull
+    request     InvalidField  QueueFull  TrainingUnavailable
     upload      MalformedRequest  InvalidField  NotReady
     look-up     NotFound
     transition  Conflict
@@ -150,6 +150,14 @@ class NotAnImage(ServiceError):
     status, code, title = 415, "not_an_image", "The upload is not an image"
 
 
+class ContentEncodingNotSupported(ServiceError):
+    """The body has a content encoding that the service cannot decode; see `Accept-Encoding`."""
+
+    status, code = 415, "content_encoding_not_supported"
+    title = "The content encoding is not supported"
+    supported: ClassVar[tuple[str, ...]] = ("gzip", "deflate", "br")
+
+
 class Misdirected(ServiceError):
     """An open service on a loopback address does not answer for this host name."""
 
@@ -168,6 +176,12 @@ class BlankImage(ServiceError):
     status, code, title = 422, "blank_image", "There is no ink in the image"
 
 
+class TooManyDigits(ServiceError):
+    """The image has more pieces of ink than one request may read."""
+
+    status, code, title = 422, "too_many_digits", "There are too many digits in the image"
+
+
 class QueueFull(ServiceError):
     """The queue is full; `Retry-After` says when to try again."""
 
@@ -184,6 +198,12 @@ class NotReady(ServiceError):
     """The service is starting or draining, or its disk or database is unavailable."""
 
     status, code, title = 503, "not_ready", "The service is not ready"
+
+
+class TrainingUnavailable(ServiceError):
+    """This service cannot train, and no other service on its database does."""
+
+    status, code, title = 503, "training_unavailable", "No service trains"
 
 
 class ClientDisconnected(ServiceError):

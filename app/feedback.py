@@ -105,18 +105,27 @@ class FeedbackStore:
         with self.lock:
             return list(self._corrections_by_id().values())
 
-    def page(self, after: str | None, limit: int) -> tuple[list[Correction], bool]:
+    def count(self, since: datetime | None = None) -> int:
+        """Count the corrections that were stored after `since`, or all."""
+        time = since.strftime(TIME_FORMAT) if since else ""
+        return sum(correction.time > time for correction in self.all())
+
+    def page(
+        self, after: str | None, limit: int, label: int | None = None
+    ) -> tuple[list[Correction], bool]:
         """Return a page of corrections older than the one with id `after`, and whether more follow.
 
-        Raises NotFound if that one does not exist.
+        `label` selects those with that label. Raises NotFound if the one of `after` does not exist.
         """
-        found, start = self.all(), 0
+        found = self.all()
         if after is not None:
             ids = [correction.id for correction in found]
             if after not in ids:
                 raise _not_found(after)
-            start = ids.index(after) + 1
-        return found[start : start + limit], len(found) > start + limit
+            found = found[ids.index(after) + 1 :]
+        if label is not None:
+            found = [correction for correction in found if correction.label == label]
+        return found[:limit], len(found) > limit
 
     def content(self, image_id: str) -> tuple[Correction, bytes]:
         """Return a correction with its image, a PNG. Raises NotFound."""

@@ -4,31 +4,36 @@ import asyncio
 import gc
 import logging
 import multiprocessing
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing, nullcontext, suppress
 from functools import partial
 from typing import Any, Final, NotRequired, TypedDict
 
-import torch
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
 from app.api import middleware, problem_details
 from app.api.access_log import AccessLog
+from app.api.body_limits import BodyLimits
+from app.api.content_encoding import ContentDecoding
 from app.api.dependencies import Services
 from app.api.middleware import BodyLimit, CheckHost, HeadAsGet, RequestId, ShutdownDeadline
 from app.api.openapi import document
 from app.api.protocols import cloud, kserve_v1, open_inference
+from app.api.root_path import RootPath
 from app.api.routes import (
+    checkpoints,
+    datasets,
     feedback,
     health,
     job_events,
+    keys,
     metrics,
     models,
     predict,
+    read,
     sweeps,
     train,
     web_ui,
@@ -42,13 +47,15 @@ from app.auth.keys import KeyStore
 from app.config.settings import Settings, load_settings
 from app.database.database import Database
 from app.database.jobs import JobStore
-from app.feedback import FeedbackStore
+from app.datasets.catalogue import open_datasets
+from app.devices import is_torch_installed, pick_device
 from app.monitoring.collector import MetricsCollector
-from app.net import pick_device
+from app.predict.image_decoders import ImageDecoders
+from app.predict.image_validator import ImageValidator
 from app.predict.live_model import LiveModel
 from app.predict.predictor import Predictor
-from app.predict.preprocess import ImageValidator
 from app.predict.test_set_errors import MisclassifiedImages
+from app.read.reader import Reader
 from app.server.runtime import UVICORN, Runtime
 from app.server.shutdown import Shutdown, exit_with_parent, on_shutdown_signal
 from app.startup import STARTUP_ERRORS, open_database
@@ -57,17 +64,23 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import Tracing
 from app.telemetry.worker_metrics import WorkerMetricsFile
 from app.train.jobs.events import EventStream
+from app.train.jobs.retraining import retraining_of
 from app.train.supervisor.supervisor import Supervisor
 from app.versions.registry import Registry
+from app.webhooks.dispatcher import Dispatcher
 
 ROUTERS: Final = (
     *(
         predict,
+        read,
         feedback,
+        datasets,
         train,
         job_events,
+        checkpoints,
         sweeps,
         models,
+        keys,
         health,
         metrics,
         web_ui,
@@ -76,10 +89,6 @@ ROUTERS: Final = (
 )
 log = logging.getLogger(__name__)
 
-# Seconds for which a thread that decodes a photo may hold the GIL while small images wait. Python's
-# default of five milliseconds is the time of thirty of them. Each receive, send and poll has to
-# wait for the GIL, so even with half a millisecond, `429` responses fall behind under overload.
-SWITCH_INTERVAL_SECONDS: Final = 0.0001
 # Seconds for which a worker process retries its start, and between two tries.
 STARTUP_TIMEOUT: Final = 300.0
 STARTUP_RETRY_INTERVAL: Final = 2.0
@@ -110,6 +119,7 @@ class App(FastAPI):
         stack: ASGIApp = HeadAsGet(super().build_middleware_stack())
         stack = middleware.add_cors(stack, self.settings.origins)
         stack = CheckHost(stack, AllowedHosts(self.settings))
+        stack = RootPath(stack, self.settings.root_path or "")
         return RequestId(stack, self.access_log, self.traces)
 
     def openapi(self) -> dict[str, Any]:
@@ -118,15 +128,29 @@ class App(FastAPI):
         return self.openapi_schema
 
 
+def create_served_app() -> FastAPI:
+    """Return the app for the server of `mynet serve`, whose process is MyNet's alone."""
+    settings, traces = load_settings(), tracing_setup.begin()
+    configure_logs(settings, traces)
+    return create_app(settings, traces)
+
+
+def configure_logs(settings: Settings, traces: Tracing | None) -> None:
+    """Send all logs of this process, which is MyNet's alone, to standard error."""
+    logs.configure(settings.log_level, settings.log_format, traces.ids if traces else dict)
+
+
 def create_app(
     settings: Settings | None = None, traces: Tracing | None = None, runtime: Runtime = UVICORN
 ) -> FastAPI:
-    """Return the app; without `settings`, use the environment. Raises SettingsError."""
+    """Return the app; without `settings`, use the environment. Raises SettingsError.
+
+    Another server or app may host it, so nothing global changes: the logs go to the handlers of the
+    process, or to standard error if there are none.
+    """
     settings = settings or load_settings()
-    logs.configure(settings.log_level, settings.log_format)
     traces = traces or tracing_setup.begin()
-    if traces:
-        logs.configure(settings.log_level, settings.log_format, traces.ids)
+    logs.configure_app(settings.log_level, settings.log_format, traces.ids if traces else dict)
     process_metrics = Metrics()
     access_log, shutdown = AccessLog(process_metrics), Shutdown()
 
@@ -153,7 +177,9 @@ def create_app(
     app.include_router(cloud.vertex_ai_router(settings))  # first: its paths may shadow others
     for module in ROUTERS:
         app.include_router(module.router)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    limits = BodyLimits(settings.max_body_bytes, {datasets.PATH: settings.max_dataset_bytes})
+    app.add_middleware(BodyLimit, limits=limits)
+    app.add_middleware(ContentDecoding, limits=limits)
     app.add_middleware(ShutdownDeadline, shutdown=shutdown)
     problem_details.install(app)
     return app
@@ -168,51 +194,58 @@ async def _open_services(
     shutdown: Shutdown,
 ) -> AsyncIterator[Services]:
     _prepare_process()
-    registry, database, key_cache, metrics_file = await _open_with_retries(
-        partial(_open_resources, settings, runtime)
-    )
-    live = LiveModel(registry, pick_device(settings.device))
-    live.load_initial()
-    with (
-        closing(database),
-        closing(Predictor(settings, live, process_metrics)) as predictor,
-        closing(ImageValidator(settings)) as image_validator,
-        registry.refreshing(),
-    ):
-        services = Services(
-            settings,
-            registry,
-            database,
-            EventStream(JobStore(database)),
-            live,
-            predictor,
-            MisclassifiedImages(live, settings.data_dir),
-            MetricsCollector(
-                process_metrics, predictor, live, registry, JobStore(database), metrics_file
-            ),
-            AccessControl(settings, key_cache),
-            FeedbackStore(settings.feedback_dir, settings.max_feedback),
-            image_validator,
-            traces,
+    # First, since the decoders start while everything else is opened.
+    async with ImageDecoders(settings, process_metrics).running() as decoders:
+        registry, database, key_cache, metrics_file = await _open_with_retries(
+            partial(_open_resources, settings, runtime)
         )
-        async with _in_background(services):
-            supervisor = Supervisor(settings, database, runtime.trainer, runtime.clean_storage)
-            start_draining = partial(_start_draining, services, supervisor, shutdown)
-            with supervisor, on_shutdown_signal(start_draining):
-                # Exclude everything allocated at startup from garbage collection; a full collection
-                # would take 0.1 s.
-                gc.freeze()
-                yield services
-                gc.unfreeze()
+        live = LiveModel(registry, pick_device(settings.device))
+        live.load_initial()
+        with (
+            closing(database),
+            closing(Predictor(settings, live, process_metrics, decoders)) as predictor,
+            closing(Reader(settings, live, decoders)) as reader,
+            registry.refreshing(),
+        ):
+            await decoders.wait_until_ready()
+            catalogue = open_datasets(settings, database)
+            services = Services(
+                settings,
+                registry,
+                database,
+                EventStream(JobStore(database)),
+                live,
+                predictor,
+                reader,
+                MisclassifiedImages(live, settings.data_dir, catalogue),
+                MetricsCollector(
+                    process_metrics, predictor, live, registry, JobStore(database), metrics_file
+                ),
+                AccessControl(settings, key_cache),
+                catalogue.feedback,
+                ImageValidator(settings, decoders),
+                catalogue,
+                traces,
+                retraining_of(settings, database),
+            )
+            async with _in_background(services):
+                supervisor = _supervisor(settings, database, runtime)
+                start_draining = partial(_start_draining, services, supervisor, shutdown)
+                with supervisor or nullcontext(), on_shutdown_signal(start_draining):
+                    # A full collection of what was allocated at startup would take 0.1 s.
+                    gc.freeze()
+                    yield services
+                    gc.unfreeze()
 
 
 @asynccontextmanager
 async def _in_background(services: Services) -> AsyncIterator[None]:
-    """Run the background tasks; publish metrics and traces once more when they end."""
+    """Run the background tasks; store uses of keys, metrics and traces when they end."""
     tasks = [asyncio.create_task(coroutine) for coroutine in _background_tasks(services)]
     yield
     for task in tasks:
         task.cancel()
+    services.access_control.key_usage.store_all()
     services.metrics_collector.publish()
     if services.tracing:
         services.tracing.close()
@@ -220,9 +253,7 @@ async def _in_background(services: Services) -> AsyncIterator[None]:
 
 def _prepare_process() -> None:
     # One thread is fastest: MyNet's forward pass is too small to split, and cores are few.
-    torch.set_num_threads(1)
     threadpool_limits(1)
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     exit_with_parent()
 
 
@@ -259,14 +290,28 @@ def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]
     yield services.live.watch()
     yield health.watch(services.database)
     yield services.metrics_collector.publish_periodically()
+    if services.retraining:
+        yield health.count_corrections(services.retraining)
+    if services.settings.webhook_secret:
+        yield Dispatcher(services.settings, services.database).run()
     if services.access_control.auth != "none":
         yield services.access_control.key_cache.watch()
+        yield services.access_control.key_usage.store_periodically()
 
 
-def _start_draining(services: Services, supervisor: Supervisor, shutdown: Shutdown) -> None:
+def _supervisor(settings: Settings, database: Database, runtime: Runtime) -> Supervisor | None:
+    """Return the supervisor, or None if this service cannot train, so that it takes no lease."""
+    if is_torch_installed():
+        return Supervisor(settings, database, runtime.trainer, runtime.clean_storage)
+    log.info("this service trains nothing: PyTorch is not installed")
+    return None
+
+
+def _start_draining(services: Services, supervisor: Supervisor | None, shutdown: Shutdown) -> None:
     services.draining.set()
     shutdown.begin()
-    supervisor.stop()
+    if supervisor:
+        supervisor.stop()
 
 
 def _open_key_cache(settings: Settings, database: Database) -> KeyCache:

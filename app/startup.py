@@ -1,34 +1,39 @@
 """Service startup: opens the registry, makes a version live, and opens the database."""
 
 import asyncio
+import hashlib
 import logging
 import multiprocessing
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.atomic_files import PRIVATE, make_folder
 from app.auth.keys import KeyStore
-from app.config.settings import Settings
+from app.config.environment import service_links
+from app.config.settings import PREFIX, Settings
 from app.database.database import Database
 from app.database.engine import hint, open_engine
 from app.database.schema import SchemaMismatch, SchemaStatus, status_of
+from app.datasets import catalogue
+from app.devices import DeviceUnavailable, is_torch_installed
 from app.errors import Conflict, NotReady, ServiceError
 from app.feedback import FeedbackStore
-from app.net import DeviceUnavailable
 from app.train.supervisor import mlflow_process
-from app.versions import checkpoint
+from app.versions import checkpoint, weights_file
 from app.versions.bucket.object_store import BucketUnavailable, InvalidBucket
 from app.versions.checkpoint import BadCheckpoint
 from app.versions.opening import open_registry
 from app.versions.registry import Registry
 from app.versions.retention import apply_retention
 from app.weights_import.parent import import_checkpoint, remove_temporary_uploads
+from app.weights_import.store import version_with
 
 log = logging.getLogger(__name__)
 
@@ -45,18 +50,11 @@ def prepare_registry(settings: Settings) -> Registry:
 
     Raises BadCheckpoint, StartupError.
     """
-    try:
+    with _translate_registry_errors(settings):
         registry = open_registry(settings)
         registry.check_writable()
         registry.import_bundled()
         registry.repair()
-    except (InvalidBucket, BucketUnavailable) as error:
-        problem = error.problem if isinstance(error, BucketUnavailable) else error
-        raise _setting_error("MODELS_URL", settings.models_url, problem) from error
-    except OSError as error:
-        if settings.models_url and not settings.bucket_url:
-            raise _setting_error("MODELS_URL", settings.models_url, error) from error
-        raise _setting_error("STATE_DIR", settings.state_dir, error) from error
     while True:
         live = registry.current()
         version = _first_loadable_version(registry)
@@ -68,6 +66,20 @@ def prepare_registry(settings: Settings) -> Registry:
         # Another process may promote a version at the same time; its promotion is kept.
         if version == live or registry.promote(version, expected=live):
             return registry
+
+
+@contextmanager
+def _translate_registry_errors(settings: Settings) -> Iterator[None]:
+    """Raise a StartupError that names the setting if the versions cannot be opened."""
+    try:
+        yield
+    except (InvalidBucket, BucketUnavailable) as error:
+        problem = error.problem if isinstance(error, BucketUnavailable) else error
+        raise _setting_error("MODELS_URL", settings.models_url, problem) from error
+    except OSError as error:
+        if settings.models_url and not settings.bucket_url:
+            raise _setting_error("MODELS_URL", settings.models_url, error) from error
+        raise _setting_error("STATE_DIR", settings.state_dir, error) from error
 
 
 def open_database(settings: Settings, *, migrate: bool = False) -> Database:
@@ -120,8 +132,8 @@ def _translate_database_errors(settings: Settings) -> Iterator[None]:
 
 
 def check_tracking() -> None:
-    """Raise StartupError if MLflow logging is enabled, but MLflow is not installed."""
-    if mlflow_process.is_enabled() and not mlflow_process.is_installed():
+    """Raise StartupError if trainings are logged to MLflow, but MLflow is not installed."""
+    if is_torch_installed() and mlflow_process.is_enabled() and not mlflow_process.is_installed():
         raise StartupError(
             f"{mlflow_process.URI} is set, but MLflow is not installed. "
             "Run pip install '.[mlflow]', or unset the variable."
@@ -155,26 +167,33 @@ def prepare_service(settings: Settings) -> None:
     check_tracking()
     with closing(open_database(settings, migrate=True)) as database:
         check_keys(settings, database)
+    if links := service_links(os.environ):
+        log.warning(
+            "Kubernetes service links passed over, they are no settings: %s. "
+            "`enableServiceLinks: false` in the pod removes them.",
+            ", ".join(link for link in links if link.startswith(PREFIX)),
+        )
     if settings.state_dir.stat().st_mode & stat.S_IROTH:
         log.warning("other users can read %s: chmod 700 protects it", settings.state_dir)
     prepare_worker(settings)
 
 
 def prepare_worker(settings: Settings) -> Registry:
-    """Open the versions for a service, and make `MYNET_CHECKPOINT` live if it is set.
+    """Open the versions for a service, and make a new `MYNET_CHECKPOINT` live if it is set.
 
     No event loop may be running in this thread. Raises BadCheckpoint, StartupError.
     """
-    registry = prepare_registry(settings)
+    if multiprocessing.parent_process() is not None:
+        return prepare_registry(settings)
     # Once per service, not once per worker: a restarted worker must not undo a promotion.
-    if multiprocessing.parent_process() is None:
-        remove_temporary_uploads(settings.uploads_dir)
-        FeedbackStore(settings.feedback_dir, settings.max_feedback).clean_up()
-        if settings.checkpoint:
-            version = _version_of(settings, settings.checkpoint, registry)
-            registry.promote(version)
-            log.info("checkpoint is live: file=%s version=%d", settings.checkpoint, version)
-        apply_retention(settings, registry)
+    new_checkpoint = _new_checkpoint(settings, settings.checkpoint) if settings.checkpoint else None
+    registry = prepare_registry(settings)
+    remove_temporary_uploads(settings.uploads_dir)
+    FeedbackStore(settings.feedback_dir, settings.max_feedback).clean_up()
+    catalogue.clean_up(settings)
+    if new_checkpoint:
+        _go_live(settings, new_checkpoint, registry)
+    apply_retention(settings, registry)
     return registry
 
 
@@ -206,17 +225,76 @@ def _versions_by_accuracy(registry: Registry) -> Iterator[int]:
         yield card.version
 
 
+class NewCheckpoint(NamedTuple):
+    """A checkpoint that goes live, and the versions before the shipped ones were imported."""
+
+    file: Path
+    digest: str
+    versions_before: list[int]
+
+
+def _new_checkpoint(settings: Settings, file: Path) -> NewCheckpoint | None:
+    """Return the checkpoint if it goes live, or None if it was a version before.
+
+    Only a new one goes live. Otherwise each restart would take back a later promotion, for all
+    services that share the versions. Call this before the shipped versions are imported: one of
+    them may be the checkpoint of the first start.
+    """
+    try:
+        # The import process reads a state dict: that needs PyTorch.
+        weights = None if weights_file.is_state_dict(file) else checkpoint.read_weights(file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except BadCheckpoint as error:
+        raise StartupError(f"MYNET_CHECKPOINT: {error}") from error
+    with _translate_registry_errors(settings):
+        registry = open_registry(settings)
+        registry.refresh()
+        version = registry.recorded_checkpoint(digest)
+        if version is None and weights is not None:
+            version = version_with(registry, weights)
+        if version is None:
+            return NewCheckpoint(file, digest, registry.versions())
+        _pass_over(file, digest, version, registry)
+    return None
+
+
+def _go_live(settings: Settings, new: NewCheckpoint, registry: Registry) -> None:
+    """Import the checkpoint, if it is no version yet, and make it live."""
+    version = _version_of(settings, new.file, registry)
+    with _translate_registry_errors(settings):
+        if version in new.versions_before:  # only the import could tell, for a state dict
+            _pass_over(new.file, new.digest, version, registry)
+            return
+        registry.promote(version)
+        registry.record_checkpoint(new.digest, version)
+    log.info("checkpoint is live: file=%s version=%d", new.file, version)
+
+
+def _pass_over(file: Path, digest: str, version: int, registry: Registry) -> None:
+    """Record that the checkpoint was a version before, and warn if that version is not live."""
+    registry.record_checkpoint(digest, version)
+    live = registry.current()
+    if version != live:
+        state = "" if registry.exists(version) else " (deleted)"
+        log.warning(
+            "checkpoint passed over: file=%s version=%d%s live=%s: it was a version before. "
+            "`mynet promote` or PUT /models/current makes a version live.",
+            *(file, version, state, live),
+        )
+
+
 def _version_of(settings: Settings, file: Path, registry: Registry) -> int:
     """Return the version with the weights of this file, and import the file if there is none."""
     try:
-        digest = checkpoint.digest(checkpoint.read_weights(file))
+        # The import process reads a state dict: that needs PyTorch.
+        if not weights_file.is_state_dict(file):
+            existing = version_with(registry, checkpoint.read_weights(file))
+            if existing is not None:
+                return existing
     except BadCheckpoint as error:
         raise StartupError(f"MYNET_CHECKPOINT: {error}") from error
-    existing = (card.version for card in registry.cards() if card.weights_digest == digest)
     note = f"loaded from {file.name}"
     try:
-        return next(existing, None) or asyncio.run(
-            import_checkpoint(settings, registry, file, note)
-        )
+        return asyncio.run(import_checkpoint(settings, registry, file, note))
     except ServiceError as refusal:
         raise StartupError(f"MYNET_CHECKPOINT={file} could not be imported: {refusal}") from refusal

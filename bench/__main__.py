@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from app.config.settings import available_cpus
+from app.config.cpus import available_cpus
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 DEFAULT_BENCHMARKS = {
@@ -29,6 +29,7 @@ DEFAULT_BENCHMARKS = {
 }
 LONG_BENCHMARKS = {
     "kills": "tests.rigs.kills.kills",
+    "sweeps": "bench.training.sweeps",
     "overload": "bench.predictions.overload",
     "chaos": "tests.rigs.chaos.chaos",
     "ray": "bench.service.ray",

@@ -20,11 +20,16 @@ from app.config.settings import Settings
 from app.database.database import Database
 from app.database.jobs import JobStore
 from app.database.leases import LeaseStore
+from app.decoders.fork_server import start_template
 from app.main import create_app
+from app.predict.model import Model
 from app.startup import prepare_registry
 from app.train.recipes.dataset import Dataset, Digits, load
 from app.versions.registry import SHIPPED, Registry
+from tests.decoders.zygote import Zygote
 from tests.postgres import FAST_SETTINGS, Postgres, run_postgres
+from tests.read.checkpoints import load_model
+from tests.rigs.temporary_files import use_memory
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data"
@@ -38,9 +43,32 @@ def plain_environment() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def forked_templates() -> Iterator[None]:
+    """Fork the decoders' templates of all apps in this process from one, which imports once."""
+    if not hasattr(os, "pidfd_open"):  # Linux has it
+        yield
+        return
+    with closing(Zygote()) as zygote, pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("app.decoders.fork_server.start_template", zygote.fork)
+        yield
+
+
+@pytest.fixture
+def started_templates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start the decoders' templates as a service does."""
+    monkeypatch.setattr("app.decoders.fork_server.start_template", start_template)
+
+
 @pytest.fixture(scope="session")
 def mnist() -> Dataset:
     return load(DATA)
+
+
+@pytest.fixture(scope="session")
+def robust_model() -> Model:
+    """The shipped version that a fresh service serves, on the CPU."""
+    return load_model(SHIPPED / "robust.safetensors")
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +115,7 @@ def all_shipped(one_shipped: None, monkeypatch: pytest.MonkeyPatch) -> None:  # 
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    use_memory()
     config.addinivalue_line(
         "markers",
         "read_only: `client` is the app of the module, which the test leaves as it was; "
@@ -109,12 +138,14 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest) -> str | None:
+def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """The URL of an empty database; by default, none but that of the state folder."""
     if getattr(request, "param", "sqlite") == "sqlite":
-        return None
+        yield None
+        return
     server: Postgres = request.getfixturevalue("postgres")
-    return server.fresh()
+    with server.empty_database() as url:
+        yield url
 
 
 def settings_in(folder: Path, database_url: str | None = None) -> Settings:
@@ -179,8 +210,9 @@ def client(request: pytest.FixtureRequest, settings: Settings) -> Iterator[TestC
 @pytest.fixture(scope="module")
 def shared_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The app that the tests of a module share that only read; `client` hands it to them."""
-    app = create_app(settings_in(tmp_path_factory.mktemp("shared")))
-    with TestClient(app, raise_server_exceptions=False) as client:
+    settings = settings_in(tmp_path_factory.mktemp("shared"))
+    patient = settings.model_copy(update={"predict_timeout": 60})  # on a busy machine, too
+    with TestClient(create_app(patient), raise_server_exceptions=False) as client:
         yield client
 
 

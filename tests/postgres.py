@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: Debian's, in a folder in /tmp, on a free port.
+"""A PostgreSQL of the tests' own: Debian's, in a temporary folder, on a free port.
 
 Tests run on SQLite, unless their module says which `DATABASES` they are for.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.programs import find_program
+from tests.rigs.temporary_files import TEMPORARY_ROOT
 from tests.service.running import free_port
 
 POSTGRESQL_ONLY: Final = ("postgresql",)
@@ -33,6 +34,7 @@ class Postgres:
         self.bin = Path(find_program("pg_ctl")).parent
         self.folder, self.port, self.settings = folder, free_port(), settings
         self._numbers = count()
+        self._emptied: list[str] = []
         secret = folder / "password"
         secret.write_text(PASSWORD)
         folder.chmod(0o755)
@@ -81,9 +83,25 @@ class Postgres:
 
     def fresh(self) -> str:
         """Make a database, and give its URL."""
+        return self.url(self._create())
+
+    @contextmanager
+    def empty_database(self) -> Iterator[str]:
+        """Lend a database, and give its URL: to empty one is ten times as quick as to make one."""
+        name = self._emptied.pop() if self._emptied else self._create()
+        yield self.url(name)
+        self.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{name}' AND pid != pg_backend_pid()"
+        )
+        rights = "GRANT USAGE ON SCHEMA public TO PUBLIC"  # as a new database has them
+        self.sql(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {rights}", name)
+        self._emptied.append(name)
+
+    def _create(self) -> str:
         name = f"mynet_{next(self._numbers)}"
         self.sql(f"CREATE DATABASE {name}")
-        return self.url(name)
+        return name
 
     def url(self, name: str, password: str = PASSWORD) -> str:
         return f"postgresql+psycopg://{USER}:{password}@127.0.0.1:{self.port}/{name}"
@@ -122,7 +140,9 @@ class Postgres:
 def run_postgres(*settings: str) -> Iterator[Postgres]:
     """Run a server as long as the context lasts; what is in it is lost then."""
     find_program("pg_ctl")
-    with tempfile.TemporaryDirectory(prefix="mynet-postgres-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(
+        prefix="mynet-postgres-", dir=os.environ.get(TEMPORARY_ROOT), ignore_cleanup_errors=True
+    ) as name:
         server = Postgres(Path(name), *settings)
         try:
             yield server

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from glob import glob
 from pathlib import Path
@@ -23,3 +24,15 @@ def find_program(name: str, *folders: Path) -> str:
         assert "CI" not in os.environ, f"{name} is missing"
         pytest.skip(f"{name} is not installed")
     return found
+
+
+def write_certificate(folder: Path, name: str) -> Path:
+    """Write `cert.pem`, self-signed for this host, and `key.pem`. Return the path of the first."""
+    path = folder / "cert.pem"
+    subprocess.run(
+        [find_program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+         "-addext", f"subjectAltName=DNS:{name}", "-keyout", folder / "key.pem", "-out", path],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return path

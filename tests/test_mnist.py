@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from app.errors import NotReady
-from app.mnist import IMAGES, LABELS, read_test_images
+from app.mnist.files import read_test_images
 from tests.conftest import DATA
 
+IMAGES, LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 read = read_test_images.__wrapped__
 
 

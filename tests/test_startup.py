@@ -3,6 +3,7 @@ import os
 import sys
 
 import pytest
+import safetensors.numpy
 import torch
 from pydantic import SecretStr
 from starlette.testclient import TestClient
@@ -10,9 +11,9 @@ from starlette.testclient import TestClient
 from app import main
 from app.atomic_files import PRIVATE, make_folder
 from app.auth.keys import KeyStore, Scope
+from app.config.settings import Settings
 from app.errors import NotReady
 from app.main import create_app
-from app.net import MyNet
 from app.server import server
 from app.startup import (
     StartupError,
@@ -23,6 +24,7 @@ from app.startup import (
     prepare_service,
     prepare_worker,
 )
+from app.torch_net import MyNet, weights_of
 from app.versions import checkpoint
 from app.versions.registry import CURRENT, SHIPPED, Registry
 from app.weights_import import parent
@@ -31,7 +33,7 @@ from tests.weights_import import stub
 
 @pytest.fixture
 def second(registry):
-    return registry.save(MyNet().state_dict(), registry.card(1))
+    return registry.save(weights_of(MyNet()), registry.card(1))
 
 
 @pytest.mark.usefixtures("all_shipped")
@@ -79,21 +81,79 @@ def test_with_nothing_to_serve_there_is_no_start(settings, monkeypatch):
         prepare_registry(settings)
 
 
-def test_a_checkpoint_that_is_a_version_already_goes_live(settings, registry, tmp_path):
-    weights = MyNet().state_dict()
+@pytest.fixture
+def new_checkpoint(settings, tmp_path, monkeypatch):
+    """Settings whose checkpoint has weights that no version has; its import is quick."""
+    weights = weights_of(MyNet())
+    card = checkpoint.read_card(SHIPPED / "documented.safetensors")
+    checkpoint.write(tmp_path / "new.safetensors", weights, card)
+    digest = checkpoint.digest(weights)
+
+    async def import_quickly(_settings, registry, _file, note):
+        return registry.save(
+            weights,
+            card.model_copy(
+                update={"origin": "checkpoint", "note": note, "weights_digest": digest}
+            ),
+        )
+
+    monkeypatch.setattr("app.startup.import_checkpoint", import_quickly)
+    return settings.model_copy(update={"checkpoint": tmp_path / "new.safetensors"})
+
+
+def test_prepare_worker_new_checkpoint_goes_live_once(new_checkpoint, caplog):
+    caplog.set_level("WARNING")
+    assert prepare_worker(new_checkpoint).current() == 2
+    assert prepare_worker(new_checkpoint).current() == 2
+    assert not caplog.text
+    prepare_registry(new_checkpoint).promote(1)
+    assert prepare_worker(new_checkpoint).current() == 1, "a promotion outlives a restart"
+    assert caplog.text.count("checkpoint passed over") == 1
+    assert "new.safetensors version=2 live=1" in caplog.text
+
+
+def test_prepare_worker_deleted_checkpoint_is_passed_over(new_checkpoint, caplog):
+    prepare_worker(new_checkpoint).promote(1)
+    prepare_registry(new_checkpoint).delete(2)
+    registry = prepare_worker(new_checkpoint)
+    assert (registry.current(), registry.versions()) == (1, [1])
+    assert "version=2 (deleted) live=1" in caplog.text
+
+
+def test_prepare_worker_checkpoint_of_an_older_release_is_passed_over(
+    new_checkpoint, registry, caplog
+):
+    """An older release imported it, and recorded nothing."""
+    weights = checkpoint.read_weights(new_checkpoint.checkpoint)
     card = registry.card(1).model_copy(update={"weights_digest": checkpoint.digest(weights)})
-    second = registry.save(weights, card)
-    checkpoint.write(tmp_path / "copy.safetensors", weights, card)
-    prepared = prepare_worker(
-        settings.model_copy(update={"checkpoint": tmp_path / "copy.safetensors"})
-    )
-    assert (prepared.current(), prepared.versions()) == (second, [1, second])
+    registry.save(weights, card)
+    assert prepare_worker(new_checkpoint).current() == 1
+    assert "checkpoint passed over" in caplog.text
+
+
+@pytest.mark.usefixtures("all_shipped")
+def test_prepare_worker_shipped_checkpoint_goes_live_at_the_first_start(settings):
+    file = SHIPPED / "documented.safetensors"
+    settings = settings.model_copy(update={"checkpoint": file})
+    registry = prepare_worker(settings)
+    live = registry.card(registry.current())
+    assert live.weights_digest == checkpoint.read_card(file).weights_digest
+    registry.promote(2)
+    assert prepare_worker(settings).current() == 2
+
+
+def test_prepare_worker_vertex_storage_uri_goes_live_once(new_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # without .env
+    monkeypatch.setenv("AIP_STORAGE_URI", str(new_checkpoint.checkpoint))
+    settings = Settings(state_dir=new_checkpoint.state_dir, data_dir=new_checkpoint.data_dir)
+    prepare_worker(settings).promote(1)
+    assert prepare_worker(settings).current() == 1
 
 
 def test_a_service_starts_with_as_many_versions_as_are_kept(settings, registry):
     card = registry.card(1).model_copy(update={"weights_digest": "of others"})
     for _ in range(4):
-        registry.save(MyNet().state_dict(), card)
+        registry.save(weights_of(MyNet()), card)
     prepare_worker(settings.model_copy(update={"keep_versions": 2}))
     assert registry.versions() == [1, 4, 5]
 
@@ -121,9 +181,11 @@ def test_a_checkpoint_that_is_refused_stops_the_start(checkpoint_settings, monke
 
 
 def test_a_checkpoint_is_admitted_where_the_app_starts_without_a_server(
-    checkpoint_settings, monkeypatch
+    checkpoint_settings, monkeypatch, tmp_path
 ):
-    code = stub.code_for(stub.result_of())
+    returned = tmp_path / "returned"
+    returned.write_bytes(safetensors.numpy.save(weights_of(MyNet())))
+    code = stub.code_for(stub.result_of(returned), returned)
     monkeypatch.setattr(parent, "COMMAND", stub.command_for(code))
     with TestClient(create_app(checkpoint_settings)) as client:
         assert client.get("/health/ready").json()["version"] == 2
@@ -211,6 +273,11 @@ def test_a_worker_tries_again_where_others_would_end_with_it(monkeypatch, caplog
     monkeypatch.setattr(main.multiprocessing, "parent_process", lambda: "the server")
     assert asyncio.run(main._open_with_retries(open_resources)) == "begun"
     assert caplog.text.count("worker cannot start yet, retrying: The database is locked.") == 2
+    attempts.clear()
+    monkeypatch.setattr(main, "STARTUP_TIMEOUT", -1.0)
+    with pytest.raises(NotReady):
+        asyncio.run(main._open_with_retries(open_resources))
+    assert len(attempts) == 1, "its time was over"
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o700), (0o277, 0o500)])
@@ -235,3 +302,11 @@ def test_prepare_service_creates_a_state_folder_for_its_owner_alone(settings, ca
     prepare_service(settings)
     assert settings.state_dir.stat().st_mode & 0o077 == 0
     assert "other users" not in caplog.text
+
+
+def test_state_dict_whose_weights_a_version_has_is_not_stored_again(
+    checkpoint_settings, registry, monkeypatch
+):
+    monkeypatch.setattr(parent, "COMMAND", stub.command_for(stub.code_for(stub.result_of())))
+    assert prepare_worker(checkpoint_settings).current() == 1
+    assert registry.versions() == [1]

@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from contextvars import Context
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ LOG_FIELDS: Final = "mynet.known"
 NO_FIELDS: Final[logs.LogFields] = {}
 MAX_PATH_LENGTH: Final = 256
 VALID_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+TEMPLATE: Final = "%s %s %d %.1f ms"  # method, path, status, duration
 log = logging.getLogger(logs.ACCESS_LOGGER)
 audit_log = logging.getLogger(logs.AUDIT_LOGGER)
 
@@ -71,13 +73,23 @@ class AccessLog:
 
     def _log(self) -> None:
         pending, self._pending = self._pending, []
-        for request_id, route, method, path, status, seconds, fields in pending:
-            logs.request_id.set(request_id)
-            milliseconds = 1000 * seconds
-            log.info(
-                "%s %s %d %.1f ms", method, path, status, milliseconds, extra={"known": fields}
-            )
+        for _, route, _, _, status, seconds, _ in pending:
             self.metrics.request(route, status, seconds)
+        if not log.isEnabledFor(logging.INFO):
+            return
+        handler = logs.only_handler(log)
+        if handler is None:
+            for request_id, _, *args, seconds, fields in pending:
+                logs.request_id.set(request_id)
+                log.info(TEMPLATE, *args, 1000 * seconds, extra={"known": fields})
+            return
+        # One record for all, since this handler formats it at once. Making it takes the longest.
+        record = log.makeRecord(log.name, logging.INFO, "", 0, TEMPLATE, (), None)
+        with handler.lock or nullcontext():
+            for request_id, _, *args, seconds, fields in pending:
+                logs.request_id.set(request_id)
+                record.args, vars(record)["known"] = (*args, 1000 * seconds), fields
+                handler.emit(record)
 
 
 ACTOR: Final = "audit_who"

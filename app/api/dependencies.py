@@ -17,6 +17,7 @@ from starlette.types import Scope
 from app.api import access_log
 from app.api.access_log import LOG_FIELDS
 from app.api.client_address import client_address
+from app.api.query import check_query
 from app.auth import csrf
 from app.auth.access_control import AccessControl
 from app.auth.keys import Scope as KeyScope
@@ -25,17 +26,24 @@ from app.database.database import Database
 from app.database.jobs import JobStore
 from app.database.sweeps import SweepStore
 from app.database.tables import Key
+from app.dataset_import.importer import DatasetImporter
+from app.datasets.catalogue import Datasets
 from app.errors import NotReady
 from app.feedback import FeedbackStore
 from app.monitoring.collector import MetricsCollector
+from app.predict.image_validator import ImageValidator
 from app.predict.live_model import LiveModel
 from app.predict.model import Model
 from app.predict.predictor import Predictor, never_disconnected
-from app.predict.preprocess import ImageValidator
 from app.predict.test_set_errors import MisclassifiedImages
+from app.read.reader import Reader
 from app.server.protocol import CLIENT
 from app.telemetry.tracing import Tracing
+from app.train.jobs.checkpoints import Checkpoints
 from app.train.jobs.events import EventStream
+from app.train.jobs.hyperparameters import Init
+from app.train.jobs.retraining import AutomaticRetraining
+from app.train.plan import initial_weights
 from app.versions.registry import Registry
 
 SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
@@ -60,12 +68,15 @@ class Services:
     event_stream: EventStream
     live: LiveModel
     predictor: Predictor
+    reader: Reader
     test_set_errors: MisclassifiedImages
     metrics_collector: MetricsCollector
     access_control: AccessControl
     feedback: FeedbackStore
     image_validator: ImageValidator
+    datasets: Datasets
     tracing: Tracing | None = None
+    retraining: AutomaticRetraining | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     def check_ready(self) -> Model:
@@ -77,8 +88,20 @@ class Services:
         return self.live.model
 
     @cached_property
+    def dataset_importer(self) -> DatasetImporter:
+        return DatasetImporter(self.settings, self.datasets, self.predictor.decoders)
+
+    @cached_property
     def job_store(self) -> JobStore:
         return JobStore(self.database)
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.settings.checkpoints_dir, self.settings.keep_checkpoints)
+
+    def read_init(self, init: Init) -> bytes:
+        """Return the weights that a job begins with. Raises InvalidField, NotReady."""
+        return initial_weights.read(init, self.registry, self.checkpoints)
 
     @cached_property
     def sweep_store(self) -> SweepStore:
@@ -86,8 +109,23 @@ class Services:
 
 
 async def _services(request: Request) -> Services:
+    """Return the services. Raises InvalidField if the query has an unknown parameter.
+
+    The check is here because routes get the services after authorization.
+    """
     # FastAPI would run a function that is no coroutine in a thread; predictions need not wait.
-    services: Services = request.state.services
+    await check_query(request)
+    return _opened_services(request)
+
+
+def _opened_services(request: Request) -> Services:
+    """Return the services that the lifespan of the app has opened. Raises NotReady without them."""
+    services: Services | None = getattr(request.state, "services", None)
+    if services is None:
+        raise NotReady(
+            "The lifespan of this app has not run. An app that mounts it must run it: see "
+            "docs/how-to/other-servers.md."
+        )
     return services
 
 
@@ -98,7 +136,7 @@ async def _authorize(
     _header: Annotated[object, Security(HEADER)],
 ) -> None:
     """Authenticate and authorize a request before its body is read."""
-    services = await _services(request)
+    services = _opened_services(request)
     access_control = services.access_control
     required_scope = KeyScope(scopes.scopes[0]) if scopes.scopes else None
     key = access_control.authenticate(request.scope["headers"])
@@ -156,3 +194,9 @@ RequirePredict = Security(_authorize, scopes=[KeyScope.PREDICT])
 RequireTrain = Security(_authorize, scopes=[KeyScope.TRAIN])
 RequireAdmin = Security(_authorize, scopes=[KeyScope.ADMIN])
 Limit = Annotated[int, Query(ge=1, le=1000, description="maximum number of items to return")]
+
+
+def etag_matches(if_none_match: str, etag: str) -> bool:
+    """Return whether `If-None-Match` names this tag, also in its weak form, or all with `*`."""
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return not tags.isdisjoint({etag, "*"})

@@ -1,13 +1,17 @@
-"""Error responses of the routes in the OpenAPI document, built from the exception classes."""
+"""Responses of routes in the OpenAPI document: errors, built from their classes; new resources."""
 
 from typing import Any, Final
 
 from app.api.problem_details import MEDIA_TYPE
+from app.api.query import UNKNOWN
 from app.errors import (
+    BodyTooLarge,
+    ContentEncodingNotSupported,
     FieldError,
     Forbidden,
     InternalError,
     InvalidField,
+    MalformedRequest,
     RateLimited,
     ServiceError,
     Unauthenticated,
@@ -18,13 +22,20 @@ ErrorOrExample = type[ServiceError] | ServiceError
 REQUEST_ID: Final = "0123456789abcdef"
 # Errors that any route with access control can return.
 ACCESS_ERRORS: Final = (Unauthenticated, Forbidden, RateLimited)
-HEADERS: Final = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
+# Errors that any route that reads a body can return.
+BODY_ERRORS: Final = (MalformedRequest, BodyTooLarge, ContentEncodingNotSupported)
+HEADERS: Final = {
+    401: ["WWW-Authenticate"],
+    415: ["Accept-Encoding"],
+    429: ["Retry-After"],
+    503: ["Retry-After"],
+}
 
 
 def error_responses(*errors: ErrorOrExample) -> Responses:
     """Return the error responses of a route, each described by its class or by an example.
 
-    Every route can also return `InternalError`.
+    Every route can also return `InternalError`, and `InvalidField` for an unknown query parameter.
     """
     return _by_status(errors, MEDIA_TYPE, "Problem")
 
@@ -39,6 +50,19 @@ def invalid_field_example(field: str, message: str) -> InvalidField:
     return InvalidField(f"{field}: {message}.", errors=[FieldError(field, message)])
 
 
+INVALID_LIMIT: Final = invalid_field_example("limit", "Input should be less than or equal to 1000")
+
+
+def new_resource(parameter: str, *operations: str, field: str = "id") -> dict[str, Any]:
+    """Return the response with a new resource, and its links to the operations on that.
+
+    Their path `parameter` is the `field` of the resource.
+    """
+    parameters = {parameter: f"$response.body#/{field}"}
+    links = {name: {"operationId": name, "parameters": parameters} for name in operations}
+    return {"headers": headers("Location"), "links": links}
+
+
 def headers(*names: str) -> dict[str, Any]:
     """Return references to headers that the OpenAPI document describes."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
@@ -47,6 +71,8 @@ def headers(*names: str) -> dict[str, Any]:
 def _by_status(errors: tuple[ErrorOrExample, ...], media_type: str, schema: str) -> Responses:
     responses: Responses = {}
     instances = [error(error.summary()) if isinstance(error, type) else error for error in errors]
+    if not any(isinstance(error, InvalidField) for error in instances):
+        instances.append(invalid_field_example("epohcs", f"{UNKNOWN}: this route has none"))
     for error in (*instances, InternalError(InternalError.summary())):
         response = responses.setdefault(error.status, {"description": ""})
         description = f"`{error.code}`: {error.summary()}"

@@ -17,6 +17,8 @@ from app.api.access_log import (
     request_id_from,
     write_audit,
 )
+from app.api.body_limits import BodyLimits
+from app.api.root_path import route_path
 from app.auth.allowed_hosts import AllowedHosts
 from app.errors import BodyTooLarge, Misdirected, NotReady, QueueFull
 from app.server.raw_response import NOSNIFF
@@ -55,7 +57,11 @@ class RequestId:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [header for header in message.get("headers", []) if header[0] != HEADER]
+                # Without a body there is no type. Frameworks send the one of their default.
+                unwanted = (HEADER, b"content-type") if status == 204 else (HEADER,)
+                headers = [
+                    header for header in message.get("headers", []) if header[0] not in unwanted
+                ]
                 message["headers"] = [*headers, (HEADER, request_id), NOSNIFF]
             await send(message)
 
@@ -96,7 +102,7 @@ class CheckHost:
         try:
             self.allowed_hosts.check(scope.get("headers", ()))
         except Misdirected as error:
-            await problem_details.response(scope["path"], error)(scope, receive, send)
+            await problem_details.response(route_path(scope), error)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -155,19 +161,19 @@ class ShutdownDeadline:
                 "The service is shutting down and cannot finish this request. Send it again later.",
                 retry_after=RETRY_AFTER,
             )
-            await problem_details.response(scope["path"], error)(scope, receive, send)
+            await problem_details.response(route_path(scope), error)(scope, receive, send)
 
 
 class BodyLimit:
-    """Rejects a body of over `max_bytes`, by its Content-Length or once it exceeds the limit.
+    """Rejects a body over its limit, by its Content-Length or once it exceeds the limit.
 
     A body stays in memory while it arrives, even if a client takes hours. Each may hold
     `FREE_BYTES_PER_BODY`; beyond that, all bodies together may hold as much as
-    `MAX_BUFFERED_BODIES` bodies of maximum size.
+    `MAX_BUFFERED_BODIES` bodies of maximum size. A spooled body goes to disk and does not count.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self.app, self.max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, limits: BodyLimits) -> None:
+        self.app, self.limits = app, limits
         self._buffered_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -180,18 +186,19 @@ class BodyLimit:
             if content_length.isdecimal() and len(content_length) < MAX_LENGTH_DIGITS
             else 0
         )
+        max_bytes, is_spooled = self.limits.max_bytes(scope), self.limits.is_spooled(scope)
         received = buffered_bytes = 0
 
         async def receive_limited() -> Message:
             nonlocal received, buffered_bytes
-            if expected > self.max_bytes:
-                raise self._body_too_large()
+            if expected > max_bytes:
+                raise _body_too_large(max_bytes)
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise self._body_too_large()
-            extra = max(0, received - FREE_BYTES_PER_BODY) - buffered_bytes
-            if extra and self._buffered_bytes + extra > MAX_BUFFERED_BODIES * self.max_bytes:
+            if received > max_bytes:
+                raise _body_too_large(max_bytes)
+            extra = 0 if is_spooled else max(0, received - FREE_BYTES_PER_BODY) - buffered_bytes
+            if extra and self._buffered_bytes + extra > MAX_BUFFERED_BODIES * max_bytes:
                 raise QueueFull(
                     "The service is receiving too many large uploads. Try again later.",
                     retry_after=1,
@@ -205,21 +212,26 @@ class BodyLimit:
         finally:
             self._buffered_bytes -= buffered_bytes
 
-    def _body_too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(
-            f"The body is larger than the limit of {self.max_bytes} bytes. Send a smaller body."
-        )
+
+def _body_too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"The body is larger than the limit of {max_bytes} bytes. Send a smaller body."
+    )
 
 
 INFERENCE_LENGTH_HEADER: Final = "Inference-Header-Content-Length"
 CORS_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
 ALLOWED_HEADERS: Final = (
     "Authorization",
+    "Content-Encoding",
     "X-API-Key",
     "X-Request-ID",
     "Idempotency-Key",
     "If-None-Match",
     "Last-Event-ID",
+    "traceparent",  # W3C Trace Context and Baggage, which instrumented pages send
+    "tracestate",
+    "baggage",
     INFERENCE_LENGTH_HEADER,
 )
 EXPOSED_HEADERS: Final = (

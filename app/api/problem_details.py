@@ -16,8 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match
 
+from app.api.root_path import route_path
 from app.errors import (
     ClientDisconnected,
+    ContentEncodingNotSupported,
     FieldError,
     InternalError,
     InvalidField,
@@ -60,7 +62,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _handle_http)
     app.add_exception_handler(ClientDisconnect, _handle_disconnect)
     app.add_exception_handler(OSError, _handle_exception)
-    app.add_exception_handler(Exception, _handle_exception)
+    app.add_exception_handler(Exception, _handle_unexpected)
 
 
 def response(path: str, error: ServiceError) -> JSONResponse:
@@ -74,6 +76,8 @@ def response(path: str, error: ServiceError) -> JSONResponse:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, ContentEncodingNotSupported):
+        headers["Accept-Encoding"] = ", ".join(error.supported)
     return _response(path, error.problem_details(logs.request_id.get()), headers)
 
 
@@ -94,16 +98,17 @@ def invalid(errors: Sequence[Any]) -> ServiceError:
 
 async def _handle_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return response(request.url.path, invalid(error.errors()))
+    return response(route_path(request.scope), invalid(error.errors()))
 
 
 async def _handle_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = HTTP_CODES.get(error.status_code, "malformed_request")
     title = code.replace("_", " ").capitalize()
-    method, path = request.method, request.url.path
+    method, path = request.method, route_path(request.scope)
+    root_path = request.scope.get("root_path", "")
     detail = {
-        404: f"No route matches {method} {path}. See /docs for all routes.",
+        404: f"No route matches {method} {path}. See {root_path}/docs for all routes.",
         405: f"{method} is not allowed for {path}. The Allow header lists the allowed methods.",
     }.get(error.status_code, str(error.detail))
     request_id = logs.request_id.get()
@@ -111,7 +116,7 @@ async def _handle_http(request: Request, error: Exception) -> JSONResponse:
     headers = {**(error.headers or {})}
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_methods(request))
-    return _response(request.url.path, problem, headers)
+    return _response(path, problem, headers)
 
 
 def _methods(request: Request) -> list[str]:
@@ -129,11 +134,23 @@ def _is_routed(routes: Sequence[BaseRoute], scope: dict[str, Any]) -> bool:
 
 async def _handle_disconnect(request: Request, _error: Exception) -> JSONResponse:
     error = ClientDisconnected("The client disconnected before it had sent the whole request.")
-    return response(request.url.path, error)
+    return response(route_path(request.scope), error)
 
 
 async def _handle_exception(request: Request, error: Exception) -> JSONResponse:
-    return response_for_exception(request.method, request.url.path, error)
+    return response_for_exception(request.method, route_path(request.scope), error)
+
+
+async def _handle_unexpected(request: Request, error: Exception) -> JSONResponse:
+    """Answer an exception that no other handler takes, and announce the end of the connection.
+
+    Starlette raises the exception again after the answer, and uvicorn then closes the connection. A
+    client that is not told would lose the next request that it sends on it.
+    """
+    answer = response_for_exception(request.method, route_path(request.scope), error)
+    if request.scope.get("http_version", "1.1").startswith("1"):  # HTTP/2 has no such header
+        answer.headers["Connection"] = "close"
+    return answer
 
 
 def _response(path: str, problem: dict[str, Any], headers: dict[str, str]) -> JSONResponse:

@@ -10,6 +10,7 @@ from typing import Final
 
 from app.auth import keys
 from app.auth.key_cache import KeyCache
+from app.auth.key_usage import KeyUsage
 from app.auth.keys import Scope
 from app.config.settings import Settings
 from app.database.tables import Key
@@ -27,6 +28,7 @@ class AccessControl:
 
     def __init__(self, settings: Settings, key_cache: KeyCache) -> None:
         self.auth, self.key_cache = settings.effective_auth, key_cache
+        self.key_usage = KeyUsage(key_cache)
         self.rate_limiter = None
         if settings.rate_limit:
             from app.auth.rate_limit import RateLimiter
@@ -40,7 +42,12 @@ class AccessControl:
 
     def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Key | None:
         """Return the key of the request, or None if it has no valid one or none is needed."""
-        return None if self.auth == "none" else self.key_cache.find(_key_from_headers(headers))
+        if self.auth == "none":
+            return None
+        key = self.key_cache.find(_key_from_headers(headers))
+        if key:
+            self.key_usage.record(key)
+        return key
 
     def authorize(self, key: Key | None, address: str, required_scope: Scope | None) -> None:
         """Check a request against the rate limit and the required scope; None means any key.

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import datetime
 from hmac import compare_digest
 from typing import Final
 
@@ -33,6 +34,11 @@ class KeyCache:
             if key and compare_digest(digest, key.digest) and api_keys.is_valid(key):
                 return key
         return None
+
+    def last_used(self, key_id: str) -> datetime | None:
+        """Return when a key was last used, as of the last refresh; None if the cache lacks it."""
+        key = self._keys_by_id.get(key_id)
+        return key.last_used if key else None
 
     def refresh(self) -> None:
         """Read all valid keys from the database. Raises NotReady."""

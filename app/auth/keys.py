@@ -3,12 +3,12 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database.database import Database
@@ -49,19 +49,29 @@ class KeyStore:
                 f"The name {name[:64]!r} is not valid. Use 1 to 64 letters, digits, or any of "
                 ". _ - @ +"
             )
-        key_id = secrets.token_hex(ID_BYTES)
-        full_key = f"{KEY_PREFIX}_{key_id}_{secrets.token_hex(SECRET_BYTES)}"
-        created_at = now()
-        key = Key(
-            id=key_id,
-            name=name,
-            digest=digest(full_key.encode()),
-            scopes=sorted(set(scopes)),
-            created_at=created_at,
-            expires_at=None if days is None else created_at + timedelta(days=days),
-        )
+        key, full_key = _new_key(name, scopes, None if days is None else timedelta(days=days))
         self.database.write(lambda session: session.add(key))
         return key, full_key
+
+    def rotate(self, key_id: str, grace_seconds: int) -> tuple[Key, str]:
+        """Create a key with the name, scopes and lifetime of another, which expires after a while.
+
+        Returns the row of the new key and the full key. Raises NotFound, or Conflict if the old
+        key is not valid any more.
+        """
+
+        def work(session: Session) -> tuple[Key, str]:
+            old = _get(session, key_id)
+            if not is_valid(old):
+                raise Conflict(f"The key {key_id} is expired or revoked. Create a new one.")
+            lifetime = old.expires_at - old.created_at if old.expires_at else None
+            key, full_key = _new_key(old.name, old.scopes, lifetime)
+            end = key.created_at + timedelta(seconds=grace_seconds)
+            old.expires_at = min(end, old.expires_at or end)
+            session.add(key)
+            return key, full_key
+
+        return self.database.write(work)
 
     def all(self) -> Sequence[Key]:
         """List all keys, oldest first, including expired and revoked ones."""
@@ -74,21 +84,52 @@ class KeyStore:
             rows = session.scalars(select(Key).where(Key.revoked_at.is_(None)))
             return [key for key in rows if is_valid(key)]
 
+    def store_last_used(self, times: Mapping[str, datetime]) -> None:
+        """Store when each key was last used. A later time of another process stays."""
+
+        def work(session: Session) -> None:
+            # In one order, so that no two processes wait for rows of each other.
+            for key_id, time in sorted(times.items()):
+                is_later = or_(Key.last_used.is_(None), Key.last_used < time)
+                change = update(Key).where(Key.id == key_id, is_later).values(last_used=time)
+                session.execute(change)
+
+        self.database.write(work)
+
     def revoke(self, key_id: str) -> Key:
         """Revoke a key. Raises NotFound, Conflict."""
 
         def work(session: Session) -> Key:
-            key = session.get(Key, key_id)
-            if key is None:
-                raise NotFound(
-                    f"The key {key_id!r} does not exist. `mynet keys list` lists all keys."
-                )
+            key = _get(session, key_id)
             if key.revoked_at is not None:
                 raise Conflict(f"The key {key_id} is already revoked.")
             key.revoked_at = now()
             return key
 
         return self.database.write(work)
+
+
+def _new_key(name: str, scopes: Iterable[str], lifetime: timedelta | None) -> tuple[Key, str]:
+    """Return the row of a new key, and the full key."""
+    key_id, created_at = secrets.token_hex(ID_BYTES), now()
+    full_key = f"{KEY_PREFIX}_{key_id}_{secrets.token_hex(SECRET_BYTES)}"
+    key = Key(
+        id=key_id,
+        name=name,
+        digest=digest(full_key.encode()),
+        scopes=sorted(set(scopes)),
+        created_at=created_at,
+        expires_at=lifetime and created_at + lifetime,
+    )
+    return key, full_key
+
+
+def _get(session: Session, key_id: str) -> Key:
+    """Return the key with this id. Raises NotFound."""
+    key = session.get(Key, key_id)
+    if key is None:
+        raise NotFound(f"The key {key_id!r} does not exist. `mynet keys list` lists all keys.")
+    return key
 
 
 def digest(key: bytes) -> str:

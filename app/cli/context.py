@@ -7,6 +7,9 @@ import typer
 from app.config.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
     from rich.console import Console
 
 # Services name routes and query parameters, people type verbs and options.
@@ -31,6 +34,34 @@ def console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr)
+
+
+def print_file_error(file: "Path", error: Exception) -> None:
+    """Print why a file could not be read, in red."""
+    message = describe(error)
+    line = message if str(file) in message else f"{file}: {message}"
+    console(stderr=True).print(line, style="red", markup=False, soft_wrap=True)
+
+
+def read_files(
+    files: "Sequence[Path]",
+    read: "Callable[[Path], dict[str, Any]]",
+    errors: tuple[type[Exception], ...],
+) -> "Iterator[tuple[Path, dict[str, Any]]]":
+    """Yield each file that can be read, with what it reads as. Print why any other cannot be.
+
+    Raises typer.Exit in the end: 1 if a file could not be read.
+    """
+    all_read = True
+    for file in files:
+        try:
+            content = read(file)
+        except errors as error:
+            all_read = False
+            print_file_error(file, error)
+        else:
+            yield file, content
+    raise typer.Exit(0 if all_read else 1)
 
 
 def failure(message: str) -> typer.Exit:
@@ -58,7 +89,8 @@ def describe_invalid(details: Any) -> str:
 
 
 def _describe_field(name: str, message: str) -> str:
-    return f"--{name.replace('_', '-')}: {message.removeprefix('Value error, ')}"
+    option = name.partition(".")[0].replace("_", "-")
+    return f"--{option}: {message.removeprefix('Value error, ')}"
 
 
 def _describe_file_error(error: OSError) -> str:

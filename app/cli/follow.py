@@ -26,18 +26,37 @@ def follow(backend: Backend, job_id: str, console: Console) -> Fields:
 
 
 def print_end(console: Console, job: Fields) -> bool:
-    """Print how a job ended. Return whether it succeeded."""
+    """Print how a job ended, and what can be done next. Return whether it succeeded."""
     console.print(outcome(job), markup=False, soft_wrap=True)
+    if command := next_command(job):
+        console.print(command, markup=False, highlight=False, soft_wrap=True)
     return bool(job["status"] == "succeeded")
 
 
+def next_command(job: Fields) -> str | None:
+    """Return the command that makes the job's version live, unless it went live."""
+    result = job["result"]
+    if job["status"] != "succeeded" or not result or result["promoted"]:
+        return None
+    return f"Make it live with: mynet promote {result['version']}"
+
+
 def outcome(job: Fields) -> str:
-    """Return in one sentence what became of a job: its version, or its error."""
+    """Return what became of a job: why its version went live or not, or its error."""
     result, error = job["result"], job["error"]
     if job["status"] == "succeeded" and result:
-        live = "is live" if result["promoted"] else "does not go live"
-        return f"version {result['version']} {live}: {result['reason']}"
+        if result.get("explanation"):
+            return str(result["explanation"])
+        live = "went live" if result["promoted"] else "did not go live"
+        return f"Version {result['version']} {live}: {result['reason']}"
     return f"{job['status']}: {error['message']}" if error else str(job["status"])
+
+
+def phase_text(phase: Mapping[str, Any]) -> str:
+    """Return what a job does, such as `drawing 12,000 of 36,000`."""
+    if phase.get("total") is None:
+        return str(phase["name"])
+    return f"{phase['name']} {phase['done']:,} of {phase['total']:,}"
 
 
 class JobProgressBar:
@@ -48,8 +67,12 @@ class JobProgressBar:
         self._task = progress.add_task("queued", total=1.0, left="")
 
     def on_event(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Show the accuracy of an epoch or the loss of a batch."""
-        if kind == "epoch":
+        """Show the accuracy of an epoch, the loss of a batch, or the phase."""
+        if kind == "phase":
+            self._progress.update(self._task, description=phase_text(data))
+        elif kind == "status" and data["status"] == "running":
+            self._progress.update(self._task, description="starting")
+        elif kind == "epoch":
             accuracy = 100 * data["test_accuracy"]
             self._progress.print(f"epoch {data['epoch']}: {accuracy:.2f} % of the test images")
         elif kind == "batch":

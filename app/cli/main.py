@@ -10,12 +10,15 @@ from typing import Annotated, Final
 import typer
 
 from app.cli.verbs import (
+    checkpoints,
+    datasets,
     db,
     feedback,
     jobs,
     keys,
     models,
     predict,
+    read,
     serve,
     settings,
     sweeps,
@@ -37,9 +40,13 @@ app = typer.Typer(
 )
 app.command(rich_help_panel=SERVE)(serve.serve)
 app.command(rich_help_panel=SERVE)(predict.predict)
+app.command(rich_help_panel=SERVE)(read.read)
 app.add_typer(feedback.app, name="feedback", rich_help_panel=SERVE)
-for verb in (train.train, jobs.jobs, jobs.job, jobs.pause, jobs.resume, jobs.cancel):
+app.add_typer(datasets.app, name="datasets", rich_help_panel=TRAIN)
+app.add_typer(jobs.app, name="jobs", rich_help_panel=TRAIN)
+for verb in (train.train, jobs.job, jobs.pause, jobs.resume, jobs.cancel):
     app.command(rich_help_panel=TRAIN)(verb)
+app.add_typer(checkpoints.app, name="checkpoints", rich_help_panel=TRAIN)
 app.command("sweep", rich_help_panel=TRAIN)(sweeps.show)
 app.add_typer(sweeps.app, name="sweeps", rich_help_panel=TRAIN)
 app.command(rich_help_panel=VERSIONS)(models.promote)

@@ -1,11 +1,14 @@
 """Open what a verb works on: the state folder, or the service at `--url`."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
 from app.cli import context
 from app.cli.backend import Backend
+from app.config.secret_files import read_secret
+from app.config.settings import API_KEY_FILE
 
 SCHEMES: Final = ("http://", "https://")
 
@@ -32,7 +35,18 @@ def _remote_service(url: str, api_key: str | None) -> Backend:
         raise context.failure(
             f"--url needs the client package: pip install ./client ({error})"
         ) from None
-    return RemoteService(url, api_key)
+    return RemoteService(url, api_key or _key_from_file())
+
+
+def _key_from_file() -> str | None:
+    """Return the key in the file that `MYNET_API_KEY_FILE` names, or None. Exit 2 without it."""
+    file = os.environ.get(API_KEY_FILE)
+    if not file:
+        return None
+    try:
+        return read_secret(API_KEY_FILE, file)
+    except ValueError as error:
+        raise context.failure(str(error)) from None
 
 
 def _state_folder() -> Backend:

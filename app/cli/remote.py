@@ -26,12 +26,18 @@ class RemoteService:
 
     def reader(self, version: int | None) -> Callable[[Path], Fields]:
         def read(file: Path) -> Fields:
-            return self._client.predict(file, version=version).model_dump(exclude_none=True)
+            return self._client.predict(file, version=version).model_dump(exclude_unset=True)
 
         return read
 
+    def lines_reader(self, version: int | None) -> Callable[[Path], Fields]:
+        return lambda file: _fields(self._client.read(file, version=version))
+
     def train(self, hyperparameters: Fields) -> Fields:
         return _fields(self._client.train(**hyperparameters))
+
+    def dry_run(self, hyperparameters: Fields) -> Fields:
+        return _fields(self._client.dry_run(**hyperparameters))
 
     def supervision(self) -> AbstractContextManager[object]:
         return nullcontext()
@@ -54,6 +60,15 @@ class RemoteService:
     def cancel(self, job_id: str) -> Fields:
         return _fields(self._client.cancel(job_id))
 
+    def delete_job(self, job_id: str) -> None:
+        self._client.delete_job(job_id)
+
+    def checkpoints(self, job_id: str) -> Fields:
+        return _fields(self._client.checkpoints(job_id))
+
+    def store_checkpoint(self, job_id: str, epoch: int) -> Fields:
+        return _fields(self._client.store_checkpoint(job_id, epoch))
+
     def log(self, job_id: str) -> list[str]:
         return self._client.log(job_id)
 
@@ -72,6 +87,9 @@ class RemoteService:
 
     def cancel_sweep(self, sweep_id: str) -> Fields:
         return _fields(self._client.cancel_sweep(sweep_id))
+
+    def delete_sweep(self, sweep_id: str) -> None:
+        self._client.delete_sweep(sweep_id)
 
     def models(self) -> Fields:
         return _fields(self._client.models())
@@ -112,6 +130,18 @@ class RemoteService:
 
     def delete_correction(self, correction_id: str) -> None:
         self._client.delete_correction(correction_id)
+
+    def datasets(self, after: str | None, limit: int) -> Fields:
+        return _fields(self._client.datasets(after=after, limit=limit))
+
+    def dataset(self, reference: str) -> Fields:
+        return _fields(self._client.dataset(reference))
+
+    def upload_dataset(self, path: Path, name: str, *, transposed: bool) -> Fields:
+        return _fields(self._client.upload_dataset(path, name, transposed=transposed))
+
+    def delete_dataset(self, reference: str) -> None:
+        self._client.delete_dataset(reference)
 
 
 def _fields(answer: BaseModel) -> Fields:

@@ -1,6 +1,5 @@
 """Settings, read once from the environment and `.env`."""
 
-import difflib
 import hashlib
 import os
 import re
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -17,17 +16,22 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from app.config import validators, vertex_ai
+from app.config import environment, secret_files, validators, vertex_ai, webhooks
+from app.config.cpus import available_cpus
 from app.telemetry.logs import redact
 
 PREFIX: Final = "MYNET_"
 ROUTE: Final = r"^/[^{}?#\s]*$"
-SECRETS: Final = ("admin_key",)
+SECRETS: Final = ("admin_key", "webhook_secret", "webhook_url")
+# Settings that may contain a secret: the variable with `_FILE` names a file with the value.
+FROM_FILES: Final = (*SECRETS, "database_url", "ray_storage")
 # Options of the command line for a remote service; these are not settings of a service.
 URL: Final = "MYNET_URL"
 API_KEY: Final = "MYNET_API_KEY"
+API_KEY_FILE: Final = f"{API_KEY}{secret_files.SUFFIX}"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 ANY: Final = "*"
+DATABASE: Final = "mynet.db"
 
 
 def device_name(value: str) -> str:
@@ -48,8 +52,18 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
     )
 
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: str = Field(
+        "127.0.0.1",
+        description="address to listen on, or several, e.g. `127.0.0.1,::1`; `::` includes IPv4",
+    )
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    uds: Path | None = Field(
+        None, description="Unix socket to listen on instead of `HOST` and `PORT`; default: none"
+    )
+    tls_cert: Path | None = Field(
+        None, description="certificate chain for TLS, a PEM file; SIGHUP reads it again"
+    )
+    tls_key: Path | None = Field(None, description="private key for TLS, a PEM file")
     workers: int = Field(1, ge=1, le=64, description="worker processes; on Ray, minimum replicas")
     ray_max_replicas: int | None = Field(
         None, ge=1, description="on Ray, maximum replicas; default: `WORKERS`"
@@ -62,7 +76,9 @@ class Settings(BaseSettings):
     train_threads: int | None = Field(
         None, ge=1, description="threads of a training process; default: its share of the cores"
     )
-    train_jobs: int = Field(1, ge=1, le=64, description="jobs that train at the same time")
+    train_jobs: int | None = Field(
+        None, ge=1, le=64, description="jobs that train at once; default: 1, of sweeps as fit"
+    )
     ray_train_workers: int = Field(
         1, ge=1, le=64, description="on Ray, workers of a job, which split each batch"
     )
@@ -89,7 +105,9 @@ class Settings(BaseSettings):
         Path("data"), description="folder for `MNIST/raw`, which is downloaded if missing"
     )
     checkpoint: Path | None = Field(
-        None, description="`.safetensors` or `.pt` file that is imported and goes live at start"
+        None,
+        description="`.safetensors` or `.pt` file that is imported and goes live at the first "
+        "start with it, and never again by itself",
     )
     auth: Literal["none", "predict", "keys"] | None = Field(
         None,
@@ -115,6 +133,11 @@ class Settings(BaseSettings):
         description="host names that an open service on a loopback address answers, besides "
         "`localhost`, e.g. `mynet.example,mynet.lan`, or `*`; default: none",
     )
+    root_path: str | None = Field(
+        None,
+        description="path prefix behind a proxy, e.g. `/mynet`; a trusted proxy's "
+        "`X-Forwarded-Prefix` takes precedence; default: none",
+    )
     health_route: str | None = Field(
         None, pattern=ROUTE, description="additional path of `/health/ready`"
     )
@@ -127,6 +150,12 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         50_000_000, ge=784, description="maximum size of an image, width × height"
     )
+    decoders: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="processes of each worker that decode images; default: its share of the cores",
+    )
     max_queue: int = Field(1024, ge=1, description="predictions in flight before `429`")
     max_batch_files: int = Field(
         256, ge=1, le=1000, description="maximum images in one `/predict/batch`"
@@ -135,11 +164,56 @@ class Settings(BaseSettings):
         2.0, gt=0, description="time-out in seconds for each image, then `504`"
     )
     train_queue: int = Field(16, ge=1, description="queued jobs before `429`")
+    train_stall_seconds: float = Field(
+        120.0,
+        ge=10,
+        description="seconds without a heartbeat after which a training process is killed and "
+        "started again",
+    )
     max_feedback: int = Field(10_000, ge=1, description="stored corrections before `409`")
+    max_dataset_images: int = Field(
+        100_000, ge=1, description="images of an uploaded data set before `413`"
+    )
+    max_dataset_bytes: int = Field(
+        256 * 1024**2,
+        ge=1024,
+        description="maximum size of an uploaded data set in bytes; its files unpacked may be "
+        "four times as large",
+    )
+    retrain_after: int | None = Field(
+        None,
+        ge=1,
+        description="new corrections after which a job with all of them starts by itself, with "
+        "the live version's recipe; default: never",
+    )
+    # These three are excluded from the settings that worker processes receive, as `admin_key` is.
+    webhook_secret: SecretStr | None = Field(
+        None,
+        exclude=True,
+        description="`whsec_` and base64: signs webhooks, as Standard Webhooks has it; default: "
+        "jobs take no webhook",
+    )
+    webhook_url: SecretStr | None = Field(
+        None,
+        exclude=True,
+        description="URL that gets the events of all jobs; it may hold a secret in its query",
+    )
+    webhook_allow: str | None = Field(
+        None,
+        exclude=True,
+        description="hosts and networks that webhooks may connect to although they are not "
+        "public, e.g. `hooks.internal,10.1.0.0/16`; default: none",
+    )
     keep_versions: int = Field(
         20, ge=1, description="versions to keep, besides live, previous and shipped ones"
     )
+    keep_checkpoints: int = Field(
+        200, ge=1, description="checkpoints of epochs to keep, the newest of all jobs; 1.4 MB each"
+    )
     keep_events_days: int = Field(30, ge=1, description="days to keep the events of final jobs")
+    keep_jobs_days: int | None = Field(
+        None, ge=1, description="days to keep final jobs and finished sweeps; default: all of them"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="minimum level of log lines"
     )
@@ -150,11 +224,28 @@ class Settings(BaseSettings):
     def _known_device(cls, value: str | None) -> str | None:
         return None if value is None else device_name(value)
 
+    _paths = field_validator("state_dir", "data_dir", "checkpoint", "uds", "tls_cert", "tls_key")(
+        validators.path
+    )
+    _host = field_validator("host")(validators.hosts)
+    _root_path = field_validator("root_path")(validators.root_path)
     _models_url = field_validator("models_url")(validators.folder_or_bucket)
     _admin_key = field_validator("admin_key")(validators.key)
     _rate_limit = field_validator("rate_limit")(validators.rate_limit)
     _cors_origins = field_validator("cors_origins")(validators.origins)
     _allowed_hosts = field_validator("allowed_hosts")(validators.host_names)
+    _webhook_secret = field_validator("webhook_secret")(webhooks.secret)
+    _webhook_url = field_validator("webhook_url")(webhooks.secret_url)
+    _webhook_allow = field_validator("webhook_allow")(webhooks.allowed)
+
+    @model_validator(mode="after")
+    def _check_webhook(self) -> "Settings":
+        if self.webhook_url and not self.webhook_secret:
+            raise ValueError(
+                "MYNET_WEBHOOK_URL is set without MYNET_WEBHOOK_SECRET, which signs what is sent. "
+                "Set both, or neither."
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -166,12 +257,27 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources; variables of a platform have the lowest priority."""
+        for name in environment.service_links(os.environ):
+            env_settings.env_vars.pop(name.lower(), None)  # type: ignore[attr-defined]
         platform = InitSettingsSource(settings_cls, vertex_ai.defaults(os.environ))
-        return init_settings, env_settings, dotenv_settings, platform
+        variables = {**dotenv_values(".env"), **os.environ}
+        files = secret_files.read_secrets(variables, PREFIX, FROM_FILES)
+        in_files = InitSettingsSource(settings_cls, files)
+        return init_settings, env_settings, dotenv_settings, in_files, platform
+
+    @property
+    def hosts(self) -> list[str]:
+        """The addresses to listen on."""
+        return [host.strip() for host in self.host.split(",")]
+
+    @property
+    def is_on_loopback(self) -> bool:
+        """Return whether only programs on this machine can connect."""
+        return self.uds is not None or all(host in LOOPBACK for host in self.hosts)
 
     @property
     def effective_auth(self) -> Literal["none", "predict", "keys"]:
-        return self.auth or ("none" if self.host in LOOPBACK else "keys")
+        return self.auth or ("none" if self.is_on_loopback else "keys")
 
     @property
     def origins(self) -> list[str]:
@@ -180,7 +286,7 @@ class Settings(BaseSettings):
     @property
     def is_open_on_loopback(self) -> bool:
         """Return whether no key is needed and only programs on this machine can connect."""
-        return self.effective_auth == "none" and self.host in LOOPBACK
+        return self.effective_auth == "none" and self.is_on_loopback
 
     @property
     def extra_hosts(self) -> list[str]:
@@ -206,6 +312,11 @@ class Settings(BaseSettings):
         return self.state_dir / "jobs"
 
     @property
+    def checkpoints_dir(self) -> Path:
+        """The folder for the weights of epochs, of jobs with `keep_checkpoints`."""
+        return self.state_dir / "checkpoints"
+
+    @property
     def uploads_dir(self) -> Path:
         """The folder for uploads while they are imported."""
         return self.state_dir / "uploads"
@@ -215,13 +326,27 @@ class Settings(BaseSettings):
         return self.state_dir / "feedback"
 
     @property
+    def datasets_dir(self) -> Path:
+        """The folder for uploaded data sets."""
+        return self.state_dir / "datasets"
+
+    @property
     def metrics_dir(self) -> Path:
         """The folder in which worker processes share their metrics."""
         return self.state_dir / "tallies"
 
     @property
     def effective_database_url(self) -> str:
-        return self.database_url or f"sqlite:///{self.state_dir / 'mynet.db'}"
+        if self.database_url:
+            return self.database_url
+        from sqlalchemy.engine import URL  # takes a fifth of a second
+
+        return URL.create("sqlite", database=str(self.state_dir / DATABASE)).render_as_string()
+
+    @property
+    def effective_decoders(self) -> int:
+        """The setting, or this worker's share of the cores."""
+        return self.decoders or max(1, available_cpus() // self.workers)
 
     @property
     def effective_train_device(self) -> str:
@@ -233,16 +358,22 @@ class Settings(BaseSettings):
 
         More than four threads do not make batches of 100 faster.
         """
-        share = (available_cpus() - 1) // self.train_jobs
+        share = (available_cpus() - 1) // (self.train_jobs or 1)
         return self.train_threads or min(4, max(1, share))
+
+
+FILE_VARIABLES: Final = [f"{PREFIX}{name.upper()}{secret_files.SUFFIX}" for name in FROM_FILES]
+VARIABLES: Final = [*(PREFIX + name.upper() for name in Settings.model_fields), *FILE_VARIABLES]
 
 
 def load_settings() -> Settings:
     """Return the settings of the environment. Raises SettingsError for invalid or unknown ones."""
     try:
         validators.validate_env_file(Path(".env"), PREFIX)
-        mine = {name: value for name, value in os.environ.items() if name not in (URL, API_KEY)}
-        _refuse_unknown({**dotenv_values(".env"), **mine})
+        mine = [name for name in os.environ if name not in (URL, API_KEY, API_KEY_FILE)]
+        links = environment.service_links(os.environ)
+        names = [name for name in (*dotenv_values(".env"), *mine) if name not in links]
+        environment.refuse_unknown(names, PREFIX, VARIABLES)
         return Settings()
     except UnicodeDecodeError as error:
         raise SettingsError(f".env is not UTF-8 text: {error}.") from None
@@ -254,14 +385,6 @@ def load_settings() -> Settings:
         raise SettingsError(str(error)) from None
 
 
-def _refuse_unknown(environment: Mapping[str, str | None]) -> None:
-    variables = [PREFIX + name.upper() for name in Settings.model_fields]
-    for name in environment:
-        if name.upper().startswith(PREFIX) and name.upper() not in variables:
-            near = difflib.get_close_matches(name.upper(), variables, n=1) or [", ".join(variables)]
-            raise SettingsError(f"{name} is not a setting. Did you mean {near[0]}?")
-
-
 def _format_error(error: Mapping[str, object]) -> str:
     location = error["loc"]
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -271,18 +394,7 @@ def _format_error(error: Mapping[str, object]) -> str:
     variable = vertex_ai.VARIABLES.get(field, "")
     if error["input"] != os.environ.get(variable):
         variable = f"{PREFIX}{field.upper()}"
+        file_variable = f"{variable}{secret_files.SUFFIX}"
+        variable = file_variable if os.environ.get(file_variable) else variable
     displayed = "***" if field in SECRETS else redact(str(error["input"]))
     return f"{variable}={displayed!s}: {message}."
-
-
-def available_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return the number of cores that this process may use, within the quota of its container.
-
-    `quota` is a file with CPU time and its period in microseconds (cgroup v2).
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota_microseconds, period = quota.read_text().split()
-        return min(cores or 1, max(1, int(quota_microseconds) // int(period)))
-    except (OSError, ValueError):  # no cgroup, or "max": no quota
-        return cores or 1

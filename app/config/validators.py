@@ -1,5 +1,6 @@
 """Validators for settings beyond a word or a number."""
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 ORIGIN: Final = r"https?://[^/\s*@]+"
 HOST_NAME: Final = r"\*|[\w.-]+|\[[0-9A-Fa-f:.]+\]"
 SCHEME: Final = r"([A-Za-z][A-Za-z0-9+.-]+):/"
+ROOT_PATH: Final = r"(/[\w.~-]+)+"
 BUCKET: Final = r"(s3a?|gs|gcs)://[^/\s@?#]+(/[^\s?#]*)?"
 
 
@@ -46,6 +48,38 @@ def host_names(value: str | None) -> str | None:
     return value
 
 
+def path(value: Path | None) -> Path | None:
+    """Return a path with `~` expanded. Raises ValueError if no file can have it."""
+    if value is None:
+        return None
+    text = os.fsencode(value).decode(errors="replace")
+    if "\0" in text or text != str(value):
+        raise ValueError("must be UTF-8 text without NUL")
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        user = value.parts[0]
+        raise ValueError(f"{user} is the home folder of a user that does not exist") from None
+
+
+def hosts(value: str) -> str:
+    """Validate comma-separated addresses or names, without ports, brackets or repetitions."""
+    names = [name.strip() for name in value.split(",")]
+    if not all(re.fullmatch(r"[\w.:%-]+", name, re.ASCII) for name in names):
+        raise ValueError("must be addresses, separated by commas, such as 127.0.0.1,::1")
+    if len({*names}) < len(names):
+        raise ValueError("names an address twice")
+    return value
+
+
+def root_path(value: str | None) -> str | None:
+    """Validate a path prefix, and return it without a slash at its end."""
+    prefix = (value or "").rstrip("/")
+    if prefix and not re.fullmatch(ROOT_PATH, prefix, re.ASCII):
+        raise ValueError("must be a path such as /mynet, without a query or escapes")
+    return prefix or None
+
+
 def folder_or_bucket(value: str | None) -> str | None:
     """Validate a path, or the URL of a bucket without credentials, which have other variables."""
     if value and not is_bucket(value):
@@ -64,7 +98,7 @@ def is_bucket(url: str) -> bool:
 
 def folder(url: str) -> Path:
     """Return the path of a folder, which may be a file:// URL."""
-    return Path(url.removeprefix("file://"))
+    return Path(url.removeprefix("file://")).expanduser()
 
 
 def absolute_url(url: str) -> str:

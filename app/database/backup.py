@@ -1,6 +1,7 @@
 """SQLite backup, repair, and the ballast file for a full disk.
 
-The supervisor renews `mynet.db.backup` after each change of the state of a job, a sweep or a key.
+The supervisor renews `mynet.db.backup` after each change of the state of a job, a sweep, a key or a
+data set.
 If the operator restores an older database, it keeps its older state with one exception: keys that
 were revoked since stay revoked.
 """
@@ -27,7 +28,8 @@ CHANGE_QUERY: Final = """
     SELECT (SELECT group_concat(status || n)
             FROM (SELECT status, count(*) AS n FROM jobs GROUP BY status)),
            (SELECT count(*) || ' ' || count(finished_at) FROM sweeps),
-           (SELECT count(*) || ' ' || count(revoked_at) FROM keys)
+           (SELECT count(*) || ' ' || count(revoked_at) FROM keys),
+           (SELECT count(*) || ' ' || count(name) FROM datasets)
 """
 REVOKE_QUERY: Final = """
     UPDATE main.keys SET revoked_at = copied.revoked_at FROM copy.keys AS copied
@@ -88,7 +90,7 @@ class Backup:
                     )
 
     def back_up(self) -> None:
-        """Renew the backup if a job, a sweep or a key has changed. Raises NotReady, OSError."""
+        """Renew the backup if one of these has changed. Raises NotReady, OSError."""
         with _connection(self.file) as database:
             summary = database.execute(CHANGE_QUERY).fetchone()
         if summary == self._last_backed_up and self.copy.exists():

@@ -15,6 +15,7 @@ from sqlalchemy import (
     DateTime,
     Inspector,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-FAMILIES: Final = (Boolean, Integer, DateTime, JSON, String)
+FAMILIES: Final = (Boolean, Integer, DateTime, JSON, String, LargeBinary)
 
 
 def differences(

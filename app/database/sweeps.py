@@ -4,12 +4,13 @@ A change of a sweep names the state that it expects, so that only one of two con
 succeeds. `app.train.jobs.sweep` defines which changes are allowed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, exists, select, union, update
+from sqlalchemy import ColumnElement, delete, exists, select, union, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import load_only
+from sqlalchemy.orm import Session, load_only
 
 from app.database.database import Database
 from app.database.jobs import JobStore
@@ -26,23 +27,37 @@ class SweepStore:
         self.database, self.job_store = database, JobStore(database)
 
     def add(
-        self, sweep: Sweep, jobs: Sequence[Job], rows: Iterable[Base], *, max_queued: int
+        self,
+        sweep: Sweep,
+        jobs: Sequence[Job],
+        rows: Iterable[Base],
+        *,
+        max_queued: int,
+        check: Callable[[Session], None],
     ) -> Sweep | None:
         """Store a new sweep with its jobs and their first rows, all or nothing, and return it.
 
         Returns the sweep with the same idempotency key if there is one, and None if `max_queued`
-        jobs and sweeps wait in its jobs' state already.
+        jobs and sweeps wait in its jobs' state already. `check` runs in the same transaction, and
+        may raise.
         """
         sweep_jobs = [SweepJob(job_id=job.id, sweep_id=sweep.id) for job in jobs]
         try:
             is_stored = self.job_store.add(
-                jobs[0].status, [sweep, *jobs], [*sweep_jobs, *rows], max_queued=max_queued
+                jobs[0].status,
+                [sweep, *jobs],
+                [*sweep_jobs, *rows],
+                max_queued=max_queued,
+                check=check,
             )
         except IntegrityError:
-            if sweep.idempotency_key and (existing := self.by_key(sweep.idempotency_key)):
-                return existing
-            raise
-        return sweep if is_stored else None
+            if sweep.idempotency_key is None:
+                raise
+        else:
+            return sweep if is_stored else None
+        # If the sweep with this key has just been deleted, its key is free again.
+        existing = self.by_key(sweep.idempotency_key)
+        return existing or self.add(sweep, jobs, rows, max_queued=max_queued, check=check)
 
     def sweep(self, sweep_id: str) -> Sweep | None:
         if "\0" in sweep_id:  # PostgreSQL's driver refuses such a parameter
@@ -116,6 +131,17 @@ class SweepStore:
         best = newest.order_by(Sweep.number.desc()).limit(max_sweeps).subquery()
         with self.database.read() as session:
             return {*session.scalars(union(running, select(best.c.best)))}
+
+    def old_sweeps(self, before: datetime, limit: int) -> Sequence[str]:
+        """List sweeps that finished before then, oldest first."""
+        query = select(Sweep.id).where(Sweep.finished_at < before)
+        with self.database.read() as session:
+            return session.scalars(query.order_by(Sweep.number).limit(limit)).all()
+
+    def delete(self, sweep_id: str) -> None:
+        """Delete a sweep with its jobs, which must have ended."""
+        job_ids = [job.id for job in self.jobs(sweep_id)]
+        self.job_store.delete_jobs(job_ids, delete(Sweep).where(Sweep.id == sweep_id))
 
     def change(self, sweep_id: str, *where: ColumnElement[bool], values: dict[str, Any]) -> bool:
         """Change a sweep if it is as `where` says, and return whether it changed."""

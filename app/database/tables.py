@@ -1,4 +1,4 @@
-"""Database tables: jobs, their events, traces and sweeps, the supervisor's lease, and API keys."""
+"""Database tables: jobs, what belongs to them, data sets, the lease, and API keys."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -71,6 +71,8 @@ class Job(Base):
     crashes: Mapped[int] = mapped_column(default=0)
     errors: Mapped[int] = mapped_column(default=0)
     committing: Mapped[bool] = mapped_column(default=False)
+    phase: Mapped[dict[str, Any] | None]
+    data: Mapped[dict[str, Any] | None]
     progress: Mapped[dict[str, Any] | None]
     epochs: Mapped[list[Any]] = mapped_column(default=list)
     result: Mapped[dict[str, Any] | None]
@@ -87,6 +89,15 @@ class Event(Base):
     at: Mapped[datetime]
     kind: Mapped[str]
     data: Mapped[dict[str, Any]]
+
+
+class InitialWeights(Base):
+    """The weights that a job begins with, in safetensors format, until it has ended."""
+
+    __tablename__ = "initial_weights"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    content: Mapped[bytes]
 
 
 class Trace(Base):
@@ -123,6 +134,66 @@ class SweepJob(Base):
     sweep_id: Mapped[str] = mapped_column(ForeignKey("sweeps.id"), index=True)
 
 
+class Dataset(Base):
+    """An uploaded data set, whose images are in a file. Without a name, it is being deleted."""
+
+    __tablename__ = "datasets"
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str | None] = mapped_column(unique=True)
+    digest: Mapped[str]
+    created_at: Mapped[datetime]
+    images: Mapped[int]
+    details: Mapped[dict[str, Any]]
+
+
+class Webhook(Base):
+    """Where to send events of a job. `from_settings` means `MYNET_WEBHOOK_URL`, not a request."""
+
+    __tablename__ = "webhooks"
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    url: Mapped[str]
+    events: Mapped[list[Any]]
+    from_settings: Mapped[bool]
+
+
+class Delivery(Base):
+    """A message of the outbox: an event of a job for one URL, and what became of it so far.
+
+    It is due at `next_attempt_at`. A process that sends it moves that time forward first, so that
+    another one sends it if this one dies.
+    """
+
+    __tablename__ = "deliveries"
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    event: Mapped[str]
+    url: Mapped[str]
+    origin: Mapped[str]
+    body: Mapped[str]
+    state: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)
+    finished_at: Mapped[datetime | None]
+    last_status: Mapped[int | None]
+    last_error: Mapped[str | None]
+
+
+class Retraining(Base):
+    """The time, in one row, up to which trainings have used the corrections."""
+
+    __tablename__ = "retraining"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    since: Mapped[datetime]
+
+
 class Lease(Base):
     """The supervisor's lease, in one row: its holder and its expiry."""
 
@@ -145,3 +216,4 @@ class Key(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    last_used: Mapped[datetime | None]

@@ -5,41 +5,46 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Final
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
+import pillow_heif
 from cv2.typing import MatLike
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import AvifImagePlugin, Image, TiffImagePlugin
 
-from app.errors import ClientDisconnected, ImageTooLarge, NotAnImage, ServiceError
-from app.image.avif import pictures
+from app.errors import ImageTooLarge, NotAnImage, ServiceError
 from app.image.gray import flatten, to_tones
-from app.image.tiff import check_header, tile_size
+from app.image.signatures import explain
+from app.image.tiff import check_tiles, tile_size
+from app.image.webp import BYTES_PER_PIXEL as WEBP_BYTES_PER_PIXEL
+from app.image.webp import StillWebP, canvas_size, open_still
 
 LONG_SIDE: Final = 1024
 
 # Deliberately excluded: EPS and WMF, for which Pillow runs another program; ICO, ICNS, BLP and
-# IPTC, which hold a second image whose size the header does not show, so no limit would apply; and
-# JPEG 2000, for which 200 bytes, 64 pixels wide, take a minute that nothing can interrupt.
+# IPTC, which hold a second image whose size the header does not show, so no limit would apply.
 FORMATS: Final = (
-    *("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"),
+    *("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000"),
     *("PPM", "QOI", "DIB", "PCX", "SGI", "XBM", "TGA"),
 )
-FORMAT_HINT: Final = "Send a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF image."
+FORMAT_HINT: Final = "Send a PNG, JPEG, WebP, HEIC, GIF, BMP, TIFF or AVIF image."
 
 # Full scales of deep pixels in practice: unit floats, 8 bits, 12-bit sensors, 16 bits.
 FULL_SCALES: Final = (1.0, 255.0, 4095.0, 65535.0)
 MAX_DEEP_VALUE: Final = 1e30  # of a deep pixel, so that the difference of two stays finite
 
-# A decoder gets this many bytes at a time: a few bytes can be seconds of work.
-BLOCK: Final = 4096
-
-# All pictures of an AVIF: also its alpha, a thumbnail, and cells that reach beyond their grid.
-MAX_TOTAL_FACTOR: Final = 3  # times the pixel limit of one image
-MAX_EXTRA_FACTOR: Final = 16  # times the image itself; a cell is at least 64 pixels wide
-CELL: Final = 64
+# Bytes a pixel while an image is decoded and reduced (tests/image/test_memory.py). Pillow has four
+# of them for each pixel in colour. Below four times the working size, it copies what it reduces.
+PILLOW_BYTES_PER_PIXEL: Final = 4.5
+COPY_BYTES_PER_PIXEL: Final = 5.5
+GREY_ALPHA_BYTES_PER_PIXEL: Final = 3  # more than RGBA: a copy in mode LA beside that in RGBA
+BYTES_PER_PIXEL: Final = {"WEBP": 16, "AVIF": 8, "HEIF": 8, "JPEG2000": 24, "GIF": 12}
+DEEP_BYTES_PER_PIXEL: Final = 16
+PROGRESSIVE_BYTES_PER_SAMPLE: Final = 2  # libjpeg keeps all coefficients until the last scan
+BAND_PIXELS: Final = 2**20
+REDUCING_GAP: Final = 2.0
 
 ORIENTATION: Final = 0x0112
 TRANSPOSED_ORIENTATIONS: Final = (5, 6, 7, 8)
@@ -50,6 +55,14 @@ Image.MAX_IMAGE_PIXELS = None
 # Oddities of a file concern its sender, not the log. Python keeps every warning text in memory.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+# A request has one core. Nothing reads thumbnails, depth maps or auxiliary images.
+pillow_heif.register_heif_opener(
+    thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
+)
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+Picture: TypeAlias = Image.Image | StillWebP
+
 
 @dataclass(frozen=True, slots=True)
 class Grey:
@@ -59,44 +72,28 @@ class Grey:
     size: tuple[int, int]
 
 
-def open_image(
-    data: bytes, max_pixels: int, is_cancelled: Callable[[], bool] | None = None
-) -> Image.Image:
-    """Open an image by its header. Raises NotAnImage, ImageTooLarge.
-
-    If `is_cancelled` returns True when a decoder reads on, now or later, ClientDisconnected is
-    raised.
-    """
+def open_image(data: bytes, max_pixels: int) -> Picture:
+    """Open an image by its header. Raises NotAnImage, ImageTooLarge."""
     if not data:
         raise NotAnImage(f"The upload is empty. {FORMAT_HINT}")
-    frames = 0
-    if data[4:8] == b"ftyp":
-        frames, data = _check_avif(data, max_pixels)
     try:
-        source = InterruptibleBytesIO(data, is_cancelled) if is_cancelled else BytesIO(data)
-        image = Image.open(source, formats=FORMATS)
+        image = open_still(data) or Image.open(BytesIO(data), formats=FORMATS)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
-            check_header(image, data)
+            check_tiles(image)
         allocated = allocated_size(image)
-    except ServiceError:
+    except (ServiceError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(
             f"The image exceeds the limit of {max_pixels:,} pixels ({error}). Send a smaller image."
         ) from error
     except Exception as error:  # decoders raise nearly anything on hostile bytes
-        raise NotAnImage(f"The upload is not a readable image. {FORMAT_HINT}") from error
+        raise NotAnImage(explain(data, FORMAT_HINT)) from error
     _check_pixel_limit(allocated, max_pixels)
-    if frames > MAX_EXTRA_FACTOR * max(CELL, image.width) * max(CELL, image.height):
-        raise NotAnImage(
-            f"The AVIF contains far more pixels than the image it displays. {FORMAT_HINT}"
-        )
-    if is_cancelled and isinstance(image, ImageFile.ImageFile):
-        image.decodermaxblock = BLOCK
     return image
 
 
-def allocated_size(image: Image.Image) -> tuple[int, int]:
+def allocated_size(image: Picture) -> tuple[int, int]:
     """Return the larger (width, height) of the image and, in a TIFF, of a tile.
 
     A tile is allocated and decoded as a whole, however small the image in it.
@@ -105,12 +102,38 @@ def allocated_size(image: Image.Image) -> tuple[int, int]:
     return max(image.size, tile, key=math.prod)
 
 
-def to_grey(image: Image.Image) -> Grey:
+def opening_bytes(data: bytes) -> int:
+    """Return the bytes of memory that `open_image` takes: an animated WebP has its canvas then."""
+    return math.prod(canvas_size(data)) * BYTES_PER_PIXEL["WEBP"]
+
+
+def memory_bytes(image: Picture) -> int:
+    """Return the bytes of memory that decoding and reducing an open image takes, at most."""
+    pixels = math.prod(allocated_size(image))
+    is_copied = max(image.size) < 2 * REDUCING_GAP * LONG_SIDE
+    copy_bytes = COPY_BYTES_PER_PIXEL if is_copied else 0
+    if isinstance(image, StillWebP):
+        return int(pixels * (WEBP_BYTES_PER_PIXEL + copy_bytes))
+    if image.format == "JPEG":
+        samples = len(image.getbands()) if image.info.get("progressive") else 0
+        # A large one is decoded at a fraction of its size: see `_decode`.
+        is_large = max(image.size) > 2 * LONG_SIDE
+        return pixels * (samples * PROGRESSIVE_BYTES_PER_SAMPLE + (2 if is_large else 10))
+    if _is_deep(image):
+        default: float = DEEP_BYTES_PER_PIXEL
+    else:
+        plain = image.mode in ("1", "L", "RGB") and not image.has_transparency_data
+        default = PILLOW_BYTES_PER_PIXEL + (1.5 if plain and is_copied else copy_bytes)
+        default += GREY_ALPHA_BYTES_PER_PIXEL if image.mode == "LA" else 0
+    return int(pixels * BYTES_PER_PIXEL.get(image.format or "", default))
+
+
+def to_grey(image: Picture) -> Grey:
     """Return the decoded image in grey. Raises NotAnImage if it is truncated or corrupt."""
     kind = image.format or "image"
     try:
         return _decode(image)
-    except ClientDisconnected:
+    except MemoryError:
         raise
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         raise NotAnImage(f"The {kind} is truncated or corrupt ({error}). {FORMAT_HINT}") from error
@@ -125,43 +148,19 @@ def _check_pixel_limit(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _check_avif(data: bytes, max_pixels: int) -> tuple[int, bytes]:
-    """Check the frame sizes of an AVIF. Raises NotAnImage, ImageTooLarge.
-
-    Returns the pixels of all frames, and the file with the brand of a still image: libavif picks
-    the animation or the still by the brand, and this function measured the still.
-    """
-    try:
-        found = pictures(data)
-    except ValueError as error:
-        raise NotAnImage(f"The upload is not a readable AVIF: {error}. {FORMAT_HINT}") from error
-    for size, declared in found:
-        _check_pixel_limit(size, max_pixels)
-        if declared != {size}:
-            raise NotAnImage(
-                f"The AVIF declares another size than the {size[0]} x {size[1]} of its frame. "
-                f"{FORMAT_HINT}"
-            )
-    total = sum(width * height for (width, height), _ in found)
-    if total > MAX_TOTAL_FACTOR * max_pixels:
-        raise ImageTooLarge(
-            f"The image consists of {len(found)} frames with {total:,} pixels, and the limit is "
-            f"{MAX_TOTAL_FACTOR * max_pixels:,}. Send a smaller image."
-        )
-    return total, data[:8] + b"avif" + data[12:]
-
-
-def _decode(image: Image.Image) -> Grey:
+def _decode(image: Picture) -> Grey:
     width, height = image.size
-    # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost, and never below the requested
-    # size. With three quarters, a 12-megapixel photo is decoded at 1/4.
-    if max(width, height) > LONG_SIDE:
-        ratio = 0.75 * LONG_SIDE / max(width, height)
-        image.draft(None, (max(1, int(width * ratio)), max(1, int(height * ratio))))
-    image.load()
-    orientation = _orientation(image)
-    pixels = np.asarray(_reduce(_to_standard_mode(image)))
-    tones = to_tones(flatten(pixels))
+    if isinstance(image, StillWebP):
+        reduced, orientation = _reduce_array(image.decode()), image.orientation
+    else:
+        # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost, and never below the requested
+        # size. With three quarters, a 12-megapixel photo is decoded at 1/4.
+        if max(width, height) > LONG_SIDE:
+            ratio = 0.75 * LONG_SIDE / max(width, height)
+            image.draft(None, (max(1, int(width * ratio)), max(1, int(height * ratio))))
+        image.load()
+        reduced, orientation = _reduce(image), _orientation(image)
+    tones = to_tones(flatten(np.asarray(reduced)))
     size = (height, width) if orientation in TRANSPOSED_ORIENTATIONS else (width, height)
     return Grey(np.ascontiguousarray(_upright(tones, orientation)), size)
 
@@ -176,7 +175,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_standard_mode(image: Image.Image) -> Image.Image:
     """Return the image in mode L, RGB or RGBA."""
-    if image.mode == "F" or image.mode.startswith("I"):
+    if _is_deep(image):
         return Image.fromarray(_scale(_reduce_deep(np.asarray(image))))
     if image.mode == "LAB":
         return image.getchannel("L")
@@ -210,10 +209,66 @@ def _reduce_deep(deep: MatLike) -> MatLike:
 
 
 def _reduce(image: Image.Image) -> Image.Image:
-    if max(image.size) <= LONG_SIDE:
-        return image
-    width, height = _reduced(image.size)
-    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    """Return the image in mode L, RGB or RGBA, reduced to working size."""
+    if max(image.size) <= LONG_SIDE or _is_deep(image):
+        return _to_standard_mode(image)
+    if _factors(image.size) == (1, 1):
+        return _resize(_to_standard_mode(image), image.size)
+    width = image.width
+    return _reduce_by_bands(
+        image.size,
+        lambda top, bottom: _to_standard_mode(image.crop((0, top, width, bottom))),
+    )
+
+
+def _reduce_array(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return (H, W, 3) or (H, W, 4) pixels as an image of working size."""
+    height, width = pixels.shape[:2]
+    if max(height, width) <= LONG_SIDE:
+        return Image.fromarray(pixels)
+    if _factors((width, height)) == (1, 1):
+        return _resize(Image.fromarray(pixels), (width, height))
+    return _reduce_by_bands(
+        (width, height), lambda top, bottom: Image.fromarray(pixels[top:bottom])
+    )
+
+
+def _reduce_by_bands(
+    sides: tuple[int, int], band: Callable[[int, int], Image.Image]
+) -> Image.Image:
+    """Return an image of these sides reduced to working size; `band` returns some of its rows.
+
+    The result is that of `Image.resize` with a reducing gap, which would copy the whole image.
+    """
+    across, down = _factors(sides)
+    rows = max(1, BAND_PIXELS // sides[0] // down) * down
+    bands = [
+        np.asarray(band(top, min(sides[1], top + rows)).reduce((across, down)))
+        for top in range(0, sides[1], rows)
+    ]
+    return _resize(Image.fromarray(np.concatenate(bands)), sides, (across, down))
+
+
+def _factors(sides: tuple[int, int]) -> tuple[int, int]:
+    """Return the whole numbers of pixels, across and down, that are averaged before resizing."""
+    width, height = (
+        max(1, int(side / small / REDUCING_GAP))
+        for side, small in zip(sides, _reduced(sides), strict=True)
+    )
+    return width, height
+
+
+def _resize(
+    image: Image.Image, sides: tuple[int, int], factors: tuple[int, int] = (1, 1)
+) -> Image.Image:
+    """Return an image of these sides, which was reduced by these factors, in working size."""
+    width, height = _reduced(sides)
+    box = (0.0, 0.0, sides[0] / factors[0], sides[1] / factors[1])
+    return image.resize((width, height), Image.Resampling.BILINEAR, box)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode == "F" or image.mode.startswith("I")
 
 
 def _reduced(sides: tuple[int, ...]) -> Iterator[int]:
@@ -229,16 +284,3 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return pixels
-
-
-class InterruptibleBytesIO(BytesIO):
-    """A byte stream that raises ClientDisconnected if it is read after the client disconnected."""
-
-    def __init__(self, data: bytes, is_cancelled: Callable[[], bool]) -> None:
-        super().__init__(data)
-        self.is_cancelled = is_cancelled
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self.is_cancelled():
-            raise ClientDisconnected("The client disconnected before its image was decoded.")
-        return super().read(size)

@@ -108,10 +108,16 @@ def is_dark_on_light(thumb: MatLike) -> bool:
 
 
 def _border_vote(light: MatLike) -> float:
-    """Return -1 if the border is all dark, 1 if it is all light; looks inside a frame."""
-    depth = min(light.shape) // 8
-    inner = _ring_vote(light, depth)
-    return inner if depth and abs(inner) > 0.9 else _ring_vote(light, 0)
+    """Return -1 if the border is all dark, 1 if it is all light; looks inside a frame.
+
+    A frame may lie at any depth. If a ring inside is the frame itself, the other one is paper.
+    """
+    outer = _ring_vote(light, 0)
+    depths = (min(light.shape) // 8, min(light.shape) // 5)
+    inner = [vote for depth in depths if depth and abs(vote := _ring_vote(light, depth)) > 0.9]
+    if not inner or (len(inner) > 1 and inner[0] * inner[1] < 0):
+        return outer
+    return inner[0]
 
 
 def _ring_vote(light: MatLike, depth: int) -> float:

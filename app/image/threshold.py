@@ -22,10 +22,14 @@ SMALL_SAMPLE_TERM: Final = 1.6
 
 
 class Threshold(NamedTuple):
-    """The lowest amount that is ink, and the amount in the middle of a stroke."""
+    """The lowest amount that is ink, and the amount in the middle of a stroke.
+
+    What is fainter than ink, but at least `faint`, stands out from the background's noise.
+    """
 
     level: float
     full: float
+    faint: float
 
 
 class Split(NamedTuple):
@@ -41,23 +45,24 @@ def find_threshold(amount: MatLike) -> Threshold | None:
     split = _otsu(counts)
     gap = split.high - split.low
     if max(amount.shape) < SMALL_SIDE:
-        return Threshold(split.level, _quantile(counts, 0.98)) if gap > 20 else None
+        full = _quantile(counts, 0.98)
+        return Threshold(split.level, full, split.level) if gap > 20 else None
+    quiet, middle = _quantile(counts, 0.16), _quantile(counts, 0.5)
+    floor = middle + max(MIN_INK, 4 * (middle - quiet))
     # Thick strokes cover so much that the median no longer measures the background.
     if (
         split.explained > TWO_TONES
         and gap > 40
         and counts[split.level :].sum() > 0.02 * amount.size
     ):
-        return Threshold(split.level, split.high)
-    quiet, middle = _quantile(counts, 0.16), _quantile(counts, 0.5)
-    floor = middle + max(MIN_INK, 4 * (middle - quiet))
+        return Threshold(split.level, split.high, min(split.level, floor))
     if floor >= 250 or counts[floor:].sum() < 4:
         return None
     # Otsu again, on the prominent pixels: thin strokes are too few to show in the whole histogram.
     # This leaves ruled lines, fainter than the pen, below the threshold.
     counts[:floor] = 0
     level = max(floor, int(0.9 * _otsu(counts).level))
-    return Threshold(level, max(_quantile(counts, 0.9), level + 1))
+    return Threshold(level, max(_quantile(counts, 0.9), level + 1), floor)
 
 
 def is_noise(thumb: MatLike) -> bool:

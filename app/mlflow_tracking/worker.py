@@ -30,9 +30,12 @@ from app.telemetry.logs import redact
 from app.train.jobs.job import Status
 from app.versions.card import Card
 
+ARTIFACTS_DIR: Final = "mlflow-artifacts"
 EXPERIMENT: Final = "MLFLOW_EXPERIMENT_NAME"
 POLL_INTERVAL: Final = 0.5
 RETRY_INTERVAL: Final = 15.0
+# The longest time between two tries for one job.
+MAX_RETRY_INTERVAL: Final = 600.0
 LoggedState = tuple[str, int, int]  # state, attempt, epochs
 log = logging.getLogger("app.mlflow_tracking.worker")
 
@@ -55,27 +58,36 @@ def main() -> None:
 
 
 @dataclass
-class Backoff:
-    """A pause after an error of MLflow, which is logged once."""
+class PendingJob:
+    """A job that MLflow does not have completely yet, and when it is tried again."""
 
     not_before: float = 0.0
-    logged: bool = False
+    failures: int = 0
+    logged_state: LoggedState | None = None
 
-    def is_over(self) -> bool:
+    def is_due(self) -> bool:
         return time.monotonic() >= self.not_before
 
-    def begin(self, message: str, error: Exception) -> None:
-        self.not_before = time.monotonic() + RETRY_INTERVAL
-        if not self.logged:
-            self.logged = True
-            log.error("%s: %s", message, redact(str(error)))
+    def wait(self) -> None:
+        """Wait after a failure, twice as long after each further one."""
+        seconds = min(MAX_RETRY_INTERVAL, RETRY_INTERVAL * 2**self.failures)
+        self.not_before = time.monotonic() + seconds
+        self.failures = min(self.failures + 1, 20)
 
 
 @dataclass
-class PendingJob(Backoff):
-    """A job that MLflow does not have completely yet."""
+class Outage:
+    """Errors that probably have one cause: the first is logged, until something succeeds again."""
 
-    logged_state: LoggedState | None = None
+    is_logged: bool = False
+
+    def report(self, message: str, error: Exception) -> None:
+        if not self.is_logged:
+            log.error("%s: %s", message, redact(str(error)))
+        self.is_logged = True
+
+    def end(self) -> None:
+        self.is_logged = False
 
 
 class MlflowSync:
@@ -83,36 +95,41 @@ class MlflowSync:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.models_dir = settings.models_dir
+        self.artifacts_dir = settings.state_dir / ARTIFACTS_DIR
         self.job_store, self.sweep_store = JobStore(database), SweepStore(database)
         self._experiment = os.environ.get(EXPERIMENT) or "mynet"
         self._runs: Runs | None = None
-        self._backoff = Backoff()
+        self._open_at = 0.0
+        self._outage, self._artifacts_outage, self._database_outage = Outage(), Outage(), Outage()
         self._pending: dict[str, PendingJob] = {}
-        self._last_number = 0
+        self._known_ids: set[str] = set()
 
     def sync(self, *, is_last: bool = False) -> None:
         """Log what is new. If `is_last`, also retry without waiting for the back-off."""
         try:
             self._find_new_jobs()
-            if self._runs is None and (is_last or self._backoff.is_over()):
+            if self._runs is None and (is_last or time.monotonic() >= self._open_at):
                 self._open()
             for job_id, pending in [*self._pending.items()]:
-                if self._runs and (is_last or pending.is_over()):
+                if self._runs and (is_last or pending.is_due()):
                     self._sync_job(self._runs, job_id, pending)
+            self._database_outage.end()
         except (NotReady, OSError) as error:
-            log.error("jobs could not be read: %s", error)
+            self._database_outage.report("jobs could not be read, retrying", error)
             time.sleep(POLL_INTERVAL)
 
     def _find_new_jobs(self) -> None:
-        while jobs := self.job_store.jobs_after(self._last_number):
-            self._last_number = jobs[-1].number
-            self._pending |= {job.id: PendingJob() for job in jobs}
+        new = self.job_store.new_job_ids(self._known_ids)
+        self._known_ids.update(new)
+        self._pending |= {job_id: PendingJob() for job_id in new}
 
     def _open(self) -> None:
         try:
-            self._runs = Runs(self._experiment)
+            self._runs = Runs(self._experiment, self.artifacts_dir)
+            self._outage.end()
         except Exception as error:  # any: it is MLflow's, and passes or gets fixed
-            self._backoff.begin("MLflow is unavailable, retrying", error)
+            self._open_at = time.monotonic() + RETRY_INTERVAL
+            self._outage.report("MLflow is unavailable, retrying", error)
 
     def _sync_job(self, runs: Runs, job_id: str, pending: PendingJob) -> None:
         job = self.job_store.job(job_id)
@@ -120,16 +137,34 @@ class MlflowSync:
             del self._pending[job_id]
             return
         state = (job.status, job.attempt, len(job.epochs))
-        sweep_id = self.sweep_store.sweep_ids_by_job([job_id]).get(job_id)
-        try:
-            if job.attempt and state != pending.logged_state:
-                runs.log_job(job, sweep_id, self._created_version(job))
-                pending.logged_state = state
-        except Exception as error:  # any: it is MLflow's, and passes or gets fixed
-            pending.begin(f"job {job_id} could not be logged to MLflow, retrying", error)
+        is_final = Status(job.status).is_final
+        # A job that waits in the queue has no run, unless it is cancelled there.
+        has_news = (job.attempt or is_final) and state != pending.logged_state
+        if has_news and not self._log(runs, job, pending):
+            pending.wait()
             return
-        if Status(job.status).is_final:
+        pending.logged_state = state
+        if is_final:
             del self._pending[job_id]
+
+    def _log(self, runs: Runs, job: Job, pending: PendingJob) -> bool:
+        """Log a job, and return whether MLflow has all of it."""
+        sweep_id = self.sweep_store.sweep_ids_by_job([job.id]).get(job.id)
+        try:
+            artifacts_error = runs.log_job(job, sweep_id, self._created_version(job))
+        except Exception as error:  # any: it is MLflow's, and passes or gets fixed
+            if not pending.failures:
+                message = f"job {job.id} could not be logged to MLflow, retrying"
+                self._outage.report(message, error)
+            return False
+        self._outage.end()
+        if artifacts_error:
+            message = f"artifacts of job {job.id} could not be stored in MLflow, retrying"
+            self._artifacts_outage.report(message, artifacts_error)
+            return False
+        if job.result:
+            self._artifacts_outage.end()
+        return True
 
     def _created_version(self, job: Job) -> CreatedVersion | None:
         """Return the version that the job created, unless it has been deleted."""

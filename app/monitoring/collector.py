@@ -63,7 +63,10 @@ class MetricsCollector:
 
     def _process_families(self) -> list[Metric]:
         in_flight, swaps = self.predictor.in_flight, self.live.swaps
-        return prometheus.process_families(self.metrics, in_flight=in_flight, swaps=swaps)
+        decoders = self.predictor.decoders.processes
+        return prometheus.process_families(
+            self.metrics, in_flight=in_flight, swaps=swaps, decoders=decoders
+        )
 
     def _all_families(self, families: list[Metric]) -> Families:
         if self.worker_metrics_file:

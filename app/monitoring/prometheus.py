@@ -19,7 +19,7 @@ from app.database.jobs import JobStore
 from app.database.tables import Job
 from app.errors import ClientDisconnected, DeadlineExceeded, NotReady, QueueFull, ServiceError
 from app.predict.live_model import LiveModel
-from app.telemetry.metrics import ANSWERED, Histogram, Metrics
+from app.telemetry.metrics import ANSWERED, RESTART_REASONS, Histogram, Metrics
 from app.telemetry.worker_metrics import Entry, Samples
 from app.train.jobs.job import Status
 from app.versions.card import Card
@@ -28,12 +28,15 @@ from app.versions.registry import Registry
 OUTCOMES: Final = (ANSWERED, QueueFull.code, ClientDisconnected.code, DeadlineExceeded.code)
 
 
-def process_families(metrics: Metrics, *, in_flight: int, swaps: int) -> list[Metric]:
+def process_families(
+    metrics: Metrics, *, in_flight: int, swaps: int, decoders: int
+) -> list[Metric]:
     """Return the metric families of one process."""
     return [
         *_request_families(metrics),
         *_image_families(metrics),
         *_answer_families(metrics),
+        *_decoder_families(metrics, decoders),
         GaugeMetricFamily("mynet_images_under_way", "Images in flight.", in_flight),
         CounterMetricFamily(
             "mynet_model_swaps",
@@ -100,6 +103,20 @@ def _image_families(metrics: Metrics) -> list[Metric]:
     batches = HistogramMetricFamily("mynet_batch_images", "Images per forward pass.", labels=())
     _add_histogram(batches, metrics.batch_images)
     return [outcomes, stages, batches]
+
+
+def _decoder_families(metrics: Metrics, processes: int) -> list[Metric]:
+    restarts = CounterMetricFamily(
+        "mynet_decoder_restarts",
+        "Image decoders that were replaced, by reason.",
+        labels=("reason",),
+    )
+    for reason in RESTART_REASONS:
+        restarts.add_metric([reason], metrics.decoder_restarts[reason])
+    running = GaugeMetricFamily(
+        "mynet_decoders", "Running processes that decode images.", processes
+    )
+    return [restarts, running]
 
 
 def _answer_families(metrics: Metrics) -> list[Metric]:

@@ -20,13 +20,14 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
 from app.config.settings import Settings, load_settings
-from app.main import create_app
+from app.main import configure_logs, create_app
 from app.on_ray import storage
 from app.on_ray.asgi import HEALTH_EVERY, HostedApp
 from app.on_ray.environment import HIDE_UNASSIGNED_GPUS, inherited_environment
 from app.on_ray.metrics import RayMetricsBridge
 from app.server.runtime import Runtime, prepare_with_absolute_paths
 from app.startup import StartupError, prepare_registry
+from app.telemetry import tracing_setup
 
 NAME: Final = "mynet"
 # Seconds for in-flight requests during shutdown.
@@ -46,7 +47,9 @@ class Replica:
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         address = ray.get_runtime_context().gcs_address  # for the training jobs that it starts
         os.environ.update(environment, RAY_ADDRESS=address)
-        self.hosted_app = HostedApp(create_app(settings, runtime=ON_RAY))
+        traces = tracing_setup.begin()
+        configure_logs(settings, traces)
+        self.hosted_app = HostedApp(create_app(settings, traces, runtime=ON_RAY))
 
     async def __serve_build_asgi_app__(self) -> HostedApp:
         """Start the app here, so that Serve gets the error if that fails."""
@@ -128,6 +131,10 @@ def _cluster(settings: Settings) -> Iterator[None]:
 @contextmanager
 def _listening(settings: Settings) -> Iterator[None]:
     """Start Serve's proxies on every node of the cluster; running ones are left alone."""
+    if len(settings.hosts) > 1 or settings.uds or settings.tls_cert:
+        raise StartupError(
+            "On Ray, MYNET_HOST is one address, and MYNET_UDS and MYNET_TLS_CERT cannot be set."
+        )
     if serve.status().proxies:
         raise StartupError("Serve already runs on this cluster. Use `serve deploy` instead.")
     options = {"host": settings.host, "port": settings.port}

@@ -28,6 +28,7 @@ from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
 from app.train.worker import state
 from app.train.worker.ddp import DataParallelGroup, run_rank
+from app.train.worker.heartbeat import Heartbeat
 from app.train.worker.main import prepared_process, run_attempt
 from app.train.worker.state import Position
 
@@ -35,6 +36,7 @@ TRAIN_GRACE: Final = 4.0
 DEATHS: Final = 3
 STATE: Final = "state.pt"
 # Seconds between Ray Train's checks of its workers; a saved state counts after the next check.
+WORKER_TIMEOUT: Final = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
 log = logging.getLogger("app.on_ray")
 
@@ -78,6 +80,7 @@ class StopSignal:
 def attempt() -> None:
     """Run one attempt at a job under Ray Train, as a process of the supervisor."""
     assignment, stop = Assignment.model_validate_json(sys.stdin.readline()), threading.Event()
+    heartbeat = Heartbeat.on_stdout()
     ray.init(os.environ["RAY_ADDRESS"], logging_level="warning")
     subprocesses.exit_gracefully_with_parent(stop, TRAIN_GRACE)
     device = _job(assignment).hyperparameters["device"]
@@ -97,8 +100,11 @@ def attempt() -> None:
         "stop_signal": stop_signal,
     }
     _forget_damaged(assignment)
+    # Ray Train restarts workers that do not answer, and a job may wait long for a node.
+    os.environ[WORKER_TIMEOUT] = str(assignment.settings.train_stall_seconds)
     try:
-        _trainer(assignment, config, on_gpu=on_gpu).fit()
+        with heartbeat.beating_while(lambda: True):
+            _trainer(assignment, config, on_gpu=on_gpu).fit()
     except train.TrainingFailedError as error:
         log.error("training run failed: job=%s error=%s", assignment.job_id, error)
         sys.exit(1)

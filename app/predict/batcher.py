@@ -12,18 +12,20 @@ weights then stay in the processor's caches, and decoding takes a third of the t
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import repeat
+from itertools import count, repeat, starmap
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import ClientDisconnected, ServiceError, drop_traceback
+from app.errors import ClientDisconnected
+from app.predict.answers import Answer, BatchAnswers
 from app.predict.live_model import LiveModel
-from app.predict.model import Answer
-from app.predict.preprocess import PreprocessedImage, preprocess_if_small
+from app.predict.model import Model
+from app.predict.preprocess import PreprocessedImage
+from app.predict.preprocess_batch import PreprocessOutcome, preprocess_batch
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import FinishedSpan
 
@@ -44,15 +46,28 @@ class Forward(NamedTuple):
 
 
 class PredictionResult(NamedTuple):
-    """The preprocessed upload, its answer, and the forward pass that computed it.
+    """The preprocessed upload, the answers of its batch, its row in these, and their forward pass.
 
-    Saliency, (28, 28) uint8, is set only if it was requested.
+    Saliency, (28, 28) uint8, and the activations of the hidden layers are set only if an
+    explanation was requested.
     """
 
     preprocessed: PreprocessedImage
-    answer: Answer
+    batch: BatchAnswers
+    row: int
     saliency: NDArray[np.uint8] | None = None
     forward: Forward | None = None
+    activations: list[NDArray[np.float32]] | None = None
+
+    @property
+    def answer(self) -> Answer:
+        """Return the answer for this image."""
+        return self.batch[self.row]
+
+    @property
+    def version(self) -> int:
+        """Return the version that answered."""
+        return self.batch.version
 
     def stages(self, queued_at: float) -> Iterator[FinishedSpan]:
         """Yield the stages of this prediction as spans; `queued_at` is the time of the request."""
@@ -63,7 +78,7 @@ class PredictionResult(NamedTuple):
         yield FinishedSpan("normalise", decoded, preprocessed.normalise_seconds)
         if self.forward:
             began, seconds, images = self.forward
-            attributes = {"images": images, "version": self.answer.version}
+            attributes = {"images": images, "version": self.version}
             yield FinishedSpan("forward", began, seconds, attributes)
 
 
@@ -124,60 +139,75 @@ class Batcher:
         batch, self._pending = self._pending[:MAX_BATCH_SIZE], self._pending[MAX_BATCH_SIZE:]
         if self._pending:
             loop.call_soon(self._step)
-        now, queue = loop.time(), self.metrics.stages["queue"]
-        for request in batch:
-            queue.add(now - request.queued_at)
-        inputs = [(request, self._preprocess(request, now)) for request in batch]
-        outcomes = self._answer(
-            [
-                preprocessed
-                for _, preprocessed in inputs
-                if isinstance(preprocessed, PreprocessedImage)
-            ]
-        )
-        for request, preprocessed in inputs:
-            _notify(
-                request,
-                next(outcomes) if isinstance(preprocessed, PreprocessedImage) else preprocessed,
-            )
+        now = loop.time()
+        self.metrics.stages["queue"].add_all([now - request.queued_at for request in batch])
+        inputs = self._preprocess(batch, now)
+        images = [image for image in inputs if isinstance(image, PreprocessedImage)]
+        outcomes = self._answer(images)
+        for request, item in zip(batch, inputs, strict=True):
+            _notify(request, next(outcomes) if isinstance(item, PreprocessedImage) else item)
 
-    def _preprocess(
-        self, request: PendingRequest, now: float
-    ) -> PreprocessedImage | Exception | None:
-        """Return one upload preprocessed, None if it needs a thread, or the error of this upload.
-
-        A request whose time is up or whose client disconnected costs no work.
-        """
-        if request.is_cancelled():
-            return ClientDisconnected("The client disconnected before its image was processed.")
-        if now > request.deadline:
-            return TimeoutError()
-        if isinstance(request.upload, PreprocessedImage):
-            return request.upload
-        try:
-            return preprocess_if_small(request.upload, self.max_pixels)
-        except ServiceError as refusal:
-            return drop_traceback(refusal)  # its frames, and their callers', hold the error
-        except Exception as error:
-            return error
+    def _preprocess(self, batch: list[PendingRequest], now: float) -> list[PreprocessOutcome]:
+        """Return for each request its image, None if it needs a thread, or its error."""
+        errors = [_error_before_work(request, now) for request in batch]
+        uploads = [
+            request.upload for request, error in zip(batch, errors, strict=True) if error is None
+        ]
+        outcomes = iter(preprocess_batch(uploads, self.max_pixels))
+        return [next(outcomes) if error is None else error for error in errors]
 
     def _answer(self, images: list[PreprocessedImage]) -> Iterator[PredictionOutcome]:
         if not images:
             return iter(())
         started = time.perf_counter()
         try:
-            pixels = [image.normalised.pixels for image in images]
-            answers = self.live.model.answer(np.stack(pixels))
-            if len(answers) != len(images):
-                raise BatchSizeMismatch(
-                    f"The batch has {len(images)} images, but the model returned "
-                    f"{len(answers)} answers."
-                )
+            answers = answer_images(self.live.model, images)
         except Exception as error:
             return repeat(error)
         forward = Forward(started, time.perf_counter() - started, len(images))
-        self.metrics.batch(forward.images, forward.seconds)
-        return map(PredictionResult, images, answers, repeat(None), repeat(forward))
+        count_answers(self.metrics, images, answers, forward.seconds)
+        fields = zip(images, repeat(answers), count(), repeat(None), repeat(forward))
+        return starmap(PredictionResult, fields)
+
+
+def answer_images(model: Model, images: Sequence[PreprocessedImage]) -> BatchAnswers:
+    """Return a version's answers for at least one image. Raises BatchSizeMismatch."""
+    answers = model.answer(stack_pixels(images))
+    if len(answers) != len(images):
+        raise BatchSizeMismatch(
+            f"The batch has {len(images)} images, but the model returned {len(answers)} answers."
+        )
+    return answers.with_counts([image.normalised.digit_count for image in images])
+
+
+def stack_pixels(images: Sequence[PreprocessedImage]) -> NDArray[np.uint8]:
+    """Return the pixels of at least one image as (B, 28, 28)."""
+    if len(images) == 1:
+        return images[0].normalised.pixels[None]
+    return np.stack([image.normalised.pixels for image in images])
+
+
+def count_answers(
+    metrics: Metrics,
+    images: Sequence[PreprocessedImage],
+    answers: BatchAnswers,
+    forward_seconds: float,
+) -> None:
+    """Count the images of a batch, their answers, and the duration of its forward pass."""
+    metrics.batch(len(images), forward_seconds)
+    metrics.answers(
+        answers.digits,
+        answers.confidences,
+        [image.decode_seconds for image in images],
+        [image.normalise_seconds for image in images],
+    )
+
+
+def _error_before_work(request: PendingRequest, now: float) -> Exception | None:
+    """Return an error if the time is up or the client disconnected: it then costs no work."""
+    if request.is_cancelled():
+        return ClientDisconnected("The client disconnected before its image was processed.")
+    return TimeoutError() if now > request.deadline else None
 
 
 def _notify(request: PendingRequest, outcome: PredictionOutcome) -> None:

@@ -4,15 +4,15 @@ A device can fail while it serves. The NumPy network then answers, until the dev
 """
 
 import logging
-from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.net import SIDE, MyNet, to_input
+from app.net import SIDE, Weights
 from app.predict.numpy_net import NumpyNet
+from app.torch_net import MyNet, net_with, to_input
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +23,9 @@ class DeviceNet:
     `device_error` says why the CPU answers instead; it is empty if the device works.
     """
 
-    def __init__(
-        self, weights: Mapping[str, Tensor], cpu_net: NumpyNet, device: torch.device
-    ) -> None:
-        self.weights, self.cpu_net, self.device = weights, cpu_net, str(device)
+    def __init__(self, weights: Weights, cpu_net: NumpyNet, device: str) -> None:
+        torch.set_num_threads(1)  # as for NumPy: MyNet is too small to split, and cores are few
+        self.weights, self.cpu_net, self.device = weights, cpu_net, device
         self.device_error = ""
         self._net: MyNet | None = None
         self._load()
@@ -44,6 +43,10 @@ class DeviceNet:
         """Return the saliency on the CPU: one image is little work, and the CPU does not fail."""
         return self.cpu_net.saliency(pixels, digit)
 
+    def activations(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Return the activations of the hidden layers on the CPU, as for saliency."""
+        return self.cpu_net.activations(pixels)
+
     def retry_device(self) -> None:
         """Load the network again if the device failed; it may work again."""
         if self.device_error:
@@ -53,9 +56,7 @@ class DeviceNet:
 
     def _load(self) -> None:
         try:
-            net = MyNet()
-            net.load_state_dict(self.weights)
-            self._net = net.eval().requires_grad_(False).to(self.device)
+            self._net = net_with(self.weights).eval().requires_grad_(False).to(self.device)
             self._forward(np.zeros((1, SIDE, SIDE), np.uint8))
             self.device_error = ""
         except RuntimeError as error:

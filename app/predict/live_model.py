@@ -13,11 +13,11 @@ from math import isfinite
 from typing import Final
 
 import numpy as np
-import torch
 
 from app.errors import Conflict, NotFound, NotReady
 from app.net import SIDE
-from app.predict.model import Answer, Model, load_network
+from app.predict.answers import Answer
+from app.predict.model import Model, load_network
 from app.versions.registry import Registry
 
 POLL_INTERVAL: Final = 0.25
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class LiveModel:
     """Holds the live model. A request reads it once, so each answer comes from one version."""
 
-    def __init__(self, registry: Registry, device: torch.device) -> None:
+    def __init__(self, registry: Registry, device: str) -> None:
         self.registry, self.device = registry, device
         self.load_cached = lru_cache(MODEL_CACHE_SIZE)(self._load)
         self.swaps = 0

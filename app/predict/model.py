@@ -1,23 +1,14 @@
 """Inference with one version: calibrated probabilities, and whether the image is a digit."""
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from app.devices import CPU
+from app.net import Weights
+from app.predict.answers import BatchAnswers
 from app.predict.numpy_net import NumpyNet
-
-
-class Answer(NamedTuple):
-    """The prediction of one version for one image; the ten probabilities sum to 1."""
-
-    digit: int
-    probabilities: list[float]
-    is_digit: bool
-    version: int
 
 
 class Network(Protocol):
@@ -32,13 +23,14 @@ class Network(Protocol):
     def device_error(self) -> str: ...
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]: ...
     def saliency(self, pixels: NDArray[np.uint8], digit: int) -> NDArray[np.uint8]: ...
+    def activations(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]: ...
     def retry_device(self) -> None: ...
 
 
-def load_network(weights: Mapping[str, Tensor], device: torch.device) -> Network:
+def load_network(weights: Weights, device: str) -> Network:
     """Return the network with these weights: NumPy's on the CPU, torch's on any other device."""
-    cpu_network = NumpyNet({name: tensor.numpy() for name, tensor in weights.items()})
-    if device.type == "cpu":
+    cpu_network = NumpyNet(weights)
+    if device == CPU:
         return cpu_network
     from app.predict.device_net import DeviceNet
 
@@ -54,7 +46,7 @@ class Model:
         self.version, self.network = version, network
         self.energy_threshold, self.temperature = energy_threshold, temperature
 
-    def answer(self, pixels: NDArray[np.uint8]) -> list[Answer]:
+    def answer(self, pixels: NDArray[np.uint8]) -> BatchAnswers:
         """Return the answers for (B, 28, 28) uint8 pixels, in order.
 
         An image looks like a digit if the energy of its logits reaches the card's threshold. The
@@ -67,9 +59,5 @@ class Model:
         energy = top[:, 0] + np.log(shares.sum(1))
         if self.temperature != 1:
             shares = np.exp(z / self.temperature)
-        total = shares.sum(1, keepdims=True)
-        digits: list[int] = z.argmax(1).tolist()
-        probabilities: list[list[float]] = (shares / total).tolist()
-        is_digit: list[bool] = (energy >= self.energy_threshold).tolist()
-        rows = zip(digits, probabilities, is_digit, strict=True)
-        return [Answer(*row, self.version) for row in rows]
+        shares /= shares.sum(1, keepdims=True)
+        return BatchAnswers(z.argmax(1), shares, energy >= self.energy_threshold, self.version)

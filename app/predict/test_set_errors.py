@@ -9,7 +9,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.mnist import read_test_images
+from app.datasets.catalogue import Datasets
+from app.datasets.records import CORRECTIONS, MNIST_TEST
+from app.errors import Conflict, NotFound
+from app.mnist.files import LabelledImages, read_test_images
 from app.predict.live_model import LiveModel
 
 CACHE_SIZE: Final = 8
@@ -36,10 +39,14 @@ class Answers(NamedTuple):
 
 
 class MisclassifiedImages:
-    """Finds misclassified test images. Each version is evaluated once, on its first request."""
+    """Finds misclassified images of the data set that a version was tested on.
 
-    def __init__(self, live: LiveModel, data_dir: Path) -> None:
-        self.live, self.data_dir = live, data_dir
+    Each version is evaluated once, on its first request.
+    """
+
+    def __init__(self, live: LiveModel, data_dir: Path, datasets: Datasets) -> None:
+        self.live, self.data_dir, self.datasets = live, data_dir, datasets
+        self._read = lru_cache(1)(lambda reference: datasets.images(datasets.get(reference)))
         self._answers = lru_cache(CACHE_SIZE)(self._answer)
         self._lock = threading.Lock()
 
@@ -49,10 +56,10 @@ class MisclassifiedImages:
         """Return a page of test images with this label and this answer, and whether more follow.
 
         None stands for any digit; unless both are set, only misclassified images are listed.
-        Raises NotFound, Conflict, NotReady.
+        Raises NotFound, Conflict if the data set was deleted, NotReady.
         """
         self.live.registry.path(version)  # raises if the version was deleted, even if it is cached
-        images = read_test_images(self.data_dir)
+        images = self._images(version)
         with self._lock:
             answers = self._answers(version)
         indices = np.flatnonzero(_filter_mask(images.labels, answers.digits, digit, answer))
@@ -69,8 +76,27 @@ class MisclassifiedImages:
         ]
         return page, len(indices) > limit
 
+    def _images(self, version: int) -> LabelledImages:
+        """Return the images that a version was tested on. Raises Conflict, NotReady."""
+        data = self.live.registry.card(version).data
+        if data is None or data.test.id == MNIST_TEST:
+            return read_test_images(self.data_dir)
+        if data.test.id == CORRECTIONS:
+            raise Conflict(
+                f"Version {version} was tested on the corrections of that time, which are not "
+                "kept. GET /datasets/corrections/images lists those of now."
+            )
+        try:
+            self.datasets.get(data.test.id)  # raises if it was deleted, even if it is cached
+            return self._read(data.test.id)
+        except NotFound:
+            raise Conflict(
+                f"Version {version} was tested on the data set {data.test.name}, which was "
+                "deleted, so its test images cannot be listed."
+            ) from None
+
     def _answer(self, version: int) -> Answers:
-        model, pixels = self.live.get(version), read_test_images(self.data_dir).pixels
+        model, pixels = self.live.get(version), self._images(version).pixels
         answers = [
             answer
             for start in range(0, len(pixels), CHUNK)

@@ -14,14 +14,23 @@ class PipelineFlowControl(FlowControl):
 
     def __init__(self, transport: asyncio.Transport, pipeline: Sized) -> None:
         super().__init__(transport)
-        self.pipeline, self.unread = pipeline, b""
+        self.pipeline = pipeline
+        self.unread: bytes | memoryview = b""
 
     def resume_reading(self) -> None:
         if not (self.pipeline or self.unread):
             super().resume_reading()
 
+    def add(self, data: bytes) -> None:
+        """Add data that the connection received."""
+        self.unread = bytes(self.unread) + data if self.unread else data
+
     def chunks(self) -> Iterator[bytes]:
-        """Yield the chunks that can be parsed now."""
+        """Yield the chunks that can be parsed now.
+
+        The rest is a view: a copy of it for each chunk would cost the square of its length.
+        """
         while self.unread and not self.pipeline:
-            chunk, self.unread = self.unread[:CHUNK_BYTES], self.unread[CHUNK_BYTES:]
+            rest = memoryview(self.unread)
+            chunk, self.unread = bytes(rest[:CHUNK_BYTES]), rest[CHUNK_BYTES:]
             yield chunk

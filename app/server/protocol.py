@@ -2,16 +2,13 @@
 
 import asyncio
 import socket
-import time
-import typing
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import httptools
 
 from app.errors import MalformedRequest, ServiceError
+from app.server.fast_path import FastCycle, FastHandler, FastPath
 from app.server.flow_control import CHUNK_BYTES, PipelineFlowControl
-from app.server.raw_response import serialize_response
 from app.server.request_head import check_head
 from app.server.shutdown import Shutdown
 from app.server.timeouts import TimeoutProtocol
@@ -19,63 +16,6 @@ from app.server.unchunked import UnchunkedCycle
 
 CLIENT: Final = "mynet.client"
 MAX_HEAD_BYTES: Final = 64 * 1024
-Headers = list[tuple[bytes, bytes]]
-
-
-class FastHandler(NamedTuple):
-    """Starts the response to a complete request.
-
-    `begin` returns False if the request must go to the app. `wants_body` says whether it needs the
-    body.
-    """
-
-    begin: Callable[["FastCycle"], bool]
-    wants_body: bool
-
-
-class FastPath(typing.Protocol):
-    """Answers some requests without ASGI."""
-
-    def match(self, method: bytes, target: bytes, headers: Headers) -> FastHandler | None:
-        """Return a handler if this path may answer a request with these headers, else None."""
-
-
-class FastCycle:
-    """A complete request on the fast path, answered by one call of `respond`.
-
-    It takes the place of uvicorn's RequestResponseCycle and has the attributes that uvicorn reads.
-    """
-
-    disconnected = response_started = response_complete = False
-    keep_alive = True
-    message_event = asyncio.Event()  # uvicorn sets it; no task waits for it
-
-    def __init__(self, connection: "Protocol", headers: Headers, handler: FastHandler) -> None:
-        self.connection, self.headers, self.handler = connection, headers, handler
-        self.body = b""
-        self.started = time.perf_counter()
-
-    @property
-    def address(self) -> str:
-        """Return the client's address."""
-        client = self.connection.client
-        return client[0] if client else ""
-
-    def is_cancelled(self) -> bool:
-        """Return whether the client disconnected."""
-        return self.connection.transport.is_closing()
-
-    def respond(self, status: int, headers: Headers, content: bytes) -> None:
-        """Send the response, unless the client disconnected."""
-        connection = self.connection
-        self.response_complete = True
-        if not self.is_cancelled():
-            all_headers = (*connection.server_state.default_headers, *headers)
-            response = serialize_response(status, all_headers, content, is_last=not self.keep_alive)
-            connection.transport.write(response)
-            if not self.keep_alive:
-                connection.transport.close()
-        connection.on_response_complete()
 
 
 class Protocol(TimeoutProtocol):
@@ -89,10 +29,14 @@ class Protocol(TimeoutProtocol):
     parser: Any
     flow: PipelineFlowControl
     head_size = 0  # bytes of the headers, or received since the last chunk of the body
+    fast_path: FastPath | None
     fast_cycle: FastCycle | None = None  # the request whose body is arriving
+    in_message = False  # whether the parser has read a part of a request
+    single_read = b""  # data that began with a request, while it is parsed
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.fast_path = self.app_state.get("express")
         self.flow = PipelineFlowControl(transport, self.pipeline)
         connection = transport.get_extra_info("socket")
         if connection.family in (socket.AF_INET, socket.AF_INET6):
@@ -104,18 +48,54 @@ class Protocol(TimeoutProtocol):
         if self.rejection is not None:
             return  # what follows an invalid request has no meaning
         self.received += len(data)
-        self.flow.unread += data
-        self._read()
+        if self.fast_path is None or self.in_message or self.flow.unread or self._is_busy():
+            self.flow.add(data)
+            self._read()
+        elif not self._begin_known(self.fast_path, data):
+            self.flow.unread = self.single_read = data
+            self._read()
+            self.single_read = b""
+
+    def _is_busy(self) -> bool:
+        """Return whether an earlier request is not answered, or its answer not sent."""
+        return self.flow.write_paused or not (self.cycle is None or self.cycle.response_complete)
+
+    def _begin_known(self, fast_path: FastPath, data: bytes) -> bool:
+        """Begin to answer a request with a known head; return False if the data is no such one."""
+        found = fast_path.heads.find(data)
+        if found is None:
+            return False
+        head, body = found
+        previous, self.cycle = self.cycle, FastCycle(self, head.headers, head.handler, body)
+        if not head.handler.begin(self.cycle):
+            self.cycle = previous
+            return False
+        self.stop_read_timer()
+        return True
 
     def on_response_complete(self) -> None:
         if self.rejection is not None and not self.pipeline:
             self.send_rejection()
-        super().on_response_complete()
+        self._start_next()
         shutdown: Shutdown | None = self.app_state.get("ending")
         if shutdown is not None and shutdown.listeners_closed:
             self.transport.close()  # it opened while uvicorn closed the other connections
         elif self.flow.unread:
             self.loop.call_soon(self._read_on)
+
+    def _start_next(self) -> None:
+        """Start the next pipelined request, or wait for one.
+
+        As uvicorn does it, but for the timer.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.start_keep_alive_timer()
 
     def _read_on(self) -> None:
         self._read()
@@ -126,7 +106,6 @@ class Protocol(TimeoutProtocol):
             if self.transport.is_closing():
                 self.flow.unread = b""
                 return
-            self._unset_keepalive_if_required()
             self._parse(chunk)
         if self.receiving:
             self.start_read_timer()
@@ -157,6 +136,7 @@ class Protocol(TimeoutProtocol):
 
     def on_message_begin(self) -> None:
         self.head_size = 0
+        self.in_message = True
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -178,15 +158,13 @@ class Protocol(TimeoutProtocol):
 
     def _match_fast_path(self, version: str) -> FastHandler | None:
         """Return a fast handler, for clients with one request at a time that read responses."""
-        fast_path: FastPath | None = self.app_state.get("express")
         if (
-            fast_path is not None
-            and (self.cycle is None or self.cycle.response_complete)
-            and not (self.flow.write_paused or self.expect_100_continue)
+            self.fast_path is not None
+            and not (self._is_busy() or self.expect_100_continue)
             and version == "1.1"
             and self.parser.should_keep_alive()
         ):
-            return fast_path.match(self.parser.get_method(), self.url, self.headers)
+            return self.fast_path.match(self.parser.get_method(), self.url, self.headers)
         return None
 
     def _begin(self) -> None:
@@ -209,8 +187,12 @@ class Protocol(TimeoutProtocol):
         if self.parser.should_upgrade():
             return
         self.stop_read_timer()
+        self.in_message = False
         fast_cycle, self.fast_cycle = self.fast_cycle, None
         if fast_cycle is not None:
+            if fast_cycle.handler.is_constant and self.single_read and self.fast_path:
+                self.fast_path.heads.add(self.single_read, fast_cycle)
+                self.single_read = b""
             if fast_cycle.handler.begin(fast_cycle):
                 return
             self._fall_back_to_asgi(fast_cycle)

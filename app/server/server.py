@@ -1,15 +1,19 @@
 """uvicorn server: start-up checks and configuration."""
 
 import logging
-import socket
+import os
+import ssl
+import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Final
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from app.config.settings import PREFIX, Settings
-from app.net import DeviceUnavailable, pick_device
+from app.devices import DeviceUnavailable, check_device, is_torch_installed, pick_device
+from app.server import listening, signals, trusted_proxies
 from app.server.displayed_settings import displayed_settings
 from app.server.protocol import Protocol
 from app.server.shutdown import GRACE_SECONDS
@@ -19,6 +23,7 @@ from app.telemetry import worker_metrics
 # Seconds for which a worker process may not answer its parent, because imports hold the GIL.
 # uvicorn would replace a worker that it takes for dead, which adds to the load.
 WORKER_STARTUP_TIMEOUT: Final = 30
+STARTUP_FAILURE: Final = 3  # exit status, as uvicorn's own
 log = logging.getLogger(__name__)
 
 
@@ -30,9 +35,11 @@ def run(settings: Settings, announce: Callable[[Settings], None] = lambda _: Non
     Raises one of `app.startup.STARTUP_ERRORS`, before anything is changed where that is possible.
     """
     log.debug("settings: %s", _format_settings(settings))
+    _check_tls(settings)
     _check_port(settings)
-    _check_device("DEVICE", settings.device)
-    _check_device("TRAIN_DEVICE", settings.effective_train_device)
+    _check_device("DEVICE", settings.device, pick_device)
+    if is_torch_installed():
+        _check_device("TRAIN_DEVICE", settings.effective_train_device, check_device)
     prepare_service(settings)
     announce(settings)
     multiple_workers = settings.workers > 1
@@ -45,11 +52,34 @@ def run(settings: Settings, announce: Callable[[Settings], None] = lambda _: Non
 
 
 def _serve(settings: Settings) -> None:
-    uvicorn.run(
-        "app.main:create_app",
+    if settings.uds:  # only programs of this machine can connect, such as the proxy
+        os.environ.setdefault(trusted_proxies.VARIABLE, "*")
+    config = _config(settings)
+    server = uvicorn.Server(config)
+    with listening.bound_sockets(settings) as sockets, suppress(KeyboardInterrupt):
+        log.info("listening: %s", " ".join(listening.urls(settings, sockets)))
+        if settings.workers == 1:
+            if settings.uds:
+                signals.remove_at_end(settings.uds)
+            signals.handle_hangup(config, settings)
+            server.run(sockets=sockets)
+        else:
+            for bound in sockets:
+                bound.set_inheritable(True)
+            supervisor = Multiprocess(config, sockets=sockets)
+            signals.handle_hangup(config, settings)
+            supervisor.run()
+    if settings.workers == 1 and not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def _config(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        "app.main:create_served_app",
         factory=True,
-        host=settings.host,
+        host=settings.hosts[0],
         port=settings.port,
+        uds=str(settings.uds) if settings.uds else None,
         workers=settings.workers,
         http=Protocol,
         loop="asyncio",
@@ -57,27 +87,33 @@ def _serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_worker_healthcheck=WORKER_STARTUP_TIMEOUT,
     )
 
 
 def _check_port(settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            address = f"{PREFIX}HOST={settings.host}, {PREFIX}PORT={settings.port}"
-            raise StartupError(
-                f"The server cannot listen on {address}: {error}. Choose another address or port."
-            ) from error
+    with listening.bound_sockets(settings):
+        pass
 
 
-def _check_device(name: str, device: str) -> None:
+def _check_tls(settings: Settings) -> None:
+    if settings.tls_cert is None and settings.tls_key is None:
+        return
+    names = f"{PREFIX}TLS_CERT={settings.tls_cert}, {PREFIX}TLS_KEY={settings.tls_key}"
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise StartupError(f"{names}: set both, as PEM files.")
     try:
-        pick_device(device)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise StartupError(f"{names} cannot be used: {error}.") from error
+
+
+def _check_device(name: str, device: str, check: Callable[[str], object]) -> None:
+    try:
+        check(device)
     except DeviceUnavailable as error:
         raise StartupError(f"{PREFIX}{name}: {error}") from error
 

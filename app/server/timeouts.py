@@ -61,6 +61,7 @@ class TimeoutProtocol(HttpToolsProtocol):
     rejection: bytes | None = None  # sent after the responses to earlier requests
     read_timer: asyncio.TimerHandle | None = None
     write_timer: asyncio.TimerHandle | None = None
+    answered_at = 0.0  # when the last response was complete, a time of the event loop
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -76,6 +77,7 @@ class TimeoutProtocol(HttpToolsProtocol):
         for timer in (self.read_timer, self.write_timer):
             if timer is not None:
                 timer.cancel()
+        self._unset_keepalive_if_required()
         self.read_timer = self.write_timer = None  # breaks reference cycles with this object
         super().connection_lost(exc)
 
@@ -92,6 +94,30 @@ class TimeoutProtocol(HttpToolsProtocol):
             self.write_timer.cancel()
         self.write_timer = None
         super().resume_writing()
+
+    def start_keep_alive_timer(self) -> None:
+        """Close the connection after the time that uvicorn allows without a request.
+
+        One timer runs on through many requests. Another one for each would cost 3 µs.
+        """
+        self.answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if it was idle for long enough."""
+        self.timeout_keep_alive_task = None
+        if self.receiving or (self.cycle and not self.cycle.response_complete):
+            return  # its response starts the timer again
+        remaining = self.answered_at + self.timeout_keep_alive - self.loop.time()
+        if remaining > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                remaining, self.timeout_keep_alive_handler
+            )
+        else:
+            self.transport.close()
 
     def start_read_timer(self) -> None:
         """Start the timer for the rest of a request, if it is not complete."""

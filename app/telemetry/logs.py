@@ -17,6 +17,7 @@ job_id: Final[ContextVar[str | None]] = ContextVar("job_id", default=None)
 # Names and values that are added to a line in JSON.
 LogFields = Mapping[str, Any]
 
+APP_LOGGER: Final = "app"
 ACCESS_LOGGER: Final = "app.access"
 AUDIT_LOGGER: Final = "app.audit"
 DUPLICATE_PREFIX: Final = "Exception in ASGI application"
@@ -44,6 +45,21 @@ def configure(level: str, form: str, context_fields: Callable[[], LogFields] = d
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
     # Unexpected errors are logged when they are answered; uvicorn would log them again.
     logging.getLogger("uvicorn.error").addFilter(_is_not_duplicate)
+
+
+def configure_app(level: str, form: str, context_fields: Callable[[], LogFields] = dict) -> None:
+    """Log the app in a process that another server or app has set up, without global changes.
+
+    If the root logger has no handler, the app gets one of its own on standard error.
+    """
+    logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)
+    app_logger = logging.getLogger(APP_LOGGER)
+    if app_logger.hasHandlers():
+        return
+    handler = BufferedHandler()
+    handler.setFormatter(JsonLines(context_fields) if form == "json" else TextLines())
+    app_logger.addHandler(handler)
+    app_logger.setLevel(level.upper())
 
 
 def extra_fields(**fields: Any) -> dict[str, LogFields]:
@@ -101,6 +117,15 @@ class BufferedHandler(logging.StreamHandler[TextIO]):
             pass
         finally:
             self.release()
+
+
+def only_handler(logger: logging.Logger) -> BufferedHandler | None:
+    """Return the handler that `configure` sets if it alone gets all lines of a logger."""
+    root = logging.getLogger()
+    if logger.handlers or logger.filters or root.filters or len(root.handlers) != 1:
+        return None
+    (handler,) = root.handlers
+    return handler if isinstance(handler, BufferedHandler) and not handler.filters else None
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -8,7 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 ANSWERED: Final = "answered"
+# Why a decoder was replaced: a crash or an invalid reply, a signal from outside, its memory, an
+# image over its deadline, a client that disconnected.
+RESTART_REASONS: Final = ("crash", "killed", "memory", "deadline", "cancelled")
 STAGES: Final = ("queue", "decode", "normalise", "forward")
 # A small image takes a tenth of a millisecond, a photo a tenth of a second.
 STAGE_SECONDS: Final = (
@@ -19,6 +25,8 @@ REQUEST_SECONDS: Final = (
 )  # fmt: skip
 IMAGES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONFIDENCES: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
+
+MIN_ARRAY: Final = 8  # values from which on NumPy sorts them in less time
 
 
 class Histogram:
@@ -36,6 +44,17 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += times
         self.sum += value * times
 
+    def add_all(self, values: Sequence[float] | NDArray[np.float64]) -> None:
+        """Count each value once."""
+        if len(values) < MIN_ARRAY:
+            for value in values:
+                self.add(float(value))
+            return
+        bound_indices = np.searchsorted(self.bounds, values)
+        for index, times in enumerate(np.bincount(bound_indices).tolist()):
+            self.counts[index] += times
+        self.sum += float(np.sum(values))
+
 
 class Route(NamedTuple):
     """A method, and the path template of a route."""
@@ -51,6 +70,7 @@ class Metrics:
         self.requests: Counter[tuple[Route, int]] = Counter()
         self.request_seconds: dict[Route, Histogram] = {}
         self.images: Counter[str] = Counter()
+        self.decoder_restarts: Counter[str] = Counter()
         self.digits = [0] * 10
         self.confidence = Histogram(CONFIDENCES)
         self.batch_images = Histogram(IMAGES)
@@ -64,13 +84,23 @@ class Metrics:
             histogram = self.request_seconds[route] = Histogram(REQUEST_SECONDS)
         histogram.add(seconds)
 
-    def image(self, digit: int, confidence: float, decode: float, normalise: float) -> None:
-        """Count an answered image, with the seconds to decode and normalise it."""
-        self.images[ANSWERED] += 1
-        self.digits[digit] += 1
-        self.confidence.add(confidence)
-        self.stages["decode"].add(decode)
-        self.stages["normalise"].add(normalise)
+    def answers(
+        self,
+        digits: NDArray[np.int64],
+        confidences: NDArray[np.float64],
+        decode: Sequence[float] | NDArray[np.float64],
+        normalise: Sequence[float] | NDArray[np.float64],
+    ) -> None:
+        """Count answered images: of each the digit, its confidence, and two durations, in seconds.
+
+        The durations are those of decoding and of normalising it.
+        """
+        self.images[ANSWERED] += len(digits)
+        for digit in digits.tolist():
+            self.digits[digit] += 1
+        self.confidence.add_all(confidences)
+        self.stages["decode"].add_all(decode)
+        self.stages["normalise"].add_all(normalise)
 
     def batch(self, images: int, forward: float) -> None:
         """Count a batch. Each of its images waits for the whole forward pass."""

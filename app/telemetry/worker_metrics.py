@@ -55,9 +55,16 @@ class WorkerMetricsFile:
 
 
 def open_for_worker(folder: Path) -> WorkerMetricsFile | None:
-    """Return the metrics file of this worker process, or None if the service has only one."""
+    """Return the metrics file of this worker process, or None if the service has only one.
+
+    Another server than MyNet's may start workers in the same way, but holds no lock and deletes no
+    files: its workers share no metrics.
+    """
     parent = multiprocessing.parent_process()
-    return WorkerMetricsFile(_server_folder(folder, parent.pid or 0)) if parent else None
+    if parent is None:
+        return None
+    server_folder = _server_folder(folder, parent.pid or 0)
+    return WorkerMetricsFile(server_folder) if server_folder.with_suffix(LOCK).exists() else None
 
 
 @contextmanager

@@ -19,11 +19,29 @@ class EpochRecord(BaseModel):
     train_loss: float
     test_loss: float
     test_accuracy: float
+    validation_loss: float | None = Field(None, description="null if no images were held out")
+    validation_accuracy: float | None = None
     seconds: float
 
 
+class DatasetReference(BaseModel):
+    """A data set as it was when a job first started."""
+
+    id: str
+    name: str
+    digest: str = Field(description="sha256 of the normalised pixels and the labels")
+    images: int
+
+
+class TrainingData(BaseModel):
+    """The data sets that a job trains with, in their order, and the one that it is tested on."""
+
+    train: list[DatasetReference]
+    test: DatasetReference
+
+
 class Metrics(BaseModel):
-    """The results of a network on MNIST's 10,000 test images."""
+    """The results of a network on the test images: MNIST's 10,000, or those of `test_dataset`."""
 
     model_config = ConfigDict(allow_inf_nan=False)  # JSON has no infinities or NaN
 
@@ -59,6 +77,13 @@ class Metrics(BaseModel):
         return [_share(row[digit], sum(row)) for digit, row in enumerate(self.confusion)]
 
 
+class CheckpointName(BaseModel):
+    """The weights of a job after an epoch."""
+
+    job: str
+    epoch: int
+
+
 class Card(Metrics):
     """A version: its metrics, and everything needed to reproduce it."""
 
@@ -75,9 +100,22 @@ class Card(Metrics):
     seconds: float | None = None
     job: str | None = None
     parent: int | None = Field(
-        None, description="the version that was live when this one was created"
+        None,
+        description="the version whose weights the training began with; without `init`, the "
+        "version that was live when this one was created",
+    )
+    parent_checkpoint: CheckpointName | None = Field(
+        None, description="the checkpoint whose weights the training began with; then no `parent`"
+    )
+    checkpoint: int | None = Field(
+        None, description="the epoch of the job's checkpoint that became this version"
     )
     note: str | None = None
+    wrappers: list[str] = Field(
+        [],
+        description="what an uploaded file had around the names of its weights, from outside in, "
+        "and was removed: keys such as `state_dict`, then a prefix such as `module.`",
+    )
     other_datasets: dict[str, float] = Field(
         {},
         alias="elsewhere",  # plain-words: ok
@@ -86,13 +124,16 @@ class Card(Metrics):
     feedback: int | None = Field(
         None, description="number of corrections in the training set; null if not requested"
     )
+    data: TrainingData | None = Field(
+        None, description="the data sets of the training; null for an older or uploaded version"
+    )
     data_digest: str = Field(
-        description="sha256 of the contents of the four MNIST archives, and of the corrections"
+        description="sha256 of all training and test images with their labels, also of corrections"
     )
     weights_digest: str = Field(description="sha256 of the tensors in safetensors layout")
     device: str | None = None
     threads: int | None = None
-    torch_version: str
+    torch_version: str = Field(description="empty if PyTorch was not installed")
     code_version: str
 
 

@@ -4,26 +4,23 @@ Weights from other sources are validated: names, shapes, finite values.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
-from zipfile import ZipFile
+from typing import Any, Final
 
-import safetensors.torch
-import torch
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from app.atomic_files import atomic_replace
-from app.net import InvalidWeights, check_weights
+from app.net import InvalidWeights, Weights, check_weights
 from app.versions.card import Card
 
 SUFFIX: Final = ".safetensors"
 CARD: Final = "card"
-ZIP: Final = b"PK\x03\x04"
-PICKLE: Final = b"\x80"
-MAX_UNPACKED_BYTES: Final = 64 * 1024**2
+FLOATS: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 NEITHER: Final = (
     "is neither a safetensors file nor a state dict saved by torch.save(model.state_dict(), …)"
 )
@@ -41,7 +38,7 @@ class IncompatibleWeights(BadCheckpoint):
     """Readable weights that are not MyNet's, or not finite."""
 
 
-def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
+def write(path: Path, weights: Weights, card: Card) -> None:
     """Write weights and card as one file, atomically.
 
     Raises IncompatibleWeights before anything is written.
@@ -52,21 +49,21 @@ def write(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
         temporary.write_bytes(content)
 
 
-def to_bytes(path: Path, weights: Mapping[str, Tensor], card: Card) -> bytes:
+def to_bytes(path: Path, weights: Weights, card: Card) -> bytes:
     """Return the bytes of a file with weights and card. Raises IncompatibleWeights.
 
     The card gets the digest of the weights. A different digest later means a damaged file.
     """
-    sound = _checked(weights, path)
+    sound = check(path, weights)
     card = card.model_copy(update={"weights_digest": digest(sound)})
     metadata = {CARD: card.model_dump_json(exclude={"version"})}
-    return safetensors.torch.save(_plain(sound), metadata)
+    return safetensors.numpy.save(sound, metadata)
 
 
 def read_card(path: Path) -> Card:
     """Return the card from the file's metadata. Raises BadCheckpoint."""
     try:
-        with _opening(path), safe_open(path, framework="pt") as file:
+        with _opening(path), safe_open(path, framework="np") as file:
             return Card.model_validate_json((file.metadata() or {})[CARD])
     except (SafetensorError, KeyError, ValueError) as error:
         raise BadCheckpoint(path, f"has no readable card: {error}") from error
@@ -78,22 +75,43 @@ def read_content(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return MyNet's weights from a safetensors file, or a state dict that `torch.save` wrote.
+def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Return MyNet's weights from a safetensors file.
 
-    The content decides which format it is, not the name. Raises BadCheckpoint if it is neither,
-    IncompatibleWeights if names, shapes or values are not MyNet's.
+    Raises BadCheckpoint if it is none, IncompatibleWeights if names, shapes or values are not
+    MyNet's.
     """
+    return check(path, read_arrays(path))
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[np.floating[Any]]]:
+    """Return all arrays of a safetensors file. Raises the same errors as `read_weights`."""
     try:
-        with _opening(path):
-            return _checked(_load(path), path)
-    except BadCheckpoint:
-        raise
-    except Exception as error:  # a broken pickle can raise anything
+        return parse(read_content(path))
+    except InvalidWeights as error:
+        raise _incompatible(path, error) from error
+    except (SafetensorError, ValueError) as error:
         raise BadCheckpoint(path, NEITHER) from error
 
 
-def read_verified(path: Path) -> dict[str, Tensor]:
+def check(path: Path, weights: object) -> dict[str, NDArray[np.float32]]:
+    """Return the weights that were read from a file, as MyNet's. Raises IncompatibleWeights."""
+    try:
+        return check_weights(weights)
+    except InvalidWeights as error:
+        raise _incompatible(path, error) from error
+
+
+def parse(content: bytes) -> dict[str, NDArray[np.floating[Any]]]:
+    """Return the arrays in safetensors bytes.
+
+    Raises SafetensorError or ValueError if they are none, InvalidWeights for another type.
+    """
+    tensors: list[tuple[str, dict[str, Any]]] = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
+    return {name: _to_array(name, tensor) for name, tensor in tensors}
+
+
+def read_verified(path: Path) -> dict[str, NDArray[np.float32]]:
     """Return the weights of a file that `write` made, after checking the digest on its card.
 
     Raises BadCheckpoint.
@@ -104,9 +122,9 @@ def read_verified(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def digest(weights: Mapping[str, Tensor]) -> str:
+def digest(weights: Weights) -> str:
     """Return the sha256 of the weights alone, without the card."""
-    return hashlib.sha256(safetensors.torch.save(_plain(weights))).hexdigest()
+    return hashlib.sha256(safetensors.numpy.save(dict(weights))).hexdigest()
 
 
 @contextmanager
@@ -117,36 +135,17 @@ def _opening(path: Path) -> Iterator[None]:
         raise BadCheckpoint(path, f"cannot be read: {error.strerror or error}") from error
 
 
-def _load(path: Path) -> object:
-    with path.open("rb") as file:  # an open file, because torch would go by the name of a path
-        head = file.read(9)
-        file.seek(0)
-        # The length at the start of a safetensors file may look like a pickle; a brace follows it.
-        if not head.startswith((ZIP, PICKLE)) or head.endswith(b"{"):
-            return safetensors.torch.load_file(path)
-        if head.startswith(ZIP):
-            _check_unpacked(path)
-        # weights_only: a pickle from outside must not be able to run code.
-        return torch.load(file, map_location="cpu", weights_only=True)
+def _to_array(name: str, tensor: dict[str, Any]) -> NDArray[np.floating[Any]]:
+    """Return one tensor of a safetensors file as an array. Raises InvalidWeights."""
+    data, dtype = tensor["data"], tensor["dtype"]
+    if dtype == "BF16":  # the upper half of a float32; NumPy has no such type
+        array = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    elif dtype in FLOATS:
+        array = np.frombuffer(data, FLOATS[dtype])
+    else:
+        raise InvalidWeights(f"{name:.40} has the type {dtype}; send F32, F16, BF16 or F64")
+    return array.reshape(tensor["shape"])
 
 
-def _check_unpacked(path: Path) -> None:
-    """Raise ValueError if an archive unpacks to more than memory could hold."""
-    with ZipFile(path) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
-    if unpacked > MAX_UNPACKED_BYTES:
-        raise ValueError(f"the archive unpacks to {unpacked} bytes")
-
-
-def _checked(weights: object, path: Path) -> dict[str, Tensor]:
-    try:
-        return check_weights(weights)
-    except InvalidWeights as error:
-        raise IncompatibleWeights(path, f"does not hold MyNet's weights: {error}") from error
-
-
-def _plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # Copies, because tensors of a state dict may share memory, which safetensors rejects.
-    return {
-        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in weights.items()
-    }
+def _incompatible(path: Path, error: InvalidWeights) -> IncompatibleWeights:
+    return IncompatibleWeights(path, f"does not hold MyNet's weights: {error}")

@@ -1,10 +1,8 @@
 """Export of a version as safetensors, PyTorch state dict or ONNX."""
 
-from io import BytesIO
 from typing import Literal
 
-import torch
-
+from app.versions.pt_export import to_pt
 from app.versions.registry import Registry
 
 Form = Literal["safetensors", "pt", "onnx"]
@@ -19,9 +17,7 @@ def export(registry: Registry, version: int, form: Form) -> bytes:
         return registry.content(version)
     weights = registry.weights(version)
     if form == "pt":
-        buffer = BytesIO()
-        torch.save(weights, buffer)
-        return buffer.getvalue()
+        return to_pt(weights)
     from app.versions.onnx_export import to_onnx  # here, because no other format needs onnx
 
     return to_onnx(weights, registry.card(version))

@@ -3,34 +3,31 @@
 Import this module only when it is needed: it loads `onnx`.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
-from torch import Tensor
 
-from app.net import DIGITS, MEAN, PIXELS, STD
+from app.net import DIGITS, LAYERS, MEAN, PIXELS, STD, Weights
 from app.versions.card import Card
 
 # From 2022, so that older runtimes can read it.
 OPSET: Final = 17
 IR_VERSION: Final = 8
-LAYERS: Final = ("fc1", "fc2", "fc3", "fc4")
 NORMALISATION: Final = (
     "28 by 28 grey pixels in MNIST's form, ink light on dark, row by row from the top left; "
     f"each value from 0 to 255 becomes (value / 255 - {MEAN}) / {STD}"
 )
 
 
-def to_onnx(weights: Mapping[str, Tensor], card: Card) -> bytes:
+def to_onnx(weights: Weights, card: Card) -> bytes:
     """Return the model: `image`, float32 [batch, 784], to `probabilities`, float32 [batch, 10]."""
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", PIXELS])
     probabilities = helper.make_tensor_value_info(
         "probabilities", TensorProto.FLOAT, ["batch", DIGITS]
     )
     temperature = np.array(card.temperature, np.float32)
-    tensors = [numpy_helper.from_array(tensor.numpy(), name) for name, tensor in weights.items()]
+    tensors = [numpy_helper.from_array(array, name) for name, array in weights.items()]
     tensors.append(numpy_helper.from_array(temperature, "temperature"))
     graph = helper.make_graph(_nodes(), "mynet", [image], [probabilities], tensors)
     model = helper.make_model(
@@ -54,7 +51,7 @@ def _nodes() -> list[NodeProto]:
         flow = f"{layer}.relu"
         nodes.append(helper.make_node("Relu", [layer], [flow], flow))
     # The last layer has no ReLU: its logits become probabilities.
-    logits = LAYERS[-1]
+    logits = [*LAYERS][-1]
     nodes[-1] = helper.make_node("Div", [logits, "temperature"], ["calibrated"], "calibrated")
     nodes.append(helper.make_node("Softmax", ["calibrated"], ["probabilities"], "softmax", axis=1))
     return nodes

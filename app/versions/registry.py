@@ -2,7 +2,8 @@
 
 `CURRENT` holds the live version in its first line and the previous live versions below, newest
 first, so that a rollback is also one atomic replacement. `CURRENT.copy` holds the same, in case
-`CURRENT` is lost, truncated, or names only versions that do not exist.
+`CURRENT` is lost, truncated, or names only versions that do not exist. `CHECKPOINTS` holds
+the sha256 of each file of `MYNET_CHECKPOINT`, and the version that it became, one a line.
 """
 
 import logging
@@ -21,6 +22,7 @@ from app.versions.version_files import VersionFiles
 
 CURRENT: Final = "CURRENT"
 COPY: Final = "CURRENT.copy"
+CHECKPOINTS: Final = "CHECKPOINTS"
 HISTORY: Final = 100
 SHIPPED: Final = Path(__file__).parents[2] / "models"
 log = logging.getLogger(__name__)
@@ -132,6 +134,20 @@ class Registry(VersionFiles):
             others = [card.version for card in cards if card.version not in stay]
             self.remove(others[: max(0, len(others) - keep_versions)])
 
+    def recorded_checkpoint(self, digest: str) -> int | None:
+        """Return the version that a checkpoint file with this digest became, even a deleted one."""
+        lines = (line.split() for line in self.read_text(CHECKPOINTS).splitlines())
+        versions = (int(line[1]) for line in lines if line[:1] == [digest] and len(line) == 2)
+        return next(versions, None)
+
+    def record_checkpoint(self, digest: str, version: int) -> None:
+        """Record that a checkpoint file became a version, and must not go live by itself again."""
+        with self.lock:
+            if self.recorded_checkpoint(digest) is None:
+                text = f"{self.read_text(CHECKPOINTS)}{digest} {version}\n"
+                with atomic_files.atomic_replace(self.folder / CHECKPOINTS) as temporary:
+                    temporary.write_text(text)
+
     def import_bundled(self) -> None:
         """Add the shipped checkpoints that the registry lacks, each under a new number."""
         with self.lock:
@@ -140,7 +156,8 @@ class Registry(VersionFiles):
             for path, card in _bundled():
                 if card.weights_digest not in digests:
                     # Its job and its parent exist only where it was trained.
-                    local_card = card.model_copy(update={"job": None, "parent": None})
+                    absent = {"job": None, "parent": None, "parent_checkpoint": None}
+                    local_card = card.model_copy(update=absent)
                     self.save(checkpoint.read_verified(path), local_card)
 
     def _named(self) -> list[int]:

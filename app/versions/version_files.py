@@ -4,16 +4,18 @@
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from filelock import FileLock
-from torch import Tensor
+from numpy.typing import NDArray
 
 from app import atomic_files
 from app.errors import Conflict, NotFound
+from app.net import Weights
 from app.versions import checkpoint
 from app.versions.card import Card
 
@@ -64,7 +66,7 @@ class VersionFiles:
                 log.error("%s", error)
         return cards
 
-    def weights(self, version: int) -> dict[str, Tensor]:
+    def weights(self, version: int) -> dict[str, NDArray[np.float32]]:
         """Return a version's weights, float32. Raises NotFound, or Conflict if it is damaged."""
         with self._reading(version) as path:
             return checkpoint.read_verified(path)
@@ -82,7 +84,7 @@ class VersionFiles:
         """
         self.weights(version)
 
-    def save(self, weights: Mapping[str, Tensor], card: Card) -> int:
+    def save(self, weights: Weights, card: Card) -> int:
         """Store weights with their card under the next free number, and return that number.
 
         Raises IncompatibleWeights if they are not MyNet's or not finite; nothing is stored then.

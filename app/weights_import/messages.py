@@ -10,12 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app.net import DIGITS
 from app.versions.card import Metrics
+from app.versions.unwrap import MAX_PREFIX, MAX_WRAPPERS, WRAPPER
 
 READING: Final = b"reading"
 # MyNet has 346,742 parameters of 4 bytes; the header of the safetensors format takes the rest.
 MAX_WEIGHTS_BYTES: Final = 2 * 1024**2
 MAX_DETAIL: Final = 4000
 MAX_COUNT: Final = 1_000_000
+Wrapper = Annotated[str, Field(pattern=rf"^{WRAPPER.pattern}$", max_length=MAX_PREFIX)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Row = Annotated[list[Count], Field(min_length=DIGITS, max_length=DIGITS)]
@@ -46,6 +48,7 @@ class Evaluation(BaseModel):
 
     metrics: WorkerMetrics
     data_digest: str = Field(pattern="^[0-9a-f]{64}$")
+    wrappers: list[Wrapper] = Field([], max_length=MAX_WRAPPERS)
     weights_bytes: int = Field(gt=0, le=MAX_WEIGHTS_BYTES)
 
 

@@ -24,11 +24,11 @@ from app.atomic_files import TEMPORARY, make_folder, remove_temporary_files
 from app.config.settings import Settings
 from app.errors import FieldError, InvalidField, MalformedRequest, NotReady, QueueFull, ServiceError
 from app.net import InvalidWeights
+from app.sandbox.environment import allowed_environment
 from app.subprocesses import EXIT_TIMEOUT, lower_priority, popen_kwargs
 from app.versions.registry import Registry
-from app.weights_import.environment import allowed_environment
 from app.weights_import.messages import READING, RESULT, Evaluation, ImportRequest, Refusal
-from app.weights_import.store import Origin, check_returned_weights, store_version
+from app.weights_import.store import Origin, check_returned_weights, store_version, version_with
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ async def import_upload(
 
 async def import_checkpoint(settings: Settings, registry: Registry, path: Path, note: str) -> int:
     """Validate, evaluate and store a file, and return the number of its version.
+
+    A version that has the same weights already is returned instead.
 
     Raises MalformedRequest if the file cannot be read, InvalidField if its weights are not MyNet's,
     NotReady if MNIST is unavailable or the process died.
@@ -144,7 +146,8 @@ async def _import_in(
 
     def store() -> int:
         weights = check_returned_weights(content)
-        return store_version(settings, registry, weights, evaluation, origin, note)
+        existing = version_with(registry, weights) if origin == "checkpoint" else None
+        return existing or store_version(settings, registry, weights, evaluation, origin, note)
 
     try:
         return await asyncio.to_thread(store)

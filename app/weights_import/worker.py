@@ -2,27 +2,32 @@
 
 Standard input: the request, one line of JSON. It stays open as long as the server waits. Standard
 output: a line when reading starts, then one line of JSON with the metrics or the error, then the
-weights in safetensors format. The worker stores nothing: the server does that.
+weights in safetensors format. The worker stores nothing: the server does that. It imports PyTorch
+only to read a state dict.
 """
 
 import logging
 import os
 import sys
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from functools import partial
-from pathlib import Path
+from typing import Final
 
-import safetensors.torch
-import torch
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from app.errors import InvalidField, MalformedRequest, NotReady
-from app.net import MyNet
+from app.mnist import dataset as mnist
+from app.mnist.dataset import DatasetUnavailable
+from app.net import DIGITS, Weights
+from app.predict.numpy_net import NumpyNet
+from app.sandbox.limits import forbid_new_privileges, prefer_as_oom_victim
 from app.subprocesses import on_parent_exit
 from app.telemetry import logs
-from app.train.evaluation import evaluate
-from app.train.recipes import dataset as data
-from app.train.recipes.dataset import DatasetUnavailable
-from app.versions import checkpoint
+from app.train.evaluation.metrics import CALIBRATION_IMAGES, Logits, NotFinite, metrics_of
+from app.versions import weights_file
 from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights
 from app.weights_import.messages import (
     MAX_DETAIL,
@@ -32,8 +37,10 @@ from app.weights_import.messages import (
     Refusal,
     WorkerMetrics,
 )
-from app.weights_import.rlimits import apply_rlimits, forbid_new_privileges
+from app.weights_import.rlimits import apply_rlimits
 
+# As in `app.train.evaluation.evaluate`.
+CHUNK: Final = 2000
 log = logging.getLogger("app.weights_import.worker")
 
 
@@ -50,21 +57,33 @@ def read_file(request: ImportRequest) -> tuple[Evaluation | Refusal, bytes]:
 
 
 def _evaluated(request: ImportRequest) -> tuple[Evaluation, bytes]:
-    weights = checkpoint.read_weights(request.path)
-    dataset = data.load(request.data_dir)
-    model = MyNet()
-    model.load_state_dict(weights)
+    weights, wrappers = weights_file.read(request.path)
+    dataset = mnist.load(request.data_dir)
+    test_logits = _logits_of(weights, dataset.test.pixels)
+    train_logits = _logits_of(weights, dataset.train.pixels[:CALIBRATION_IMAGES])
     try:
-        metrics = evaluate.evaluate(model, dataset, torch.device("cpu"))
-    except evaluate.NotFinite as error:
+        metrics = metrics_of(test_logits, dataset.test.labels, train_logits)
+    except NotFinite as error:
         raise IncompatibleWeights(request.path, str(error)) from error
-    content = safetensors.torch.save(model.state_dict())
+    content = safetensors.numpy.save(weights)
     evaluation = Evaluation(
         metrics=WorkerMetrics.model_validate(metrics.model_dump()),
         data_digest=dataset.digest,
+        wrappers=wrappers,
         weights_bytes=len(content),
     )
     return evaluation, content
+
+
+def _logits_of(weights: Weights, pixels: NDArray[np.uint8]) -> Logits:
+    """Return the logits of (N, 28, 28) pixels: (N, 10)."""
+    network = NumpyNet(weights)
+    logits = np.empty((len(pixels), DIGITS), np.float32)
+    with np.errstate(all="ignore"):  # `metrics_of` refuses what is not finite
+        for start in range(0, len(pixels), CHUNK):
+            part = slice(start, start + CHUNK)
+            logits[part] = network.logits(pixels[part])
+    return logits
 
 
 def _refusal(code: str, detail: str) -> Refusal:
@@ -75,8 +94,8 @@ def main() -> None:
     request = ImportRequest.model_validate_json(sys.stdin.buffer.readline())
     on_parent_exit(partial(os._exit, 1))
     logs.configure(request.log_level, request.log_format)
-    _prefer_as_oom_victim()
-    torch.set_num_threads(request.threads)
+    prefer_as_oom_victim()
+    threadpool_limits(request.threads)
     forbid_new_privileges()
     apply_rlimits()
     _write(READING + b"\n")
@@ -92,12 +111,6 @@ def main() -> None:
 def _write(content: bytes) -> None:
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
-
-
-def _prefer_as_oom_victim() -> None:
-    """Make the system's out-of-memory killer pick this process before the server."""
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 if __name__ == "__main__":

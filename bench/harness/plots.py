@@ -18,6 +18,8 @@ COLOURS: Final = {
     "mosec": "#bf5600",
     "LitServe": "#1a7f37",
     "naive FastAPI": "#8250df",
+    "Granian and FastAPI": "#bf3989",
+    "Robyn": "#9a6700",
     "bare uvicorn, no work": "#8c959f",
 }
 STYLE: Final[dict[Any, Any]] = {

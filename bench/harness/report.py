@@ -9,10 +9,19 @@ from bench.harness.wrk import Timed
 from tests.rigs.load.closed_loop import NO_ANSWER, Pressed
 
 LEVELS: Final = (1, 16, 64, 512)
+# A peer, the number of connections, and the smallest ratio of the throughputs.
+GOALS: Final = (
+    ("naive FastAPI", 16, 5.5),
+    ("mosec", 16, 2.8),
+    ("mosec", 64, 1.8),
+    ("mosec", 512, 1.25),
+)
+BEST_PEER_GOAL: Final = 2.8
+LATENCY_GOAL: Final = 1.8  # of one connection, times that of bare uvicorn
 Rounds = dict[int, list[Timed]]  # by the number of connections
 LIBRARIES: Final = (
     *("fastapi", "starlette", "uvicorn", "httptools", "uvloop", "pillow", "torch"),
-    *("litserve", "mosec"),
+    *("granian", "robyn", "litserve", "mosec"),
 )
 HEAD: Final = (
     "| | 1 connection, requests/s (p50 ms) | 16 | 64 | 512 | p99 ms at 16 / 64 / 512 "
@@ -47,15 +56,15 @@ def p99_latency(rounds: Rounds, level: int) -> float:
     return median(result.p99 for result in rounds[level])
 
 
-def ratios(ours: Rounds, peers: Mapping[str, Rounds]) -> Iterator[str]:
-    """Compare as far as peers stand, each with its goal."""
-    if naive := peers.get("naive FastAPI"):
-        yield _ratio("naive FastAPI", ours, naive, 16, 4)
+def ratios(ours: Rounds, peers: Mapping[str, Rounds], bare: Rounds) -> Iterator[str]:
+    """Compare with the peers that took part and with bare uvicorn, each with its goal."""
+    for name, level, goal in GOALS:
+        if name in peers:
+            yield _ratio(name, ours, peers[name], level, goal)
     if peers:
         best = max(peers, key=lambda name: rate(peers[name], 16))
-        yield _ratio(f"the best peer, {best},", ours, peers[best], 16, 2)
-    if mosec := peers.get("mosec"):
-        yield _ratio("mosec", ours, mosec, 64, 1.1)
+        yield _ratio(f"the best peer, {best},", ours, peers[best], 16, BEST_PEER_GOAL)
+    yield _latency_ratio(ours, bare)
 
 
 def versions() -> str:
@@ -83,6 +92,15 @@ def _ratio(name: str, ours: Rounds, theirs: Rounds, level: int, goal: float) -> 
     return (
         f"**MyNet: {median(round_ratios):.2f} × {name}** at {level} connections "
         f"(round by round: {per_round}; goal: at least {goal} ×)."
+    )
+
+
+def _latency_ratio(ours: Rounds, bare: Rounds) -> str:
+    round_ratios = [a.p50 / b.p50 for a, b in zip(ours[1], bare[1], strict=True)]
+    per_round = ", ".join(f"{ratio:.2f}" for ratio in round_ratios)
+    return (
+        f"**p50 of one connection: {median(round_ratios):.2f} × bare uvicorn's** (round by round: "
+        f"{per_round}; goal: at most {LATENCY_GOAL} ×)."
     )
 
 

@@ -36,6 +36,8 @@ class Peer(NamedTuple):
 
 PEERS: Final = (
     Peer("naive FastAPI", "naive", "fastapi"),
+    Peer("Granian and FastAPI", "granian_peer", "granian"),
+    Peer("Robyn", "robyn_peer", "robyn"),
     Peer("LitServe", "litserve_peer", "litserve"),
     Peer("mosec", "mosec_peer", "mosec", raw_request),
 )

@@ -52,7 +52,11 @@ def main() -> Iterator[str]:
     for line in conclude(measured, contenders[0].requests):
         yield ""
         yield line
-    for line in (*single_and_batch.batches(uploads, digits, SECONDS), plots.draw(measured)):
+    for line in (
+        *single_and_batch.batches(uploads, digits, SECONDS),
+        *single_and_batch.tensors(digits, SECONDS),
+        plots.draw(measured),
+    ):
         yield ""
         yield line
     yield ""
@@ -75,7 +79,7 @@ def describe(uploads: Sequence[bytes]) -> str:
 def conclude(measured: Mapping[str, Rounds], requests: Sequence[Request]) -> Iterator[str]:
     """Compare with the peers, say which of them are missing, and with one's own second worker."""
     peers = {peer.name: measured[peer.name] for peer in PEERS if peer.name in measured}
-    yield from ratios(measured["MyNet"], peers)
+    yield from ratios(measured["MyNet"], peers, measured[BARE.name])
     for peer in PEERS:
         if peer.name not in peers:
             yield f"{peer.name} did not take part: `{peer.library}` is not installed."

@@ -10,19 +10,20 @@ from timeit import repeat
 from typing import Any, Final, NamedTuple
 
 import torch
-from pydantic_core import to_json
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartParser
 from threadpoolctl import threadpool_limits
 
 from app.api.multipart import parse_single_file
-from app.api.routes.predict import prediction_fields
-from app.api.schemas.resources import Prediction
+from app.api.routes.predict import prediction_fields, prediction_json
+from app.api.schemas.predictions import Prediction
 from app.image.decode import open_image, to_grey
+from app.image.mnist_format import detect_mnist_formats
 from app.image.normalise import normalise
 from app.image.png import read_plain_png
-from app.net import to_input
+from app.predict.answers import BatchAnswers
 from app.predict.model import Model, load_network
+from app.torch_net import to_input, weights_of
 from app.train.recipes.dataset import load as load_mnist
 from tests.conftest import DATA
 from tests.rigs.load.reference import load_bundled
@@ -80,9 +81,13 @@ def stages(uploads: list[bytes]) -> Iterator[Stage]:
     )
     pixels = load_mnist(DATA).test.pixels[: len(uploads)]
     greys = list(pixels.numpy())
-    yield Stage("normalise (in MNIST's form already)", None, lambda: [*map(normalise, greys)])
+    yield Stage(
+        "normalise, alone (in MNIST's form already)", None, lambda: [*map(normalise, greys)]
+    )
+    chunks = [chunk.numpy() for chunk in pixels.split(BATCH)]
+    yield Stage(f"normalise, {BATCH} together", None, lambda: [*map(detect_mnist_formats, chunks)])
     net = load_bundled()
-    model = Model(1, load_network(net.state_dict(), torch.device("cpu")), 0.0)
+    model = Model(1, load_network(weights_of(net), "cpu"), 0.0)
     yield Stage(
         "MyNet, alone (as the tutorial calls it)",
         lambda: [_forward(net, image[None]) for image in pixels],
@@ -91,14 +96,23 @@ def stages(uploads: list[bytes]) -> Iterator[Stage]:
     yield Stage(
         f"MyNet, {BATCH} together (as the tutorial calls it)",
         lambda: [_forward(net, chunk) for chunk in pixels.split(BATCH)],
-        lambda: [model.answer(chunk.numpy()) for chunk in pixels.split(BATCH)],
+        lambda: [model.answer(chunk) for chunk in chunks],
     )
-    answers = model.answer(pixels.numpy())
+    batches = [model.answer(chunk) for chunk in chunks]
     yield Stage(
         "JSON (through a checked model)",
-        lambda: [Prediction(**prediction_fields(answer)).model_dump_json() for answer in answers],
-        lambda: [to_json(prediction_fields(answer)) for answer in answers],
+        lambda: [
+            Prediction(**prediction_fields(answer)).model_dump_json()
+            for answers in batches
+            for answer in answers
+        ],
+        lambda: [_json(answers) for answers in batches],
     )
+
+
+def _json(answers: BatchAnswers) -> list[bytes]:
+    fresh = answers.select(list(range(len(answers))))  # an object keeps the numbers that it wrote
+    return [prediction_json(fresh, row) for row in range(len(fresh))]
 
 
 def _forward(net: torch.nn.Module, pixels: torch.Tensor) -> list[Any]:

@@ -201,7 +201,8 @@ def test_a_preflight_wants_no_key_and_is_not_counted(serve, path):
     preflight = {
         "Origin": "https://a.org",
         "Access-Control-Request-Method": "PUT",
-        "Access-Control-Request-Headers": "authorization, x-api-key, last-event-id",
+        "Access-Control-Request-Headers": "authorization, x-api-key, last-event-id, "
+        "traceparent, tracestate, baggage",
     }
     with serve(cors_origins="*", auth="keys", rate_limit="1/hour") as client:
         for _ in range(2):

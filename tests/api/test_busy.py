@@ -1,13 +1,15 @@
 """While the queue is full, refusals come before bodies are read; and not after it."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from app.api.routes.predict_fast_path import PredictFastPath
 from app.main import create_app
-from app.predict import preprocess as preprocess_module
+from app.predict.image_decoders import ImageDecoders
 from tests.conftest import png
 from tests.served import serve_app
 
@@ -27,10 +29,13 @@ class Gate:
 
 @pytest.fixture
 def gate(monkeypatch):
-    gate, real = Gate(), preprocess_module._preprocess_image
-    monkeypatch.setattr(
-        preprocess_module, "_preprocess_image", lambda *args: (gate.hold(), real(*args))[1]
-    )
+    gate, read_digit = Gate(), ImageDecoders.read_digit
+
+    async def read_later(*arguments):
+        await asyncio.to_thread(gate.hold)
+        return await read_digit(*arguments)
+
+    monkeypatch.setattr(ImageDecoders, "read_digit", read_later)
     yield gate
     gate.open.set()
 
@@ -73,9 +78,17 @@ def test_small_and_large_uploads_are_refused_and_then_answered(full_queue, gate,
 def test_what_is_refused_is_not_read(full_queue, photo, monkeypatch):
     client, _ = full_queue
     monkeypatch.setattr("app.api.request_body.read_image", lambda _: pytest.fail("it was read"))
+    bodies, reject = [], PredictFastPath._reject
+
+    def recording_reject(self, overload, cycle):
+        bodies.append(cycle.body)
+        return reject(self, overload, cycle)
+
+    monkeypatch.setattr(PredictFastPath, "_reject", recording_reject)
     assert client.post("/predict", content=photo).status_code == 429
     counts = client.get("/health/ready").json()["images"]
     assert client.post("/predict?explain=true", content=photo).status_code == 429
+    assert bodies == [b"", b""], "it was collected in memory"
     assert client.get("/health/ready").json()["images"]["busy"] == counts["busy"] + 1
 
 

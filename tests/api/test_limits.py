@@ -1,5 +1,6 @@
 """Limits of the contract, each set low: 413, 429, 504, 401."""
 
+import asyncio
 import threading
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.predict import preprocess
+from app.predict.image_decoders import ImageDecoders
 from tests.conftest import png, settings_in
 
 
@@ -58,25 +59,30 @@ def test_an_image_with_too_many_pixels_is_refused(limited_client):
     assert "1000" in answer.json()["detail"].replace(",", "").replace(" ", "")
 
 
-def test_a_full_queue_is_a_429_with_a_time(limited_client, monkeypatch, seven):
+@pytest.fixture
+def photo(digits):
+    """A seven, so large that it needs a decoder."""
+    return png(np.kron(digits[0], np.ones((20, 20), np.uint8)))
+
+
+def test_a_full_queue_is_a_429_with_a_time(limited_client, monkeypatch, photo):
     gate, entered = threading.Event(), threading.Event()
-    real = preprocess._preprocess_image
+    read_digit = ImageDecoders.read_digit
 
-    def slow(*args):
+    async def slow(*arguments):
         entered.set()
-        gate.wait(10)
-        return real(*args)
+        await asyncio.to_thread(gate.wait, 10)
+        return await read_digit(*arguments)
 
-    monkeypatch.setattr(preprocess, "_preprocess_image", slow)
-    monkeypatch.setattr(preprocess, "SMALL_PIXELS", 0)
+    monkeypatch.setattr(ImageDecoders, "read_digit", slow)
     client = limited_client(max_queue=1, predict_timeout=30)
     first = []
     thread = threading.Thread(
-        target=lambda: first.append(client.post("/predict", content=seven).status_code)
+        target=lambda: first.append(client.post("/predict", content=photo).status_code)
     )
     thread.start()
     assert entered.wait(10)
-    answer = client.post("/predict", content=seven)
+    answer = client.post("/predict", content=photo)
     gate.set()
     thread.join()
     assert (answer.status_code, answer.json()["code"]) == (429, "busy")
@@ -84,12 +90,8 @@ def test_a_full_queue_is_a_429_with_a_time(limited_client, monkeypatch, seven):
     assert first == [200]
 
 
-def test_a_missed_deadline_is_a_504(limited_client, monkeypatch, seven):
-    gate = threading.Event()
-    monkeypatch.setattr(preprocess, "_preprocess_image", lambda *_: gate.wait(10))
-    monkeypatch.setattr(preprocess, "SMALL_PIXELS", 0)
-    answer = limited_client(predict_timeout=0.05).post("/predict", content=seven)
-    gate.set()
+def test_a_missed_deadline_is_a_504(limited_client, photo):
+    answer = limited_client(predict_timeout=1e-6).post("/predict", content=photo)
     assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
 
 

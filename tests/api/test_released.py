@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from app.config.settings import Settings
 from app.errors import QueueFull, ServiceError
 from app.main import create_app
-from app.predict.thread_pool import AdmissionPool
+from app.predict.image_decoders import ImageDecoders
+from app.predict.queues.admission import Admission
 from tests.api.protocols.test_open_inference import HEADER, INFER
 from tests.api.routes.test_predict_fast_path import FORM, form
 from tests.conftest import DATA, png
@@ -132,37 +132,17 @@ def no_collector():
         gc.enable()
 
 
-class LiveObjects:
-    """The images that were opened and the refusals that were made, for as long as they live."""
-
-    def __init__(self):
-        self.images, self.refusals, self.most_images = [], [], 0
-
-    def image(self, image):
-        self.images = [*filter(lambda reference: reference(), self.images), weakref.ref(image)]
-        self.most_images = max(self.most_images, len(self.images))
-
-    def count(self):
-        return sum(reference() is not None for reference in (*self.images, *self.refusals))
-
-
 @pytest.fixture
-def live_objects(monkeypatch):
-    live_objects = LiveObjects()
-    open_image, refuse = Image.open, ServiceError.__init__
-
-    def open_and_track(*arguments, **options):
-        image = open_image(*arguments, **options)
-        live_objects.image(image)
-        return image
+def live_refusals(monkeypatch):
+    """Return a function that counts the refusals that were made, for as long as they live."""
+    references, refuse = [], ServiceError.__init__
 
     def init_and_track(refusal, *arguments, **options):
         refuse(refusal, *arguments, **options)
-        live_objects.refusals.append(weakref.ref(refusal))
+        references.append(weakref.ref(refusal))
 
-    monkeypatch.setattr(Image, "open", open_and_track)
     monkeypatch.setattr(ServiceError, "__init__", init_and_track)
-    return live_objects
+    return lambda: sum(reference() is not None for reference in references)
 
 
 def resident():
@@ -179,33 +159,31 @@ def status(answer):
     return code
 
 
-def busy(_pool, _left):
-    return QueueFull("No thread is free.", retry_after=1)
+def busy(_admission, _remaining):
+    return QueueFull("No decoder is free.", retry_after=1)
 
 
-def fail(_pixels):
+async def fail(*_arguments):
     raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_refused_image_is_released_without_the_collector(service, live_objects, monkeypatch, way):
+def test_refused_image_is_released_without_the_collector(service, live_refusals, monkeypatch, way):
     with no_collector():
         for upload, expected in REJECTED_UPLOADS * REPEATS:
             assert status(way(service, upload)) == expected
-        assert wait_until(lambda: not live_objects.count(), RELEASE_TIMEOUT), "unreadable images"
-        assert live_objects.most_images == 1, "a request has one image in memory at a time"
+        assert wait_until(lambda: not live_refusals(), RELEASE_TIMEOUT), "unreadable images"
         with monkeypatch.context() as patch:
-            patch.setattr(AdmissionPool, "check_capacity", busy)
+            patch.setattr(Admission, "check_capacity", busy)
             assert status(way(service, BLANK)) == 429
             service.get("/health/live")  # a connection keeps its last request
-            assert wait_until(lambda: not live_objects.count(), RELEASE_TIMEOUT), (
+            assert wait_until(lambda: not live_refusals(), RELEASE_TIMEOUT), (
                 "images that the full queue refuses"
             )
-        monkeypatch.setattr("app.predict.preprocess.normalise", fail)
+        for operation in ("read_digit", "read_grey"):
+            monkeypatch.setattr(ImageDecoders, operation, fail)
         assert status(way(service, BLANK)) == 500
-        assert wait_until(lambda: not live_objects.count(), RELEASE_TIMEOUT), (
-            "images that show a defect"
-        )
+        assert wait_until(lambda: not live_refusals(), RELEASE_TIMEOUT), "images that show a defect"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux alone")

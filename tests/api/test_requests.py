@@ -49,7 +49,9 @@ def test_no_path_forges_a_line_or_fills_the_log(client, caplog, path, logged_pat
 def test_health(client):
     assert client.get("/health/live").json() == {"status": "live"}
     ready = {"status": "ready", "version": 1, "device": "cpu", "lost": None, "images": {}}
-    assert client.get("/health/ready").json() == ready
+    ready["retraining"] = None
+    decoders = client.app_state["services"].settings.effective_decoders + 1
+    assert client.get("/health/ready").json() == {**ready, "decoders": decoders}
 
 
 @pytest.mark.read_only(False)
@@ -79,8 +81,8 @@ def test_the_documentation_needs_no_internet(client):
     assets = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert len(assets) == 4
     for asset in assets:
-        assert asset.startswith("/"), "every asset comes from the service itself"
-        assert client.get(asset).status_code == 200
+        assert asset.startswith("web/"), "every asset comes from the service itself"
+        assert client.get(f"/{asset}").status_code == 200
     assert "<script>" not in page, "nothing is inline"
 
 
@@ -95,6 +97,8 @@ PATHS = {
     "/train/{job_id}/cancel",
     "/train/{job_id}/pause",
     "/train/{job_id}/resume",
+    "/train/{job_id}/checkpoints",
+    "/train/{job_id}/checkpoints/{epoch}",
     "/sweeps",
     "/sweeps/{sweep_id}",
     "/sweeps/{sweep_id}/cancel",
@@ -104,9 +108,16 @@ PATHS = {
     "/models/{version}/errors",
     "/models/current",
     "/models/rollback",
+    "/keys",
+    "/keys/{key_id}",
+    "/keys/{key_id}/rotate",
+    "/read",
     "/feedback",
     "/feedback/{correction_id}",
     "/feedback/{correction_id}/image",
+    "/datasets",
+    "/datasets/{dataset}",
+    "/datasets/{dataset}/images",
     "/health/live",
     "/health/ready",
     "/v1/models",
@@ -136,7 +147,7 @@ def test_every_route_is_documented_with_its_bodies(client):
     assert {"multipart/form-data", "application/octet-stream"} == set(bodies)
     weights = paths["/models/{version}/weights"]["get"]["responses"]
     assert set(weights["200"]["content"]) == {"application/octet-stream"}
-    hyperparameters = document["components"]["schemas"]["Hyperparameters"]
+    hyperparameters = document["components"]["schemas"]["TrainRequest"]
     assert "learning_rate" in hyperparameters["properties"]
     for operations in paths.values():
         for operation in operations.values():

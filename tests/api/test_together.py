@@ -63,3 +63,11 @@ def test_what_is_sent_for_hours_is_held_only_so_far(client, photo, seven, path):
         assert int(answers[-1].headers["Retry-After"]) >= 1
         assert client.post("/predict", content=seven).json()["digit"] == 7
     assert wait_until(lambda: not is_too_much(client.post("/predict", content=photo)))
+
+
+def test_first_64_kib_of_each_upload_are_free(client, photo):
+    with ExitStack() as stack:
+        for _ in range(MAX_BUFFERED_BODIES * MAX_BODY_BYTES // FREE_BYTES_PER_BODY + 5):
+            sender = stack.enter_context(open_socket(client))
+            sender.sendall(HEAD % (b"/models", MAX_BODY_BYTES) + bytes(FREE_BYTES_PER_BODY))
+        assert not is_too_much(client.post("/predict", content=photo))

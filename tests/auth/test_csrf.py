@@ -22,6 +22,7 @@ PREDICTIONS = [
     ("POST", "/predict"),
     ("POST", "/predict?explain=true"),
     ("POST", "/predict/batch"),
+    ("POST", "/read"),
     ("POST", "/invocations"),
     ("POST", "/v1/models/mynet:predict"),
     ("POST", "/v2/models/mynet/infer"),

@@ -1,6 +1,8 @@
 """A service, Chromium, and pages that may say nothing on the console."""
 
 import re
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,8 @@ from tests.service.running import run_service
 
 CALM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESK = {"width": 1280, "height": 800}
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_scale_factor": 2}
+LOOKS = [{}, {"color_scheme": "dark"}, {**PHONE, "locale": "pt-BR"}]
 # Strokes of digits, as points of a unit square.
 SEVEN = [[(0.3, 0.25), (0.7, 0.25), (0.43, 0.77)]]
 ONE = [[(0.5, 0.2), (0.5, 0.8)]]
@@ -23,6 +27,14 @@ def chromium():
         browser = driver.chromium.launch(executable_path=command, args=CALM)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe():
+    found = find_spec("axe_playwright_python")
+    if found is None:
+        pytest.skip("an extra: make test-browser")
+    return (Path(found.origin).parent / "axe.min.js").read_text()
 
 
 @pytest.fixture(scope="session")
@@ -81,9 +93,25 @@ def draw(page, strokes, steps=12):
         page.mouse.up()
 
 
+def visit(page, view):
+    """Go to a view by its tab."""
+    page.click(f'nav a[href="#/{view}"]')
+
+
 def reads(page, digit):
     """Wait until the page shows this digit."""
     shows(page, "#digit", re.compile(f"^{re.escape(str(digit))}$"))
+
+
+def serious_of(page, axe):
+    """Return the serious violations that axe finds, each with its elements."""
+    page.evaluate(axe)
+    violations = page.evaluate("async () => (await axe.run()).violations")
+    return {
+        violation["id"]: [node["html"] for node in violation["nodes"]]
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
+    }
 
 
 def shows(page, selector, text, seconds=30):

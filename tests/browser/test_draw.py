@@ -1,55 +1,104 @@
 """Digits drawn, dropped and typed are read, and put right."""
 
 import re
-import time
 
 import numpy as np
-import pytest
 
 from tests.browser.conftest import FOUR, ONE, SEVEN, draw, reads, shows
 from tests.conftest import ROOT
 
-UP_TO_DIGIT = """() => new Promise((done) => {
+CALM = {"reduced_motion": "reduce"}  # an example is written at once
+STATE = "#answer"
+ROUNDS, STROKES = 15, 9
+MAX_RATIO = 1.5  # of the time to the answer on the page, and of a bare call
+TIME_TO_ANSWER = """() => new Promise((done) => {
   let up;
   const canvas = document.getElementById("canvas");
   const lifted = () => (up = performance.now());
   canvas.addEventListener("pointerup", lifted, { capture: true, once: true });
-  const of = (each) => up && each.name.endsWith("/predict") && each.startTime >= up;
-  new PerformanceObserver((list) => {
-    const found = list.getEntries().find(of);
-    if (found) requestAnimationFrame(() => done([found.startTime - up, performance.now() - up]));
-  }).observe({ type: "resource" });
+  new MutationObserver((_, observer) => {
+    observer.disconnect();
+    done(performance.now() - up);
+  }).observe(document.getElementById("said"), { childList: true });
 })"""
+TIME_OF_BARE_CALL = """async (image) => {
+  const body = Uint8Array.from(atob(image), (character) => character.charCodeAt(0));
+  const started = performance.now();
+  const options = { method: "POST", body, cache: "no-store" };
+  await (await fetch("predict", { ...options, headers: { "Content-Type": "image/png" } })).json();
+  return performance.now() - started;
+}"""
 
 
-@pytest.mark.parametrize(("digit", "strokes"), [(7, SEVEN), (1, ONE), (4, FOUR)])
-def test_a_drawn_digit_is_read(open_page, service, digit, strokes):
+def state(page):
+    return page.get_attribute(STATE, "data-state")
+
+
+def test_drawn_digits_are_read(open_page, service):
     page = open_page(service)
-    draw(page, strokes)
-    reads(page, digit)
-    assert page.locator("#bars li.first b").text_content() == str(digit)
-    page.wait_for_selector("#seen[src]")
-    page.click("#explain")
-    assert page.locator("#saliency").evaluate("image => image.naturalWidth") == 28
-    assert str(digit) in page.locator("#said").text_content()
+    assert state(page) == "nothing"
+    assert page.is_hidden("#wrong"), "no correction before there is an answer"
+    for digit, strokes in ((7, SEVEN), (1, ONE), (4, FOUR)):
+        draw(page, strokes)
+        reads(page, digit)
+        shows(page, "#said", f"It is a {digit}")
+        assert page.locator("#bars li.first b").text_content() == str(digit)
+        assert page.locator("#bars li:visible").count() == 3
+        page.click("#clear")
+    draw(page, SEVEN)
+    shows(page, "#said", "It is a 7")
+    page.click("#all-ten")
+    assert page.locator("#bars li:visible b").all_text_contents() == list("0123456789")
+    assert page.get_attribute("#all-ten", "aria-expanded") == "true"
+
+
+def test_each_example_is_read(open_page, service):
+    page = open_page(service, **CALM)
+    for digit in "0123456789":
+        page.click(f"[data-example='{digit}']")
+        shows(page, "#said", f"It is a {digit}")
+        page.click("#clear")
+    page.click("#photo")
+    shows(page, "#said", "It is a 7")
+
+
+def test_what_is_not_one_digit_is_answered_by_a_sentence(open_page, service):
+    page = open_page(service, expected=["415"], **CALM)
+    page.click("[data-example='A']")
+    shows(page, "#doubt", "not look")
+    assert (state(page), page.is_visible("#digit")) == ("sentence", False)
+    page.click("#clear")
+    without_boxes = paper(page)
+    page.click("[data-example='12']")
+    shows(page, "#lines", "12")
+    assert "I see 2 digits" in page.locator("#doubt").text_content()
+    assert not page.is_visible("#digit")
+    assert paper(page) != without_boxes
+    page.click("#clear")
+    assert page.locator("#lines").is_hidden()
+    page.set_input_files("#file", ROOT / "README.md")
+    shows(page, "#doubt", "not an image")
+    assert (state(page), page.is_disabled("#code")) == ("sentence", True)
+
+
+def paper(page):
+    return page.evaluate("() => document.getElementById('canvas').toDataURL()")
 
 
 def test_the_answer_follows_the_stroke_and_stale_ones_are_dropped(open_page, service):
     page = open_page(service)
-    requests = []
-    page.on(
-        "request", lambda request: requests.append(request) if "/predict" in request.url else None
-    )
     box = page.locator("#canvas").bounding_box()
-    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.move(box["x"] + 100, box["y"] + 80)
     page.mouse.down()
-    page.mouse.move(box["x"] + 300, box["y"] + 100, steps=10)
+    page.mouse.move(box["x"] + 250, box["y"] + 80, steps=10)
     shows(page, "#digit", re.compile(r"\d"))
-    assert requests, "before the pen is lifted"
+    shows(page, "#unit-name", "What it looked at")  # the network, too, before the pen is lifted
+    assert state(page) == "digit", "the sentence waits for the pen to be lifted"
     page.mouse.up()
     page.click("#clear")
     page.wait_for_timeout(300)  # what was under way comes too late
-    assert page.locator("#digit").text_content() == "?"
+    assert (state(page), page.locator("#digit").text_content()) == ("nothing", "?")
+    assert page.locator("#unit-rows tr").count() == 0
 
 
 def test_undo_takes_back_a_stroke(open_page, service):
@@ -70,36 +119,33 @@ def test_a_file_is_read(open_page, service):
     reads(page, 7)
 
 
-def test_a_scribble_is_no_digit(open_page, service):
-    page = open_page(service)
-    zigzag = [(0.1 + 0.8 * i / 11, 0.1 if i % 2 else 0.9) for i in range(12)]
-    draw(page, [zigzag, [(y, x) for x, y in zigzag]], steps=3)
-    shows(page, "#doubt", "not look")
+def test_a_correction_is_kept_changed_and_taken_back(open_page, service):
+    def stored():
+        return [correction["label"] for correction in service.get("/feedback")["data"]]
 
-
-def test_what_is_no_image_is_refused_in_words(open_page, service):
-    page = open_page(service, expected=["415"])
-    page.set_input_files("#file", ROOT / "README.md")
-    shows(page, "#doubt", "not an image")
-
-
-def test_a_correction_is_kept_and_settled(open_page, service):
-    page = open_page(service, expected=["409"])
-    draw(page, ONE)
-    reads(page, 1)
+    page = open_page(service, expected=["409"], **CALM)
+    page.click("[data-example='1']")
+    shows(page, "#said", "It is a 1")
     labels = page.locator("#labels button")
-    with page.expect_response("**/feedback*") as answer:
-        labels.nth(7).click()
-    assert answer.value.status == 201
-    with page.expect_response("**/feedback*") as answer:
-        labels.nth(7).click()
-    assert answer.value.status == 200
-    with page.expect_response("**/feedback*") as answer:
-        labels.nth(1).click()
-    assert answer.value.status == 409
-    page.locator("#thanks button").click()
-    shows(page, "#thanks", "Saved as a 1")
-    assert [correction["label"] for correction in service.get("/feedback")["data"]] == [1]
+    labels.nth(7).click()
+    shows(page, "#thanks", "Saved as a 7")
+    assert labels.nth(7).get_attribute("aria-pressed") == "true"
+    labels.nth(2).click()
+    shows(page, "#thanks", "Changed to 2")
+    assert stored() == [2]
+    page.click("#thanks button")  # the label before
+    shows(page, "#thanks", "Changed to 7")
+    page.reload()
+    page.click("[data-example='1']")
+    shows(page, "#said", "It is a 1")
+    labels.nth(1).click()  # the page does not know what was saved before
+    shows(page, "#thanks", "another label")
+    assert stored() == [7]
+    page.click("#thanks button")
+    shows(page, "#thanks", "Changed to 1")
+    page.click("#thanks button")
+    shows(page, "#thanks", "Taken back")
+    assert stored() == []
 
 
 def test_keys_draw(open_page, service):
@@ -114,24 +160,70 @@ def test_keys_draw(open_page, service):
     reads(page, "?")
 
 
-def test_how_long_from_pen_up_to_the_digit(open_page, service):
-    """The request leaves with the pen; figures are printed beside those of a bare call."""
+def test_two_versions_read_the_drawing_side_by_side(open_page, service):
     page = open_page(service)
-    draw(page, ONE)
-    reads(page, 1)
-    request_times, answer_times = [], []
-    for _ in range(10):
-        page.click("#clear")
-        page.evaluate(f"() => {{ window.took = ({UP_TO_DIGIT})(); }}")
-        draw(page, SEVEN)
-        left, took = page.evaluate("() => window.took")
-        request_times.append(left)
-        answer_times.append(took)
-    image = (ROOT / "docs/images/seven.jpg").read_bytes()
-    api_times = []
-    for _ in range(20):
-        started = time.perf_counter()
-        service.post("/predict", image)
-        api_times.append(1000 * (time.perf_counter() - started))
-    medians = [f"{np.median(times):.1f} ms" for times in (request_times, answer_times, api_times)]
-    print("pen-up to request {}, to the digit {}; a bare call of the API {}".format(*medians))
+    page.wait_for_selector("#right option", state="attached")
+    draw(page, SEVEN)
+    shows(page, "#compared", "sure")
+    assert page.locator("#compared .opinion b").all_text_contents() == ["7", "7"]
+    assert page.locator("#left option:checked").text_content() == "Version 2, live"
+    with page.expect_response("**/predict?version=1"):
+        page.select_option("#left", "1")
+    page.wait_for_selector("#compared .opinion")
+    assert page.locator("#compared .opinion").count() == 2
+
+
+def test_the_answer_comes_within_half_as_much_again_as_a_bare_call(open_page, service):
+    """The page adds little to a call of the API: both medians are of one run, in turn.
+
+    The pen rests before it is lifted. On a busy machine, an answer to the moving pen may take so
+    long that both calls would share the service. A round that another process disturbs is run
+    again.
+    """
+    page = open_page(service)
+    wait_until_quiet = quiet_of(page)
+    draw(page, SEVEN)
+    shows(page, "#said", "It is a 7")
+    page.click("#code")
+    shows(page, "#snippet", "base64,")
+    image = re.search(r"base64,([^\"]+)", page.locator("#snippet").text_content())[1]
+    page.keyboard.press("Escape")
+    ratios = []
+    while not ratios or (min(ratios) > MAX_RATIO and len(ratios) < ROUNDS):
+        page_times, api_times = [], []
+        for _ in range(STROKES):
+            wait_until_quiet()
+            api_times.append(page.evaluate(TIME_OF_BARE_CALL, image))
+            page.click("#clear")
+            page_times.append(time_to_answer(page, wait_until_quiet))
+        ratios.append(float(np.median(page_times) / np.median(api_times)))
+    print(f"pen-up to the answer: {[round(ratio, 2) for ratio in ratios]} of a bare call")
+    assert min(ratios) <= MAX_RATIO
+
+
+def quiet_of(page):
+    """Return a function that waits until the page waits for no answer."""
+    pending = set()
+    page.on("request", lambda request: pending.add(request))
+    page.on("requestfinished", lambda request: pending.discard(request))
+    page.on("requestfailed", lambda request: pending.discard(request))
+
+    def wait():
+        page.wait_for_timeout(150)  # what the page sends after a pause is on its way by then
+        while pending:
+            page.wait_for_timeout(20)
+
+    return wait
+
+
+def time_to_answer(page, wait_until_quiet):
+    """Draw a seven, and return the milliseconds from lifting the pen to the answer on the page."""
+    box = page.locator("#canvas").bounding_box()
+    for i, (x, y) in enumerate(SEVEN[0]):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        if not i:
+            page.mouse.down()
+    wait_until_quiet()
+    page.evaluate(f"() => {{ window.took = ({TIME_TO_ANSWER})(); }}")
+    page.mouse.up()
+    return page.evaluate("() => window.took")

@@ -1,53 +1,195 @@
-"""Training, watched: curves, reload, two tabs, pause, refusals; versions; a key."""
+"""Training, watched: the list of jobs, curves, weights by epoch, sweeps, pause, refusals."""
 
 import re
 
 import pytest
 
-from tests.browser.conftest import SEVEN, draw, reads, shows
-from tests.service.running import run_service
+from tests.browser.conftest import SEVEN, draw, reads, shows, visit
+from tests.service.running import run_service, wait_until
+
+LONG = 300  # seconds, in which a loaded machine trains, too
 
 
 def dots(page):
     return page.locator("#accuracy-chart circle").count()
 
 
+def start(page, **fields):
+    """Fill the form of the view Train in, and start."""
+    if {"promote", "note", "seed"} & fields.keys():
+        page.locator("#advanced").evaluate("(details) => (details.open = true)")
+    for name, value in fields.items():
+        fill = page.select_option if name == "promote" else page.fill
+        fill(f"#train-form [name={name}]", value)
+    page.click("#train-form button[type=submit]")
+
+
+def job_of(page):
+    """Return the id of the job in the address."""
+    page.wait_for_url(re.compile("#/train/[0-9a-f]{16}"))
+    return page.url.rsplit("/", 1)[1]
+
+
 def test_a_training_is_watched_reloaded_and_goes_live(open_page, service):
-    page = open_page(service)
-    page.fill("input[name=epochs]", "3")
-    page.click("#advanced summary")
-    page.select_option("select[name=promote]", "always")
-    page.fill("input[name=seed]", "7")
-    page.click("#wishes button[type=submit]")
-    shows(page, "#accuracy-now", "%", 60)
+    page = open_page(service, "/#/train")
+    start(page, epochs="3", promote="always", seed="7", note="watched")
+    job = job_of(page)
+    shows(page, "#accuracy-legend .c0 b", "%", LONG)
     page.reload()
-    other = open_page(service)
+    other = open_page(service, "/#/train")
     for tab in (page, other):
-        shows(tab, "#job-title", "Trained", 120)
+        shows(tab, "#job-title", "Trained", LONG)
         shows(tab, "#result", "is live")
         assert dots(tab) == 3
-    assert len(page.locator("#loss-chart polyline.train").get_attribute("points").split()) > 12
+    assert job_of(page) == job
+    assert page.is_hidden("#pill")
+    assert page.title() == "MyNet"
+    assert len(page.locator("#loss-chart polyline.train").get_attribute("points").split()) >= 9
     page.click("#log-fold summary")
-    shows(page, "#log", "==>>> epoch: 2, batch index: 600, train loss: ")
+    shows(page, "#log", "==>>> epoch: 2, batch index: 300, train loss: ")
     live = service.get("/health/ready")["version"]
+    visit(page, "versions")
     shows(page, "#rows tr:first-child .badge", "Live")
     shows(page, "#rows tr:first-child .pick", str(live))
     shows(page, "#s-version", str(live))
     page.click("#rollback")
+    page.click("#confirm-yes")
     shows(page, "#versions-said", "is live")
     assert service.get("/health/ready")["version"] != live
 
 
-def test_a_job_is_paused_resumed_and_cancelled(open_page, service):
+def test_the_weights_of_each_epoch_are_shown_and_read_the_drawing(open_page, service):
+    """A screen reader's path through Train, by roles and names alone.
+
+    Link "Train"; field "Epochs"; button "Start training"; region "Sent", "Waiting", "Training",
+    then "Trained", with its progress bar; slider "Epoch", whose value is "after epoch 1: 91 %"; the
+    image of the weights, named after the epoch; button "Try it on my drawing"; "Make it live".
+    """
     page = open_page(service)
-    page.fill("input[name=epochs]", "300")
-    page.click("#wishes button[type=submit]")
-    shows(page, "#eta", "left", 60)
+    draw(page, SEVEN)
+    reads(page, 7)
+    page.get_by_role("link", name="Train", exact=True).click()
+    page.get_by_role("spinbutton", name="Epochs", exact=True).fill("2")
+    page.get_by_role("button", name="Start training").click()
+    job = page.get_by_role("region", name=re.compile("Sent|Waiting|Training|Trained"))
+    job.get_by_role("progressbar").wait_for()
+    trained = page.get_by_role("region", name="Trained")
+    trained.wait_for(timeout=1000 * LONG)
+    slider = trained.get_by_role("slider", name="Epoch")
+    slider.wait_for()
+    picture = "300 pictures of weights of the first layer, after epoch {}"
+    trained.get_by_role("img", name=picture.format(2)).wait_for()
+    shows(page, "#reads-words", "It reads your drawing as 7")
+    last = painted(page)
+    slider.press("ArrowLeft")
+    trained.get_by_role("img", name=picture.format(1)).wait_for()
+    assert wait_until(lambda: painted(page) != last)
+    assert slider.get_attribute("aria-valuetext").startswith("after epoch 1: ")
+    shows(page, "#at-epoch", "Epoch 1")
+    trained.get_by_role("button", name="Try it on my drawing").click()
+    shows(page, "#result", "On your drawing, version")
+    trained.get_by_role("button", name=re.compile("^Make it live")).wait_for()
+
+
+def painted(page):
+    return page.locator("#tiles").evaluate("(canvas) => canvas.toDataURL()")
+
+
+def test_curves_of_several_jobs_lie_over_one_another(open_page, service):
+    page = open_page(service, "/#/train", expected=["404"])
+    start(page, epochs="1", note="first", promote="never")
+    first = job_of(page)
+    page.goto(page.url.split("#")[0] + "#/train")
+    start(page, epochs="1", note="second", promote="never")
+    page.wait_for_url(lambda url: "#/train/" in url and first not in url)
+    second = job_of(page)
+    service.job_until(second, lambda job: job["status"] == "succeeded")
+    shows(page, "#job-title", "Trained")
+    page.check(f"[data-key=tick-{first}]")
+    assert wait_until(lambda: page.locator("#accuracy-chart polyline:not(.live)").count() == 2)
+    assert page.locator("#accuracy-legend li").count() == 3  # and the live version
+    page.hover("#loss-chart svg", position={"x": 60, "y": 60})
+    shows(page, "#at-epoch", "Epoch 1")
+    page.reload()
+    shows(page, "#accuracy-legend", "Quick: second")
+    assert page.is_checked(f"[data-key=tick-{first}]")
+    page.go_back()
+    assert job_of(page) == second
+    assert wait_until(lambda: page.locator("#accuracy-chart polyline:not(.live)").count() == 1)
+    page.click(f"[data-key=delete_job-{second}]")
+    page.click("#confirm-yes")
+    assert wait_until(lambda: page.locator(f"[data-key=tick-{second}]").count() == 0)
+    page.goto(page.url.split("#")[0] + f"#/train/{second}")
+    shows(page, "#eta", "This no longer exists")
+
+
+def test_first_training_is_no_failure_and_is_offered_to_go_live(open_page, tmp_path):
+    with run_service(tmp_path / "var") as service:
+        page = open_page(service, "/#/train")
+        start(page, epochs="1")
+        shows(page, "#result", "so it stays", LONG)
+        shows(page, "#result", "This is no failure: recipe quick is for learning")
+        page.click("#result button.main")
+        page.click("#confirm-yes")
+        shows(page, "#result", "is live")
+        assert wait_until(lambda: page.locator("#result button.main").count() == 0)
+        assert service.get("/health/ready")["version"] == 3
+        page.close()  # before the service stops: the page would retry
+
+
+def test_a_job_is_paused_resumed_and_cancelled(open_page, service):
+    page = open_page(service, "/#/train")
+    start(page, epochs="300")
+    job = job_of(page)
+    shows(page, "#eta", "left", LONG)
+    visit(page, "draw")
+    shows(page, "#pill", "%")  # how far it is, on every view
+    assert wait_until(lambda: page.title().endswith("\u00a0% · MyNet"))
+    page.go_back()
     for title in ("Paused", re.compile("Waiting|Training")):
         page.click("#pause")
         shows(page, "#job-title", title)
+    start(page, epochs="1")
+    shows(page, "#eta", "waiting for 1 before it")
     page.click("#cancel")
     shows(page, "#job-title", "Cancelled")
+    page.go_back()
+    page.click(f"[data-key=cancel-{job}]")
+    page.click(f"[data-key=delete_job-{job}]")
+    page.click("#confirm-yes")
+    assert wait_until(lambda: job not in [row["id"] for row in service.get("/train")["data"]])
+
+
+def test_a_sweep_is_a_table_and_its_best_goes_live(open_page, service):
+    page = open_page(service, "/#/train")
+    sweep = page.evaluate(
+        """async () => (await (await fetch("sweeps", { method: "POST", body: JSON.stringify(
+          { name: "momentum", epochs: 1, momentum: [0, 0.9], promote: "never" }) })).json()).id"""
+    )
+    page.get_by_role("link", name=re.compile("^Sweep: momentum")).click()
+    assert page.url.endswith(f"#/train/sweep-{sweep}")
+    best = page.locator("#grid tr.best")
+    assert wait_until(lambda: page.locator("#grid tbody button").count() == 2)
+    assert best.locator("td").first.text_content() == "0.9"
+    best.get_by_role("button", name=re.compile("^Make it live")).click()
+    page.click("#confirm-yes")
+    shows(page, "#grid tr.best", "Live")
+    page.evaluate("() => fetch('models/rollback', { method: 'POST' })")  # for the tests after it
+    page.click("#delete-sweep")
+    page.click("#confirm-yes")
+    assert wait_until(lambda: service.get("/sweeps")["data"] == [])
+
+
+def test_the_phase_of_a_job_is_shown(open_page, service):
+    page = open_page(service, "/#/train")
+    page.click("#train-form label:has(input[value=robust])")
+    page.click("#train-form button[type=submit]")
+    shows(page, "#eta", "starting PyTorch")
+    assert page.get_attribute("#progress", "value") is None  # there is no fraction yet
+    shows(page, "#eta", re.compile(r"drawing [\d,]+ of 56,000 pictures"), LONG)
+    page.click("#cancel")
+    shows(page, "#job-title", "Cancelled")
+    shows(page, "#eta", re.compile("^Robust$"))
 
 
 @pytest.mark.parametrize(
@@ -59,45 +201,14 @@ def test_a_job_is_paused_resumed_and_cancelled(open_page, service):
         ("learning_rate", "0", "more than 0"),
         ("momentum", "1", "less than 1"),
         ("device", "tpu", "cuda"),
+        ("validation_fraction", "0.5", "less than 0.5"),
+        ("max_seconds", "0", "more than 0"),
     ],
 )
 def test_wrong_wishes_are_refused_beside_the_field(open_page, service, name, value, message):
-    page = open_page(service)
+    page = open_page(service, "/#/train")
     page.click("#advanced summary")
     page.fill(f"input[name={name}]", value)
-    page.click("#wishes button[type=submit]")
+    page.click("#train-form button[type=submit]")
     shows(page, f"#bad-{name}", message)
     assert page.get_attribute(f"input[name={name}]", "aria-invalid") == "true"
-
-
-def test_versions_are_looked_at_compared_and_downloaded(open_page, service):
-    page = open_page(service)
-    draw(page, SEVEN)
-    reads(page, 7)
-    page.click("#rows tr:last-child .pick")
-    shows(page, "#confusion-title", "version 1 confuses")
-    page.click("#confusion tr:nth-child(6) td:nth-child(11) button")
-    shows(page, "#behind h3", "4 read as 9")
-    page.wait_for_selector(".wall img")
-    assert page.locator("#compared .opinion b").all_text_contents() == ["7", "7"]
-    with page.expect_download() as download:
-        page.click("#downloads button >> text=pt")
-    assert download.value.suggested_filename == "mynet-1.pt"
-
-
-def test_a_key_is_asked_for_where_the_service_wants_one(open_page, tmp_path):
-    settings = {"auth": "keys", "admin_key": "a-key-of-some-length"}
-    with run_service(tmp_path / "var", **settings) as locked:
-        page = open_page(locked, expected=["401"])
-        page.wait_for_selector("#give-key:visible")
-        assert not page.is_visible("#key-dialog"), "no request has needed a key yet"
-        draw(page, SEVEN)
-        page.fill("#key", settings["admin_key"])
-        page.keyboard.press("Enter")
-        reads(page, 7)
-        page.wait_for_selector("#rows .pick")
-        stored = (
-            "() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])"
-        )
-        assert settings["admin_key"] not in page.evaluate(stored)
-        page.close()  # before the service stops: the page would retry

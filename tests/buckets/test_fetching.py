@@ -3,17 +3,16 @@
 from contextlib import contextmanager
 
 import pytest
-import torch
 
 from app.errors import NotFound
-from app.net import MyNet
 from app.predict.live_model import LiveModel
 from app.startup import _first_loadable_version
+from app.torch_net import MyNet, weights_of
 from app.versions.bucket.object_store import Bucket, BucketUnavailable
 
 
 def save(registry, card):
-    return registry.save(MyNet().state_dict(), card)
+    return registry.save(weights_of(MyNet()), card)
 
 
 @contextmanager
@@ -107,6 +106,6 @@ def test_a_start_passes_over_what_cannot_be_fetched(first, make_registry, card):
     with missing_object(f"{lost}.safetensors"):
         other.refresh()
         assert _first_loadable_version(other) == 1
-        live_model = LiveModel(other, torch.device("cpu"))
+        live_model = LiveModel(other, "cpu")
         live_model.load_initial()
     assert live_model.model.version == 1

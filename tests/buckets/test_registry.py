@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.errors import Conflict, NotFound
-from app.net import MyNet
 from app.startup import StartupError, prepare_registry
+from app.torch_net import MyNet, weights_of
 from app.versions.bucket.object_store import Bucket, BucketUnavailable
 from app.versions.bucket.registry import BucketRegistry
 from app.versions.registry import SHIPPED
@@ -18,7 +18,7 @@ from tests.service.running import wait_until
 
 
 def save(registry, card, **changes):
-    return registry.save(MyNet().state_dict(), card.model_copy(update=changes))
+    return registry.save(weights_of(MyNet()), card.model_copy(update=changes))
 
 
 def test_what_one_service_changes_the_other_sees(first, make_registry, card):
@@ -190,3 +190,13 @@ def test_killed_at_any_moment_it_leaves_the_old_or_the_new(first, make_registry,
     first.refresh()
     assert first.history() == other.history()
     assert save(first, first.card(1)) == other.versions()[-1] + 1
+
+
+def test_checkpoint_recorded_by_one_service_is_recorded_for_all(first, make_registry):
+    other = make_registry("other")
+    assert other.recorded_checkpoint("0123abcd") is None
+    first.record_checkpoint("0123abcd", 7)
+    first.record_checkpoint("0123abcd", 8)
+    assert other.recorded_checkpoint("0123abcd") == 7
+    other.refresh()
+    assert other.versions() == first.versions()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from app.net import MyNet
+from app.torch_net import MyNet, weights_of
 from app.versions import checkpoint
 from app.versions.bucket.object_store import Bucket
 from app.versions.bucket.registry import BucketRegistry
@@ -56,7 +56,7 @@ def _work(
     connection.send("ready")
     connection.recv()
     for _ in range(times):
-        version = registry.save(MyNet().state_dict(), card)
+        version = registry.save(weights_of(MyNet()), card)
         connection.send(["saved", version])
         while True:
             registry.refresh()

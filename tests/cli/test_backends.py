@@ -9,6 +9,10 @@ from app.versions.registry import Registry
 from tests.service.running import run_service, wait_until
 
 JOB = ("--epochs", 1000, "--seed", 1, "--promote", "never")
+# Enough batches for a line of the log.
+SHORT_JOB = ("--epochs", 2, "--batch-size", 10, "--seed", 3, "--promote", "never")
+CHECKPOINTS = ("--keep-checkpoints", "--validation-fraction", 0.2, "--early-stopping", 1)
+SWEEP = {"seed": [1, 2], "epochs": 1, "name": "seeds"}
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +21,14 @@ def service(tmp_path_factory, small_data_dir):
     with run_service(state, data_dir=small_data_dir) as service:
         service.state = state
         yield service
+
+
+@pytest.fixture(scope="module")
+def finished_sweep(service):
+    """A sweep whose two jobs have ended, for all tests that look at one."""
+    sweep = service.post("/sweeps", json.dumps(SWEEP).encode())["id"]
+    assert wait_until(lambda: service.get(f"/sweeps/{sweep}")["finished_at"])
+    return service.get(f"/sweeps/{sweep}")
 
 
 @pytest.fixture(params=["state folder", "service"])
@@ -47,9 +59,26 @@ def answer(mynet):
     return run
 
 
-def test_job_is_listed_shown_paused_resumed_and_cancelled(mynet, answer):
+@pytest.fixture(scope="module")
+def followed_trainings():
+    return {}
+
+
+@pytest.fixture
+def followed(request, mynet, answer, followed_trainings):
+    """What `train --follow` printed, and its job: one training for all tests of a backend."""
+    way = request.node.callspec.params["mynet"]
+    if way not in followed_trainings:
+        done = mynet("train", *SHORT_JOB, *CHECKPOINTS, "--max-seconds", 500, "--follow")
+        assert done.exit_code == 0, done.output
+        followed_trainings[way] = done.stdout, answer("jobs", "--limit", 1)["data"][0]
+    return followed_trainings[way]
+
+
+def test_job_is_listed_shown_paused_resumed_and_cancelled(mynet, answer, service):
     job = answer("train", *JOB, "--note", "long")["id"]
-    assert wait_until(lambda: answer("job", job)["progress"])
+    service.job_until(job, lambda body: body["progress"])
+    assert answer("job", job)["progress"]
     done = mynet("pause", job)
     assert (done.exit_code, done.stdout) == (0, f"Job {job} is paused.\n")
     assert answer("jobs", "--status", "paused")["data"][0]["id"] == job
@@ -68,18 +97,48 @@ def test_job_is_listed_shown_paused_resumed_and_cancelled(mynet, answer):
     assert re.search(r"^outcome +cancelled", text, re.MULTILINE)
 
 
-def test_job_is_followed_and_its_log_printed(mynet, answer):
-    done = mynet("train", "--follow", "--epochs", 1, "--batch-size", 10, "--promote", "never")
-    assert done.exit_code == 0, done.output
-    assert "epoch 0: " in done.stdout
-    assert "does not go live" in done.stdout
-    job = answer("jobs", "--limit", 1)["data"][0]
+def test_job_is_followed_and_its_log_printed(mynet, followed):
+    printed, job = followed
+    assert f"job {job['id']}, seed 3\n" in printed
+    assert "epoch 0: " in printed
+    assert "did not go live" in printed
     assert mynet("job", job["id"], "--log").stdout.startswith("==>>> epoch: 0, batch index: 100")
     text = mynet("job", job["id"]).stdout
-    assert re.search(r"^epoch +train loss +test loss +accuracy +seconds$", text, re.MULTILINE)
+    assert re.search(
+        r"^epoch +train loss +validation loss +test loss +accuracy +seconds$", text, re.MULTILINE
+    )
     done = mynet("job", job["id"], "--follow")
     assert done.exit_code == 0
-    assert f"version {job['result']['version']} does not go live" in done.stdout
+    version = job["result"]["version"]
+    assert re.search(rf"^outcome +Version {version} did not go live", done.stdout, re.MULTILINE)
+    assert f"Make it live with: mynet promote {version}" in done.stdout
+
+
+def test_dry_run_prints_the_plan_and_queues_nothing(mynet, answer):
+    before = answer("jobs")
+    plan = answer("train", "--dry-run", "--epochs", 3, "--batch-size", 7)
+    assert (plan["hyperparameters"]["epochs"], plan["steps"]) == (3, 3 * 286)
+    text = mynet("train", "--dry-run").stdout
+    assert re.search(r"^images +2,000 \(0 \d+, 1 \d+", text, re.MULTILINE)
+    assert "Nothing was queued" in text
+    assert answer("jobs") == before
+
+
+def test_checkpoint_is_listed_stored_and_begun_with(mynet, answer, followed):
+    _, job = followed
+    assert job["hyperparameters"]["early_stopping"] == {"patience": 1, "min_delta": 0.0}
+    text = mynet("checkpoints", "list", job["id"]).stdout
+    assert re.match(r"epoch +train loss +validation loss +test loss +accuracy +bytes\n0 ", text)
+    assert answer("checkpoints", "list", job["id"])["data"][0]["epoch"] == 0
+    done = mynet("checkpoints", "store", job["id"], 0)
+    version = answer("checkpoints", "store", job["id"], 0)["version"]
+    assert f"Make it live with: mynet promote {version}" in done.stdout
+    for init, field in ((f"{job['id']}:0", "epoch"), (str(version), "version")):
+        queued = answer("train", "--init", init, "--note", "going on")
+        assert queued["hyperparameters"]["init"][field] == (0 if field == "epoch" else version)
+        answer("cancel", queued["id"])
+    done = mynet("train", "--init", 999, "--dry-run")
+    assert (done.exit_code, "--init: Version 999 does not exist" in done.stderr) == (2, True)
 
 
 def test_follow_of_a_cancelled_job_exits_with_1(mynet, answer):
@@ -89,34 +148,34 @@ def test_follow_of_a_cancelled_job_exits_with_1(mynet, answer):
     assert mynet("job", job).exit_code == 0
 
 
-def test_sweep_is_started_shown_and_its_best_promoted(mynet, answer):
-    arguments = ("--seed", 1, "--seed", 2, "--epochs", 1, "--name", "seeds")
-    sweep = answer("sweeps", "start", *arguments)
+def test_sweep_is_started_and_cancelled(mynet, answer):
+    sweep = answer("sweeps", "start", "--seed", 1, "--seed", 2, "--epochs", 1000, "--name", "long")
+    assert (sweep["name"], sweep["hyperparameters"]["epochs"]) == ("long", 1000)
     assert [job["hyperparameters"] for job in sweep["jobs"]] == [{"seed": 1}, {"seed": 2}]
     done = mynet("promote", "--best-of", sweep["id"])
     assert done.exit_code == 2
     assert re.search(f"Sweep {sweep['id']} is (queued|running)", done.stderr)
-    assert wait_until(lambda: answer("sweep", sweep["id"])["finished_at"])
-    before, best = answer("models")["current"], answer("sweep", sweep["id"])["best"]
-    text = mynet("sweep", sweep["id"]).stdout
-    assert re.search(rf"{best['id']} +seed {best['hyperparameters']['seed']} .* best$", text, re.M)
-    assert f"mynet promote --best-of {sweep['id']}" in text
-    assert re.search(rf"^{sweep['id']}  succeeded .* 2 +{best['version']} .* seeds$",
-                     mynet("sweeps").stdout, re.M)  # fmt: skip
-    done = mynet("promote", "--best-of", sweep["id"])
-    assert f"Version {best['version']} is live." in done.stdout
-    assert answer("models")["current"] == best["version"]
-    assert answer("rollback")["version"] == before
-
-
-def test_sweep_is_cancelled(mynet, answer):
-    sweep = answer("sweeps", "start", "--epochs", 999, "--epochs", 1000)
     done = mynet("sweeps", "cancel", sweep["id"])
     assert (done.exit_code, done.stdout) == (0, f"Sweep {sweep['id']} is cancelled.\n")
     assert {job["status"] for job in answer("sweep", sweep["id"])["jobs"]} == {"cancelled"}
     done = mynet("promote", "--best-of", sweep["id"])
     assert done.exit_code == 2
     assert f"Sweep {sweep['id']} cancelled without a version to promote." in done.stderr
+
+
+def test_sweep_is_shown_and_its_best_promoted(mynet, answer, finished_sweep):
+    sweep, best = finished_sweep["id"], finished_sweep["best"]
+    before = answer("models")["current"]
+    assert before != best["version"]
+    text = mynet("sweep", sweep).stdout
+    assert re.search(rf"{best['id']} +seed {best['hyperparameters']['seed']} .* best$", text, re.M)
+    assert f"mynet promote --best-of {sweep}" in text
+    assert re.search(rf"^{sweep}  succeeded .* 2 +{best['version']} .* seeds$",
+                     mynet("sweeps").stdout, re.M)  # fmt: skip
+    done = mynet("promote", "--best-of", sweep)
+    assert f"Version {best['version']} is live." in done.stdout
+    assert answer("models")["current"] == best["version"]
+    assert answer("rollback")["version"] == before
 
 
 def test_version_is_downloaded_uploaded_promoted_and_deleted(mynet, answer, service):
@@ -192,18 +251,31 @@ def test_image_without_ink_is_no_correction(mynet, tmp_path):
     assert "ink" in done.stderr
 
 
-def test_both_ways_print_the_same_json(service, run, monkeypatch, images, small_data_dir):
+def test_both_ways_print_the_same_json(
+    service, run, monkeypatch, images, small_data_dir, finished_sweep
+):
     monkeypatch.setenv("MYNET_STATE_DIR", str(service.state))
     monkeypatch.setenv("MYNET_DATA_DIR", str(small_data_dir))
     url = ("--url", f"http://127.0.0.1:{service.port}")
-    job = json.loads(run("train", "--epochs", 1, "--promote", "never", "--json").stdout)["id"]
-    sweep = json.loads(run("sweeps", "start", "--epochs", 1, "--json").stdout)["id"]
+    sweep, job = finished_sweep["id"], finished_sweep["best"]["id"]
     run("feedback", "add", images[0], 7)
-    service.job_until(job, lambda body: body["status"] == "succeeded")
-    assert wait_until(lambda: service.get(f"/sweeps/{sweep}")["finished_at"])
     for verb in (
         *(["jobs"], ["job", job], ["sweeps"], ["sweep", sweep], ["feedback"]),
         *(["models"], ["models", "get", "1"]),
     ):
         local, remote = (json.loads(run(*verb, "--json", *way).stdout) for way in ([], url))
         assert local == remote, verb
+
+
+def test_a_job_and_a_sweep_are_deleted_when_they_have_ended(mynet, answer):
+    job = answer("train", *JOB)["id"]
+    done = mynet("jobs", "delete", job)
+    assert done.exit_code == 2
+    assert "cannot be deleted. Cancel it first." in done.stderr
+    mynet("cancel", job)
+    assert mynet("jobs", "delete", job).stdout == f"Job {job} is deleted.\n"
+    assert "does not exist" in mynet("job", job).stderr
+    sweep = answer("sweeps", "start", "--epochs", 900, "--epochs", 1000)["id"]
+    mynet("sweeps", "cancel", sweep)
+    assert wait_until(lambda: "is deleted" in mynet("sweeps", "delete", sweep).stdout)
+    assert "does not exist" in mynet("sweep", sweep).stderr

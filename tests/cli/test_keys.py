@@ -6,6 +6,7 @@ import re
 import resource
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from app.auth.keys import KeyStore, Scope
 from app.cli.verbs.keys import ScopeName
 from app.database.database import Database
 
+COLUMNS = ("id", "name", "scopes", "made (UTC)", "last used (UTC)", "state")
 CODE = "from app.cli.main import main; main()"
 
 
@@ -36,8 +38,8 @@ def test_a_key_is_shown_once_and_works(mynet, cache):
     listed = mynet("keys", "list").stdout
     assert whole.rpartition("_")[2] not in listed
     header, row = listed.splitlines()
-    assert header.split() == ["id", "name", "scopes", "made", "(UTC)", "state"]
-    assert re.fullmatch(r"[0-9a-f]{12}  ci    predict,train  [\d-]+ [\d:]+  valid", row)
+    assert re.split("  +", header) == [*COLUMNS]
+    assert re.fullmatch(r"[0-9a-f]{12}  ci    predict,train  [\d-]+ [\d:]+  never +valid", row)
 
 
 def test_keys_as_json_hold_no_secret(mynet):
@@ -49,6 +51,27 @@ def test_keys_as_json_hold_no_secret(mynet):
     assert key["expires_at"] > key["created_at"]
     assert full_key.rpartition("_")[2] not in done.stdout
     assert key.keys().isdisjoint({"digest", "key"})
+
+
+def test_list_keys_shows_when_each_was_last_used(mynet, cache):
+    key = mynet("keys", "create", "ci", "--scope", "train").stdout.strip()
+    (listed,) = json.loads(mynet("keys", "list", "--json").stdout)["data"]
+    assert listed["last_used"] is None
+    time = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+    cache.keys.store_last_used({key.split("_")[1]: time})
+    (listed,) = json.loads(mynet("keys", "list", "--json").stdout)["data"]
+    assert listed["last_used"] == time.isoformat()
+    assert "2026-03-04 05:06" in mynet("keys", "list").stdout
+
+
+def test_rotate_key_keeps_the_old_one_for_the_grace_period(mynet, cache):
+    old = mynet("keys", "create", "ci", "--scope", "train").stdout.strip()
+    done = mynet("keys", "rotate", old.split("_")[1], "--grace-hours", 1)
+    assert done.exit_code == 0, done.output
+    new = done.stdout.strip()
+    cache.refresh()
+    assert cache.find(old.encode()).expires_at is not None
+    assert (cache.find(new.encode()).name, cache.find(new.encode()).scopes) == ("ci", ["train"])
 
 
 def test_scopes_are_those_of_the_service():
@@ -106,7 +129,7 @@ def test_what_is_revoked_while_nothing_runs_outlives_a_damaged_database(mynet, t
     mynet("keys", "revoke", keys[0].split("_")[1])
     (tmp_path / "var" / "mynet.db").write_bytes(bytes(8192))
     listed = mynet("keys", "list")
-    states = [line.split()[5] for line in listed.stdout.splitlines()[1:]]
+    states = [line.split()[6] for line in listed.stdout.splitlines()[1:]]
     assert states == ["revoked", "valid"], listed.output
 
 

@@ -24,15 +24,18 @@ def commands(group, path=()):
 
 COMMANDS = dict(commands(typer.main.get_command(app)))
 VERBS = """
-    serve predict feedback,list feedback,add feedback,download feedback,delete
-    train jobs job pause resume cancel sweep sweeps,list sweeps,start sweeps,cancel
+    serve predict read feedback,list feedback,add feedback,download feedback,delete
+    datasets,list datasets,show datasets,upload datasets,delete
+    train jobs,list jobs,delete job pause resume cancel checkpoints,list checkpoints,store
+    sweep sweeps,list sweeps,start sweeps,cancel sweeps,delete
     promote rollback models,list models,get models,download models,upload models,delete
-    keys,list keys,create keys,revoke db,current db,upgrade settings
+    keys,list keys,create keys,rotate keys,revoke db,current db,upgrade settings
 """
 # They print a confirmation, a file's name or a key, and no data.
 WITHOUT_JSON = """
-    serve feedback,download feedback,delete models,download models,delete
-    keys,create keys,revoke db,upgrade
+    serve datasets,delete jobs,delete sweeps,delete feedback,download feedback,delete
+    models,download models,delete
+    keys,create keys,rotate keys,revoke db,upgrade
 """
 
 
@@ -65,7 +68,12 @@ def test_verbs_that_show_data_print_json_too():
 
 def test_help_of_train_describes_the_hyperparameters(mynet):
     text = " ".join(mynet("train", "--help").stdout.replace("│", " ").split())
-    for default in ("(10; robust: 200)", "(0.01; robust: 0.1)", "(documented)", "(if_better)"):
+    for default in (
+        "(10; quick: 2; robust: 200)",
+        "(0.01; quick: 0.006; robust: 0.1)",
+        "(documented)",
+        "(if_better)",
+    ):
         assert f"[default: {default}]" in text
 
 
@@ -74,7 +82,7 @@ def test_version_is_printed(mynet):
     assert (done.exit_code, done.stdout) == (0, f"mynet {version('mynet')}\n")
 
 
-@pytest.mark.parametrize("group", ["models", "sweeps", "feedback", "keys"])
+@pytest.mark.parametrize("group", ["models", "sweeps", "feedback", "keys", "datasets"])
 def test_a_group_without_a_verb_lists(mynet, group):
     assert mynet(group).stdout == mynet(group, "list").stdout
     assert json.loads(mynet(group, "--json").stdout)["data"] is not None
@@ -132,7 +140,7 @@ def test_train_follow_trains_here_where_no_service_does(mynet, tmp_path):
     assert "seed 3" in done.stdout
     assert "epoch 0: " in done.stdout
     assert "100 %" in done.stdout
-    assert "version 2 is live: the promotion rule is always" in done.stdout
+    assert "Version 2 went live, as the job's rule is to promote always." in done.stdout
     assert Registry(tmp_path / "var" / "models").current() == 2
 
 
@@ -155,7 +163,7 @@ def test_a_queued_job_is_followed_and_trains_here(mynet):
     done = mynet("job", job["id"], "--follow")
     assert done.exit_code == 0, done.output
     assert "epoch 0: " in done.stdout
-    assert "version 2 does not go live" in done.stdout
+    assert "Version 2 did not go live" in done.stdout
 
 
 def test_train_follow_without_mlflow_queues_no_job_if_jobs_are_tracked(
@@ -239,6 +247,33 @@ def test_a_service_that_wants_a_key_names_the_option(mynet):
         done = mynet("jobs", "--url", stub.url)
     assert done.exit_code == 2
     assert done.stderr.startswith("This service wants a key: --api-key or MYNET_API_KEY.")
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"), [((), "in-the-file"), (("--api-key", "given"), "given")]
+)
+def test_key_comes_from_the_file_that_a_variable_names(mynet, tmp_path, monkeypatch, options, sent):
+    file = tmp_path / "key"
+    file.write_text("in-the-file\n")
+    monkeypatch.setenv("MYNET_API_KEY_FILE", str(file))
+    page = (200, {}, b'{"data": [], "has_more": false}')
+    with answering(page) as stub:
+        done = mynet("jobs", "--url", stub.url, *options)
+    assert done.exit_code == 0, done.output
+    assert stub.seen[0].headers["Authorization"] == f"Bearer {sent}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "cannot be read: No such file"), ("\n", "is empty")]
+)
+def test_key_file_without_a_key_is_refused(mynet, tmp_path, monkeypatch, content, message):
+    file = tmp_path / "key"
+    if content:
+        file.write_text(content)
+    monkeypatch.setenv("MYNET_API_KEY_FILE", str(file))
+    done = mynet("jobs", "--url", "http://127.0.0.1:9")
+    assert done.exit_code == 2
+    assert f"MYNET_API_KEY_FILE={file} {message}" in done.stderr
 
 
 def test_control_characters_do_not_reach_the_terminal(mynet):

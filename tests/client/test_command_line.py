@@ -10,6 +10,7 @@ from tests.client.stub import answering
 from tests.conftest import ROOT
 
 SEVEN = ROOT / "docs/images/seven.jpg"
+TWO_LINES = ROOT / "docs/images/two-lines.png"
 
 
 @pytest.fixture
@@ -39,18 +40,40 @@ def test_predict_gives_the_fields_that_it_gives_without(mynet, tmp_path, monkeyp
     assert local_result.keys() <= remote_result.keys()
 
 
+def places(reading):
+    """Return the text of a reading, and its digits with their boxes."""
+    digits = [digit for line in reading["lines"] for digit in line["digits"]]
+    return reading["text"], [(digit["digit"], digit["box"]) for digit in digits]
+
+
+def test_read_prints_lines_with_a_service_and_without(mynet, tmp_path, monkeypatch):
+    remote = mynet("read", "--version", 1, TWO_LINES)
+    assert remote.exit_code == 0, remote.stderr
+    remote_result = json.loads(mynet("read", "--json", "--version", 1, TWO_LINES).stdout)
+    monkeypatch.delenv("MYNET_URL")
+    monkeypatch.setenv("MYNET_STATE_DIR", str(tmp_path / "var"))
+    local_result = json.loads(mynet("read", "--json", "--version", 1, TWO_LINES).stdout)
+    assert places(remote_result) == places(local_result)
+    lines = [line.split()[0] for line in remote.stdout.splitlines()]
+    assert lines == remote_result["text"].split("\n")
+
+
+def test_read_of_an_invalid_file_exits_1(mynet, tmp_path):
+    (tmp_path / "text.png").write_text("no image")
+    done = mynet("read", tmp_path / "text.png", TWO_LINES)
+    assert done.exit_code == 1
+    assert "text.png" in done.stderr
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_predict_warns_of_several_digits(mynet):
+    assert "one of 6 digits" in mynet("predict", TWO_LINES).stdout
+
+
 def test_models(mynet):
     done = mynet("models")
     assert done.exit_code == 0
     assert " live" in done.stdout
-
-
-def test_train_follows_to_the_end(mynet):
-    done = mynet("train", "--follow", "--epochs", 1, "--seed", 3, "--promote", "never")
-    assert done.exit_code == 0, done.output
-    assert "seed 3" in done.stdout
-    assert "epoch 0: " in done.stdout
-    assert "does not go live" in done.stdout
 
 
 def test_what_is_wrong_is_said(mynet):

@@ -1,21 +1,10 @@
 """Events, over connections that break."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from tenacity import wait_none
 
-from mynet_client import (
-    ApiError,
-    AsyncClient,
-    Client,
-    ConnectionFailed,
-    MyNetError,
-    following,
-    retries,
-)
-from tests.client.stub import HANG_UP, Relay, answer, answering, problem
+from mynet_client import ConnectionFailed, MyNetError, following, retries
+from tests.client.stub import HANG_UP, answer, answering, problem
 
 STREAM = {"Content_Type": "text/event-stream"}
 QUEUED = b'id: 1\nevent: status\ndata: {"status": "queued"}\n\n: heartbeat\n\n'
@@ -86,60 +75,3 @@ def test_a_page_is_no_stream(connect):
         pytest.raises(ConnectionFailed, match="event-stream"),
     ):
         [*connect(stub.url).events("j")]
-
-
-def test_a_job_that_is_not_there_is_refused(mynet):
-    with pytest.raises(ApiError) as error:
-        [*mynet.events("none")]
-    assert error.value.code == "not_found"
-
-
-def breaks_at(event, received):
-    """Whether to break the connection here: at the first event, and once in each epoch."""
-    return not received or (event.event == "batch" and event.data["batch"] == 100)
-
-
-def follow(relay, job_id):
-    received = []
-    with Client(relay.url) as client:
-        for event in client.events(job_id):
-            if breaks_at(event, received):
-                relay.cut()
-            received.append(event)
-    return received
-
-
-async def follow_asynchronously(relay, job_id):
-    received = []
-    async with AsyncClient(relay.url) as client:
-        async for event in client.events(job_id):
-            if breaks_at(event, received):
-                relay.cut()
-            received.append(event)
-    return received
-
-
-def test_both_clients_follow_a_training_to_its_end_though_connections_break(service, url):
-    hyperparameters = {"epochs": 3, "batch_size": 10, "seed": 5, "promote": "never"}
-    relays = Relay(service.port), Relay(service.port)
-    with Client(url) as client, ThreadPoolExecutor(1) as pool:
-        job = client.train(**hyperparameters, idempotency_key=None)
-        future = pool.submit(follow, relays[0], job.id)
-        events = asyncio.run(follow_asynchronously(relays[1], job.id))
-        assert future.result() == events == [*client.events(job.id)]
-        batches = [event.data["batch"] for event in events if event.event == "batch"]
-        assert batches == [100, 200] * 3
-        assert events[-1].data == {"status": "succeeded"}
-        finished_job = client.job(job)
-        assert finished_job.is_final
-        assert finished_job.result.promoted is False
-    for relay in relays:
-        relay.close()
-        assert relay.connections >= 2
-
-
-def test_what_came_after_an_event_can_be_asked_for(mynet):
-    job = mynet.cancel(mynet.train(idempotency_key=None))
-    events = [*mynet.events(job)]
-    assert events[-1].data == {"status": "cancelled"}
-    assert [*mynet.events(job, after=events[-2].id)] == events[-1:]

@@ -9,6 +9,7 @@ from mynet_client import ApiError, AsyncClient, Client, Prediction, Problem
 from tests.conftest import ROOT, png
 
 SEVEN = ROOT / "docs/images/seven.jpg"
+TWO_LINES = ROOT / "docs/images/two-lines.png"
 
 
 def test_ready(mynet):
@@ -29,6 +30,21 @@ def test_predict_with_a_version_and_reasons(mynet, seven):
     assert answer.seen.startswith("data:image/png;base64,")
     assert answer.saliency.startswith("data:image/png;base64,")
     assert answer.normalisation.inverted is False
+    assert [len(layer.values) for layer in answer.activations] == [300, 256, 128]
+
+
+def test_read_gives_all_lines(mynet):
+    reading = mynet.read(TWO_LINES)
+    assert reading.text == "\n".join(line.text for line in reading.lines)
+    assert [len(line.digits) for line in reading.lines] == [4, 2]
+    left, top, right, bottom = reading.lines[0].digits[0].box
+    assert left < right < 460 and top < bottom < 300
+    assert mynet.read(TWO_LINES, version=1).version == 1
+
+
+def test_predict_names_the_reason(mynet):
+    answer = mynet.predict(TWO_LINES)
+    assert (answer.is_digit, answer.reason, answer.count) == (False, "several_digits", 6)
 
 
 def test_predict_batch_tells_of_each(mynet, seven):
@@ -93,6 +109,20 @@ def test_jobs_are_listed_paused_resumed_and_cancelled(mynet):
     with pytest.raises(ApiError) as error:
         mynet.resume(job)
     assert error.value.code == "conflict"
+    mynet.delete_job(job)
+    with pytest.raises(ApiError) as error:
+        mynet.job(job)
+    assert error.value.code == "not_found"
+
+
+def test_dry_run_answers_the_plan_and_queues_nothing(mynet):
+    plan = mynet.dry_run(epochs=5, batch_size=200)
+    assert (plan.hyperparameters["epochs"], plan.steps) == (5, 50)
+    assert sum(plan.images.values()) == 2000
+    with pytest.raises(ApiError) as error:
+        mynet.dry_run(epochs=0)
+    assert error.value.code == "invalid_field"
+    assert [job for job in mynet.jobs().data if job.hyperparameters["batch_size"] == 200] == []
 
 
 def test_corrections_are_kept_listed_and_deleted(mynet, digits):
@@ -113,17 +143,6 @@ def test_corrections_are_kept_listed_and_deleted(mynet, digits):
     for correction in (replaced, second.id):
         mynet.delete_correction(correction)
     assert mynet.corrections().data == []
-
-
-def test_corrections_are_trained_with(url, digits):
-    """By one client, since a training takes its time: what both send is compared above."""
-    with Client(url) as mynet:
-        corrections = [mynet.feedback(png(digits[label]), label) for label in (1, 2)]
-        job = mynet.train(epochs=1, promote="never", seed=1, include_feedback=True)
-        (result,) = [event.data for event in mynet.events(job) if event.event == "result"]
-        assert mynet.model(result["version"]).feedback == 2
-        for correction in corrections:
-            mynet.delete_correction(correction)
 
 
 def test_weights_go_down_and_up(mynet, tmp_path):

@@ -56,6 +56,18 @@ def test_promote_best_of_a_sweep_that_has_not_ended_raises(mynet):
     assert mynet.models().current == before
 
 
+def test_a_sweep_that_has_not_ended_cannot_be_deleted(mynet):
+    sweep = mynet.start_sweep({"seed": [1, 2], "epochs": 1000}, promote="never")
+    with pytest.raises(ApiError) as error:
+        mynet.delete_sweep(sweep)
+    assert error.value.code == "conflict"
+    mynet.cancel_sweep(sweep)
+    mynet.delete_sweep(sweep)
+    with pytest.raises(ApiError) as error:
+        mynet.sweep(sweep)
+    assert error.value.code == "not_found"
+
+
 def test_promote_best_of_an_unknown_sweep_raises(mynet):
     with pytest.raises(ApiError) as error:
         mynet.promote_best("zzz")

@@ -1,7 +1,10 @@
+import os
+
 import pytest
 
-from app.config.settings import Settings, SettingsError, available_cpus, load_settings
+from app.config.settings import Settings, SettingsError, load_settings
 from app.server import server
+from app.startup import prepare_service
 from app.train.jobs.assignment import Assignment
 
 
@@ -15,6 +18,32 @@ def test_the_defaults_serve_on_loopback_with_everything_open():
     settings = load_settings()
     assert (settings.host, settings.port, settings.effective_auth) == ("127.0.0.1", 8000, "none")
     assert settings.effective_database_url == "sqlite:///var/mynet.db"
+
+
+def test_path_settings_tilde_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("STATE_DIR", "DATA_DIR", "CHECKPOINT", "MODELS_URL"):
+        monkeypatch.setenv(f"MYNET_{name}", f"~/{name}")
+    settings = load_settings()
+    assert settings.state_dir == tmp_path / "STATE_DIR"
+    assert settings.data_dir == tmp_path / "DATA_DIR"
+    assert settings.checkpoint == tmp_path / "CHECKPOINT"
+    assert settings.models_dir == tmp_path / "MODELS_URL"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("~nobody-of-this-name/var", "~nobody-of-this-name is the home folder of a user that"),
+        (os.fsdecode(b"\xff/var"), "must be UTF-8 text without NUL"),
+    ],
+)
+def test_state_folder_that_cannot_be_is_refused(monkeypatch, value, message):
+    monkeypatch.setenv("MYNET_STATE_DIR", value)
+    with pytest.raises(SettingsError, match=message):
+        load_settings()
+    with pytest.raises(ValueError, match="without NUL"):
+        Settings(state_dir="a\0b")
 
 
 def test_the_environment_wins_over_env_file(tmp_path, monkeypatch):
@@ -151,17 +180,41 @@ def test_settings_travel_to_another_process_whole(monkeypatch):
     assert type(settings).model_validate_json(settings.model_dump_json()) == settings
 
 
-@pytest.mark.parametrize(
-    ("content", "cores"),
-    [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("", None)],
-)
-def test_a_containers_quota_counts(tmp_path, content, cores):
-    quota = tmp_path / "cpu.max"
-    quota.write_text(content)
-    assert available_cpus(quota) == (cores or available_cpus(tmp_path / "missing"))
-
-
 def test_jobs_that_train_at_once_share_the_cores(monkeypatch):
     monkeypatch.setattr("app.config.settings.available_cpus", lambda: 9)
     threads = [Settings(train_jobs=jobs).effective_train_threads for jobs in (1, 2, 3, 64)]
     assert threads == [4, 4, 2, 1]
+
+
+SERVICE_LINKS = {
+    "MYNET_SERVICE_HOST": "10.0.0.1",
+    "MYNET_SERVICE_PORT": "80",
+    "MYNET_SERVICE_PORT_HTTP": "80",
+    "MYNET_PORT": "tcp://10.0.0.1:80",
+    "MYNET_PORT_80_TCP": "tcp://10.0.0.1:80",
+    "MYNET_PORT_80_TCP_ADDR": "10.0.0.1",
+    "MYNET_DB_SERVICE_HOST": "10.0.0.2",
+    "MYNET_DB_PORT": "tcp://10.0.0.2:5432",
+    "OTHER_SERVICE_HOST": "10.0.0.3",
+}
+
+
+def test_service_links_of_kubernetes_are_passed_over(monkeypatch, tmp_path, caplog):
+    for name, value in SERVICE_LINKS.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.port == 8000
+    prepare_service(settings.model_copy(update={"state_dir": tmp_path / "var"}))
+    assert "service links passed over, they are no settings: MYNET_DB_PORT, MYNET" in caplog.text
+    assert "OTHER" not in caplog.text
+    monkeypatch.setenv("MYNET_PORT", "8001")
+    assert load_settings().port == 8001
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MYNET_PORT", "tcp://10.0.0.1:80"), ("MYNET_SERVICE_PORT", "80")]
+)
+def test_variables_that_look_like_links_are_refused_without_a_service(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        load_settings()

@@ -22,9 +22,11 @@ SCRIPT = """
 import base64, io, sys
 from pathlib import Path
 from generated import Client
-from generated.api.predict import predict
+from generated.api.predict import predict, predict_batch
 from generated.api.train import create_job, cancel_job, list_jobs
-from generated.models import Hyperparameters, ImageBody, PredictFilesBody, Problem
+from generated.models import (
+    Hyperparameters, ImageBody, PredictBatchBody, PredictFilesBody, Problem
+)
 from generated.types import File
 
 url, path = sys.argv[1:]
@@ -32,11 +34,15 @@ image = Path(path).read_bytes()
 client = Client(base_url=url)
 forms = (
     PredictFilesBody(file=File(io.BytesIO(image), "seven.jpg", "image/jpeg")),
+    PredictFilesBody(file=File(io.BytesIO(image))),
     ImageBody(image=base64.b64encode(image).decode()),
     File(io.BytesIO(image)),
 )
 for form in forms:
     assert predict.sync(client=client, body=form).digit == 7, form
+batch = PredictBatchBody(files=[File(io.BytesIO(image)), File(io.BytesIO(image))])
+predictions = predict_batch.sync(client=client, body=batch).predictions
+assert [prediction.digit for prediction in predictions] == [7, 7]
 refusal = predict.sync(client=client, body=ImageBody(image="eA=="))
 assert isinstance(refusal, Problem) and refusal.code == "not_an_image", refusal
 job = create_job.sync(client=client, body=Hyperparameters(epochs=1000))

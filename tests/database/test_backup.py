@@ -132,8 +132,11 @@ def test_a_backup_is_made_anew_only_where_something_matters(store):
     store.change_job("ended", values={"status": "failed"})
     second = backup_inode()
     assert second != first
-    KeyStore(store.database).create("new", [Scope.TRAIN])
-    assert backup_inode() != second
+    key, _ = KeyStore(store.database).create("new", [Scope.TRAIN])
+    third = backup_inode()
+    assert third != second
+    KeyStore(store.database).revoke(key.id)
+    assert backup_inode() != third, "else the key would be valid again after a repair"
 
 
 def test_an_older_backup_takes_nothing_back(store):

@@ -12,6 +12,8 @@ from app.database.database import Database
 from app.database.jobs import JobStore
 from app.database.leases import LeaseStore
 from app.database.sqlite import DiskFull
+from app.train.jobs import job as jobs
+from app.train.jobs.fenced_writer import FencedWriter
 from tests.database.test_store import add
 
 
@@ -73,6 +75,21 @@ def test_what_becomes_of_a_job_is_told_though_the_disk_is_full(full):
     assert full.job("job").status == "failed"
     assert full.events("job")[-1].data == LARGE_EVENTS[0][1]
     assert not full.database.ballast.path.exists()
+
+
+def fail(store):
+    jobs.fail(store, "job", 0, "exception", "x" * 100_000)
+
+
+def succeed(store):
+    FencedWriter(store, "job", 0).succeed({"reason": "x" * 100_000, "promoted": False})
+
+
+@pytest.mark.parametrize(("end", "status"), [(fail, "failed"), (succeed, "succeeded")])
+def test_end_of_a_job_is_recorded_though_the_disk_is_full(full, end, status):
+    full.change_job("job", values={"status": "running"})
+    end(full)
+    assert full.job("job").status == status
 
 
 def test_without_a_reserve_it_is_refused_and_nothing_is_half_done(full):

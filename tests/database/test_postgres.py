@@ -106,12 +106,12 @@ def test_no_job_comes_with_a_smaller_number_than_one_that_was_seen(store):
         slow.add(job("first"))
         slow.flush()
         thread = start_blocked_thread(store, lambda: add(store, "second"))
-        assert store.jobs_after(0) == []
+        assert store.new_job_ids(()) == []
         return thread
 
     other = store.database.write_exclusively(hold_lock)
     other.join()
-    assert [row.id for row in store.jobs_after(0)] == ["first", "second"]
+    assert store.new_job_ids(()) == ["first", "second"]
 
 
 def test_numbers_do_not_end_at_two_billion(store):

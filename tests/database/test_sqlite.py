@@ -1,5 +1,8 @@
 """What is SQLite's alone among databases."""
 
+import os
+from contextlib import closing
+
 import pytest
 from sqlalchemy import text
 
@@ -24,3 +27,12 @@ def test_a_database_that_stays_locked_is_told(settings, store):
         with pytest.raises(NotReady, match="The database does not answer: database is locked"):
             waiting.execution_options(immediate=True).execute(text("DELETE FROM lease"))
     other.database.close()
+
+
+@pytest.mark.parametrize("name", ["50%25", "what?", "a#b", "a b", "100%", "ü", "a+b", "x&y=1"])
+def test_state_folder_of_any_name_holds_its_own_database(settings, name):
+    folder = settings.state_dir / name
+    url = settings.model_copy(update={"state_dir": folder}).effective_database_url
+    with closing(Database(url)):
+        assert (folder / "mynet.db").is_file()
+    assert os.listdir(settings.state_dir) == [name]

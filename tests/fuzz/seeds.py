@@ -8,7 +8,8 @@ import safetensors.torch
 import torch
 from PIL import Image, ImageDraw
 
-from app.net import MyNet
+from app.torch_net import MyNet
+from tests.datasets.uploads import csv, folders, idx_zip, npz
 
 IMAGE_FORMS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "QOI")
 IMAGE_FORMS += ("DIB", "PCX", "SGI", "XBM", "TGA")
@@ -59,6 +60,21 @@ def weights() -> list[bytes]:
         small_files.append(buffer.getvalue())
     half = {name: tensor.half() for name, tensor in MyNet().state_dict().items()}
     return [*small_files, safetensors.torch.save(half)[:2000]]
+
+
+def datasets() -> list[bytes]:
+    """Archives of all kinds with the same three images."""
+    pixels = np.zeros((3, 28, 28), np.uint8)
+    pixels[:, 6:22, 12:16] = 255
+    labels = np.array([1, 2, 3], np.uint8)
+    return [
+        folders(pixels, labels),
+        idx_zip(pixels, labels),
+        idx_zip(pixels, labels, packed=False),
+        npz(images=pixels, labels=labels),
+        npz(images=pixels / 1.0, labels=labels / 1.0),
+        csv(pixels, labels),
+    ]
 
 
 def requests() -> list[bytes]:

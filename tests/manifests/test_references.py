@@ -174,12 +174,25 @@ def test_one_replica_is_recreated_and_several_are_rolled():
         (volume,) = find(overlay, "PersistentVolumeClaim")
         assert volume["spec"]["accessModes"] == ["ReadWriteOnce"]
         assert (one["spec"]["replicas"], one["spec"]["strategy"]) == (1, {"type": "Recreate"})
-    (several,) = find("scaled", "Deployment")
+    several, trainer = find("scaled", "Deployment")
+    assert (trainer["spec"]["replicas"], trainer["spec"]["strategy"]) == (1, {"type": "Recreate"})
     assert several["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     assert "replicas" not in several["spec"], "the autoscaler's"
     (scaler,) = find("scaled", "HorizontalPodAutoscaler")
     assert scaler["spec"]["scaleTargetRef"]["name"] == several["metadata"]["name"]
     assert scaler["spec"]["minReplicas"] > 1
+
+
+def test_scaled_replicas_have_no_torch_and_one_pod_that_gets_no_requests_trains():
+    several, trainer = find("scaled", "Deployment")
+    images = [
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+        for deployment in (several, trainer)
+    ]
+    assert images == ["mynet:0.1.0-predict", "mynet:0.1.0-extras"]
+    (service,) = find("scaled", "Service")
+    labels = trainer["spec"]["template"]["metadata"]["labels"].items()
+    assert not service["spec"]["selector"].items() <= labels
 
 
 @pytest.mark.parametrize("overlay", ["scaled", "kserve", "ray"])

@@ -7,6 +7,7 @@ import pytest
 from app.database.sweeps import SweepStore
 from app.train.jobs import job as jobs
 from app.train.jobs import sweep
+from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.jobs.sweep_grid import Grid
 from app.train.supervisor.mlflow_process import DEFAULTS
 from tests.train.worker.test_resume import interrupt_after
@@ -16,7 +17,7 @@ pytest.importorskip("mlflow", reason="an extra, which `make test-service` instal
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from app.mlflow_tracking import worker
+from app.mlflow_tracking import run_logger, worker
 from app.mlflow_tracking.worker import MlflowSync
 
 PER_EPOCH = ("train_loss", "test_loss", "test_accuracy", "seconds")
@@ -192,6 +193,117 @@ def test_one_job_that_cannot_be_told_holds_up_no_other(settings, store, start, c
         tracking.sync()
     assert caplog.text.count(f"{first.job.id} could not be logged to MLflow") == 1
     assert get_run(second.job.id).info.status == "RUNNING"
+
+
+def test_an_outage_is_logged_once_for_all_jobs(settings, store, start, monkeypatch, caplog):
+    job_ids = [start().job.id for _ in range(3)]
+    tracking = MlflowSync(settings, store.database)
+    tracking.sync()
+    for job_id in job_ids:
+        jobs.cancel(store, job_id)
+
+    def refuse(*_):
+        raise OSError("The server is away.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "search_runs", refuse)
+        for _ in range(3):
+            tracking.sync()
+    assert caplog.text.count("could not be logged to MLflow") == 1
+    tracking.sync()
+    assert {get_run(job_id).info.status for job_id in job_ids} == {"KILLED"}
+
+
+def test_a_job_cancelled_in_the_queue_is_a_killed_run(settings, store, sync):
+    queued = jobs.create(store, Hyperparameters(), max_queued=9, key=None)
+    tracking = MlflowSync(settings, store.database)
+    tracking.sync()
+    jobs.cancel(store, queued.id)
+    tracking.sync()
+    run = get_run(queued.id)
+    assert (run.info.status, run.data.tags["mynet.attempt"]) == ("KILLED", "0")
+    assert run.info.start_time == int(queued.created_at.timestamp() * 1000)
+    sync()
+    assert get_run(queued.id).info.run_id == run.info.run_id
+
+
+def test_a_job_with_the_number_of_a_deleted_one_is_logged(settings, store, start):
+    deleted = start()
+    tracking = MlflowSync(settings, store.database)
+    tracking.sync()
+    jobs.cancel(store, deleted.job.id)
+    tracking.sync()
+    store.delete_jobs([deleted.job.id])
+    latest = start()
+    assert store.job(latest.job.id).number == deleted.job.number
+    tracking.sync()
+    assert get_run(deleted.job.id).info.status == "KILLED"
+    assert get_run(latest.job.id).info.status == "RUNNING"
+
+
+def test_a_run_ends_if_its_artifacts_cannot_be_stored(
+    settings, store, start, monkeypatch, caplog, registry
+):
+    runs = [start(promote="never"), start(promote="never")]
+    tracking = MlflowSync(settings, store.database)
+    for run in runs:
+        run.run()
+
+    def refuse(*_):
+        raise PermissionError("Read-only file system: /mlruns")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifact", refuse)
+        for _ in range(3):
+            tracking.sync()
+    for run in runs:
+        logged = get_run(run.job.id)
+        assert logged.info.status == "FINISHED"
+        assert logged.data.tags["mynet.artifacts"] == (
+            "could not be stored: Read-only file system: /mlruns"
+        )
+    assert caplog.text.count("could not be stored in MLflow") == 1
+    MlflowSync(settings, store.database).sync()  # another process goes on
+    for run in runs:
+        logged = get_run(run.job.id)
+        assert "mynet.artifacts" not in logged.data.tags
+        names = [file.path for file in MlflowClient().list_artifacts(logged.info.run_id)]
+        version = store.job(run.job.id).result["version"]
+        assert sorted(names) == sorted(["card.json", registry.path(version).name])
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_below_state_folder"),
+    [
+        ("sqlite:///mlflow.db", True),
+        ("postgresql+psycopg://host/mlflow", True),
+        ("http://127.0.0.1:5000", False),
+        ("file:///tmp/runs", False),
+        ("databricks", False),
+    ],
+)
+def test_artifacts_beside_a_database_go_to_the_state_folder(
+    monkeypatch, tmp_path, uri, is_below_state_folder
+):
+    created = []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(run_logger, "MlflowClient", lambda: FakeClient(uri, created))
+    run_logger.Runs("mynet", tmp_path / "a folder")
+    location = (tmp_path / "a folder").as_uri() if is_below_state_folder else None
+    assert created == [("mynet", location)]
+
+
+class FakeClient:
+    """A client without an experiment; it records which ones are created."""
+
+    def __init__(self, uri, created):
+        self.tracking_uri, self.created = uri, created
+
+    def get_experiment_by_name(self, _):
+        return None
+
+    def create_experiment(self, *arguments):
+        self.created.append(arguments)
 
 
 def test_a_run_that_somebody_deleted_does_not_come_back(start, sync):

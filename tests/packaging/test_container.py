@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
 
 import pytest
 import yaml
@@ -20,10 +23,24 @@ def instructions(text):
     return [tuple(line.split(maxsplit=1)) for line in joined.splitlines() if line.strip()]
 
 
+def stages(instructions):
+    """Return the instructions of each stage by its name, with those of the stage it starts from."""
+    found = {}
+    for word, arguments in instructions:
+        if word == "FROM":
+            base, _, name = arguments.partition(" AS ")
+            stage = found[name or "default"] = [*found.get(base, [])]
+        elif word != "ARG" or found:
+            stage.append((word, arguments))
+    return found
+
+
 DOCKERFILE = instructions((ROOT / "Dockerfile").read_text())
-FINAL_STAGE = DOCKERFILE[
-    max(index for index, (word, _) in enumerate(DOCKERFILE) if word == "FROM") :
-]
+STAGES = stages(DOCKERFILE)
+FINAL_STAGE = STAGES["default"]
+IMAGES = pytest.mark.parametrize(
+    "image", [STAGES["default"], STAGES["predict"]], ids=["default", "predict"]
+)
 
 
 def find_arguments(word, among=FINAL_STAGE):
@@ -43,8 +60,10 @@ def parametrize_services(services):
 
 
 def test_there_is_something_to_read():
-    assert set(BUILT_SERVICES) == {"mynet", "mynet-gpu"}
+    assert set(BUILT_SERVICES) == {"mynet", "mynet-gpu", "mynet-predict"}
     assert len(DOCKERFILE) > len(FINAL_STAGE) > 10
+    assert [*STAGES][-2:] == ["predict", "default"], "the last is built without --target"
+    assert BUILT_SERVICES["mynet-predict"]["build"]["target"] == "predict"
 
 
 @parametrize_services(SERVICES)
@@ -75,36 +94,45 @@ def test_memory_and_processes_are_bounded(service):
     assert service["pids_limit"] > 0
 
 
-def test_the_image_runs_as_a_number_that_is_not_root():
-    (user,) = find_arguments("USER")
+@IMAGES
+def test_the_image_runs_as_a_number_that_is_not_root(image):
+    (user,) = find_arguments("USER", image)
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
-    assert any(
-        f"useradd --uid {user.partition(':')[0]} " in command for command in commands(FINAL_STAGE)
-    )
+    assert any(f"useradd --uid {user.partition(':')[0]} " in command for command in commands(image))
     # What comes after it is run by that user, too.
-    assert not find_arguments("RUN", FINAL_STAGE[FINAL_STAGE.index(("USER", user)) :])
+    assert not find_arguments("RUN", image[image.index(("USER", user)) :])
 
 
-def test_what_is_run_needs_no_shell():
-    (command,) = find_arguments("CMD")
-    (check,) = [healthcheck.partition("CMD ")[2] for healthcheck in find_arguments("HEALTHCHECK")]
+@IMAGES
+def test_what_is_run_needs_no_shell(image):
+    (command,) = find_arguments("CMD", image)
+    (check,) = [
+        healthcheck.partition("CMD ")[2] for healthcheck in find_arguments("HEALTHCHECK", image)
+    ]
     assert all(json.loads(arguments) for arguments in (command, check))
-    assert not find_arguments("ENTRYPOINT")
+    assert not find_arguments("ENTRYPOINT", image)
     assert not find_arguments("SHELL", DOCKERFILE)
 
 
-def test_nothing_that_installs_or_builds_is_left():
-    assert not any(re.search(TOOLS, command) for command in commands(FINAL_STAGE))
-    assert any(
-        re.search(r"^pip uninstall .*\bsetuptools pip$", command)
-        for command in commands(FINAL_STAGE)
-    )
+@pytest.mark.parametrize(("image", "builder"), [("default", "built"), ("predict", "predict-built")])
+def test_nothing_that_installs_or_builds_is_left(image, builder):
+    assert not any(re.search(TOOLS, command) for command in commands(STAGES[image]))
+    assert f"--from={builder} /opt/mynet /opt/mynet" in find_arguments("COPY", STAGES[image])
     # The environment that is copied has lost its own already.
-    builder_stage = DOCKERFILE[: -len(FINAL_STAGE)]
-    assert any(
-        re.search(r"^pip uninstall .*\bsetuptools pip$", command)
-        for command in commands(builder_stage)
-    )
+    for stage in (image, builder):
+        assert any(
+            re.search(r"^pip uninstall .*\bsetuptools pip$", command)
+            for command in commands(STAGES[stage])
+        )
+
+
+def test_predict_image_has_no_torch():
+    assert not any("torch" in command for command in commands(STAGES["predict-dependencies"]))
+    locks = [
+        (ROOT / "deploy" / "lock" / f"predict{suffix}.txt").read_text()
+        for suffix in ("", "-with-extras")
+    ]
+    assert not any(re.search(r"^(torch|torchvision|sympy|mlflow)", lock, re.M) for lock in locks)
 
 
 def test_nothing_is_installed_that_is_not_pinned():
@@ -118,3 +146,37 @@ def test_nothing_is_installed_that_is_not_pinned():
 def test_nothing_is_fetched_but_by_pip():
     assert not find_arguments("ADD", DOCKERFILE)
     assert not any(re.search(r"\b(curl|wget|git)\b", command) for command in commands())
+
+
+# Hides packages as if they were not installed.
+HIDE = """
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+hidden = {hidden}
+PathFinder.find_spec = lambda name, path=None, target=None: (
+    None if name.partition(".")[0] in hidden else find(name, path, target)
+)
+"""
+
+
+@pytest.mark.parametrize(("image", "lock"), [("predict", "predict"), ("default", "default")])
+def test_what_the_build_imports_needs_no_package_that_the_lock_lacks(image, lock):
+    """Run the imports of the image's last step, with the packages of its lock alone."""
+    text = (ROOT / "deploy" / "lock" / f"{lock}.txt").read_text()
+    locked = {*re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE), "mynet", "mynet-client"}
+    hidden = {
+        package
+        for package, distributions in packages_distributions().items()
+        if not locked & {re.sub(r"[-_.]+", "-", name).lower() for name in distributions}
+    }
+    assert ("torch" in hidden) == (image == "predict") and "pytest" in hidden
+    (imports,) = [
+        re.search(r"python -c '(.*)'", arguments, re.DOTALL)[1]
+        for arguments in find_arguments("RUN", STAGES[image])
+        if "python -c" in arguments
+    ]
+    code = HIDE.format(hidden=hidden) + imports.strip()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

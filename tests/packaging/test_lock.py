@@ -11,9 +11,11 @@ from packaging.requirements import Requirement
 from tests.conftest import ROOT
 
 LOCKS = ("default", "without-torch", "with-extras", "with-ray")
+PREDICT_LOCKS = ("predict", "predict-with-extras")
 EXTRAS = {
     "with-extras": ("otel", "mlflow", "postgres", "s3", "gs"),
     "with-ray": ("otel", "mlflow", "postgres", "s3", "gs", "ray"),
+    "predict-with-extras": ("otel", "postgres", "s3", "gs"),
 }
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ; .*?)? \\$")
 TORCH_PACKAGES = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
@@ -49,7 +51,7 @@ def extras():
         )
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", LOCKS + PREDICT_LOCKS)
 def test_every_line_is_a_pin_with_its_hashes(name):
     text = (ROOT / "deploy" / "lock" / f"{name}.txt").read_text()
     for entry in re.split(r"(?m)^(?=[a-z])", re.sub(r"(?m)^#.*\n", "", text))[1:]:
@@ -62,7 +64,7 @@ def test_every_line_is_a_pin_with_its_hashes(name):
 
 @pytest.mark.parametrize("requirement", [*direct_requirements()], ids=str)
 def test_what_is_asked_for_is_pinned(requirement):
-    for name in LOCKS:
+    for name in LOCKS + PREDICT_LOCKS:
         versions = pins(name).get(requirement.name, [])
         if name == "default" or not TORCH_PACKAGES.fullmatch(requirement.name):
             assert versions, f"{requirement} is not in {name}.txt: make lock"
@@ -81,6 +83,16 @@ def test_the_locks_agree():
     assert set(rest) < set(extras) < set(on_ray)
     assert all(whole[name] == extras[name] == versions for name, versions in rest.items())
     assert all(on_ray[name] == versions for name, versions in extras.items())
+
+
+def test_predict_locks_hold_the_other_locks_versions_and_nothing_of_torch():
+    """Fewer packages than without torch: not those that only torch needs, nor MLflow's."""
+    rest, extras = pins("without-torch"), pins("with-extras")
+    predict, predict_extras = map(pins, PREDICT_LOCKS)
+    assert set(predict) < set(rest) and set(predict) < set(predict_extras) < set(extras)
+    assert all(extras[name] == versions for name, versions in predict_extras.items())
+    assert all(rest[name] == versions for name, versions in predict.items())
+    assert not any(TORCH_PACKAGES.fullmatch(name) or name == "sympy" for name in predict_extras)
 
 
 def image_packages(*arguments):

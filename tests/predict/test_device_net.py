@@ -4,23 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from app.net import MyNet, to_input
 from app.predict.device_net import DeviceNet
 from app.predict.model import load_network
+from app.torch_net import MyNet, net_with, to_input, weights_of
 
-CPU, META = torch.device("cpu"), torch.device("meta")
+CPU, META = "cpu", "meta"
 
 
 @pytest.fixture
 def weights():
-    return MyNet().state_dict()
+    return weights_of(MyNet())
 
 
 def test_network_on_a_device_answers_as_the_net(weights, digits):
     """The device here is the CPU, which computes what a GPU computes."""
     network = DeviceNet(weights, load_network(weights, CPU), CPU)
-    net = MyNet()
-    net.load_state_dict(weights)
+    net = net_with(weights)
     expected = net(to_input(torch.from_numpy(digits))).detach().numpy()
     assert np.allclose(network.logits(digits), expected, atol=1e-6)
     assert not network.device_error

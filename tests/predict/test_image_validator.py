@@ -1,46 +1,52 @@
 """Validation of an image to store: its deadline, its limit, and clients that hang up."""
 
 import asyncio
-from contextlib import closing
 
 import numpy as np
-import pytest
 
-from app.errors import ClientDisconnected, DeadlineExceeded, QueueFull
-from app.predict import preprocess
+from app.errors import BlankImage, ClientDisconnected, DeadlineExceeded, QueueFull
+from app.predict.image_decoders import ImageDecoders
+from app.predict.image_validator import ImageValidator
 from app.predict.predictor import never_disconnected
-from app.predict.preprocess import ImageValidator
+from app.telemetry.metrics import Metrics
+from tests.conftest import png
 
 
-def validate(settings, upload, is_cancelled=never_disconnected):
-    with closing(ImageValidator(settings)) as validator:
-        return asyncio.run(validator.decode(upload, is_cancelled))
+def run(settings, *uploads, is_cancelled=never_disconnected):
+    """Return what each upload of a crowd gives: its pixels, or its error."""
+
+    async def validate():
+        async with ImageDecoders(settings, Metrics()).running() as decoders:
+            validator = ImageValidator(settings, decoders)
+            tasks = [validator.decode(upload, is_cancelled) for upload in uploads]
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            assert validator.in_flight == 0
+            return results
+
+    return asyncio.run(validate())
 
 
-def test_it_gives_the_grey_pixels(settings, seven, digits):
-    assert np.array_equal(validate(settings, seven), digits[0])
+def test_validator_returns_grey_pixels_of_small_and_large_images(settings, seven, digits):
+    large = np.kron(digits[1], np.ones((20, 20), np.uint8))
+    patient = settings.model_copy(update={"predict_timeout": 60})
+    first, second, blank = run(patient, seven, png(large), png(np.zeros((50, 50), np.uint8)))
+    assert np.array_equal(first, digits[0])
+    assert np.array_equal(second, large)
+    assert isinstance(blank, BlankImage)
 
 
-def test_too_many_are_told_to_come_again(settings, seven):
-    short_queue = settings.model_copy(update={"max_queue": 1})
-
-    async def two_at_once(validator):
-        validations = (validator.decode(seven, never_disconnected) for _ in range(2))
-        return await asyncio.gather(*validations, return_exceptions=True)
-
-    with closing(ImageValidator(short_queue)) as validator:
-        first, second = asyncio.run(two_at_once(validator))
-        assert np.array_equal(first, asyncio.run(validator.decode(seven, never_disconnected)))
+def test_correction_over_the_limit_is_refused(settings, seven, digits):
+    short_queue = settings.model_copy(update={"max_queue": 1, "predict_timeout": 60})
+    first, second = run(short_queue, seven, seven)
+    assert np.array_equal(first, digits[0])
     assert isinstance(second, QueueFull) and second.retry_after == 1
 
 
-def test_what_takes_too_long_is_given_up(settings, seven):
-    short_timeout = settings.model_copy(update={"predict_timeout": 1e-9})
-    with pytest.raises(DeadlineExceeded, match="not decoded within 1e-09 s"):
-        validate(short_timeout, seven)
+def test_correction_over_its_deadline_is_given_up(settings, seven):
+    (error,) = run(settings.model_copy(update={"predict_timeout": 1e-9}), seven)
+    assert isinstance(error, DeadlineExceeded) and "not decoded within 1e-09 s" in str(error)
 
 
-def test_who_is_gone_costs_no_work(settings, seven, monkeypatch):
-    monkeypatch.setattr(preprocess, "open_image", lambda *_: pytest.fail("it was decoded"))
-    with pytest.raises(ClientDisconnected):
-        validate(settings, seven, lambda: True)
+def test_correction_of_a_client_that_hung_up_is_not_decoded(settings, seven):
+    (error,) = run(settings, seven, is_cancelled=lambda: True)
+    assert isinstance(error, ClientDisconnected)

@@ -1,17 +1,20 @@
 import asyncio
 import logging
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
-import torch
 
 from app.errors import Conflict, NotFound, NotReady
-from app.net import InvalidWeights, MyNet
+from app.net import SHAPES, InvalidWeights
 from app.predict.device_net import DeviceNet
-from app.predict.live_model import LiveModel
+from app.predict.live_model import RETRY_INTERVAL, LiveModel
 from app.predict.model import Model
+from app.predict.numpy_net import NumpyNet
+from app.torch_net import MyNet, weights_of
 from app.versions.registry import Registry
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 
 
 @pytest.fixture
@@ -24,11 +27,11 @@ def live(registry):
 @pytest.fixture
 def second(registry):
     """Another version, which answers otherwise."""
-    return registry.save(MyNet().state_dict(), registry.card(1))
+    return registry.save(weights_of(MyNet()), registry.card(1))
 
 
 def save_broken(registry, *, live=False):
-    version = registry.save(MyNet().state_dict(), registry.card(1))
+    version = registry.save(weights_of(MyNet()), registry.card(1))
     if live:
         registry.promote(version)  # it breaks after that: a broken one would be refused
     path = registry.path(version)
@@ -86,7 +89,7 @@ def test_whatever_stops_the_warm_up_nothing_changes(live, registry, second, monk
     def failing(*_):
         raise error
 
-    third = registry.save(MyNet().state_dict(), registry.card(1))
+    third = registry.save(weights_of(MyNet()), registry.card(1))
     registry.promote(second)
     registry.promote(third)
     live.refresh()
@@ -98,7 +101,7 @@ def test_whatever_stops_the_warm_up_nothing_changes(live, registry, second, monk
 
 
 def test_a_version_whose_answers_overflow_is_not_served(live, registry):
-    weights = {name: torch.full_like(tensor, 3e38) for name, tensor in MyNet().state_dict().items()}
+    weights = {name: np.full(shape, 3e38, np.float32) for name, shape in SHAPES.items()}
     with pytest.raises(Conflict, match="are not finite"):
         live.promote(registry.save(weights, registry.card(1)))
     assert (live.model.version, registry.current()) == (1, 1)
@@ -106,7 +109,7 @@ def test_a_version_whose_answers_overflow_is_not_served(live, registry):
 
 def test_a_rollback_that_another_process_was_quicker_with_is_refused(live, registry, monkeypatch):
     for _ in range(2):
-        live.promote(registry.save(MyNet().state_dict(), registry.card(1)))
+        live.promote(registry.save(weights_of(MyNet()), registry.card(1)))
     real = LiveModel._load
 
     def load_after_rollback(self, version):
@@ -208,8 +211,23 @@ def test_a_current_that_is_lost_is_written_anew_while_it_serves(live, registry, 
 
 def test_a_device_that_answers_again_is_taken_again(live, monkeypatch):
     monkeypatch.setattr("app.predict.live_model.RETRY_INTERVAL", 0.0)
-    live.device = torch.device("meta")
+    live.device = "meta"
     live._model = live._load(1)
     assert live.model.network.device_error
     monkeypatch.setattr(DeviceNet, "_forward", lambda self, pixels: self.cpu_net.logits(pixels))
     watch_until(live, lambda: not live.model.network.device_error)
+
+
+def test_device_that_failed_is_tried_once_each_interval(live, registry, monkeypatch):
+    looks, retries = [], []
+
+    def seconds():
+        return 100.0 if len(looks) < 20 else 101.0 + RETRY_INTERVAL
+
+    monkeypatch.setattr("app.predict.live_model.time", SimpleNamespace(monotonic=seconds))
+    monkeypatch.setattr("app.predict.live_model.POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(LiveModel, "_device_failed", lambda _: looks.append(1) is None)
+    monkeypatch.setattr(NumpyNet, "retry_device", lambda _: retries.append(1))
+    live._stamp = registry.stamp()
+    watch_until(live, lambda: len(looks) > 40)
+    assert len(retries) == 2, "at once, and when the interval was over"

@@ -1,18 +1,15 @@
 import numpy as np
 import pytest
-import torch
 
-from app.net import MyNet, to_input
 from app.predict.model import Model, load_network
+from app.torch_net import net_with, to_input, weights_of
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 
 
 @pytest.fixture
 def net(registry):
-    net = MyNet()
-    net.load_state_dict(registry.weights(1))
-    return net
+    return net_with(registry.weights(1))
 
 
 @pytest.fixture
@@ -51,7 +48,7 @@ def test_energy_threshold_decides_what_looks_like_a_digit(model, net, mnist):
 
 def test_temperature_divides_the_logits(net, mnist):
     pixels = mnist.test.pixels[:3]
-    network = load_network(net.state_dict(), CPU)
+    network = load_network(weights_of(net), CPU)
     expected = (net(to_input(pixels)).double() / 2).softmax(1).tolist()
     answers = Model(1, network, 0.0, temperature=2.0).answer(pixels.numpy())
     assert np.allclose([answer.probabilities for answer in answers], expected, atol=1e-6)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from app.net import MyNet, to_input
-from app.predict.numpy_net import INPUT, NumpyNet
+from app.predict.numpy_net import NumpyNet, network_input
+from app.torch_net import net_with, to_input
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
 
+HIDDEN = ("fc1", "fc2", "fc3")
 SHIPPED_FILES = sorted(SHIPPED.glob("*.safetensors"))
 
 
@@ -16,9 +17,8 @@ SHIPPED_FILES = sorted(SHIPPED.glob("*.safetensors"))
 def networks(request):
     """A shipped version as both networks: NumPy's, and torch's."""
     weights = checkpoint.read_verified(request.param)
-    net = MyNet()
-    net.load_state_dict(weights)
-    return NumpyNet({name: tensor.numpy() for name, tensor in weights.items()}), net
+    net = net_with(weights)
+    return NumpyNet(weights), net
 
 
 def test_every_shipped_version_is_compared():
@@ -27,7 +27,7 @@ def test_every_shipped_version_is_compared():
 
 def test_input_of_each_tone_is_that_of_training_bit_for_bit():
     tones = torch.arange(784).to(torch.uint8).view(1, 28, 28)
-    assert np.array_equal(INPUT.take(tones.numpy()).reshape(1, -1), to_input(tones).numpy())
+    assert np.array_equal(network_input(tones.numpy()), to_input(tones).numpy())
 
 
 @torch.no_grad()
@@ -43,6 +43,17 @@ def test_probabilities_equal_those_of_torch_on_all_test_images(networks, mnist):
     assert by_image.max() <= 1e-5
     assert (by_image <= 1e-6).double().mean() >= 0.99
     assert np.array_equal(logits.argmax(1), expected.argmax(1).numpy())
+
+
+@torch.no_grad()
+def test_activations_equal_those_of_torch(networks, mnist):
+    numpy_net, net = networks
+    for pixels in mnist.test.pixels[:20]:
+        activations, x = numpy_net.activations(pixels.numpy()), to_input(pixels[None]).flatten(1)
+        for layer, units, actual in zip(HIDDEN, (300, 256, 128), activations, strict=True):
+            x = net.get_submodule(layer)(x).relu()
+            assert actual.shape == (units,)
+            assert np.allclose(actual, x[0].numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_gradient_is_autograds(networks, mnist):

@@ -1,24 +1,35 @@
 import asyncio
-import threading
 
 import numpy as np
 import pytest
-import torch
 
 from app.errors import DeadlineExceeded, NotAnImage, NotFound, QueueFull
-from app.net import MyNet
-from app.predict import predictor as predictors
-from app.predict import preprocess as preprocess_module
 from app.predict.live_model import LiveModel
-from app.predict.predictor import Predictor, predict_sync
+from app.predict.local import predict_sync, preprocess
+from app.predict.predictor import Predictor
 from app.predict.preprocess import from_mnist_pixels
 from app.telemetry.metrics import Metrics
+from app.torch_net import MyNet, weights_of
 from tests.conftest import png
+
+
+class LocalDecoders:
+    """Decodes in this process, once its gate is open. It counts what it began."""
+
+    def __init__(self, *, is_open=True):
+        self.is_open, self.begun = is_open, 0
+
+    async def read_digit(self, upload, deadline, _is_cancelled, _urgency=None):
+        self.begun += 1
+        async with asyncio.timeout_at(deadline):
+            while not self.is_open:
+                await asyncio.sleep(0.001)
+        return preprocess(upload, 10**8)
 
 
 @pytest.fixture
 def live(registry):
-    live = LiveModel(registry, torch.device("cpu"))
+    live = LiveModel(registry, "cpu")
     live.refresh()
     return live
 
@@ -27,9 +38,10 @@ def live(registry):
 def make(settings, live):
     instances = []
 
-    def make(**changes):
+    def make(pool=None, **changes):
         changes = {"predict_timeout": 30, **changes}  # a busy machine is not what is tested
-        instances.append(Predictor(settings.model_copy(update=changes), live, Metrics()))
+        changed = settings.model_copy(update=changes)
+        instances.append(Predictor(changed, live, Metrics(), pool or LocalDecoders()))
         return instances[-1]
 
     yield make
@@ -39,7 +51,7 @@ def make(settings, live):
 
 @pytest.fixture
 def photo(mnist):
-    """A seven, large enough that a thread decodes it."""
+    """A seven, so large that it needs a decoder."""
     return png(np.kron(mnist.test.pixels[0].numpy(), np.ones((20, 20), np.uint8)))
 
 
@@ -51,7 +63,7 @@ def test_small_and_large_images_are_read(make, seven, photo):
 
 def test_what_is_seen_already_goes_with_what_others_send(make, seven, mnist):
     predictor = make()
-    preprocessed = from_mnist_pixels(mnist.test.pixels[1].numpy())
+    preprocessed = from_mnist_pixels(mnist.test.pixels[1].numpy(), "image")
 
     async def go():
         return await asyncio.gather(predictor.predict(preprocessed), predictor.predict(seven))
@@ -69,7 +81,7 @@ def test_the_command_line_reads_as_the_service_does(make, live, seven, settings)
 
 
 def test_another_version_answers_where_it_is_asked(make, registry, seven):
-    other = registry.save(MyNet().state_dict(), registry.card(1))
+    other = registry.save(weights_of(MyNet()), registry.card(1))
     predictor = make()
     assert asyncio.run(predictor.predict(seven, other)).answer.version == other
     assert asyncio.run(predictor.predict(seven)).answer.version == 1
@@ -77,20 +89,16 @@ def test_another_version_answers_where_it_is_asked(make, registry, seven):
         asyncio.run(predictor.predict(seven, 99))
 
 
-def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monkeypatch):
-    gate = threading.Event()
-    real = preprocess_module._preprocess_image
-    monkeypatch.setattr(
-        preprocess_module, "_preprocess_image", lambda *args: (gate.wait(10), real(*args))[1]
-    )
-    predictor = make(max_queue=2, predict_timeout=30)
+def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo):
+    decoders = LocalDecoders(is_open=False)
+    predictor = make(decoders, max_queue=2)
 
     async def crowd():
         waiting = [asyncio.create_task(predictor.predict(photo)) for _ in range(2)]
         await asyncio.sleep(0.05)
         with pytest.raises(QueueFull) as excinfo:
             await predictor.predict(seven)
-        gate.set()
+        decoders.is_open = True
         answers = await asyncio.gather(*waiting)
         assert (await predictor.predict(seven)).answer.digit == 7, "there is room again"
         return excinfo.value.retry_after, [result.answer.digit for result in answers]
@@ -98,13 +106,10 @@ def test_past_the_queue_a_prediction_is_refused_at_once(make, seven, photo, monk
     assert asyncio.run(crowd()) == (1, [7, 7])
 
 
-def test_the_deadline_is_kept_and_gives_the_place_back(make, photo, monkeypatch):
-    gate = threading.Event()
-    monkeypatch.setattr(preprocess_module, "_preprocess_image", lambda *_: gate.wait(10))
-    predictor = make(predict_timeout=0.05)
+def test_the_deadline_is_kept_and_gives_the_place_back(make, photo):
+    predictor = make(LocalDecoders(is_open=False), predict_timeout=0.05)
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(predictor.predict(photo))
-    gate.set()
     assert predictor.in_flight == 0
 
 
@@ -129,26 +134,32 @@ def test_a_batch_is_of_one_version_and_in_order(make, mnist):
 def test_explaining_is_of_the_version_that_answered(make, registry, seven):
     predicted = asyncio.run(make().predict(seven, explain=True))
     assert (predicted.answer.version, predicted.saliency.shape) == (1, (28, 28))
-    other = registry.save(MyNet().state_dict(), registry.card(1))
+    other = registry.save(weights_of(MyNet()), registry.card(1))
     assert asyncio.run(make().predict(seven, other, explain=True)).answer.version == other
 
 
-def test_a_batch_that_misses_the_deadline_is_given_up(make, seven, photo, monkeypatch):
-    gate, done = threading.Event(), []
-
-    def slow(upload, *_):
-        gate.wait(10)
-        done.append(upload)
-
-    monkeypatch.setattr(predictors, "preprocess", slow)
-    predictor = make(predict_timeout=0.01)
+def test_batch_that_misses_its_deadline_begins_no_more_images(make, seven, photo):
+    decoders = LocalDecoders(is_open=False)
+    predictor = make(decoders, predict_timeout=0.01, decoders=1)
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(predictor.predict_batch([photo] * 5))
-    gate.set()
-    predictor._batches._pool.submit(int).result(10)
-    assert len(done) == 1, "the images after it cost nothing more"
-    monkeypatch.undo()
+    assert decoders.begun == 1
     assert asyncio.run(predictor.predict(seven)).answer.digit == 7
+
+
+def test_batch_uses_all_decoders(make, photo):
+    decoders = LocalDecoders(is_open=False)
+    predictor = make(decoders, decoders=3)
+
+    async def go():
+        batch = asyncio.create_task(predictor.predict_batch([photo] * 5))
+        while decoders.begun < 3:
+            await asyncio.sleep(0.001)
+        decoders.is_open = True
+        results, _ = await batch
+        return [result.answer.digit for result in results]
+
+    assert asyncio.run(go()) == [7] * 5
 
 
 def test_a_batch_of_bad_images_alone_is_answered(make):
@@ -156,24 +167,16 @@ def test_a_batch_of_bad_images_alone_is_answered(make):
     assert [type(result) for result in predicted] == [NotAnImage, NotAnImage]
 
 
-def test_large_images_do_not_hold_up_small_ones(make, seven, photo, monkeypatch):
-    gate = threading.Event()
-    real = preprocess_module._preprocess_image
-
-    def slow_for_large(image, started):
-        if image.width > 100:
-            gate.wait(10)
-        return real(image, started)
-
-    monkeypatch.setattr(preprocess_module, "_preprocess_image", slow_for_large)
-    predictor = make(predict_timeout=30)
+def test_large_images_do_not_hold_up_small_ones(make, seven, photo):
+    decoders = LocalDecoders(is_open=False)
+    predictor = make(decoders)
 
     async def go():
         large = [asyncio.create_task(predictor.predict(photo)) for _ in range(6)]
         await asyncio.sleep(0)
         small = (await predictor.predict(seven)).answer.digit
         large_done = [task.done() for task in large]
-        gate.set()
+        decoders.is_open = True
         await asyncio.gather(*large)
         return small, large_done
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import ClientDisconnected, QueueFull
 from app.predict.predictor import never_disconnected
-from app.predict.thread_pool import AdmissionPool
+from app.predict.queues.thread_pool import AdmissionPool
 
 TIMEOUT = 30.0
 
@@ -49,21 +49,21 @@ def test_work_is_done_in_its_turn(pool, gate):
     done = []
     others = [(lambda _, n=n: done.append(n) or n, TIMEOUT, never_disconnected) for n in range(5)]
     assert run(pool, gate, *others) == done == [0, 1, 2, 3, 4]
-    assert pool.images == 0
+    assert pool.admission.images == 0
 
 
 def test_a_slow_piece_of_work_counts_more_than_a_quick_one(pool, gate):
     """Accepted work ends in time if the following work is as slow as the work just done."""
-    pool.seconds = 0.2
+    pool.admission.seconds = 0.2
     run(pool, gate, *[(lambda _: time.sleep(0.5), TIMEOUT, never_disconnected)] * 2)
-    slow = pool.seconds
+    slow = pool.admission.seconds
     assert slow > 0.2
     run(pool, gate, *[(lambda _: None, TIMEOUT, never_disconnected)] * 2)
-    assert 0.2 < pool.seconds < slow
+    assert 0.2 < pool.admission.seconds < slow
 
 
 def test_who_would_wait_too_long_is_refused_at_once(pool, gate):
-    pool.seconds = 10.0
+    pool.admission.seconds = 10.0
     done = []
     (rejected, accepted) = run(
         pool,
@@ -77,7 +77,7 @@ def test_who_would_wait_too_long_is_refused_at_once(pool, gate):
 
 
 def test_a_batch_is_as_long_as_it_has_images(pool, gate):
-    pool.seconds = 1.0
+    pool.admission.seconds = 1.0
 
     async def go():
         deadline = asyncio.get_running_loop().time() + TIMEOUT
@@ -85,17 +85,17 @@ def test_a_batch_is_as_long_as_it_has_images(pool, gate):
             pool.submit(lambda _: gate.wait(10), deadline, never_disconnected, images=100)
         )
         await asyncio.sleep(0)
-        busy = pool.check_capacity(TIMEOUT)
+        busy = pool.admission.check_capacity(TIMEOUT)
         gate.set()
         await batch
         return busy
 
     assert asyncio.run(go()).retry_after == 100
-    assert pool.check_capacity(TIMEOUT) is None
+    assert pool.admission.check_capacity(TIMEOUT) is None
 
 
 def test_a_free_thread_takes_what_comes_however_long_work_took(pool):
-    pool.seconds = 1000.0
+    pool.admission.seconds = 1000.0
 
     async def go():
         return await pool.submit(
@@ -103,7 +103,7 @@ def test_a_free_thread_takes_what_comes_however_long_work_took(pool):
         )
 
     assert asyncio.run(go()) == "done"
-    assert pool.seconds < 1000.0, "and it is known that work takes less by now"
+    assert pool.admission.seconds < 1000.0, "and it is known that work takes less by now"
 
 
 def test_whose_time_is_up_in_the_queue_is_not_begun(pool, gate):
@@ -119,7 +119,7 @@ def test_what_would_be_late_is_not_begun_while_another_waits(pool, gate):
 
     def takes_long(_):
         gate.wait(10)
-        pool.seconds = 3 * TIMEOUT
+        pool.admission.seconds = 3 * TIMEOUT
 
     async def go():
         deadline = asyncio.get_running_loop().time() + TIMEOUT

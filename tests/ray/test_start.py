@@ -32,7 +32,8 @@ def test_a_start_that_fails_ends_in_words(cluster, tmp_path, settings, message):
 def test_a_start_on_a_cluster_of_its_own_ends_in_words(tmp_path):
     """Each replica finds that out."""
     message = (
-        "The replicas failed to start: app.net.DeviceUnavailable: The device 'mps' does not exist"
+        "The replicas failed to start: app.devices.DeviceUnavailable: "
+        "The device 'mps' does not exist"
     )
     assert message in failed_start_log(None, tmp_path, device="mps")
 

@@ -62,7 +62,7 @@ def test_pre_commit_runs_the_commands_of_make_lint():
     (repository,) = load_yaml(".pre-commit-config.yaml")["repos"]
     assert repository["repo"] == "local", "a hook of another repository would pin its own version"
     hooks = repository["hooks"]
-    assert len(lint_commands()) == 3
+    assert len(lint_commands()) == 4
     assert [hook["entry"] for hook in hooks] == lint_commands()
     assert {(hook["language"], hook["pass_filenames"]) for hook in hooks} == {("system", False)}
 

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from app.cli.main import app
-from app.config.settings import API_KEY, PREFIX, URL, Settings
+from app.config.settings import API_KEY, API_KEY_FILE, PREFIX, URL, VARIABLES
 from tests.conftest import ROOT
 
 PAGES = sorted(
@@ -16,7 +16,7 @@ PAGES = sorted(
     for page in (ROOT / "docs" / folder).glob("*.md")
 )
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SETTINGS = {PREFIX + name.upper() for name in Settings.model_fields} | {URL, API_KEY}
+SETTINGS = {*VARIABLES, URL, API_KEY, API_KEY_FILE}
 FOLDERS = "app|bench|client|data|deploy|docs|models|tests|tools"
 every_page = pytest.mark.parametrize("page", PAGES)
 

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.conftest import DATA, ROOT
 
 APP = ROOT / "app"
+SHIPPED = ROOT / "models" / "documented.safetensors"
 FILES = sorted(APP.rglob("*.py"))
 # From the outermost to the innermost. A module imports its own package and the layers below it.
 LAYERS = (
@@ -19,21 +21,25 @@ LAYERS = (
     ("api",),
     ("server",),
     ("startup",),
-    ("weights_import", "mlflow_tracking", "monitoring"),
+    ("weights_import", "dataset_import", "mlflow_tracking", "monitoring", "read"),
     ("train.supervisor", "predict"),
+    ("decoders",),
     ("train.worker",),
     ("train.evaluation",),
     ("train.recipes",),
+    ("train.plan",),
     ("train.jobs",),
-    ("auth", "versions"),
-    ("database", "config", "image", "feedback", "mnist"),
-    ("telemetry", "errors", "net", "atomic_files", "subprocesses"),
+    ("datasets",),
+    ("auth", "versions", "webhooks"),
+    ("database", "config", "image", "feedback", "mnist", "torch_net"),
+    ("telemetry", "errors", "net", "devices", "atomic_files", "subprocesses", "sandbox"),
 )
 RANKS = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
 # What everything else builds on: these import nothing of the app.
 LEAVES = (
     "errors.py",
     "net.py",
+    "devices.py",
     "atomic_files.py",
     "versions/card.py",
     "telemetry/logs.py",
@@ -42,15 +48,16 @@ LEAVES = (
 )
 
 
-def imported_names(path: Path) -> set[str]:
+@cache
+def imported_names(path: Path) -> frozenset[str]:
     """Return what a file imports, modules and names, such as `app.errors.QueueFull`."""
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def importers(package: str) -> set[str]:
@@ -86,8 +93,18 @@ def test_module_imports_its_own_package_and_lower_layers(path):
     [
         ("fastapi", ("main.py", "api/", "on_ray/asgi.py")),
         ("starlette", ("main.py", "api/", "auth/csrf.py", "on_ray/asgi.py")),
-        ("torchvision", ("train/recipes/dataset.py",)),
-        ("sqlalchemy", ("database/", "auth/keys.py", "startup.py", "train/jobs/")),
+        ("torchvision", ("mnist/dataset.py",)),
+        (
+            "sqlalchemy",
+            (
+                "database/",
+                "auth/keys.py",
+                "config/settings.py",
+                "startup.py",
+                "train/jobs/",
+                "webhooks/",
+            ),
+        ),
         ("alembic", ("database/",)),
         ("psycopg", ("database/postgres.py",)),
         ("app.database.postgres", ("database/engine.py",)),
@@ -98,6 +115,9 @@ def test_module_imports_its_own_package_and_lower_layers(path):
         ("limits", ("auth/rate_limit.py", "config/validators.py")),
         ("app.auth.rate_limit", ("auth/access_control.py",)),
         ("prometheus_client", ("monitoring/", "api/routes/metrics.py")),
+        ("pillow_heif", ("image/decode.py",)),
+        ("pyseccomp", ("sandbox/system_calls.py",)),
+        ("app.decoders.operations", ("decoders/template.py", "decoders/worker.py")),
         ("onnx", ("versions/onnx_export.py",)),
         ("opentelemetry", ("telemetry/otel.py",)),
         ("fsspec", ("versions/bucket/object_store.py",)),
@@ -110,7 +130,8 @@ def test_module_imports_its_own_package_and_lower_layers(path):
         ("app.mlflow_tracking.worker", ()),
         ("mynet_client", ("cli/",)),
         ("app.versions.onnx_export", ("versions/export.py",)),
-        ("app.main", ("on_ray/",)),
+        ("app.predict.device_net", ("predict/model.py",)),
+        ("app.main", ("on_ray/", "cli/verbs/serve.py")),
     ],
 )
 def test_package_is_imported_only_where_it_belongs(package, allowed):
@@ -139,15 +160,47 @@ def loaded_modules(imports: str, modules: set[str], statement: str = "") -> str:
     return done.stdout.strip()
 
 
+TORCH = (
+    *("torch_net.py", "devices.py", "predict/device_net.py", "versions/weights_file.py"),
+    *("train/evaluation/evaluate.py", "train/evaluation/promotion.py", "train/recipes/"),
+    *("train/worker/", "on_ray/training.py"),
+)
+
+
+@pytest.mark.parametrize("package", ["torch", "app.torch_net"])
+def test_torch_is_imported_only_where_something_computes_with_it(package):
+    assert {name for name in importers(package) if not name.startswith(TORCH)} == set()
+
+
 def test_server_does_not_load_what_only_some_requests_need():
-    heavy = {"torchvision", "onnx", "limits", "psycopg", "s3fs", "gcsfs"}
-    assert loaded_modules("app.main, app.server.server", heavy) == "[]"
+    heavy = {"torch", "torchvision", "onnx", "limits", "psycopg", "s3fs", "gcsfs"}
+    assert loaded_modules("app.main, app.server.server, app.cli.state_folder", heavy) == "[]"
 
 
-def test_training_on_data_that_exists_does_not_load_torchvision():
+TRAIN = f"""
+from pathlib import Path
+from torch import device
+from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.recipes import dataset, recipes
+
+digits = dataset.load(Path({str(DATA)!r})).test
+for recipe in ("documented", "quick"):
+    setup = recipes.RECIPES[recipe](Hyperparameters(recipe=recipe), digits, device("cpu"))
+    steps = setup.fit(setup.model, setup.optimizer, setup.batches, epochs=range(1), device="cpu")
+    assert next(steps).loss > 0
+    setup.optimizer.load_state_dict(setup.optimizer.state_dict())
+"""
+
+
+def test_training_on_data_that_exists_loads_neither_torchvision_nor_the_compiler():
     processes = "app.train.worker.main, app.weights_import.worker"
-    load = f"from pathlib import Path\napp.train.recipes.dataset.load(Path({str(DATA)!r}))"
-    assert loaded_modules(processes, {"torchvision"}, load) == "[]"
+    assert loaded_modules(processes, {"torchvision", "torch._dynamo"}, TRAIN) == "[]"
+
+
+def test_import_worker_does_not_load_torch_for_safetensors():
+    read = f"from pathlib import Path\nweights_file.read(Path({str(SHIPPED)!r}))"
+    imports = "app.weights_import.worker; from app.versions import weights_file"
+    assert loaded_modules(imports, {"torch"}, read) == "[]"
 
 
 def test_import_worker_loads_neither_registry_nor_database_nor_settings():

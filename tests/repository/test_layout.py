@@ -1,7 +1,6 @@
 """Sizes of files, functions and folders: what a reader can take in at once."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
@@ -28,9 +27,8 @@ def test_files_and_functions_fit_on_a_few_screens(root: str) -> None:
                 assert lines <= MAX_FUNCTION_LINES, f"{path}: {node.name}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_file_names_say_what_is_in_them(path: Path) -> None:
-    assert path.stem not in MEANINGLESS
+def test_file_names_say_what_is_in_them() -> None:
+    assert [path for path in FILES if path.stem in MEANINGLESS] == []
 
 
 def test_folders_hold_about_a_dozen_files() -> None:

@@ -1,6 +1,7 @@
 """Requests in progress end before the process does."""
 
 import asyncio
+import signal
 from functools import partial
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from app.api.middleware import ShutdownDeadline
 from app.main import create_app
 from app.server import shutdown
+from app.server.protocol import Protocol
 from app.server.shutdown import Shutdown
 from tests.served import open_socket, serve_app
 
@@ -93,6 +95,30 @@ def test_the_server_is_told_a_notice_later(monkeypatch):
     assert asyncio.run(collect_states()) == [False, False, True]
 
 
+@pytest.mark.parametrize("notice", [0.0, 3600.0])
+def test_server_is_signalled_after_the_lame_duck_period(monkeypatch, notice):
+    monkeypatch.setattr(shutdown, "LAME_DUCK_SECONDS", notice)
+
+    async def stop():
+        began, signalled = asyncio.Event(), asyncio.Event()
+        monkeypatch.setattr(signal, "getsignal", lambda _: lambda *_: signalled.set())
+        with shutdown.on_shutdown_signal(began.set):
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.wait_for(began.wait(), 60)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert signalled.is_set() == (notice == 0.0)
+            signal.raise_signal(signal.SIGTERM)  # a second one ends it without notice
+            assert signalled.is_set()
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        asyncio.run(stop())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("path", ["/predict", "/predict?explain=true", "/nope"])
 def test_who_came_too_late_to_be_let_go_is_let_go_with_the_answer(
     settings, monkeypatch, seven, path
@@ -100,6 +126,8 @@ def test_who_came_too_late_to_be_let_go_is_let_go_with_the_answer(
     """A connection that is made while the server goes through those that it has."""
     with serve_app(create_app(settings)) as client, open_socket(client) as connection:
         monkeypatch.setattr(Shutdown, "listeners_closed", True)
+        # It would end the connection a few seconds later, too.
+        monkeypatch.setattr(Protocol, "start_keep_alive_timer", lambda _: None)
         head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(seven)}\r\n\r\n"
         connection.sendall(head.encode() + seven)
         answer = b"".join(iter(partial(connection.recv, 65536), b""))

@@ -16,6 +16,7 @@ import pytest
 
 from app.main import create_app
 from app.server import timeouts
+from app.telemetry import logs
 from tests.conftest import png
 from tests.served import open_socket, serve_app
 from tests.service.running import wait_until
@@ -94,11 +95,22 @@ def test_a_head_that_does_not_come_is_a_408(client, data):
     ids=["garbage", "large", "proxy", "chunk"],
 )
 def test_what_is_no_request_is_a_400_and_found_in_the_log(client, caplog, data):
-    with open_socket(client) as connection, caplog.at_level("INFO", "app.server"):
+    ids = []
+
+    def note_id(_record):
+        ids.append(logs.request_id.get())
+        return True
+
+    with (
+        open_socket(client) as connection,
+        caplog.at_level("INFO", "app.server"),
+        caplog.filtering(note_id),
+    ):
         connection.sendall(data)
         response = read_all(connection)
     assert is_problem(response, 400, "malformed_request")
     assert "status=400" in caplog.text
+    assert ids == [json.loads(response.partition(b"\r\n\r\n")[2])["request_id"]]
 
 
 def test_who_is_answered_already_is_told_nothing_more(client):

@@ -16,6 +16,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     state = tmp_path_factory.mktemp("shared") / "var"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIP_HEALTH_ROUTE", "/health")
-        patch.setenv("AIP_PREDICT_ROUTE", "/read")
+        patch.setenv("AIP_PREDICT_ROUTE", "/classify")
         with run_service(state) as service:
             yield service

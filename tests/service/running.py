@@ -37,7 +37,7 @@ class Service:
         while not self.is_ready():
             assert time.monotonic() < deadline, log.read_text()
             assert process.poll() is None, log.read_text()
-            time.sleep(0.05)
+            time.sleep(0.01)
 
     def is_ready(self):
         try:

@@ -1,5 +1,6 @@
 """Keys of a running service: the first one, others made and revoked while two workers serve."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -69,9 +70,16 @@ def test_keys_change_while_two_workers_serve(tmp_path, seven):
         keys(state, "revoke", old.split("_")[1])
         assert both_answer("/predict", old, 401, seven)
         assert both_answer("/predict", new, 200, seven)
+        assert wait_until(lambda: all(last_used(state, key) for key in (old, new)))
         log = service.log.read_text()
         for secret in (ADMIN_KEY, old.split("_")[2], new.split("_")[2]):
             assert secret not in log
+
+
+def last_used(state, secret):
+    """Return when a key was last used, as `mynet keys list` shows."""
+    listed = json.loads(keys(state, "list", "--json"))["data"]
+    return next(key["last_used"] for key in listed if key["id"] == secret.split("_")[1])
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ import threading
 import time
 from contextlib import suppress
 
+import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from app.cli.main import app
 from app.versions import checkpoint
+from app.versions.pt_export import to_pt
 from app.versions.registry import SHIPPED
 from tests.service.running import MYNET, run_service
 from tests.service.test_keys import BEYOND_LOOPBACK
@@ -41,8 +42,8 @@ def test_two_workers_train_once_answer_with_the_same_version_and_end_with_their_
 def test_a_checkpoint_goes_live_once_and_a_killed_upload_leaves_nothing(tmp_path):
     """The service is killed in the middle of an upload, and started again as it was."""
     weights = checkpoint.read_weights(SHIPPED / "documented.safetensors")
-    weights["fc4.bias"] += torch.linspace(0, 1e-3, 10)
-    torch.save(weights, tmp_path / "tutorial.pt")
+    weights["fc4.bias"] += np.linspace(0, 1e-3, 10, dtype=np.float32)
+    (tmp_path / "tutorial.pt").write_bytes(to_pt(weights))
     uploaded = (SHIPPED / "documented.safetensors").read_bytes()
     uploads = tmp_path / "var" / "uploads"
 

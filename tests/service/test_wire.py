@@ -124,7 +124,9 @@ def test_bad_files_harm_nobody_in_a_crowd(service, requests):
     mixed = with_bad(requests, Request(form(NO_IMAGE), None), 1)
     pressed = press_all(service.port, mixed, 64)
     assert (pressed.lost, len(pressed.latencies)) == (0, len(requests))
-    assert pressed.bad == {415: len(requests) // 10}
+    # A bad file needs a decoder, and on a busy machine the queue before it may be full.
+    assert sum(pressed.bad.values()) == len(requests) // 10
+    assert pressed.bad[415] and pressed.bad.keys() <= {415, 429}
 
 
 def test_five_hundred_connections_are_answered(service, requests):

@@ -40,13 +40,14 @@ def test_a_running_job_is_cancelled_and_leaves_nothing(client, settings):
 
 def test_a_paused_job_goes_on_where_it_was(client, settings):
     job = client.post("/train", json=HYPERPARAMETERS).json()["id"]
+    state = settings.jobs_dir / f"{job}.pt"
     deadline = time.monotonic() + 120
-    while not client.get(f"/train/{job}").json()["epochs"]:
+    while not state.exists():  # an epoch is recorded first, and then saved
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert client.post(f"/train/{job}/pause").json()["status"] == "paused"
     paused_job = client.get(f"/train/{job}").json()
-    assert (settings.jobs_dir / f"{job}.pt").exists()
+    assert paused_job["epochs"] and state.exists()
     assert client.post(f"/train/{job}/resume").json()["status"] == "queued"
     done = wait(client, job)
     assert (done["status"], done["attempt"]) == ("succeeded", 2)

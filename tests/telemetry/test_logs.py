@@ -1,12 +1,15 @@
 import asyncio
 import json
 import logging
+import re
+import time
 
 import pytest
 
 from app.api.access_log import AccessLog
 from app.api.middleware import RequestId
 from app.telemetry import logs
+from app.telemetry.metrics import Route
 
 
 @pytest.fixture(autouse=True)
@@ -153,3 +156,24 @@ def test_passwords_in_addresses_are_left_out():
 )
 def test_whatever_may_be_a_secret_in_an_address_is_left_out(text, redacted):
     assert logs.redact(text) == redacted
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_lines_written_together_are_those_of_the_logger(form, capsys, monkeypatch):
+    """`AccessLog` formats one record for many lines if no other handler gets them."""
+
+    async def log_requests():
+        access_log, started = AccessLog(), time.perf_counter() + 0.0123
+        for status, fields in ((200, {"version": 3}), (415, {})):
+            access_log.add("id", Route("POST", "/"), "POST", "/", status, started, fields)
+        await asyncio.sleep(0.01)
+
+    lines = []
+    for only_handler in (logs.only_handler, lambda _: None):
+        monkeypatch.setattr(logs, "only_handler", only_handler)
+        logs.configure("info", form)
+        asyncio.run(log_requests())
+        text = capsys.readouterr().err
+        lines.append([re.sub(r"-?[\d.]+ ms|\d{4}-\d\d-\d\dT[\d:.]+Z", "", text)])
+    assert lines[0] == lines[1]
+    assert len(lines[0][0].splitlines()) == 2

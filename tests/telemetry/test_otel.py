@@ -2,13 +2,14 @@
 
 import base64
 import json
+import logging
 
 import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from app.main import create_app
+from app.main import configure_logs, create_app
 from tests.conftest import png
 
 spans = pytest.importorskip("app.telemetry.otel")
@@ -25,12 +26,23 @@ def ask(settings):
 
     def ask(method, path, **request):
         exporter = memory.InMemorySpanExporter()
-        app = create_app(settings, spans.Spans([exporter]))
+        traces = spans.Spans([exporter])
+        configure_logs(settings, traces)  # as `mynet serve` does
+        app = create_app(settings, traces)
         with TestClient(app, raise_server_exceptions=False) as client:
             answer = client.request(method, path, **request)
         return answer, exporter.get_finished_spans()
 
     return ask
+
+
+@pytest.fixture(autouse=True)
+def restore_logging():
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before
+    logging.captureWarnings(False)
 
 
 def photo():

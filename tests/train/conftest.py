@@ -1,5 +1,6 @@
 """Attempts at jobs in this process, on few images so that they are quick."""
 
+import json
 import math
 import subprocess
 import threading
@@ -9,9 +10,10 @@ import pytest
 
 from app.errors import NotReady
 from app.train.jobs import job
-from app.train.jobs.assignment import Assignment
+from app.train.jobs.checkpoints import Checkpoints
 from app.train.jobs.fenced_writer import FencedWriter
 from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.plan import initial_weights
 from app.train.recipes import dataset
 from app.train.recipes.dataset import Dataset, Digits
 from app.train.supervisor.supervisor import Supervisor, Timing
@@ -35,9 +37,10 @@ class StandIn:
         self.code, self.code_of, self.started = WAIT_COMMAND, {}, {}
 
     def __call__(self, _module, line):
-        job_id = Assignment.model_validate_json(line).job_id
+        job_id = json.loads(line)["job_id"]
         command = ["sh", "-c", self.code_of.get(job_id, self.code)]
-        self.started[job_id] = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.started[job_id] = subprocess.Popen(command, **pipes, text=True)
         return self.started[job_id]
 
 
@@ -78,11 +81,21 @@ def small_dataset(mnist, few_digits, monkeypatch):
 
 
 @pytest.fixture
-def start(settings, store, registry, small_dataset):  # noqa: ARG001
+def checkpoints(settings):
+    return Checkpoints(settings.checkpoints_dir, settings.keep_checkpoints)
+
+
+@pytest.fixture
+def start(settings, store, registry, checkpoints, small_dataset):  # noqa: ARG001
+    def read_init(init):
+        return initial_weights.read(init, registry, checkpoints)
+
     def start(job_id=None, **hyperparameters):
         if job_id is None:
             hyperparameters = Hyperparameters(**{"epochs": 3, "seed": 11, **hyperparameters})
-            job_id = job.create(store, hyperparameters, max_queued=9, key=None).id
+            job_id = job.create(
+                store, hyperparameters, max_queued=9, key=None, read_init=read_init
+            ).id
         number = job.start(store, store.job(job_id))
         return Run(JobAttempt.begin(settings, store, registry, job_id, number))
 
@@ -109,7 +122,7 @@ def uninterrupted(start, store, registry, trainings):
     """Train without an interruption, unless another test has done so."""
 
     def uninterrupted(**hyperparameters):
-        key = tuple(sorted(hyperparameters.items()))
+        key = json.dumps(hyperparameters, sort_keys=True)
         if key not in trainings:
             run = start(**hyperparameters)
             run.run()

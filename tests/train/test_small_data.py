@@ -2,7 +2,7 @@
 
 import torch
 
-from app.mnist import read_test_images
+from app.mnist.files import read_test_images
 from app.train.recipes.dataset import load
 
 

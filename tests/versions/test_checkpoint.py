@@ -1,12 +1,13 @@
 import pickle
 from zipfile import ZIP_DEFLATED, ZipFile
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
-from app.net import MyNet
-from app.versions import checkpoint
+from app.torch_net import MyNet, weights_of
+from app.versions import checkpoint, weights_file
 from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights
 from app.versions.registry import SHIPPED
 
@@ -14,13 +15,13 @@ DOCUMENTED = SHIPPED / "documented.safetensors"
 
 
 def test_weights_and_card_travel_together(tmp_path):
-    weights, card = MyNet().state_dict(), checkpoint.read_card(DOCUMENTED)
+    weights, card = weights_of(MyNet()), checkpoint.read_card(DOCUMENTED)
     path = tmp_path / "1.safetensors"
     checkpoint.write(path, weights, card)
     digest = checkpoint.digest(weights)
     assert checkpoint.read_card(path) == card.model_copy(update={"weights_digest": digest})
     for name, tensor in checkpoint.read_weights(path).items():
-        assert torch.equal(tensor, weights[name])
+        assert np.array_equal(tensor, weights[name])
 
 
 def test_the_digest_is_of_the_weights_alone(tmp_path):
@@ -43,7 +44,7 @@ def test_a_state_dict_is_read_whatever_its_name(tmp_path, form, name):
         safetensors.torch.save_file(weights, path)
     else:
         torch.save(weights, path, _use_new_zipfile_serialization=form == "zip")
-    assert torch.equal(checkpoint.read_weights(path)["fc1.weight"], weights["fc1.weight"])
+    assert np.array_equal(weights_file.read(path).weights["fc1.weight"], weights["fc1.weight"])
 
 
 def test_a_safetensors_file_that_begins_like_a_pickle_is_read(tmp_path):
@@ -53,7 +54,7 @@ def test_a_safetensors_file_that_begins_like_a_pickle_is_read(tmp_path):
         if content[:1] == b"\x80":
             path.write_bytes(content)
             break
-    assert torch.equal(checkpoint.read_weights(path)["fc1.weight"], weights["fc1.weight"])
+    assert np.array_equal(weights_file.read(path).weights["fc1.weight"], weights["fc1.weight"])
 
 
 def test_a_state_dict_whose_tensors_share_memory_is_stored(tmp_path):
@@ -61,13 +62,13 @@ def test_a_state_dict_whose_tensors_share_memory_is_stored(tmp_path):
     weights["fc4.bias"] = weights["fc3.bias"][:10]
     weights["fc3.weight"] = weights["fc3.weight"][:1, :1].expand(128, 256)
     torch.save(weights, tmp_path / "shared.pt")
-    checkpoint.write(tmp_path / "1", checkpoint.read_weights(tmp_path / "shared.pt"), card)
-    for name, tensor in checkpoint.read_weights(tmp_path / "1").items():
-        assert torch.equal(tensor, weights[name])
+    checkpoint.write(tmp_path / "1", weights_file.read(tmp_path / "shared.pt").weights, card)
+    for name, array in checkpoint.read_weights(tmp_path / "1").items():
+        assert np.array_equal(array, weights[name])
 
 
 def test_weights_that_are_not_mynets_are_not_written(tmp_path):
-    weights = MyNet().state_dict() | {"fc1.bias": torch.full((300,), torch.nan)}
+    weights = weights_of(MyNet()) | {"fc1.bias": np.full(300, np.nan, np.float32)}
     with pytest.raises(IncompatibleWeights, match="not finite"):
         checkpoint.write(tmp_path / "1", weights, checkpoint.read_card(DOCUMENTED))
     assert not list(tmp_path.iterdir())
@@ -81,7 +82,7 @@ def test_an_archive_that_unpacks_to_more_than_memory_is_refused(tmp_path):
             packed.writestr(name, large.read(name))
     assert small.stat().st_size < 200_000
     with pytest.raises(BadCheckpoint, match="neither"):
-        checkpoint.read_weights(small)
+        weights_file.read(small)
 
 
 class Bomb:
@@ -96,7 +97,7 @@ class Bomb:
         ("a.safetensors", b"\xff" * 100, "neither"),
         ("a.pt", b"no checkpoint", "neither"),
         ("a.pt", b"", "neither"),
-        ("a.pt", pickle.dumps(Bomb(), protocol=2), "neither"),
+        ("a.pt", pickle.dumps(Bomb(), protocol=2), "holds `print`, which is not loaded"),
         ("a.safetensors", pickle.dumps(Bomb(), protocol=4), "neither"),
         ("a.pt", b"PK\x03\x04 and no more", "neither"),
         ("a.pt", None, "cannot be read"),
@@ -108,23 +109,39 @@ def test_what_is_no_checkpoint_is_refused_in_words(tmp_path, capsys, name, conte
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(BadCheckpoint, match=message):
-        checkpoint.read_weights(path)
+        weights_file.read(path)
     assert "ran code" not in capsys.readouterr().out
 
 
 def test_a_whole_pickled_module_is_refused(tmp_path):
     torch.save(MyNet(), tmp_path / "model.pt")
-    with pytest.raises(BadCheckpoint, match="neither"):
-        checkpoint.read_weights(tmp_path / "model.pt")
+    with pytest.raises(BadCheckpoint, match=r"holds `app\.torch_net\.MyNet`, which is not loaded"):
+        weights_file.read(tmp_path / "model.pt")
 
 
 def test_another_networks_weights_are_refused(tmp_path):
     torch.save({"fc1.weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(BadCheckpoint, match="does not hold MyNet's weights: its names"):
-        checkpoint.read_weights(tmp_path / "other.pt")
+        weights_file.read(tmp_path / "other.pt")
 
 
 def test_a_file_without_a_card_is_refused_as_a_version(tmp_path):
     safetensors.torch.save_file(MyNet().state_dict(), tmp_path / "bare.safetensors")
     with pytest.raises(BadCheckpoint, match="no readable card"):
         checkpoint.read_card(tmp_path / "bare.safetensors")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_safetensors_of_another_float_type_become_float32(tmp_path, dtype):
+    state_dict = {name: tensor.to(dtype) for name, tensor in MyNet().state_dict().items()}
+    safetensors.torch.save_file(state_dict, tmp_path / "1.safetensors")
+    for name, array in checkpoint.read_weights(tmp_path / "1.safetensors").items():
+        assert array.dtype == np.float32
+        assert np.array_equal(array, state_dict[name].float())
+
+
+def test_safetensors_of_whole_numbers_are_refused_with_the_types_that_fit(tmp_path):
+    integers = {name: tensor.int() for name, tensor in MyNet().state_dict().items()}
+    safetensors.torch.save_file(integers, tmp_path / "1.safetensors")
+    with pytest.raises(IncompatibleWeights, match="has the type I32; send F32, F16, BF16 or F64"):
+        checkpoint.read_weights(tmp_path / "1.safetensors")

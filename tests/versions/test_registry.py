@@ -5,8 +5,8 @@ import safetensors.torch
 import torch
 
 from app.errors import Conflict, NotFound
-from app.net import MyNet
 from app.startup import prepare_registry
+from app.torch_net import MyNet, weights_of
 from app.versions import checkpoint
 from app.versions.registry import COPY, CURRENT, SHIPPED, Registry
 
@@ -17,7 +17,7 @@ def card(registry):
 
 
 def save(registry, card, **changes):
-    return registry.save(MyNet().state_dict(), card.model_copy(update=changes))
+    return registry.save(weights_of(MyNet()), card.model_copy(update=changes))
 
 
 def not_finite(whole):
@@ -46,7 +46,7 @@ def test_shipped_versions_are_adopted_once(registry):
 
 def test_a_newly_shipped_version_joins_and_does_not_go_live(registry, card, tmp_path, monkeypatch):
     better = card.model_copy(update={"weights_digest": "other", "test_accuracy": 0.999})
-    checkpoint.write(tmp_path / "better.safetensors", MyNet().state_dict(), better)
+    checkpoint.write(tmp_path / "better.safetensors", weights_of(MyNet()), better)
     live = registry.current()
     monkeypatch.setattr("app.versions.registry.SHIPPED", tmp_path)
     registry.import_bundled()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from app.errors import Conflict, NotFound
-from app.net import MyNet
+from app.torch_net import MyNet, weights_of
 from app.versions.checkpoint import IncompatibleWeights
 from app.versions.registry import Registry
 from app.versions.version_files import LAST
@@ -22,7 +22,7 @@ def card(registry):
 
 
 def save(registry, card, **changes):
-    return registry.save(MyNet().state_dict(), card.model_copy(update=changes))
+    return registry.save(weights_of(MyNet()), card.model_copy(update=changes))
 
 
 def test_numbers_go_up_whoever_saves(registry, card):
@@ -57,7 +57,7 @@ def test_a_number_file_that_cannot_be_read_stops_nothing(registry, card):
 )
 def test_what_is_not_mynets_or_not_finite_is_not_stored(registry, card, spoil, message):
     with pytest.raises(IncompatibleWeights, match=message):
-        registry.save(spoil(MyNet().state_dict()), card)
+        registry.save(spoil(weights_of(MyNet())), card)
     assert registry.versions() == [1]
     assert save(registry, card) == 2
 
@@ -116,7 +116,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from app.versions import checkpoint
 from app.errors import Conflict, NotFound
-from app.net import MyNet
+from app.torch_net import MyNet, weights_of
 from app.versions.registry import SHIPPED, Registry
 
 def work(seed):
@@ -124,7 +124,7 @@ def work(seed):
     card = checkpoint.read_card(SHIPPED / "documented.safetensors")
     for _ in range(8):
         other = card.model_copy(update={"weights_digest": "of another"})
-        saved.append(registry.save(MyNet().state_dict(), other))
+        saved.append(registry.save(weights_of(MyNet()), other))
         for change in (registry.delete, registry.promote):
             try:
                 change(chance.choice(registry.versions()))

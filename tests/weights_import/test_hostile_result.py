@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from app.net import MyNet
+from app.torch_net import MyNet
 from app.weights_import import parent
 from app.weights_import.messages import MAX_DETAIL, MAX_WEIGHTS_BYTES
 from tests.weights_import import stub
@@ -26,6 +26,8 @@ LINES = {
     "line_without_end": "sys.stdout.write('x' * 2**20); sys.stdout.flush(); time.sleep(60)",
     "weights_of_gigabytes": stub.code_for(RESULT | {"weights_bytes": MAX_WEIGHTS_BYTES + 1}),
     "weights_that_end_early": stub.code_for(RESULT | {"weights_bytes": MAX_WEIGHTS_BYTES}),
+    "wrapper_of_markup": stub.code_for(RESULT | {"wrappers": ["<script>"]}),
+    "many_wrappers": stub.code_for(RESULT | {"wrappers": ["model."] * 100}),
     "no_digest": stub.code_for(RESULT | {"data_digest": "<script>"}),
 }
 WRONG_METRICS = {
@@ -78,7 +80,7 @@ def test_upload_with_invalid_weights_in_the_result_is_refused(
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is a call of Linux")
 def test_worker_gains_no_privileges_by_starting_programs():
     code = (
-        "from app.weights_import import rlimits; rlimits.forbid_new_privileges(); "
+        "from app.sandbox import limits; limits.forbid_new_privileges(); "
         "import os; os.execvp('grep', ['grep', 'NoNewPrivs', '/proc/self/status'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

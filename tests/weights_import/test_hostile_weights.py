@@ -1,6 +1,7 @@
 """Weights that lie, swell or break their reader: refused in words, by a process that is bounded."""
 
 import struct
+import subprocess
 import sys
 import zipfile
 from io import BytesIO
@@ -11,8 +12,8 @@ import safetensors.torch
 import torch
 
 from app.atomic_files import TEMPORARY
-from app.net import MyNet
-from app.versions import checkpoint
+from app.torch_net import MyNet
+from app.versions import weights_file
 from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights
 from app.weights_import import parent
 from tests.weights_import import stub
@@ -131,7 +132,7 @@ def test_a_file_that_lies_is_refused(tmp_path, content):
     path = tmp_path / "upload"
     path.write_bytes(content)
     with pytest.raises(BadCheckpoint) as error:
-        checkpoint.read_weights(path)
+        weights_file.read(path)
     assert len(error.value.problem) < 1000
 
 
@@ -139,19 +140,19 @@ def test_what_is_written_here_can_be_read_where_it_does_not_lie(tmp_path):
     """Else all of the above might be refused for a slip of the pen."""
     path = tmp_path / "upload"
     path.write_bytes(archive(state(lambda shape: tensor(100, shape, [0] * len(shape))), **FLAT))
-    weights = checkpoint.read_weights(path)
+    weights = weights_file.read(path).weights
     assert {name: tuple(weight.shape) for name, weight in weights.items()} == SHAPES
     old = b"\x80\x02" + tensor(100, [10], [1], more=b"N") + b".\x80\x02]X\x01\0\0\x000a."
     path.write_bytes(LEGACY + old + struct.pack("<q", 100) + bytes(400))
     with pytest.raises(IncompatibleWeights, match="contains a Tensor"):
-        checkpoint.read_weights(path)
+        weights_file.read(path)
 
 
 def test_tensors_without_values_of_their_own_are_refused(tmp_path):
     sparse = {name: torch.zeros(shape).to_sparse() for name, shape in SHAPES.items()}
     torch.save(sparse, tmp_path / "upload")
     with pytest.raises(BadCheckpoint):
-        checkpoint.read_weights(tmp_path / "upload")
+        weights_file.read(tmp_path / "upload")
 
 
 @pytest.fixture
@@ -186,6 +187,24 @@ def test_a_file_that_takes_too_much_is_refused_in_words(client, short_time_limit
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request"), answer.text
     assert answer.json()["detail"].startswith("The file")
     assert client.get("/models").json()["current"] == 1
+
+
+LIMITED = """
+from app.weights_import.rlimits import MAX_MEMORY_BYTES, apply_rlimits
+apply_rlimits()
+bytearray(MAX_MEMORY_BYTES // 2)
+try:
+    bytearray(MAX_MEMORY_BYTES)
+except MemoryError:
+    print("refused")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not enforce all limits")
+def test_process_that_reads_weights_gets_no_memory_over_its_limit():
+    command = [sys.executable, "-c", LIMITED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
 
 
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "a\0.pt", "C:\\x.pt", "%00", "x" * 2000])

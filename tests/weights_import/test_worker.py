@@ -1,14 +1,16 @@
 """What becomes of a file, read and evaluated for real."""
 
+import hashlib
 import pickle
 import subprocess
 import sys
+from io import BytesIO
 
 import pytest
 import safetensors.torch
 import torch
 
-from app.net import MyNet
+from app.torch_net import MyNet, weights_of
 from app.train.evaluation.evaluate import evaluate
 from app.train.recipes.dataset import load
 from app.versions import checkpoint
@@ -60,8 +62,24 @@ def test_a_state_dict_becomes_a_version_that_is_measured_here(settings, registry
     expected = evaluate(model, dataset, torch.device("cpu"))
     assert (card.test_accuracy, card.confusion) == (expected.test_accuracy, expected.confusion)
     assert card.data_digest == dataset.digest
-    assert card.weights_digest == checkpoint.digest(model.state_dict())
+    assert card.weights_digest == checkpoint.digest(weights_of(model))
     assert registry.current() == 1, "it does not go live by itself"
+
+
+def test_wrappers_of_an_uploaded_checkpoint_are_on_its_card(settings, registry, make_request):
+    weights = MyNet().state_dict()
+    in_module = {f"model.{name}": tensor for name, tensor in weights.items()}
+    buffer = BytesIO()
+    torch.save({"state_dict": in_module, "epoch": 3}, buffer, pickle_protocol=4)
+    for content, wrappers in (
+        (buffer.getvalue(), ["state_dict", "model."]),
+        (safetensors.torch.save(in_module), ["model."]),
+        (safetensors.torch.save(weights), []),
+    ):
+        version = store_version(settings, registry, make_request(content))
+        card = registry.card(version)
+        assert card.wrappers == wrappers
+        assert card.weights_digest == hashlib.sha256(safetensors.torch.save(weights)).hexdigest()
 
 
 def test_known_weights_are_a_new_version_without_their_old_card(settings, registry, make_request):
@@ -104,13 +122,13 @@ class Bomb:
         (b"PK\x03\x04 and no more", "neither"),
         (DOCUMENTED.read_bytes()[:-1], "neither"),
         (pickle.dumps(Bomb()), "neither"),
-        (MyNet(), "neither"),
+        (MyNet(), "holds `app.torch_net.MyNet`, which is not loaded: it could run code."),
     ],
 )
 def test_what_cannot_be_read_is_malformed(registry, make_request, capsys, content, message):
     result, weights = read_file(make_request(content))
     assert (weights, result.code) == (b"", "malformed_request")
-    assert result.detail.startswith("The file is")
+    assert result.detail.startswith("The file ")
     assert message in result.detail
     assert "ran code" not in capsys.readouterr().out
     assert registry.versions() == [1]
@@ -126,7 +144,10 @@ def changed(**tensors):
     ("content", "message"),
     [
         ([1, 2], "it contains a list instead of a state dict"),
-        ({"model": MyNet().state_dict()}, r"its names are ['model']; MyNet's are ['fc1.bias', "),
+        (
+            {"teacher": MyNet().state_dict()},
+            r"its names are ['teacher']; MyNet's are ['fc1.bias', ",
+        ),
         (changed(fc4_bias=torch.zeros(11)), "fc4.bias has shape (11,); MyNet's has (10,)"),
         (changed(fc1_bias=torch.full((300,), torch.nan)), "fc1.bias has values that are not fi"),
         (changed(fc1_bias=1e300 * torch.ones(300).double()), "not finite"),

@@ -17,7 +17,10 @@ def metrics_page() -> str:
     counted.request(Route("GET", "/"), 200, 0.1)
     rows = [
         (f"`{_sample_name(family)}`", family.type, _labels(family), family.documentation)
-        for family in (*prometheus.process_families(counted, in_flight=0, swaps=0), *_gauges())
+        for family in (
+            *prometheus.process_families(counted, in_flight=0, swaps=0, decoders=0),
+            *_gauges(),
+        )
     ]
     return page(
         [

@@ -2,17 +2,21 @@
 
 from typing import Final
 
-from app.config.settings import PREFIX, SECRETS, Settings
+from app.config.settings import FILE_VARIABLES, PREFIX, SECRETS, Settings
 from tools.reference.markdown import default_text, page, table, type_name
 
 BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 GROUPS: Final = {
-    "Address": "host port workers health_route predict_route",
+    "Address": "host port uds tls_cert tls_key workers root_path health_route predict_route",
     "Access": "auth admin_key rate_limit cors_origins allowed_hosts",
     "Storage": "state_dir models_url database_url database_migrate data_dir checkpoint "
-    "keep_versions keep_events_days max_feedback",
-    "Predictions": "device max_body_bytes max_pixels max_queue max_batch_files predict_timeout",
-    "Training": "train_device train_threads train_jobs train_queue",
+    "keep_versions keep_checkpoints keep_events_days keep_jobs_days max_feedback "
+    "max_dataset_images max_dataset_bytes",
+    "Predictions": "device max_body_bytes max_pixels decoders max_queue max_batch_files "
+    "predict_timeout",
+    "Training": "train_device train_threads train_jobs train_queue train_stall_seconds "
+    "retrain_after",
+    "Webhooks": "webhook_secret webhook_url webhook_allow",
     "Ray": "ray_max_replicas ray_target_requests ray_train_workers ray_storage",
     "Logs": "log_level log_format",
 }
@@ -30,6 +34,9 @@ def settings_page() -> str:
         "`.env` in the working directory. An environment variable wins over `.env`. An empty "
         "variable counts as unset. A bad value stops the start with a message that names the "
         f"variable, and so does an unknown variable that begins with `{PREFIX}`.",
+        "A secret may be in a file, as Docker and Kubernetes mount it: "
+        + ", ".join(f"`{name}`" for name in FILE_VARIABLES)
+        + " name such files.",
         f"The command line also reads `{PREFIX}URL` and `{PREFIX}API_KEY`: see [cli.md](cli.md).",
     ]
     for title, names in GROUPS.items():

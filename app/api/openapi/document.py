@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 
 from app.api.error_responses import REQUEST_ID as EXAMPLE_ID
 from app.api.error_responses import headers
+from app.api.openapi import webhooks
 from app.api.openapi.examples import JOB, examples_by_schema, read_by_routes
 
 REQUEST_ID: Final = "X-Request-ID"
@@ -19,6 +20,7 @@ the background; it is evaluated, stored as a version, and goes live if it is bet
 Every response has the header `{REQUEST_ID}`: the id that the client sent, or a generated one. It
 also has `{NOSNIFF}: nosniff`. Every GET route also answers HEAD. Times are RFC 3339
 in UTC, durations are seconds, sizes are bytes. Errors are `application/problem+json` (RFC 9457).
+A body may be sent with `Content-Encoding: gzip`, `deflate` or `br`; limits hold for it decoded.
 Programs can rely on `code`; new codes may be added. Paths under `/v1` and `/v2` use the error
 format of their protocol.
 
@@ -35,8 +37,10 @@ A service that listens on a loopback address and needs no key answers 421 `misdi
 TAGS: Final = [
     {"name": "predict", "description": "Read digits from images."},
     {"name": "feedback", "description": "Store corrections: images with their correct digit."},
+    {"name": "datasets", "description": "Labelled images, to train and to test with."},
     {"name": "train", "description": "Train networks: jobs and their events."},
     {"name": "models", "description": "Manage versions, trained or uploaded. One of them is live."},
+    {"name": "keys", "description": "API keys, for admins."},
     {"name": "health", "description": "Probes and metrics for monitoring."},
     {"name": "KServe V1", "description": "The protocol of TensorFlow Serving."},
     {"name": "Open Inference Protocol", "description": "Version 2, as used by KServe and Triton."},
@@ -48,6 +52,10 @@ HEADERS: Final = {
     REQUEST_ID: ("the id that the client sent, or a generated one", EXAMPLE_ID),
     "Retry-After": ("seconds to wait before the next try; not always sent", "30"),
     "WWW-Authenticate": ("the authentication scheme", "Bearer"),
+    "Accept-Encoding": (
+        "codings that a request's body may have; only with `content_encoding_not_supported`",
+        "gzip, deflate, br",
+    ),
     "Location": ("path of the new resource", f"/train/{JOB}"),
     "ETag": ("digest of the weights, in quotes", f'"{EXAMPLE_ID}"'),
     "Content-Disposition": ("a file name", 'attachment; filename="mynet-3.safetensors"'),
@@ -83,6 +91,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for name, examples in examples_by_schema().items():
         schemas[name]["examples"] = examples
     components["schemas"] = dict(sorted(schemas.items()))
+    document["webhooks"] = webhooks.operations()
     components["headers"] = {
         name: {"description": description, "schema": {"type": "string"}, "example": example}
         for name, (description, example) in HEADERS.items()

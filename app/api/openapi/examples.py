@@ -8,18 +8,25 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from app.api.error_responses import REQUEST_ID
 from app.api.request_body import ImageBody
-from app.api.schemas import protocols, resources
+from app.api.schemas import datasets, keys, predictions, protocols, resources, training
+from app.api.schemas.messages import JobSummary, WebhookMessage
+from app.auth.keys import Scope
+from app.datasets import records
 from app.errors import BlankImage
-from app.train.jobs.hyperparameters import Hyperparameters
+from app.mnist.files import TRAIN_COUNTS
+from app.train.jobs.hyperparameters import Hyperparameters, TrainRequest
 from app.train.jobs.job import Status
 from app.train.jobs.sweep_grid import Grid
 from app.versions.card import Card, EpochRecord
 
 READ_BY_ROUTES: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (ImageBody, "validation"),
-    (Hyperparameters, "validation"),
+    (TrainRequest, "validation"),
+    (WebhookMessage, "serialization"),
     (Grid, "validation"),
     (resources.Promotion, "validation"),
+    (keys.NewKey, "validation"),
+    (keys.Rotation, "validation"),
     (protocols.V1Instances, "validation"),
     (protocols.V2Inference, "validation"),
     (protocols.Failure, "serialization"),
@@ -33,12 +40,40 @@ SEVEN: Final = (
     "cgQKGRjMJmrNZRGAGJ6B0IiiYi90Xuh/+UiuG+KHuDRSCdNuGEQ94qhCrvciRuYiJmn2AlWv95ALbmCm+eCH3DAAAAAElF"
     "TkSuQmCC"
 )
-PREDICTION: Final = resources.Prediction(
+PREDICTION: Final = predictions.Prediction(
     id="9c1185a5c5e9fc54",
     digit=7,
     confidence=0.991,
     probabilities=[0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.0, 0.991, 0.001, 0.002],
     is_digit=True,
+    reason=None,
+    count=1,
+    version=2,
+)
+READING: Final = predictions.Reading(
+    id="1b7d04c2e9a6f358",
+    text="42\n7",
+    lines=[
+        predictions.TextLine(
+            text="42",
+            digits=[
+                predictions.ReadDigit(
+                    digit=4, confidence=0.998, is_digit=True, box=(84, 60, 163, 171)
+                ),
+                predictions.ReadDigit(
+                    digit=2, confidence=0.999, is_digit=True, box=(212, 62, 305, 170)
+                ),
+            ],
+        ),
+        predictions.TextLine(
+            text="7",
+            digits=[
+                predictions.ReadDigit(
+                    digit=7, confidence=0.993, is_digit=True, box=(90, 230, 171, 344)
+                )
+            ],
+        ),
+    ],
     version=2,
 )
 PROBLEM: Final = resources.Problem(
@@ -53,7 +88,16 @@ EPOCH: Final = EpochRecord(
     epoch=0, train_loss=0.817, test_loss=0.304, test_accuracy=0.9098, seconds=1.71
 )
 RESULT: Final = resources.Result(
-    version=3, test_accuracy=0.9098, promoted=False, reason="the promotion rule is never"
+    version=3,
+    test_accuracy=0.9098,
+    promoted=False,
+    reason="the promotion rule is never",
+    explanation="Version 3 did not go live, as the job's rule is to promote never.",
+    next=[
+        training.NextAction(
+            action="promote", method="PUT", path="/models/current", body={"version": 3}
+        )
+    ],
 )
 TRAINING: Final = resources.Job(
     id=JOB,
@@ -68,6 +112,19 @@ TRAINING: Final = resources.Job(
     result=RESULT,
     error=None,
     sweep=None,
+)
+DRY_RUN: Final = training.DryRun(
+    hyperparameters=Hyperparameters(epochs=50),
+    images={str(digit): count for digit, count in enumerate(TRAIN_COUNTS)},
+    validation_images=0,
+    steps=30_000,
+    jobs_ahead=1,
+    estimated_seconds=85.5,
+)
+MESSAGE: Final = WebhookMessage(
+    type="job.succeeded",
+    timestamp=CREATED_AT + timedelta(seconds=6),
+    data=JobSummary(**TRAINING.model_dump(include=set(JobSummary.model_fields))),
 )
 SWEEP_JOBS: Final = [
     resources.SweepJob(
@@ -98,6 +155,7 @@ SWEEP: Final = resources.Sweep(
 )
 EVENT_EXAMPLES: Final[list[dict[str, Any]]] = [
     {"event": "status", "data": {"status": "running", "attempt": 1}},
+    {"event": "phase", "data": {"name": "drawing", "done": 12_000, "total": 36_000}},
     {"event": "batch", "data": {"epoch": 0, "batch": 100, "loss": 1.97}},
     {"event": "epoch", "data": EPOCH.model_dump()},
     {"event": "result", "data": RESULT.model_dump()},
@@ -118,6 +176,30 @@ CORRECTION: Final = resources.Correction(
     prediction_id=PREDICTION.id,
     created_at=CREATED_AT,
 )
+DATASET: Final = records.Dataset(
+    id="4b7c0e2d9f1a6835",
+    name="forms",
+    digest="77ab3b1b0b6a5c0c2a4f2e2f6ab7b0a0b3f2f0f9a3c1d5e7f9b1d3e5f7092b4d",
+    images=1998,
+    labels={str(label): 200 - (label in (3, 7)) for label in range(10)},
+    created_at=CREATED_AT,
+    version=2,
+    rejected=[records.RejectedImage(name="forms/1/scan.pdf", code="not_an_image")],
+    rejected_images=1,
+    suspect=[
+        records.SuspectImage(id="611", name="forms/3/0012.jpg", label=3, digit=8, confidence=0.998)
+    ],
+    suspect_images=1,
+)
+API_KEY: Final = keys.ApiKey(
+    id="5e1d0c7a92bf",
+    name="ci",
+    scopes=[Scope.TRAIN],
+    created_at=CREATED_AT,
+    expires_at=None,
+    revoked_at=None,
+    last_used=CREATED_AT,
+)
 CONFUSION: Final = [[95 if answer == digit else 1 for answer in range(10)] for digit in range(10)]
 CARD: Final = Card(
     version=3,
@@ -137,28 +219,52 @@ CARD: Final = Card(
 )
 RESPONSE_EXAMPLES: Final[tuple[BaseModel, ...]] = (
     PREDICTION,
+    predictions.LayerActivations(layer="fc1", maximum=3.306, values=[0, 41, 0, 255]),
+    READING,
     PROBLEM,
-    resources.Predictions(predictions=[PREDICTION, resources.Refused(error=PROBLEM)], version=2),
+    predictions.Predictions(
+        predictions=[PREDICTION, predictions.Refused(error=PROBLEM)], version=2
+    ),
     TRAINING,
+    DRY_RUN,
+    training.CheckpointList(data=[training.Checkpoint(**EPOCH.model_dump(), bytes=1_389_400)]),
+    MESSAGE,
     resources.Jobs(data=[TRAINING], has_more=False),
     SWEEP,
     resources.Sweeps(data=[SWEEP], has_more=False),
     EVENTS,
     CORRECTION,
     resources.Corrections(data=[CORRECTION], has_more=False),
+    DATASET,
+    datasets.DatasetPage(
+        data=[records.DatasetSummary.model_validate(DATASET.model_dump())], has_more=False
+    ),
+    datasets.DatasetImages(
+        data=[records.DatasetImage(id="1400", label=7, image=SEVEN)], has_more=False
+    ),
     CARD,
-    resources.Versions(data=[CARD], current=2),
+    resources.Versions(data=[resources.VersionSummary.model_validate(CARD)], current=2),
     protocols.V1Predictions(predictions=[PREDICTION]),
+    API_KEY,
+    keys.ApiKeys(data=[API_KEY]),
+    keys.NewApiKey(**API_KEY.model_dump(), key=f"mynet_{API_KEY.id}_{'0' * 48}"),
 )
 REQUEST_EXAMPLES: Final[dict[str, list[Any]]] = {
     "ImageBody": [{"image": SEVEN}],
-    "Hyperparameters": [
+    "TrainRequest": [
         {},
         {"epochs": 3, "seed": 7, "promote": "always"},
+        {"recipe": "quick"},
+        {"epochs": 50, "dry_run": True},
+        {"init": {"version": 1}, "max_seconds": 60, "keep_checkpoints": True},
+        {"validation_fraction": 0.1, "early_stopping": {"patience": 3}},
         {"recipe": "robust", "note": "for real handwriting"},
+        {"webhook": {"url": "https://example.org/hooks", "events": ["succeeded", "failed"]}},
     ],
     "Grid": [{"learning_rate": [0.003, 0.01, 0.03], "seed": [1, 2]}, {"epochs": [5, 10]}],
     "Promotion": [{"version": 1}],
+    "NewKey": [{"name": "ci", "scopes": ["predict", "train"], "days": 90}],
+    "Rotation": [{}, {"grace_seconds": 3600}],
     "V1Instances": [{"instances": [SEVEN, {"b64": SEVEN.partition(",")[2]}]}],
     "V2Inference": [
         {

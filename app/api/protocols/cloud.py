@@ -11,7 +11,7 @@ from app.api.error_responses import ACCESS_ERRORS, error_responses, invalid_fiel
 from app.api.protocols import kserve_v1
 from app.api.routes import health, predict
 from app.api.routes.health import Ready
-from app.api.schemas.resources import Prediction
+from app.api.schemas.predictions import Prediction
 from app.config.settings import Settings
 from app.errors import NotReady
 
@@ -32,7 +32,7 @@ async def ping(services: ServicesDep) -> Ready:
 @router.post(
     "/invocations",
     summary="Read one handwritten digit",
-    response_model_exclude_none=True,
+    response_model_exclude_unset=True,
     dependencies=[RequirePredict],
     openapi_extra=predict.ONE_IMAGE,
     operation_id="sagemaker_invoke",

@@ -4,14 +4,15 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
-from pydantic_core import to_json
 
 from app.api import request_body
 from app.api.dependencies import RequirePredict, ServicesDep
+from app.api.encoded_images import decode_base64
 from app.api.error_responses import ACCESS_ERRORS, plain_error_responses
 from app.api.protocols.pixels import numbers, shape_of, to_uint8
 from app.api.protocols.tensors import MODEL
-from app.api.routes.predict import IMAGE_ERRORS, UPLOAD_ERRORS, predict_all, prediction_fields
+from app.api.query import CheckQuery
+from app.api.routes.predict import IMAGE_ERRORS, UPLOAD_ERRORS, predict_all, prediction_json
 from app.api.schemas.protocols import ModelReady, V1Instances, V1Models, V1Predictions
 from app.errors import InvalidField, MalformedRequest, NotReady
 from app.net import PIXELS, SIDE
@@ -35,6 +36,7 @@ BODY: Final = request_body.json_request_body(V1Instances, required=True)
     summary="List the models",
     operation_id="v1_list_models",
     responses=plain_error_responses(),
+    dependencies=[CheckQuery],
 )
 async def models() -> V1Models:
     """Return the name of the one model."""
@@ -76,8 +78,8 @@ async def predict(request: Request, services: ServicesDep) -> Response:
         )
     images = [_image(instance, f"instances.{number}") for number, instance in enumerate(instances)]
     answers = await predict_all(request, services, images)
-    predictions = [prediction_fields(answer) for answer in answers]
-    return Response(to_json({"predictions": predictions}), media_type="application/json")
+    predictions = b",".join([prediction_json(answers, index) for index in range(len(answers))])
+    return Response(b'{"predictions":[%b]}' % predictions, media_type="application/json")
 
 
 def _image(instance: Any, name: str) -> bytes | PreprocessedImage:
@@ -85,7 +87,7 @@ def _image(instance: Any, name: str) -> bytes | PreprocessedImage:
     if isinstance(instance, dict):
         instance = instance.get("b64")
     if isinstance(instance, str):
-        return request_body.decode_base64(instance, name)
+        return decode_base64(instance, name)
     if not isinstance(instance, list):
         raise MalformedRequest(
             f'{name} is neither base64, {{"b64": base64}}, nor rows of pixels. Send one of these.'
@@ -96,4 +98,4 @@ def _image(instance: Any, name: str) -> bytes | PreprocessedImage:
             f"{name} has shape {shape!s:.60}. Send {SIDE} rows of {SIDE} numbers, or {PIXELS} "
             "numbers."
         )
-    return from_mnist_pixels(to_uint8(numbers(instance).reshape(SIDE, SIDE)))
+    return from_mnist_pixels(to_uint8(numbers(instance).reshape(SIDE, SIDE), name), name)

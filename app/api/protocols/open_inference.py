@@ -7,6 +7,7 @@ import asyncio
 from importlib.metadata import version as version_of
 from typing import Annotated, Final
 
+import numpy as np
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from app.api import request_body
@@ -14,6 +15,7 @@ from app.api.dependencies import RequirePredict, Services, ServicesDep
 from app.api.error_responses import ACCESS_ERRORS, Responses, headers, plain_error_responses
 from app.api.protocols import tensors
 from app.api.protocols.tensors import MODEL, OUTPUTS
+from app.api.query import CheckQuery
 from app.api.routes.predict import IMAGE_ERRORS, UPLOAD_ERRORS, VERSION_ERRORS, predict_all
 from app.api.schemas.protocols import (
     ModelReady,
@@ -27,7 +29,7 @@ from app.api.schemas.protocols import (
 )
 from app.errors import Conflict, InvalidField, NotFound, NotReady
 from app.net import SIDE
-from app.predict.preprocess import from_mnist_pixels
+from app.predict.preprocess import check_pixels
 
 MAX_VERSION_DIGITS: Final = 9  # digits of a version
 PATH: Final = f"/models/{MODEL}"
@@ -65,7 +67,7 @@ router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
     summary="Get server metadata",
     operation_id="v2_get_server",
     responses=plain_error_responses(*ACCESS_ERRORS),
-    dependencies=[RequirePredict],
+    dependencies=[RequirePredict, CheckQuery],
 )
 async def server() -> V2Server:
     """Return the server's name, its version, and the protocol extensions that it supports."""
@@ -77,6 +79,7 @@ async def server() -> V2Server:
     summary="Check liveness",
     operation_id="v2_get_live",
     responses=plain_error_responses(),
+    dependencies=[CheckQuery],
 )
 async def live() -> V2Live:
     """Return a body, because some clients expect one."""
@@ -196,10 +199,9 @@ async def _infer(
     inference, binary = tensors.read(await request.body(), header, max_images)
     images = tensors.images(inference, binary, max_images)
     output_as_bytes = tensors.requested_outputs(inference)
-    inputs = (
-        images if isinstance(images, list) else [from_mnist_pixels(pixels) for pixels in images]
-    )
-    answers = await predict_all(request, services, inputs, version)
+    if isinstance(images, np.ndarray):
+        check_pixels(images)
+    answers = await predict_all(request, services, images, version)
     content, length = tensors.encode_response(inference, output_as_bytes, answers)
     if length is None:
         return Response(content, media_type="application/json")

@@ -1,7 +1,7 @@
 """Input and output tensors of the Open Inference Protocol, in JSON or binary."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
+from app.api.encoded_images import decode_base64
 from app.api.protocols.pixels import Pixels, from_unit, numbers, shape_of, to_uint8
-from app.api.request_body import decode_base64, parse_or_400
+from app.api.request_body import parse_or_400
 from app.errors import MalformedRequest
 from app.net import DIGITS, PIXELS, SIDE
-from app.predict.model import Answer
+from app.predict.answers import BatchAnswers
 
 HEADER: Final = "Inference-Header-Content-Length"
 NAME: Final = "image"
@@ -59,7 +60,7 @@ class Inference(BaseModel):
     outputs: list[RequestedOutput] | None = Field(None, fail_fast=True)
 
 
-def read(body: bytes, header: str | None, max_images: int) -> tuple[Inference, bytes]:
+def read(body: bytes, header: str | None, max_images: int) -> tuple[Inference, memoryview]:
     """Split a body into the request and the bytes of its tensor. Raises MalformedRequest."""
     length = len(body)
     if header is not None:
@@ -73,10 +74,10 @@ def read(body: bytes, header: str | None, max_images: int) -> tuple[Inference, b
             f"{HEADER} is {length}, but the body has only {len(body)} bytes. "
             "Send the length of the JSON."
         )
-    return parse_or_400(Inference, body[:length], max_images), body[length:]
+    return parse_or_400(Inference, body[:length], max_images), memoryview(body)[length:]
 
 
-def images(inference: Inference, binary: bytes, max_images: int) -> list[bytes] | Pixels:
+def images(inference: Inference, binary: memoryview, max_images: int) -> list[bytes] | Pixels:
     """Return the images of the one input: encoded ones, or (B, 28, 28) uint8 pixels.
 
     Raises MalformedRequest, or InvalidField if an image is not base64.
@@ -111,7 +112,7 @@ def _check_shape(tensor: Tensor, max_images: int) -> None:
         )
 
 
-def _binary(tensor: Tensor, binary: bytes) -> bytes | None:
+def _binary(tensor: Tensor, binary: memoryview) -> memoryview | None:
     """Return the tensor's bytes, or None if its data is in the JSON."""
     size = tensor.parameters.get("binary_data_size")
     if (size is None) == (tensor.data is None):
@@ -126,7 +127,7 @@ def _binary(tensor: Tensor, binary: bytes) -> bytes | None:
     return None if size is None else binary
 
 
-def _elements(tensor: Tensor, content: bytes | None) -> list[bytes]:
+def _elements(tensor: Tensor, content: memoryview | None) -> list[bytes]:
     (number,) = tensor.shape
     if content is not None:
         return list(_split(content, number))
@@ -139,7 +140,7 @@ def _elements(tensor: Tensor, content: bytes | None) -> list[bytes]:
     return [decode_base64(text, f"data.{n}") for n, text in enumerate(texts)]
 
 
-def _split(content: bytes, number: int) -> Iterator[bytes]:
+def _split(content: memoryview, number: int) -> Iterator[bytes]:
     offset = 0
     for n in range(number):
         start = offset + LENGTH_BYTES
@@ -148,7 +149,7 @@ def _split(content: bytes, number: int) -> Iterator[bytes]:
             raise MalformedRequest(
                 f"Element {n} of {number} of the BYTES tensor is truncated. Send it whole."
             )
-        yield content[start:offset]
+        yield content[start:offset].tobytes()
     if offset < len(content):
         raise MalformedRequest(
             f"The BYTES tensor has more than the {number} elements of its shape. Correct the shape."
@@ -162,7 +163,7 @@ def _check_count(tensor: Tensor, actual: int, expected: int, unit: str) -> None:
         )
 
 
-def _pixels(tensor: Tensor, content: bytes | None) -> Pixels:
+def _pixels(tensor: Tensor, content: memoryview | None) -> Pixels:
     dtype, count = DTYPES[tensor.datatype], tensor.shape[0] * PIXELS
     if content is None:
         actual = math.prod(shape_of(tensor.data))
@@ -176,7 +177,7 @@ def _pixels(tensor: Tensor, content: bytes | None) -> Pixels:
 
 
 MODEL: Final = "mynet"
-# Keys are the fields of `Answer`; values are the datatype, numpy's name for it, and the shape.
+# Values are the datatype, numpy's name for it, and the shape.
 OUTPUTS: Final = {"digit": ("INT64", "<i8", [-1]), "probabilities": ("FP32", "<f4", [-1, DIGITS])}
 
 
@@ -196,10 +197,10 @@ def requested_outputs(inference: Inference) -> dict[str, bool]:
 
 
 def encode_response(
-    inference: Inference, output_as_bytes: dict[str, bool], answers: Sequence[Answer]
+    inference: Inference, output_as_bytes: dict[str, bool], answers: BatchAnswers
 ) -> tuple[bytes, int | None]:
     """Return the body, and the length of its JSON part if bytes follow."""
-    response: dict[str, Any] = {"model_name": MODEL, "model_version": str(answers[0].version)}
+    response: dict[str, Any] = {"model_name": MODEL, "model_version": str(answers.version)}
     if inference.id is not None:
         response["id"] = inference.id
     values = {name: _values(name, answers) for name in output_as_bytes}
@@ -213,8 +214,9 @@ def encode_response(
     return b"".join([document, *binary]), len(document)
 
 
-def _values(name: str, answers: Sequence[Answer]) -> NDArray[Any]:
-    return np.array([getattr(answer, name) for answer in answers], OUTPUTS[name][1])
+def _values(name: str, answers: BatchAnswers) -> NDArray[Any]:
+    values = answers.digits if name == "digit" else answers.probabilities
+    return values.astype(OUTPUTS[name][1])
 
 
 def _output(name: str, values: NDArray[Any], as_bytes: bool) -> dict[str, Any]:

@@ -9,19 +9,20 @@ from app.api import request_body
 from app.api.dependencies import Limit, RequireTrain, ServicesDep, disconnect_probe
 from app.api.error_responses import (
     ACCESS_ERRORS,
+    BODY_ERRORS,
+    INVALID_LIMIT,
     Responses,
     error_responses,
     headers,
     invalid_field_example,
+    new_resource,
 )
 from app.api.schemas import resources
 from app.errors import (
     BlankImage,
-    BodyTooLarge,
     Conflict,
     DeadlineExceeded,
     ImageTooLarge,
-    MalformedRequest,
     NotAnImage,
     NotFound,
     NotReady,
@@ -36,20 +37,12 @@ router = APIRouter(
 )
 
 PNG: Final = "image/png"
-ID: Final = {"correction_id": "$response.body#/id"}
-LINKS: Final = {
-    name: {"operationId": name, "parameters": ID}
-    for name in ("get_feedback_image", "delete_feedback")
+NEW: Final = new_resource("correction_id", "get_feedback_image", "delete_feedback")
+EXISTING: Final = {
+    "description": "The image is stored already; with `replace`, it has the new label now",
+    "model": resources.Correction,
 }
-CREATE_RESPONSES: Final[Responses] = {
-    201: {"headers": headers("Location"), "links": LINKS},
-    200: {
-        "description": "The image is stored already; with `replace`, it has the new label now",
-        "model": resources.Correction,
-        "headers": headers("Location"),
-        "links": LINKS,
-    },
-}
+CREATE_RESPONSES: Final[Responses] = {201: NEW, 200: NEW | EXISTING}
 IMAGE_RESPONSES: Final[Responses] = {
     200: {
         "content": {PNG: {"schema": request_body.FILE}},
@@ -63,7 +56,6 @@ CREATE_BODY: Final = {
     }
 }
 INVALID_LABEL: Final = invalid_field_example("label", "Input should be less than or equal to 9")
-INVALID_LIMIT: Final = invalid_field_example("limit", "Input should be less than or equal to 1000")
 Replace = Annotated[bool, Query(description="replace the label if the image has a different one")]
 After = Annotated[str | None, Query(description="id of the last correction of the previous page")]
 
@@ -76,7 +68,7 @@ After = Annotated[str | None, Query(description="id of the last correction of th
     openapi_extra=CREATE_BODY,
     responses=CREATE_RESPONSES
     | error_responses(
-        *(MalformedRequest, Conflict, BodyTooLarge, ImageTooLarge, NotAnImage, BlankImage),
+        *(*BODY_ERRORS, Conflict, ImageTooLarge, NotAnImage, BlankImage),
         *(INVALID_LABEL, QueueFull, NotReady, DeadlineExceeded),
     ),
 )

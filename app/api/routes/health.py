@@ -9,17 +9,28 @@ from pydantic import BaseModel, Field
 
 from app.api.dependencies import Services, ServicesDep
 from app.api.error_responses import error_responses
+from app.api.query import CheckQuery
 from app.database.database import Database
 from app.errors import NotReady
+from app.train.jobs.retraining import AutomaticRetraining
 
 # Seconds between two checks of the database schema: each takes some 10 ms of a core.
 SCHEMA_CHECK_INTERVAL: Final = 5.0
+# Seconds between two counts of the new corrections, which lists a folder.
+CORRECTIONS_COUNT_INTERVAL: Final = 2.0
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/health", tags=["health"])
 
 
 class Alive(BaseModel):
     status: Literal["live"] = "live"
+
+
+class Retraining(BaseModel):
+    """Until a job with all corrections starts by itself (`MYNET_RETRAIN_AFTER`)."""
+
+    new: int = Field(description="corrections since the last job that trained with them started")
+    after: int = Field(description="new corrections after which a job starts")
 
 
 class Ready(BaseModel):
@@ -29,9 +40,11 @@ class Ready(BaseModel):
     lost: str | None = Field(
         None, description="the device's error, if the CPU answers because the device failed"
     )
+    decoders: int = Field(description="running processes that decode images")
     images: dict[str, int] = Field(
         description="images since this process started, by outcome: `answered`, or the error code"
     )
+    retraining: Retraining | None = Field(None, description="null if no job starts by itself")
 
 
 @router.get(
@@ -39,6 +52,7 @@ class Ready(BaseModel):
     summary="Check liveness",
     operation_id="get_live",
     responses=error_responses(),
+    dependencies=[CheckQuery],
 )
 async def live() -> Alive:
     """If this request fails, restart the process."""
@@ -63,8 +77,26 @@ def readiness(services: Services) -> Ready:
         version=model.version,
         device=model.network.device,
         lost=model.network.device_error or None,
+        decoders=services.predictor.decoders.processes,
         images=dict(services.predictor.counts),
+        retraining=_progress(services.retraining),
     )
+
+
+def _progress(retraining: AutomaticRetraining | None) -> Retraining | None:
+    if retraining is None:
+        return None
+    return Retraining(new=retraining.new_corrections, after=retraining.after)
+
+
+async def count_corrections(retraining: AutomaticRetraining) -> None:
+    """Count the new corrections periodically, until cancelled."""
+    while True:
+        try:
+            await asyncio.to_thread(retraining.count)
+        except (NotReady, OSError) as error:  # the last count stays
+            log.error("new corrections could not be counted: error=%s", error)
+        await asyncio.sleep(CORRECTIONS_COUNT_INTERVAL)
 
 
 async def watch(database: Database) -> None:

@@ -1,16 +1,18 @@
 """`/metrics`: Prometheus metrics, as text or OpenMetrics."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from app.api.dependencies import RequireAnyKey, ServicesDep
 from app.api.error_responses import ACCESS_ERRORS, Responses, error_responses
+from app.server.protocol import CLIENT
 
 router = APIRouter(tags=["health"])
 
@@ -20,6 +22,7 @@ TEXT: Final = """\
 # TYPE mynet_model_info gauge
 mynet_model_info{version="2"} 1.0
 """
+ONE_PROCESS: Final = b"# Of process %d alone: this server counts each worker for itself.\n"
 OPEN_METRICS: Final = "application/openmetrics-text"
 METRICS_RESPONSES: Final[Responses] = {
     200: {
@@ -39,14 +42,19 @@ METRICS_RESPONSES: Final[Responses] = {
     responses=error_responses(*ACCESS_ERRORS) | METRICS_RESPONSES,
     dependencies=[RequireAnyKey],
 )
-async def metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") -> Response:
+async def metrics(
+    request: Request, services: ServicesDep, accept: Annotated[str, Header()] = ""
+) -> Response:
     """The format is the Prometheus text format, or OpenMetrics if the client prefers it.
 
-    The metrics are sums over all worker processes.
+    The metrics are sums over all worker processes. On another server than MyNet's own they are
+    those of the process that answers; a comment in the text format says so.
     """
     encode, content_type = _encoder(accept)
     families = await services.metrics_collector.families()
     content = await asyncio.to_thread(encode, families)
+    if CLIENT not in (request.scope.get("extensions") or {}) and "openmetrics" not in content_type:
+        content = ONE_PROCESS % os.getpid() + content
     return Response(content, headers={"content-type": content_type})
 
 

@@ -6,19 +6,25 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from app.api import request_body
-from app.api.dependencies import Limit, RequireAdmin, RequireTrain, ServicesDep
+from app.api.dependencies import (
+    Limit,
+    RequireAdmin,
+    RequireTrain,
+    ServicesDep,
+    etag_matches,
+)
 from app.api.error_responses import (
     ACCESS_ERRORS,
+    BODY_ERRORS,
     Responses,
     error_responses,
     headers,
     invalid_field_example,
+    new_resource,
 )
-from app.api.schemas.resources import Promotion, TestImage, TestImages, Versions
+from app.api.schemas.resources import Promotion, TestImage, TestImages, Versions, VersionSummary
 from app.errors import (
-    BodyTooLarge,
     Conflict,
-    MalformedRequest,
     NotFound,
     NotReady,
     QueueFull,
@@ -36,13 +42,20 @@ router = APIRouter(
 INVALID_VERSION: Final = invalid_field_example(
     "version", "Input should be greater than or equal to 1"
 )
+Full = Annotated[bool, Query(description="return the whole cards")]
 PROMOTION: Final = request_body.json_request_body(Promotion, required=True)
 
 
-@router.get("", summary="List versions, oldest first", dependencies=[RequireTrain])
-def list_versions(services: ServicesDep) -> Versions:
-    """Return the cards of all versions, and the number of the live version."""
-    return Versions(data=services.registry.cards(), current=services.registry.current())
+@router.get(
+    "",
+    summary="List versions, oldest first",
+    response_model=Versions,
+    responses=error_responses(invalid_field_example("full", "Input should be a valid boolean")),
+    dependencies=[RequireTrain],
+)
+def list_versions(services: ServicesDep, full: Full = False) -> Versions:
+    """Return all versions, and the live and the previously live one. `full` returns whole cards."""
+    return to_versions(services.registry.cards(), services.registry.history(), full=full)
 
 
 @router.put(
@@ -50,7 +63,10 @@ def list_versions(services: ServicesDep) -> Versions:
     summary="Promote a version",
     operation_id="promote_version",
     openapi_extra=PROMOTION,
-    responses=error_responses(MalformedRequest, NotFound, Conflict, BodyTooLarge, INVALID_VERSION),
+    responses=error_responses(
+        *(*BODY_ERRORS, NotFound, Conflict),
+        INVALID_VERSION,
+    ),
     dependencies=[RequireAdmin],
 )
 async def promote(request: Request, services: ServicesDep) -> Card:
@@ -106,7 +122,6 @@ FILE_RESPONSES: Final[Responses] = {
         "headers": headers("ETag"),
     },
 }
-NUMBER: Final = {"version": "$response.body#/version"}
 LINKED_OPERATIONS: Final = (
     "get_version",
     "get_version_weights",
@@ -114,10 +129,7 @@ LINKED_OPERATIONS: Final = (
     "delete_version",
 )
 UPLOAD_RESPONSES: Final[Responses] = {
-    201: {
-        "headers": headers("Location"),
-        "links": {name: {"operationId": name, "parameters": NUMBER} for name in LINKED_OPERATIONS},
-    }
+    201: new_resource("version", *LINKED_OPERATIONS, field="version"),
 }
 INVALID_FORMAT: Final = invalid_field_example(
     "format", "Input should be 'safetensors', 'pt' or 'onnx'"
@@ -144,8 +156,7 @@ Form = Annotated[
     summary="Upload weights as a new version",
     operation_id="upload_version",
     openapi_extra=UPLOAD,
-    responses=UPLOAD_RESPONSES
-    | error_responses(MalformedRequest, BodyTooLarge, INCOMPATIBLE_WEIGHTS, QueueFull),
+    responses=UPLOAD_RESPONSES | error_responses(*BODY_ERRORS, INCOMPATIBLE_WEIGHTS, QueueFull),
     dependencies=[RequireAdmin],
 )
 async def upload(
@@ -174,7 +185,7 @@ def get_weights(
 ) -> Response:
     """`safetensors` includes the card. The ETag is the weights digest of the card, in quotes."""
     etag = f'"{services.registry.card(version).weights_digest}"'
-    if _etag_matches(if_none_match, etag):
+    if etag_matches(if_none_match, etag):
         return Response(status_code=304, headers={"ETag": etag})
     disposition = f'attachment; filename="mynet-{version}.{form}"'
     return Response(
@@ -184,9 +195,14 @@ def get_weights(
     )
 
 
-def _etag_matches(if_none_match: str, etag: str) -> bool:
-    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return not tags.isdisjoint({etag, "*"})
+def to_versions(cards: list[Card], history: list[int], *, full: bool = False) -> Versions:
+    """Return the list of versions, in short or, with `full`, as cards.
+
+    `history` holds the live and the previously live versions, newest first.
+    """
+    current, previous = (*history[:2], None, None)[:2]
+    data = cards if full else [VersionSummary.model_validate(card) for card in cards]
+    return Versions(data=data, current=current, previous=previous)
 
 
 BEFORE_FIRST: Final = -1
@@ -213,7 +229,9 @@ def get_errors(
     after: After = None,
     limit: Limit = 100,
 ) -> TestImages:
-    """`digit` and `answer` select a cell of the confusion matrix, also one on its diagonal."""
+    """`digit` and `answer` select a cell of the confusion matrix, also one on its diagonal. The
+    images are those of the `test_dataset`; if that was deleted, the request fails with 409.
+    """
     cursor = BEFORE_FIRST if after is None else after
     page, has_more = services.test_set_errors.page(
         version, digit, answer, after=cursor, limit=limit

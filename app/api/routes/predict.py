@@ -2,10 +2,12 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 
+import numpy as np
 from fastapi import APIRouter, Query, Request, Response
+from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from app.api import request_body
@@ -16,15 +18,18 @@ from app.api.dependencies import (
     add_log_fields,
     disconnect_probe,
 )
-from app.api.error_responses import ACCESS_ERRORS, error_responses, invalid_field_example
-from app.api.schemas.resources import Normalisation, Prediction, Predictions
+from app.api.error_responses import (
+    ACCESS_ERRORS,
+    BODY_ERRORS,
+    error_responses,
+    invalid_field_example,
+)
+from app.api.schemas.predictions import LayerActivations, Normalisation, Prediction, Predictions
 from app.errors import (
     BlankImage,
-    BodyTooLarge,
     Conflict,
     DeadlineExceeded,
     ImageTooLarge,
-    MalformedRequest,
     NotAnImage,
     NotFound,
     NotReady,
@@ -32,9 +37,11 @@ from app.errors import (
     ServiceError,
 )
 from app.image.png import to_data_url
+from app.net import LAYERS
+from app.predict.answers import Answer, BatchAnswers
 from app.predict.batcher import PredictionResult
-from app.predict.model import Answer
-from app.predict.preprocess import PreprocessedImage
+from app.predict.predictor import Predictor
+from app.predict.preprocess import PreprocessedImage, from_mnist_pixels
 from app.telemetry import logs
 
 router = APIRouter(
@@ -60,7 +67,7 @@ MANY_IMAGES: Final = {
         ),
     }
 }
-UPLOAD_ERRORS: Final = (MalformedRequest, BodyTooLarge, QueueFull, NotReady, DeadlineExceeded)
+UPLOAD_ERRORS: Final = (*BODY_ERRORS, QueueFull, NotReady, DeadlineExceeded)
 VERSION_ERRORS: Final = (NotFound, Conflict)
 IMAGE_ERRORS: Final = (ImageTooLarge, NotAnImage, BlankImage)
 Version = Annotated[
@@ -71,7 +78,7 @@ Version = Annotated[
 @router.post(
     "/predict",
     summary="Read one handwritten digit",
-    response_model_exclude_none=True,
+    response_model_exclude_unset=True,
     openapi_extra=ONE_IMAGE,
     responses=error_responses(
         *(*UPLOAD_ERRORS, *VERSION_ERRORS, *IMAGE_ERRORS),
@@ -81,7 +88,8 @@ Version = Annotated[
 async def predict(
     request: Request, services: ServicesDep, version: Version = None, explain: bool = False
 ) -> Prediction:
-    """The body is the image, in one of three forms. `explain` adds the input of the network."""
+    """The body is the image, in one of three forms. `explain` adds the input of the network,
+    and its activations."""
     return await predict_one(request, services, version, explain=explain)
 
 
@@ -102,6 +110,7 @@ async def predict_one(
         answer.seen = to_data_url(result.preprocessed.normalised.pixels)  # plain-words: ok
         answer.saliency = to_data_url(result.saliency)
         answer.normalisation = _normalisation(result.preprocessed)
+        answer.activations = list(map(_layer_activations, LAYERS, result.activations or []))
     return answer
 
 
@@ -124,25 +133,36 @@ async def predict_batch(
         uploads, version, is_cancelled=disconnect_probe(request.scope)
     )
     add_log_fields(request, services, version=model_version)
-    answer = {"predictions": [_element(result) for result in results], "version": model_version}
     # Encoded here: FastAPI would validate each of up to hundreds of elements again.
-    return Response(to_json(answer), media_type="application/json")
+    content = b'{"predictions":[%b],"version":%d}' % (
+        b",".join([_element(result) for result in results]),
+        model_version,
+    )
+    return Response(content, media_type="application/json")
 
 
-def _element(result: PredictionResult | ServiceError) -> dict[str, Any]:
+def _element(result: PredictionResult | ServiceError) -> bytes:
     if isinstance(result, ServiceError):
-        return {"error": result.problem_details(logs.request_id.get())}
-    return prediction_fields(result.answer)
+        return to_json({"error": result.problem_details(logs.request_id.get())})
+    return prediction_json(result.batch, result.row)
+
+
+def prediction_json(answers: BatchAnswers, index: int) -> bytes:
+    """Return what `to_json` gives for the `prediction_fields` of an answer, in less time."""
+    return b'{"id":"%016x",%b}' % (random.getrandbits(64), answers.json_fields[index])
 
 
 def prediction_fields(answer: Answer) -> dict[str, Any]:
     """Return the fields of a `Prediction`."""
+    probabilities = answer.rounded_probabilities()
     return {
         "id": f"{random.getrandbits(64):016x}",
         "digit": answer.digit,
-        "confidence": answer.probabilities[answer.digit],
-        "probabilities": answer.probabilities,
+        "confidence": probabilities[answer.digit],
+        "probabilities": probabilities,
         "is_digit": answer.is_digit,
+        "reason": answer.reason,
+        "count": answer.digit_count,
         "version": answer.version,
     }
 
@@ -158,30 +178,50 @@ def _normalisation(preprocessed: PreprocessedImage) -> Normalisation:
     )
 
 
+def _layer_activations(layer: str, activations: NDArray[np.float32]) -> LayerActivations:
+    """Return the activations of a layer as bytes; all are 0 if no unit is active."""
+    maximum = float(activations.max())
+    values: list[int] = np.rint(activations * (255 / (maximum or 1))).astype(int).tolist()
+    return LayerActivations(layer=layer, maximum=round(maximum, 6), values=values)
+
+
 async def predict_all(
     request: Request,
     services: Services,
-    images: Sequence[bytes | PreprocessedImage],
+    images: Sequence[bytes | PreprocessedImage] | NDArray[np.uint8],
     version: int | None = None,
-) -> list[Answer]:
-    """Return the answers for images, in order; by default of the live version.
+) -> BatchAnswers:
+    """Return the answers for images, or for (B, 28, 28) pixels in MNIST's form, in order.
 
-    Raises the errors of `Predictor.predict_batch`, and the error of the first invalid image.
+    The live version answers by default. Raises the errors of `Predictor.predict_batch`, and the
+    error of the first invalid image.
     """
-    is_cancelled = disconnect_probe(request.scope)
+    predictor, is_cancelled = services.predictor, disconnect_probe(request.scope)
     if len(images) == 1:  # this one joins a batch with concurrent requests
-        answer = (
-            await services.predictor.predict(images[0], version, is_cancelled=is_cancelled)
-        ).answer
-        add_log_fields(request, services, version=answer.version)
-        return [answer]
-    results, model_version = await services.predictor.predict_batch(
-        images, version, is_cancelled=is_cancelled
+        (image,) = images
+        upload = from_mnist_pixels(image, "Image 0") if isinstance(image, np.ndarray) else image
+        result = await predictor.predict(upload, version, is_cancelled=is_cancelled)
+        answers = result.batch.select([result.row])
+    elif isinstance(images, np.ndarray):
+        answers = await predictor.predict_pixels(images, version, is_cancelled=is_cancelled)
+    else:
+        answers = await _predict_uploads(predictor, images, version, is_cancelled)
+    add_log_fields(request, services, version=answers.version)
+    return answers
+
+
+async def _predict_uploads(
+    predictor: Predictor,
+    uploads: Sequence[bytes | PreprocessedImage],
+    version: int | None,
+    is_cancelled: Callable[[], bool],
+) -> BatchAnswers:
+    results, model_version = await predictor.predict_batch(
+        uploads, version, is_cancelled=is_cancelled
     )
-    add_log_fields(request, services, version=model_version)
-    answers = []
+    predictions = []
     for number, result in enumerate(results):
         if isinstance(result, ServiceError):
             raise type(result)(f"Image {number}: {result.detail}")
-        answers.append(result.answer)
-    return answers
+        predictions.append(result)
+    return predictions[0].batch if predictions else BatchAnswers.none(model_version)

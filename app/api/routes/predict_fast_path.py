@@ -12,20 +12,20 @@ import asyncio
 from functools import partial
 from typing import Final
 
-from pydantic_core import to_json
-
 from app.api import problem_details
 from app.api.access_log import HEADER, NO_FIELDS, AccessLog, request_id_from
+from app.api.content_encoding import HEADER as CONTENT_ENCODING
 from app.api.dependencies import Services
+from app.api.encoded_images import may_be_text
 from app.api.multipart import parse_single_file
-from app.api.routes.predict import prediction_fields
+from app.api.routes.predict import prediction_json
 from app.auth import csrf
 from app.auth.access_control import FORWARDED
 from app.auth.allowed_hosts import AllowedHosts
 from app.auth.keys import Scope
 from app.errors import MalformedRequest, QueueFull, ServiceError
 from app.predict.batcher import PredictionOutcome, PredictionResult
-from app.server.protocol import FastCycle, FastHandler, Headers
+from app.server.fast_path import FastCycle, FastHandler, Headers, KnownHeads
 from app.telemetry import logs
 from app.telemetry.metrics import Route
 
@@ -34,7 +34,9 @@ TARGET: Final = PATH.encode()
 MAX_FAST_BYTES: Final = 20 * 1024
 MAX_LENGTH_DIGITS: Final = 10
 ROUTE: Final = Route("POST", PATH)
-JSON: Final = (b"content-type", b"application/json")
+ANSWER_HEAD: Final = (
+    b"content-type: application/json\r\ncontent-length: %d\r\n" + HEADER + b": %b\r\n"
+)
 
 
 class PredictFastPath:
@@ -44,13 +46,17 @@ class PredictFastPath:
         self.predictor, self.access_log = services.predictor, access_log
         self.max_bytes = services.settings.max_body_bytes
         self.max_fast_bytes = min(self.max_bytes, MAX_FAST_BYTES)
-        self._small_upload_handler = FastHandler(self.begin, True)
         access_control = services.access_control
         self.access_control = None if access_control.predictions_are_public else access_control
+        self.heads = KnownHeads()
+        # Heads that may hold a key are not kept in memory.
+        is_constant = self.access_control is None
+        self._small_upload_handler = FastHandler(self.begin, True, is_constant)
         self._is_allowed_host = AllowedHosts(services.settings).allows
-        # CORS needs response headers, the route checks that a request comes from no other site, and
-        # uvicorn must work out the address behind a proxy.
+        # The app decodes bodies. CORS needs response headers, the route checks that a request comes
+        # from no other site, and uvicorn must work out the address behind a proxy.
         self._headers_that_need_the_app = {
+            CONTENT_ENCODING,
             *((b"origin",) if services.settings.origins else ()),
             *(csrf.BROWSER_HEADERS if access_control.auth == "none" else ()),
             *((FORWARDED,) if access_control.rate_limiter else ()),
@@ -132,26 +138,23 @@ class PredictFastPath:
             task.add_done_callback(self._background_tasks.discard)
             return
         logs.request_id.set(request_id_text := request_id.decode())
+        fields = NO_FIELDS
         if isinstance(outcome, PredictionResult):
-            content = to_json(prediction_fields(outcome.answer))
-            length = b"content-length", b"%d" % len(content)
-            status, headers = 200, [JSON, length, (HEADER, request_id)]
-            fields: logs.LogFields = {"version": outcome.answer.version}
+            status, fields = 200, {"version": outcome.version}
+            content = prediction_json(outcome.batch, outcome.row)
+            cycle.respond_ok(ANSWER_HEAD % (len(content), request_id), content)
         else:
             response = problem_details.response_for_exception("POST", PATH, outcome)
-            status, headers, content = (
-                response.status_code,
-                response.raw_headers,
-                bytes(response.body),
-            )
-            fields = NO_FIELDS
-        cycle.respond(status, headers, content)
+            status = response.status_code
+            cycle.respond(status, response.raw_headers, bytes(response.body))
         self.access_log.add(request_id_text, ROUTE, *ROUTE, status, cycle.started, fields)
 
     async def _predict(self, cycle: FastCycle, request_id: bytes, upload: bytes) -> None:
         respond = partial(self._respond, cycle, request_id, upload)
         try:
-            result = await self.predictor.predict(upload, is_cancelled=cycle.is_cancelled)
+            result = await self.predictor.predict(
+                upload, needs_decoder=True, is_cancelled=cycle.is_cancelled
+            )
         except Exception as error:  # not stored in a variable: its traceback holds this frame
             respond(error)
         else:
@@ -159,9 +162,14 @@ class PredictFastPath:
 
 
 def _upload(cycle: FastCycle) -> bytes | None:
-    """Return the image: the only file of a form, or the whole body. None for any other body."""
+    """Return the image: the only file of a form, or the whole body. None for any other body.
+
+    JSON, and an image that is sent as text, are left to the route.
+    """
     content_type = next((value for name, value in cycle.headers if name == b"content-type"), b"")
     kind = content_type.partition(b";")[0].strip().lower()
-    if kind == b"multipart/form-data":
-        return parse_single_file(cycle.body, content_type, "file")
-    return None if kind == b"application/json" else cycle.body
+    if kind == b"application/json":
+        return None
+    is_form = kind == b"multipart/form-data"
+    upload = parse_single_file(cycle.body, content_type, "file") if is_form else cycle.body
+    return None if upload is None or may_be_text(upload) else upload

@@ -10,19 +10,29 @@ from app.api import request_body
 from app.api.dependencies import IdempotencyKey, RequireTrain, ServicesDep, add_log_fields
 from app.api.error_responses import (
     ACCESS_ERRORS,
+    BODY_ERRORS,
     Responses,
     error_responses,
-    headers,
     invalid_field_example,
+    new_resource,
 )
 from app.api.schemas import resources
 from app.database.sweeps import SweepStore
 from app.database.tables import Job as JobRow
 from app.database.tables import Sweep as SweepRow
-from app.errors import BodyTooLarge, Conflict, MalformedRequest, NotFound, NotReady, QueueFull
-from app.train.jobs import sweep
+from app.errors import (
+    Conflict,
+    NotFound,
+    NotReady,
+    QueueFull,
+    TrainingUnavailable,
+)
+from app.train.jobs import deletion, sweep
+from app.train.jobs.availability import check_training
 from app.train.jobs.job import Status
+from app.train.jobs.named_datasets import with_ids
 from app.train.jobs.sweep_grid import Grid
+from app.webhooks.subscriptions import subscriptions
 
 router = APIRouter(
     prefix="/sweeps",
@@ -32,15 +42,7 @@ router = APIRouter(
 )
 
 MAX_PAGE_SIZE: Final = 100
-ID: Final = {"sweep_id": "$response.body#/id"}
-CREATE_RESPONSES: Final[Responses] = {
-    202: {
-        "headers": headers("Location"),
-        "links": {
-            name: {"operationId": name, "parameters": ID} for name in ("get_sweep", "cancel_sweep")
-        },
-    }
-}
+CREATE_RESPONSES: Final[Responses] = {202: new_resource("sweep_id", "get_sweep", "cancel_sweep")}
 INVALID_LIMIT: Final = invalid_field_example(
     "limit", f"Input should be less than or equal to {MAX_PAGE_SIZE}"
 )
@@ -56,7 +58,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="the most sweep
     openapi_extra=CREATE_BODY,
     responses=CREATE_RESPONSES
     | error_responses(
-        *(MalformedRequest, Conflict, BodyTooLarge, QueueFull),
+        *(*BODY_ERRORS, Conflict, QueueFull, TrainingUnavailable),
         invalid_field_example("seed", "contains a value twice; list each value once"),
     ),
 )
@@ -70,6 +72,8 @@ async def create(
     In the queue, a sweep counts as one job. It promotes nothing: promote the version of its `best`.
     """
     grid = await request_body.read_json(request, Grid)
+    await asyncio.to_thread(check_training, services.database)
+    grid = await asyncio.to_thread(with_ids, grid, services.datasets)
     row = await asyncio.to_thread(
         sweep.create,
         services.sweep_store,
@@ -77,6 +81,7 @@ async def create(
         max_queued=services.settings.train_queue,
         key=idempotency_key,
         trace_context=services.tracing.inject() if services.tracing else None,
+        webhooks=subscriptions(services.settings),
     )
     add_log_fields(request, services, sweep_id=row.id)
     response.headers["Location"] = f"/sweeps/{row.id}"
@@ -117,6 +122,18 @@ def get_sweep(sweep_id: str, services: ServicesDep) -> resources.Sweep:
 def cancel(sweep_id: str, services: ServicesDep) -> resources.Sweep:
     """Cancels the unfinished jobs of the sweep. Versions that its jobs created are kept."""
     return to_sweep(services.sweep_store, sweep.cancel(services.sweep_store, sweep_id))
+
+
+@router.delete(
+    "/{sweep_id}",
+    status_code=204,
+    summary="Delete a sweep",
+    operation_id="delete_sweep",
+    responses=error_responses(NotFound, Conflict),
+)
+def delete(sweep_id: str, services: ServicesDep) -> None:
+    """Deletes a finished sweep with its jobs. The versions that they created stay."""
+    deletion.delete_sweep(services.sweep_store, sweep_id)
 
 
 def to_sweep(store: SweepStore, row: SweepRow) -> resources.Sweep:

@@ -1,7 +1,8 @@
 """The web page `/`, the API documentation `/docs`, and their static files.
 
 No other origin is involved. Files are compressed if the browser accepts that. Their path contains a
-digest of all files, so a file never changes under its path and browsers can cache it for ever.
+digest of all files, so a file never changes under its path and browsers can cache it for ever. All
+paths in the files are relative, so that the pages work under any path prefix.
 """
 
 import gzip
@@ -62,7 +63,7 @@ def read(name: str) -> File:
     """Return a file; in a page, the paths of its static files include the digest."""
     content = FILES[name].read_bytes()
     if name.endswith(".html"):
-        content = content.replace(b'"/web/', f'"/web/{digest()}/'.encode())
+        content = content.replace(b'"web/', f'"web/{digest()}/'.encode())
     compressed = gzip.compress(content, mtime=0) if name.endswith(COMPRESSIBLE_SUFFIXES) else None
     return File(content, compressed, guess_type(name)[0] or "text/plain")
 

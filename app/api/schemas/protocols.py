@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from app.api.schemas.resources import Prediction
+from app.api.schemas.predictions import Prediction
 from app.net import PIXELS, SIDE
 
 Tone = Annotated[int, Field(ge=0, le=255)]

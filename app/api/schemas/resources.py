@@ -11,37 +11,13 @@ from typing import (
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
+from app.api.schemas.training import NextAction
+from app.api.schemas.webhooks import Delivery, Webhook
 from app.train.jobs.hyperparameters import Hyperparameters, Whole
 from app.train.jobs.job import Status
-from app.versions.card import Card, EpochRecord
-
-
-class Normalisation(BaseModel):
-    """How the upload was preprocessed for the network."""
-
-    inverted: bool = Field(description="the ink was darker than its background")
-    box: tuple[int, int, int, int] = Field(
-        description="left, top, right and bottom of the ink, in pixels of the upright upload"
-    )
-    shift: tuple[float, float] = Field(
-        description="x and y that centred the mass, in pixels of the 28×28 image"
-    )
-
-
-class Prediction(BaseModel):
-    id: str
-    digit: int = Field(ge=0, le=9)
-    confidence: float = Field(description="the probability of `digit`")
-    probabilities: list[float] = Field(min_length=10, max_length=10)
-    is_digit: bool = Field(description="false if the image does not look like a digit")
-    version: int
-    seen: str | None = Field(  # plain-words: ok
-        None, description="the 28×28 input of the network, a PNG data URL"
-    )
-    saliency: str | None = Field(
-        None, description="the pixels that support `digit`, a PNG data URL"
-    )
-    normalisation: Normalisation | None = None
+from app.train.jobs.phase import Phase
+from app.versions.card import Card, EpochRecord, TrainingData
+from app.webhooks.request import WebhookEvent
 
 
 class FieldProblem(BaseModel):
@@ -61,13 +37,12 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
-class Refused(BaseModel):
-    error: Problem
+class JobPhase(BaseModel):
+    """What the process of a running job does. `drawing` counts pictures."""
 
-
-class Predictions(BaseModel):
-    predictions: list[Prediction | Refused]
-    version: int
+    name: Phase
+    done: int | None = None
+    total: int | None = None
 
 
 class Progress(BaseModel):
@@ -83,7 +58,17 @@ class Result(BaseModel):
     version: int
     test_accuracy: float
     promoted: bool
-    reason: str
+    reason: str = Field(description="the figures of the comparison with the live version")
+    explanation: str | None = Field(
+        None, description="why the version went live or not; null for jobs of older releases"
+    )
+    stopped_by: Literal["early_stopping", "max_seconds"] | None = Field(
+        None, description="what ended the training before its last epoch"
+    )
+    best_epoch: int | None = Field(
+        None, description="epoch of the version's weights, if `early_stopping` chose it"
+    )
+    next: list[NextAction] = Field([], description="what could be done when the job ended")
 
 
 class JobError(BaseModel):
@@ -109,11 +94,19 @@ class Job(BaseModel):
     finished_at: datetime | None
     hyperparameters: JobHyperparameters
     attempt: int
+    phase: JobPhase | None = Field(None, description="what a running job does; else null")
+    data: TrainingData | None = Field(
+        None, description="its data sets, fixed when it first starts; null until then"
+    )
     progress: Progress | None
     epochs: list[EpochRecord]
     result: Result | None
     error: JobError | None
     sweep: str | None = Field(None, description="id of the sweep that the job belongs to")
+    webhook: Webhook | None = Field(None, description="the webhook of the request")
+    deliveries: list[Delivery] = Field(
+        default_factory=list, description="messages about the job, also to `MYNET_WEBHOOK_URL`"
+    )
 
 
 class Jobs(BaseModel):
@@ -130,6 +123,14 @@ class StatusTold(TypedDict):
     reason: NotRequired[str]
 
 
+class PhaseData(TypedDict):
+    """What the process does from now on, and how much of it is done."""
+
+    name: Phase
+    done: NotRequired[int]
+    total: NotRequired[int]
+
+
 class BatchTold(TypedDict):
     """The loss of a batch; `batch` counts from 1 in each epoch."""
 
@@ -142,7 +143,7 @@ class Streamed(BaseModel):
     """A server-sent event."""
 
     id: str = Field(pattern="^[0-9]+$", description="counts up, over all jobs")
-    event: Literal["status", "batch", "epoch", "result"]
+    event: Literal["status", "phase", "batch", "epoch", "result", "webhook"]
     data: str = Field(
         description="JSON, the same as `data` in a page of events",
         json_schema_extra={"contentMediaType": "application/json"},
@@ -163,6 +164,11 @@ class StatusEvent(JobEvent):
     data: StatusTold
 
 
+class PhaseEvent(JobEvent):
+    event: Literal["phase"] = Field(validation_alias="kind")
+    data: PhaseData
+
+
 class BatchEvent(JobEvent):
     event: Literal["batch"] = Field(validation_alias="kind")
     data: BatchTold
@@ -178,7 +184,24 @@ class ResultEvent(JobEvent):
     data: Result
 
 
-Event = Annotated[StatusEvent | BatchEvent | EpochEvent | ResultEvent, Field(discriminator="event")]
+class WebhookData(TypedDict):
+    """A message that is not sent any more: its id and event, and why the last attempt failed."""
+
+    id: str
+    event: WebhookEvent
+    attempts: int
+    error: str
+
+
+class WebhookFailureEvent(JobEvent):
+    event: Literal["webhook"] = Field(validation_alias="kind")
+    data: WebhookData
+
+
+Event = Annotated[
+    StatusEvent | PhaseEvent | BatchEvent | EpochEvent | ResultEvent | WebhookFailureEvent,
+    Field(discriminator="event"),
+]
 
 
 class Events(BaseModel):
@@ -186,9 +209,31 @@ class Events(BaseModel):
     has_more: bool
 
 
+class VersionSummary(BaseModel):
+    """A version without the figures of its card. `GET /models/{version}` returns the card."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    version: int
+    origin: Literal["trained", "checkpoint", "uploaded"]
+    created_at: datetime
+    recipe: str | None
+    test_accuracy: float
+    test_accuracy_interval: tuple[float, float]
+    job: str | None
+    parent: int | None
+    note: str | None
+    weights_digest: str
+
+
 class Versions(BaseModel):
-    data: list[Card]
+    """All versions, and the number of the live one. `full` lists cards instead of summaries."""
+
+    data: list[VersionSummary] | list[Card]
     current: int | None
+    previous: int | None = Field(
+        None, description="the version that `POST /models/rollback` would make live"
+    )
 
 
 class TestImage(BaseModel):

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=ListByDefault,
-    help="List, create or revoke API keys. They are in the state folder's database.",
+    help="List, create, rotate or revoke API keys. They are in the state folder's database.",
 )
 log = logging.getLogger(logs.AUDIT_LOGGER)
-COLUMNS = ("id", "name", "scopes", "made (UTC)", "state")
+TIMES = ("created_at", "expires_at", "revoked_at", "last_used")
+COLUMNS = ("id", "name", "scopes", "made (UTC)", "last used (UTC)", "state")
 
 
 class ScopeName(StrEnum):
@@ -74,11 +75,34 @@ def show_all(as_json: AsJson = False) -> None:
     output.print_table(
         COLUMNS,
         (
-            (key.id, key.name, ",".join(key.scopes), output.time(key.created_at), _state(key))
+            (
+                *(key.id, key.name, ",".join(key.scopes), output.time(key.created_at)),
+                output.time(key.last_used) if key.last_used else "never",
+                _state(key),
+            )
             for key in rows
         ),
         empty="No keys yet. Create one with: mynet keys create NAME --scope predict",
     )
+
+
+@app.command()
+def rotate(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="Id, as `mynet keys` shows.")],
+    grace_hours: Annotated[
+        int, typer.Option(min=0, max=8760, help="Hours for which the old key stays valid.")
+    ] = 24,
+) -> None:
+    """Create a key with the name, scopes and lifetime of another one, and print it.
+
+    The old key expires after the grace period.
+    """
+    from app.cli.database import open_keys
+
+    with open_keys(with_backup=True) as keys:
+        key, full_key = keys.rotate(key_id, 3600 * grace_hours)
+        _audit("rotate", key)
+        _print_key(keys, key, full_key)
 
 
 @app.command()
@@ -114,7 +138,7 @@ def _silence_stdout() -> None:
 
 
 def _fields(key: "Key") -> dict[str, Any]:
-    times = {name: getattr(key, name) for name in ("created_at", "expires_at", "revoked_at")}
+    times = {name: getattr(key, name) for name in TIMES}
     return {
         "id": key.id,
         "name": key.name,

@@ -2,13 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from app.cli import context
 from app.cli.opening import open_backend
 from app.cli.options import ApiKey, Url, flag
+
+WARNINGS: Final = {
+    None: "",
+    "not_a_digit": "  does not look like a digit",
+    "several_digits": "  is one of {count} digits: read them all with `mynet read`",
+}
 
 
 def predict(
@@ -21,26 +27,18 @@ def predict(
     api_key: ApiKey = None,
 ) -> None:
     """Read the digit in each image file. Exit 1 if a file cannot be read."""
-    all_read = True
     with open_backend(url, api_key) as backend:
-        read, errors = backend.reader(version), context.console(stderr=True)
-        for file in files:
-            try:
-                prediction = read(file)
-            except backend.errors as error:
-                all_read = False
-                message = context.describe(error)
-                line = message if str(file) in message else f"{file}: {message}"
-                errors.print(line, style="red", markup=False, soft_wrap=True)
-                continue
+        read = backend.reader(version)
+        for file, prediction in context.read_files(files, read, backend.errors):
             _print(file, prediction, as_json=as_json)
-    raise typer.Exit(0 if all_read else 1)
 
 
 def _print(file: Path, prediction: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"file": str(file), **prediction}))
         return
-    warning = "" if prediction["is_digit"] else "  does not look like a digit"
+    # A service older than the field `reason` knows no other one.
+    reason = None if prediction["is_digit"] else prediction.get("reason") or "not_a_digit"
+    warning = WARNINGS[reason].format(count=prediction.get("count"))
     confidence = f"{100 * prediction['confidence']:.1f} %"
     typer.echo(f"{file}: {prediction['digit']}  {confidence}{warning}")

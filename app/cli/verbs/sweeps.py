@@ -12,7 +12,7 @@ from app.cli.options import ApiKey, AsJson, Limit, SweepId, Url
 
 app = typer.Typer(
     cls=ListByDefault,
-    help="List sweeps, start one, or cancel one. A sweep is a job for each combination of values.",
+    help="List, start, cancel or delete sweeps. A sweep is a job for each combination of values.",
 )
 COLUMNS = ("sweep", "status", "made (UTC)", "jobs", "best version", "accuracy", "name")
 NAME = typer.Option(help="Name of the sweep, to recognise it.", show_default="none")
@@ -50,6 +50,8 @@ def start(
     seed: Annotated[list[int] | None, options.SEED] = None,
     device: Annotated[list[str] | None, options.DEVICE] = None,
     include_feedback: Annotated[bool | None, options.INCLUDE_FEEDBACK] = None,
+    datasets: Annotated[list[str] | None, options.DATASETS] = None,
+    test_dataset: Annotated[str | None, options.TEST_DATASET] = None,
     note: Annotated[str | None, options.NOTE] = None,
     name: Annotated[str | None, NAME] = None,
     as_json: AsJson = False,
@@ -63,7 +65,10 @@ def start(
     from app.train.jobs.sweep_grid import Grid
 
     values = {key: value for key, value in locals().items() if key in Grid.model_fields}
-    grid = options.checked(Grid, {key: _one_or_more(value) for key, value in values.items()})
+    grid = options.checked(
+        Grid,
+        {key: value if key == "datasets" else _one_or_more(value) for key, value in values.items()},
+    )
     with open_backend(url, api_key) as backend:
         sweep = backend.start_sweep(grid)
     _show(sweep, as_json=as_json)
@@ -81,6 +86,14 @@ def cancel(
     if as_json:
         return output.print_json(sweep)
     typer.echo(f"Sweep {sweep['id']} is {sweep['status']}.")
+
+
+@app.command()
+def delete(sweep_id: SweepId, url: Url = None, api_key: ApiKey = None) -> None:
+    """Delete a finished sweep with its jobs. Their versions stay."""
+    with open_backend(url, api_key) as backend:
+        backend.delete_sweep(sweep_id)
+    typer.echo(f"Sweep {sweep_id} is deleted.")
 
 
 def show(

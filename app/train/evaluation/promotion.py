@@ -2,47 +2,68 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from enum import StrEnum
+from typing import Final, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from app.errors import Conflict, NotFound
-from app.net import MyNet
+from app.torch_net import net_with
 from app.train.evaluation import evaluate
 from app.train.jobs.hyperparameters import PromoteRule
 from app.train.recipes.dataset import Digits
-from app.versions.card import Card
 from app.versions.registry import Registry
 
 SIGNIFICANCE_LEVEL: Final = 0.05
 log = logging.getLogger(__name__)
 
 
+class Cause(StrEnum):
+    """What decided whether a version goes live."""
+
+    FIRST = "first"
+    ALWAYS = "always"
+    NEVER = "never"
+    BETTER = "better"
+    WORSE = "worse"
+    CHANCE = "chance"
+
+
 class Verdict(NamedTuple):
-    """The decision whether to promote, and its reason."""
+    """The decision whether to promote, and its reason.
+
+    `live` is the version that was live before, if there was one, and `live_accuracy` its accuracy
+    on the same test images.
+    """
 
     promoted: bool
     reason: str
+    cause: Cause
+    live: int | None = None
+    live_accuracy: float | None = None
 
 
 class Baseline(NamedTuple):
     """A live version, and for which test images its prediction is correct: (N,) bool."""
 
     version: int
-    correct: Tensor
+    correct: NDArray[np.bool_]
 
 
-def decide(rule: PromoteRule, correct: Tensor, baseline: Baseline | None) -> Verdict:
+def decide(rule: PromoteRule, correct: NDArray[np.bool_], baseline: Baseline | None) -> Verdict:
     """Return the verdict on a new version with these `correct` predictions, (N,) bool.
 
     With the rule `if_better`, it is promoted if it predicts more test images correctly than the
     baseline and McNemar's test gives p < 0.05. `baseline` is None if no version is live yet.
     """
     if rule == "never":
-        return Verdict(False, "the promotion rule is never")
+        live = baseline and baseline.version
+        return Verdict(False, "the promotion rule is never", Cause.NEVER, live)
     if baseline is None:
-        return Verdict(True, "there was no live version")
+        return Verdict(True, "there was no live version", Cause.FIRST)
+    compared = baseline.version, float(baseline.correct.mean())
     gained = int((correct & ~baseline.correct).sum())
     lost = int((~correct & baseline.correct).sum())
     p = mcnemar(gained, lost)
@@ -51,10 +72,13 @@ def decide(rule: PromoteRule, correct: Tensor, baseline: Baseline | None) -> Ver
         f"McNemar {_format_p(p)}"
     )
     if rule == "always":
-        return Verdict(True, f"the promotion rule is always; {figures}")
+        return Verdict(True, f"the promotion rule is always; {figures}", Cause.ALWAYS, *compared)
     if p >= SIGNIFICANCE_LEVEL:
-        return Verdict(False, f"{figures}: the difference may be chance")
-    return Verdict(gained > lost, f"{figures}: {gained} images gained, {lost} lost")
+        reason = f"{figures}: the difference may be chance"
+        return Verdict(False, reason, Cause.CHANCE, *compared)
+    reason = f"{figures}: {gained} images gained, {lost} lost"
+    cause = Cause.BETTER if gained > lost else Cause.WORSE
+    return Verdict(gained > lost, reason, cause, *compared)
 
 
 def mcnemar(gained: int, lost: int) -> float:
@@ -70,8 +94,8 @@ def mcnemar(gained: int, lost: int) -> float:
     return min(1.0, 2 * tail / (1 << changed))
 
 
-def _percent(correct: Tensor) -> str:
-    return f"{100 * correct.double().mean().item():.2f} %"
+def _percent(correct: NDArray[np.bool_]) -> str:
+    return f"{100 * correct.mean():.2f} %"
 
 
 def _format_p(p: float) -> str:
@@ -85,7 +109,7 @@ BeginCommit = Callable[[], None]
 def evaluate_and_promote(
     registry: Registry,
     version: int,
-    correct: Tensor,
+    correct: NDArray[np.bool_],
     rule: PromoteRule,
     test: Digits,
     begin_commit: BeginCommit,
@@ -113,17 +137,11 @@ def evaluate_and_promote(
             return verdict
 
 
-def result_of(card: Card, verdict: Verdict) -> dict[str, Any]:
-    """Return the result of the job that created this version."""
-    return {"version": card.version, "test_accuracy": card.test_accuracy, **verdict._asdict()}
-
-
 def _baseline(registry: Registry, history: Sequence[int], test: Digits) -> Baseline | None:
     """Return the first of these versions that can be loaded."""
     for live in history:
         try:
-            model = MyNet()
-            model.load_state_dict(registry.weights(live))
+            model = net_with(registry.weights(live))
         except (Conflict, NotFound) as error:
             log.error("baseline version skipped: version=%d error=%s", live, error)
             continue

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.database.jobs import JobStore
-from app.database.tables import now
-from app.train.jobs import job as jobs
+from app.database.tables import Job, now
 from app.train.jobs.job import Status, is_running_attempt
+from app.train.jobs.phase import Phase, phase_data
+from app.webhooks.outbox import store_messages
 
 
 class Superseded(Exception):
@@ -26,9 +27,30 @@ class FencedWriter:
     job_id: str
     attempt: int
 
+    def job(self) -> Job:
+        """Return the job. Raises Superseded if a client has cancelled and deleted it."""
+        if job := self.store.job(self.job_id):
+            return job
+        raise Superseded(self.job_id)
+
     def record(self, kind: str, data: dict[str, Any], **values: Any) -> None:
         """Store an event and the job's new `values` in one transaction. Raises Superseded."""
         self._change(values, (kind, data))
+
+    def begin_phase(self, phase: Phase, done: int | None = None, total: int | None = None) -> None:
+        """Record what the attempt does, or how much of it is done. Raises Superseded."""
+        data = phase_data(phase, done, total)
+        self._change({"phase": data}, ("phase", data))
+
+    def complete_progress(self) -> None:
+        """Record that a training which ended early has no more to do. Raises Superseded."""
+        progress = self.job().progress
+        if progress:
+            self._change({"progress": progress | {"fraction": 1.0, "eta": 0.0}})
+
+    def record_data(self, data: dict[str, Any]) -> None:
+        """Record the data sets that the job trains with. Raises Superseded."""
+        self._change({"data": data})
 
     def reset_failures(self) -> None:
         """Reset the counts of crashes and errors after new state was saved. Raises Superseded."""
@@ -43,20 +65,25 @@ class FencedWriter:
         self._change({"committing": True})
 
     def is_committing(self) -> bool:
-        """Return whether this attempt or an earlier one started to store its version."""
-        return jobs.get(self.store, self.job_id).committing
+        """Return whether an attempt has started to store the version. Raises Superseded."""
+        return self.job().committing
 
     def succeed(self, result: dict[str, Any]) -> None:
         """End the job with its result. Raises Superseded."""
-        values = {"status": Status.SUCCEEDED, "result": result, "finished_at": now()}
+        values = {
+            "status": Status.SUCCEEDED,
+            "phase": None,
+            "result": result,
+            "finished_at": now(),
+        }
         status = ("status", {"status": Status.SUCCEEDED})
-        self._change(values, ("result", result), status, vital=True)
+        self._change(values, ("result", result), status, then=store_messages, vital=True)
 
     def _change(
-        self, values: dict[str, Any], *events: tuple[str, dict[str, Any]], vital: bool = False
+        self, values: dict[str, Any], *events: tuple[str, dict[str, Any]], **options: Any
     ) -> None:
         running = is_running_attempt(self.attempt)
         if not self.store.change_job(
-            self.job_id, *running, values=values, events=events, vital=vital
+            self.job_id, *running, values=values, events=events, **options
         ):
             raise Superseded(self.job_id)

@@ -12,16 +12,23 @@ them. A worker process writes through `FencedWriter`.
 """
 
 import secrets
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement
 
 from app.database.jobs import MAX_RETRY_WAIT, JobStore
-from app.database.tables import Base, Event, Job, Trace, TraceContext, now
+from app.database.tables import Base, Event, InitialWeights, Job, Trace, TraceContext, now
 from app.errors import Conflict, NotFound, QueueFull
-from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.jobs.hyperparameters import Hyperparameters, Init
+from app.train.jobs.named_datasets import check_stored
+from app.train.jobs.phase import Phase, phase_data
+from app.webhooks.delivery_store import DeliveryStore
+from app.webhooks.outbox import store_messages
+from app.webhooks.subscriptions import Subscription
 
 
 class Status(StrEnum):
@@ -52,6 +59,12 @@ MAX_ERRORS: Final = 3
 RETRY_AFTER: Final = 30
 # Seconds before a failed job is started again, multiplied by 2 for each failure.
 BACK_OFF: Final = 0.5
+# Returns the weights that a job begins with, in safetensors format.
+ReadInit = Callable[[Init], bytes]
+
+
+def _no_init(init: Init) -> bytes:
+    raise ValueError(f"the caller cannot read {init}")
 
 
 def create(
@@ -61,22 +74,39 @@ def create(
     max_queued: int,
     key: str | None,
     trace_context: TraceContext = None,
+    read_init: ReadInit = _no_init,
+    webhooks: Sequence[Subscription] = (),
 ) -> Job:
-    """Queue a job, or return the one with this idempotency key. Raises QueueFull, Conflict."""
+    """Queue a job, or return the one with this idempotency key.
+
+    Raises QueueFull, Conflict, InvalidField if a data set was deleted. `read_init` returns the
+    weights that the job begins with, and may raise, too. They are stored with the job.
+    """
     if key is not None and (existing := store.job_by_key(key)):
-        return _check_idempotent(existing, hyperparameters)
-    job, rows = queued(hyperparameters, key, trace_context)
-    stored = store.add_job(job, *rows, max_queued=max_queued)
+        return _check_idempotent(store, existing, hyperparameters, webhooks)
+    job, rows = queued(hyperparameters, key, trace_context, webhooks)
+    if hyperparameters.init:
+        rows.append(InitialWeights(job_id=job.id, content=read_init(hyperparameters.init)))
+    check = partial(check_stored, hyperparameters)
+    stored = store.add_job(job, *rows, max_queued=max_queued, check=check)
     if stored is None:
-        raise QueueFull(
-            f"The queue is full: {max_queued} jobs are waiting. Try again later.",
-            retry_after=RETRY_AFTER,
-        )
-    return _check_idempotent(stored, hyperparameters)
+        raise queue_full(max_queued)
+    return _check_idempotent(store, stored, hyperparameters, webhooks)
+
+
+def queue_full(max_queued: int) -> QueueFull:
+    """Return the error for a job that the queue has no room for."""
+    return QueueFull(
+        f"The queue is full: {max_queued} jobs are waiting. Try again later.",
+        retry_after=RETRY_AFTER,
+    )
 
 
 def queued(
-    hyperparameters: Hyperparameters, key: str | None, trace_context: TraceContext
+    hyperparameters: Hyperparameters,
+    key: str | None,
+    trace_context: TraceContext,
+    webhooks: Sequence[Subscription],
 ) -> tuple[Job, list[Base]]:
     """Return a new job and the rows that are stored with it."""
     seed = secrets.randbelow(2**32) if hyperparameters.seed is None else hyperparameters.seed
@@ -92,6 +122,7 @@ def queued(
     return job, [
         first,
         *([Trace(job_id=job.id, trace_context=trace_context)] if trace_context else []),
+        *(subscription.row(job.id) for subscription in webhooks),
     ]
 
 
@@ -129,9 +160,7 @@ def resume(store: JobStore, job_id: str) -> Job:
     """Requeue a paused job at its former place. Raises NotFound, Conflict."""
     values = {"not_before": now()}
     action = "resumed. Only a paused job can be resumed"
-    return _request_transition(
-        store, job_id, Status.QUEUED, values, action, Job.status == Status.PAUSED
-    )
+    return _request_transition(store, job_id, Status.QUEUED, values, action, {Status.PAUSED})
 
 
 def fail(store: JobStore, job_id: str, attempt: int, code: str, message: str) -> None:
@@ -150,9 +179,9 @@ def requeue(store: JobStore, job: Job) -> bool:
     )
 
 
-def record_crash(store: JobStore, job: Job, exit_code: int, back_off: float = BACK_OFF) -> None:
+def record_crash(store: JobStore, job: Job, reason: str, back_off: float = BACK_OFF) -> None:
     """Requeue a running job whose process died, or fail it after `MAX_CRASHES` crashes."""
-    crashes, reason = job.crashes + 1, f"The worker process died with exit code {exit_code}."
+    crashes = job.crashes + 1
     if crashes < MAX_CRASHES:
         _retry(store, job.id, job.attempt, back_off * 2**crashes, {"crashes": crashes}, reason)
     else:
@@ -169,7 +198,10 @@ def record_error(
     back_off: float = BACK_OFF,
 ) -> None:
     """Requeue a running job that raised an exception, or fail it after `MAX_ERRORS` errors."""
-    errors = get(store, job_id).errors + 1
+    job = store.job(job_id)
+    if job is None:  # a client has cancelled and deleted it
+        return
+    errors = job.errors + 1
     if errors < MAX_ERRORS:
         wait = back_off * 2**errors
         _retry(store, job_id, attempt, wait, {"errors": errors}, message)
@@ -203,17 +235,24 @@ def _request_transition(
     target: Status,
     values: dict[str, Any],
     action: str,
-    *where: ColumnElement[bool],
+    sources: Collection[Status] = (),
 ) -> Job:
     """Move a job to `target` for a client. Raises Conflict if its version is being stored."""
-    get(store, job_id)
-    moved = _transition(store, job_id, target, values, Job.committing.is_(False), *where)
-    job = get(store, job_id)
-    if not moved:
+    get(store, job_id)  # a client may send an id that the database does not take
+    sources = sources or _sources(target)
+    where = Job.committing.is_(False), Job.status.in_(sources)
+    while not _transition(store, job_id, target, values, *where):
+        job = get(store, job_id)
         storing = job.committing and not Status(job.status).is_final
-        state = "storing its version" if storing else job.status
-        raise Conflict(f"The job is {state} and cannot be {action}.")
-    return job
+        if storing or job.status not in sources:
+            state = "storing its version" if storing else job.status
+            raise Conflict(f"The job is {state} and cannot be {action}.")
+        # It came to this state after the refusal, so it can be moved now.
+    return get(store, job_id)
+
+
+def _sources(target: Status) -> list[Status]:
+    return [status for status in Status if target in TRANSITIONS[status]]
 
 
 def _transition(
@@ -224,23 +263,40 @@ def _transition(
     *where: ColumnElement[bool],
     event_data: dict[str, Any] | None = None,
 ) -> bool:
-    sources = [status for status in Status if target in TRANSITIONS[status]]
+    phase = phase_data(Phase.STARTING) if target is Status.RUNNING else None
     fields: dict[str, Any] = {n: values[n] for n in ("attempt", "error") if n in values}
     return store.change_job(
         job_id,
-        Job.status.in_(sources),
+        Job.status.in_(_sources(target)),
         *where,
-        values={"status": target, **values},
+        values={"status": target, "phase": phase, **values},
         events=[("status", {"status": target, **fields, **(event_data or {})})],
+        then=store_messages if target.is_final else None,
         vital=True,
     )
 
 
-def _check_idempotent(job: Job, hyperparameters: Hyperparameters) -> Job:
+def _check_idempotent(
+    store: JobStore,
+    job: Job,
+    hyperparameters: Hyperparameters,
+    webhooks: Sequence[Subscription],
+) -> Job:
     seed = job.hyperparameters["seed"] if hyperparameters.seed is None else hyperparameters.seed
-    if hyperparameters.model_dump(mode="json") | {"seed": seed} != job.hyperparameters:
+    # A job of an older release lacks the fields that were added since, so they have their defaults.
+    stored = Hyperparameters(**job.hyperparameters)
+    if hyperparameters.model_copy(update={"seed": seed}) != stored:
         raise Conflict(
             f"The Idempotency-Key was used for the job {job.id}, with other hyperparameters. "
+            "Send a new key."
+        )
+    webhook = DeliveryStore(store.database).requested_webhooks([job.id]).get(job.id)
+    stored_webhook = webhook and Subscription(webhook.url, tuple(webhook.events))
+    requested = (entry for entry in webhooks if not entry.from_settings)
+    # A job that a client has just deleted has no webhook any longer.
+    if stored_webhook != next(requested, None) and store.job(job.id):
+        raise Conflict(
+            f"The Idempotency-Key was used for the job {job.id}, with another webhook. "
             "Send a new key."
         )
     return job

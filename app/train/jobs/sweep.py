@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement
@@ -20,7 +21,9 @@ from app.database.tables import Job, Sweep, TraceContext, now
 from app.errors import Conflict, NotFound, QueueFull
 from app.train.jobs import job as jobs
 from app.train.jobs.job import RETRY_AFTER
+from app.train.jobs.named_datasets import check_stored
 from app.train.jobs.sweep_grid import Grid
+from app.webhooks.subscriptions import Subscription
 
 IS_RUNNING: Final[ColumnElement[bool]] = Sweep.status == "running"
 
@@ -39,16 +42,17 @@ def create(
     max_queued: int,
     key: str | None,
     trace_context: TraceContext = None,
+    webhooks: Sequence[Subscription] = (),
 ) -> Sweep:
     """Queue the jobs of a sweep, or return the sweep with this idempotency key.
 
-    Raises QueueFull, Conflict.
+    Raises QueueFull, Conflict, InvalidField if a data set was deleted.
     """
     if key is not None and (existing := store.by_key(key)):
         return _check_idempotent(existing, grid)
     drawn_seed = secrets.randbelow(2**32)
     queued = [
-        jobs.queued(hyperparameters, None, trace_context)
+        jobs.queued(hyperparameters, None, trace_context, webhooks)
         for hyperparameters in grid.jobs(drawn_seed)
     ]
     sweep = Sweep(
@@ -59,7 +63,8 @@ def create(
         idempotency_key=key,
     )
     rows = [row for _, rows in queued for row in rows]
-    stored = store.add(sweep, [job for job, _ in queued], rows, max_queued=max_queued)
+    new_jobs, check = [job for job, _ in queued], partial(check_stored, grid)
+    stored = store.add(sweep, new_jobs, rows, max_queued=max_queued, check=check)
     if stored is None:
         raise QueueFull(
             f"The queue is full: {max_queued} jobs and sweeps are waiting. Try again later.",
@@ -82,8 +87,10 @@ def request_of(sweep: Sweep) -> Grid:
 
 def cancel(store: SweepStore, sweep_id: str) -> Sweep:
     """Cancel a sweep and its unfinished jobs. Raises NotFound, Conflict."""
+    get(store, sweep_id)  # a client may send an id that the database does not take
+    is_changed = store.change(sweep_id, IS_RUNNING, values={"status": Status.CANCELLED})
     sweep = get(store, sweep_id)
-    if not store.change(sweep_id, IS_RUNNING, values={"status": Status.CANCELLED}):
+    if not is_changed:
         raise Conflict(f"The sweep is {sweep.status} and cannot be cancelled.")
     _finish_cancelling(store, sweep)
     return get(store, sweep_id)
@@ -113,7 +120,9 @@ def best(job_rows: Sequence[Job], test_losses: Mapping[str, float]) -> Job | Non
 
 def _finish_cancelling(store: SweepStore, sweep: Sweep) -> None:
     for job in store.jobs(sweep.id):
-        with suppress(Conflict):  # the job has ended, or is storing its version
+        # The job has ended, or is storing its version; or another call has finished, and the sweep
+        # is deleted.
+        with suppress(Conflict, NotFound):
             jobs.cancel(store.job_store, job.id)
     store.change(sweep.id, Sweep.finished_at.is_(None), values={"finished_at": now()})
 

@@ -15,12 +15,16 @@ from pydantic import (
     ModelWrapValidatorHandler,
     Tag,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from app.datasets.records import MNIST, MNIST_TEST, DatasetName
 from app.train.jobs.hyperparameters import (
     BatchSize,
+    DatasetNames,
     Device,
     Epochs,
     Hyperparameters,
@@ -30,6 +34,7 @@ from app.train.jobs.hyperparameters import (
     Recipe,
     Seed,
     Text,
+    check_test,
 )
 
 MAX_JOBS: Final = 64
@@ -83,7 +88,20 @@ class Grid(BaseModel):
     )
     device: OneOrMore[Device] | None = None
     include_feedback: OneOrMore[bool] = False
+    datasets: DatasetNames = Field(
+        [MNIST], description="ids or names of the data sets that all jobs train with"
+    )
+    test_dataset: DatasetName = Field(
+        MNIST_TEST,
+        validate_default=True,
+        description="id or name of the data set that all jobs are measured on",
+    )
     note: Note | None = Field(None, description="stored on the card of each version")
+
+    @field_validator("test_dataset")
+    @classmethod
+    def _check_test(cls, value: str, info: ValidationInfo) -> str:
+        return check_test(value, info)
 
     @property
     def swept(self) -> list[str]:
@@ -104,7 +122,8 @@ class Grid(BaseModel):
         fields = [name for name in Hyperparameters.model_fields if name in self.model_fields_set]
         requested = {name: getattr(self, name) for name in fields if name != "promote"}
         return {
-            name: value if _kind(value) == LIST else [value] for name, value in requested.items()
+            name: value if _kind(value) == LIST and name != "datasets" else [value]
+            for name, value in requested.items()
         }
 
     @model_validator(mode="before")

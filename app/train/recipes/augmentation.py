@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.net import DIGITS, PIXELS, SIDE, normalize_
+from app.net import DIGITS, PIXELS, SIDE
+from app.torch_net import normalize_
 from app.train.recipes.dataset import Digits
 
 HALF: Final = SIDE / 2
@@ -44,7 +45,10 @@ class Augment:
     def __call__(self, images: Tensor) -> Tensor:
         """Return augmented images, (B, 28, 28) float32."""
         field = self._affine(images) + self._elastic(images)
-        changed = F.grid_sample(images[:, None], field, align_corners=False)[:, 0]
+        # Outside, the edge goes on, so that an image of one tone keeps that tone.
+        changed = F.grid_sample(images[:, None], field, padding_mode="border", align_corners=False)[
+            :, 0
+        ]
         return _add_camera_defects(_vary_stroke_width(changed))
 
     def _affine(self, images: Tensor) -> Tensor:
@@ -132,7 +136,7 @@ def _dilate(images: Tensor) -> Tensor:
 
 
 # Images without a digit, for each digit of a batch.
-NEGATIVE_SHARE: Final = 0.2
+NEGATIVE_SHARE: Final = 0.3
 
 
 class AugmentedBatches:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from app.net import MyNet
+from app.torch_net import MyNet
 
 DECAY: Final = 0.999
 

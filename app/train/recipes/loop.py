@@ -34,6 +34,21 @@ class Step(NamedTuple):
         return self.batch == self.batches
 
 
+class Fit(Protocol):
+    """A training loop: `fit`, or one that computes the same."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        train_loader: Loader,
+        *,
+        epochs: range,
+        device: torch.device,
+        done: int = 0,
+    ) -> Iterator[Step]: ...
+
+
 def fit(
     model: nn.Module,
     optimizer: Optimizer,

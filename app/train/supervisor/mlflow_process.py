@@ -51,7 +51,8 @@ class Tracker:
             self._start_at = time.monotonic() + RETRY_INTERVAL
             self.end()
             line = self.settings.model_dump_json()
-            self.process = subprocesses.start("app.mlflow_tracking.worker", line, **DEFAULTS)
+            module = "app.mlflow_tracking.worker"
+            self.process = subprocesses.start(module, line, environment=DEFAULTS)
             log.info("MLflow process started: pid=%d", self.process.pid)
 
     def end(self) -> None:

@@ -21,16 +21,19 @@ from app.database.jobs import JobStore
 from app.database.leases import LeaseStore
 from app.database.sqlite import DatabaseCorrupt, DiskFull
 from app.database.sweeps import SweepStore
-from app.database.tables import now
+from app.database.tables import Job, now
 from app.errors import NotReady
+from app.train.jobs import deletion, files, sweep
 from app.train.jobs import job as jobs
-from app.train.jobs import sweep
 from app.train.jobs.assignment import Assignment
+from app.train.jobs.checkpoints import Checkpoints
 from app.train.jobs.job import Status
+from app.train.jobs.retraining import retraining_of
 from app.train.supervisor.lease import Lease
 from app.train.supervisor.mlflow_process import Tracker
+from app.train.supervisor.scheduler import Scheduler
+from app.train.supervisor.standby import Standby
 from app.train.supervisor.worker_process import WorkerProcess, log_fields
-from app.train.worker import state
 
 WORKER_MODULE: Final = "app.train.worker.main"
 BACKUP_RETRY_INTERVAL: Final = 30.0
@@ -46,6 +49,8 @@ class Timing:
     poll: float = 0.25
     # Between two checks of the running sweeps.
     sweeps: float = 0.5
+    # Between two counts of the new corrections.
+    retraining: float = 2.0
     # Before a step is retried that failed because of the database or the disk.
     retry: float = 2.0
     # Before a failed job is started again, multiplied by 2 for each failure.
@@ -67,20 +72,26 @@ class Supervisor:
         worker_module: str = WORKER_MODULE,
         clean_storage: Callable[[Settings], None] = lambda _: None,
         *,
-        start: Callable[[str, str], subprocess.Popen[str]] = subprocesses.start,
+        start: Callable[[str, str], subprocess.Popen[str]] | None = None,
         timing: Timing = TIMING,
     ) -> None:
         self.settings, self.database = settings, database
         self.worker_module, self.clean_storage = worker_module, clean_storage
-        self.start, self.timing = start, timing
+        self.standby, self.timing = Standby(WORKER_MODULE), timing
+        self.start = start or self.standby.start
         self.job_store, self.sweep_store = JobStore(database), SweepStore(database)
+        self.checkpoints = Checkpoints(settings.checkpoints_dir, settings.keep_checkpoints)
+        self.scheduler = Scheduler(
+            settings, self.sweep_store, on_cluster=worker_module != WORKER_MODULE
+        )
         self.lease = Lease(settings.state_dir, LeaseStore(database))
         self.tracker = Tracker(settings)
+        self.retraining = retraining_of(settings, database)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._stop = threading.Event()
         self._running: list[WorkerProcess] = []
-        self._clean_up_at = self._back_up_at = self._end_sweeps_at = 0.0
-        self._has_old_events = False
+        self._clean_up_at = self._back_up_at = self._end_sweeps_at = self._retrain_at = 0.0
+        self._has_old_events = self._has_old_jobs = False
         self._deadline = float("inf")
 
     def __enter__(self) -> "Supervisor":
@@ -136,15 +147,17 @@ class Supervisor:
         if self.lease.acquire():
             self._back_up()  # first, because the exit of a process can take seconds
             self._schedule()
+            self.standby.tend(is_training=bool(self._running))
             self._clean_up()
             self.tracker.ensure_running()
+            self._retrain()
         else:
             self._stop_and_requeue()
 
     def _schedule(self) -> None:
-        """Handle finished processes, and start the next job."""
+        """Handle finished processes, and start the next job if there is room for it."""
         self._reap()
-        if len(self._running) < self.settings.train_jobs:
+        if not self.scheduler.is_full(self._running):
             self._requeue_orphans()
             self._start_next()
         self._end_sweeps()
@@ -155,13 +168,19 @@ class Supervisor:
             self._end_sweeps_at = time.monotonic() + self.timing.sweeps
             sweep.end_finished(self.sweep_store)
 
+    def _retrain(self) -> None:
+        """Queue a job if enough corrections are new."""
+        if self.retraining and time.monotonic() >= self._retrain_at:
+            self._retrain_at = time.monotonic() + self.timing.retraining
+            self.retraining.start_if_due()
+
     def _stop_and_requeue(self) -> None:
         """Stop the worker processes and requeue their jobs."""
         for worker in self._end_processes():
             worker.requeue()
 
     def _clean_up(self) -> None:
-        """Delete files and events that are no longer needed, and renew the ballast file."""
+        """Delete files, events and jobs that are no longer needed; renew the ballast file."""
         if time.monotonic() >= self._clean_up_at:
             self._clean_up_at = time.monotonic() + CLEAN_UP_INTERVAL
             atomic_files.remove_temporary_files(self.settings.state_dir)
@@ -169,6 +188,10 @@ class Supervisor:
             if self.database.ballast:
                 self.database.ballast.allocate()
             self._has_old_events = True
+            self._has_old_jobs = self.settings.keep_jobs_days is not None
+        if self._has_old_jobs:
+            days = timedelta(days=self.settings.keep_jobs_days or 0)
+            self._has_old_jobs = deletion.delete_old(self.sweep_store, now() - days)
         if self._has_old_events:  # one batch in each turn, because there may be millions
             days = timedelta(days=self.settings.keep_events_days)
             self._has_old_events = self.job_store.delete_old_events(now() - days)
@@ -194,31 +217,46 @@ class Supervisor:
                 )
 
     def _start_next(self) -> None:
-        due = self.job_store.next_job(Status.QUEUED)
-        attempt = jobs.start(self.job_store, due) if due else None
+        due = self.scheduler.next_job(self._running)
+        attempt = jobs.start(self.job_store, due.job) if due else None
         if due is None or attempt is None:
             return
-        job = jobs.get(self.job_store, due.id)
-        assignment = Assignment(settings=self.settings, job_id=job.id, attempt=attempt)
-        worker = WorkerProcess(self.job_store, job, None, self.timing.back_off)
+        job = self.job_store.job(due.job.id)
+        # A client may have deleted it, or another supervisor has taken the lease and the job.
+        if job is None or job.attempt != attempt:
+            return
+        assignment = Assignment(settings=due.settings, job_id=job.id, attempt=attempt)
+        worker = WorkerProcess(
+            self.job_store,
+            job,
+            self._start_process(assignment, job),
+            back_off=self.timing.back_off,
+            stall_seconds=self.settings.train_stall_seconds,
+        )
         self._running.append(worker)
+
+    def _start_process(self, assignment: Assignment, job: Job) -> subprocess.Popen[str] | None:
+        """Start the process of an attempt, or return None if that is impossible."""
         try:
-            worker.process = self.start(self.worker_module, assignment.model_dump_json())
-            pid = worker.process.pid
-            log.info(
-                "worker process started: job=%s attempt=%d pid=%d",
-                job.id,
-                attempt,
-                pid,
-                extra=log_fields(job),
-            )
+            process = self.start(self.worker_module, assignment.model_dump_json())
         except OSError:
             message = "worker process could not be started: job=%s"
             log.exception(message, job.id, extra=log_fields(job))
+            return None
+        log.info(
+            "worker process started: job=%s attempt=%d pid=%d",
+            job.id,
+            assignment.attempt,
+            process.pid,
+            extra=log_fields(job),
+        )
+        return process
 
     def _reap(self) -> None:
-        """End all finished or superseded processes in parallel, and update their jobs."""
-        finished = [worker for worker in self._running if worker.is_over()]
+        """End all finished, superseded or stalled processes in parallel; update their jobs."""
+        finished = [
+            worker for worker in self._running if worker.is_over() or worker.kill_if_stalled()
+        ]
         subprocesses.end(*(worker.process for worker in finished if worker.process))
         for worker in finished:
             worker.handle_exit()
@@ -227,10 +265,16 @@ class Supervisor:
             self._delete_finished()
 
     def _delete_finished(self) -> None:
-        state.delete_finished(
+        files.delete_finished(
             self.settings.jobs_dir, self._is_unfinished, writers=bool(self._running)
         )
+        self.job_store.delete_initial_weights()
+        self.checkpoints.clean_up(self._recorded_epochs, writers=bool(self._running))
         self.clean_storage(self.settings)
+
+    def _recorded_epochs(self, job_id: str) -> list[int] | None:
+        job = self.job_store.job(job_id)
+        return [epoch["epoch"] for epoch in job.epochs] if job else None
 
     def _is_unfinished(self, job_id: str) -> bool:
         job = self.job_store.job(job_id)
@@ -242,4 +286,5 @@ class Supervisor:
         processes = [worker.process for worker in workers]
         subprocesses.end(*filter(None, [*processes, self.tracker.process]))
         self.tracker.end()
+        self.standby.end()
         return workers

@@ -1,17 +1,21 @@
 """Attempt of a job: its settings, hyperparameters, device, files and fenced writes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from app.config.settings import Settings
 from app.database.jobs import JobStore
 from app.database.tables import Job
-from app.net import pick_device
+from app.devices import pick_device
+from app.net import Weights
 from app.telemetry.tracing import EndStage, noop
-from app.train.jobs import job as jobs
-from app.train.jobs.fenced_writer import FencedWriter
+from app.train.jobs.checkpoints import Checkpoints
+from app.train.jobs.fenced_writer import FencedWriter, Superseded
 from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.jobs.phase import Phase
+from app.train.plan import initial_weights
+from app.train.worker.heartbeat import Heartbeat
 from app.train.worker.state import JobFiles
 from app.train.worker.state_replica import job_files
 from app.versions.registry import Registry
@@ -44,6 +48,29 @@ class JobAttempt:
     device: torch.device
     files: JobFiles
     trace_stage: EndStage = noop
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The checkpoints of all jobs."""
+        return Checkpoints(self.settings.checkpoints_dir, self.settings.keep_checkpoints)
+
+    def begin_phase(self, phase: Phase, done: int | None = None, total: int | None = None) -> None:
+        """Record what the attempt does from now on. Raises Superseded, NotReady."""
+        self.heartbeat.beat()
+        self.writer.begin_phase(phase, done, total)
+
+    def initial_weights(self) -> Weights | None:
+        """Return the weights that the job begins with, or None if they are random.
+
+        Raises Superseded if the job has ended, because they are deleted then; NotReady.
+        """
+        if self.hyperparameters.init is None:
+            return None
+        content = self.writer.store.initial_weights(self.job.id)
+        if content is None:
+            raise Superseded(self.job.id)
+        return initial_weights.from_bytes(content)
 
     @classmethod
     def begin(
@@ -54,14 +81,26 @@ class JobAttempt:
         job_id: str,
         number: int,
         trace_stage: EndStage = noop,
+        heartbeat: Heartbeat | None = None,
     ) -> "JobAttempt":
         """Return the attempt, after reading the job and choosing the device.
 
-        Raises NotFound, InvalidBucket, DeviceUnavailable.
+        Raises Superseded, InvalidBucket, DeviceUnavailable.
         """
-        job = jobs.get(store, job_id)
-        hyperparameters = Hyperparameters(**job.hyperparameters)
-        device = pick_device(hyperparameters.device or settings.effective_train_device)
-        files = job_files(settings, job_id, number)
         writer = FencedWriter(store, job_id, number)
-        return cls(settings, writer, registry, job, hyperparameters, device, files, trace_stage)
+        job = writer.job()
+        hyperparameters = Hyperparameters(**job.hyperparameters)
+        name = pick_device(hyperparameters.device or settings.effective_train_device)
+        device = torch.device(name)
+        files = job_files(settings, job_id, number)
+        return cls(
+            settings,
+            writer,
+            registry,
+            job,
+            hyperparameters,
+            device,
+            files,
+            trace_stage,
+            heartbeat or Heartbeat(),
+        )

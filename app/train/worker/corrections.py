@@ -7,6 +7,7 @@ job runs. An attempt that resumes from that state must train with the same ones.
 import logging
 import pickle
 import threading
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -34,20 +35,25 @@ def load_or_gather(attempt: JobAttempt, stop: threading.Event) -> Digits:
     if not path.exists():
         settings = attempt.settings
         feedback = FeedbackStore(settings.feedback_dir, settings.max_feedback)
-        attempt.files.store_corrections(_to_bytes(gather(feedback, settings.max_pixels, stop)))
+        beat = attempt.heartbeat.beat
+        digits = gather(feedback, settings.max_pixels, stop, beat)
+        attempt.files.store_corrections(_to_bytes(digits))
         log.info("corrections gathered: job=%s count=%d", attempt.job.id, len(_load(path)))
     return _load(path)
 
 
-def gather(feedback: FeedbackStore, max_pixels: int, stop: threading.Event) -> Digits:
+def gather(
+    feedback: FeedbackStore, max_pixels: int, stop: threading.Event, beat: Callable[[], None]
+) -> Digits:
     """Return all corrections, oldest first, normalised as for predictions. Raises Stopped.
 
-    Unreadable corrections are skipped.
+    Unreadable corrections are skipped. `beat` is called for each one.
     """
     pixels, labels = [], []
     for correction in reversed(feedback.all()):
         if stop.is_set():
             raise Stopped
+        beat()
         try:
             grey = to_grey(open_image(feedback.read(correction), max_pixels)).pixels
             pixels.append(torch.from_numpy(normalise(grey).pixels.copy()))

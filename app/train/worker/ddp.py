@@ -18,14 +18,15 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from app.config.settings import Settings
-from app.net import pick_device
+from app.datasets.records import CORRECTIONS, MNIST
+from app.devices import pick_device
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import dataset as data
 from app.train.recipes import loop
-from app.train.recipes.dataset import Digits
+from app.train.recipes.dataset import Dataset, Digits
 from app.train.recipes.loop import Loader, Step
 from app.train.worker.attempt import PeerLost
-from app.train.worker.state import Checkpointer, resume
+from app.train.worker.state import Checkpointer, hold_out, remaining_epochs, resume
 
 
 class Command(IntEnum):
@@ -67,12 +68,14 @@ class DataParallelGroup:
         self.command_group = cast(distributed.ProcessGroup, distributed.new_group(backend="gloo"))
         self.peers_waiting = self.rank == 0
 
-    def begin(self, hyperparameters: Hyperparameters, corrections: Digits | None) -> None:
-        """Send the job to the other ranks. Raises PeerLost."""
+    def begin(self, hyperparameters: Hyperparameters, dataset: Dataset) -> None:
+        """Send the job to the other ranks; they load MNIST themselves. Raises PeerLost."""
         self.broadcast(Command.CONTINUE)
+        is_mnist = set(hyperparameters.training_datasets) - {CORRECTIONS} == {MNIST}
+        train = None if is_mnist else dataset.train
         with _translate_errors():
             distributed.broadcast_object_list(
-                [hyperparameters, corrections], group=self.command_group
+                [hyperparameters, train, dataset.corrections], group=self.command_group
             )
 
     def fit(
@@ -118,12 +121,15 @@ class DataParallelGroup:
             distributed.broadcast(command, src=0, group=self.command_group)
         return Command(int(command))
 
-    def receive_job(self) -> tuple[Hyperparameters, Digits | None]:
-        """Wait for the job that rank 0 sends. Raises PeerLost."""
-        objects: list[Any] = [None, None]
+    def receive_job(self) -> tuple[Hyperparameters, Digits | None, Digits | None]:
+        """Wait for the job that rank 0 sends: training images and corrections, if it has such.
+
+        Raises PeerLost.
+        """
+        objects: list[Any] = [None, None, None]
         with _translate_errors():
             distributed.broadcast_object_list(objects, group=self.command_group)
-        return objects[0], objects[1]
+        return objects[0], objects[1], objects[2]
 
     def close(self) -> None:
         """End the other ranks, if they still wait. Raises PeerLost."""
@@ -163,17 +169,20 @@ def run_rank(
     torch.set_num_threads(settings.effective_train_threads)
     if group.receive() is Command.END:
         return
-    hyperparameters, corrections = group.receive_job()
-    dataset = data.load(settings.data_dir)
+    hyperparameters, train, corrections = group.receive_job()
+    # Rank 0 alone looks at test images.
+    dataset = Dataset(train, train, "") if train else data.load(settings.data_dir)
     if corrections is not None:
         dataset = dataset.with_corrections(corrections)
-    device = pick_device(hyperparameters.device or settings.effective_train_device)
+    dataset = hold_out(dataset, hyperparameters)
+    name = pick_device(hyperparameters.device or settings.effective_train_device)
+    device = torch.device(name)
     setup, position = resume(hyperparameters, dataset, device, checkpointer)
     for _ in group.fit(
         setup.model,
         setup.optimizer,
         setup.batches,
-        epochs=range(position.epoch, hyperparameters.epochs),
+        epochs=remaining_epochs(position, hyperparameters),
         device=device,
         done=position.batches_done,
     ):

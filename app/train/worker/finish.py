@@ -4,21 +4,20 @@ An earlier attempt may have crashed after some of these steps. They are not repe
 """
 
 from collections.abc import Sequence
-from importlib.metadata import version as version_of
 from typing import Any, Final
 
-import torch
-
-from app.database.tables import now
-from app.net import InvalidWeights, MyNet, check_weights
+from app.torch_net import MyNet
 from app.train.evaluation import evaluate
-from app.train.evaluation.promotion import Verdict, evaluate_and_promote, result_of
+from app.train.evaluation.outcome import result_of
+from app.train.evaluation.promotion import Verdict, evaluate_and_promote
+from app.train.jobs.phase import Phase
 from app.train.recipes.dataset import Dataset, Digits
-from app.train.worker.attempt import Diverged, JobAttempt
-from app.versions import checkpoint
+from app.train.worker.attempt import JobAttempt
+from app.train.worker.early_end import EXPLANATIONS, Ending
+from app.train.worker.model_card import evaluate_model
 from app.versions.card import Card, EpochRecord
 
-DIVERGED: Final = "The training diverged: {problem}. Try a smaller learning_rate."
+NO_ENDING: Final = Ending()
 
 
 def finish(
@@ -27,22 +26,39 @@ def finish(
     dataset: Dataset,
     epochs: Sequence[EpochRecord],
     held_out: Digits | None = None,
+    ending: Ending = NO_ENDING,
 ) -> dict[str, Any]:
     """Store the version, and promote it by the job's rule. Raises Diverged, Superseded, NotReady.
 
     After NotReady, the caller can call it again: it continues with the next step.
     """
+    attempt.begin_phase(Phase.EVALUATING)
     committing = attempt.writer.is_committing()
     card = _find_stored(attempt, committing) or _store(attempt, model, dataset, epochs, held_out)
     verdict = _promote(attempt, card.version, model, dataset, committing)
     attempt.trace_stage("promote", {"version": card.version, "promoted": verdict.promoted})
-    return result_of(card, verdict)
+    result = result_of(card, verdict, attempt.registry.card)
+    sentence = _describe(ending, card, attempt.hyperparameters.max_seconds)
+    return result | {
+        "explanation": sentence + result["explanation"],
+        "stopped_by": ending.cause,
+        "best_epoch": ending.best_epoch,
+    }
+
+
+def _describe(ending: Ending, card: Card, max_seconds: float | None) -> str:
+    """Return a sentence about the end of the training, if it ended early."""
+    if ending.cause is None:
+        return ""
+    values = {"epochs": len(card.epochs), "best_epoch": ending.best_epoch}
+    return EXPLANATIONS[ending.cause].format_map(values | {"max_seconds": max_seconds})
 
 
 def _find_stored(attempt: JobAttempt, committing: bool) -> Card | None:
     """Return the card of the version if an earlier attempt stored it, or None."""
     cards = attempt.registry.cards()
-    existing = next((card for card in cards if card.job == attempt.job.id), None)
+    own = (card for card in cards if card.job == attempt.job.id and card.checkpoint is None)
+    existing = next(own, None)
     if committing and existing is None:
         # Raises if some versions could not be fetched: it may be one of them.
         attempt.registry.check_complete()
@@ -56,34 +72,10 @@ def _store(
     epochs: Sequence[EpochRecord],
     held_out: Digits | None,
 ) -> Card:
-    try:
-        weights = check_weights(model.state_dict())
-        metrics = evaluate.evaluate(model, dataset, attempt.device, held_out)
-        attempt.trace_stage("evaluate", {"test_accuracy": metrics.test_accuracy})
-    except InvalidWeights as error:
-        raise Diverged(DIVERGED.format(problem=error)) from error
-    except evaluate.NotFinite as error:
-        raise Diverged(DIVERGED.format(problem=f"the network {error}")) from error
+    weights, card = evaluate_model(attempt, model, dataset, epochs, held_out)
+    attempt.trace_stage("evaluate", {"test_accuracy": card.test_accuracy})
     attempt.writer.begin_commit()
-    card = Card(
-        **metrics.model_dump(),
-        origin="trained",
-        created_at=now(),
-        recipe=attempt.hyperparameters.recipe,
-        hyperparameters=attempt.job.hyperparameters,
-        epochs=list(epochs),
-        seconds=sum(epoch.seconds for epoch in epochs),
-        job=attempt.job.id,
-        parent=attempt.registry.current(),
-        note=attempt.hyperparameters.note,
-        feedback=None if dataset.corrections is None else len(dataset.corrections),
-        data_digest=dataset.digest,
-        weights_digest=checkpoint.digest(weights),
-        device=str(attempt.device),
-        threads=torch.get_num_threads(),
-        torch_version=torch.__version__,
-        code_version=version_of("mynet"),
-    )
+    attempt.begin_phase(Phase.STORING)
     version = attempt.registry.save(weights, card)
     attempt.trace_stage("store", {"version": version})
     return attempt.registry.card(version)

@@ -1,7 +1,8 @@
 """Worker process: runs one attempt of a job (`python -m app.train.worker.main`).
 
 The supervisor starts it and writes the assignment, one line of JSON, to its standard input. The
-input stays open while the supervisor runs.
+input stays open while the supervisor runs. A standby process waits for that line: see
+`app.train.supervisor.standby`.
 """
 
 import logging
@@ -18,8 +19,9 @@ import torch
 from app.database.database import Database
 from app.database.jobs import JobStore
 from app.database.sweeps import SweepStore
+from app.devices import DeviceUnavailable
 from app.errors import NotReady
-from app.net import DeviceUnavailable
+from app.mnist.dataset import RAW, DatasetUnavailable
 from app.subprocesses import exit_gracefully_with_parent
 from app.telemetry import logs, tracing_setup
 from app.telemetry.tracing import Attributes, EndStage, Tracing, no_attempt
@@ -28,12 +30,14 @@ from app.train.jobs import sweep
 from app.train.jobs.assignment import Assignment
 from app.train.jobs.fenced_writer import Superseded
 from app.train.jobs.job import Status
+from app.train.jobs.phase import Phase
 from app.train.recipes import dataset as data
 from app.train.recipes.dataset import Dataset
-from app.train.worker import corrections, state
+from app.train.worker import corrections, state, training_data
 from app.train.worker.attempt import Diverged, JobAttempt, PeerLost, Stopped
 from app.train.worker.finish import finish
-from app.train.worker.state import Checkpointer, FileCheckpointer
+from app.train.worker.heartbeat import FolderGrowth, Heartbeat
+from app.train.worker.state import Checkpointer, FileCheckpointer, hold_out
 from app.train.worker.state_replica import job_files
 from app.train.worker.trainer import Trainer
 from app.versions.bucket.object_store import BucketUnavailable
@@ -47,7 +51,7 @@ EXIT_IO_ERROR: Final = os.EX_IOERR
 # Seconds between two attempts to reach a bucket that is unavailable.
 RETRY_INTERVAL: Final = 2.0
 JOB_ERRORS: Final = {
-    data.DatasetUnavailable: "no_data",
+    DatasetUnavailable: "no_data",
     Diverged: "diverged",
     DeviceUnavailable: "bad_device",
 }
@@ -56,11 +60,14 @@ log = logging.getLogger("app.train.worker.main")
 
 
 def main() -> None:
-    assignment = Assignment.model_validate_json(sys.stdin.readline())
-    stop = threading.Event()
+    line = sys.stdin.readline()
+    if not line:
+        return  # the supervisor has ended, or needs no standby process any longer
+    assignment = Assignment.model_validate_json(line)
+    stop, heartbeat = threading.Event(), Heartbeat.on_stdout()
     exit_gracefully_with_parent(stop)  # lost batches are trained again, with the same result
     with prepared_process(assignment) as traces:
-        run_attempt(assignment, stop, traces)
+        run_attempt(assignment, stop, traces, heartbeat=heartbeat)
 
 
 @contextmanager
@@ -85,6 +92,7 @@ def run_attempt(
     traces: Tracing | None = None,
     checkpointer: Checkpointer | None = None,
     group: "DataParallelGroup | None" = None,
+    heartbeat: Heartbeat | None = None,
 ) -> None:
     """Run one attempt to its end, and record its errors in the job.
 
@@ -102,7 +110,9 @@ def run_attempt(
                 _trace_attempt(traces, store, job_id, number) as trace_stage,
             ):
                 registry = open_registry(settings)
-                attempt = JobAttempt.begin(settings, store, registry, job_id, number, trace_stage)
+                attempt = JobAttempt.begin(
+                    settings, store, registry, job_id, number, trace_stage, heartbeat
+                )
                 checkpointer = checkpointer or FileCheckpointer(attempt.files.state)
                 train_and_promote(attempt, stop, checkpointer, group)
                 log.info("job succeeded: job=%s", job_id)
@@ -159,17 +169,23 @@ def train_and_promote(
     group: "DataParallelGroup | None" = None,
 ) -> None:
     """Train the network, store it as a version, promote it, and record the result."""
-    dataset = data.load(attempt.settings.data_dir)
-    prepare = partial(_prepare, attempt, dataset, stop)
+    heartbeat = attempt.heartbeat
+    attempt.begin_phase(Phase.LOADING)
+    mnist = None
+    if training_data.needs_mnist(attempt.hyperparameters):
+        # A download may take minutes. If it stands still, the process is started again.
+        with heartbeat.beating_while(FolderGrowth(attempt.settings.data_dir / RAW)):
+            mnist = data.load(attempt.settings.data_dir)
+    prepare = partial(_prepare, attempt, mnist, stop)
     message = f"bucket unavailable, job waits to resume: job={attempt.job.id}"
-    dataset = _retry_while_bucket_unavailable(prepare, message, stop)
+    dataset = _retry_while_bucket_unavailable(prepare, message, stop, heartbeat)
     with attempt.files.replicating():
         training = Trainer(attempt, dataset, stop, checkpointer, group)
         model = training.run()
-    held_out = training.setup.held_out
-    finish_attempt = partial(_finish, attempt, model, dataset, training.epochs, held_out)
+    held_out, ending = training.setup.held_out, training.ending
+    finish_attempt = partial(_finish, attempt, model, dataset, training.epochs, held_out, ending)
     message = f"bucket unavailable, version waits to be stored: job={attempt.job.id}"
-    result = _retry_while_bucket_unavailable(finish_attempt, message, stop)
+    result = _retry_while_bucket_unavailable(finish_attempt, message, stop, heartbeat)
     attempt.writer.succeed(result)
 
 
@@ -179,12 +195,13 @@ def _make_room(attempt: JobAttempt, sweep_store: SweepStore) -> None:
     delete_old_versions(attempt.registry, sweep_store, attempt.settings.keep_versions)
 
 
-def _prepare(attempt: JobAttempt, dataset: Dataset, stop: threading.Event) -> Dataset:
-    """Fetch the saved state of earlier attempts, and return the dataset with its corrections."""
+def _prepare(attempt: JobAttempt, mnist: Dataset | None, stop: threading.Event) -> Dataset:
+    """Fetch the saved state of earlier attempts, and return the data of the job."""
     attempt.files.download_newer()
-    if attempt.hyperparameters.include_feedback:
-        return dataset.with_corrections(corrections.load_or_gather(attempt, stop))
-    return dataset
+    extra = None
+    if training_data.needs_corrections(attempt.hyperparameters):
+        extra = corrections.load_or_gather(attempt, stop)
+    return hold_out(training_data.assemble(attempt, mnist, extra), attempt.hyperparameters)
 
 
 def _finish(attempt: JobAttempt, *trained: Any) -> dict[str, Any]:
@@ -193,11 +210,12 @@ def _finish(attempt: JobAttempt, *trained: Any) -> dict[str, Any]:
 
 
 def _retry_while_bucket_unavailable(
-    step: Callable[[], T], message: str, stop: threading.Event
+    step: Callable[[], T], message: str, stop: threading.Event, heartbeat: Heartbeat
 ) -> T:
     """Run `step` again until the bucket is available, so that no training is lost."""
     logged = False
     while True:
+        heartbeat.beat()
         try:
             return step()
         except BucketUnavailable as error:

@@ -2,12 +2,10 @@
 
 import logging
 import pickle
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from io import BytesIO
-from itertools import chain
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -16,13 +14,14 @@ from filelock import FileLock
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from app import atomic_files
 from app.atomic_files import atomic_replace, make_folder
+from app.net import Weights
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes.dataset import Dataset
+from app.train.recipes.picture_cache import PLAIN, Drawing
 from app.train.recipes.recipes import RECIPES, TrainingSetup
+from app.train.worker.early_end import BestEpoch, Ending, has_stopped
 
-JOB_FILE_PATTERNS: Final = ("*.pt", "*.corrections", "*.lock")
 # Errors of torch, and of the content, for a file that is not a saved state.
 LOAD_ERRORS: Final = (
     pickle.UnpicklingError,
@@ -54,13 +53,16 @@ class Position:
     """The position of a training between two batches of an epoch; epochs count from 0.
 
     `random` is torch's random state at the start of the epoch. `losses` are those of the finished
-    batches of the epoch, scalars; `seconds` is the time spent on them.
+    batches of the epoch, scalars; `seconds` is the time spent on them. `best` is the best epoch so
+    far, with early stopping. The training ends here if it `is_out_of_time`.
     """
 
     epoch: int = 0
     random: Tensor = field(default_factory=torch.get_rng_state)
     losses: list[Tensor] = field(default_factory=list)
     seconds: float = 0.0
+    best: BestEpoch | None = None
+    is_out_of_time: bool = False
 
     @property
     def batches_done(self) -> int:
@@ -68,7 +70,22 @@ class Position:
 
     def next_epoch(self) -> "Position":
         """Return the position at the start of the next epoch, with the present random state."""
-        return Position(self.epoch + 1)
+        return Position(self.epoch + 1, best=self.best)
+
+
+def ending_at(position: Position, hyperparameters: Hyperparameters) -> Ending:
+    """Return how a training ends at this position, if it does."""
+    early_stopping, best = hyperparameters.early_stopping, position.best
+    best_epoch = best.epoch if early_stopping and best else None
+    if has_stopped(early_stopping, position.epoch, best):
+        return Ending("early_stopping", best_epoch)
+    return Ending("max_seconds" if position.is_out_of_time else None, best_epoch)
+
+
+def remaining_epochs(position: Position, hyperparameters: Hyperparameters) -> range:
+    """Return the epochs to train from this position; none if the training ends there."""
+    has_ended = ending_at(position, hyperparameters).cause is not None
+    return range(position.epoch, position.epoch if has_ended else hyperparameters.epochs)
 
 
 class JobFiles:
@@ -120,6 +137,8 @@ def save(path: Path, model: nn.Module, optimizer: Optimizer, position: Position)
             "random": position.random,
             "losses": [loss.item() for loss in position.losses],
             "seconds": position.seconds,
+            "best": asdict(position.best) if position.best else None,
+            "is_out_of_time": position.is_out_of_time,
         },
         "threads": torch.get_num_threads(),
     }
@@ -140,8 +159,11 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> Position | No
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        losses = [torch.tensor(loss) for loss in state["position"]["losses"]]
-        position = Position(**{**state["position"], "losses": losses})
+        fields = state["position"]
+        losses = [torch.tensor(loss) for loss in fields["losses"]]
+        # A state that an older release saved has no best epoch.
+        best = BestEpoch(**fields["best"]) if fields.get("best") else None
+        position = Position(**{**fields, "losses": losses, "best": best})
         torch.set_num_threads(state["threads"])
         torch.set_rng_state(position.random)
     except LOAD_ERRORS as e:
@@ -174,22 +196,6 @@ class FileCheckpointer:
         return restore(self.path, model, optimizer)
 
 
-def delete_finished(folder: Path, is_needed: Callable[[str], bool], *, writers: bool) -> None:
-    """Delete the files of jobs that are no longer needed.
-
-    If there are no `writers`, temporary files of interrupted writes are deleted, too.
-    """
-    for path in chain.from_iterable(map(folder.glob, JOB_FILE_PATTERNS)):
-        if not is_needed(path.stem):
-            path.unlink(missing_ok=True)
-    for checkpoints in folder.glob("*/"):
-        if not is_needed(checkpoints.name):
-            # A process that exits late may still write there. The next clean-up deletes the rest.
-            shutil.rmtree(checkpoints, ignore_errors=True)
-    if not writers:
-        atomic_files.remove_temporary_files(folder)
-
-
 def write(path: Path, content: bytes | memoryview) -> None:
     """Write a file, atomically. Raises OSError."""
     make_folder(path.parent)
@@ -197,27 +203,48 @@ def write(path: Path, content: bytes | memoryview) -> None:
         temporary.write_bytes(content)
 
 
+def hold_out(dataset: Dataset, hyperparameters: Hyperparameters) -> Dataset:
+    """Return the dataset of a job with its validation images held out."""
+    assert hyperparameters.seed is not None, "the seed of a job is drawn when it is queued"
+    return dataset.hold_out(hyperparameters.validation_fraction, hyperparameters.seed)
+
+
 def resume(
     hyperparameters: Hyperparameters,
     dataset: Dataset,
     device: torch.device,
     checkpointer: Checkpointer,
+    drawing: Drawing = PLAIN,
+    init: Weights | None = None,
 ) -> tuple[TrainingSetup, Position]:
-    """Return a training with its saved state. `hyperparameters` must contain the seed."""
-    setup, start = _initial_setup(hyperparameters, dataset, device), Position()
+    """Return a training with its saved state, or one that begins with these weights.
+
+    Without `init` they are random. `hyperparameters` must contain the seed.
+    """
+
+    def begin() -> TrainingSetup:
+        setup = _initial_setup(hyperparameters, dataset, device, drawing)
+        if init is not None:
+            setup.begin_with(init)
+        return setup
+
+    setup, start = begin(), Position()
     try:
         restored = checkpointer.restore(setup.model, setup.optimizer)
     except CorruptCheckpoint as error:
         log.error("saved state is damaged, training restarts from its seed: error=%s", error)
-        return _initial_setup(hyperparameters, dataset, device), Position()
+        return begin(), Position()
     return setup, restored or start
 
 
 def _initial_setup(
-    hyperparameters: Hyperparameters, dataset: Dataset, device: torch.device
+    hyperparameters: Hyperparameters,
+    dataset: Dataset,
+    device: torch.device,
+    drawing: Drawing,
 ) -> TrainingSetup:
     assert hyperparameters.seed is not None, "the seed of a job is drawn when it is queued"
     torch.manual_seed(hyperparameters.seed)
     return RECIPES[hyperparameters.recipe](
-        hyperparameters, dataset.train, device, dataset.corrections
+        hyperparameters, dataset.train, device, dataset.corrections, drawing
     )

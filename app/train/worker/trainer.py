@@ -7,24 +7,38 @@ few seconds.
 import math
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import torch
+from torch import Tensor
 
-from app.net import MyNet
+from app.torch_net import MyNet
 from app.train.evaluation import evaluate
 from app.train.jobs.fenced_writer import Superseded
-from app.train.recipes import loop
+from app.train.jobs.phase import Phase
 from app.train.recipes.dataset import Dataset
-from app.train.recipes.loop import Step
+from app.train.recipes.loop import Loader, Step
+from app.train.recipes.picture_cache import Drawing, PictureCache
 from app.train.worker.attempt import Diverged, JobAttempt, Stopped
-from app.train.worker.state import Checkpointer, Position, resume
+from app.train.worker.early_end import BestEpoch, Ending, is_better
+from app.train.worker.heartbeat import Heartbeat
+from app.train.worker.model_card import evaluate_model
+from app.train.worker.state import (
+    Checkpointer,
+    Position,
+    ending_at,
+    remaining_epochs,
+    resume,
+)
 from app.versions.card import EpochRecord
 
 if TYPE_CHECKING:  # torch.distributed is imported only for distributed trainings
     from app.train.worker.ddp import DataParallelGroup
 
 SAVE_INTERVAL: Final = 5.0
+# Seconds between two writes of how many pictures are drawn.
+DRAWN_INTERVAL: Final = 2.0
 
 
 class Trainer:
@@ -43,36 +57,67 @@ class Trainer:
     ) -> None:
         self.attempt, self.dataset, self.stop = attempt, dataset, stop
         self.checkpointer, self.group = checkpointer, group
+        self._record_drawn_at = 0.0
         self.epochs = [EpochRecord(**epoch) for epoch in attempt.job.epochs]
         progress = attempt.job.progress or {"epoch": -1, "batch": 0}
         self.last_recorded = (progress["epoch"], progress["batch"])
         if group:
-            group.begin(attempt.hyperparameters, dataset.corrections)
+            group.begin(attempt.hyperparameters, dataset)
         self.setup, self.position = resume(
-            attempt.hyperparameters, dataset, attempt.device, checkpointer
+            attempt.hyperparameters,
+            dataset,
+            attempt.device,
+            checkpointer,
+            Drawing(self._on_drawn, PictureCache(attempt.settings.state_dir / "pictures")),
+            attempt.initial_weights(),
         )
+        # An evaluation goes through the network in chunks.
+        self.setup.net.register_forward_pre_hook(lambda *_: attempt.heartbeat.beat())
         self.clock = Clock(self.position, len(self.setup.batches), attempt.hyperparameters.epochs)
 
     def run(self) -> MyNet:
         """Train to the end. Raises PeerLost, Diverged, Stopped, Superseded."""
+        self.attempt.begin_phase(Phase.TRAINING)
         self._record_last_batch()
         try:
-            fit = self.group.fit if self.group else loop.fit
-            for step in fit(
-                self.setup.model,
-                self.setup.optimizer,
-                self.setup.batches,
-                epochs=range(self.position.epoch, self.attempt.hyperparameters.epochs),
-                device=self.attempt.device,
-                done=self.position.batches_done,
-            ):
-                self._on_step(step)
+            self._train()
         except Superseded:  # perhaps paused: save the progress since the last save
             # At the end of an epoch its random state is used up: resume from the last save instead.
             if self.position.batches_done < len(self.setup.batches):
                 self._save()
             raise
+        if self.ending.cause:
+            self.attempt.writer.complete_progress()
+        if self.attempt.hyperparameters.early_stopping and self.position.best:
+            self.setup.net.load_state_dict(self.position.best.weights)
         return self.setup.net
+
+    @property
+    def ending(self) -> Ending:
+        """How the training ended, by its position."""
+        return ending_at(self.position, self.attempt.hyperparameters)
+
+    def _train(self) -> None:
+        fit = self.group.fit if self.group else self.setup.fit
+        for step in fit(
+            self.setup.model,
+            self.setup.optimizer,
+            BeatingBatches(self.setup.batches, self.attempt.heartbeat),
+            epochs=remaining_epochs(self.position, self.attempt.hyperparameters),
+            device=self.attempt.device,
+            done=self.position.batches_done,
+        ):
+            self._on_step(step)
+            if self.ending.cause:
+                break
+        if self.group:
+            self.group.close()
+
+    def _on_drawn(self, drawn: int, total: int) -> None:
+        self.attempt.heartbeat.beat()
+        if time.monotonic() >= self._record_drawn_at:
+            self._record_drawn_at = time.monotonic() + DRAWN_INTERVAL
+            self.attempt.begin_phase(Phase.DRAWING, drawn, total)
 
     def _record_last_batch(self) -> None:
         """Record the last batch if the previous attempt was paused before it could."""
@@ -89,10 +134,25 @@ class Trainer:
             self._record_batch(step)
         if step.ends_epoch:
             self._end_epoch()
-        elif self.clock.since_save() > SAVE_INTERVAL or self.stop.is_set():
+        self.position.is_out_of_time = self._is_out_of_time(step)
+        is_due = step.ends_epoch or self.clock.since_save() > SAVE_INTERVAL
+        if is_due or self.position.is_out_of_time or self.stop.is_set():
             self._save_checkpoint()
         if self.stop.is_set():
             raise Stopped
+
+    def _is_out_of_time(self, step: Step) -> bool:
+        """Return whether the training ends after this step, by its limit of seconds.
+
+        Not before a step that an earlier attempt has recorded: what was shown is not taken back.
+        """
+        limit = self.attempt.hyperparameters.max_seconds
+        if limit is None or (step.epoch, step.batch) < self.last_recorded:
+            return False
+        if self.position.epoch == self.attempt.hyperparameters.epochs:
+            return False  # it was the last step
+        ended = sum(epoch.seconds for epoch in self.epochs[: self.position.epoch])
+        return ended + self.position.seconds + self.clock.since_lap() >= limit
 
     def _record_batch(self, step: Step) -> None:
         loss = step.loss.item()
@@ -110,24 +170,52 @@ class Trainer:
             )
 
     def _end_epoch(self) -> None:
-        score = evaluate.score(self.setup.net, self.dataset.test, self.attempt.device)
-        train_loss = torch.stack([loss.cpu() for loss in self.position.losses]).mean().item()
-        self._check(train_loss + score.loss, f"in epoch {self.position.epoch}")
-        seconds = self.position.seconds + self.clock.lap()
+        record = self._evaluate_epoch()
+        self._remember_best(record)
+        if self.attempt.hyperparameters.keep_checkpoints:
+            self._keep_checkpoint(record)
         if self.position.epoch >= len(self.epochs):
-            record = EpochRecord(
-                epoch=self.position.epoch,
-                train_loss=train_loss,
-                test_loss=score.loss,
-                test_accuracy=score.accuracy,
-                seconds=seconds,
-            )
             records = [epoch.model_dump() for epoch in (*self.epochs, record)]
             self.attempt.writer.record("epoch", records[-1], epochs=records)
-            self.attempt.trace_stage("epoch", records[-1])
+            # The attributes of a span have values: null is none.
+            self.attempt.trace_stage("epoch", record.model_dump(exclude_none=True))
             self.epochs.append(record)
         self.position = self.position.next_epoch()
-        self._save_checkpoint()
+
+    def _evaluate_epoch(self) -> EpochRecord:
+        score = evaluate.score(self.setup.net, self.dataset.test, self.attempt.device)
+        validation = None
+        if self.dataset.validation:
+            validation = evaluate.score(
+                self.setup.net, self.dataset.validation, self.attempt.device
+            )
+        train_loss = torch.stack([loss.cpu() for loss in self.position.losses]).mean().item()
+        losses = train_loss + score.loss + (validation.loss if validation else 0.0)
+        self._check(losses, f"in epoch {self.position.epoch}")
+        return EpochRecord(
+            epoch=self.position.epoch,
+            train_loss=train_loss,
+            test_loss=score.loss,
+            test_accuracy=score.accuracy,
+            validation_loss=validation.loss if validation else None,
+            validation_accuracy=validation.accuracy if validation else None,
+            seconds=self.position.seconds + self.clock.lap(),
+        )
+
+    def _keep_checkpoint(self, record: EpochRecord) -> None:
+        """Store the weights of this epoch before it is recorded, so that both exist or neither."""
+        epochs = [*self.epochs[: record.epoch], record]
+        net, held_out = self.setup.net, self.setup.held_out
+        weights, card = evaluate_model(self.attempt, net, self.dataset, epochs, held_out)
+        card = card.model_copy(update={"checkpoint": record.epoch})
+        self.attempt.checkpoints.write(self.attempt.job.id, record.epoch, weights, card)
+
+    def _remember_best(self, record: EpochRecord) -> None:
+        early_stopping, loss = self.attempt.hyperparameters.early_stopping, record.validation_loss
+        if early_stopping is None or loss is None:
+            return
+        if is_better(early_stopping, loss, self.position.best):
+            self.position.best = BestEpoch.of(record.epoch, loss, self.setup.net)
 
     def _save_checkpoint(self) -> None:
         self._save()
@@ -139,6 +227,21 @@ class Trainer:
             self.group.announce_save()
         self.checkpointer.save(self.setup.model, self.setup.optimizer, self.position)
         self.clock.saved()
+
+
+class BeatingBatches:
+    """Batches that send a heartbeat when they are drawn, also those that a resumed epoch skips."""
+
+    def __init__(self, batches: Loader, heartbeat: Heartbeat) -> None:
+        self._batches, self._heartbeat = batches, heartbeat
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self._batches:
+            self._heartbeat.beat()
+            yield batch
 
 
 class Clock:
@@ -153,6 +256,9 @@ class Clock:
         """Return the seconds since the last lap."""
         last, self.lap_started = self.lap_started, time.monotonic()
         return self.lap_started - last
+
+    def since_lap(self) -> float:
+        return time.monotonic() - self.lap_started
 
     def saved(self) -> None:
         self.saved_at = time.monotonic()

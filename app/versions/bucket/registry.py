@@ -6,7 +6,8 @@ In the bucket, a version is `N.safetensors`; that object is empty once the versi
 numbered entries below `current/` each hold the content of `CURRENT`; the last entry is the valid
 one. A service changes the live version by creating the next entry. If another service was faster,
 it reads the bucket again and retries. An entry that deletes versions names them before they are
-deleted, so that no service can promote one of them in between.
+deleted, so that no service can promote one of them in between. `checkpoints/DIGEST` records that a
+file went live by `MYNET_CHECKPOINT`.
 """
 
 import logging
@@ -19,10 +20,12 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Final, TypeVar
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from app import atomic_files
 from app.errors import Conflict
+from app.net import Weights
 from app.telemetry.logs import redact
 from app.versions import checkpoint
 from app.versions.bucket.log import LiveLogEntry, ObjectSequence
@@ -31,6 +34,7 @@ from app.versions.card import Card
 from app.versions.registry import CURRENT, Registry
 
 STEPS: Final = "current/"
+CHECKPOINTS: Final = "checkpoints/"
 LAST_LISTED: Final = ".looked"
 # Seconds between two checks of the bucket, over all processes that share the folder.
 POLL: Final = 0.75
@@ -91,10 +95,10 @@ class BucketRegistry(Registry):
     def card(self, version: int) -> Card:
         return self._read_with_repair(super().card, version)
 
-    def weights(self, version: int) -> dict[str, Tensor]:
+    def weights(self, version: int) -> dict[str, NDArray[np.float32]]:
         return self._read_with_repair(super().weights, version)
 
-    def save(self, weights: Mapping[str, Tensor], card: Card) -> int:
+    def save(self, weights: Weights, card: Card) -> int:
         content = checkpoint.to_bytes(self.folder, weights, card)
         return self._change(partial(self._save, content))
 
@@ -114,6 +118,13 @@ class BucketRegistry(Registry):
         protected_jobs: Container[str | None] = (),
     ) -> None:
         self._change(partial(super().prune, keep_versions, protected_jobs=protected_jobs))
+
+    def recorded_checkpoint(self, digest: str) -> int | None:
+        content = self.bucket.read(f"{CHECKPOINTS}{digest}")
+        return int(content) if content and content.isdigit() else None
+
+    def record_checkpoint(self, digest: str, version: int) -> None:
+        self.bucket.create(f"{CHECKPOINTS}{digest}", str(version).encode())
 
     def import_bundled(self) -> None:
         # Two services that do this at the same time claim the same numbers for the same contents.

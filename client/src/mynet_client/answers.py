@@ -42,18 +42,30 @@ class Normalisation(ResponseModel):
     shift: tuple[float, float]
 
 
+class LayerActivations(ResponseModel):
+    """The activations of a hidden layer by unit, from 0 to 255, which stands for `maximum`."""
+
+    layer: str
+    maximum: float
+    values: list[int]
+
+
 class Prediction(ResponseModel):
-    """A prediction; `explain` adds `seen`, `saliency` (PNG data URLs) and `normalisation`."""
+    """A prediction; `explain` adds the fields from `seen`, a PNG data URL, on."""
 
     id: str
     digit: int
     confidence: float
     probabilities: list[float]
     is_digit: bool
+    # Older services send neither.
+    reason: str | None = None
+    count: int = 1
     version: int
     seen: str | None = None  # plain-words: ok
     saliency: str | None = None
     normalisation: Normalisation | None = None
+    activations: list[LayerActivations] | None = None
 
 
 class Predictions(ResponseModel):
@@ -69,6 +81,39 @@ class Predictions(ResponseModel):
             result.get("error", result) if isinstance(result, dict) else result
             for result in results
         ]
+
+
+class Phase(ResponseModel):
+    """What a running job does, as `drawing`, and how much of it is done if that is counted."""
+
+    name: str
+    done: int | None = None
+    total: int | None = None
+
+
+class ReadDigit(ResponseModel):
+    """One digit of a line; `box` is left, top, right and bottom in pixels of the upload."""
+
+    digit: int
+    confidence: float
+    is_digit: bool
+    box: tuple[int, int, int, int]
+
+
+class TextLine(ResponseModel):
+    """One line of digits, from left to right."""
+
+    text: str
+    digits: list[ReadDigit]
+
+
+class Reading(ResponseModel):
+    """All digits of an image: `text` has a line of text for each line, from top to bottom."""
+
+    id: str
+    text: str
+    lines: list[TextLine]
+    version: int
 
 
 class Progress(ResponseModel):
@@ -89,19 +134,87 @@ class Epoch(ResponseModel):
     train_loss: float
     test_loss: float
     test_accuracy: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
     seconds: float
 
 
+class Checkpoint(Epoch):
+    """The weights of a job after an epoch; `bytes` is the size of their file."""
+
+    bytes: int
+
+
+class Checkpoints(ResponseModel):
+    """The checkpoints of a job that exist, by epoch."""
+
+    data: list[Checkpoint]
+
+
+class NextAction(ResponseModel):
+    """A request that may be sent next, such as the promotion of a version."""
+
+    action: str
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+
+
 class Result(ResponseModel):
+    """The version of a job; `explanation` says why it went live or not."""
+
     version: int
     test_accuracy: float
     promoted: bool
     reason: str
+    # Older services send none of these.
+    explanation: str | None = None
+    stopped_by: str | None = None
+    best_epoch: int | None = None
+    next: list[NextAction] = []
 
 
 class JobError(ResponseModel):
     code: str
     message: str
+
+
+class DatasetReference(ResponseModel):
+    """A data set as it was when a job first started."""
+
+    id: str
+    name: str
+    digest: str
+    images: int
+
+
+class TrainingData(ResponseModel):
+    """The data sets that a job trains with, and the one that it is tested on."""
+
+    train: list[DatasetReference]
+    test: DatasetReference
+
+
+class JobWebhook(ResponseModel):
+    """Where the end of a job is sent. The query of the URL is not shown."""
+
+    url: str
+    events: list[str]
+
+
+class Delivery(ResponseModel):
+    """A message about a job: pending, delivered or failed. `id` is its `webhook-id`."""
+
+    id: str
+    event: str
+    url: str
+    state: str
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime | None = None
+    finished_at: datetime | None = None
+    last_status: int | None = None
+    last_error: str | None = None
 
 
 class Job(ResponseModel):
@@ -114,15 +227,30 @@ class Job(ResponseModel):
     finished_at: datetime | None = None
     hyperparameters: dict[str, Any]
     attempt: int
+    phase: Phase | None = None
+    data: TrainingData | None = None
     progress: Progress | None = None
     epochs: list[Epoch] = []
     result: Result | None = None
     error: JobError | None = None
     sweep: str | None = None
+    webhook: JobWebhook | None = None
+    deliveries: list[Delivery] = []
 
     @property
     def is_final(self) -> bool:
         return self.status in FINAL
+
+
+class DryRun(ResponseModel):
+    """What a job would do: nothing was queued; `images` are training images by digit."""
+
+    hyperparameters: dict[str, Any]
+    images: dict[str, int]
+    validation_images: int = 0
+    steps: int
+    jobs_ahead: int
+    estimated_seconds: float | None = None
 
 
 class Jobs(ResponseModel):
@@ -177,7 +305,7 @@ class Sweeps(ResponseModel):
 
 
 class Event(ResponseModel):
-    """An event of a job: `status`, `batch`, `epoch` or `result`, and its data."""
+    """An event of a job and its data: `status`, `phase`, `batch`, `epoch`, `result`, `webhook`."""
 
     id: int
     event: str
@@ -209,9 +337,13 @@ class Card(ResponseModel):
     seconds: float | None = None
     job: str | None = None
     parent: int | None = None
+    parent_checkpoint: dict[str, Any] | None = None
+    checkpoint: int | None = None
     note: str | None = None
     elsewhere: dict[str, float] = {}  # plain-words: ok
+    wrappers: list[str] = []
     feedback: int | None = None
+    data: TrainingData | None = None
     data_digest: str
     weights_digest: str
     device: str | None = None
@@ -220,27 +352,42 @@ class Card(ResponseModel):
     code_version: str
 
 
-class Correction(ResponseModel):
-    """An image with its correct digit."""
+class VersionSummary(ResponseModel):
+    """A version without the figures of its card."""
 
-    id: str
-    label: int
-    prediction_id: str | None = None
+    version: int
+    origin: str
     created_at: datetime
-
-
-class Corrections(ResponseModel):
-    """A page of corrections, newest first."""
-
-    data: list[Correction]
-    has_more: bool
+    recipe: str | None = None
+    test_accuracy: float
+    test_accuracy_interval: tuple[float, float]
+    job: str | None = None
+    parent: int | None = None
+    note: str | None = None
+    weights_digest: str
 
 
 class Models(ResponseModel):
     """All versions, oldest first, and the number of the live version."""
 
+    data: list[VersionSummary]
+    current: int | None
+    previous: int | None = None
+
+
+class Cards(ResponseModel):
+    """The cards of all versions, oldest first, and the number of the live version."""
+
     data: list[Card]
     current: int | None
+    previous: int | None = None
+
+
+class Retraining(ResponseModel):
+    """How many corrections are new, and after how many a job starts by itself."""
+
+    new: int
+    after: int
 
 
 class Ready(ResponseModel):
@@ -249,3 +396,4 @@ class Ready(ResponseModel):
     version: int
     device: str
     images: dict[str, int] = {}
+    retraining: Retraining | None = None

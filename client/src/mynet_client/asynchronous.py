@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 from tenacity import AsyncRetrying
 
-from mynet_client import calls, sweep_calls
+from mynet_client import calls, dataset_calls, sweep_calls
 from mynet_client.answers import Card, Event, Job, Sweep
 from mynet_client.calls import Request
 from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
@@ -40,22 +40,34 @@ class AsyncClient:
 
     predict = async_method(calls.predict)
     predict_batch = async_method(calls.predict_batch)
+    read = async_method(calls.read)
     train = async_method(calls.train)
+    dry_run = async_method(calls.dry_run)
     job = async_method(calls.job)
     jobs = async_method(calls.jobs)
     cancel = async_method(calls.cancel)
     pause = async_method(calls.pause)
     resume = async_method(calls.resume)
+    delete_job = async_method(calls.delete_job)
+    checkpoints = async_method(calls.checkpoints)
+    store_checkpoint = async_method(calls.store_checkpoint)
     log = async_method(calls.log)
     start_sweep = async_method(sweep_calls.start_sweep)
     sweep = async_method(sweep_calls.sweep)
     sweeps = async_method(sweep_calls.sweeps)
     cancel_sweep = async_method(sweep_calls.cancel_sweep)
+    delete_sweep = async_method(sweep_calls.delete_sweep)
     feedback = async_method(calls.feedback)
     corrections = async_method(calls.corrections)
     corrected_image = async_method(calls.corrected_image)
     delete_correction = async_method(calls.delete_correction)
+    upload_dataset = async_method(dataset_calls.upload_dataset)
+    datasets = async_method(dataset_calls.datasets)
+    dataset = async_method(dataset_calls.dataset)
+    dataset_images = async_method(dataset_calls.dataset_images)
+    delete_dataset = async_method(dataset_calls.delete_dataset)
     models = async_method(calls.models)
+    cards = async_method(calls.cards)
     model = async_method(calls.model)
     promote = async_method(calls.promote)
     rollback = async_method(calls.rollback)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, Final, Generic, Literal, NotRequired, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -15,16 +15,19 @@ from httpx2 import Response
 
 from mynet_client.answers import (
     Card,
-    Correction,
-    Corrections,
+    Cards,
+    Checkpoints,
+    DryRun,
     Job,
     Jobs,
     Models,
     Prediction,
     Predictions,
+    Reading,
     Ready,
     ResponseModel,
 )
+from mynet_client.dataset_answers import Correction, Corrections
 
 T = TypeVar("T")
 AnswerT = TypeVar("AnswerT", bound=ResponseModel)
@@ -67,8 +70,30 @@ class Request(Generic[T]):
         }
 
 
+class EarlyStopping(TypedDict, total=False):
+    """When a training ends before its last epoch; the service has a default for each."""
+
+    patience: int  # plain-words: ok
+    min_delta: float
+
+
+class Init(TypedDict, total=False):
+    """The weights that a training begins with: a version, or a job and an epoch."""
+
+    version: int
+    job: str
+    epoch: int
+
+
+class Webhook(TypedDict):
+    """Where to send the end of a job; `events` are all by default."""
+
+    url: str
+    events: NotRequired[list[str]]
+
+
 class Hyperparameters(TypedDict, total=False):
-    """The hyperparameters of a job; the service has a default for each."""
+    """The hyperparameters of a job, and its webhook; the service has a default for each."""
 
     recipe: str | None
     epochs: int | None
@@ -79,7 +104,15 @@ class Hyperparameters(TypedDict, total=False):
     promote: str | None
     device: str | None
     include_feedback: bool | None
+    init: Init | None
+    keep_checkpoints: bool | None
+    validation_fraction: float | None
+    early_stopping: EarlyStopping | None
+    max_seconds: float | None
+    datasets: list[str] | None
+    test_dataset: str | None
     note: str | None
+    webhook: Webhook | None
 
 
 def predict(
@@ -103,6 +136,15 @@ def predict_batch(images: Iterable[File], *, version: int | None = None) -> Requ
     )
 
 
+def read(image: File, *, version: int | None = None) -> Request[Reading]:
+    """Read all digits of an image, line by line. `version` is the live one by default.
+
+    Raises OSError if `image` is a path that cannot be read.
+    """
+    body, params = {"content": _bytes(image)}, {"version": version}
+    return Request("POST", "/read", answer_of(Reading), params, BINARY, body, repeatable=True)
+
+
 def train(
     *, idempotency_key: str | None = None, **hyperparameters: Unpack[Hyperparameters]
 ) -> Request[Job]:
@@ -110,10 +152,15 @@ def train(
 
     Without an idempotency key, a random one is sent, so that a retried request creates one job.
     """
-    payload = {name: value for name, value in hyperparameters.items() if value is not None}
     headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
-    body = {"json": payload}
+    body = {"json": _set(hyperparameters)}
     return Request("POST", "/train", answer_of(Job), headers=headers, body=body, repeatable=True)
+
+
+def dry_run(**hyperparameters: Unpack[Hyperparameters]) -> Request[DryRun]:
+    """Return what a training job would do: images, steps, jobs ahead, seconds. Queue nothing."""
+    body = {"json": {**_set(hyperparameters), "dry_run": True}}
+    return Request("POST", "/train", answer_of(DryRun), body=body, repeatable=True)
 
 
 def job(job: Job | str) -> Request[Job]:
@@ -142,6 +189,22 @@ def pause(job: Job | str) -> Request[Job]:
 def resume(job: Job | str) -> Request[Job]:
     """Queue a paused job again; it resumes from its saved state."""
     return Request("POST", _path(job, "/resume"), answer_of(Job))
+
+
+def delete_job(job: Job | str) -> Request[None]:
+    """Delete a final job with its events. Its version stays."""
+    return Request("DELETE", _path(job), lambda _: None)
+
+
+def checkpoints(job: Job | str) -> Request[Checkpoints]:
+    """List the checkpoints of a job: the weights of its epochs."""
+    return Request("GET", _path(job, "/checkpoints"), answer_of(Checkpoints))
+
+
+def store_checkpoint(job: Job | str, epoch: int) -> Request[Card]:
+    """Make the weights of an epoch a version, which does not go live."""
+    path = _path(job, f"/checkpoints/{epoch}")
+    return Request("POST", path, answer_of(Card), repeatable=True)
 
 
 def log(job: Job | str) -> Request[list[str]]:
@@ -182,6 +245,11 @@ def delete_correction(correction: Correction | str) -> Request[None]:
 def models() -> Request[Models]:
     """Return the versions, oldest first, and the number of the live version."""
     return Request("GET", "/models", answer_of(Models))
+
+
+def cards() -> Request[Cards]:
+    """Return the cards of all versions, oldest first, and the number of the live version."""
+    return Request("GET", "/models", answer_of(Cards), {"full": True})
 
 
 def model(version: int) -> Request[Card]:
@@ -232,6 +300,10 @@ def events(job: Job | str, after: int) -> Request[Response]:
 
 def answer_of(answer: type[AnswerT]) -> Callable[[Response], AnswerT]:
     return lambda response: answer.model_validate_json(response.content)
+
+
+def _set(hyperparameters: Hyperparameters) -> dict[str, Any]:
+    return {name: value for name, value in hyperparameters.items() if value is not None}
 
 
 def _bytes(file: File) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 from tenacity import Retrying
 
-from mynet_client import calls, sweep_calls
+from mynet_client import calls, dataset_calls, sweep_calls
 from mynet_client.answers import Card, Event, Job, Sweep
 from mynet_client.calls import Request
 from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
@@ -40,22 +40,34 @@ class Client:
 
     predict = method(calls.predict)
     predict_batch = method(calls.predict_batch)
+    read = method(calls.read)
     train = method(calls.train)
+    dry_run = method(calls.dry_run)
     job = method(calls.job)
     jobs = method(calls.jobs)
     cancel = method(calls.cancel)
     pause = method(calls.pause)
     resume = method(calls.resume)
+    delete_job = method(calls.delete_job)
+    checkpoints = method(calls.checkpoints)
+    store_checkpoint = method(calls.store_checkpoint)
     log = method(calls.log)
     start_sweep = method(sweep_calls.start_sweep)
     sweep = method(sweep_calls.sweep)
     sweeps = method(sweep_calls.sweeps)
     cancel_sweep = method(sweep_calls.cancel_sweep)
+    delete_sweep = method(sweep_calls.delete_sweep)
     feedback = method(calls.feedback)
     corrections = method(calls.corrections)
     corrected_image = method(calls.corrected_image)
     delete_correction = method(calls.delete_correction)
+    upload_dataset = method(dataset_calls.upload_dataset)
+    datasets = method(dataset_calls.datasets)
+    dataset = method(dataset_calls.dataset)
+    dataset_images = method(dataset_calls.dataset_images)
+    delete_dataset = method(dataset_calls.delete_dataset)
     models = method(calls.models)
+    cards = method(calls.cards)
     model = method(calls.model)
     promote = method(calls.promote)
     rollback = method(calls.rollback)

@@ -44,6 +44,11 @@ def cancel_sweep(sweep: Sweep | str) -> Request[Sweep]:
     return Request("POST", _path(sweep, "/cancel"), answer_of(Sweep))
 
 
+def delete_sweep(sweep: Sweep | str) -> Request[None]:
+    """Delete a finished sweep with its jobs. Their versions stay."""
+    return Request("DELETE", _path(sweep), lambda _: None)
+
+
 def best_version(sweep: Sweep) -> int:
     """Return the number of the best version of a sweep that has ended. Raises NoBestVersion."""
     if not sweep.is_final:

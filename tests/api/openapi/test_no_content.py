@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from app.main import create_app
+from app.main import configure_logs, create_app
 from tests.api.routes.test_predict_fast_path import serve_app
 
 SECRET = "Ink that only the sender saw."
@@ -27,6 +27,12 @@ def restore_logging():
 @pytest.fixture
 def debug_settings(settings):
     return settings.model_copy(update={"log_level": "debug"})
+
+
+def logging_app(settings):
+    """Return the app in a process that logs everything to standard error, as `mynet serve` does."""
+    configure_logs(settings, None)
+    return create_app(settings)
 
 
 def image(form):
@@ -86,7 +92,7 @@ def check(log, path):
 
 @pytest.mark.parametrize("path", ["/predict", "/predict?explain=true", "/invocations"])
 def test_routes_keep_it_to_themselves(debug_settings, capsys, path):
-    with TestClient(create_app(debug_settings), raise_server_exceptions=False) as client:
+    with TestClient(logging_app(debug_settings), raise_server_exceptions=False) as client:
         logging.getLogger("app.test").debug("all is logged")
         statuses = ask(client, path)
     assert statuses == {200, 415, 422}
@@ -94,7 +100,7 @@ def test_routes_keep_it_to_themselves(debug_settings, capsys, path):
 
 
 def test_the_short_way_does_so_too(debug_settings, capsys):
-    with serve_app(create_app(debug_settings)) as client:
+    with serve_app(logging_app(debug_settings)) as client:
         logging.getLogger("app.test").debug("all is logged")
         statuses = ask(client, "/predict")
     assert statuses == {200, 415, 422}
@@ -103,7 +109,7 @@ def test_the_short_way_does_so_too(debug_settings, capsys):
 
 def test_libraries_would_tell(debug_settings, capsys):
     """Show that the tests above can fail: Pillow logs the content at this level."""
-    create_app(debug_settings)
+    logging_app(debug_settings)
     logging.getLogger("PIL").setLevel(logging.DEBUG)
     with Image.open(BytesIO(UPLOADS["a TIFF"])) as opened:
         opened.load()

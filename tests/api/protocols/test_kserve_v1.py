@@ -1,8 +1,11 @@
 """KServe's V1 protocol: instances of every form, and refusals in its form."""
 
 import base64
+from io import BytesIO
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.read_only
 
@@ -40,12 +43,26 @@ def test_instances_of_every_form_are_read_together(client, seven, rows):
 
 
 def test_pixels_are_given_to_the_network_as_they_are(client, rows):
-    """Normalised, dark ink on light would be read as light ink on dark; and blank be refused."""
-    instances = [rows.tolist(), (255 - rows).tolist(), [0] * 784]
+    """Normalised, dark ink on light would be read as light ink on dark."""
+    instances = [rows.tolist(), (255 - rows).tolist()]
     body = client.post(PREDICT, json={"instances": instances}).json()
-    plain, inverted, blank = (prediction["probabilities"] for prediction in body["predictions"])
+    plain, inverted = (prediction["probabilities"] for prediction in body["predictions"])
     assert plain[7] > 0.9
-    assert plain != inverted != blank
+    assert plain != inverted
+
+
+CORNER = [255] + [0] * 783
+
+
+@pytest.mark.parametrize("pixels", [[0] * 784, [8] * 784, [16] * 784, CORNER, CORNER[::-1]])
+def test_pixels_without_ink_are_refused_as_predict_refuses_the_picture(client, rows, pixels):
+    response = client.post(PREDICT, json={"instances": [rows.tolist(), pixels]})
+    assert response.status_code == 422
+    assert response.json()["error"].startswith("instances.1: The image contains no ink")
+    picture = np.array(pixels, np.uint8).reshape(28, 28)
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    assert client.post("/predict", content=buffer.getvalue()).json()["code"] == "blank_image"
 
 
 @pytest.mark.parametrize(
@@ -78,6 +95,18 @@ def test_pixels_out_of_range_are_refused(client):
         assert_error(
             client.post(PREDICT, json={"instances": [[wrong] * 784]}), 400, "0 (background)"
         )
+
+
+def test_masks_and_pixels_divided_twice_are_refused_with_both_ranges(client, mnist):
+    for pixels in mnist.test.pixels[:10].numpy():
+        images = [(pixels > 100).astype(int), (pixels > 100).astype(float), pixels / 255**2]
+        for image, found in zip(
+            images, ("from 0 to 1.", "from 0 to 1.", "from 0 to 0.0039"), strict=True
+        ):
+            for rows in (image.tolist(), image.ravel().tolist()):
+                answer = client.post(PREDICT, json={"instances": [pixels.tolist(), rows]})
+                assert_error(answer, 400, f"instances.1 has pixels {found}")
+                assert "whole numbers from 0 (background) to 255 (ink)" in answer.json()["error"]
 
 
 def test_too_many_instances_are_refused(client, settings):

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from app.net import MyNet
+from app.torch_net import MyNet, weights_of
 from app.versions.registry import Registry
 
 pytestmark = pytest.mark.read_only
@@ -47,6 +47,14 @@ def outputs(answer):
         arrays[output["name"]] = values.reshape(output["shape"])
     assert offset == len(content)
     return body, arrays
+
+
+@pytest.mark.parametrize("tone", [0, 8, 16])
+def test_pixels_without_ink_are_refused(client, tone):
+    values = np.full((1, 28, 28), tone, np.uint8)
+    response = client.post(INFER, json={"inputs": [as_json(values)]})
+    assert response.status_code == 422
+    assert response.json()["error"].startswith("Image 0: The image contains no ink")
 
 
 def test_the_server_says_what_it_is(client):
@@ -150,7 +158,7 @@ def test_outputs_are_chosen(client, digits, options, names, binary):
 @pytest.mark.read_only(False)
 def test_a_version_is_asked(client, digits, settings):
     registry = Registry(settings.models_dir)
-    other = registry.save(MyNet().state_dict(), registry.card(1))
+    other = registry.save(weights_of(MyNet()), registry.card(1))
     payload = {"inputs": [as_json(digits)]}
     body, _ = outputs(client.post(f"/v2/models/mynet/versions/{other}/infer", json=payload))
     assert body["model_version"] == str(other)

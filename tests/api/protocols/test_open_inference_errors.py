@@ -164,8 +164,8 @@ def test_a_full_queue_and_a_defect_are_told_in_this_form(client, digits, monkeyp
     answer = client.post(INFER, json=payload)
     assert_error(answer, 429, "in flight")
     assert answer.headers["retry-after"] == "1"
-    predictor.under_way = 0
-    monkeypatch.setattr(predictor, "predict_batch", None)
+    predictor.in_flight = 0
+    monkeypatch.setattr(predictor, "predict_pixels", None)
     assert_error(client.post(INFER, json=payload), 500, "unexpected error")
 
 

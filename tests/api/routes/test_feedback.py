@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.predict.preprocess import preprocess
+from app.predict.local import preprocess
 from tests.conftest import ROOT, png
 
 SEVEN = ROOT / "docs/images/seven.jpg"

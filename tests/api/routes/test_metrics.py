@@ -168,7 +168,7 @@ def test_promtool_has_no_complaint(client, seven):
 
 def test_of_a_worker_that_ended_only_what_it_counted_counts():
     def worker_families(tally, under_way):
-        return prometheus.process_families(tally, in_flight=under_way, swaps=1)
+        return prometheus.process_families(tally, in_flight=under_way, swaps=1, decoders=3)
 
     mine, its = Metrics(), Metrics()
     mine.batch(3, 0.5)

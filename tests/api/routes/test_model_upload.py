@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from app.net import MyNet
+from app.torch_net import MyNet, weights_of
 from app.versions import checkpoint
 from app.weights_import import parent
 from tests.weights_import import stub
@@ -37,12 +37,12 @@ def fake_import(monkeypatch):
 
 
 def test_an_upload_becomes_a_version_and_does_not_go_live(client, seven):
-    weights = MyNet().state_dict()
-    answer = client.post("/models?note=mine", content=pt(weights), headers=FORM)
+    net = MyNet()
+    answer = client.post("/models?note=mine", content=pt(net.state_dict()), headers=FORM)
     assert (answer.status_code, answer.headers["location"]) == (201, "/models/2")
     card = answer.json()
     assert (card["version"], card["origin"], card["note"]) == (2, "uploaded", "mine")
-    assert card["weights_digest"] == checkpoint.digest(weights)
+    assert card["weights_digest"] == checkpoint.digest(weights_of(net))
     assert card == client.get("/models/2").json()
     assert sum(map(sum, card["confusion"])) == 10_000
     assert client.get("/models").json()["current"] == 1

@@ -1,18 +1,27 @@
 import pytest
 
-from app.net import MyNet
 from app.predict.model import Model
+from app.torch_net import MyNet, weights_of
 from app.versions.registry import Registry
 
 
 @pytest.fixture
 def second(settings, client):  # noqa: ARG001, the app adopts the shipped version first
     registry = Registry(settings.models_dir)
-    return registry.save(MyNet().state_dict(), registry.card(1))
+    return registry.save(weights_of(MyNet()), registry.card(1))
 
 
-def test_versions_are_listed_with_their_cards(client, second):
+def test_list_versions_is_short(client, second):
     body = client.get("/models").json()
+    assert ([version["version"] for version in body["data"]], body["current"]) == ([1, second], 1)
+    card, summary = client.get("/models/1").json(), body["data"][0]
+    assert summary == {name: card[name] for name in summary}
+    assert {"version", "test_accuracy", "recipe", "created_at", "note"} <= set(summary)
+    assert not {"confusion", "epochs", "hyperparameters", "recall"} & set(summary)
+
+
+def test_list_versions_full_has_the_cards(client, second):
+    body = client.get("/models?full=true").json()
     assert ([card["version"] for card in body["data"]], body["current"]) == ([1, second], 1)
     card = client.get("/models/1").json()
     assert card == body["data"][0]
@@ -26,7 +35,9 @@ def test_a_version_goes_live_and_back(client, second, seven):
     assert (answer.status_code, answer.json()["version"]) == (200, second)
     assert client.post("/predict", content=seven).json()["version"] == second
     assert client.get("/health/ready").json()["version"] == second
+    assert client.get("/models").json()["previous"] == 1
     assert client.post("/models/rollback").json()["version"] == 1
+    assert client.get("/models").json()["previous"] is None
     assert client.post("/predict", content=seven).json()["version"] == 1
 
 
@@ -64,12 +75,14 @@ def test_a_bad_promotion_is_refused(client, body, status):
 def test_a_deleted_version_is_gone_at_once_and_its_number_too(client, settings, second, seven):
     path = f"/predict?version={second}"
     assert client.post(path, content=seven).json()["version"] == second
-    assert client.delete(f"/models/{second}").status_code == 204
+    deleted = client.delete(f"/models/{second}")
+    assert deleted.status_code == 204
+    assert "content-type" not in deleted.headers
     assert client.post(path, content=seven).status_code == 404
     assert client.get(f"/models/{second}").status_code == 404
     assert client.delete(f"/models/{second}").status_code == 404
     registry = Registry(settings.models_dir)
-    assert registry.save(MyNet().state_dict(), registry.card(1)) == second + 1
+    assert registry.save(weights_of(MyNet()), registry.card(1)) == second + 1
 
 
 def test_what_another_process_deletes_answers_no_more(client, settings, second, seven):
@@ -94,7 +107,7 @@ def test_a_version_that_does_not_answer_cannot_go_live(client, settings, second,
         raise RuntimeError("CUDA out of memory")
 
     registry = Registry(settings.models_dir)
-    third = registry.save(MyNet().state_dict(), registry.card(1))
+    third = registry.save(weights_of(MyNet()), registry.card(1))
     client.put("/models/current", json={"version": second})
     monkeypatch.setattr(Model, "answer", full)
     for answer in (

@@ -6,13 +6,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.net import MyNet
+from app.torch_net import MyNet, weights_of
 from tests.conftest import png
 
 pytestmark = pytest.mark.read_only
 
 PNG = "image/png"
-PREDICTION = {"id", "digit", "confidence", "probabilities", "is_digit", "version"}
+PREDICTION = {
+    "id",
+    "digit",
+    "confidence",
+    "probabilities",
+    "is_digit",
+    "reason",
+    "count",
+    "version",
+}
 
 
 def data_url(upload):
@@ -61,6 +70,7 @@ def test_the_answer_is_the_contracts(client, seven):
     assert body["confidence"] == body["probabilities"][7] == max(body["probabilities"])
     assert sum(body["probabilities"]) == pytest.approx(1)
     assert (body["is_digit"], body["version"]) == (True, 1)
+    assert (body["reason"], body["count"]) == (None, 1)
     assert body["id"] != client.post("/predict", content=seven).json()["id"]
 
 
@@ -70,7 +80,7 @@ def test_explain_shows_what_the_network_saw(client, mnist):
     buffer = BytesIO()
     large.save(buffer, "PNG")
     body = client.post("/predict?explain=true", content=buffer.getvalue()).json()
-    assert set(body) == PREDICTION | {"seen", "saliency", "normalisation"}
+    assert set(body) == PREDICTION | {"seen", "saliency", "normalisation", "activations"}
     for name in ("seen", "saliency"):
         image = Image.open(BytesIO(base64.b64decode(body[name].split(",")[1])))
         assert (image.size, image.mode) == ((28, 28), "L")
@@ -79,6 +89,17 @@ def test_explain_shows_what_the_network_saw(client, mnist):
     rows, columns = (np.flatnonzero(pixels.any(axis=axis)) * 10 for axis in (1, 0))
     expected = [columns[0], rows[0], columns[-1] + 10, rows[-1] + 10]
     assert [left, top, right, bottom] == pytest.approx(expected, abs=15)
+
+
+def test_explain_has_the_activations_as_bytes(client, seven, mnist):
+    layers = client.post("/predict?explain=true", content=seven).json()["activations"]
+    assert [layer["layer"] for layer in layers] == ["fc1", "fc2", "fc3"]
+    network = client.app_state["services"].live.model.network
+    activations = network.activations(mnist.test.pixels[0].numpy())
+    for layer, expected in zip(layers, activations, strict=True):
+        values, maximum = np.array(layer["values"]), layer["maximum"]
+        assert (values.min(), values.max()) == (0, 255)
+        assert values / 255 * maximum == pytest.approx(expected, abs=maximum / 500)
 
 
 def test_the_box_is_in_the_uploads_own_pixels(client, mnist):
@@ -94,7 +115,7 @@ def test_a_version_can_be_asked(client, seven, settings):
     from app.versions.registry import Registry
 
     registry = Registry(settings.models_dir)
-    other = registry.save(MyNet().state_dict(), registry.card(1))
+    other = registry.save(weights_of(MyNet()), registry.card(1))
     assert client.post(f"/predict?version={other}", content=seven).json()["version"] == other
     assert client.post("/predict", content=seven).json()["version"] == 1
     missing = client.post("/predict?version=99", content=seven)
@@ -138,10 +159,11 @@ def test_a_form_without_the_field_says_what_it_had(client, seven):
     assert "image" in assert_error(answer, 422, "invalid_field", "file")["detail"]
 
 
-def test_a_field_that_is_no_file_is_refused(client):
-    form = {"content-type": "multipart/form-data; boundary=x"}
-    part = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\ntext\r\n--x--\r\n'
-    assert_error(client.post("/predict", content=part, headers=form), 422, "invalid_field", "file")
+def test_field_with_the_name_of_a_file_instead_of_the_file_says_so(client):
+    for name in ("seven.png", "@seven.png", "C:\\images\\seven.jpg", "/tmp/seven.jpeg"):
+        answer = client.post("/predict", files={"file": (None, name)})
+        detail = assert_error(answer, 415, "not_an_image")["detail"]
+        assert "it is a file's name" in detail and "-F file=@" in detail
 
 
 def test_a_batch_that_is_cut_off_is_refused_whole(client, seven):

@@ -1,16 +1,20 @@
 """The short way answers as the route does."""
 
+import json
 import logging
 import re
+from types import SimpleNamespace
 
 import httpx2
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
-from app.api.schemas.resources import Prediction
+from app.api.schemas.predictions import Prediction
 from app.main import create_app
-from app.predict import batcher
-from app.server.protocol import FastCycle
+from app.predict import preprocess_batch
+from app.server.fast_path import FastCycle, KnownHeads
+from app.server.protocol import Protocol
 from tests.conftest import png, settings_in
 from tests.served import open_socket, serve_app
 from tests.service.running import wait_until
@@ -77,7 +81,8 @@ def test_both_ways_answer_alike(client, seven, wrap):
 def test_the_answer_is_what_the_documentation_shows(client, seven):
     answer = client.post("/predict", content=seven)
     documented = Prediction.model_validate_json(answer.content, strict=True)
-    assert answer.json() == documented.model_dump(exclude_none=True)
+    shown = documented.model_dump(exclude_none=True)
+    assert answer.json() == {**shown, "reason": None}
     assert re.fullmatch("[0-9a-f]{16}", documented.id)
 
 
@@ -130,7 +135,7 @@ def test_ids_and_log_are_those_of_every_request(client, seven, caplog):
 
 
 def test_a_defect_is_a_500_without_internals(client, seven, monkeypatch):
-    monkeypatch.setattr(batcher, "preprocess_if_small", lambda *_: 1 / 0)
+    monkeypatch.setattr(preprocess_batch, "preprocess_if_small", lambda *_: 1 / 0)
     answer = client.post("/predict", content=seven)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "division" not in answer.text
@@ -149,6 +154,8 @@ def test_a_defect_of_the_route_is_told_once(client, monkeypatch, caplog):
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [
         ZeroDivisionError
     ]
+    # uvicorn closes the connection after it, on which the client may send the next request.
+    assert answer.headers["connection"] == "close"
 
 
 def test_a_length_of_many_digits_is_no_defect(client, seven):
@@ -175,13 +182,13 @@ def test_who_wants_more_of_the_connection_is_answered_by_the_route(client, seven
 
 
 def test_an_answer_that_cannot_be_given_harms_no_other(client, seven, monkeypatch, caplog):
-    whole = FastCycle.respond
+    whole = FastCycle.respond_ok
 
     def fail_once(*_):
-        monkeypatch.setattr(FastCycle, "respond", whole)
+        monkeypatch.setattr(FastCycle, "respond_ok", whole)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(FastCycle, "respond", fail_once)
+    monkeypatch.setattr(FastCycle, "respond_ok", fail_once)
     with pytest.raises(httpx2.ReadTimeout):
         client.post("/predict", content=seven, timeout=0.5)
     assert client.post("/predict", content=seven).json()["digit"] == 7
@@ -192,3 +199,49 @@ def test_two_content_types_are_for_the_route(client, seven):
     headers = [("content-type", "application/json"), ("content-type", "image/png")]
     one, other = post_both_ways(client, content=seven, headers=headers)
     assert comparable(one) == comparable(other)
+
+
+def exchange(connection, request):
+    """Send a request in one piece, and return the answer's status, id and digit."""
+    connection.sendall(request)
+    answer = connection.recv(65536)
+    head, _, content = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), re.search(rb"x-request-id: (\S+)", head)[1], json.loads(content)
+
+
+def test_a_known_head_is_not_parsed_again(client, mnist, monkeypatch):
+    by_size = {}
+    for pixels, label in zip(mnist.test.pixels[:300].numpy(), mnist.test.labels, strict=False):
+        by_size.setdefault(len(png(pixels)), []).append((png(pixels), int(label)))
+    size, images = max(by_size.items(), key=lambda item: len(item[1]))
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size
+    with open_socket(client) as connection, open_socket(client) as other:
+        assert exchange(connection, head + images[0][0])[0] == 200
+        monkeypatch.setattr(Protocol, "on_headers_complete", lambda *_: 1 / 0)
+        for image, digit in images:
+            status, _, answer = exchange(other, head + image)
+            assert (status, answer["digit"]) == (200, digit)
+
+
+def test_only_one_whole_request_has_a_known_head():
+    heads, head = KnownHeads(), b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+    cycle = SimpleNamespace(headers=[], handler=None, body=b"abc")
+    for data in (head + b"abcPOST", b"\r\n\r\n" + head + b"abc", head.replace(b"\r", b"") + b"abc"):
+        heads.add(data, cycle)
+        assert heads.find(data) is None
+    heads.add(head + b"abc", cycle)
+    assert heads.find(head + b"xyz")[1] == b"xyz"
+    for data in (head, head + b"ab", head + b"abcd", b"\r\n" + head + b"abc", b"", b"\r\n\r\n"):
+        assert heads.find(data) is None
+
+
+def test_heads_with_a_key_are_not_kept(tmp_path, seven, monkeypatch):
+    key, kept = SecretStr("a-key-of-enough-characters"), []
+    monkeypatch.setattr(KnownHeads, "add", lambda *arguments: kept.append(arguments))
+    for auth, count in (("none", 1), ("keys", 1)):
+        settings = settings_in(tmp_path).model_copy(update={"auth": auth, "admin_key": key})
+        with serve_app(create_app(settings)) as client, open_socket(client) as connection:
+            head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
+            head += b"Authorization: Bearer " + key.get_secret_value().encode() + b"\r\n\r\n"
+            assert exchange(connection, head % len(seven) + seven)[0] == 200
+        assert len(kept) == count

@@ -117,3 +117,16 @@ def test_a_sweep_is_cancelled_once_and_with_it_its_jobs(idle_client):
 def test_an_unknown_sweep_is_a_404(rejecting_client):
     assert rejecting_client.get("/sweeps/x").json()["code"] == "not_found"
     assert rejecting_client.post("/sweeps/x/cancel").json()["code"] == "not_found"
+
+
+def test_a_finished_sweep_is_deleted_with_its_jobs(idle_client):
+    sweep = idle_client.post("/sweeps", json={"epochs": [1, 2]}).json()
+    path, job = f"/sweeps/{sweep['id']}", f"/train/{sweep['jobs'][0]['id']}"
+    assert idle_client.delete(path).status_code == 409
+    idle_client.post(f"{path}/cancel")
+    refused = idle_client.delete(job)
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert f"belongs to the sweep {sweep['id']}" in refused.json()["detail"]
+    assert idle_client.delete(path).status_code == 204
+    assert {idle_client.get(gone).status_code for gone in (path, job)} == {404}
+    assert idle_client.delete(path).json()["code"] == "not_found"

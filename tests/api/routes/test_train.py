@@ -52,6 +52,13 @@ def test_the_empty_body_is_the_documented_loop(idle):
         "promote": "if_better",
         "device": None,
         "include_feedback": False,
+        "init": None,
+        "keep_checkpoints": False,
+        "validation_fraction": 0.0,
+        "early_stopping": None,
+        "max_seconds": None,
+        "datasets": ["mnist"],
+        "test_dataset": "mnist-test",
         "note": None,
     }
     assert (job["status"], job["attempt"], job["epochs"]) == ("queued", 0, [])
@@ -76,6 +83,9 @@ def test_the_content_type_does_not_matter(idle, content_type):
         ('{"epochs": 2.5}', "epochs"),
         ('{"batch_size": 60001}', "batch_size"),
         ('{"learning_rate": 0}', "learning_rate"),
+        ('{"learning_rate": 1e-46}', "learning_rate"),
+        ('{"momentum": 1e-46}', "momentum"),
+        ('{"momentum": 0.99999999}', "momentum"),
         ('{"learning_rate": NaN}', "learning_rate"),
         ('{"learning_rate": 1e39}', "learning_rate"),
         ('{"momentum": 1}', "momentum"),
@@ -85,6 +95,20 @@ def test_the_content_type_does_not_matter(idle, content_type):
         ('{"recipe": "unknown"}', "recipe"),
         ('{"device": "gpu"}', "device"),
         ('{"lr": 0.1}', "lr"),
+        ('{"validation_fraction": 0.5}', "validation_fraction"),
+        ('{"max_seconds": 0}', "max_seconds"),
+        ('{"early_stopping": {"patience": 3}}', "early_stopping"),
+        (
+            '{"validation_fraction": 0.1, "early_stopping": {"patience": 0}}',
+            "early_stopping.patience",
+        ),
+        ('{"init": {}}', "init"),
+        ('{"init": {"version": 1, "job": "a", "epoch": 0}}', "init"),
+        ('{"init": {"job": "a"}}', "init"),
+        ('{"init": {"version": 0}}', "init.version"),
+        ('{"init": {"version": 99}}', "init"),
+        ('{"init": {"job": "0123456789abcdef", "epoch": 0}}', "init"),
+        ('{"init": {"job": "../models", "epoch": 1}}', "init"),
     ],
 )
 def test_every_bad_field_is_named(client, body, field):
@@ -180,16 +204,17 @@ def test_a_job_trains_goes_live_and_is_answered_for_all_the_while(trainer, seven
         assert answer.status_code == 200
         assert answer.json()["digit"] == 7
         versions.add(answer.json()["version"])
-        time.sleep(0.05)  # else the cores are busy with this, and the training waits
+        time.sleep(0.2)  # else the cores are busy with this, and the training waits
     done = wait(trainer, job)
     assert done["status"] == "succeeded", done
     assert done["result"]["version"] == 2
     assert 0.7 < done["result"]["test_accuracy"] < 0.94
     assert done["progress"]["fraction"] == 1.0
     assert 1 in versions
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while trainer.post("/predict", content=seven).json()["version"] != 2:
         assert time.monotonic() < deadline
+        time.sleep(0.2)
     log = trainer.get(f"/train/{job}/log")
     assert log.headers["content-type"] == "text/plain; charset=utf-8"
     lines = log.text.splitlines()
@@ -198,3 +223,15 @@ def test_a_job_trains_goes_live_and_is_answered_for_all_the_while(trainer, seven
     assert trainer.get(f"/train/{job}/log?follow=true").text == log.text
     card = trainer.get("/models/2").json()
     assert (card["job"], card["parent"], card["origin"]) == (job, 1, "trained")
+
+
+def test_a_final_job_is_deleted_with_its_events_and_its_log(idle):
+    job = idle.post("/train").json()["id"]
+    refused = idle.delete(f"/train/{job}")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert "The job is queued and cannot be deleted" in refused.json()["detail"]
+    idle.post(f"/train/{job}/cancel")
+    assert idle.delete(f"/train/{job}").status_code == 204
+    for path in ("", "/events", "/log", "/log?follow=true"):
+        assert idle.get(f"/train/{job}{path}").status_code == 404
+    assert idle.delete(f"/train/{job}").json()["code"] == "not_found"

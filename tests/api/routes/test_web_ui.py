@@ -2,11 +2,20 @@
 
 import gzip
 import re
+from math import prod
 
 import pytest
 
 from app.api.routes.web_ui import FILES, WEB
-from app.train.jobs.hyperparameters import ROBUST_DEFAULTS, Hyperparameters
+from app.api.schemas.keys import NewKey
+from app.mnist.files import TRAIN_COUNTS
+from app.net import SHAPES
+from app.train.jobs.hyperparameters import (
+    RECIPE_DEFAULTS,
+    EarlyStopping,
+    Hyperparameters,
+    Init,
+)
 
 pytestmark = pytest.mark.read_only
 
@@ -16,7 +25,7 @@ PAGES = ["/", "/docs"]
 
 
 def assets(page):
-    return re.findall(r'(?:src|href)="(/web/[^"]+)"', page)
+    return re.findall(r'(?:src|href)="(web/[^"]+)"', page)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -42,9 +51,9 @@ def test_pages_allow_nothing_inline_and_nothing_from_elsewhere(client, path):
     assert not re.search(r"<script>|<style|\son\w+=|\sstyle=|https?://", page.text)
 
 
-@pytest.mark.parametrize("name", ["page/main.js", "page/page.css", "page/index.html"])
+@pytest.mark.parametrize("name", ["page/main.js", "page/style/base.css", "page/index.html"])
 def test_files_are_compressed_for_those_who_take_it(client, name):
-    folder = assets(client.get("/").text)[0].rsplit("/page/", 1)[0]
+    folder = assets(client.get("/").text)[0].split("/page/", 1)[0]
     packed = client.get(f"{folder}/{name}", headers={"accept-encoding": "br, gzip;q=0.8"})
     plain = client.get(f"{folder}/{name}", headers={"accept-encoding": "gzip;q=0, br"})
     assert packed.headers["content-encoding"] == "gzip"
@@ -56,7 +65,7 @@ def test_files_are_compressed_for_those_who_take_it(client, name):
 
 @pytest.mark.parametrize("name", ["page/nothing.js", "../main.py", "page/../../main.py", ""])
 def test_other_files_are_not_there(client, name):
-    folder = assets(client.get("/").text)[0].rsplit("/page/", 1)[0]
+    folder = assets(client.get("/").text)[0].split("/page/", 1)[0]
     assert client.get(f"{folder}/{name}").status_code == 404
 
 
@@ -64,20 +73,43 @@ def test_another_state_of_the_files_is_not_there(client):
     assert client.get("/web/0123456789abcdef/page/main.js").json()["code"] == "not_found"
 
 
-def test_every_module_is_loaded_ahead():
-    modules = {path.name for path in PAGE.glob("*.js")} - {"main.js", "theme.js"}
-    assert set(re.findall(r'modulepreload" href="/web/page/([\w-]+\.js)"', HTML)) == modules
+def test_every_module_is_preloaded():
+    modules = {path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*.js")}
+    modules -= {"main.js", "theme.js"}
+    assert set(re.findall(r'modulepreload" href="web/page/([\w/-]+\.js)"', HTML)) == modules
+
+
+def test_pages_refer_to_nothing_by_an_absolute_path():
+    """A path prefix, of which the service may not know, would be lost."""
+    for path in WEB.rglob("*"):
+        if path.suffix in (".html", ".js", ".css") and "swagger-ui" not in path.parts:
+            text = path.read_text()
+            absolute = re.findall(r'(?:href|src|url|from)[=:( ]+["`]?/[a-z]\S*', text)
+            absolute += re.findall(r"(?:fetch|ask|askJson|post)\([`\"]/\S*", text)
+            assert not absolute, path
 
 
 def test_first_load_is_small(client):
     page = client.get("/").text
-    names = {"page/index.html"} | {asset.split("/", 3)[3] for asset in assets(page)}
-    assert sum(len(gzip.compress(FILES[name].read_bytes())) for name in names) < 60_000
+    names = {"page/index.html"} | {asset.split("/", 2)[2] for asset in assets(page)}
+    assert sum(len(gzip.compress(FILES[name].read_bytes())) for name in names) < 110_000
+
+
+def test_the_page_names_the_figures_of_the_network():
+    parameters = f"{sum(prod(shape) for shape in SHAPES.values()):,}"
+    images = f"{sum(TRAIN_COUNTS):,}"
+    for language, separator in (("en", ","), ("pt", ".")):
+        text = (PAGE / f"language/words-{language}.js").read_text()
+        about = re.search(r'about: "(.*)"', text)[1]
+        assert {parameters.replace(",", separator), images.replace(",", separator)} <= set(
+            re.findall(r"[\d.,]*\d", about)
+        )
 
 
 def test_both_languages_have_the_same_words():
     def words(language):
-        text = (PAGE / f"words-{language}.js").read_text()
+        paths = sorted((PAGE / "language").glob(f"words-{language}*.js"))
+        text = "".join(path.read_text() for path in paths)
         found = re.findall(r'^  (\w+):\s+"(.*)",$', text, re.MULTILINE)
         return {name: sorted(re.findall(r"{\w+}", word)) for name, word in found}
 
@@ -92,7 +124,11 @@ def test_the_form_has_the_bounds_of_the_service():
     schema = Hyperparameters.model_json_schema()["properties"]
     names = {"minimum": "min", "maximum": "max", "exclusiveMinimum": "data-above"}
     names |= {"exclusiveMaximum": "data-below", "maxLength": "maxlength"}
-    for name in ("epochs", "batch_size", "learning_rate", "momentum", "seed", "note"):
+    schema["patience"] = EarlyStopping.model_json_schema()["properties"]["patience"]
+    schema["init"] = Init.model_json_schema()["properties"]["version"]
+    names_of_fields = ("epochs", "batch_size", "learning_rate", "momentum", "seed", "note")
+    more = ("validation_fraction", "patience", "max_seconds", "init")
+    for name in (*names_of_fields, *more):
         attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', field(name)))
         bounds = {key: float(attributes[key]) for key in names.values() if key in attributes}
         assert bounds == expected(schema[name], names), name
@@ -106,22 +142,26 @@ def expected(schema, names):
     return found
 
 
+def test_the_form_of_keys_has_the_bounds_of_the_service():
+    schema = NewKey.model_json_schema()
+    days, name = schema["properties"]["days"]["anyOf"][0], schema["properties"]["name"]
+    assert f'min="{days["minimum"]}" max="{days["maximum"]}"' in field("days")
+    pattern = name["pattern"].replace("-]", r"\-]")  # browsers want the hyphen escaped
+    assert f'pattern="{pattern}"' in field("name")
+    scopes = re.findall(r'<input name="scopes" type="checkbox" value="(\w+)"', HTML)
+    assert scopes == schema["$defs"]["Scope"]["enum"]
+
+
 def field(name):
     return re.search(rf'<input name="{name}"[^>]*>', HTML)[0]
 
 
 def test_the_form_proposes_the_defaults_of_the_service():
-    script = (PAGE / "wishes.js").read_text()
-    line = r"(documented|robust): { epochs: (.+), batch_size: (.+), learning_rate: (.+) }"
-    proposed = re.findall(line, script)
-    defaults = Hyperparameters()
-    assert [(name, *map(float, values)) for name, *values in proposed] == [
-        ("documented", defaults.epochs, defaults.batch_size, defaults.learning_rate),
-        (
-            "robust",
-            ROBUST_DEFAULTS["epochs"],
-            ROBUST_DEFAULTS["batch_size"],
-            ROBUST_DEFAULTS["learning_rate"],
-        ),
-    ]
-    assert f'placeholder="{defaults.momentum}"' in field("momentum")
+    script = (PAGE / "train/form.js").read_text()
+    line = r"(\w+): { epochs: (.+), batch_size: (.+), learning_rate: (.+) }"
+    proposed = [(name, *map(float, values)) for name, *values in re.findall(line, script)]
+    recipes = [Hyperparameters(recipe=name) for name in ("documented", *RECIPE_DEFAULTS)]
+    assert proposed == [(h.recipe, h.epochs, h.batch_size, h.learning_rate) for h in recipes]
+    first = Hyperparameters(recipe=re.search(r'name="recipe" value="(\w+)" checked', HTML)[1])
+    for name in ("epochs", "batch_size", "learning_rate", "momentum"):
+        assert f'placeholder="{getattr(first, name)}"' in field(name)

@@ -15,12 +15,13 @@ import torch
 from app.database.database import Database
 from app.database.jobs import JobStore
 from app.database.tables import Job
+from app.train.jobs.checkpoints import Checkpoints
 from app.train.jobs.job import Status
 from app.versions.registry import Registry
 from tests.service.running import Service
 
 FINAL_STATUSES: Final = ("succeeded", "failed", "cancelled")
-JOB_TIMEOUT: Final = 300
+JOB_TIMEOUT: Final = 1200  # others may load the machine, too
 
 
 class Saved(NamedTuple):
@@ -67,7 +68,9 @@ class Outcome(NamedTuple):
     status: str
     weights: list[str]
     promoted: bool
+    stopped_by: str | None
     epochs: list[tuple[float, ...]]
+    checkpoints: list[str]
     log: str
 
 
@@ -93,13 +96,26 @@ class Witness:
             assert time.monotonic() < deadline, body
             time.sleep(0.1)
         losses = [
-            (epoch["epoch"], epoch["train_loss"], epoch["test_loss"], epoch["test_accuracy"])
+            tuple(value for name, value in epoch.items() if name != "seconds")
             for epoch in body["epochs"]
         ]
         cards = service.get("/models")["data"]
         weights = [card["weights_digest"] for card in cards if card["job"] == job]
-        promoted = bool(body["result"] and body["result"]["promoted"])
-        return Outcome(body["status"], weights, promoted, losses, self.logs[job])
+        result = body["result"] or {"promoted": False, "stopped_by": None}
+        return Outcome(
+            body["status"],
+            weights,
+            result["promoted"],
+            result["stopped_by"],
+            losses,
+            self.checkpoints(job),
+            self.logs[job],
+        )
+
+    def checkpoints(self, job: str) -> list[str]:
+        """Return the digests of the weights of a job's epochs."""
+        checkpoints = Checkpoints(self.state / "checkpoints", 1000)
+        return [checkpoints.read(job, epoch)[1].weights_digest for epoch in checkpoints.sizes(job)]
 
     def hit(self, job_id: str) -> Hit:
         """Return where a kill has hit a job, from what lies on disk."""

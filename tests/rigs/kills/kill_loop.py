@@ -13,7 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from app.train.recipes.dataset import load as load_mnist
+from tests.conftest import DATA
+from tests.datasets.uploads import npz
 from tests.rigs.kills.job_monitor import FINAL_STATUSES, JOB_TIMEOUT, Hit, Outcome, Witness
+from tests.rigs.load.uploads import CONTENT_TYPE, dataset_form
+from tests.rigs.soak.invariants import ask
 from tests.service.running import Service, run_service
 
 KINDS: Final = (
@@ -21,7 +26,28 @@ KINDS: Final = (
     {"epochs": 8, "seed": 2, "promote": "never"},
     {"epochs": 3, "seed": 3, "promote": "always"},
     {"epochs": 1, "seed": 4, "promote": "if_better"},
+    {
+        "epochs": 4,
+        "seed": 5,
+        "learning_rate": 0.2,
+        "validation_fraction": 0.1,
+        "early_stopping": {"patience": 1},
+        "keep_checkpoints": True,
+        "promote": "never",
+    },
+    {"epochs": 2, "seed": 6, "init": {"version": 1}, "promote": "never"},
+    {
+        "epochs": 2,
+        "seed": 7,
+        "datasets": ["mnist", "own"],
+        "test_dataset": "own-test",
+        "validation_fraction": 0.1,
+        "keep_checkpoints": True,
+        "promote": "never",
+    },
 )
+# The data sets of the jobs: names, and which of MNIST's test images.
+DATASETS: Final = {"own": slice(0, 2000), "own-test": slice(2000, 3000)}
 VICTIMS: Final = ("training process", "server", "both")
 # After what to kill, and how many seconds later at most: an attempt has begun, a state has been
 # saved, the last batch has been told of, the version has been stored.
@@ -41,6 +67,8 @@ class Soak:
 
     def run(self, kills: int) -> list[Outcome]:
         """Kill so many times, then let all jobs end."""
+        with run_service(self.state) as service:
+            upload_datasets(service)
         while len(self.hits) < kills:
             with run_service(self.state, keep_versions=1000) as service:
                 while len(self.hits) < kills and service.process.poll() is None:
@@ -117,10 +145,21 @@ def has_ended(service: Service, job: str) -> bool:
     return service.get(f"/train/{job}")["status"] in FINAL_STATUSES
 
 
+def upload_datasets(service: Service) -> None:
+    """Upload the data sets that jobs name."""
+    test = load_mnist(DATA).test
+    for name, part in DATASETS.items():
+        pixels, labels = test.pixels[part].numpy(), test.labels[part].numpy()
+        body = dataset_form(name, npz(images=pixels, labels=labels))
+        response = ask(service, "POST", "/datasets", body, {"Content-Type": CONTENT_TYPE.decode()})
+        assert response.status == 201, response
+
+
 def run_uninterrupted(state: Path) -> list[Outcome]:
     """Run each kind of job without a kill."""
     witness = Witness(state)
     with run_service(state) as service:
+        upload_datasets(service)
         jobs = [service.post("/train", json.dumps(kind).encode())["id"] for kind in KINDS]
         outcomes = [witness.outcome(service, job) for job in jobs]
         service.end()

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from app.net import SIDE, MyNet, to_input
+from app.net import SIDE
+from app.torch_net import MyNet, net_with, to_input
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
 
@@ -19,9 +20,7 @@ def load_bundled() -> MyNet:
     torch.set_num_threads(1)
     files = SHIPPED.glob("*.safetensors")
     best = max(files, key=lambda file: checkpoint.read_card(file).test_accuracy)
-    net = MyNet()
-    net.load_state_dict(checkpoint.read_weights(best))
-    return net.eval().requires_grad_(False)
+    return net_with(checkpoint.read_weights(best)).eval().requires_grad_(False)
 
 
 def decode(upload: bytes) -> Tensor:

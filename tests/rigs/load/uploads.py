@@ -62,6 +62,12 @@ def form_body(field: str, contents: Sequence[bytes]) -> bytes:
     return parts + b"--" + BOUNDARY + b"--\r\n"
 
 
+def dataset_form(name: str, content: bytes) -> bytes:
+    """Return the body of a form that uploads a data set."""
+    head = b'\r\nContent-Disposition: form-data; name="name"\r\n\r\n'
+    return b"--" + BOUNDARY + head + name.encode() + b"\r\n" + form_body("file", [content])
+
+
 def _post(path: str, content_type: bytes, body: bytes) -> bytes:
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"Content-Type: " + content_type + b"\r\n\r\n" + body

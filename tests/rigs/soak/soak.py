@@ -1,9 +1,10 @@
 """The soak, `make soak`: everything that can be asked of a service, mixed at random, and kills.
 
 One `mynet serve` with two workers is asked for predictions in all protocols, trainings, pauses,
-swaps, uploads and deletions, good and bad, and loses workers, its parent or the training process,
-as a seed draws it. After each step what must hold is looked at; in the end every job must have come
-to its own. `MINUTES=3 SEED=7` soaks for so long, with that seed.
+sweeps, swaps, uploads and deletions, good and bad, and loses workers, its parent or the training
+process, as a seed draws it. A receiver of webhooks refuses some of them. After each step what must
+hold is looked at; in the end every job must have come to its own. `MINUTES=3 SEED=7` soaks for so
+long, with that seed.
 """
 
 import os
@@ -17,21 +18,26 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.rigs.soak.invariants import TIMEOUT, ask
-from tests.rigs.soak.steps import Steps
+from tests.rigs.soak.training_invariants import check_sweep
+from tests.rigs.soak.training_steps import TrainingSteps
 from tests.service.running import Service, run_service, wait_until
+from tests.webhooks.receiver import SECRET, Handler, receiving
 
 MINUTES: Final = float(os.environ.get("MINUTES", "60"))
 SEED: Final = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
 KEEP_VERSIONS: Final = "1000"  # versions that are kept
-JOBS_TIMEOUT: Final = 300.0
+JOBS_TIMEOUT: Final = 1800.0  # others may load the machine, too
 LOG_TAIL: Final = 5000
+REFUSED: Final = 0.2  # of the webhooks
 STEPS: Final = {
-    "predict": 40, "batch": 8, "spoil": 10, "train": 8, "change_job": 8, "swap": 10, "upload": 3,
-    "remove": 3, "pause": 8, "kill_training": 2, "kill_worker": 2, "kill_all": 3, "restart": 2,
+    "predict": 40, "batch": 8, "spoil": 10, "train": 14, "sweep": 3, "cancel_sweep": 1,
+    "change_job": 8, "upload_dataset": 5, "delete_dataset": 3, "store_checkpoint": 5, "swap": 10,
+    "upload": 3, "remove": 3, "pause": 8, "kill_training": 3, "kill_worker": 2, "kill_all": 3,
+    "restart": 2,
 }  # fmt: skip
 
 
-class Mix(Steps):
+class Mix(TrainingSteps):
     """Steps in the order that is drawn, and what must hold after each."""
 
     step = "start"
@@ -48,14 +54,17 @@ class Mix(Steps):
         self.step = "end"
         with self.serving() as service:
             self.end_jobs(service)
+            self.training.check_deliveries(self.receiver, self.invariants.finished)
             assert wait_until(self.is_clean, TIMEOUT), "files are left"
             self.stop(service, signal.SIGTERM)
         with self.serving() as service:
             assert wait_until(self.is_clean, TIMEOUT), "files are left"
+            self.training.check_listed_datasets(service)
             self.stop(service, signal.SIGTERM)
 
     def serving(self) -> AbstractContextManager[Service]:
-        return run_service(self.state, workers="2", keep_versions=KEEP_VERSIONS)
+        webhooks = {"webhook_secret": SECRET, "webhook_allow": "127.0.0.1"}
+        return run_service(self.state, workers="2", keep_versions=KEEP_VERSIONS, **webhooks)
 
     def take_step(self, service: Service) -> None:
         """Do what is drawn, and look at what must hold."""
@@ -64,10 +73,12 @@ class Mix(Steps):
         self.counts[name] += 1
         getattr(self, name)(service)
         self.invariants.check_versions()
+        self.training.check_datasets()
         if service.process.poll() is None:
             self.invariants.check_processes(service)
             for job in self.rng.sample(self.jobs, min(2, len(self.jobs))):
-                self.invariants.check_job(service, job)
+                body = self.invariants.check_job(service, job)
+                self.training.check_checkpoints(service, job, body)
 
     def end_jobs(self, service: Service) -> None:
         """Wait for all jobs to end, and check that nothing of them is missing."""
@@ -77,6 +88,10 @@ class Mix(Steps):
                 ask(service, "POST", f"/train/{job}/resume")
                 assert time.monotonic() < deadline, f"job {job} does not end"
                 time.sleep(0.5)
+            self.training.check_checkpoints(service, job, self.invariants.finished[job])
+        for sweep in self.sweeps:
+            check_sweep(service, sweep)
+        self.training.check_stored_checkpoints(service, self.jobs)
         self.invariants.check_event_numbers()
 
     def is_clean(self) -> bool:
@@ -87,8 +102,13 @@ def main() -> None:
     """Soak; where something does not hold, say after which step."""
     print(f"seed {SEED}, {MINUTES:g} minutes", flush=True)
     started = time.monotonic()
-    with TemporaryDirectory() as folder:
-        mix = Mix(Path(folder) / "var", random.Random(SEED))
+    refusals = random.Random(SEED)
+
+    def answer(handler: Handler) -> None:
+        handler.end(503 if refusals.random() < REFUSED else 204)
+
+    with TemporaryDirectory() as folder, receiving(answer=answer) as receiver:
+        mix = Mix(Path(folder) / "var", random.Random(SEED), receiver)
         try:
             mix.run(60 * MINUTES)
         except BaseException as error:
@@ -102,7 +122,7 @@ def main() -> None:
     print(
         f"seed {SEED}: all held for {(time.monotonic() - started) / 60:.1f} minutes. {counts}. "
         f"Jobs: {jobs or 'none'}. Versions: {len(mix.invariants.observed_versions)}, "
-        f"{len(mix.invariants.removed)} removed."
+        f"{len(mix.invariants.removed)} removed. Webhooks: {len(receiver.received)}."
     )
 
 

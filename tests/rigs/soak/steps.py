@@ -10,8 +10,9 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,6 @@ from tests.rigs.soak.invariants import TIMEOUT, Invariants, ask
 from tests.service.running import Service, wait_until
 
 IMAGES: Final = 40
-OPEN_JOBS: Final = 3
 VERSIONS: Final = 12
 # What may be answered to what asks for a change.
 CHANGE_STATUSES: Final = (200, 202, 204, 404, 409)
@@ -86,24 +86,6 @@ class Steps:
         ))  # fmt: skip
         response = ask(service, "POST", path, body)
         assert response.status in statuses, f"{path}: {response}"
-
-    def train(self, service: Service) -> None:
-        """Queue a job, unless there are some."""
-        if sum(job not in self.invariants.finished for job in self.jobs) >= OPEN_JOBS:
-            return
-        hyperparameters = {
-            "epochs": 1,
-            "batch_size": self.rng.choice((100, 500, 1000)),
-            "seed": self.rng.randrange(1000),
-            "promote": self.rng.choice(("if_better", "always", "never")),
-        }
-        body, key = json.dumps(hyperparameters).encode(), f"job {self.counts['train']}"
-        responses = [
-            ask(service, "POST", "/train", body, {"Idempotency-Key": key}) for _ in range(2)
-        ]
-        assert [response.status for response in responses] == [202, 202], responses
-        assert responses[0].json()["id"] == responses[1].json()["id"]
-        self.jobs.append(responses[0].json()["id"])
 
     def change_job(self, service: Service) -> None:
         """Pause, resume or cancel a job, whether or not that can be."""
@@ -184,15 +166,19 @@ class Steps:
         assert response.status == 200, response
         return response.content
 
+    def drawn_upload(self, service: Service) -> Callable[[], object]:
+        """Return a function that uploads something."""
+        return partial(ask, service, "POST", "/models", self.weights(service))
+
     @contextmanager
     def uploading(self, service: Service) -> Iterator[None]:
         """Run an upload while the context lasts; it becomes a version, or leaves nothing."""
 
         def upload() -> None:
             with suppress(OSError, HTTPException):  # the service is killed during the upload
-                ask(service, "POST", "/models", content)
+                send()
 
-        content = self.weights(service)
+        send = self.drawn_upload(service)
         thread = threading.Thread(target=upload)
         thread.start()
         time.sleep(self.rng.uniform(0, 5))

@@ -9,9 +9,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from app.net import Weights
 from app.predict.model import Model, load_network
 from app.train.recipes.dataset import load as load_mnist
 from app.versions import checkpoint
@@ -51,11 +53,11 @@ def count_mismatches(exchanges: Sequence[Exchange], reference: ReferenceAnswers)
     return sum(not _matches(exchange, reference) for exchange in exchanges if exchange.answer)
 
 
-def _perturbed(weights: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
-    noise = torch.Generator().manual_seed(seed)
+def _perturbed(weights: Weights, seed: int) -> Weights:
+    random = np.random.default_rng(seed)
     return {
-        name: tensor * (1 + NOISE * torch.randn(tensor.shape, generator=noise))
-        for name, tensor in weights.items()
+        name: array * (1 + NOISE * random.standard_normal(array.shape, np.float32))
+        for name, array in weights.items()
     }
 
 
@@ -70,7 +72,7 @@ def _select_distinguishing(registry: Registry, pixels: Tensor) -> ReferenceAnswe
 
 
 def _answers(registry: Registry, version: int, pixels: Tensor) -> Tensor:
-    network = load_network(registry.weights(version), torch.device("cpu"))
+    network = load_network(registry.weights(version), "cpu")
     model = Model(version, network, 0.0)
     rows = [answer.probabilities for answer in model.answer(pixels.numpy())]
     return torch.tensor(rows, dtype=torch.float64)  # (N, 10)

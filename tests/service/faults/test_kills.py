@@ -10,8 +10,17 @@ from itertools import pairwise
 from tests.rigs.kills.job_monitor import Witness, read_saved
 from tests.service.running import are_gone, run_service
 
-HYPERPARAMETERS = {"epochs": 5, "batch_size": 200, "seed": 5, "promote": "never"}
-BATCHES = 300
+HYPERPARAMETERS = {
+    "epochs": 5,
+    "batch_size": 200,
+    "seed": 5,
+    "promote": "never",
+    "init": {"version": 1},
+    "validation_fraction": 0.1,
+    "early_stopping": {"patience": 4},
+    "keep_checkpoints": True,
+}
+BATCHES = 270
 
 
 class SavedStates:

@@ -1,7 +1,6 @@
 """Two services behind nginx are restarted one after the other, and nothing is lost."""
 
 import re
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,48 +10,31 @@ from itertools import count, cycle, takewhile
 
 import httpx2
 
+from app.main import create_app
+from app.train.jobs import events as job_events
+from app.train.supervisor.supervisor import Supervisor
 from mynet_client import Client
 from tests.conftest import ROOT
-from tests.programs import find_program
 from tests.rigs.load import uploads
 from tests.rigs.load.closed_loop import press_all
+from tests.rigs.nginx import run_nginx
+from tests.served import serve_app
 from tests.service.running import free_port, run_service, wait_until
 
-CONFIGURATION = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    access_log off;
-    keepalive_requests 1000000000;  # the load does not look for `Connection: close`
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    {site}
-}}
-"""
+READ_TIMEOUT = "proxy_read_timeout 60s;"
 
 
 @contextmanager
-def nginx(folder, front, services):
-    """Run nginx as `deploy/nginx.conf` says, on other ports."""
-    command = find_program("nginx")
+def nginx(folder, front, services, read_timeout="60s"):
+    """Run nginx as `deploy/nginx.conf` says, on other ports, with another `proxy_read_timeout`."""
     site = (ROOT / "deploy" / "nginx.conf").read_text()
+    assert READ_TIMEOUT in site
+    site = site.replace(READ_TIMEOUT, f"proxy_read_timeout {read_timeout};")
     for number, port in zip(("8001", "8002", "8080"), (*services, front), strict=True):
         site, count = re.subn(f"127.0.0.1:{number}", f"127.0.0.1:{port}", site)
         assert count == 1
-    folder.mkdir(mode=0o777)
-    file = folder / "nginx.conf"
-    file.write_text(CONFIGURATION.format(folder=folder, site=site))
-    with subprocess.Popen([command, "-c", file, "-e", folder / "error.log"]) as process:
-        try:
-            assert wait_until((folder / "nginx.pid").exists)
-            yield
-        finally:
-            process.terminate()
+    with run_nginx(folder, site):
+        yield
 
 
 def has_answered(service):
@@ -85,6 +67,29 @@ def test_nginx_hands_on_the_host_with_its_port(tmp_path):
         for origin, status in ((own, 404), ("http://127.0.0.1", 403), ("http://a.example", 403)):
             answer = httpx2.post(f"{own}/train/none/cancel", headers={"Origin": origin})
             assert (origin, answer.status_code) == (origin, status)
+
+
+def test_nginx_lets_a_log_wait_for_longer_than_its_time_out(tmp_path, settings, monkeypatch):
+    """All times are a thirtieth: a sign of life after 0.5 s, a time-out after 2 s."""
+    assert job_events.HEARTBEAT * 4 == 60, "the ratio is that of READ_TIMEOUT"
+    monkeypatch.setattr(job_events, "HEARTBEAT", 0.5)
+    monkeypatch.setattr(Supervisor, "_schedule", lambda _: None)  # a job waits in its queue
+    front = free_port()
+    with ExitStack() as stack:
+        service = stack.enter_context(serve_app(create_app(settings)))
+        ports = (service.base_url.port, free_port())
+        stack.enter_context(nginx(tmp_path / "nginx", front, ports, read_timeout="2s"))
+        url = f"http://127.0.0.1:{front}/train"
+        job = httpx2.post(url).json()["id"]
+        log = stack.enter_context(httpx2.stream("GET", f"{url}/{job}/log?follow=true", timeout=30))
+        started, parts = time.monotonic(), []
+        for part in log.iter_text():  # raises if nginx breaks the connection
+            parts.append(part)
+            if time.monotonic() - started > 5:
+                httpx2.post(f"{url}/{job}/cancel")
+    assert log.status_code == 200
+    assert set("".join(parts)) == {"\r"}
+    assert len("".join(parts)) >= 8
 
 
 def test_a_rolling_restart_loses_nothing(tmp_path):

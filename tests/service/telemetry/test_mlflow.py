@@ -82,7 +82,7 @@ def test_a_server_that_is_away_fails_no_job_and_is_told_later(tmp_path, monkeypa
         assert logged.count("MLflow is unavailable") == 1
         assert "secret" not in logged
     database = tmp_path / "mlflow.db"
-    monkeypatch.chdir(tmp_path)  # beside a database, artefacts go to ./mlruns
+    monkeypatch.chdir(tmp_path)  # MLflow's default for artifacts is ./mlruns
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
     with run_service(tmp_path / "var") as service:
         assert wait_until(
@@ -90,6 +90,9 @@ def test_a_server_that_is_away_fails_no_job_and_is_told_later(tmp_path, monkeypa
         )
         service.end()
     assert statuses(database) == [("FINISHED", job)]
+    assert not (tmp_path / "mlruns").exists()
+    artifacts = {path.name for path in (tmp_path / "var" / "mlflow-artifacts").rglob("*.*")}
+    assert "card.json" in artifacts
 
 
 def statuses(database):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from app.net import MyNet
+from app.torch_net import MyNet, net_with, weights_of
 from app.train.evaluation import evaluate
 from app.train.evaluation.promotion import evaluate_and_promote
 from app.train.recipes.dataset import Digits
@@ -25,8 +25,7 @@ def promote(registry, mnist):
     test = Digits(mnist.test.pixels[:500], mnist.test.labels[:500])
 
     def promote(version, rule="if_better", begin_commit=lambda: None, **options):
-        model = MyNet()
-        model.load_state_dict(registry.weights(version))
+        model = net_with(registry.weights(version))
         correct = evaluate.correct_mask(model, test, torch.device("cpu"))
         return evaluate_and_promote(registry, version, correct, rule, test, begin_commit, **options)
 
@@ -38,7 +37,7 @@ def save(registry, weights):
 
 
 def test_version_that_a_better_one_replaced_is_not_promoted_again(registry, promote, weak_weights):
-    worse = save(registry, MyNet().state_dict())
+    worse = save(registry, weights_of(MyNet()))
     candidate, better = save(registry, weak_weights), save(registry, registry.weights(1))
     for version in (worse, candidate, better):
         registry.promote(version)
@@ -51,7 +50,7 @@ def test_version_that_a_better_one_replaced_is_not_promoted_again(registry, prom
 def test_live_version_is_compared_with_the_version_that_it_replaced(
     registry, promote, weak_weights
 ):
-    worse = save(registry, MyNet().state_dict())
+    worse = save(registry, weights_of(MyNet()))
     candidate = save(registry, weak_weights)
     for version in (worse, candidate):
         registry.promote(version)
@@ -83,7 +82,7 @@ def test_begin_commit_that_raises_promotes_nothing(registry, promote):
 def test_version_that_goes_live_meanwhile_is_the_one_to_beat(
     registry, promote, weak_weights, monkeypatch
 ):
-    worse, candidate = save(registry, MyNet().state_dict()), save(registry, weak_weights)
+    worse, candidate = save(registry, weights_of(MyNet())), save(registry, weak_weights)
     better = save(registry, registry.weights(1))
     registry.promote(worse)
     real = Registry.promote

@@ -1,7 +1,7 @@
 """The gate: which version goes live, by McNemar's test, and what it says."""
 
+import numpy as np
 import pytest
-import torch
 
 from app.train.evaluation.promotion import Baseline, decide, mcnemar
 
@@ -9,7 +9,7 @@ IMAGES = 1000
 
 
 def reads(count):
-    return torch.arange(IMAGES) < count
+    return np.arange(IMAGES) < count
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_the_rule_decides_and_says_why(rule, new, live, promoted, reason):
 
 
 def test_images_that_both_read_or_miss_do_not_count():
-    correct = torch.tensor([True] * 900 + [True] * 40 + [False] * 10 + [False] * 50)
-    live = torch.tensor([True] * 900 + [False] * 40 + [True] * 10 + [False] * 50)
+    correct = np.array([True] * 900 + [True] * 40 + [False] * 10 + [False] * 50)
+    live = np.array([True] * 900 + [False] * 40 + [True] * 10 + [False] * 50)
     assert "40 images gained, 10 lost" in decide("if_better", correct, Baseline(1, live)).reason
 
 

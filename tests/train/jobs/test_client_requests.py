@@ -46,7 +46,7 @@ def test_a_job_whose_version_may_be_live_is_not_cancelled_whatever_became_of_it(
     if outcome == "release":
         jobs.requeue(store, store.job(job_id))
     elif outcome == "bury":
-        jobs.record_crash(store, store.job(job_id), -9)
+        jobs.record_crash(store, store.job(job_id), "a crash")
     else:
         jobs.record_error(store, job_id, attempt, "code", "a reason")
     with pytest.raises(Conflict, match="storing its version and cannot be cancelled"):
@@ -110,7 +110,7 @@ def test_whatever_becomes_of_the_process_a_paused_job_stays_paused(store, outcom
     if outcome == "release":
         assert not jobs.requeue(store, stale_job)
     elif outcome == "bury":
-        jobs.record_crash(store, stale_job, -9)
+        jobs.record_crash(store, stale_job, "a crash")
     else:
         jobs.record_error(store, job_id, attempt, "code", "a reason")
     assert store.job(job_id).status == "paused"

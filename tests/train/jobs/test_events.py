@@ -156,10 +156,43 @@ def test_silence_is_told_now_and_then(store, running, monkeypatch):
     assert [list(page) for page in silence] == [[], []]
 
 
+def test_a_log_without_lines_sends_what_a_terminal_does_not_show(store, monkeypatch):
+    monkeypatch.setattr(job_events, "HEARTBEAT", 0.05)
+    queued = jobs.create(store, Hyperparameters(), max_queued=9, key=None)
+
+    async def scenario():
+        log = EventStream(store).follow_log(queued.id, asyncio.Event())
+        idle = [await anext(log), await anext(log)]
+        attempt = jobs.start(store, queued)  # an event, and no line of the log
+        idle.append(await anext(log))
+        record_batch(store, (queued.id, attempt), 1)
+        jobs.cancel(store, queued.id)
+        return idle, "".join([text async for text in log])
+
+    idle, text = asyncio.run(scenario())
+    assert idle == ["\r"] * 3
+    assert text.lstrip("\r") == job_events.log_line(0, 1, 1.0)
+    assert text.splitlines()[-1] == text.strip(), "a reader of lines finds them whole"
+
+
 def test_who_asks_for_what_will_never_come_is_not_kept_for_ever(store, running, monkeypatch):
     monkeypatch.setattr(job_events, "HEARTBEAT", 0.05)
     jobs.cancel(store, running[0])
     assert asyncio.run(asyncio.wait_for(listen(EventStream(store), running[0], 10**9), 30)) == []
+
+
+def test_who_follows_a_deleted_job_is_let_go(store, running, monkeypatch):
+    monkeypatch.setattr(job_events, "HEARTBEAT", 0.05)
+
+    async def scenario():
+        pages = EventStream(store).subscribe(running[0], 10**9, asyncio.Event())
+        assert not await anext(pages)
+        jobs.cancel(store, running[0])
+        store.delete_jobs([running[0]])
+        return [page async for page in pages]
+
+    pages = asyncio.run(asyncio.wait_for(scenario(), 30))
+    assert [event for page in pages for event in page] == []
 
 
 def test_a_job_is_over_when_it_has_ended_and_all_was_seen(store, running):

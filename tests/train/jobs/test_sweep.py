@@ -3,7 +3,7 @@
 import pytest
 
 from app.database.sweeps import SweepStore
-from app.net import MyNet
+from app.torch_net import MyNet, weights_of
 from app.train.jobs import job as jobs
 from app.train.jobs import sweep
 from app.train.jobs.fenced_writer import FencedWriter
@@ -34,7 +34,7 @@ def trained(sweeps, store, registry):
         row = create(sweeps, seed=[*range(len(scores))])
         for job, (accuracy, loss) in zip(sweeps.jobs(row.id), scores, strict=True):
             writer = FencedWriter(store, job.id, jobs.start(store, store.job(job.id)))
-            state_dict = MyNet().state_dict()
+            state_dict = weights_of(MyNet())
             card_fields = {"job": job.id, "weights_digest": checkpoint.digest(state_dict)}
             version = registry.save(state_dict, registry.card(1).model_copy(update=card_fields))
             writer.record("epoch", {}, epochs=[{"epoch": 0, "test_loss": loss}])

@@ -32,6 +32,7 @@ def test_what_is_not_asked_for_is_the_recipes(seed=7):
         ('{"epochs": [1, 1.0]}', ("epochs",), "contains a value twice"),
         ('{"epochs": 0}', ("epochs",), "greater than or equal to 1"),
         ('{"learning_rate": [0.1, 0]}', ("learning_rate", 1), "greater than 0"),
+        ('{"learning_rate": [0.1, 1e-46]}', ("learning_rate", 1), "is 0 as a float32"),
         ('{"lr": 1}', ("lr",), "not permitted"),
         ('{"promote": ["never"]}', ("promote",), "must be never, because"),
         (

@@ -67,3 +67,10 @@ def test_displacements_are_as_large_as_they_say(monkeypatch, name, value, low, h
     shift_x = (moved.sum(1) * positions).sum(1) / mass - 13.5
     shift_y = (moved.sum(2) * positions).sum(1) / mass - 13.5
     assert low <= torch.cat([shift_x, shift_y]).abs().mean() <= high
+
+
+def test_an_image_of_one_tone_keeps_it(monkeypatch):
+    """An edge that went dark would give an image of nothing a shape."""
+    for name in ("STROKE_WIDTH_PROBABILITY", "CAMERA_DEFECT_PROBABILITY"):
+        monkeypatch.setattr(f"app.train.recipes.augmentation.{name}", 0.0)
+    assert torch.allclose(Augment()(torch.full((50, 28, 28), 0.4)), torch.tensor(0.4))

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn, optim
 from torch.utils.data import DataLoader, Subset
-from torchvision import datasets, transforms
 
-from app.net import MyNet
+from app.torch_net import MyNet
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes.dataset import Batches, Digits
 from app.train.recipes.loop import Step, fit
@@ -19,6 +18,8 @@ IMAGES = 4000
 
 def tutorial(epochs: int) -> tuple[list[float], nn.Module]:
     """The tutorial's own calls: torchvision's transforms, a shuffling DataLoader, its loop."""
+    from torchvision import datasets, transforms  # here, since they take seconds to import
+
     trans = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (1.0,))])
     train_set = Subset(datasets.MNIST(root=DATA, train=True, transform=trans), range(IMAGES))
     train_loader = DataLoader(dataset=train_set, batch_size=100, shuffle=True)

@@ -1,11 +1,9 @@
-import math
-
 import pytest
 import torch
 
-from app.net import MyNet
+from app.torch_net import MyNet
 from app.train.jobs import job
-from app.train.jobs.hyperparameters import ROBUST_DEFAULTS, Hyperparameters
+from app.train.jobs.hyperparameters import RECIPE_DEFAULTS, Hyperparameters
 from app.train.recipes import recipes
 from app.train.recipes.augmentation import NEGATIVE_SHARE, AugmentedBatches
 from app.train.recipes.dataset import Digits
@@ -20,6 +18,7 @@ CPU = torch.device("cpu")
 def few_synthetic(monkeypatch):
     """Fewer drawn pictures, so that a set-up takes a moment."""
     monkeypatch.setattr(recipes, "SYNTHETIC_DIGITS", 40)
+    monkeypatch.setattr(recipes, "ALLOGRAPHS", 30)
     monkeypatch.setattr(recipes, "NEGATIVES", 40)
 
 
@@ -29,11 +28,12 @@ def setup(few_digits, few_synthetic):  # noqa: ARG001
     return recipes.robust(Hyperparameters(recipe="robust", epochs=2), few_digits, CPU)
 
 
-def test_each_recipe_has_its_defaults():
-    robust = Hyperparameters(recipe="robust")
-    assert {name: getattr(robust, name) for name in ROBUST_DEFAULTS} == ROBUST_DEFAULTS
-    assert Hyperparameters(recipe="robust", epochs=3).epochs == 3
-    assert Hyperparameters.model_validate_json('{"recipe": "robust"}') == robust
+@pytest.mark.parametrize(("recipe", "defaults"), RECIPE_DEFAULTS.items())
+def test_each_recipe_has_its_defaults(recipe, defaults):
+    complete = Hyperparameters(recipe=recipe)
+    assert {name: getattr(complete, name) for name in defaults} == defaults
+    assert Hyperparameters(recipe=recipe, epochs=3).epochs == 3
+    assert Hyperparameters.model_validate_json(f'{{"recipe": "{recipe}"}}') == complete
     assert (Hyperparameters().epochs, Hyperparameters().batch_size) == (10, 100)
 
 
@@ -43,7 +43,7 @@ def test_the_robust_recipe_holds_images_back(few_digits, setup):
     assert torch.equal(setup.held_out.pixels, held_out.pixels)
     all_pixels = torch.cat([train_digits.pixels, held_out.pixels]).flatten(1)
     assert torch.equal(all_pixels.sort(0)[0], few_digits.pixels.flatten(1).sort(0)[0])
-    assert len(setup.batches.pixels) == len(train_digits) + 40
+    assert len(setup.batches.pixels) == len(train_digits) + 40 + 30
 
 
 def test_the_documented_recipe_trains_what_becomes_the_version(few_digits):
@@ -64,20 +64,6 @@ def test_batches_hold_every_digit_once_and_some_pictures_of_none(mnist):
     hard_labels = targets[targets.max(1).values == 1].argmax(1)
     assert torch.equal(hard_labels.bincount(minlength=10), digits.labels.bincount(minlength=10))
     assert (targets == 0.1).all(1).sum() == sum(sizes) - 110
-
-
-def test_the_rate_rises_and_falls_along_a_cosine(setup, monkeypatch):
-    monkeypatch.setattr(recipes, "WARM_UP", 4)
-    net = MyNet()
-    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
-    recipes._attach_cosine_schedule(optimizer, 0.5, 20)
-    rates = []
-    for _ in range(20):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-    expected = [0.25 * min(1, (n + 1) / 4) * (1 + math.cos(math.pi * n / 20)) for n in range(20)]
-    assert rates == pytest.approx(expected)
-    assert setup.optimizer.param_groups[0]["lr"] < ROBUST_DEFAULTS["learning_rate"]
 
 
 def test_the_version_is_the_average_of_the_weights(setup):

@@ -53,6 +53,9 @@ def test_the_time_of_day_decides_nothing(settings, leases, remote_lease, monkeyp
     assert local_lease.acquire()
     monkeypatch.setattr("app.database.leases.now", lambda: tables.now() + timedelta(hours=hours))
     assert not remote_lease.acquire(), "the holder lives"
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600 * hours)
+    assert not remote_lease.acquire(), "nothing but the clock has moved"
     monkeypatch.setattr(lease, "RENEW_INTERVAL", 0.0)
     assert local_lease.acquire()
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.05)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from app.net import MyNet
+from app.torch_net import MyNet, weights_of
 from app.train.jobs import job as jobs
 from app.train.worker import main
 from app.train.worker.attempt import JobAttempt
@@ -65,7 +65,7 @@ def test_a_job_that_stored_nothing_waits_for_no_version(
     start, settings, store, registry, make_registry, monkeypatch, fail_reads
 ):
     monkeypatch.setattr(main, "RETRY_INTERVAL", 0.0)
-    registry.save(MyNet().state_dict(), registry.card(1))
+    registry.save(weights_of(MyNet()), registry.card(1))
     run, other = start(promote="never", epochs=1), make_registry("other")
     with fail_reads(2, times=100):
         Run(JobAttempt.begin(settings, store, other, run.job.id, 1)).run()
@@ -81,7 +81,7 @@ def test_a_promotion_whose_answer_was_lost_is_not_made_again_over_what_came_afte
         if version == 2:
             monkeypatch.setattr(BucketRegistry, "promote", real)
             other = make_registry("other")
-            other.promote(other.save(MyNet().state_dict(), registry.card(1)))
+            other.promote(other.save(weights_of(MyNet()), registry.card(1)))
             raise BucketUnavailable(TimeoutError())
         return done
 

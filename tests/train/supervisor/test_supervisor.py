@@ -3,13 +3,16 @@
 import os
 import threading
 import time
+from datetime import timedelta
 
 from app.database.jobs import JobStore
 from app.database.leases import LeaseStore
+from app.database.tables import now
 from app.errors import NotReady
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.supervisor.lease import LEASE_SECONDS, Lease
+from app.train.supervisor.supervisor import Supervisor
 from tests.train.conftest import CRASH_COMMAND, WAIT_COMMAND
 
 
@@ -110,11 +113,11 @@ def test_of_two_supervisors_one_works(store, supervise):
 def test_supervision_goes_on_after_the_database_was_away(store, supervise, monkeypatch):
     real, failures = JobStore.next_job, []
 
-    def failing_next_job(self, status):
+    def failing_next_job(self, status, **kind):
         if len(failures) < 3:
             failures.append(1)
             raise NotReady("The database does not answer")
-        return real(self, status)
+        return real(self, status, **kind)
 
     monkeypatch.setattr(JobStore, "next_job", failing_next_job)
     job = create(store)
@@ -203,6 +206,21 @@ def test_the_end_does_not_wait_for_a_database_that_hangs(supervise, monkeypatch,
         assert "the next one requeues its jobs" in caplog.text
     release.set()
     ending._thread.join()
+
+
+def test_old_jobs_are_deleted_if_the_operator_wants_it(settings, store, stand_in):
+    job, new = create(store), create(store)
+    for ended in (job, new):
+        jobs.cancel(store, ended)
+    store.change_job(job, values={"finished_at": now() - timedelta(days=3)})
+    keeping = Supervisor(settings, store.database, start=stand_in)
+    keeping._clean_up()
+    assert store.job(job)
+    some_days = settings.model_copy(update={"keep_jobs_days": 2})
+    deleting = Supervisor(some_days, store.database, start=stand_in)
+    deleting._clean_up()
+    assert store.job(job) is None
+    assert store.job(new)
 
 
 def test_many_old_events_are_forgotten_bit_by_bit(supervise, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.feedback import FeedbackStore
-from app.predict.preprocess import preprocess
+from app.predict.local import preprocess
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import recipes
 from app.train.recipes.dataset import Dataset, Digits
@@ -32,7 +32,7 @@ def photo(digits):
 
 
 def gather(feedback):
-    return corrections.gather(feedback, 50_000_000, threading.Event())
+    return corrections.gather(feedback, 50_000_000, threading.Event(), lambda: None)
 
 
 def card_of(store, registry, run):
@@ -160,7 +160,7 @@ def test_who_is_told_to_end_gathers_no_more(feedback, digits):
     stop = threading.Event()
     stop.set()
     with pytest.raises(Stopped):
-        corrections.gather(feedback, 784, stop)
+        corrections.gather(feedback, 784, stop, lambda: None)
 
 
 def test_a_damaged_file_is_told(start):
@@ -185,6 +185,7 @@ def test_the_documented_recipe_puts_them_behind_mnist(few_digits, extra_digits):
 
 def test_the_robust_recipe_never_holds_them_back(few_digits, extra_digits, monkeypatch):
     monkeypatch.setattr(recipes, "SYNTHETIC_DIGITS", 40)
+    monkeypatch.setattr(recipes, "ALLOGRAPHS", 30)
     monkeypatch.setattr(recipes, "NEGATIVES", 40)
     hyperparameters = Hyperparameters(recipe="robust", epochs=1)
     plain = recipes.robust(hyperparameters, few_digits, CPU)

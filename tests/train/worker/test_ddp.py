@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import distributed, optim
 
-from app.net import MyNet
+from app.torch_net import MyNet
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import loop
-from app.train.recipes.dataset import Batches, Digits
+from app.train.recipes.dataset import Batches, Dataset, Digits
 from app.train.worker.attempt import PeerLost
 from app.train.worker.ddp import Command, DataParallelGroup, ShardedBatches
 
 CPU = torch.device("cpu")
 HYPERPARAMETERS = Hyperparameters(seed=3, epochs=2)
 # Processes are forked from one that has imported all of it: each would take seconds to do so.
+MNIST = Dataset(Digits(*[torch.zeros(0)] * 2), Digits(*[torch.zeros(0)] * 2), "")
 FORK_SERVER = multiprocessing.get_context("forkserver")
 FORK_SERVER.set_forkserver_preload(["torch._dynamo", "tests.train.worker.test_ddp"])
 
@@ -49,7 +50,7 @@ def run_rank(rank, size, path, results, batch_size, end_at, crash_after):
     if rank == 0:
         try:
             with closing(DataParallelGroup()) as rank_zero:
-                rank_zero.begin(HYPERPARAMETERS, None)
+                rank_zero.begin(HYPERPARAMETERS, MNIST)
                 losses, weights = train(rank_zero.fit, batch_size, end_at=end_at)
             results.put((rank, losses, weights.numpy()))
         except PeerLost as error:
@@ -57,7 +58,7 @@ def run_rank(rank, size, path, results, batch_size, end_at, crash_after):
         return
     peer = DataParallelGroup()
     assert peer.receive() is Command.CONTINUE
-    assert peer.receive_job() == (HYPERPARAMETERS, None)
+    assert peer.receive_job() == (HYPERPARAMETERS, None, None)
 
     def fit_until_end(*args, **options):
         for step in peer.fit(*args, **options):

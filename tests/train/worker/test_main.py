@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from app.errors import NotReady
+from app.mnist.dataset import DatasetUnavailable
 from app.train.jobs import job
 from app.train.jobs.assignment import Assignment
 from app.train.jobs.fenced_writer import Superseded
@@ -35,7 +36,7 @@ def test_a_device_that_is_not_there_fails_the_job(attempt):
 
 def test_missing_data_fails_the_job(attempt, monkeypatch):
     def no_data(_):
-        raise dataset.DatasetUnavailable("MNIST could not be read")
+        raise DatasetUnavailable("MNIST could not be read")
 
     monkeypatch.setattr(dataset, "load", no_data)
     assert attempt().error == {"code": "no_data", "message": "MNIST could not be read"}
@@ -70,6 +71,18 @@ def test_a_database_that_is_away_ends_the_process(settings, registry, store, mon
     with pytest.raises(SystemExit) as ended:
         main.run_attempt(assignment, threading.Event())
     assert ended.value.code == main.EXIT_IO_ERROR
+
+
+def test_attempt_at_a_deleted_job_ends_as_a_superseded_one(settings, registry, store, caplog):  # noqa: ARG001
+    """A client may cancel and delete a job before its process has begun."""
+    created = job.create(store, Hyperparameters(), max_queued=9, key=None)
+    assignment = Assignment(settings=settings, job_id=created.id, attempt=job.start(store, created))
+    job.cancel(store, created.id)
+    store.delete_jobs([created.id])
+    with caplog.at_level("INFO"):
+        main.run_attempt(assignment, threading.Event())
+    assert "attempt superseded" in caplog.text
+    assert "exception" not in caplog.text
 
 
 def test_a_superseded_attempt_ends_quietly(attempt, store, monkeypatch):

@@ -5,7 +5,7 @@ import torch
 
 from app.train.jobs import job
 from app.train.jobs.fenced_writer import FencedWriter, Superseded
-from app.train.recipes import loop
+from app.train.recipes import manual_loop
 from app.train.worker import trainer
 from app.train.worker.attempt import Stopped
 from tests.train.conftest import events
@@ -57,13 +57,13 @@ def test_an_interrupted_job_ends_with_the_very_same_weights(
 
 def record_fit_calls(monkeypatch):
     """Watch where the loop begins: the epochs, and the batches done of the first."""
-    fit_calls, real = [], loop.fit
+    fit_calls, real = [], manual_loop.fit
 
     def fit(*args, **kw):
         fit_calls.append((kw["epochs"], kw["done"]))
         return real(*args, **kw)
 
-    monkeypatch.setattr(loop, "fit", fit)
+    monkeypatch.setattr(manual_loop, "fit", fit)
     return fit_calls
 
 

@@ -76,15 +76,3 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, model, optimizer, monkeyp
             state.save(path, model, optimizer, Position(2))
     assert [entry.name for entry in tmp_path.iterdir()] == ["job.pt"]
     assert state.restore(path, model, optimizer).epoch == 1
-
-
-def test_only_what_unfinished_jobs_need_is_kept(tmp_path):
-    corrections = ("a.corrections", "b.corrections")
-    for name in ("a.pt", "a.lock", "b.pt", "b.lock", ".b.pt.1234.tmp", *corrections):
-        (tmp_path / name).write_text("")
-    for name in ("a", "b"):
-        (tmp_path / name / "checkpoint").mkdir(parents=True)
-    state.delete_finished(tmp_path, lambda job_id: job_id == "a", writers=False)
-    expected_names = ["a", "a.corrections", "a.lock", "a.pt"]
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == expected_names
-    assert (tmp_path / "a" / "checkpoint").exists()

@@ -3,15 +3,17 @@
 import logging
 import secrets
 import threading
+from io import BytesIO
 
 import pytest
+import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
 from app.feedback import FeedbackStore
 from app.image.decode import open_image, to_grey
 from app.train.jobs import job
 from app.train.jobs.hyperparameters import Hyperparameters
-from app.train.worker import main, state_replica, trainer
+from app.train.worker import main, state, state_replica, trainer
 from app.train.worker.attempt import JobAttempt, Stopped
 from app.train.worker.state_replica import ReplicatedJobFiles
 from app.versions.bucket.object_store import Bucket, BucketUnavailable
@@ -128,6 +130,19 @@ def test_what_is_further_here_is_not_replaced(service, interrupted, first_epochs
     assert second_run.attempt.files.download_newer() is None
     second_run.run()
     assert first_epochs == [0, 2]
+
+
+def test_copy_that_is_further_replaces_the_state_that_is_here(service, interrupted, bucket):
+    job_id = interrupted("one")
+    (name,) = bucket.sizes()
+    further = bucket.read(name)
+    older, buffer = torch.load(BytesIO(further), weights_only=True), BytesIO()
+    older["position"]["epoch"] -= 1
+    torch.save(older, buffer)
+    files = service("other", job_id).attempt.files
+    state.write(files.state, buffer.getvalue())
+    files.download_newer()
+    assert files.state.read_bytes() == further
 
 
 def test_an_older_attempt_takes_no_newer_copy_away(service, interrupted, bucket):

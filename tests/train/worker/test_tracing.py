@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from app.mnist.dataset import DatasetUnavailable
 from app.train.jobs import job
 from app.train.jobs.assignment import Assignment
 from app.train.jobs.hyperparameters import Hyperparameters
@@ -54,7 +55,8 @@ def test_epochs_tell_what_clients_see(attempt):
     ended, (_, promote, store, evaluate, *epochs) = attempt(promote="always")
     epoch_attributes = [dict(span.attributes) for span in epochs[::-1]]
     assert epoch_attributes == [
-        {f"mynet.{name}": value for name, value in epoch.items()} for epoch in ended.epochs
+        {f"mynet.{name}": value for name, value in epoch.items() if value is not None}
+        for epoch in ended.epochs
     ]
     assert {"mynet.epoch", "mynet.train_loss", "mynet.test_accuracy"} <= set(epoch_attributes[0])
     accuracy, version = ended.result["test_accuracy"], ended.result["version"]
@@ -77,7 +79,7 @@ def test_a_stopped_attempt_is_no_error(attempt):
 
 def test_a_failed_one_is(attempt, monkeypatch):
     def no_data(_):
-        raise dataset.DatasetUnavailable("MNIST could not be read")
+        raise DatasetUnavailable("MNIST could not be read")
 
     monkeypatch.setattr(dataset, "load", no_data)
     _, (root,) = attempt()

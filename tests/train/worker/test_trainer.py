@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
+from app.database.sweeps import SweepStore
 from app.train.evaluation import promotion
-from app.train.jobs import job
+from app.train.jobs import deletion, job
 from app.train.jobs.fenced_writer import FencedWriter, Superseded
 from app.train.worker import finish, state
 from app.train.worker.attempt import Diverged
@@ -24,6 +25,29 @@ def test_a_job_becomes_a_version_with_a_card(start, store, registry, mnist):
     assert [epoch.epoch for epoch in card.epochs] == [0, 1, 2]
     assert card.test_accuracy == card.epochs[-1].test_accuracy == done.result["test_accuracy"]
     assert done.progress["fraction"] == 1.0
+
+
+@pytest.mark.usefixtures("all_shipped")
+def test_first_training_of_a_fresh_service_is_no_failure(start, store, registry):
+    attempt = start(epochs=1)
+    attempt.run()
+    ended = store.job(attempt.job.id)
+    assert (ended.status, ended.result["promoted"], registry.current()) == ("succeeded", False, 2)
+    assert "no failure: the tutorial's recipe is for learning" in ended.result["explanation"]
+    (action,) = ended.result["next"]
+    assert (action["path"], action["body"]) == ("/models/current", {"version": 3})
+
+
+def test_a_version_keeps_its_lineage_after_its_job_is_deleted(start, store, registry, checkpoints):
+    attempt = start(promote="never")
+    attempt.run()
+    version = store.job(attempt.job.id).result["version"]
+    before = registry.card(version)
+    deletion.delete_job(SweepStore(store.database), checkpoints, attempt.job.id)
+    card = registry.card(version)
+    assert card == before
+    assert (card.job, card.hyperparameters["seed"]) == (attempt.job.id, 11)
+    assert len(card.epochs) == 3
 
 
 def test_it_tells_every_hundred_batches_and_at_the_end(start, store):

@@ -1,8 +1,8 @@
 """Negative examples: synthetic images that show no digit, for outlier exposure.
 
-They show letters and signs, scribbles, silhouettes, textures or several digits, and are normalised
-in the same way as uploads. No image comes from another data set, so that any data set can serve as
-a test.
+They show letters and signs, doodles, silhouettes, textures, several digits or nothing. All but the
+last are normalised in the same way as uploads. No image comes from another data set, so that any
+data set can serve as a test.
 """
 
 import string
@@ -18,7 +18,20 @@ from numpy.typing import NDArray
 from app.errors import BlankImage
 from app.image.normalise import normalise
 from app.net import SIDE
-from app.train.recipes.synthetic.glyphs import CANVAS, Pixels, canvas, draw_sign, one_of, to_tones
+from app.train.recipes.synthetic.doodles import draw_doodle, draw_paper
+from app.train.recipes.synthetic.glyphs import (
+    CANVAS,
+    OnDrawn,
+    Pixels,
+    canvas,
+    draw_sign,
+    ignore,
+    one_of,
+    to_tones,
+)
+from app.train.recipes.synthetic.hand import write
+from app.train.recipes.synthetic.letter_forms import LETTER_FORMS
+from app.train.recipes.synthetic.nothing import draw_nothing
 
 # These signs look like digits, so they are excluded.
 DIGIT_LIKE_SIGNS: Final = set("oOlIiSsZzBqgQ")
@@ -28,18 +41,28 @@ MAX_BAR_ASPECT: Final = 0.24
 MAX_DIGIT_SIDE: Final = 36  # pixels; a digit of MNIST has 20
 
 
-def draw_negatives(random: Generator, digits: Pixels, count: int) -> Pixels:
+def draw_negatives(
+    random: Generator, digits: Pixels, count: int, on_drawn: OnDrawn = ignore
+) -> Pixels:
     """Return `count` images, (N, 28, 28) uint8. Rows of several digits are made of `digits`."""
     kinds: list[Callable[[Generator], Pixels]] = [
-        _sign, _sign, _sign, _sign, _sign, _sign, _scribble, _figure, _object, _garment, _garment,
-        _silhouette, _silhouette, _texture, _texture, lambda random: _digit_row(random, digits),
+        _sign, _sign, _sign, _sign, _sign, _letter, _letter, _letter, _letter,
+        draw_doodle, draw_doodle, draw_doodle, _scribble, _figure, _object,
+        _garment, _garment, _garment, _garment, _silhouette, _silhouette, _silhouette,
+        _texture, _texture, _texture, draw_paper, draw_nothing,
+        lambda random: _digit_row(random, digits),
     ]  # fmt: skip
     negatives: list[Pixels] = []
     while len(negatives) < count:
-        picture = kinds[len(negatives) % len(kinds)](random)
-        normalised = _normalised_or_none(255 - picture if random.random() < 0.5 else picture)
-        if normalised is not None:
-            negatives.append(normalised)
+        draw = kinds[len(negatives) % len(kinds)]
+        picture = draw(random)
+        if draw is draw_nothing:
+            negative: Pixels | None = picture
+        else:
+            negative = _normalised_or_none(255 - picture if random.random() < 0.5 else picture)
+        if negative is not None:
+            negatives.append(negative)
+            on_drawn(len(negatives))
     return np.stack(negatives)
 
 
@@ -57,6 +80,10 @@ def _normalised_or_none(picture: Pixels) -> Pixels | None:
 
 def _sign(random: Generator) -> Pixels:
     return draw_sign(random, one_of(random, SIGNS))
+
+
+def _letter(random: Generator) -> Pixels:
+    return write(random, one_of(random, list(LETTER_FORMS.values())))
 
 
 def _scribble(random: Generator) -> Pixels:

@@ -1,0 +1,1 @@
+"""Import of data sets: a process reads the archive, and decoders read its images."""

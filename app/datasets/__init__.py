@@ -1,0 +1,1 @@
+"""Data sets: uploaded ones, the corrections, and MNIST, by one word for all."""

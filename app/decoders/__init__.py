@@ -1,0 +1,1 @@
+"""Decoder processes: they read the images of strangers, and may die of them."""

@@ -1,0 +1,1 @@
+"""Reading all digits of an image: the best path through the candidates of each line."""

@@ -1,0 +1,1 @@
+"""Restrictions of the processes that read untrusted files: environment, limits, system calls."""

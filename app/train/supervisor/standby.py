@@ -1,0 +1,107 @@
+"""Standby worker process, which has imported PyTorch and waits for the next assignment.
+
+The imports are most of a job's start: three seconds of a core. A service that trains keeps one such
+process. It starts after a job has ended, or when a job has trained for a while, so that it takes no
+core from the first batches. It ends when no job has trained for ten minutes, so that an idle
+service gives its memory back. Like a worker process, it exits with the process that started it.
+"""
+
+import logging
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from app import subprocesses
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StandbyTiming:
+    """Seconds after which the standby process starts and ends."""
+
+    # After the start of a job that still trains.
+    delay: float = 60.0
+    # Without a job that trains.
+    idle: float = 600.0
+    # Before another one starts, if one has died.
+    retry: float = 30.0
+
+
+TIMING: Final = StandbyTiming()
+
+
+class Standby:
+    """Starts worker processes, and keeps one standby process. Used by one thread."""
+
+    def __init__(self, module: str, timing: StandbyTiming = TIMING) -> None:
+        self.module, self.timing = module, timing
+        self.process: subprocess.Popen[str] | None = None
+        self._started_at = self._trained_at = self._start_at = 0.0
+        self._is_wanted = False
+
+    def start(self, module: str, line: str) -> subprocess.Popen[str]:
+        """Send the line to the standby process if there is one, or start a process.
+
+        Its standard output carries heartbeats. Raises OSError.
+        """
+        self._started_at = self._trained_at = time.monotonic()
+        self._is_wanted = module == self.module
+        process, self.process = self.process, None
+        if process is not None and _try_send(process, line):
+            log.info("standby process got a job: pid=%d", process.pid)
+            return process
+        return subprocesses.start(module, line, stdout=subprocess.PIPE)
+
+    def tend(self, *, is_training: bool) -> None:
+        """Start the standby process if it is due, and end it if it has been idle for long."""
+        now = time.monotonic()
+        if is_training:
+            self._trained_at = now
+        if self.process is not None and self.process.poll() is not None:
+            log.warning("standby process died: exit_code=%s", self.process.returncode)
+            self._end()
+            self._start_at = now + self.timing.retry
+        if now - self._trained_at > self.timing.idle:
+            self.end()
+        is_busy = is_training and now - self._started_at < self.timing.delay
+        if self._is_wanted and self.process is None and not is_busy and now >= self._start_at:
+            self._spawn()
+
+    def end(self) -> None:
+        """End the standby process, until another job starts."""
+        self._is_wanted = False
+        if self.process is not None:
+            log.info("standby process ended: pid=%d", self.process.pid)
+            self._end()
+
+    def _spawn(self) -> None:
+        try:
+            self.process = subprocesses.spawn(self.module, stdout=subprocess.PIPE)
+        except OSError as error:
+            self._start_at = time.monotonic() + self.timing.retry
+            log.warning("standby process could not be started: error=%s", error)
+        else:
+            log.info("standby process started: pid=%d", self.process.pid)
+
+    def _end(self) -> None:
+        process, self.process = self.process, None
+        if process is not None:
+            _discard(process)
+
+
+def _try_send(process: subprocess.Popen[str], line: str) -> bool:
+    """Send the line, and return whether the process was there to take it."""
+    try:
+        subprocesses.send(process, line)
+    except BrokenPipeError:
+        log.warning("standby process has died: pid=%d", process.pid)
+        return False
+    return True
+
+
+def _discard(process: subprocess.Popen[str]) -> None:
+    """End a process that has nothing to lose."""
+    process.kill()
+    subprocesses.end(process)

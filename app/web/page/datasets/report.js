@@ -1,0 +1,56 @@
+// What enters: a data set. What leaves: its counts by label, and its rejected and suspect images, as pictures. This module
+// does not know how it came to the service.
+import { element } from "../elements/dom.js";
+import { number, percent, t } from "../language/words.js";
+import { askJson } from "../service/api.js";
+
+const LISTED = 12;
+
+/** Return what the service says of a data set, as elements. */
+export async function reportOf(dataset) {
+  const { suspect, suspect_images, rejected, rejected_images } = dataset;
+  const pictures = await picturesOf(dataset.id, suspect.slice(0, LISTED));
+  const refusals = rejected.slice(0, LISTED).map(refusal);
+  const doubts = suspect.slice(0, LISTED).map((each) => doubt(each, pictures));
+  return [
+    element("h3", {}, t("dataset_images", { name: dataset.name, n: number(dataset.images ?? 0) })),
+    counts(dataset.labels ?? {}),
+    ...part("rejected", rejected_images, element("ul", { className: "small" }, ...refusals)),
+    ...part("suspect", suspect_images, element("div", { className: "wall" }, ...doubts)),
+  ];
+}
+
+function part(word, count, content) {
+  const small = (name) => element("p", { className: "small" }, t(name));
+  if (!count) return [small(`no_${word}`)];
+  return [element("h3", {}, t(word, { n: number(count) })), small(`${word}_is`), content];
+}
+
+function counts(labels) {
+  const most = Math.max(1, ...Object.values(labels));
+  const column = (digit) => {
+    const bar = element("i");
+    bar.style.setProperty("--done", (labels[digit] ?? 0) / most);
+    return element("li", {}, element("span", {}, number(labels[digit] ?? 0)), bar, element("b", {}, digit));
+  };
+  const columns = Array.from({ length: 10 }, (_, digit) => column(digit));
+  return element("ol", { className: "counts", start: 0, "aria-label": t("by_label") }, ...columns);
+}
+
+function refusal({ name, code }) {
+  const word = t(`code_${code}`);
+  return element("li", {}, element("code", {}, name), " ", word === `code_${code}` ? code : word);
+}
+
+function doubt({ id, label, digit, confidence, name }, pictures) {
+  const words = t("suspect_one", { label, digit, sure: percent(confidence, 0) });
+  const alt = `${name}: ${words}`;
+  const picture = element("img", { src: pictures.get(id) ?? "", alt, title: name, width: 56, height: 56 });
+  return element("figure", {}, picture, element("figcaption", {}, words));
+}
+
+async function picturesOf(id, suspects) {
+  const labels = [...new Set(suspects.map(({ label }) => label))];
+  const pages = await Promise.all(labels.map((label) => askJson(`datasets/${id}/images?label=${label}&limit=1000`)));
+  return new Map(pages.flatMap(({ data }) => data).map((each) => [each.id, each.image]));
+}

@@ -1,0 +1,72 @@
+// Corrections: what an image shows in truth, sent to the service, changed, or taken back.
+import { ask } from "../service/api.js";
+import { button, byId } from "../elements/dom.js";
+import { inWords, t } from "../language/words.js";
+
+const LABELS = [...Array(10).keys()];
+
+export class Feedback {
+  constructor() {
+    Object.assign(this, { read: null, saved: null, said: null });
+    this.labels = LABELS.map((label) => button(label, () => this.#choose(label), { "aria-pressed": false }));
+    byId("labels").replaceChildren(...this.labels);
+    inWords(() => this.#show());
+  }
+
+  /** What the buttons are about from now on: an image and the id of its prediction, or null. */
+  about(read) {
+    Object.assign(this, { read, saved: null, said: null });
+    byId("wrong").disabled = read === null;
+    this.#show();
+  }
+
+  /** A label that this page saved is changed at once; one of before only if the reader says so. */
+  #choose(label) {
+    if (this.saved?.label === label) return;
+    return this.#send(label, this.saved !== null);
+  }
+
+  async #send(label, replaces) {
+    const { read, saved } = this;
+    const form = new FormData();
+    form.append("file", read.image, "digit");
+    form.append("label", label);
+    form.append("prediction_id", read.id);
+    try {
+      const response = await ask(`feedback${replaces ? "?replace=true" : ""}`, { method: "POST", body: form });
+      const { id } = await response.json();
+      const word = response.status === 201 ? "thanks" : saved || replaces ? "changed" : "already";
+      this.#become(read, { saved: { id, label }, said: { word, label, undo: saved?.label ?? null } });
+    } catch (problem) {
+      if (problem.status !== 409) this.#become(read, { said: { problem } });
+      else this.#become(read, { said: { word: "other_label", label, canReplace: true, problem } });
+    }
+  }
+
+  /** Delete what was saved, or give it the label that it had before. */
+  async #undo(label) {
+    const { read, saved } = this;
+    if (label !== null) return this.#send(label, true);
+    try {
+      await ask(`feedback/${saved.id}`, { method: "DELETE" });
+      this.#become(read, { saved: null, said: { word: "undone" } });
+    } catch (problem) {
+      this.#become(read, { said: { problem } });
+    }
+  }
+
+  #become(read, state) {
+    if (this.read !== read) return; // another drawing is on the paper by now
+    Object.assign(this, state);
+    this.#show();
+  }
+
+  #show() {
+    const { said, saved } = this;
+    const { word, label, undo, canReplace, problem } = said ?? {};
+    byId("thanks").textContent = word ? t(word, { label }) : (problem?.words ?? "");
+    this.labels.forEach((each, i) => each.setAttribute("aria-pressed", saved?.label === i));
+    if (canReplace) byId("thanks").append(" ", button(t("replace", { label }), () => this.#send(label, true)));
+    else if (saved) byId("thanks").append(" ", button(t("undo"), () => this.#undo(undo ?? null)));
+  }
+}

@@ -1,0 +1,45 @@
+// What enters: a section and what became of its questions. What leaves: the section, or a sentence that says which key
+// it needs, with a button. This module does not know what the section shows.
+import { button, element } from "./dom.js";
+import { inWords, t } from "../language/words.js";
+import { askForKey } from "../service/api.js";
+
+const LOCKS = { 401: "needs_key", 403: "needs_more" };
+
+export class Lock {
+  constructor(section) {
+    Object.assign(this, { section, word: null });
+    this.notice = element("div", { className: "locked", hidden: true, role: "status" });
+    section.querySelector("h1").after(this.notice);
+    inWords(() => this.#show());
+  }
+
+  get isClosed() {
+    return this.word !== null;
+  }
+
+  /** Ask, and hide the section's content if the answer is that it needs another key. */
+  async around(question) {
+    try {
+      const answer = await question();
+      this.#become(null);
+      return answer;
+    } catch (problem) {
+      if (problem.status in LOCKS) this.#become(LOCKS[problem.status]);
+      throw problem;
+    }
+  }
+
+  #become(word) {
+    if (word === this.word) return;
+    this.word = word;
+    this.#show();
+  }
+
+  #show() {
+    const { notice, section, word } = this;
+    section.classList.toggle("is-locked", word !== null);
+    notice.hidden = word === null;
+    if (word) notice.replaceChildren(element("p", {}, t(word)), button(t("give_key"), askForKey, { className: "main" }));
+  }
+}

@@ -1,0 +1,173 @@
+// What enters: what the service says of jobs and sweeps, and which of them are chosen. What leaves: their list, and the
+// losses of the first chosen one as they come. This module does not know how a job looks.
+import { ask, askJson, post } from "../service/api.js";
+import { follow } from "../service/stream.js";
+
+export const UNFINISHED = ["running", "queued", "paused"];
+const RECENT = 10; // jobs that are asked for again and again
+const PAGE = 50;
+const QUIET = { quiet: true };
+/** Begins the address of a sweep, which stands where those of jobs do. */
+export const SWEEP = "sweep-";
+
+export class Jobs {
+  /** `changed()` at each change; `ended(job)` when a version may have come of it. */
+  constructor({ changed, ended }) {
+    Object.assign(this, { changed, ended, all: new Map(), sweeps: [], chosen: [], isNamed: false });
+    Object.assign(this, { losses: [], isBroken: false, isSending: false, hasMore: false, missing: null });
+    this.followed = this.following = null;
+  }
+
+  /** The jobs, newest first. */
+  get list() {
+    return [...this.all.values()].sort((a, b) => b.created_at.localeCompare(a.created_at));
+  }
+
+  /** The first of the chosen jobs, or null. */
+  get first() {
+    return this.all.get(this.chosen[0]) ?? null;
+  }
+
+  /** The job that is trained now, or else the one that waits longest; null if there is none. */
+  get active() {
+    const list = this.list.toReversed();
+    return UNFINISHED.map((state) => list.find(({ status }) => status === state)).find(Boolean) ?? null;
+  }
+
+  /** Choose jobs by id; with none, the active job or the newest is shown. */
+  async choose(ids) {
+    Object.assign(this, { chosen: ids, isNamed: ids.length > 0, missing: null });
+    const unknown = ids.filter((id) => !id.startsWith(SWEEP) && !this.all.has(id));
+    for (const id of unknown) await this.#find(id);
+    this.#followFirst();
+  }
+
+  /** Ask for the newest jobs; somebody else may have begun something. */
+  async look() {
+    await this.#load(RECENT);
+  }
+
+  /** Ask for a long page of jobs, from which removed ones are gone, and choose some. */
+  async lookAtAll(ids = this.isNamed ? this.chosen : []) {
+    await this.#load(PAGE);
+    await this.choose(ids);
+  }
+
+  async lookAtOlder() {
+    const { data, has_more } = await askJson(`train?limit=${PAGE}&after=${this.list.at(-1).id}`);
+    data.forEach((job) => this.#store(job));
+    this.hasMore = has_more;
+    this.changed();
+  }
+
+  /** Start a job, and return it. */
+  async start(hyperparameters) {
+    this.isSending = true;
+    this.changed();
+    try {
+      const job = await post("train", hyperparameters);
+      this.#store(job);
+      return job;
+    } finally {
+      this.isSending = false;
+      this.changed();
+    }
+  }
+
+  /** Cancel, pause or resume a job. */
+  async act(id, action) {
+    this.#store(await post(`train/${id}/${action}`));
+    this.#followFirst();
+  }
+
+  async remove(id) {
+    await ask(`train/${id}`, { method: "DELETE" });
+    this.all.delete(id);
+    await this.choose(this.chosen.filter((each) => each !== id));
+  }
+
+  async #load(limit) {
+    const questions = [`train?limit=${limit}`, "sweeps?limit=20"];
+    const [jobs, sweeps] = await Promise.all(questions.map((path) => askJson(path, QUIET)));
+    if (limit === PAGE) {
+      const isThere = ([id]) => jobs.data.some((job) => job.id === id);
+      this.all = new Map([...this.all].filter(isThere));
+      this.hasMore = jobs.has_more;
+    }
+    jobs.data.forEach((job) => this.#store(job));
+    this.sweeps = sweeps.data;
+    this.#followFirst();
+  }
+
+  async #find(id) {
+    try {
+      this.#store(await askJson(`train/${id}`, QUIET));
+    } catch (problem) {
+      if (problem.status !== 404) throw problem;
+      this.missing = problem;
+    }
+  }
+
+  /** Store what the service says now. Events may be ahead of it. */
+  #store(job) {
+    const epochs = this.all.get(job.id)?.epochs ?? [];
+    this.all.set(job.id, { ...job, epochs: epochs.length > job.epochs.length ? epochs : job.epochs });
+  }
+
+  #followFirst() {
+    if (!this.isNamed) this.#chooseItself();
+    const [id] = this.chosen;
+    if (id !== this.followed) {
+      this.following?.abort();
+      Object.assign(this, { followed: id, losses: [], isBroken: false });
+      if (this.all.has(id)) this.#follow(id);
+      else this.followed = null;
+    }
+    this.changed();
+  }
+
+  #chooseItself() {
+    const { active, list } = this;
+    const isOver = !UNFINISHED.includes(this.first?.status);
+    if (active?.status === "running" || (active && isOver) || !this.first) {
+      this.chosen = [active ?? list[0]].filter(Boolean).map(({ id }) => id);
+    }
+  }
+
+  async #follow(id) {
+    const { signal } = (this.following = new AbortController());
+    const wasUnfinished = UNFINISHED.includes(this.all.get(id).status);
+    const broke = () => {
+      this.isBroken = true;
+      this.changed();
+    };
+    for await (const { event, data } of follow(`train/${id}/events`, signal, broke)) {
+      if (signal.aborted || !this.all.has(id)) return;
+      this.isBroken = false;
+      this.#happened(this.all.get(id), event, data);
+    }
+    if (signal.aborted || !this.all.has(id)) return;
+    this.#store(await askJson(`train/${id}`, QUIET));
+    this.changed();
+    if (wasUnfinished) this.ended(this.all.get(id));
+  }
+
+  #happened(job, event, data) {
+    if (event === "batch") this.losses.push(data);
+    if (event === "epoch") job.epochs = [...job.epochs.slice(0, data.epoch), data];
+    if (event === "result") job.result = data;
+    // Old events are sent again: what was asked for last knows the present.
+    const isOver = !UNFINISHED.includes(job.status);
+    if (event === "status" && !isOver) job.status = data.status;
+    if (event === "status") job.phase = data.status === "running" ? { name: "starting" } : null;
+    if (event === "phase") job.phase = data;
+    if (event === "batch" && job.progress) advance(job, data);
+    this.changed();
+  }
+}
+
+function advance({ progress, hyperparameters }, { epoch, batch }) {
+  const { batches } = progress;
+  const fraction = (epoch * batches + batch) / (batches * hyperparameters.epochs);
+  if (fraction > progress.fraction) Object.assign(progress, { epoch, batch, fraction });
+}

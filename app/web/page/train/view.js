@@ -1,0 +1,103 @@
+// The view Train: a form that starts a job, the list of jobs, and the chosen ones. Each part is in the module that is
+// named after it; this one connects them.
+import { Datasets } from "../datasets/datasets.js";
+import { isConfirmed } from "../elements/confirm.js";
+import { byId } from "../elements/dom.js";
+import { Lock } from "../elements/lock.js";
+import { t } from "../language/words.js";
+import { go, onRoute } from "../router.js";
+import { Drawing } from "./drawing.js";
+import { Epochs } from "./epochs.js";
+import { TrainForm } from "./form.js";
+import { JobView } from "./job.js";
+import { Jobs, SWEEP } from "./jobs.js";
+import { JobList } from "./list.js";
+import { Pill } from "./pill.js";
+import { SweepView } from "./sweep.js";
+import { nameOf } from "./words.js";
+
+const FRAME = 30; // milliseconds
+const NARROW = matchMedia("(max-width: 54rem)");
+
+/** Start the view; `paper` is that of the view Draw; `ended` is called after a job has ended. */
+export function trainView(versions, paper, ended) {
+  let timer = null;
+  const drawing = new Drawing(paper);
+  const lock = new Lock(byId("train"));
+  const jobs = new Jobs({ changed: showSoon, ended: () => ended().then(() => view.update()) });
+  const view = new JobView(jobs, versions, drawing);
+  const list = new JobList(jobs, { chosen: (ids) => go("train", ids.join(",")), act });
+  const sweep = new SweepView(versions, () => jobs.look());
+  const epochs = new Epochs(drawing, (epoch) => view.curves.mark(epoch));
+  const pill = new Pill(jobs);
+  const datasets = new Datasets();
+  const form = new TrainForm(byId("train-form"), datasets, start);
+  for (const [id, action] of [["cancel", "cancel"], ["delete-job", "delete_job"]]) {
+    byId(id).addEventListener("click", () => act(action, jobs.first));
+  }
+  byId("pause").addEventListener("click", () => act(jobs.first.status === "paused" ? "resume" : "pause", jobs.first));
+  onRoute((name, rest) => name === "train" && open(rest));
+
+  // Hundreds of old events come at once. Not in an animation frame: a hidden tab has none, but has a title.
+  function showSoon() {
+    timer ??= setTimeout(show, FRAME);
+  }
+
+  function show() {
+    timer = null;
+    const [id] = jobs.chosen;
+    sweep.show(jobs.sweeps.find((each) => SWEEP + each.id === id) ?? null);
+    byId("job").hidden = Boolean(sweep.sweep);
+    list.show();
+    view.update();
+    pill.show();
+    if (!byId("train").hidden) quietly(() => epochs.show(jobs.first));
+  }
+
+  async function open(rest) {
+    const ids = rest.split(",").filter(Boolean);
+    await quietly(() => lock.around(() => Promise.all([jobs.lookAtAll(ids), datasets.refresh()])));
+    epochs.refresh();
+  }
+
+  async function start(chosen) {
+    try {
+      const job = await jobs.start(chosen);
+      go("train", job.id);
+      if (NARROW.matches) byId("job").scrollIntoView();
+    } catch (problem) {
+      form.refused(problem);
+    }
+  }
+
+  async function act(action, job) {
+    view.refused(null);
+    try {
+      if (action === "delete_job") await remove(job);
+      else await jobs.act(job.id, action);
+    } catch (problem) {
+      view.refused(problem);
+    }
+  }
+
+  async function remove(job) {
+    const question = { title: t("delete_job_title", { name: nameOf(job) }), text: t("delete_job_is"), yes: t("delete_job") };
+    if (!(await isConfirmed(question))) return;
+    await jobs.remove(job.id);
+    go("train", jobs.isNamed ? jobs.chosen.join(",") : "");
+  }
+
+  return {
+    // Not again and again what is refused: a new key asks anew.
+    look: async () => lock.isClosed || lock.around(() => jobs.look()),
+    refresh: () => quietly(() => lock.around(() => Promise.all([jobs.lookAtAll(), datasets.refresh()]))),
+    repaint: () => epochs.refresh(),
+    update: show,
+    includeCorrections: () => form.includeCorrections(),
+  };
+}
+
+/** The reader did not ask: the notice of the lock says what is missing. */
+const quietly = (question) => question().catch((problem) => {
+  if (problem.status === undefined) throw problem;
+});

@@ -1,0 +1,40 @@
+// The view Versions: the list of versions, the card of the chosen one, perhaps beside another, and what it confuses. Each
+// part is in the module that is named after it; this one connects them.
+import { byId } from "../elements/dom.js";
+import { Lock } from "../elements/lock.js";
+import { onRoute } from "../router.js";
+import { askJson } from "../service/api.js";
+import { CardView } from "./card.js";
+import { Confusion } from "./confusion.js";
+import { Versions } from "./versions.js";
+
+/** Start the view, and return its versions; `listed` is called with the cards and the live version. */
+export function versionsView(listed) {
+  const lock = new Lock(byId("versions"));
+  const confusion = new Confusion();
+  const versions = new Versions({ chosen, listed });
+  const view = new CardView(versions);
+  const refresh = versions.refresh.bind(versions);
+  versions.refresh = () => lock.around(refresh);
+  onRoute((name, rest) => {
+    const [version = null, other = null] = rest.split(",").filter(Boolean).map(Number);
+    if (name === "versions") versions.choose(version, other);
+  });
+
+  async function chosen(version, other) {
+    try {
+      const wanted = [version, other].filter((each) => each !== null);
+      const cards = wanted.map((each) => askJson(`models/${each}`, { quiet: true }));
+      const [card, beside = null] = await Promise.all(cards);
+      // Another one may be chosen by now.
+      if (version !== versions.version || other !== versions.other) return;
+      view.show(card, beside);
+      confusion.show(card, beside);
+    } catch (problem) {
+      if (problem.status === undefined) throw problem;
+      if (problem.status !== 401) versions.refused(problem);
+    }
+  }
+
+  return versions;
+}

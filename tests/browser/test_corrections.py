@@ -1,0 +1,44 @@
+"""Corrections on the page: a grid of images, changed, removed, taken back, and learned from."""
+
+import httpx2
+
+from tests.browser.conftest import serious_of, shows
+from tests.conftest import png
+from tests.service.running import run_service, wait_until
+
+
+def test_corrections_are_changed_removed_taken_back_and_learned_from(
+    open_page, axe, digits, tmp_path
+):
+    with run_service(tmp_path / "var") as service:
+        page = open_page(service, "/#/corrections")
+        shows(page, "#no-corrections", "None yet.")
+        with httpx2.Client(base_url=f"http://127.0.0.1:{service.port}") as client:
+            for pixels, label in zip(digits[:3], (7, 2, 1), strict=True):
+                files = {"file": ("digit.png", png(255 - pixels))}
+                client.post("/feedback", data={"label": label}, files=files)
+        page.reload()
+        grid = page.get_by_role("list", name="Corrections")
+        grid.get_by_role("img", name="a 7").wait_for()
+        assert grid.get_by_role("listitem").count() == 3
+        assert serious_of(page, axe) == {}
+
+        def labels():
+            return sorted(each["label"] for each in service.get("/feedback")["data"])
+
+        grid.get_by_label("Change the digit of this image: 7").select_option("9")
+        shows(page, "#corrections-said", "Saved as a 9 now, before as a 7.")
+        assert labels() == [1, 2, 9]
+        page.get_by_role("button", name="Undo").click()
+        grid.get_by_role("img", name="a 7").wait_for()
+        assert labels() == [1, 2, 7]
+        page.get_by_role("button", name="2 · 1").click()
+        assert wait_until(lambda: grid.get_by_role("listitem").count() == 1)
+        grid.get_by_role("button", name="Remove this image: 2").click()
+        shows(page, "#corrections-said", "Removed: a 2.")
+        assert labels() == [1, 7]
+        page.get_by_role("button", name="Undo").click()
+        assert wait_until(lambda: labels() == [1, 2, 7])
+        page.get_by_role("button", name="Train with these 3").click()
+        assert page.is_checked("#train-form [name=include_feedback]")
+        page.close()  # before the service stops: the page would retry

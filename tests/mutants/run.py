@@ -1,0 +1,134 @@
+"""Tests of mutants in copies of the tree: first without any mutant, then with one at a time."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.mutants.claims import ROOT
+from tests.mutants.mutant import Mutant
+from tests.mutants.processes import Done, Run
+
+KILLED, SURVIVED, NOT_RUN, BROKEN = "killed", "survived", "not run", "broken"
+PASSED, FAILED = 0, 1  # of pytest; other exit codes mean that it could not run the tests
+LIST_FILES: Final = "git ls-files --cached --others --exclude-standard -z"
+OPTIONS: Final = ("-p", "no:cacheprovider", "--timeout", "600", "--tb", "short")
+RAY: Final = ROOT / ".venv-ray/bin/python"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a mutant: `detail` is the test that failed, or the end of the output."""
+
+    mutant: Mutant
+    state: str
+    detail: str
+    seconds: float = 0.0
+
+
+def copy_tree(target: Path) -> None:
+    """Copy the files that git has or would add."""
+    names = subprocess.run(shlex.split(LIST_FILES), cwd=ROOT, capture_output=True, check=True)
+    for name in filter(None, names.stdout.decode().split("\0")):
+        source = ROOT / name
+        if source.is_file() and not source.is_symlink():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
+
+
+def passing_tests(trees: Sequence[Path], mutants: Sequence[Mutant]) -> set[str]:
+    """Return the tests of these mutants that pass without any. Raises SystemExit if one fails."""
+    tests = sorted({(python_of(mutant), test) for mutant in mutants for test in mutant.tests})
+    passed: set[str] = set()
+    shares = [(python, [t for p, t in tests if p == python]) for python in {p for p, _ in tests}]
+    for python, share in shares:
+        if Path(python).exists():
+            runs = [
+                Run(tree, [*OPTIONS, "-rpfE", *part], python)
+                for tree, part in zip(trees, _parts(share, len(trees)), strict=True)
+                if part
+            ]
+            for run in runs:
+                done = run.end(os.waitpid(run.pid, 0)[1])
+                if done.exit_code != PASSED:
+                    raise SystemExit(f"{done.output}\nThese tests fail without any mutant, too.")
+                passed.update(re.findall(r"^PASSED (\S+)", done.output, re.MULTILINE))
+    return passed
+
+
+def try_mutants(
+    trees: Sequence[Path], mutants: Sequence[Mutant], passed: set[str]
+) -> Iterator[Outcome]:
+    """Yield the outcome of each mutant, as they end: as many at a time as there are trees."""
+    free, running = [*trees], dict[int, tuple[Attempt, Path]]()
+    for mutant in mutants:
+        if mutant.tests and not any(_is_among(test, mutant) for test in passed):
+            yield Outcome(mutant, NOT_RUN, "its tests are skipped on this machine")
+            continue
+        if not free:
+            yield _wait_for_one(running, free)
+        tree = free.pop()
+        attempt = Attempt(tree, mutant)
+        running[attempt.run.pid] = attempt, tree
+    while running:
+        yield _wait_for_one(running, free)
+
+
+def _wait_for_one(running: dict[int, tuple["Attempt", Path]], free: list[Path]) -> Outcome:
+    pid, status = os.wait()
+    attempt, tree = running.pop(pid)
+    free.append(tree)
+    return attempt.end(status)
+
+
+class Attempt:
+    """The tests of a mutant, which run in a tree with its patch. `end` undoes the patch."""
+
+    def __init__(self, tree: Path, mutant: Mutant) -> None:
+        self.mutant, self._started, self._stack = mutant, time.monotonic(), ExitStack()
+        self._stack.enter_context(mutant.applied(tree))
+        command = shlex.split(mutant.command) or [*OPTIONS, "-x", "-rfE", *mutant.tests]
+        self.run = Run(tree, command, python_of(mutant))
+
+    def end(self, status: int) -> Outcome:
+        self._stack.close()
+        state, detail = _judge(self.mutant, self.run.end(status))
+        return Outcome(self.mutant, state, detail, time.monotonic() - self._started)
+
+
+def _judge(mutant: Mutant, done: Done) -> tuple[str, str]:
+    if done.exit_code == PASSED:
+        return SURVIVED, mutant.command or " ".join(mutant.tests)
+    if mutant.command:
+        return KILLED, mutant.command
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.output, re.MULTILINE)
+    if done.exit_code != FAILED or failed is None:
+        return BROKEN, done.output[-3000:]
+    return KILLED, failed[1]
+
+
+def python_of(mutant: Mutant) -> str:
+    """Return the interpreter that runs the tests: those on Ray have an environment of their own."""
+    is_ray = any(test.startswith("tests/ray/") for test in mutant.tests)
+    return str(RAY) if is_ray else sys.executable
+
+
+def _parts(tests: Sequence[str], count: int) -> list[list[str]]:
+    """Return the tests in so many lists; those of a file stay together."""
+    files = sorted({test.partition("::")[0] for test in tests})
+    return [
+        [test for test in tests if files.index(test.partition("::")[0]) % count == part]
+        for part in range(count)
+    ]
+
+
+def _is_among(test: str, mutant: Mutant) -> bool:
+    return any(test == t or test.startswith((f"{t}::", f"{t}[")) for t in mutant.tests)

@@ -1,0 +1,35 @@
+"""The versions of Python: what is promised is what the tests run on."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+PROJECTS = [ROOT / "pyproject.toml", ROOT / "client" / "pyproject.toml"]
+
+
+def versions_in_ci():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    return {
+        step["with"]["python-version"] for step in steps if "python-version" in step.get("with", {})
+    }
+
+
+@pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.parent.name)
+def test_classifiers_are_the_versions_that_ci_runs(path):
+    project = tomllib.loads(path.read_text())["project"]
+    classifiers = [name.removeprefix("Programming Language :: Python :: ") for name in
+                   project["classifiers"]]  # fmt: skip
+    assert set(classifiers) == versions_in_ci()
+    assert project["requires-python"] == f">={min(classifiers)}"
+
+
+def test_image_and_instructions_name_a_version_that_ci_runs():
+    image = re.search(r"^ARG BASE=python:([\d.]+)", (ROOT / "Dockerfile").read_text(), re.M)[1]
+    assert image in versions_in_ci()
+    install = (ROOT / "docs" / "how-to" / "install.md").read_text()
+    assert f"The tests run on Python {', '.join(sorted(versions_in_ci()))}," in install

@@ -1,0 +1,105 @@
+"""Standby process: which job it takes, and when it starts and ends."""
+
+import math
+import os
+import signal
+
+import pytest
+
+from app import subprocesses
+from app.train.supervisor.standby import Standby, StandbyTiming
+
+MODULE = "tests.train.supervisor.line_reader"
+
+
+@pytest.fixture
+def make_standby():
+    made, started = [], []
+
+    def make(**timing):
+        standby = Standby(MODULE, StandbyTiming(**{"retry": 0.0, **timing}))
+        made.append(standby)
+        real = standby.start
+
+        def start(module, line):
+            started.append(real(module, line))
+            return started[-1]
+
+        standby.start = start
+        return standby
+
+    yield make
+    for standby in made:
+        standby.end()
+    subprocesses.end(*started)
+
+
+def test_second_job_is_sent_to_the_standby_process(make_standby):
+    standby = make_standby()
+    standby.tend(is_training=False)
+    assert standby.process is None, "a service that never trained needs none"
+    first = standby.start(MODULE, "one")
+    assert first.stdout.readline() == "one\n"
+    standby.tend(is_training=False)
+    waiting = standby.process
+    assert waiting.pid != first.pid
+    second = standby.start(MODULE, "two")
+    assert second is waiting
+    assert second.stdout.readline() == "two\n"
+    assert standby.process is None, "each job has a process of its own"
+
+
+def test_job_is_started_without_the_standby_process_if_that_was_killed(make_standby):
+    standby = make_standby()
+    standby.start(MODULE, "one")
+    standby.tend(is_training=False)
+    killed = standby.process
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # its pipe is broken from now on
+    process = standby.start(MODULE, "two")
+    assert process is not killed, "the job would count a crash"
+    assert process.stdout.readline() == "two\n"
+    assert killed.returncode == -signal.SIGKILL, "it is reaped"
+
+
+def test_killed_standby_process_is_replaced(make_standby):
+    standby = make_standby()
+    standby.start(MODULE, "one")
+    standby.tend(is_training=False)
+    killed = standby.process
+    killed.kill()
+    killed.wait()
+    standby.tend(is_training=False)
+    assert standby.process.pid != killed.pid
+    assert standby.start(MODULE, "two").stdout.readline() == "two\n"
+
+
+def test_first_batches_of_a_job_come_before_the_standby_process(make_standby):
+    standby = make_standby(delay=math.inf)
+    standby.start(MODULE, "one")
+    standby.tend(is_training=True)
+    assert standby.process is None
+    standby.timing = StandbyTiming(delay=0.0)
+    standby.tend(is_training=True)
+    assert standby.process is not None
+
+
+def test_idle_standby_process_ends_until_the_next_job(make_standby):
+    standby = make_standby()
+    standby.start(MODULE, "one")
+    standby.tend(is_training=False)
+    idle = standby.process
+    standby.timing = StandbyTiming(idle=0.0)
+    standby.tend(is_training=False)
+    assert standby.process is None
+    assert idle.returncode is not None
+    standby.tend(is_training=False)
+    assert standby.process is None
+
+
+def test_jobs_on_a_cluster_have_no_standby_process(make_standby):
+    standby = make_standby()
+    standby.module = "another.module"
+    standby.start(MODULE, "one")
+    standby.tend(is_training=False)
+    assert standby.process is None
