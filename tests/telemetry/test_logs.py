@@ -15,8 +15,10 @@ from app.telemetry.metrics import Route
 @pytest.fixture(autouse=True)
 def restore_logging():
     before = logging.getLogger().handlers[:], logging.getLogger().level
+    uvicorn_filters = logging.getLogger("uvicorn.error").filters[:]
     yield
     logging.getLogger().handlers[:], logging.getLogger().level = before
+    logging.getLogger("uvicorn.error").filters[:] = uvicorn_filters
     logging.captureWarnings(False)
 
 
@@ -77,6 +79,15 @@ def test_no_level_lets_libraries_quote_uploads(level, min_level):
     for name in ("PIL.TiffImagePlugin", "python_multipart.multipart"):
         effective = logging.getLogger(name).getEffectiveLevel()
         assert effective == logging.getLevelNamesMapping()[min_level.upper()]
+
+
+def test_an_unexpected_error_that_uvicorn_logs_again_is_dropped(capsys):
+    logs.configure("info", "text")
+    server_log = logging.getLogger("uvicorn.error")
+    server_log.error("Exception in ASGI application\n", exc_info=ZeroDivisionError())
+    server_log.error("Another error")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("uvicorn.error: Another error")
 
 
 class Broken:
