@@ -46,10 +46,10 @@ test-conformance: $(VENV)/dev.stamp $(CONFORMANCE)/stamp  ## let real clients of
 		--confcutdir tests/conformance tests/conformance
 
 test-ray: $(RAY)/stamp  ## serve and train on a Ray cluster, and kill its nodes
-	$(RAY)/bin/python -m pytest $(SLOWEST) --timeout 900 -rP tests/ray
+	$(RAY)/bin/python -m pytest $(SLOWEST) --timeout 900 -rfEP tests/ray
 
 test-browser: $(VENV)/browser.stamp  ## open the page in Chromium, draw, train and look
-	$(PYTEST) -rP tests/browser
+	$(PYTEST) -rfEP tests/browser
 
 manifests: $(TOOLS)/stamp  ## render deploy/k8s, and check it by Kubernetes' schemas
 	$(TOOLS)/bin/python -m pytest $(SLOWEST) --confcutdir tests/manifests tests/manifests
