@@ -211,8 +211,8 @@ def client(request: pytest.FixtureRequest, settings: Settings) -> Iterator[TestC
 def shared_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The app that the tests of a module share that only read; `client` hands it to them."""
     settings = settings_in(tmp_path_factory.mktemp("shared"))
-    patient = settings.model_copy(update={"predict_timeout": 60})  # on a busy machine, too
-    with TestClient(create_app(patient), raise_server_exceptions=False) as client:
+    slow_settings = settings.model_copy(update={"predict_timeout": 60})  # on a busy machine, too
+    with TestClient(create_app(slow_settings), raise_server_exceptions=False) as client:
         yield client
 
 

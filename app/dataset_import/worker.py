@@ -1,7 +1,7 @@
 """Import process: reads one untrusted archive, `python -m app.dataset_import.worker FD`.
 
 FD is the open file. Standard input: the request, one line of JSON. It stays open as long as the
-server waits. Standard output: frames, the last of which is the end or a refusal. The process has no
+server waits. Standard output: frames. The last frame is the end or a refusal. The process has no
 secret, can open no other file, and decodes no image file: decoders do that.
 """
 

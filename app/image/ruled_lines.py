@@ -32,7 +32,7 @@ MIN_REST: Final = 0.08
 SMALL_REST: Final = 0.03
 # What lies on faint lines except for this share is a part of them.
 MAX_OFF_LINES: Final = 0.25
-# A digit is one or two pieces, of which one has more than this share of the ink.
+# A digit is one or two pieces. The largest has more than this share of the ink.
 MAX_LARGEST: Final = 0.6
 # A stroke of so many widths of a line is none.
 THICK_STROKE: Final = 1.6
@@ -94,7 +94,7 @@ def _has_inner_line(profile: Profile) -> bool:
 
 
 def _is_scattered(mask: MatLike) -> bool:
-    """Return whether the ink is in more pieces than a digit's, none of which has most of it."""
+    """Return whether the ink is in more pieces than a digit has, and no piece has most of it."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(to_cells(mask))
     areas = stats[1:, cv2.CC_STAT_AREA]
     return len(areas) > 2 and bool(areas.max() <= MAX_LARGEST * areas.sum())

@@ -78,7 +78,7 @@ def _documented(fit: Fit | None) -> Epoch:
 def products() -> Epoch:
     """Compute the matrix products of an epoch alone, in tensors that are kept.
 
-    For each layer: outputs, gradients of the weights and, but for the first, of the inputs.
+    For each layer: outputs, gradients of the weights and, except for the first, of the inputs.
     """
     layers = [
         (torch.randn(BATCH, inputs), torch.randn(outputs, inputs), torch.randn(BATCH, outputs))

@@ -13,6 +13,8 @@ CALM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESK = {"width": 1280, "height": 800}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_scale_factor": 2}
 LOOKS = [{}, {"color_scheme": "dark"}, {**PHONE, "locale": "pt-BR"}]
+# Playwright waits 5 s for an assertion and 30 s for an action: too little on a loaded machine.
+TIMEOUT_MS = 120_000
 # Strokes of digits, as points of a unit square.
 SEVEN = [[(0.3, 0.25), (0.7, 0.25), (0.43, 0.77)]]
 ONE = [[(0.5, 0.2), (0.5, 0.8)]]
@@ -23,6 +25,7 @@ FOUR = [[(0.38, 0.2), (0.32, 0.5), (0.66, 0.5)], [(0.6, 0.3), (0.58, 0.8)]]
 def chromium():
     command = find_program("chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="an extra: make test-browser")
+    playwright.expect.set_options(timeout=TIMEOUT_MS)
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=command, args=CALM)
         yield browser
@@ -50,6 +53,7 @@ def open_page(chromium):
 
     def open_page(service, path="/", expected=(), **options):
         context = chromium.new_context(**{"viewport": DESK, "locale": "en-GB", **options})
+        context.set_default_timeout(TIMEOUT_MS)
         contexts.append(context)
         page = context.new_page()
         home = f"http://127.0.0.1:{service.port}"
@@ -114,7 +118,7 @@ def serious_of(page, axe):
     }
 
 
-def shows(page, selector, text, seconds=30):
+def shows(page, selector, text, seconds=120):
     """Wait until an element has this in its text. (`wait_for_function` wants eval.)"""
     expect = pytest.importorskip("playwright.sync_api").expect
     expect(page.locator(selector)).to_contain_text(text, timeout=1000 * seconds)

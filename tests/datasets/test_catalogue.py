@@ -180,7 +180,7 @@ def test_another_service_fetches_the_file_from_the_bucket(service, sample):
     assert len(other.images(stored).labels) == 20, "it is fetched again"
     one.delete("mine")
     other.repair()
-    assert (names(other), files(other)) == ([], []), "nobody restores what another one deleted"
+    assert (names(other), files(other)) == ([], []), "a service restored what another one deleted"
 
 
 def test_without_a_common_folder_or_bucket_the_images_are_missed_in_words(service, sample, bucket):

@@ -45,7 +45,7 @@ def status(pid):
 
 
 def test_decoder_has_no_secret_and_no_open_file_but_its_socket(in_pool):
-    def look(decoders):
+    def read_proc(decoders):
         template = decoders._fork_server._process.pid
         return [
             (
@@ -55,7 +55,7 @@ def test_decoder_has_no_secret_and_no_open_file_but_its_socket(in_pool):
             for pid in (template, *decoder_pids(decoders))
         ]
 
-    (template_environment, _), *decoders = in_pool(look)
+    (template_environment, _), *decoders = in_pool(read_proc)
     assert b"secret" not in template_environment
     for environment, files in decoders:
         assert b"secret" not in environment
@@ -64,13 +64,13 @@ def test_decoder_has_no_secret_and_no_open_file_but_its_socket(in_pool):
 
 
 def test_decoder_is_restricted_and_has_no_torch(in_pool):
-    def look(decoders):
+    def read_proc(decoders):
         (pid, *_) = decoder_pids(decoders)
         limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
         maps = Path(f"/proc/{pid}/maps").read_text()
         return status(pid), {line[:26].strip(): line[26:].split()[:2] for line in limits}, maps
 
-    fields, limits, maps = in_pool(look)
+    fields, limits, maps = in_pool(read_proc)
     assert (fields["NoNewPrivs"], fields["Seccomp"]) == ("1", "2")
     assert "unlimited" not in limits["Max data size"]
     assert limits["Max open files"] == ["4", "4"]
@@ -161,8 +161,8 @@ def test_without_the_filter_no_file_or_socket_can_be_opened():
     """For example on macOS: the limit of open files is that of the socket."""
 
     def run():
-        here, _there = socket.socketpair()
-        connection = worker._close_other_files(here.fileno())
+        child_end, _parent_end = socket.socketpair()
+        connection = worker._close_other_files(child_end.fileno())
         worker._apply_limits(None)
         assert connection.fileno() == worker.CONNECTION
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)

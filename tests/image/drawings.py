@@ -1,4 +1,4 @@
-"""Digits and what surrounds them, drawn anew for each variant: pen, size, place and slant vary."""
+"""Digits and what surrounds them, drawn for each variant: pen, size, place and slant vary."""
 
 import cv2
 import numpy as np

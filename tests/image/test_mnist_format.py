@@ -10,12 +10,12 @@ def assert_same(greys):
     """Compare, and return how many have MNIST's form."""
     together = detect_mnist_formats(greys)
     for index, grey in enumerate(greys):
-        alone = detect_mnist_format(grey)
-        assert together.has_form[index] == (alone is not None)
-        if alone:
-            assert np.array_equal(together.pixels[index], alone.pixels)
-            assert together.inverted[index] == alone.inverted
-            assert tuple(together.boxes[index]) == alone.box
+        single = detect_mnist_format(grey)
+        assert together.has_form[index] == (single is not None)
+        if single:
+            assert np.array_equal(together.pixels[index], single.pixels)
+            assert together.inverted[index] == single.inverted
+            assert tuple(together.boxes[index]) == single.box
     return int(together.has_form.sum())
 
 

@@ -24,8 +24,8 @@ def rule(sheet, *, squared=True, tone=255, fades=False):
         page[first : first + width] = tone
         if squared:
             page[:, first : first + width] = tone
-    turn = cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), random.uniform(-8, 8), 1.2)
-    page = cv2.warpAffine(page, turn, (SIDE, SIDE))
+    rotation = cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), random.uniform(-8, 8), 1.2)
+    page = cv2.warpAffine(page, rotation, (SIDE, SIDE))
     if fades:
         page *= np.linspace(1, 0.4, SIDE)[:, None]
     sheet.ink = np.maximum(sheet.ink, page.astype(np.uint8))

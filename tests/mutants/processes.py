@@ -61,8 +61,8 @@ def _enter(tree: Path, output: IO[str]) -> None:
     os.chdir(tree)
     code = [str(tree), str(tree / "client/src")]
     os.environ["PYTHONPATH"] = os.pathsep.join(code)
-    here = {str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / "client/src"), ""}
-    sys.path[:] = code + [path for path in sys.path if path not in here]
+    own_paths = {str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / "client/src"), ""}
+    sys.path[:] = code + [path for path in sys.path if path not in own_paths]
     for name in [name for name in sys.modules if name.partition(".")[0] in ("app", "tests")]:
         del sys.modules[name]
 

@@ -28,8 +28,8 @@ def run(settings, *uploads, is_cancelled=never_disconnected):
 
 def test_validator_returns_grey_pixels_of_small_and_large_images(settings, seven, digits):
     large = np.kron(digits[1], np.ones((20, 20), np.uint8))
-    patient = settings.model_copy(update={"predict_timeout": 60})
-    first, second, blank = run(patient, seven, png(large), png(np.zeros((50, 50), np.uint8)))
+    slow_settings = settings.model_copy(update={"predict_timeout": 60})
+    first, second, blank = run(slow_settings, seven, png(large), png(np.zeros((50, 50), np.uint8)))
     assert np.array_equal(first, digits[0])
     assert np.array_equal(second, large)
     assert isinstance(blank, BlankImage)

@@ -17,10 +17,10 @@ class LocalDecoders:
     """Decodes in this process, once its gate is open. It counts what it began."""
 
     def __init__(self, *, is_open=True):
-        self.is_open, self.begun = is_open, 0
+        self.is_open, self.started = is_open, 0
 
     async def read_digit(self, upload, deadline, _is_cancelled, _urgency=None):
-        self.begun += 1
+        self.started += 1
         async with asyncio.timeout_at(deadline):
             while not self.is_open:
                 await asyncio.sleep(0.001)
@@ -143,7 +143,7 @@ def test_batch_that_misses_its_deadline_begins_no_more_images(make, seven, photo
     predictor = make(decoders, predict_timeout=0.01, decoders=1)
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(predictor.predict_batch([photo] * 5))
-    assert decoders.begun == 1
+    assert decoders.started == 1
     assert asyncio.run(predictor.predict(seven)).answer.digit == 7
 
 
@@ -153,7 +153,7 @@ def test_batch_uses_all_decoders(make, photo):
 
     async def go():
         batch = asyncio.create_task(predictor.predict_batch([photo] * 5))
-        while decoders.begun < 3:
+        while decoders.started < 3:
             await asyncio.sleep(0.001)
         decoders.is_open = True
         results, _ = await batch

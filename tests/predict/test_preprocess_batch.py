@@ -11,11 +11,11 @@ MAX_PIXELS = 10**6
 
 
 def assert_as_alone(outcome, upload):
-    alone = preprocess_if_small(upload, MAX_PIXELS)
+    single = preprocess_if_small(upload, MAX_PIXELS)
     assert isinstance(outcome, PreprocessedImage)
-    assert np.array_equal(outcome.normalised.pixels, alone.normalised.pixels)
-    assert outcome.normalised[1:] == alone.normalised[1:]
-    assert outcome.scale == alone.scale
+    assert np.array_equal(outcome.normalised.pixels, single.normalised.pixels)
+    assert outcome.normalised[1:] == single.normalised[1:]
+    assert outcome.scale == single.scale
 
 
 def test_each_comes_out_as_alone(mnist):

@@ -16,7 +16,7 @@ ROOM: Final = 4 * 2**30
 
 
 def use_memory() -> None:
-    """Let pytest and its child processes make temporary folders in memory, if all fit in there."""
+    """Make pytest and its child processes keep temporary folders in memory, if all fit in there."""
     if TEMPORARY_ROOT not in os.environ and _has_room():
         os.environ[TEMPORARY_ROOT] = str(IN_MEMORY)
 

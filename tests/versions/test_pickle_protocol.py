@@ -40,7 +40,7 @@ def checkpoint_of(net, wrap):
     loss.backward()
     optimizer.step()
     weights = OrderedDict((f"module.{name}", tensor) for name, tensor in net.state_dict().items())
-    beside = {
+    extras = {
         "epoch": 3,
         "done": True,
         "best": None,
@@ -48,7 +48,12 @@ def checkpoint_of(net, wrap):
         "big": 10**30,
         "tuple": (1, 2, 3, 4),
     }
-    return {wrap: weights, "optimizer": optimizer.state_dict(), **beside, "module.fc1.bias": "text"}
+    return {
+        wrap: weights,
+        "optimizer": optimizer.state_dict(),
+        **extras,
+        "module.fc1.bias": "text",
+    }
 
 
 @pytest.mark.parametrize("archive", SAVED_AS.values(), ids=SAVED_AS)

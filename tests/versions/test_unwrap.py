@@ -35,9 +35,9 @@ def test_keys_and_prefix_are_removed_and_named(keys, prefix):
     rng = random.Random(f"{keys} {prefix}")
     loaded = prefixed(prefix)
     for key in reversed(keys):
-        beside = {"epoch": 3, "optimizer": {"state": {}}, "loss": 0.1, "lr_schedulers": []}
-        names = rng.sample([*beside], rng.randint(0, 4))
-        loaded = {**{name: beside[name] for name in names}, key: loaded}
+        other_entries = {"epoch": 3, "optimizer": {"state": {}}, "loss": 0.1, "lr_schedulers": []}
+        names = rng.sample([*other_entries], rng.randint(0, 4))
+        loaded = {**{name: other_entries[name] for name in names}, key: loaded}
     wrappers = [*keys, prefix] if prefix else keys
     assert unwrap(loaded) == (WEIGHTS, wrappers)
 

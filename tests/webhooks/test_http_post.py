@@ -91,7 +91,7 @@ def test_address_that_is_not_allowed_is_not_connected_to(url):
 
 
 def resolve_to(monkeypatch, *answers):
-    """Let the name server answer each question with the next list of addresses."""
+    """Make the name server answer each question with the next list of addresses."""
     hosts, lists = [], iter(answers)
 
     async def getaddrinfo(_loop, host, port, **_):

@@ -17,7 +17,7 @@ from app.torch_net import MyNet
 
 
 def attach(optimizer: Optimizer, net: MyNet) -> None:
-    """Let each step of the optimiser update the first layer of `net` for centred inputs."""
+    """Make each step of the optimiser update the first layer of `net` for centred inputs."""
     weight, bias = net.fc1.weight, net.fc1.bias
     sums = torch.empty_like(bias)
 

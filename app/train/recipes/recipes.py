@@ -47,7 +47,7 @@ class TrainingSetup:
     fit: Fit = loop.fit
 
     def begin_with(self, weights: Weights) -> None:
-        """Give the network, and its average if there is one, these weights."""
+        """Load these weights into the network, and into its average if there is one."""
         tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
         for net in self.model.modules():
             if isinstance(net, MyNet):

@@ -49,7 +49,7 @@ COMPRESSED = {name: pair for name, pair in ENCODERS.items() if pair[1] is not by
 
 def read(coding, chunks, limit=LIMIT):
     """Return the body that an app gets behind the middleware, and the turns that others had."""
-    turns, largest, body = 0, 0, b""
+    turns, largest_chunk, body = 0, 0, b""
     messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     messages += [{"type": "http.request", "body": b"", "more_body": False}, {"type": "gone"}]
 
@@ -57,9 +57,9 @@ def read(coding, chunks, limit=LIMIT):
         return messages.pop(0)
 
     async def app(_scope, receive, _send):
-        nonlocal body, largest
+        nonlocal body, largest_chunk
         while (message := await receive())["type"] == "http.request":
-            largest = max(largest, len(message["body"]))
+            largest_chunk = max(largest_chunk, len(message["body"]))
             body += message["body"]
             is_last = not message["more_body"]
         assert is_last and message["type"] == "gone"
@@ -78,7 +78,7 @@ def read(coding, chunks, limit=LIMIT):
         other.cancel()
 
     asyncio.run(main())
-    assert largest <= max(2 * PIECE_BYTES, *map(len, chunks), 0)
+    assert largest_chunk <= max(2 * PIECE_BYTES, *map(len, chunks), 0)
     return body, turns
 
 
@@ -144,10 +144,10 @@ def test_bytes_after_the_end_are_refused(name):
 
 
 def test_gzip_of_too_many_members_is_refused():
-    member = gzip.compress(b"a")
-    assert read("gzip", [member * MAX_MEMBERS])[0] == b"a" * MAX_MEMBERS
+    stream = gzip.compress(b"a")
+    assert read("gzip", [stream * MAX_MEMBERS])[0] == b"a" * MAX_MEMBERS
     with pytest.raises(MalformedRequest, match=f"more than {MAX_MEMBERS} members"):
-        read("gzip", [member * (MAX_MEMBERS + 1)])
+        read("gzip", [stream * (MAX_MEMBERS + 1)])
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_headers_as_various_clients_write_them(head):
         form((b'Content-Disposition: form-data; name="other"; filename="a"', b"a")),
         form((b"Content-Disposition:form-data;name=file;filename=a", b"a")),
         form((HEAD + b"\r\n" + HEAD, b"a")),
-        # Two headers, of which the parser takes the last and another one may take the first.
+        # Two headers: the parser takes the last, and another parser may take the first.
         form((b"%b\r\n%b" % (HEAD.partition(b"\r\n")[0], OTHER), b"a")),
         form((HEAD, b"a"))[:-6],
         form((b"A b: c\r\n" + HEAD, b"a")),

@@ -1,4 +1,4 @@
-"""Ways in which clients send images: all that can be told with certainty are read."""
+"""Ways in which clients send images: all that are unambiguous are read."""
 
 import base64
 import json

@@ -81,8 +81,8 @@ def test_both_ways_answer_alike(client, seven, wrap):
 def test_the_answer_is_what_the_documentation_shows(client, seven):
     answer = client.post("/predict", content=seven)
     documented = Prediction.model_validate_json(answer.content, strict=True)
-    shown = documented.model_dump(exclude_none=True)
-    assert answer.json() == {**shown, "reason": None}
+    fields = documented.model_dump(exclude_none=True)
+    assert answer.json() == {**fields, "reason": None}
     assert re.fullmatch("[0-9a-f]{16}", documented.id)
 
 
@@ -239,13 +239,13 @@ def test_only_one_whole_request_has_a_known_head():
         assert heads.find(data) is None
 
 
-def test_heads_with_a_key_are_not_kept(tmp_path, seven, monkeypatch):
-    key, kept = SecretStr("a-key-of-enough-characters"), []
-    monkeypatch.setattr(KnownHeads, "add", lambda *arguments: kept.append(arguments))
+def test_heads_with_a_key_are_not_stored(tmp_path, seven, monkeypatch):
+    key, heads = SecretStr("a-key-of-enough-characters"), []
+    monkeypatch.setattr(KnownHeads, "add", lambda *arguments: heads.append(arguments))
     for auth, count in (("none", 1), ("keys", 1)):
         settings = settings_in(tmp_path).model_copy(update={"auth": auth, "admin_key": key})
         with serve_app(create_app(settings)) as client, open_socket(client) as connection:
             head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
             head += b"Authorization: Bearer " + key.get_secret_value().encode() + b"\r\n\r\n"
             assert exchange(connection, head % len(seven) + seven)[0] == 200
-        assert len(kept) == count
+        assert len(heads) == count

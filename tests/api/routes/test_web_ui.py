@@ -80,7 +80,7 @@ def test_every_module_is_preloaded():
 
 
 def test_pages_refer_to_nothing_by_an_absolute_path():
-    """A path prefix, of which the service may not know, would be lost."""
+    """A path prefix would be lost, and the service may not know it."""
     for path in WEB.rglob("*"):
         if path.suffix in (".html", ".js", ".css") and "swagger-ui" not in path.parts:
             text = path.read_text()

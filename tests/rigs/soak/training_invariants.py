@@ -15,7 +15,7 @@ DELIVERY_TIMEOUT: Final = 300.0
 
 
 class TrainingInvariants:
-    """What clients were told of data sets, checkpoints and webhooks."""
+    """What the service answered about data sets, checkpoints and webhooks."""
 
     def __init__(self, state: Path) -> None:
         self.state = state

@@ -16,7 +16,7 @@ from tests.service.running import DATA, MYNET, free_port, wait_until
 
 @pytest.fixture(autouse=True)
 def default_sighup():
-    """Let services get SIGHUP even if the tests run under nohup, which ignores it."""
+    """Make services get SIGHUP even if the tests run under nohup, which ignores it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)

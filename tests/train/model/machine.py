@@ -184,7 +184,7 @@ class JobMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world and self.world.working_processes())
     @rule(seconds=st.sampled_from([5.0, 25.0]))
     def stall(self, seconds):
-        """Let time pass without a heartbeat."""
+        """Advance the clock without a heartbeat."""
         self.world.seconds += seconds
         for process in self.world.working_processes():
             process.has_failed = True

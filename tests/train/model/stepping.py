@@ -40,7 +40,7 @@ class Task:
         self._stopped.release()
 
     def step(self):
-        """Let it run to its next stop."""
+        """Run it to its next stop."""
         if not self.is_over:
             self._go.release()
             self._stopped.acquire()

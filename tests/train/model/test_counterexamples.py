@@ -18,7 +18,7 @@ def create(store, key=None, **options):
 
 @pytest.fixture
 def after_first(monkeypatch):
-    """Let something happen after the first call of a method."""
+    """Run a function after the first call of a method."""
 
     def after_first(owner, name, happen):
         method, calls = getattr(owner, name), []

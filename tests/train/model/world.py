@@ -77,7 +77,7 @@ class Service:
         return not self.task.is_over
 
     def go_on(self, stops=None):
-        """Let its supervisor make so many stops, or one whole turn."""
+        """Run its supervisor for so many stops, or for one whole turn."""
         while self.is_running and stops != 0:
             self.task.step()
             self.world.check()

@@ -34,8 +34,8 @@ def train(fit, setup, epochs, done=0, batches=None):
 def bits(setup, losses):
     """Return the bits of the losses, the parameters and the optimiser, as whole numbers."""
     states = setup.optimizer.state_dict()["state"].values()
-    kept = [value for state in states for value in state.values()]
-    tensors = [torch.stack(losses), *setup.model.state_dict().values(), *kept]
+    optimizer_state = [value for state in states for value in state.values()]
+    tensors = [torch.stack(losses), *setup.model.state_dict().values(), *optimizer_state]
     assert len(tensors) >= 1 + 8 + 8
     return [tensor.detach().contiguous().view(torch.int32).tolist() for tensor in tensors]
 

@@ -1,4 +1,4 @@
-"""Which job starts next: one at a time, but for sweeps, which fill cores and memory."""
+"""Which job starts next: one at a time, except for sweeps, which fill cores and memory."""
 
 import pytest
 

@@ -14,11 +14,11 @@ MODULE = "tests.train.supervisor.line_reader"
 
 @pytest.fixture
 def make_standby():
-    made, started = [], []
+    standbys, started = [], []
 
     def make(**timing):
         standby = Standby(MODULE, StandbyTiming(**{"retry": 0.0, **timing}))
-        made.append(standby)
+        standbys.append(standby)
         real = standby.start
 
         def start(module, line):
@@ -29,7 +29,7 @@ def make_standby():
         return standby
 
     yield make
-    for standby in made:
+    for standby in standbys:
         standby.end()
     subprocesses.end(*started)
 

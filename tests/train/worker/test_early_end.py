@@ -116,7 +116,7 @@ def test_interrupted_early_stopping_ends_with_the_same_weights(
 
 @pytest.fixture
 def second_per_batch(monkeypatch):
-    """Let each batch take one second of the trainer's clock, and everything else none."""
+    """Make each batch take one second of the trainer's clock, and everything else none."""
     clock, real = SimpleNamespace(now=0.0), manual_loop.fit
 
     def fit(*args, **kwargs):

@@ -1,6 +1,6 @@
 """Handwritten letters that digits are easily mistaken for, and the reverse, as pen strokes.
 
-Letters that alone cannot be told from a digit (o, l, I, S, Z, B, q, g) are not among them.
+Letters that look like a digit (o, l, I, S, Z, B, q, g) are not among them.
 `strokes.py` describes the notation.
 """
 
