@@ -140,11 +140,12 @@ def test_explaining_is_of_the_version_that_answered(make, registry, seven):
 
 def test_batch_that_misses_its_deadline_begins_no_more_images(make, seven, photo):
     decoders = LocalDecoders(is_open=False)
-    predictor = make(decoders, predict_timeout=0.01, decoders=1)
-    with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
+    predictor = make(decoders, predict_timeout=0.1, decoders=1)
+    with pytest.raises(DeadlineExceeded, match=r"0\.5 s"):
         asyncio.run(predictor.predict_batch([photo] * 5))
-    assert decoders.started == 1
-    assert asyncio.run(predictor.predict(seven)).answer.digit == 7
+    assert decoders.started <= 1  # on a busy machine, the time may be over before the first
+    results, _ = asyncio.run(predictor.predict_batch([seven] * 100))
+    assert {result.answer.digit for result in results} == {7}
 
 
 def test_batch_uses_all_decoders(make, photo):
