@@ -12,6 +12,7 @@ from tests.service.running import run_service
 PAGES = [
     "README.md",
     "docs/tutorial/first-digit-to-rollback.md",
+    "docs/tutorial/train-on-your-own-images.md",
     "docs/reference/http-api.md",
     "docs/reference/events.md",
 ]
