@@ -3,8 +3,10 @@
     mynet serve &
     python -m tools.page_pictures http://127.0.0.1:8000
 
-`page-draw.webp` shows how a digit is drawn and read, and a look inside the network. Needs the extra
-for the tests of the page: `make test-browser` installs it.
+`page-draw.webp` shows how a digit is drawn and read, and a look inside the network.
+`page-train.webp` shows a training: the curves, the weights of the first layer after each epoch, and
+how each epoch reads the drawing. Needs the extra for the tests of the page: `make test-browser`
+installs it. Of a new service, with no other trainings in the list, in a minute or two.
 """
 
 import shutil
@@ -27,6 +29,10 @@ THREE: Final = [
     *[(0.67, 0.59), (0.68, 0.67), (0.64, 0.75), (0.57, 0.81), (0.47, 0.83), (0.37, 0.81)],
     (0.3, 0.74),
 ]
+TRAIN_VIEWPORT: Final = {"width": 1200, "height": 900}
+EPOCHS: Final = 8  # of the recipe quick
+STEP: Final = 0.025  # share of a training between two frames
+END: Final = 4000  # milliseconds on its result
 CELLS: Final = [(0.33, 0.4), (0.62, 0.55)]  # of the canvas of cells: one of the first two layers
 
 
@@ -51,14 +57,35 @@ def draw(page: Any, frames: list[tuple[Image.Image, int]]) -> None:
         frames.append((shot(page), HOLD))
 
 
+def train(page: Any, frames: list[tuple[Image.Image, int]]) -> None:
+    """Train for a few epochs, with a frame for each share of them, and wait for the result."""
+    page.set_viewport_size(TRAIN_VIEWPORT)
+    page.click("nav a[href='#/train']")
+    page.fill("#train-form [name=epochs]", str(EPOCHS))
+    frames.append((shot(page), HOLD))
+    page.click("#train-form [type=submit]")
+    page.wait_for_selector("#job[data-status=running]")
+    next_share = 0.0
+    while (status := page.get_attribute("#job", "data-status")) == "running":
+        share = page.evaluate("() => document.getElementById('progress').value")
+        if share >= next_share:
+            frames.append((shot(page), 2 * FRAME))
+            next_share = share + STEP
+        page.wait_for_timeout(50)
+    if status != "succeeded":
+        sys.exit(f"The training is {status}, so it has no picture of its end.")
+    page.wait_for_timeout(2000)  # the weights of the last epoch come after its result
+    frames.append((shot(page), END))
+
+
 def shot(page: Any) -> Image.Image:
     return Image.open(BytesIO(page.screenshot())).convert("RGB")
 
 
 def save(frames: list[tuple[Image.Image, int]], path: Path) -> None:
     """Write an animated WebP."""
-    height = round(WIDTH * VIEWPORT["height"] / VIEWPORT["width"])
-    size = (WIDTH, height)
+    width, height = frames[0][0].size
+    size = (WIDTH, round(WIDTH * height / width))
     first, *others = [image.resize(size, Image.Resampling.LANCZOS) for image, _ in frames]
     durations = [duration for _, duration in frames]
     options = {"quality": 70, "method": 6, "loop": 0, "minimize_size": True}
@@ -78,6 +105,9 @@ def main(url: str) -> None:
         frames: list[tuple[Image.Image, int]] = []
         draw(page, frames)
         save(frames, IMAGES / "page-draw.webp")
+        frames = []
+        train(page, frames)
+        save(frames, IMAGES / "page-train.webp")
         browser.close()
 
 

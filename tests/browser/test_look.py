@@ -63,6 +63,34 @@ def test_a_phone_shows_paper_and_answer_at_once(open_page, service):
         assert box["y"] + box["height"] <= 844, name
 
 
+def test_a_view_fits_on_one_screen(open_page, service):
+    page = open_page(service, viewport={"width": 1440, "height": 900})
+    draw(page, SEVEN)
+    reads(page, 7)
+    height = "() => document.documentElement.scrollHeight"
+    for address, ready in (
+        ("#/draw", "#compared .opinion"),
+        ("#/train", "#loss-chart svg"),
+        ("#/versions/1,2", "#figures-fold[open] tr"),
+        ("#/corrections", "#corrections-title"),
+    ):
+        page.goto(page.url.split("#")[0] + address)
+        page.wait_for_selector(ready)
+        assert page.evaluate(height) <= 900, address
+
+
+@pytest.mark.parametrize("view", ["/", "/#/train", "/#/versions/1,2", "/#/corrections"])
+@pytest.mark.parametrize("locale", ["en-GB", "pt-BR"])
+def test_a_narrow_screen_does_not_scroll_sideways(open_page, service, view, locale):
+    page = open_page(service, view, viewport={"width": 320, "height": 640}, locale=locale)
+    page.wait_for_selector("#rows .pick", state="attached")
+    if view == "/":
+        draw(page, SEVEN)
+        reads(page, 7)
+        page.click("#all-ten")
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 320
+
+
 @pytest.mark.parametrize(
     ("view", "expected"),
     [

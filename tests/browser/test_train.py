@@ -129,12 +129,28 @@ def test_first_training_is_no_failure_and_is_offered_to_go_live(open_page, tmp_p
         start(page, epochs="1")
         shows(page, "#result", "so it stays", LONG)
         shows(page, "#result", "This is no failure: recipe quick is for learning")
+        assert page.locator("#result .detail").count() == 0, "the service says the same"
+        page.click("#language")
+        shows(page, "#result", "Isto não é uma falha: a receita Rápida serve para aprender")
+        assert page.locator("#result [lang=en]").count() == 0
+        page.click("#language")
         page.click("#result button.main")
         page.click("#confirm-yes")
         shows(page, "#result", "is live")
         assert wait_until(lambda: page.locator("#result button.main").count() == 0)
         assert service.get("/health/ready")["version"] == 3
         page.close()  # before the service stops: the page would retry
+
+
+def test_a_failure_is_said_in_the_readers_language_and_in_the_services_words(open_page, service):
+    page = open_page(service, "/#/train", locale="pt-BR")
+    page.click("#advanced summary")
+    start(page, epochs="1", learning_rate="1e30")
+    shows(page, "#result", "O treino divergiu.", LONG)
+    assert page.locator("#result .detail").get_attribute("lang") == "en"
+    page.click("#delete-job")
+    page.click("#confirm-yes")
+    page.wait_for_url(re.compile("#/train$"))
 
 
 def test_a_job_is_paused_resumed_and_cancelled(open_page, service):

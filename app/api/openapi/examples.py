@@ -91,6 +91,7 @@ RESULT: Final = resources.Result(
     version=3,
     test_accuracy=0.9098,
     promoted=False,
+    cause="never",
     reason="the promotion rule is never",
     explanation="Version 3 did not go live, as the job's rule is to promote never.",
     next=[

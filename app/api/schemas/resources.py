@@ -54,10 +54,24 @@ class Progress(BaseModel):
     eta: float = Field(description="remaining seconds, at the speed so far")
 
 
+class ResultBaseline(BaseModel):
+    """The version that was live when a job ended, on the same test images."""
+
+    version: int
+    test_accuracy: float
+    recipe: str | None
+
+
 class Result(BaseModel):
     version: int
     test_accuracy: float
     promoted: bool
+    cause: Literal["first", "always", "never", "better", "worse", "chance"] | None = Field(
+        None, description="what decided whether the version went live; null in older releases"
+    )
+    baseline: ResultBaseline | None = Field(
+        None, description="the live version that it was compared with"
+    )
     reason: str = Field(description="the figures of the comparison with the live version")
     explanation: str | None = Field(
         None, description="why the version went live or not; null for jobs of older releases"

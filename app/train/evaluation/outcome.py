@@ -32,10 +32,20 @@ def result_of(card: Card, verdict: Verdict, card_of: Callable[[int], Card]) -> d
         "version": card.version,
         "test_accuracy": card.test_accuracy,
         "promoted": verdict.promoted,
+        "cause": verdict.cause,
+        "baseline": _baseline(verdict, card_of),
         "reason": verdict.reason,
         "explanation": _explain(card, verdict, card_of),
         "next": [_next_action(card.version, verdict)] if has_next else [],
     }
+
+
+def _baseline(verdict: Verdict, card_of: Callable[[int], Card]) -> dict[str, Any] | None:
+    """Return the live version that the new one was compared with, or None."""
+    if verdict.live is None or verdict.live_accuracy is None:
+        return None
+    recipe = card_of(verdict.live).recipe
+    return {"version": verdict.live, "test_accuracy": verdict.live_accuracy, "recipe": recipe}
 
 
 def _explain(card: Card, verdict: Verdict, card_of: Callable[[int], Card]) -> str:

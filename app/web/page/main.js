@@ -40,7 +40,10 @@ function refresh() {
   return versions
     .refresh()
     .then(() => train.update())
-    .catch(ignoreProblem);
+    .catch((problem) => {
+      ignoreProblem(problem);
+      draw.compare.refused();
+    });
 }
 
 async function poll() {

@@ -160,14 +160,24 @@ class NextAction(ResponseModel):
     body: dict[str, Any] | None = None
 
 
+class ResultBaseline(ResponseModel):
+    """The version that was live when a job ended, on the same test images."""
+
+    version: int
+    test_accuracy: float
+    recipe: str | None
+
+
 class Result(ResponseModel):
-    """The version of a job; `explanation` says why it went live or not."""
+    """The version of a job; `explanation` says why it went live or not, and `cause` as a code."""
 
     version: int
     test_accuracy: float
     promoted: bool
     reason: str
     # Older services send none of these.
+    cause: str | None = None
+    baseline: ResultBaseline | None = None
     explanation: str | None = None
     stopped_by: str | None = None
     best_epoch: int | None = None

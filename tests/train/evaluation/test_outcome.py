@@ -51,6 +51,28 @@ def test_result_says_why_and_offers_the_next_step(rule, new, live, explanation, 
     assert answer["next"] == ([action] if action else [])
 
 
+@pytest.mark.parametrize(
+    ("rule", "new", "live", "cause"),
+    [
+        ("if_better", 980, 950, "better"),
+        ("if_better", 950, 980, "worse"),
+        ("if_better", 980, 979, "chance"),
+        ("always", 500, 970, "always"),
+        ("never", 990, 970, "never"),
+        ("if_better", 500, None, "first"),
+    ],
+)
+def test_result_has_its_cause_as_a_code(rule, new, live, cause):
+    assert result(rule, new, live)["cause"] == cause
+
+
+def test_result_names_the_live_version_that_it_was_compared_with():
+    baseline = {"version": 2, "test_accuracy": 0.98, "recipe": "robust"}
+    assert result("if_better", 950, 980, live_card=ROBUST)["baseline"] == baseline
+    assert result("if_better", 950, None)["baseline"] is None
+    assert result("never", 950, 980)["baseline"] is None
+
+
 @pytest.mark.parametrize("new", [940, 978])
 def test_tutorials_recipe_that_loses_to_robust_is_no_failure(new):
     answer = result("if_better", new, 980, live_card=ROBUST)

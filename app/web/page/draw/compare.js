@@ -32,6 +32,11 @@ export class Compare {
     this.#ask();
   }
 
+  /** The list of versions was refused. */
+  refused() {
+    this.#show();
+  }
+
   /** An image, and what the live version read; or nothing. */
   about(image, prediction) {
     Object.assign(this, { image, prediction });
@@ -69,13 +74,18 @@ export class Compare {
   }
 
   #show() {
+    for (const side of this.sides) side.hidden = this.#isLocked;
     byId("compared").replaceChildren(...(this.answers?.map((answer, i) => opinion(answer, this.#title(Number(this.sides[i].value)))) ?? [this.#hint()]));
   }
 
+  /** The service keeps the list of versions to itself. */
+  get #isLocked() {
+    return !this.cards.length && !byId("give-key").hidden;
+  }
+
   #hint() {
-    const isLocked = !this.cards.length && !byId("give-key").hidden;
-    const hint = element("p", { className: "small" }, t(isLocked ? "needs_key" : "compare_hint"));
-    if (isLocked) hint.append(" ", button(t("give_key"), askForKey));
+    const hint = element("p", { className: "small" }, t(this.#isLocked ? "needs_key" : "compare_hint"));
+    if (this.#isLocked) hint.append(" ", button(t("give_key"), askForKey));
     return hint;
   }
 }

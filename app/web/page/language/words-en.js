@@ -93,8 +93,9 @@ export default {
   away: "no answer",
   runs_on: "Device",
   rate: "Requests/s",
-  queue: "Queue",
-  milliseconds: "{n} ms",
+  times: "Answers in",
+  times_are: "{half} ms, 99 % in {most} ms",
+  queue: "Images being read",
 
   give_key: "Enter API key",
   key_title: "This service needs a key",

@@ -93,8 +93,9 @@ export default {
   away: "sem resposta",
   runs_on: "Dispositivo",
   rate: "Requisições/s",
-  queue: "Fila",
-  milliseconds: "{n} ms",
+  times: "Responde em",
+  times_are: "{half} ms, 99 % em {most} ms",
+  queue: "Imagens em leitura",
 
   give_key: "Informar a chave da API",
   key_title: "Este serviço pede uma chave",

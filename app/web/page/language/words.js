@@ -37,17 +37,34 @@ export function remember(name, value) {
   }
 }
 
+/** Return a word; `NAME_one` is its form for `n` of 1, if it has one. */
 export function t(name, values = {}) {
-  const word = LANGUAGES[language][1][name] ?? name;
+  const words = LANGUAGES[language][1];
+  const word = (String(values.n) === "1" && words[`${name}_one`]) || (words[name] ?? name);
   const said = word.replace(/\{(\w+)\}/g, (_, key) => values[key]);
   return said.replaceAll(" %", "\u00a0%"); // a line does not end between them
 }
 
+/** Return what `say` returns in English, the language of the service's own words. */
+export function inEnglish(say) {
+  const readers = language;
+  language = "en";
+  try {
+    return say();
+  } finally {
+    language = readers;
+  }
+}
+
 export const locale = () => LANGUAGES[language][0];
 
+const formats = {}; // to make one takes longer than to use it
+
 export function number(value, digits = 0) {
+  const name = `${locale()} ${digits}`;
   const form = { minimumFractionDigits: digits, maximumFractionDigits: digits };
-  return new Intl.NumberFormat(locale(), form).format(value);
+  formats[name] ??= new Intl.NumberFormat(locale(), form);
+  return formats[name].format(value);
 }
 
 export function percent(share, digits = 1) {

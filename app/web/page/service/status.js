@@ -67,5 +67,6 @@ function times(now, before) {
   const since = quantile(0.5, now, before) === null ? {} : before;
   const found = [0.5, 0.99].map((q) => quantile(q, now, since));
   if (found[0] === null) return "–";
-  return t("milliseconds", { n: found.map((each) => number(1000 * each, 1)).join(" / ") });
+  const [half, most] = found.map((each) => number(1000 * each, each < 0.01 ? 1 : 0));
+  return t("times_are", { half, most });
 }

@@ -5,6 +5,7 @@ import { problemNodes, showProblem } from "../elements/problem.js";
 import { inWords, percent, t } from "../language/words.js";
 import { Curves } from "./curves.js";
 import { UNFINISHED } from "./jobs.js";
+import { whyNodes } from "./why.js";
 import { fractionOf, progressOf } from "./words.js";
 
 export class JobView {
@@ -66,12 +67,13 @@ export class JobView {
     const holder = byId("result");
     const { error, result } = job ?? {};
     holder.className = error ? "bad" : "";
-    const content = () => (error ? [error.message] : result ? this.#end(job, live) : []);
+    const content = () => (error ? errorNodes(error) : result ? this.#end(job, live) : []);
     fill(holder, [job?.id, error, result, live, this.versions.previous, this.tried], content);
   }
 
   /** Say how it ended: which version reads better, and what can be done next. */
-  #end({ result, id }, live) {
+  #end(job, live) {
+    const { result, id } = job;
     const { version, test_accuracy } = result;
     const accuracy = percent(test_accuracy, 2);
     const isLive = version === live?.version;
@@ -79,10 +81,9 @@ export class JobView {
     const isEven = live && test_accuracy >= live.test_accuracy;
     const word = isLive ? "end_live" : !live ? "end_alone" : isEven ? "end_even" : "end_stays";
     const sentences = [element("b", {}, accuracy), " ", t(word, values)];
-    const why = element("small", { lang: "en" }, result.explanation ?? result.reason);
     const ontoggle = (event) => (this.isWhy = event.target.open);
     const fold = { className: "reason", open: this.isWhy, ontoggle };
-    const reason = element("details", fold, element("summary", {}, t("why_so")), why);
+    const reason = element("details", fold, element("summary", {}, t("why_so")), ...whyNodes(job));
     const tried = this.tried?.id === id ? [element("p", { className: "tried" }, t(...this.tried.said))] : [];
     const tryIt = button(t("try_it"), () => this.#try(id, version, live).catch((problem) => this.refused(problem)));
     const wanted = isLive ? this.#rollBack() : [this.#promote(version)];
@@ -118,6 +119,12 @@ export class JobView {
     log.textContent = this.jobs.losses.map(line).join("\n");
     if (isAtEnd) log.scrollTop = log.scrollHeight;
   }
+}
+
+/** A job that failed: what happened in the reader's language, and the words of the service. */
+function errorNodes({ code, message }) {
+  const words = t(`failed_${code}`);
+  return problemNodes({ words: words.startsWith("failed_") ? t("failed_exception") : words, message });
 }
 
 const line = ({ epoch, batch, loss }) =>

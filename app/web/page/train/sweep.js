@@ -3,7 +3,7 @@
 import { isConfirmed } from "../elements/confirm.js";
 import { button, byId, element, fill } from "../elements/dom.js";
 import { showProblem } from "../elements/problem.js";
-import { inWords, number, percent, t, when } from "../language/words.js";
+import { inWords, percent, t, when } from "../language/words.js";
 import { ask, post } from "../service/api.js";
 import { UNFINISHED } from "./jobs.js";
 
@@ -45,7 +45,7 @@ export class SweepView {
     const isBest = id === this.sweep.best?.id;
     const values = names.map((name) => [String(hyperparameters[name])]);
     const said = test_accuracy === null ? t(status) : percent(test_accuracy, 2);
-    const done = UNFINISHED.includes(status) && job.fraction ? ` ${number(100 * job.fraction)} %` : "";
+    const done = UNFINISHED.includes(status) && job.fraction ? ` ${percent(job.fraction, 0)}` : "";
     const link = element("a", { href: `#/train/${id}` }, said + done);
     const badge = isBest ? [" ", element("span", { className: "badge" }, t("best"))] : [];
     const row = [...values, [link, ...badge], [version ?? "–"], this.#end(version)];

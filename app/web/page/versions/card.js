@@ -15,10 +15,16 @@ const FIGURES = {
   epochs: (card) => card.hyperparameters?.epochs ?? "–",
   trained_on: (card) => card.data?.train.map(({ name }) => name).join(" + ") ?? "–",
   seed: (card) => card.hyperparameters?.seed ?? "–",
-  lineage: ({ origin, parent }) => [t(origin), ...(parent === null ? [] : [t("from", { parent })])].join(", "),
+  lineage: (card) => [t(card.origin), ...parentOf(card)].join(", "),
   made: (card) => when(card.created_at),
   note: (card) => card.note ?? "–",
 };
+
+/** The version whose weights it began with, or the one that was live when it was trained. */
+function parentOf({ hyperparameters, parent }) {
+  if (parent === null) return [];
+  return [t(hyperparameters?.init ? "parent_init" : "parent_live", { parent })];
+}
 
 export class CardView {
   constructor(versions) {
@@ -64,7 +70,7 @@ export class CardView {
     const heads = shown.map(({ version }) => element("th", { scope: "col" }, t("version_n", { version })));
     const rows = Object.entries(FIGURES).map(([word, figure]) => {
       const cells = shown.map((card) => element("td", {}, figure(card)));
-      return element("tr", {}, element("th", { scope: "row" }, t(word)), ...cells);
+      return element("tr", { className: word }, element("th", { scope: "row" }, t(word)), ...cells);
     });
     return [...(this.other ? [element("tr", {}, element("td"), ...heads)] : []), ...rows];
   }

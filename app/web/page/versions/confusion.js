@@ -108,6 +108,7 @@ const signed = (count) => (count > 0 ? `+${count}` : count < 0 ? `−${-count}` 
 
 function tile({ index, digit, answer, confidence, image }) {
   const alt = t("image_alt", { index, digit, answer, sure: percent(confidence) });
-  const picture = element("img", { src: image, alt, title: alt, width: 48, height: 48 });
-  return element("figure", {}, picture, element("figcaption", { "aria-hidden": "true" }, percent(confidence, 0)));
+  const picture = element("img", { src: image, alt, title: alt, width: 64, height: 64 });
+  const caption = [`#${index}`, element("br"), percent(confidence, 0)];
+  return element("figure", {}, picture, element("figcaption", { "aria-hidden": "true" }, ...caption));
 }

@@ -8,6 +8,8 @@ import { CardView } from "./card.js";
 import { Confusion } from "./confusion.js";
 import { Versions } from "./versions.js";
 
+const NARROW = matchMedia("(max-width: 54rem)");
+
 /** Start the view, and return its versions; `listed` is called with the cards and the live version. */
 export function versionsView(listed) {
   const lock = new Lock(byId("versions"));
@@ -18,7 +20,9 @@ export function versionsView(listed) {
   versions.refresh = () => lock.around(refresh);
   onRoute((name, rest) => {
     const [version = null, other = null] = rest.split(",").filter(Boolean).map(Number);
-    if (name === "versions") versions.choose(version, other);
+    if (name !== "versions") return;
+    versions.choose(version, other);
+    if (version !== null && NARROW.matches) byId("card").scrollIntoView(); // it lies below the list
   });
 
   async function chosen(version, other) {

@@ -1,4 +1,5 @@
-// Tables of 256 colours between two of the page's own, for cells of any activation.
+// Tables of 256 colours between two of the page's own, for cells of any activation: as CSS has them, and as numbers for
+// ImageData, with a byte each for red, green, blue and opacity.
 const probe = document.createElement("canvas");
 probe.width = probe.height = 1;
 const context = probe.getContext("2d", { willReadFrequently: true });
@@ -12,10 +13,14 @@ function rgb(colour) {
 
 function table(from, to) {
   const [a, b] = [rgb(from), rgb(to)];
-  return Array.from({ length: 256 }, (_, i) => {
+  const colours = Array.from({ length: 256 }, (_, i) => {
     const share = (i / 255) ** 0.8; // small activations are to be seen, too
     return a.map((value, channel) => Math.round(value + (b[channel] - value) * share));
   });
+  return {
+    css: colours.map(([red, green, blue]) => `rgb(${red} ${green} ${blue})`),
+    pixels: Uint32Array.from(colours, ([red, green, blue]) => (255 << 24) | (blue << 16) | (green << 8) | red),
+  };
 }
 
 /** Return the tables and colours of the theme that `element` has now. */

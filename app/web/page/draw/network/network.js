@@ -134,14 +134,17 @@ export class Network {
 
 const blankInput = COUNTS.map((count) => new Uint8Array(count));
 
+const SIDE = 28;
+const decoder = document.createElement("canvas"); // one for all: a new one takes a millisecond
+decoder.width = decoder.height = SIDE;
+const decoded = decoder.getContext("2d", { willReadFrequently: true });
+
 /** Return the 784 tones of a PNG data URL. */
 async function bytesOf(source) {
   const image = new Image();
   image.src = source;
   await image.decode();
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = 28;
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(image, 0, 0);
-  return context.getImageData(0, 0, 28, 28).data.filter((_, i) => i % 4 === 0);
+  decoded.drawImage(image, 0, 0);
+  const { data } = decoded.getImageData(0, 0, SIDE, SIDE);
+  return Uint8Array.from({ length: SIDE * SIDE }, (_, i) => data[4 * i]);
 }

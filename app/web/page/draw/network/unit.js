@@ -35,15 +35,16 @@ function paintSigned(numbers, colours) {
   const largest = numbers.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12);
   paint((i) => {
     const table = numbers[i] > 0 ? colours.cell : colours.against;
-    return table[Math.round((255 * Math.abs(numbers[i])) / largest)];
+    return table.pixels[Math.round((255 * Math.abs(numbers[i])) / largest)];
   });
 }
 
-const paintBytes = (bytes, table) => paint((i) => table[bytes[i]]);
+const paintBytes = (bytes, { pixels }) => paint((i) => pixels[bytes[i]]);
 
 function paint(colourOf) {
   const context = byId("unit-picture").getContext("2d");
   const image = context.createImageData(28, 28);
-  for (let i = 0; i < 784; i++) image.data.set([...colourOf(i), 255], 4 * i);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < 784; i++) pixels[i] = colourOf(i);
   context.putImageData(image, 0, 0);
 }
