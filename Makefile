@@ -48,7 +48,7 @@ test-conformance: $(VENV)/dev.stamp $(CONFORMANCE)/stamp  ## let real clients of
 test-ray: $(RAY)/stamp  ## serve and train on a Ray cluster, and kill its nodes
 	$(RAY)/bin/python -m pytest $(SLOWEST) --timeout 900 -rfEP tests/ray
 
-test-browser: $(VENV)/browser.stamp  ## open the page in Chromium, draw, train and look
+test-browser: $(VENV)/browser.stamp  ## open the page in Chromium and Firefox, draw, train and look
 	$(PYTEST) -rfEP tests/browser
 
 manifests: $(TOOLS)/stamp  ## render deploy/k8s, and check it by Kubernetes' schemas

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.programs import find_program
 from tests.service.running import run_service
 
@@ -105,6 +106,23 @@ def visit(page, view):
 def reads(page, digit):
     """Wait until the page shows this digit."""
     shows(page, "#digit", re.compile(f"^{re.escape(str(digit))}$"))
+
+
+def walk(page, view, seconds=30):
+    """Walk the path of a screen reader that docs/reference/page.md has for a view."""
+    text = (ROOT / "docs" / "reference" / "page.md").read_text()
+    [section] = re.findall(rf"^## {view}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    steps = re.findall(r'^\d+\. (Meet|Press) `(\w+) "([^"]*)"`', section, re.MULTILINE)
+    assert len(steps) == len(re.findall(r"^\d+\.", section, re.MULTILINE)) > 10
+    for verb, role, name in steps:
+        words = re.compile(re.escape(name).replace("…", ".*"))
+        if role == "status":  # its content is no name
+            found = page.get_by_role(role).filter(has_text=words)
+        else:
+            found = page.get_by_role(role, name=words)
+        found.first.wait_for(state="attached", timeout=1000 * seconds)
+        if verb == "Press":
+            found.first.click()
 
 
 def serious_of(page, axe):

@@ -69,7 +69,9 @@ class Firefox:
             if message.get("method") == "log.entryAdded":
                 entry = message["params"]
                 if entry["level"] in ("error", "warn"):
-                    self.messages.append(str(entry["text"]))
+                    frames = (entry.get("stackTrace") or {}).get("callFrames", [])[:3]
+                    places = [f"{frame['url']}:{frame['lineNumber']}" for frame in frames]
+                    self.messages.append(f"{entry['text']} {places}")
             if message.get("id") == self._id:
                 assert message["type"] == "success", message
                 return message["result"]

@@ -19,6 +19,8 @@ def firefox(tmp_path):
 
 def test_each_view_works_in_firefox(firefox, service):
     home = f"http://127.0.0.1:{service.port}"
+    firefox.open(f"{home}/docs")
+    firefox.wait_for("document.querySelector('.opblock') !== null")
     firefox.open(f"{home}/")
     box = json.loads(
         firefox.evaluate(
@@ -40,6 +42,4 @@ def test_each_view_works_in_firefox(firefox, service):
         assert firefox.evaluate(
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         ), view
-    firefox.open(f"{home}/docs")
-    firefox.wait_for("document.querySelector('.opblock') !== null")
     assert firefox.messages == []

@@ -11,7 +11,7 @@ import pytest
 from app.predict.numpy_net import NumpyNet
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
-from tests.browser.conftest import ONE, SEVEN, draw, reads, serious_of, shows
+from tests.browser.conftest import ONE, SEVEN, draw, reads, serious_of, shows, walk
 from tests.service.running import run_service
 
 COUNTS = {"Layer 1": 300, "Layer 2": 256, "Layer 3": 128}
@@ -127,7 +127,7 @@ PATH = r"""
 def test_a_screen_reader_meets_the_answer_then_the_network(open_page, service):
     expect = pytest.importorskip("playwright.sync_api").expect
     page = open_page(service, reduced_motion="reduce")
-    page.get_by_role("button", name="Example: 3").click()
+    walk(page, "Draw")
     expect(page.locator("#draw")).to_match_aria_snapshot(PATH, timeout=60_000)
 
 

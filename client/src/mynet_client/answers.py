@@ -160,14 +160,6 @@ class NextAction(ResponseModel):
     body: dict[str, Any] | None = None
 
 
-class ResultBaseline(ResponseModel):
-    """The version that was live when a job ended, on the same test images."""
-
-    version: int
-    test_accuracy: float
-    recipe: str | None
-
-
 class Result(ResponseModel):
     """The version of a job; `explanation` says why it went live or not, and `cause` as a code."""
 
@@ -175,9 +167,8 @@ class Result(ResponseModel):
     test_accuracy: float
     promoted: bool
     reason: str
-    # Older services send none of these.
-    cause: str | None = None
-    baseline: ResultBaseline | None = None
+    cause: str | None = None  # older services send neither this nor what follows
+    baseline: dict[str, Any] | None = None
     explanation: str | None = None
     stopped_by: str | None = None
     best_epoch: int | None = None

@@ -95,7 +95,7 @@ export default {
   rate: "Requests/s",
   times: "Answers in",
   times_are: "{half} ms, 99 % in {most} ms",
-  queue: "Images being read",
+  queue: "Reading now",
 
   give_key: "Enter API key",
   key_title: "This service needs a key",

@@ -95,7 +95,7 @@ export default {
   rate: "Requisições/s",
   times: "Responde em",
   times_are: "{half} ms, 99 % em {most} ms",
-  queue: "Imagens em leitura",
+  queue: "Lendo agora",
 
   give_key: "Informar a chave da API",
   key_title: "Este serviço pede uma chave",

@@ -4,6 +4,7 @@
 import { Chart } from "../elements/chart.js";
 import { byId, element } from "../elements/dom.js";
 import { number, percent, t } from "../language/words.js";
+import { UNFINISHED } from "./jobs.js";
 import { nameOf } from "./words.js";
 
 const KINDS = {
@@ -24,7 +25,7 @@ export class Curves {
   /** `live` is {version, test_accuracy} of the live version, or null. */
   show(jobs, losses, live) {
     Object.assign(this, { jobs, losses, live });
-    const epochs = Math.max(1, ...jobs.map(({ hyperparameters }) => hyperparameters.epochs));
+    const epochs = Math.max(1, ...jobs.map(lengthOf));
     const isComparable = jobs.every(({ data }) => (data?.test.id ?? "mnist-test") === "mnist-test");
     if (!isComparable) this.live = null;
     for (const [kind, chart] of Object.entries(this.charts)) {
@@ -78,6 +79,10 @@ export class Curves {
     return value === undefined ? "–" : number(value, 3);
   }
 }
+
+/** A job that ended early has fewer epochs than were wanted. */
+const lengthOf = ({ epochs, hyperparameters, status }) =>
+  UNFINISHED.includes(status) ? hyperparameters.epochs : epochs.length;
 
 const points = ({ epochs }, field) => epochs.map((each) => ({ x: each.epoch + 1, y: each[field] }));
 

@@ -120,7 +120,7 @@ export class Jobs {
     if (id !== this.followed) {
       this.following?.abort();
       Object.assign(this, { followed: id, losses: [], isBroken: false });
-      if (this.all.has(id)) this.#follow(id);
+      if (this.all.has(id)) this.#follow(id).catch((problem) => this.#lost(id, problem));
       else this.followed = null;
     }
     this.changed();
@@ -150,6 +150,12 @@ export class Jobs {
     this.#store(await askJson(`train/${id}`, QUIET));
     this.changed();
     if (wasUnfinished) this.ended(this.all.get(id));
+  }
+
+  /** The next look at the list follows it again. */
+  #lost(id, problem) {
+    if (problem.status === undefined) throw problem;
+    if (this.followed === id) this.followed = null;
   }
 
   #happened(job, event, data) {

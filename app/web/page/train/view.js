@@ -7,7 +7,7 @@ import { Lock } from "../elements/lock.js";
 import { t } from "../language/words.js";
 import { go, onRoute } from "../router.js";
 import { Drawing } from "./drawing.js";
-import { Epochs } from "./epochs.js";
+import { Epochs } from "./epochs/epochs.js";
 import { TrainForm } from "./form.js";
 import { JobView } from "./job.js";
 import { Jobs, SWEEP } from "./jobs.js";

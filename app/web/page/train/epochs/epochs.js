@@ -1,8 +1,9 @@
 // What enters: a job. What leaves: its network after any of its epochs, as pictures of weights, and what it reads on the
 // paper, with a slider over the epochs. This module does not know how the job goes on.
-import { byId } from "../elements/dom.js";
-import { inWords, percent, t } from "../language/words.js";
-import { ask, askJson } from "../service/api.js";
+import { byId } from "../../elements/dom.js";
+import { inWords, percent, t } from "../../language/words.js";
+import { ask, askJson } from "../../service/api.js";
+import { UNFINISHED } from "../jobs.js";
 import { Network } from "./network.js";
 import { Opinion } from "./opinion.js";
 import { Tiles } from "./tiles.js";
@@ -126,6 +127,7 @@ export class Epochs {
     const { epochs, job, slider, timer } = this;
     const at = this.#at;
     byId("weights").hidden = !job;
+    byId("tiles").parentElement.hidden = !at && !UNFINISHED.includes(job?.status); // nothing is to come
     byId("scrub").hidden = epochs.length < 2;
     byId("play").textContent = timer === null ? "▶" : "❚❚";
     byId("play").setAttribute("aria-label", t(timer === null ? "play" : "stop"));

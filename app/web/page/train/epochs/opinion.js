@@ -1,7 +1,7 @@
 // What enters: a network, and the drawing on the paper. What leaves: what the network reads there. This module does not
 // know which epoch the network is of.
-import { byId, element } from "../elements/dom.js";
-import { inWords, percent, t } from "../language/words.js";
+import { byId, element } from "../../elements/dom.js";
+import { inWords, percent, t } from "../../language/words.js";
 
 const SHOWN = 3;
 

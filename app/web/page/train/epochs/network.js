@@ -1,6 +1,6 @@
 // What enters: a file of weights, and 28×28 pixels. What leaves: the network, which reads them as the service does. This
 // module does not know which training the weights are of.
-import { readWeights } from "../service/safetensors.js";
+import { readWeights } from "../../service/safetensors.js";
 
 export class Network {
   constructor(file) {
