@@ -108,7 +108,7 @@ def reads(page, digit):
     shows(page, "#digit", re.compile(f"^{re.escape(str(digit))}$"))
 
 
-def walk(page, view, seconds=30):
+def walk(page, view, seconds=120):
     """Walk the path of a screen reader that docs/reference/page.md has for a view."""
     text = (ROOT / "docs" / "reference" / "page.md").read_text()
     [section] = re.findall(rf"^## {view}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
