@@ -39,11 +39,11 @@ def test_version_goes_live_and_back_after_a_question_and_an_upload_is_deleted(op
         page = open_page(service, "/#/versions", expected=["400"])
         shows(page, "#rows .badge", "Live")
         assert page.is_disabled("#rollback")
-        page.click("text=Make it live")
+        page.click("#rows button:text('Make it live')")
         shows(page, "#confirm-is", "You can undo it.")
         page.click("#confirm button[value=no]")
         assert service.get("/health/ready")["version"] == 2
-        page.click("text=Make it live")
+        page.click("#rows button:text('Make it live')")
         page.click("#confirm-yes")
         shows(page, "#versions-said", "Version 1 is live.")
         assert service.get("/health/ready")["version"] == 1
