@@ -10,9 +10,10 @@ structure", 9 "Filtering" and 10 "Compression").
 import base64
 import re
 import zlib
+from collections.abc import Sequence
 from io import BytesIO
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import adler32, crc32, decompressobj
 
 import cv2
@@ -23,7 +24,8 @@ from PIL import Image
 from app.image.gray import flatten, to_tones
 
 MAX_SIDE: Final = 128
-BEGIN: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+BEGIN: Final = SIGNATURE + b"\x00\x00\x00\x0dIHDR"
 END: Final = b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
 HEADER: Final = Struct(">16sII5sI")  # the last is a checksum
 CHUNK: Final = Struct(">I4s")  # length and kind; the content and a checksum follow
@@ -45,11 +47,34 @@ STORED_BLOCK: Final = Struct("<BHH")  # whether it is the last, the length, and 
 MAX_BLOCK: Final = 0xFFFF
 
 
+class PlainPng(NamedTuple):
+    """A plain, valid PNG: size, form, the chunks before its pixels, and the filtered rows."""
+
+    width: int
+    height: int
+    form: bytes
+    head: bytes
+    rows: bytes
+
+
 def read_plain_png(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     """Return (H, W) uint8 grey pixels if the file is plain, valid and within `max_pixels`.
 
     Return None for any other file. The pixels are those of `to_grey`.
     """
+    plain = inflate_plain_png(data, max_pixels)
+    if plain is None:
+        return None
+    pixels = _decode(plain.head, plain.rows)
+    if pixels is None or pixels.ndim == 2:
+        return pixels
+    has_alpha = pixels.shape[2] == 4
+    colours = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if has_alpha else cv2.COLOR_BGR2RGB)
+    return to_tones(flatten(colours.astype(np.uint8, copy=False)))
+
+
+def inflate_plain_png(data: bytes, max_pixels: int) -> PlainPng | None:
+    """Return the file inflated if it is plain, valid and within `max_pixels`, else None."""
     if not (len(data) >= HEADER.size and data.endswith(END)):
         return None
     begin, width, height, form, checksum = HEADER.unpack_from(data)
@@ -65,7 +90,21 @@ def read_plain_png(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     palette = _palette(content) if form == PALETTE else b""
     if rows is None or palette is None:
         return None
-    return _decode(data[: HEADER.size] + palette + _chunk(b"IDAT", _stored(rows)) + END)
+    return PlainPng(width, height, form, data[: HEADER.size] + palette, rows)
+
+
+def decode_together(files: Sequence[PlainPng]) -> NDArray[np.uint8] | None:
+    """Return (B, H, W) uint8 pixels of at least one file, all of them grey and of one size.
+
+    libpng reads them as one tall picture, in a third of the time. A black row stands before each
+    file, since a filter takes zeros for the row before the first one (PNG specification, 9.2).
+    """
+    width, height, form, *_ = files[0]
+    gap = bytes(1 + width)
+    rows = b"".join([gap + file.rows for file in files])
+    size = width.to_bytes(4) + (len(files) * (1 + height)).to_bytes(4)
+    tall = _decode(SIGNATURE + _chunk(b"IHDR", size + form), rows)
+    return None if tall is None else tall.reshape(-1, 1 + height, width)[:, 1:]
 
 
 def to_data_url(pixels: NDArray[np.uint8]) -> str:
@@ -129,13 +168,8 @@ def _stored(rows: bytes) -> bytes:
     return STREAM_HEAD + blocks + adler32(rows).to_bytes(CHECKSUM_BYTES)
 
 
-def _decode(data: bytes) -> NDArray[np.uint8] | None:
-    """Return the grey pixels of a PNG that is valid."""
+def _decode(head: bytes, rows: bytes) -> NDArray[np.uint8] | None:
+    """Return the pixels of a PNG with these chunks before its pixels, and these filtered rows."""
+    data = head + _chunk(b"IDAT", _stored(rows)) + END
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        return None
-    if pixels.ndim == 2:
-        return pixels.astype(np.uint8, copy=False)
-    has_alpha = pixels.shape[2] == 4
-    colours = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if has_alpha else cv2.COLOR_BGR2RGB)
-    return to_tones(flatten(colours.astype(np.uint8, copy=False)))
+    return None if pixels is None else pixels.astype(np.uint8, copy=False)

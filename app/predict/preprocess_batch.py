@@ -4,22 +4,21 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from app.errors import ServiceError, drop_traceback
-from app.image.mnist_format import SIDE, detect_mnist_formats
+from app.image.mnist_format import PIXELS, SIDE, detect_mnist_formats
 from app.image.normalise import CENTRED, Normalised
-from app.image.png import read_plain_png
+from app.image.png import GREY, PlainPng, decode_together, inflate_plain_png
 from app.image.segmentation.box import Box
 from app.predict.preprocess import (
     SMALL_BYTES,
-    SMALL_PIXELS,
     PreprocessedImage,
     preprocess_if_small,
 )
 
 # For fewer images, the calls for arrays take longer than a call for each image.
 MIN_TOGETHER: Final = 8
+
+MNIST_IMAGE: Final = (SIDE, SIDE, GREY)
 
 # None if the image takes too long for the event loop.
 PreprocessOutcome = PreprocessedImage | Exception | None
@@ -42,22 +41,20 @@ def preprocess_batch(
 def _preprocess_mnist_images(
     uploads: Sequence[bytes | PreprocessedImage], max_pixels: int
 ) -> dict[int, PreprocessedImage]:
-    """Return the plain PNGs in MNIST's form by index. Each gets its share of the time."""
+    """Return the grey PNGs in MNIST's form by index. Each gets its share of the time."""
     started = time.perf_counter()
-    limit = min(max_pixels, SMALL_PIXELS)
-    greys = {}
-    for index, upload in enumerate(uploads):
-        if isinstance(upload, PreprocessedImage) or len(upload) > SMALL_BYTES:
-            continue
-        grey = read_plain_png(upload, limit)
-        if grey is not None and grey.shape == (SIDE, SIDE):
-            greys[index] = grey
-    if not greys:
+    files = {
+        index: file
+        for index, upload in enumerate(uploads)
+        if isinstance(upload, bytes) and (file := _inflate_mnist_image(upload, max_pixels))
+    }
+    greys = decode_together(list(files.values())) if files else None
+    if greys is None:
         return {}
     decoded = time.perf_counter()
-    found = detect_mnist_formats(np.stack(list(greys.values())))
+    found = detect_mnist_formats(greys)
     rows = zip(
-        greys,
+        files,
         found.has_form.tolist(),
         found.pixels,
         found.inverted.tolist(),
@@ -65,7 +62,7 @@ def _preprocess_mnist_images(
         strict=True,
     )
     decode_seconds = (decoded - started) / len(uploads)
-    normalise_seconds = (time.perf_counter() - decoded) / len(greys)
+    normalise_seconds = (time.perf_counter() - decoded) / len(files)
     return {
         index: PreprocessedImage(
             Normalised(pixels, inverted, Box(*box), CENTRED),
@@ -77,6 +74,14 @@ def _preprocess_mnist_images(
         for index, has_form, pixels, inverted, box in rows
         if has_form
     }
+
+
+def _inflate_mnist_image(upload: bytes, max_pixels: int) -> PlainPng | None:
+    """Return the upload if it is a plain grey PNG of MNIST's size, else None."""
+    if len(upload) > SMALL_BYTES:
+        return None
+    file = inflate_plain_png(upload, min(max_pixels, PIXELS))
+    return file if file and (file.width, file.height, file.form) == MNIST_IMAGE else None
 
 
 def _preprocess_alone(upload: bytes | PreprocessedImage, max_pixels: int) -> PreprocessOutcome:

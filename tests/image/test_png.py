@@ -11,7 +11,13 @@ from PIL import Image
 
 from app.errors import ServiceError
 from app.image.decode import open_image, to_grey
-from app.image.png import CHUNK, HEADER, read_plain_png
+from app.image.png import (
+    CHUNK,
+    HEADER,
+    decode_together,
+    inflate_plain_png,
+    read_plain_png,
+)
 from tests.conftest import png
 
 MAX_PIXELS = 128 * 128
@@ -132,6 +138,24 @@ def test_what_is_not_plain_is_left_to_others(data, capfd):
 def test_what_is_cut_off_is_left_to_others(seven):
     assert all(read_plain_png(seven[:end], MAX_PIXELS) is None for end in range(len(seven)))
     assert read_plain_png(seven + b"more", MAX_PIXELS) is None
+
+
+def test_files_that_are_decoded_together_come_out_as_each_alone(mnist):
+    """Whatever filters their rows have: the first row of each refers to no row before it."""
+    rng = np.random.default_rng(3)
+    filtered = []
+    for first in range(5):
+        rows = rng.integers(0, 256, (28, 29), np.uint8)
+        rows[:, 0] = rng.integers(0, 5, 28)
+        rows[0, 0] = first
+        filtered.append(build(rows.tobytes(), 28, 28))
+    files = [*filtered, *filtered[::-1], *map(png, mnist.test.pixels[:70].numpy())]
+    for count in (1, 2, len(files)):
+        together = decode_together([inflate_plain_png(data, MAX_PIXELS) for data in files[:count]])
+        assert together.shape == (count, 28, 28)
+        for pixels, data in zip(together, files, strict=False):
+            assert np.array_equal(pixels, read_plain_png(data, MAX_PIXELS))
+            assert np.array_equal(pixels, decode_fully(data))
 
 
 def damage(data, rng):

@@ -21,7 +21,9 @@ def assert_as_alone(outcome, upload):
 def test_each_comes_out_as_alone(mnist):
     pixels = mnist.test.pixels[:30].numpy()
     drawings = [np.kron(255 - image, np.ones((3, 3), np.uint8)) for image in pixels[:3]]
-    uploads = [png(image) for image in [*pixels, *drawings, pixels[0] // 2, 255 - pixels[1]]]
+    in_colour = np.repeat(pixels[2][..., None], 3, axis=2)
+    others = [*drawings, pixels[0] // 2, 255 - pixels[1], in_colour]
+    uploads = [png(image) for image in [*pixels, *others]]
     for count in (1, MIN_TOGETHER - 1, len(uploads)):
         outcomes = preprocess_batch(uploads[:count], MAX_PIXELS)
         for outcome, upload in zip(outcomes, uploads, strict=False):
