@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.predict.numpy_net import NumpyNet, network_input
+from app.predict.numpy_net import NumpyNet
 from app.torch_net import net_with, to_input
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
@@ -25,9 +25,17 @@ def test_every_shipped_version_is_compared():
     assert [path.stem for path in SHIPPED_FILES] == ["documented", "robust"]
 
 
-def test_input_of_each_tone_is_that_of_training_bit_for_bit():
-    tones = torch.arange(784).to(torch.uint8).view(1, 28, 28)
-    assert np.array_equal(network_input(tones.numpy()), to_input(tones).numpy())
+@torch.no_grad()
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_pixels_that_are_blank_in_some_images_or_in_all_count_as_torch_counts_them(networks, count):
+    numpy_net, net = networks
+    rng = np.random.default_rng(count)
+    noise = rng.integers(0, 256, (count, 28, 28), np.uint8)
+    column = np.zeros_like(noise)
+    column[count // 2, :, 13] = 255
+    for pixels in (noise, column, np.zeros_like(noise), np.full_like(noise, 255)):
+        expected = net(to_input(torch.from_numpy(pixels))).numpy()
+        assert np.allclose(numpy_net.logits(pixels), expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
