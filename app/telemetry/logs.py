@@ -1,12 +1,11 @@
 """Logging to standard error: one line per event, as text or JSON, with its request or job id."""
 
-import asyncio
 import json
 import logging
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Final, TextIO
@@ -36,7 +35,7 @@ def configure(level: str, form: str, context_fields: Callable[[], LogFields] = d
     `context_fields` returns fields for JSON lines; it is called for each line.
     """
     _disable_unused_record_fields()
-    handler = BufferedHandler()
+    handler = LineHandler()
     handler.setFormatter(JsonLines(context_fields) if form == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
@@ -56,7 +55,7 @@ def configure_app(level: str, form: str, context_fields: Callable[[], LogFields]
     app_logger = logging.getLogger(APP_LOGGER)
     if app_logger.hasHandlers():
         return
-    handler = BufferedHandler()
+    handler = LineHandler()
     handler.setFormatter(JsonLines(context_fields) if form == "json" else TextLines())
     app_logger.addHandler(handler)
     app_logger.setLevel(level.upper())
@@ -85,54 +84,42 @@ def _disable_unused_record_fields() -> None:
     logging._srcfile = None
 
 
-class BufferedHandler(logging.StreamHandler[TextIO]):
-    """Writes all lines of one turn of the event loop at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._buffer: list[str] = []
-        self._flushed_by: asyncio.AbstractEventLoop | None = None
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes one line for each record."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Buffer a line. Called with the handler's lock held."""
-        try:
-            self._buffer.append(self.format(record) + self.terminator)
-        except Exception:  # a line that cannot be written must not stop the work that it reports
-            self.handleError(record)
-        loop = _running_loop()
-        if loop is None or record.name != ACCESS_LOGGER:
-            self.flush()
-        elif loop is not self._flushed_by:
-            self._flushed_by = loop
-            loop.call_soon(self.flush)
+        """Write one line."""
+        self.write_lines((record,))
 
-    def flush(self) -> None:
-        """Write the buffered lines."""
+    def write_lines(self, records: Iterable[logging.LogRecord]) -> None:
+        """Write the lines of all records at once. A record may be the one before, changed."""
+        lines = []
+        for record in records:
+            try:
+                lines.append(self.format(record) + self.terminator)
+            except Exception:  # a line that cannot be written must not stop the work it reports
+                self.handleError(record)
         self.acquire()
         try:
-            lines, self._buffer, self._flushed_by = self._buffer, [], None
             self.stream.write("".join(lines))
-            super().flush()
+            self.flush()
         except (OSError, ValueError):  # a full disk or closed pipe cannot be reported anywhere
             pass
         finally:
             self.release()
 
 
-def only_handler(logger: logging.Logger) -> BufferedHandler | None:
-    """Return the handler that `configure` sets if it alone gets all lines of a logger."""
-    root = logging.getLogger()
-    if logger.handlers or logger.filters or root.filters or len(root.handlers) != 1:
+def only_handler(logger: logging.Logger) -> LineHandler | None:
+    """Return the handler that `configure` or `configure_app` sets if it alone gets all lines."""
+    handlers = list(logger.handlers)
+    ancestor = logger
+    while ancestor.propagate and ancestor.parent:
+        ancestor = ancestor.parent
+        handlers += ancestor.handlers
+    if logger.filters or len(handlers) != 1:
         return None
-    (handler,) = root.handlers
-    return handler if isinstance(handler, BufferedHandler) and not handler.filters else None
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+    (handler,) = handlers
+    return handler if isinstance(handler, LineHandler) and not handler.filters else None
 
 
 class TextLines(logging.Formatter):
@@ -143,7 +130,7 @@ class TextLines(logging.Formatter):
             f"{_time(record)} {record.levelname} {request_id.get()} "
             f"{record.name}: {record.getMessage()}"
         )
-        return _one_line(" | ".join([line, *_trace(self, record)]))
+        return _one_line(" | ".join([line, *_trace(self, record)]) if record.exc_info else line)
 
 
 class JsonLines(logging.Formatter):

@@ -188,3 +188,16 @@ def test_lines_written_together_are_those_of_the_logger(form, capsys, monkeypatc
         lines.append([re.sub(r"-?[\d.]+ ms|\d{4}-\d\d-\d\dT[\d:.]+Z", "", text)])
     assert lines[0] == lines[1]
     assert len(lines[0][0].splitlines()) == 2
+
+
+def test_lines_of_an_app_with_a_handler_of_its_own_are_written_together(monkeypatch):
+    for logger in (logging.getLogger(), logging.getLogger(logs.APP_LOGGER)):
+        monkeypatch.setattr(logger, "handlers", [])
+        monkeypatch.setattr(logger, "level", logger.level)
+    access_logger = logging.getLogger(logs.ACCESS_LOGGER)
+    assert logs.only_handler(access_logger) is None
+    logs.configure_app("info", "text")
+    (handler,) = logging.getLogger(logs.APP_LOGGER).handlers
+    assert logs.only_handler(access_logger) is handler
+    logging.getLogger().handlers.append(logging.NullHandler())
+    assert logs.only_handler(access_logger) is None
