@@ -20,7 +20,7 @@ from app.config.settings import Settings
 from app.database.database import Database
 from app.database.jobs import JobStore
 from app.database.leases import LeaseStore
-from app.decoders.fork_server import start_template
+from app.decoders.template_process import start_template
 from app.main import create_app
 from app.predict.model import Model
 from app.startup import prepare_registry
@@ -50,14 +50,14 @@ def forked_templates() -> Iterator[None]:
         yield
         return
     with closing(Zygote()) as zygote, pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("app.decoders.fork_server.start_template", zygote.fork)
+        monkeypatch.setattr("app.decoders.template_process.start_template", zygote.fork)
         yield
 
 
 @pytest.fixture
 def started_templates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start the decoders' templates as a service does."""
-    monkeypatch.setattr("app.decoders.fork_server.start_template", start_template)
+    monkeypatch.setattr("app.decoders.template_process.start_template", start_template)
 
 
 @pytest.fixture(scope="session")

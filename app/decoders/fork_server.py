@@ -4,35 +4,20 @@ import asyncio
 import logging
 import socket
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from typing import Final
 
+from app.decoders import template_process
 from app.decoders.control import COMMAND, EXIT, FORK, KILL, READY
 from app.decoders.process import Decoder
 from app.errors import NotReady
-from app.sandbox.environment import allowed_environment
-from app.subprocesses import popen_kwargs
 
-MODULE: Final = "app.decoders.template"
-# Threads that wait for work would be lost in a fork.
-ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 START_TIMEOUT: Final = 60.0
 # Seconds between two starts of a template that ends by itself.
 RESTART_INTERVAL: Final = 1.0
 EXIT_TIMEOUT: Final = 5.0
 log = logging.getLogger(__name__)
-
-
-def start_template(descriptor: int, module: str = MODULE) -> subprocess.Popen[bytes]:
-    """Start a template, which serves the socket `descriptor`."""
-    return subprocess.Popen(
-        [sys.executable, "-m", module, str(descriptor)],
-        stdin=subprocess.DEVNULL,
-        pass_fds=[descriptor],
-        **popen_kwargs({**allowed_environment(), **ONE_THREAD}),
-    )
 
 
 class ForkServer:
@@ -110,10 +95,8 @@ class ForkServer:
         self.starts += 1
         loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = loop.create_future()
-        self._control, template_side = socket.socketpair()
+        self._process, self._control = template_process.take()
         self._control.setblocking(False)
-        with template_side:
-            self._process = start_template(template_side.fileno())
         loop.add_reader(self._control, self._receive)
 
     def _receive(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.decoders import worker
+from app.decoders import template_process, worker
 from app.predict.preprocess import SMALL_BYTES
 from app.sandbox.environment import allowed_environment
 from app.sandbox.system_calls import make_filter
@@ -184,3 +184,25 @@ def test_pool_leaves_no_process_behind(settings):
     before = children(os.getpid())
     asyncio.run(go())
     assert children(os.getpid()) == before
+
+
+def test_a_pool_takes_the_template_that_was_started_early(settings):
+    async def go():
+        async with open_pool(settings) as decoders:
+            process = decoders._fork_server._process
+        return process
+
+    with template_process.started_early():
+        (early,) = template_process._early
+        assert asyncio.run(go()) is early.process
+        assert early.process.returncode == 0
+        assert asyncio.run(go()) is not early.process
+
+
+def test_a_template_that_was_started_early_for_nothing_is_ended():
+    with pytest.raises(OSError, match="no port"), template_process.started_early():
+        (early,) = template_process._early
+        raise OSError("no port")
+    assert early.process.returncode is not None
+    assert early.control.fileno() == -1
+    assert template_process._early == []

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 from app.decoders import template
-from app.decoders.fork_server import start_template
+from app.decoders.template_process import start_template
 
 ROOT = Path(__file__).parents[2]
 PID = struct.Struct("i")

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+from contextlib import nullcontext
 from importlib.metadata import version as version_of
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import typer
 
 from app.cli import context
 from app.config.settings import PREFIX, Settings
+from app.decoders import template_process
 from app.telemetry import logs
 
 log = logging.getLogger(__name__)
@@ -62,10 +64,7 @@ def serve(
         if on == "ray":
             _ray_serving().run(settings)
         else:
-            _import_server(settings.workers)
-            from app.server import server
-
-            server.run(settings, _announce)
+            _serve(settings)
     except STARTUP_ERRORS as error:
         raise context.failure(str(error)) from None
 
@@ -78,6 +77,15 @@ def _override_environment(options: dict[str, Any]) -> None:
             for other in [other for other in os.environ if other.upper() == variable]:
                 del os.environ[other]
             os.environ[variable] = str(value)
+
+
+def _serve(settings: Settings) -> None:
+    # Several workers are processes of their own, and so are their decoders.
+    with template_process.started_early() if settings.workers == 1 else nullcontext():
+        _import_server(settings.workers)
+        from app.server import server
+
+        server.run(settings, _announce)
 
 
 def _import_server(workers: int) -> None:
