@@ -81,10 +81,14 @@ def attempt() -> None:
     """Run one attempt at a job under Ray Train, as a process of the supervisor."""
     assignment, stop = Assignment.model_validate_json(sys.stdin.readline()), threading.Event()
     heartbeat = Heartbeat.on_stdout()
+    job = _job(assignment)
+    if job is None:  # a client has cancelled and deleted it: nothing is left to do
+        log.info("attempt superseded: job=%s attempt=%d", assignment.job_id, assignment.attempt)
+        return
     ray.init(os.environ["RAY_ADDRESS"], logging_level="warning")
     subprocesses.exit_gracefully_with_parent(stop, TRAIN_GRACE)
-    device = _job(assignment).hyperparameters["device"]
-    on_gpu = (device or assignment.settings.effective_train_device).startswith("cuda")
+    device = job.hyperparameters["device"] or assignment.settings.effective_train_device
+    on_gpu = device.startswith("cuda")
     if on_gpu and not ray.cluster_resources().get("GPU"):
         return _fail(
             assignment,
@@ -111,9 +115,9 @@ def attempt() -> None:
     sys.exit(ray.get(stop_signal.end.remote()))
 
 
-def _job(assignment: Assignment) -> Job:
+def _job(assignment: Assignment) -> Job | None:
     with closing(Database(assignment.settings.effective_database_url)) as database:
-        return jobs.get(JobStore(database), assignment.job_id)
+        return JobStore(database).job(assignment.job_id)
 
 
 def _fail(assignment: Assignment, message: str) -> None:

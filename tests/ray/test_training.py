@@ -3,8 +3,13 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from itertools import pairwise
 
+from app.database.jobs import JobStore
+from app.train.jobs.assignment import Assignment
+from tests.conftest import ROOT
 from tests.ray.rigs.cluster import TRAINING_ENTRY_POINT
 from tests.ray.rigs.jobs import (
     HYPERPARAMETERS,
@@ -103,3 +108,12 @@ def test_a_sweep_trains_its_jobs_at_once(service):
     versions = [job["result"]["version"] for job in jobs]
     assert body["best"]["version"] in versions
     assert service.get("/models")["current"] not in versions, "a sweep promotes nothing"
+
+
+def test_attempt_at_a_deleted_job_ends_in_order_without_a_cluster(settings, database):
+    assignment = Assignment(settings=settings, job_id="deleted", attempt=1)
+    assert JobStore(database).job(assignment.job_id) is None
+    command = [sys.executable, *TRAINING_ENTRY_POINT.split()]
+    line = f"{assignment.model_dump_json()}\n"
+    ended = subprocess.run(command, input=line, capture_output=True, text=True, cwd=ROOT)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
