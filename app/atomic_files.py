@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 TEMPORARY: Final = ".tmp"
+SQLITE_JOURNAL: Final = "-journal"  # what SQLite writes beside a database, until it is complete
 PRIVATE: Final = 0o700  # mode of a folder for its owner alone
 
 
@@ -48,8 +49,9 @@ def remove(path: Path) -> None:
 
 def remove_temporary_files(folder: Path) -> None:
     """Delete the leftovers of killed writers. No writer may be active."""
-    for leftover in folder.glob(f".*{TEMPORARY}"):
-        leftover.unlink(missing_ok=True)
+    for pattern in (f".*{TEMPORARY}", f".*{TEMPORARY}{SQLITE_JOURNAL}"):
+        for leftover in folder.glob(pattern):
+            leftover.unlink(missing_ok=True)
 
 
 def _fsync(path: Path) -> None:

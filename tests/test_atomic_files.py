@@ -38,7 +38,8 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 
 
 def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path):
-    for name in (".1.safetensors.ab12.tmp", "1.safetensors", ".lock"):
+    leftovers = (".1.safetensors.ab12.tmp", ".mynet.db.backup.ab12.tmp-journal")
+    for name in (*leftovers, "1.safetensors", ".lock"):
         (tmp_path / name).write_text("")
     remove_temporary_files(tmp_path)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".lock", "1.safetensors"]

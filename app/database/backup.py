@@ -20,7 +20,7 @@ from typing import Final
 
 from filelock import FileLock
 
-from app.atomic_files import TEMPORARY, atomic_replace
+from app.atomic_files import SQLITE_JOURNAL, TEMPORARY, atomic_replace
 from app.database.sqlite import DatabaseCorrupt, to_service_error
 
 BACKUP_TIMEOUT: Final = 10.0
@@ -96,8 +96,8 @@ class Backup:
         if summary == self._last_backed_up and self.copy.exists():
             return
         self.restore_revocations()
-        with self.lock, atomic_replace(self.copy) as temporary, _connection(self.file) as database:
-            database.execute("VACUUM INTO ?", [str(temporary)])
+        with self.lock, atomic_replace(self.copy) as temporary:
+            _copy(self.file, temporary)
         self._last_backed_up = summary
 
     def set_aside_before(self, revision: str) -> Path:
@@ -124,11 +124,19 @@ class Backup:
         """Yield the path of a copy of the database. It is deleted at the end, unless renamed."""
         copy = self.file.with_name(f".{self.file.name}.{secrets.token_hex(4)}{TEMPORARY}")
         try:
-            with _connection(self.file) as database:
-                database.execute("VACUUM INTO ?", [str(copy)])
+            _copy(self.file, copy)
             yield copy
         finally:
             copy.unlink(missing_ok=True)
+
+
+def _copy(file: Path, target: Path) -> None:
+    """Copy a database that others may write. Raises NotReady."""
+    try:
+        with _connection(file) as database:
+            database.execute("VACUUM INTO ?", [str(target)])
+    finally:  # SQLite ignores that its journal could not be deleted
+        Path(f"{target}{SQLITE_JOURNAL}").unlink(missing_ok=True)
 
 
 def _set_aside(file: Path) -> None:
