@@ -10,8 +10,8 @@ import logging
 import re
 import secrets
 from base64 import b64encode
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -108,7 +108,7 @@ class Datasets:
         )
         if existing := self._same(record):
             return existing, False
-        with self.files.lock:
+        with self.files.lock, self._stored_wholly(record.id):
             self.files.store(record.id, content.to_bytes(images, record))
             if self.store.add(_row(record)):
                 return record, True
@@ -179,6 +179,24 @@ class Datasets:
                     self.files.remove(dataset_id)
         for dataset_id in self.store.being_deleted():
             self._finish_deletion(dataset_id)
+
+    @contextmanager
+    def _stored_wholly(self, dataset_id: str) -> Iterator[None]:
+        """Delete the row and the file of a data set if its storage raises an error.
+
+        If they cannot be deleted either, the next start decides.
+        """
+        try:
+            yield
+        except (NotReady, OSError):
+            try:
+                # The row may be there although its write raised, and a job may use it by now.
+                if self.store.begin_deletion(dataset_id) is None:
+                    self._finish_deletion(dataset_id)
+            except (NotReady, OSError) as error:
+                message = "data set is repaired at the next start: id=%s error=%s"
+                log.error(message, dataset_id, error)
+            raise
 
     def _add_row_of_file(self, dataset_id: str) -> None:
         """Store the row of a file without one: a crash, or another database, lacks it."""

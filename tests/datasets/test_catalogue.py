@@ -1,5 +1,6 @@
 """Storage of data sets: a row and a file, repaired after a crash at any line, on every database."""
 
+import errno
 import secrets
 
 import numpy as np
@@ -114,6 +115,54 @@ def test_an_upload_whose_process_dies_is_stored_completely_or_not_at_all(
     stored, is_new = datasets.add("mine", sample)
     assert is_new is not is_stored
     assert len(datasets.images(stored).labels) == 20
+
+
+def raise_after(patch, target, name, error):
+    """Make a call do its work, and raise an error then."""
+    original = getattr(target, name)
+
+    def call(*args):
+        original(*args)
+        raise error
+
+    patch.setattr(target, name, call)
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "error"),
+    [
+        ("files", "store", OSError(errno.EIO, "the folder was not synced")),
+        ("files", "store", BucketUnavailable(OSError("away"))),
+        ("store", "add", NotReady("The database does not answer.")),
+    ],
+    ids=["folder", "bucket", "row"],
+)
+def test_an_upload_that_fails_leaves_neither_a_file_nor_a_row(
+    service, sample, bucket, monkeypatch, target, name, error
+):
+    one = service("one")
+    with monkeypatch.context() as patch:
+        raise_after(patch, getattr(one, target), name, error)
+        with pytest.raises(type(error)):
+            one.add("mine", sample)
+    assert (files(one), len(bucket.sizes()), one.store.ids()) == ([], 0, set())
+    one.repair()
+    assert names(one) == [], "the client was told that it failed"
+    assert one.add("mine", sample)[1]
+
+
+def test_an_upload_that_fails_stays_if_a_job_uses_it(datasets, sample, store, monkeypatch):
+    def add_and_use(row):
+        monkeypatch.undo()
+        datasets.store.add(row)
+        wanted = with_ids(Hyperparameters(datasets=["mine"]), datasets)
+        jobs.create(store, wanted, max_queued=9, key=None)
+        raise NotReady("The database does not answer.")
+
+    monkeypatch.setattr(datasets.store, "add", add_and_use)
+    with pytest.raises(NotReady):
+        datasets.add("mine", sample)
+    assert len(datasets.images(datasets.get("mine")).labels) == 20
 
 
 @pytest.mark.parametrize(("target", "name"), [("files", "remove"), ("store", "remove")])
