@@ -9,11 +9,12 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from app.datasets.records import Dataset
 from app.mnist.files import LabelledImages
 from app.net import DIGITS, SIDE
+from app.safetensors_files import open_safetensors
 
 SUFFIX: Final = ".safetensors"
 RECORD: Final = "dataset"
@@ -46,19 +47,19 @@ def to_bytes(images: LabelledImages, record: Dataset) -> bytes:
 
 
 def read_record(path: Path) -> Dataset:
-    """Return the record in a file. Raises DamagedDataset, FileNotFoundError."""
+    """Return the record in a file. Raises DamagedDataset, OSError."""
     try:
-        with safe_open(path, framework="np") as file:
+        with open_safetensors(path) as file:
             return Dataset.model_validate_json((file.metadata() or {})[RECORD])
     except ERRORS as error:
         raise DamagedDataset(f"{path} has no readable record: {error!s:.200}") from error
 
 
 def read(path: Path, expected_digest: str) -> LabelledImages:
-    """Return all images. Raises DamagedDataset, FileNotFoundError."""
+    """Return all images. Raises DamagedDataset, OSError."""
     try:
-        arrays = safetensors.numpy.load_file(path)
-        images = LabelledImages(arrays[PIXELS], arrays[LABELS])
+        with open_safetensors(path) as file:
+            images = LabelledImages(file.get_tensor(PIXELS), file.get_tensor(LABELS))
         is_sound = images.pixels.shape[1:] == (SIDE, SIDE) and digest(images) == expected_digest
     except ERRORS as error:
         raise DamagedDataset(f"{path} is damaged: {error!s:.200}") from error
@@ -68,9 +69,9 @@ def read(path: Path, expected_digest: str) -> LabelledImages:
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:
-    """Return the labels, (N,) uint8. Raises DamagedDataset, FileNotFoundError."""
+    """Return the labels, (N,) uint8. Raises DamagedDataset, OSError."""
     try:
-        with safe_open(path, framework="np") as file:
+        with open_safetensors(path) as file:
             labels: NDArray[np.uint8] = file.get_tensor(LABELS)
             return labels
     except ERRORS as error:
@@ -78,9 +79,9 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
 
 
 def read_some(path: Path, indices: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """Return the images at these indices, (28, 28) uint8. Raises DamagedDataset."""
+    """Return the images at these indices, (28, 28) uint8. Raises DamagedDataset, OSError."""
     try:
-        with safe_open(path, framework="np") as file:
+        with open_safetensors(path) as file:
             pixels = file.get_slice(PIXELS)
             return [pixels[index : index + 1][0] for index in indices]
     except ERRORS as error:

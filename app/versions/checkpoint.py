@@ -12,10 +12,11 @@ from typing import Any, Final
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from app.atomic_files import atomic_replace
 from app.net import InvalidWeights, Weights, check_weights
+from app.safetensors_files import open_safetensors
 from app.versions.card import Card
 
 SUFFIX: Final = ".safetensors"
@@ -32,6 +33,10 @@ class BadCheckpoint(Exception):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path} {problem}")
         self.problem = problem
+
+
+class UnreadableCheckpoint(BadCheckpoint):
+    """A file that the disk does not give; what is in it may be sound."""
 
 
 class IncompatibleWeights(BadCheckpoint):
@@ -61,16 +66,16 @@ def to_bytes(path: Path, weights: Weights, card: Card) -> bytes:
 
 
 def read_card(path: Path) -> Card:
-    """Return the card from the file's metadata. Raises BadCheckpoint."""
+    """Return the card from the file's metadata. Raises BadCheckpoint, UnreadableCheckpoint."""
     try:
-        with _opening(path), safe_open(path, framework="np") as file:
+        with _opening(path), open_safetensors(path) as file:
             return Card.model_validate_json((file.metadata() or {})[CARD])
     except (SafetensorError, KeyError, ValueError) as error:
         raise BadCheckpoint(path, f"has no readable card: {error}") from error
 
 
 def read_content(path: Path) -> bytes:
-    """Return the bytes of the file. Raises BadCheckpoint."""
+    """Return the bytes of the file. Raises UnreadableCheckpoint."""
     with _opening(path):
         return path.read_bytes()
 
@@ -132,7 +137,8 @@ def _opening(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BadCheckpoint(path, f"cannot be read: {error.strerror or error}") from error
+        problem = f"cannot be read: {error.strerror or error}"
+        raise UnreadableCheckpoint(path, problem) from error
 
 
 def _to_array(name: str, tensor: dict[str, Any]) -> NDArray[np.floating[Any]]:

@@ -20,8 +20,8 @@ def delete_old_versions(registry: Registry, sweep_store: SweepStore, keep_versio
     """Delete the oldest versions, and keep `keep_versions` of them.
 
     These are kept in addition: the versions that `Registry.prune` protects, those of unfinished
-    sweeps, and the best of the newest `keep_versions` sweeps. If the database or the bucket is
-    unavailable, nothing is deleted until the next call.
+    sweeps, and the best of the newest `keep_versions` sweeps. What cannot be deleted now, because
+    the disk, the database or the bucket is unavailable, stays until the next call.
     """
     with _kept_if_unavailable():
         registry.prune(keep_versions, protected_jobs=sweep_store.protected_jobs(keep_versions))
@@ -37,5 +37,5 @@ def apply_retention(settings: Settings, registry: Registry) -> None:
 def _kept_if_unavailable() -> Iterator[None]:
     try:
         yield
-    except NotReady as error:
+    except (NotReady, OSError) as error:  # the version that came is stored, and must not seem lost
         log.error("old versions could not be deleted: error=%s", error)

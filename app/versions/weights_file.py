@@ -47,7 +47,7 @@ def read(path: Path) -> FileWeights:
     """Return MyNet's weights from a file.
 
     The content decides which format it is, not the name. Raises BadCheckpoint if it is neither,
-    IncompatibleWeights if names, shapes or values are not MyNet's.
+    UnreadableCheckpoint, IncompatibleWeights if names, shapes or values are not MyNet's.
     """
     in_file = _read_state_dict(path) if is_state_dict(path) else _read_safetensors(path)
     return FileWeights(checkpoint.check(path, in_file.weights), in_file.wrappers)
@@ -60,18 +60,18 @@ def _read_safetensors(path: Path) -> Unwrapped:
 def _read_state_dict(path: Path) -> Unwrapped:
     if not is_torch_installed():
         raise BadCheckpoint(path, NEEDS_TORCH)
+    content = checkpoint.read_content(path)
     try:
-        return _load(path)
+        return _load(content)
     except Exception as error:  # a broken pickle can raise anything
         raise BadCheckpoint(path, _problem(error)) from error
 
 
-def _load(path: Path) -> Unwrapped:
+def _load(content: bytes) -> Unwrapped:
     import torch
 
-    content = checkpoint.read_content(path)
     if content.startswith(ZIP):
-        _check_unpacked(path)
+        _check_unpacked(content)
     file = BytesIO(to_protocol_2(content))
     # weights_only: a pickle from outside must not be able to run code.
     in_file = unwrap(torch.load(file, map_location="cpu", weights_only=True))
@@ -90,9 +90,9 @@ def _problem(error: Exception) -> str:
     return checkpoint.NEITHER
 
 
-def _check_unpacked(path: Path) -> None:
+def _check_unpacked(content: bytes) -> None:
     """Raise ValueError if an archive unpacks to more than memory could hold."""
-    with ZipFile(path) as archive:
+    with ZipFile(BytesIO(content)) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > MAX_UNPACKED_BYTES:
         raise ValueError(f"the archive unpacks to {unpacked} bytes")

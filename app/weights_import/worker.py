@@ -28,7 +28,7 @@ from app.subprocesses import on_parent_exit
 from app.telemetry import logs
 from app.train.evaluation.metrics import CALIBRATION_IMAGES, Logits, NotFinite, metrics_of
 from app.versions import weights_file
-from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights
+from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights, UnreadableCheckpoint
 from app.weights_import.messages import (
     MAX_DETAIL,
     READING,
@@ -50,6 +50,8 @@ def read_file(request: ImportRequest) -> tuple[Evaluation | Refusal, bytes]:
         return _evaluated(request)
     except IncompatibleWeights as error:
         return _refusal(InvalidField.code, f"The file {error.problem}."), b""
+    except UnreadableCheckpoint as error:  # the disk's fault, not the client's
+        return _refusal(NotReady.code, f"The file {error.problem}. Try again later."), b""
     except BadCheckpoint as error:
         return _refusal(MalformedRequest.code, f"The file {error.problem}."), b""
     except DatasetUnavailable as error:

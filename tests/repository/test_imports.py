@@ -32,7 +32,16 @@ LAYERS = (
     ("datasets",),
     ("auth", "versions", "webhooks"),
     ("database", "config", "image", "feedback", "mnist", "torch_net"),
-    ("telemetry", "errors", "net", "devices", "atomic_files", "subprocesses", "sandbox"),
+    (
+        "telemetry",
+        "errors",
+        "net",
+        "devices",
+        "atomic_files",
+        "safetensors_files",
+        "subprocesses",
+        "sandbox",
+    ),
 )
 RANKS = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
 # What everything else builds on: these import nothing of the app.

@@ -1,4 +1,7 @@
+import errno
+import os
 import pickle
+from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
@@ -8,7 +11,7 @@ import torch
 
 from app.torch_net import MyNet, weights_of
 from app.versions import checkpoint, weights_file
-from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights
+from app.versions.checkpoint import BadCheckpoint, IncompatibleWeights, UnreadableCheckpoint
 from app.versions.registry import SHIPPED
 
 DOCUMENTED = SHIPPED / "documented.safetensors"
@@ -111,6 +114,26 @@ def test_what_is_no_checkpoint_is_refused_in_words(tmp_path, capsys, name, conte
     with pytest.raises(BadCheckpoint, match=message):
         weights_file.read(path)
     assert "ran code" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.safetensors"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_file_that_the_disk_does_not_give_is_no_bad_checkpoint(
+    tmp_path, monkeypatch, name, number
+):
+    path, reads, read_bytes = tmp_path / name, [], Path.read_bytes
+    save = torch.save if name == "a.pt" else safetensors.torch.save_file
+    save(MyNet().state_dict(), path)
+
+    def fail(self):
+        reads.append(self)
+        if len(reads) == number:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(UnreadableCheckpoint, match="cannot be read: Input/output error"):
+        weights_file.read(path)
 
 
 def test_a_whole_pickled_module_is_refused(tmp_path):

@@ -1,6 +1,8 @@
 """What becomes of a file, read and evaluated for real."""
 
+import errno
 import hashlib
+import os
 import pickle
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from app.errors import NotReady
 from app.torch_net import MyNet, weights_of
 from app.train.evaluation.evaluate import evaluate
 from app.train.recipes.dataset import load
@@ -110,6 +113,20 @@ def test_a_file_becomes_a_version_also_while_the_database_cannot_be_used(
     assert "old versions could not be deleted" in caplog.text
 
 
+def test_a_file_becomes_a_version_also_if_an_old_one_cannot_be_deleted(
+    settings, registry, make_request, monkeypatch, caplog
+):
+    def fail(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    few_versions = settings.model_copy(update={"keep_versions": 1})
+    assert store_version(few_versions, registry, make_request(MyNet().state_dict())) == 2
+    monkeypatch.setattr("app.versions.version_files.atomic_files.remove", fail)
+    assert store_version(few_versions, registry, make_request(MyNet().state_dict())) == 3
+    assert registry.versions() == [1, 2, 3]
+    assert "old versions could not be deleted: error=[Errno 5] Input/output error" in caplog.text
+
+
 class Bomb:
     def __reduce__(self):
         return (print, ("a pickle ran code",))
@@ -176,6 +193,13 @@ def test_without_mnist_it_is_not_ready(make_request, tmp_path, monkeypatch):
     result, weights = read_file(request)
     assert (weights, result.code) == (b"", "not_ready")
     assert "MNIST could not be read" in result.detail
+
+
+def test_a_file_that_the_disk_does_not_give_is_not_the_clients_fault(make_request, tmp_path):
+    request = make_request(b"", path=tmp_path)
+    refusal, content = read_file(request)
+    assert (refusal.code, content) == (NotReady.code, b"")
+    assert "cannot be read: Is a directory" in refusal.detail
 
 
 def test_the_process_ends_when_nobody_waits_for_it(make_request):
