@@ -72,20 +72,33 @@ def translate_error(context: ExceptionContext) -> None:
     original = context.original_exception
     error = to_service_error(original)
     is_operational = isinstance(context.sqlalchemy_exception, OperationalError)
+    if _code(original) == sqlite3.SQLITE_READONLY:
+        context.is_disconnect = True  # the pool would hand this connection to the next write, too
     if is_operational or isinstance(error, DatabaseCorrupt):
         raise error from original
 
 
 def to_service_error(error: BaseException) -> NotReady:
     """Return the domain error for an error of SQLite."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = _code(error)
     if code in CORRUPTION_CODES or NO_TABLE_MESSAGE in str(error):
         return DatabaseCorrupt(error)
     if code == sqlite3.SQLITE_FULL:
         return DiskFull(
             f"The disk of the database is full: {error}. Make room on the disk.", retry_after=5
         )
+    if code == sqlite3.SQLITE_READONLY:  # SQLite opens a file for reading if it cannot for writing
+        return NotReady(
+            f"The database could not be opened for writing: {error}. Check its disk, and who may "
+            "write the file.",
+            retry_after=5,
+        )
     return NotReady(f"The database does not answer: {error}.", retry_after=5)
+
+
+def _code(error: BaseException | None) -> int:
+    """Return the primary result code of SQLite, or 0 for another error."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _inode(file: Path) -> int:

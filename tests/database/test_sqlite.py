@@ -4,11 +4,12 @@ import os
 from contextlib import closing
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from app.database.database import Database
 from app.database.jobs import JobStore
 from app.errors import NotReady
+from tests.database.test_store import add
 
 
 @pytest.mark.parametrize("pragma", ["journal_mode", "synchronous"])
@@ -36,3 +37,20 @@ def test_state_folder_of_any_name_holds_its_own_database(settings, name):
     with closing(Database(url)):
         assert (folder / "mynet.db").is_file()
     assert os.listdir(settings.state_dir) == [name]
+
+
+def test_a_connection_that_cannot_write_is_not_used_again(store):
+    """SQLite opens a file for reading if the disk does not let it open for writing."""
+    engine = store.database.engine
+    engine.dispose()
+
+    @event.listens_for(engine, "do_connect")
+    def open_for_reading(_dialect, _record, cargs, _cparams):
+        cargs[0] = cargs[0].replace("mode=rw", mode)
+
+    mode = "mode=ro"
+    with pytest.raises(NotReady, match="could not be opened for writing: attempt to write a read"):
+        add(store, "first")
+    mode = "mode=rw"
+    add(store, "second")
+    assert [job.id for job in store.jobs()] == ["second"]
