@@ -92,7 +92,7 @@ soak: $(VENV)/dev.stamp  ## everything mixed at random, with kills: make soak MI
 	MINUTES=$(or $(MINUTES),60) $(if $(SEED),SEED=$(SEED)) $(VENV)/bin/python -m tests.rigs.soak.soak
 
 io-errors: $(VENV)/dev.stamp  ## let every I/O call of what is stored fail in turn; CALLS=N SEED=M draw some
-	$(if $(CALLS),CALLS=$(CALLS)) $(if $(SEED),SEED=$(SEED)) $(VENV)/bin/python -m tests.rigs.io_errors
+	$(VENV)/bin/python -m tests.rigs.io_errors $(if $(CALLS),--calls $(CALLS)) $(if $(SEED),--seed $(SEED))
 
 docker:  ## build the image and bring it up on http://127.0.0.1:8000
 	docker compose up --build --detach --wait

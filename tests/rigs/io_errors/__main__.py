@@ -1,116 +1,118 @@
 """Every I/O error in turn: the k-th call below the state folder fails, for each k.
 
 `python -m tests.rigs.io_errors` starts itself again with `fail_io.c` in front of the C library.
-`SEED=… CALLS=N` tries N drawn calls of each operation.
 """
 
-import errno
-import mmap
+import argparse
+import itertools
+import logging
 import os
 import random
+import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from app.api.problem_details import WRITE_ERRNOS
-from app.errors import ServiceError
-from tests.rigs.io_errors.operations import operations
+from tests.rigs.io_errors import plan as plans
+from tests.rigs.io_errors.plan import Fault, Plan
+from tests.rigs.io_errors.trial import Operation, Trial
+from tests.rigs.temporary_files import TEMPORARY_ROOT, use_memory
 
-SHORT_WRITE = -1
-HOW = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "short write": SHORT_WRITE}
 LIBRARY = Path(__file__).with_name("fail_io.c")
 
 
-class Plan:
-    """The numbers that the library shares: which call fails, how, and how many there were."""
-
-    def __init__(self, path):
-        with open(path, "r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), 24)
-
-    def arm(self, number, how):
-        self._memory[:] = struct.pack("qqq", number, how, 0)
-
-    def count(self):
-        return struct.unpack("qqq", self._memory)[2]
-
-
-def main():
+def main() -> int:
     if "FAIL_IO_PLAN" in os.environ:
-        sys.exit(try_all(Path(os.environ["FAIL_IO_FOLDER"])))
+        return try_all(Path(os.environ["FAIL_IO_FOLDER"]), Plan(Path(os.environ["FAIL_IO_PLAN"])))
+    parse_options()  # refuses what it does not know before anything starts
     if shutil.which("gcc") is None:
         print("gcc is not installed, so no I/O error can be made.")
-        sys.exit("CI" in os.environ)
-    with tempfile.TemporaryDirectory() as name:
+        return int("CI" in os.environ)
+    use_memory()
+    with tempfile.TemporaryDirectory(dir=os.environ.get(TEMPORARY_ROOT)) as name:
         folder = Path(name)
-        library, plan = folder / "fail_io.so", folder / "plan"
+        library, plan, state = folder / "fail_io.so", folder / "plan", folder / "state"
         subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, LIBRARY, "-ldl"], check=True)
-        plan.write_bytes(bytes(24))
-        (folder / "state").mkdir()
-        environment = {
-            **os.environ,
-            "LD_PRELOAD": str(library),
-            "FAIL_IO_PLAN": str(plan),
-            "FAIL_IO_FOLDER": str(folder / "state"),
-        }
-        sys.exit(subprocess.run([sys.executable, "-m", __package__], env=environment).returncode)
+        Plan.create(plan)
+        state.mkdir()
+        command = [sys.executable, "-m", __package__, *sys.argv[1:]]
+        environment = plans.environment(library, plan, state)
+        return subprocess.run(command, env=environment, check=False).returncode
 
 
-def try_all(folder):
-    """Try each operation; print what broke a promise, and return how many did."""
-    seed = int(os.environ.get("SEED", random.randrange(2**32)))
-    draw, calls = random.Random(seed), int(os.environ.get("CALLS", 10**6))
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=__doc__)
+    parser.add_argument("--only", default="", help="try the operations whose name has this pattern")
+    parser.add_argument("--calls", type=int, help="draw so many faults of each; default: all")
+    parser.add_argument("--seed", type=int, help="draw the faults of an earlier run again")
+    return parser.parse_args()
+
+
+def try_all(folder: Path, plan: Plan) -> int:
+    """Try each operation; print what broke a promise, and return 1 if anything did."""
+    from tests.rigs.io_errors.operations import operations  # imports the service
+
+    options = parse_options()
+    seed = random.randrange(2**32) if options.seed is None else options.seed
+    draw, kinds, broken = random.Random(seed), Counter[str](), 0
     print(f"seed: {seed}")
-    plan = Plan(os.environ["FAIL_IO_PLAN"])
-    faults = []
-    for name, operation in operations(folder).items():
-        operation.prepare()
-        plan.arm(0, 0)
-        operation.act()
-        total = plan.count()
-        for how in HOW:
-            numbers = range(1, total + 1)
-            for number in sorted(draw.sample(numbers, min(calls, total))):
-                faults += try_one(folder, operation, plan, f"{name}: {how} of call {number}", how)
-        print(f"{name}: {total} calls")
-    print(*faults, f"{len(faults)} faults", sep="\n")
-    return min(len(faults), 1)
+    logging.root.addHandler(logging.NullHandler())  # each try would log its error
+    with ExitStack() as stack:
+        for name, operation in operations(folder, stack).items():
+            if re.search(options.only, name):
+                broken += try_operation(name, operation, plan, draw, options.calls, kinds)
+    print("failed calls:", ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()))
+    print(f"{kinds.total()} faults, {broken} broken promises")
+    return min(broken, 1)
 
 
-def try_one(folder, operation, plan, title, how):
-    """Let one call fail; yield the promises that were broken."""
+def try_operation(
+    name: str,
+    operation: Operation,
+    plan: Plan,
+    draw: random.Random,
+    count: int | None,
+    kinds: Counter[str],
+) -> int:
+    """Try the faults of an operation, print the promises that were broken, and return how many."""
+    started, before, broken = time.monotonic(), kinds.total(), 0
     operation.prepare()
-    before, error = operation.count(), None
-    plan.arm(int(title.rpartition(" ")[2]), HOW[how])
-    try:
-        operation.act()
-    except Exception as caught:
-        error = caught
-    plan.arm(0, 0)
-    in_words = isinstance(error, ServiceError) or (
-        isinstance(error, OSError) and error.errno in WRITE_ERRNOS
-    )
-    if error and not in_words:
-        yield f"{title}: raises {error!r}"
-    after = operation.count()
-    if after not in (before, before + operation.change):
-        yield f"{title}: neither the old state nor the new: {before} -> {after}"
-    if error is None and after == before:
-        yield f"{title}: a success that did not happen"
-    leftovers = [path.name for path in folder.rglob("*.tmp")]
-    if leftovers:
-        yield f"{title}: leaves {leftovers}"
-        for path in [*folder.rglob("*.tmp")]:
-            path.unlink()
-    if after == before:
-        try:
-            operation.act()
-        except Exception as again:
-            yield f"{title}: the next try raises {again!r}"
+    plan.arm()
+    operation.act()
+    counts, _ = plan.disarm()
+    drawn = None if count is None else counts.draw(draw, count)
+    for trial in trials(name, operation, drawn):
+        for problem in trial.run(plan):
+            broken += 1
+            print(problem, flush=True)
+        if trial.failed.call:
+            kinds[f"{trial.fault.how} of {trial.failed.call}"] += 1
+    faults, seconds = kinds.total() - before, time.monotonic() - started
+    print(f"{name}: {counts.calls} calls, {faults} faults, {seconds:.0f} s", flush=True)
+    return broken
+
+
+def trials(name: str, operation: Operation, drawn: Sequence[Fault] | None) -> Iterator[Trial]:
+    """Yield the drawn trials; by default, those of each call, until there is none of that number.
+
+    So a trial that has more calls than the first run leaves none out.
+    """
+    if drawn is not None:
+        yield from (Trial(name, operation, fault) for fault in drawn)
+        return
+    for how in plans.HOW:
+        for number in itertools.count(1):
+            trial = Trial(name, operation, Fault(number, how))
+            yield trial
+            if not trial.failed.call:
+                break
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
