@@ -14,6 +14,7 @@ from app.torch_net import MyNet, weights_of
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.versions import checkpoint
+from app.versions.retention import apply_retention
 from tests.conftest import png
 from tests.rigs.io_errors import deliveries, migrations, trainings
 from tests.rigs.io_errors.service import (
@@ -71,8 +72,13 @@ def _versions(service: Service, settings: Settings) -> dict[str, Operation]:
     jobs.cancel(services.job_store, job.id)
     epoch = 0
 
+    def delete_old() -> None:
+        """Delete what a fault kept: else each try would have one more call than the last."""
+        apply_retention(settings, registry)
+
     def keep_checkpoint() -> None:
         nonlocal epoch
+        delete_old()
         epoch = next(epochs) % 1000
         services.checkpoints.write(
             job.id, epoch, weights, card.model_copy(update={"job": job.id, "checkpoint": epoch})
@@ -86,7 +92,7 @@ def _versions(service: Service, settings: Settings) -> dict[str, Operation]:
 
     return {
         "upload weights": Operation(
-            lambda: service.send("POST", "/models", content=content), newest
+            lambda: service.send("POST", "/models", content=content), newest, delete_old
         ),
         "store a version": Operation(
             lambda: service.send("POST", f"/train/{job.id}/checkpoints/{epoch}"),
