@@ -213,14 +213,13 @@ class StateFolder:
         deletion.delete_sweep(self._sweeps, sweep_id)
 
     def models(self) -> Fields:
-        return _fields(model_routes.to_versions(self._registry.cards(), self._registry.history()))
+        return _fields(model_routes.to_versions(*self._registry.cards_and_history()))
 
     def model(self, version: int) -> Fields:
         return _fields(self._registry.card(version))
 
     def promote(self, version: int) -> Fields:
-        self._live.promote(version)
-        return self.model(version)
+        return _fields(self._live.promote(version))
 
     def promote_best(self, sweep_id: str) -> Fields:
         fields = self.sweep(sweep_id)
@@ -232,12 +231,12 @@ class StateFolder:
         return self.promote(best["version"])
 
     def rollback(self) -> Fields:
-        return self.model(self._live.rollback())
+        return _fields(self._live.rollback())
 
     def upload(self, file: Path, note: str | None) -> Fields:
         registry = prepare_registry(self._settings)
         content = file.read_bytes()
-        return self.model(asyncio.run(import_upload(self._settings, registry, content, note)))
+        return _fields(asyncio.run(import_upload(self._settings, registry, content, note)))
 
     def weights(self, version: int, form: Format) -> bytes:
         return export.export(self._registry, version, form)

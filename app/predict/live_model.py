@@ -18,6 +18,7 @@ from app.errors import Conflict, NotFound, NotReady
 from app.net import SIDE
 from app.predict.answers import Answer
 from app.predict.model import Model, load_network
+from app.versions.card import Card
 from app.versions.registry import Registry
 
 POLL_INTERVAL: Final = 0.25
@@ -76,22 +77,31 @@ class LiveModel:
             if self._model is None or self._model.version != version:
                 self._swap(self._load(version))
 
-    def promote(self, version: int) -> None:
-        """Make a version live; on an error nothing changes. Raises NotFound, Conflict."""
+    def promote(self, version: int) -> Card:
+        """Make a version live, and return its card, which another request may delete by then.
+
+        On an error nothing changes. Raises NotFound, Conflict.
+        """
         with self._swapping:
             self.registry.refresh()
-            model = self._load(version)
+            card = self.registry.card(version)
+            model = self._load_weights(card)
             self.registry.promote(version)
             self._swap(model)
+        return card
 
-    def rollback(self) -> int:
-        """Make the previous live version live again. Raises Conflict, NotFound."""
+    def rollback(self) -> Card:
+        """Make the previous live version live again, and return its card.
+
+        On an error nothing changes. Raises Conflict, NotFound.
+        """
         with self._swapping:
             self.registry.refresh()
-            model = self._load(self.registry.previous())
-            self.registry.rollback(expected=model.version)
+            card = self.registry.card(self.registry.previous())
+            model = self._load_weights(card)
+            self.registry.rollback(expected=card.version)
             self._swap(model)
-        return model.version
+        return card
 
     async def watch(self) -> None:
         """Follow CURRENT until cancelled. If loading fails, log it and retry later."""
@@ -115,7 +125,10 @@ class LiveModel:
         return self._model is not None and bool(self._model.network.device_error)
 
     def _load(self, version: int) -> Model:
-        card, weights = self.registry.card(version), self.registry.weights(version)
+        return self._load_weights(self.registry.card(version))
+
+    def _load_weights(self, card: Card) -> Model:
+        version, weights = card.version, self.registry.weights(card.version)
         try:
             network = load_network(weights, self.device)
             model = Model(version, network, card.energy_threshold, card.temperature)

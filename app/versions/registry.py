@@ -54,6 +54,16 @@ class Registry(VersionFiles):
         # Deleting a version can leave two equal neighbours; collapse them.
         return [version for version, _ in groupby(named)]
 
+    def cards_and_history(self) -> tuple[list[Card], list[int]]:
+        """Return all cards, oldest first, and the history, read while the live version stayed.
+
+        So the live version is among the cards, unless its file is damaged.
+        """
+        while True:
+            history, cards = self.history(), self.cards()
+            if self.history() == history:
+                return cards, history
+
     def repair(self, live: int | None = None) -> None:
         """Restore CURRENT from its copy, or else with `live`, if it names no existing version."""
         if self._named():

@@ -26,6 +26,7 @@ from app.errors import FieldError, InvalidField, MalformedRequest, NotReady, Que
 from app.net import InvalidWeights
 from app.sandbox.environment import allowed_environment
 from app.subprocesses import EXIT_TIMEOUT, lower_priority, popen_kwargs
+from app.versions.card import Card
 from app.versions.registry import Registry
 from app.weights_import.messages import READING, RESULT, Evaluation, ImportRequest, Refusal
 from app.weights_import.store import Origin, check_returned_weights, store_version, version_with
@@ -50,8 +51,8 @@ ERRORS_BY_CODE: Final = {error.code: error for error in (MalformedRequest, Inval
 
 async def import_upload(
     settings: Settings, registry: Registry, content: bytes, note: str | None
-) -> int:
-    """Store an upload as a new version, and return its number. Uploads are imported one at a time.
+) -> Card:
+    """Store an upload as a new version, and return its card. Uploads are imported one at a time.
 
     Raises QueueFull, and the errors of `import_checkpoint`.
     """
@@ -76,7 +77,8 @@ async def import_checkpoint(settings: Settings, registry: Registry, path: Path, 
     NotReady if MNIST is unavailable or the process died.
     """
     async with _import_process() as process:
-        return await _import_in(process, settings, registry, path, "checkpoint", note)
+        card = await _import_in(process, settings, registry, path, "checkpoint", note)
+    return card.version
 
 
 def remove_temporary_uploads(folder: Path) -> None:
@@ -141,13 +143,15 @@ async def _import_in(
     path: Path,
     origin: Origin,
     note: str | None,
-) -> int:
+) -> Card:
     evaluation, content = await _evaluate_in(process, settings, path)
 
-    def store() -> int:
+    def store() -> Card:
         weights = check_returned_weights(content)
         existing = version_with(registry, weights) if origin == "checkpoint" else None
-        return existing or store_version(settings, registry, weights, evaluation, origin, note)
+        if existing is not None:
+            return registry.card(existing)
+        return store_version(settings, registry, weights, evaluation, origin, note)
 
     try:
         return await asyncio.to_thread(store)

@@ -51,8 +51,8 @@ def store_version(
     evaluation: Evaluation,
     origin: Origin,
     note: str | None,
-) -> int:
-    """Store checked weights as a new version, and return its number. It does not go live."""
+) -> Card:
+    """Store checked weights as a new version, and return its card. It does not go live."""
     card = Card(
         **evaluation.metrics.model_dump(),
         origin=origin,
@@ -66,4 +66,5 @@ def store_version(
     )
     version = registry.save(weights, card)
     apply_retention(settings, registry)
-    return version
+    # Another service may have deleted it already, by its retention.
+    return card.model_copy(update={"version": version})

@@ -62,9 +62,9 @@ def test_the_same_version_is_not_loaded_again(live):
 
 
 def test_what_is_promoted_is_live_at_once_and_on_disk(live, registry, second):
-    live.promote(second)
+    assert live.promote(second) == registry.card(second)
     assert (live.model.version, registry.current()) == (second, second)
-    assert live.rollback() == 1
+    assert live.rollback() == registry.card(1)
     assert (live.model.version, registry.current()) == (1, 1)
 
 
@@ -110,13 +110,13 @@ def test_a_version_whose_answers_overflow_is_not_served(live, registry):
 def test_a_rollback_that_another_process_was_quicker_with_is_refused(live, registry, monkeypatch):
     for _ in range(2):
         live.promote(registry.save(weights_of(MyNet()), registry.card(1)))
-    real = LiveModel._load
+    real = LiveModel._load_weights
 
-    def load_after_rollback(self, version):
+    def load_after_rollback(self, card):
         registry.rollback()
-        return real(self, version)
+        return real(self, card)
 
-    monkeypatch.setattr(LiveModel, "_load", load_after_rollback)
+    monkeypatch.setattr(LiveModel, "_load_weights", load_after_rollback)
     with pytest.raises(Conflict, match="Another request changed"):
         live.rollback()
     assert (live.model.version, registry.current()) == (3, 2)

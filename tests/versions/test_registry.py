@@ -101,6 +101,22 @@ def test_current_is_text_that_a_person_reads(registry, card):
     assert (registry.folder / CURRENT).read_text() == f"{second}\n1\n"
 
 
+def test_cards_and_history_version_that_goes_live_meanwhile_is_among_the_cards(
+    registry, card, monkeypatch
+):
+    real = Registry.cards
+
+    def cards_before_a_promotion(self):
+        cards = real(self)
+        if len(cards) == 1:
+            registry.promote(save(registry, card))
+        return cards
+
+    monkeypatch.setattr(Registry, "cards", cards_before_a_promotion)
+    cards, history = registry.cards_and_history()
+    assert ([card.version for card in cards], history) == ([1, 2], [2, 1])
+
+
 def test_a_removal_between_two_that_are_the_same_makes_them_one_step(registry, card):
     second, third = save(registry, card), save(registry, card)
     for version in (second, third, second):

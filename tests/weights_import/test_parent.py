@@ -44,7 +44,9 @@ def report(tmp_path):
 
 def upload(settings, content=b"weights", note=None):
     registry = Registry(settings.models_dir)
-    return asyncio.run(import_upload(settings, registry, content, note))
+    card = asyncio.run(import_upload(settings, registry, content, note))
+    assert card == registry.card(card.version), "it is the stored one"
+    return card.version
 
 
 def leftover_files(settings):
@@ -186,7 +188,7 @@ def test_uploads_are_imported_one_at_a_time(settings, fake_worker, tmp_path):
         uploads = (import_upload(settings, registry, b"x", None) for _ in range(3))
         return await asyncio.gather(*uploads)
 
-    assert sorted(asyncio.run(upload_all())) == [1, 2, 3]
+    assert sorted(card.version for card in asyncio.run(upload_all())) == [1, 2, 3]
 
 
 def test_who_waits_too_long_is_told_to_come_back(settings, monkeypatch):

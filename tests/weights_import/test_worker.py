@@ -52,7 +52,8 @@ def store_version(settings, registry, request, note=None):
     evaluation, content = read_file(request)
     assert isinstance(evaluation, Evaluation)
     weights = store.check_returned_weights(content)
-    return store.store_version(settings, registry, weights, evaluation, "uploaded", note)
+    card = store.store_version(settings, registry, weights, evaluation, "uploaded", note)
+    return card.version
 
 
 def test_a_state_dict_becomes_a_version_that_is_measured_here(settings, registry, make_request):

@@ -55,7 +55,7 @@ PROMOTION: Final = request_body.json_request_body(Promotion, required=True)
 )
 def list_versions(services: ServicesDep, full: Full = False) -> Versions:
     """Return all versions, and the live and the previously live one. `full` returns whole cards."""
-    return to_versions(services.registry.cards(), services.registry.history(), full=full)
+    return to_versions(*services.registry.cards_and_history(), full=full)
 
 
 @router.put(
@@ -72,8 +72,7 @@ def list_versions(services: ServicesDep, full: Full = False) -> Versions:
 async def promote(request: Request, services: ServicesDep) -> Card:
     """The version is live in this process immediately, and in all others within two seconds."""
     promotion = await request_body.read_json(request, Promotion)
-    await asyncio.to_thread(services.live.promote, promotion.version)
-    return await asyncio.to_thread(services.registry.card, promotion.version)
+    return await asyncio.to_thread(services.live.promote, promotion.version)
 
 
 @router.post(
@@ -84,7 +83,7 @@ async def promote(request: Request, services: ServicesDep) -> Card:
 )
 def rollback(services: ServicesDep) -> Card:
     """Each call goes back one more step."""
-    return services.registry.card(services.live.rollback())
+    return services.live.rollback()
 
 
 @router.get(
@@ -164,9 +163,9 @@ async def upload(
 ) -> Card:
     """The safetensors file or state dict is checked and evaluated. It does not go live."""
     content = await request_body.read_file(request)
-    version = await import_upload(services.settings, services.registry, content, note)
-    response.headers["Location"] = f"/models/{version}"
-    return await asyncio.to_thread(services.registry.card, version)
+    card = await import_upload(services.settings, services.registry, content, note)
+    response.headers["Location"] = f"/models/{card.version}"
+    return card
 
 
 @router.get(

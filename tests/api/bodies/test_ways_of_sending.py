@@ -79,9 +79,9 @@ def test_part_with_the_name_of_a_file_is_the_file_on_every_route(client, uploads
 def test_weights_without_a_filename_are_read_as_the_file(client, monkeypatch):
     contents = []
 
-    async def import_upload(_settings, _registry, content, _note):
+    async def import_upload(_settings, registry, content, _note):
         contents.append(content)
-        return 1
+        return registry.card(1)
 
     monkeypatch.setattr("app.api.routes.models.import_upload", import_upload)
     for filename in FILENAMES:
