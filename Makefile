@@ -17,7 +17,7 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 CONFORMANCE := .venv-conformance
 RAY := .venv-ray
 TOOLS := .venv-tools
-.PHONY: help install serve test test-service test-conformance test-ray test-browser manifests fuzz mutants soak lint format docs bench lock sbom audit io-errors docker clean
+.PHONY: help install serve test test-service test-conformance test-ray test-browser manifests fuzz mutants soak lint format docs bench lock sbom audit io-errors histories docker clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -93,6 +93,10 @@ soak: $(VENV)/dev.stamp  ## everything mixed at random, with kills: make soak MI
 
 io-errors: $(VENV)/dev.stamp  ## let every I/O call of what is stored fail in turn; CALLS=N SEED=M draw some
 	$(VENV)/bin/python -m tests.rigs.io_errors $(if $(CALLS),--calls $(CALLS)) $(if $(SEED),--seed $(SEED))
+
+histories: $(VENV)/mlflow.stamp  ## find one order that explains the answers of two services; COUNT=N SEED=M STALENESS=10
+	$(if $(COUNT),COUNT=$(COUNT)) $(if $(SEED),SEED=$(SEED)) $(if $(STALENESS),STALENESS=$(STALENESS)) \
+		$(VENV)/bin/python -m tests.rigs.histories
 
 docker:  ## build the image and bring it up on http://127.0.0.1:8000
 	docker compose up --build --detach --wait

@@ -73,8 +73,9 @@ class Connection:
         head = f"{method} {path} HTTP/1.1\r\n{self._headers}\r\n{length_line}\r\n\r\n"
         writer.write(head.encode() + body)
         response_head = await reader.readuntil(b"\r\n\r\n")
-        (length,) = re.findall(rb"(?i)\r\ncontent-length: *(\d+)", response_head)
-        return Reply(int(response_head.split()[1]), await reader.readexactly(int(length)))
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", response_head)
+        body = await reader.readexactly(int(length[1])) if length else b""  # a 204 has none
+        return Reply(int(response_head.split()[1]), body)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
