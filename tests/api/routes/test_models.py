@@ -1,5 +1,6 @@
 import pytest
 
+from app.predict.live_model import LiveModel
 from app.predict.model import Model
 from app.torch_net import MyNet, weights_of
 from app.versions.registry import Registry
@@ -39,6 +40,29 @@ def test_a_version_goes_live_and_back(client, second, seven):
     assert client.post("/models/rollback").json()["version"] == 1
     assert client.get("/models").json()["previous"] is None
     assert client.post("/predict", content=seven).json()["version"] == 1
+
+
+@pytest.mark.parametrize("is_rollback", [False, True])
+def test_change_of_a_version_that_is_deleted_at_once_answers_its_card(
+    client, settings, second, monkeypatch, is_rollback
+):
+    registry, real = Registry(settings.models_dir), LiveModel._swap
+
+    def swap_before_a_deletion(live, model):
+        real(live, model)
+        registry.file(model.version).unlink()
+
+    if is_rollback:
+        for version in (second, 1):
+            assert client.put("/models/current", json={"version": version}).status_code == 200
+    monkeypatch.setattr(LiveModel, "_swap", swap_before_a_deletion)
+    answer = (
+        client.post("/models/rollback")
+        if is_rollback
+        else client.put("/models/current", json={"version": second})
+    )
+    monkeypatch.undo()
+    assert (answer.status_code, answer.json()["version"]) == (200, second)
 
 
 @pytest.mark.read_only
