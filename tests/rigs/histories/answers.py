@@ -14,6 +14,7 @@ CHANGES: Final = {
     "delete": Kind.DELETE,
     "upload": Kind.UPLOAD,
 }
+NAMED: Final = ("promote", "get version", "predict with version")  # the answer is of that version
 
 
 class UnexpectedAnswer(Exception):
@@ -45,7 +46,9 @@ def read_exchange(exchange: Exchange, candidates: Collection[int]) -> list[Opera
         "service": request.service,
     }
     try:
-        body = json.loads(reply.body) if reply.body else {}
+        body = json.loads(reply.body) if reply.status and reply.body else {}
+        if request.name in NAMED and reply.status == 200 and body["version"] != request.version:
+            raise ValueError(f"version {body['version']} instead of {request.version}")
         return [Operation(**common, **fields) for fields in _read(request, reply, body, candidates)]
     except (KeyError, ValueError) as error:
         raise UnexpectedAnswer(f"{error!r}: {exchange}") from error

@@ -20,7 +20,10 @@ class NumberedConnection:
         self.connection = Connection(port)
         self.number = next(_connection_numbers)
 
-    async def exchange(self, client: int, request: Request, image: bytes, weights: bytes):
+    async def exchange(
+        self, client: int, request: Request, image: bytes, weights: bytes
+    ) -> Exchange:
+        """Send a request, and return it with its answer."""
         message, call = request.message(image, weights), time.monotonic()
         reply = await self.connection.ask(*message)
         exchange = Exchange(request, reply, call, time.monotonic(), client, self.number)

@@ -47,21 +47,22 @@ class Timeline:
 
     def check(self, initial: State, operations: Sequence[Operation], settled: Operation) -> Verdict:
         """Explain a history that begins in one settled state and ends in another."""
+        changes = [operation for operation in operations if operation.is_change]
         start = min((operation.call for operation in operations), default=settled.call)
         while self._rounds and self._rounds[0].end < start - self.staleness:
             self._rounds.popleft()
-        first = self._rounds[0].initial if self._rounds else initial
-        earlier = [change for round in self._rounds for change in round.changes]
-        everything = (*earlier, *operations, settled)
-        order = self._find_order(first, everything)
-        changes = [operation for operation in operations if operation.is_change]
+        verdict = self._explain(initial, [*operations, settled], start)
         self._rounds.append(Round(initial, (*changes, settled), settled.end))
-        return Verdict(first, everything, order, unprovoked(everything))
+        return verdict
 
-    def _find_order(self, first: State, operations: Sequence[Operation]) -> Order:
+    def _explain(self, initial: State, operations: Sequence[Operation], start: float) -> Verdict:
         """Return an order in which no read is older than needed, and none than is allowed."""
         while True:
-            order = find_order(first, operations, self.oldest_age)
-            if order.is_complete or self.oldest_age >= self.staleness:
-                return order
-            self.oldest_age = min(self.oldest_age + AGE_STEP, self.staleness)
+            age = self.oldest_age
+            rounds = [round for round in self._rounds if round.end >= start - age]
+            first = rounds[0].initial if rounds else initial
+            everything = (*(change for round in rounds for change in round.changes), *operations)
+            order = find_order(first, everything, age)
+            if order.is_complete or age >= self.staleness:
+                return Verdict(first, everything, order, unprovoked(everything))
+            self.oldest_age = min(age + AGE_STEP, self.staleness)
