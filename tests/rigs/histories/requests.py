@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 from tests.rigs.histories.model import State
 
-CLIENTS: Final = range(4, 9)
-REQUESTS: Final = range(5, 9)  # of each client
+CLIENTS: Final = range(4, 7)
+REQUESTS: Final = range(5, 8)  # of each client
 MAX_PAUSE: Final = 0.02  # seconds before each request
 # A change costs a hundred times as much as a prediction: all processes load the version.
 WEIGHTS: Final = {
