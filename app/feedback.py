@@ -1,4 +1,4 @@
-"""Corrections: images with their correct digit, one file each.
+"""Corrections: images with the digit that they show, or that show none, one file each.
 
 Several processes may share the folder. The name of a file holds everything about its correction:
 time, label, id, and the id of the wrong prediction, if it was sent. So a correction is stored
@@ -22,8 +22,10 @@ from app import atomic_files
 from app.errors import Conflict, NotFound
 
 TIME_FORMAT: Final = "%Y%m%dT%H%M%S%fZ"
+# In file names, in the place of the label. An older release ignores the files that have it.
+NOT_A_DIGIT: Final = "not_a_digit"
 NAME_PATTERN: Final = re.compile(
-    r"(\d{8}T\d{12}Z)-(\d)-([0-9a-f]{32})-([\w-]{0,64})\.png", re.ASCII
+    rf"(\d{{8}}T\d{{12}}Z)-(\d|{NOT_A_DIGIT})-([0-9a-f]{{32}})-([\w-]{{0,64}})\.png", re.ASCII
 )
 ID_LENGTH: Final = 32
 TICK: Final = timedelta(microseconds=1)
@@ -31,10 +33,10 @@ TICK: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """An image with its correct digit."""
+    """An image with its correct label: the digit that it shows, or None if it shows no digit."""
 
     time: str
-    label: int
+    label: int | None
     id: str
     prediction_id: str | None
 
@@ -43,9 +45,18 @@ class Correction:
         return datetime.strptime(self.time, TIME_FORMAT).replace(tzinfo=UTC)
 
     @property
+    def is_digit(self) -> bool:
+        return self.label is not None
+
+    @property
+    def written_label(self) -> str:
+        """The label in file names."""
+        return NOT_A_DIGIT if self.label is None else str(self.label)
+
+    @property
     def name(self) -> str:
         """The name of its file."""
-        return f"{self.time}-{self.label}-{self.id}-{self.prediction_id or ''}.png"
+        return f"{self.time}-{self.written_label}-{self.id}-{self.prediction_id or ''}.png"
 
     @classmethod
     def from_filename(cls, name: str) -> "Correction | None":
@@ -53,7 +64,8 @@ class Correction:
         match = NAME_PATTERN.fullmatch(name)
         if not match:
             return None
-        return cls(match[1], int(match[2]), match[3], match[4] or None)
+        label = None if match[2] == NOT_A_DIGIT else int(match[2])
+        return cls(match[1], label, match[3], match[4] or None)
 
 
 class FeedbackStore:
@@ -67,13 +79,14 @@ class FeedbackStore:
     def add(
         self,
         pixels: NDArray[np.uint8],
-        label: int,
+        label: int | None,
         prediction_id: str | None = None,
         *,
         replace: bool = False,
     ) -> tuple[Correction, bool]:
         """Store (H, W) grey pixels once. Return the correction, and whether its image is new.
 
+        `label` is the digit that they show, or None if they show no digit.
         Raises Conflict if the image has a different label, unless `replace` is set, and if there
         are `max_corrections` already.
         """
@@ -84,10 +97,7 @@ class FeedbackStore:
             if previous and previous.label == label:
                 return previous, False
             if previous and not replace:
-                raise Conflict(
-                    f"The image has the label {previous.label} already, as correction "
-                    f"{previous.id}. Set ?replace=true to change it to {label}."
-                )
+                raise _other_label(previous, label)
             if not previous and len(existing) >= self.max_corrections:
                 raise Conflict(
                     f"The limit MYNET_MAX_FEEDBACK={self.max_corrections} is reached: "
@@ -111,11 +121,17 @@ class FeedbackStore:
         return sum(correction.time > time for correction in self.all())
 
     def page(
-        self, after: str | None, limit: int, label: int | None = None
+        self,
+        after: str | None,
+        limit: int,
+        label: int | None = None,
+        *,
+        is_digit: bool | None = None,
     ) -> tuple[list[Correction], bool]:
         """Return a page of corrections older than the one with id `after`, and whether more follow.
 
-        `label` selects those with that label. Raises NotFound if the one of `after` does not exist.
+        `label` selects those with that label, and `is_digit` those that show a digit, or none.
+        Raises NotFound if the one of `after` does not exist.
         """
         found = self.all()
         if after is not None:
@@ -125,6 +141,8 @@ class FeedbackStore:
             found = found[ids.index(after) + 1 :]
         if label is not None:
             found = [correction for correction in found if correction.label == label]
+        if is_digit is not None:
+            found = [correction for correction in found if correction.is_digit == is_digit]
         return found[:limit], len(found) > limit
 
     def content(self, image_id: str) -> tuple[Correction, bytes]:
@@ -193,6 +211,15 @@ def _next_time(existing: dict[str, Correction]) -> str:
     time = datetime.now(UTC)
     newest = next(iter(existing.values()), None)
     return (max(time, newest.created_at + TICK) if newest else time).strftime(TIME_FORMAT)
+
+
+def _other_label(previous: Correction, label: int | None) -> Conflict:
+    before = f"has the label {previous.label}" if previous.is_digit else "is stored as no digit"
+    after = "no digit" if label is None else label
+    return Conflict(
+        f"The image {before} already, as correction {previous.id}. "
+        f"Set ?replace=true to change it to {after}."
+    )
 
 
 def _not_found(image_id: str) -> NotFound:

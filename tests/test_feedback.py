@@ -37,6 +37,46 @@ def test_a_name_holds_all_that_is_known(feedback, digits):
     assert np.array_equal(Image.open(feedback.folder / correction.name), digits[0])
 
 
+def test_name_without_a_digit_says_so(feedback, digits):
+    correction, is_new = feedback.add(digits[0], None, "some-id_1")
+    assert (correction.label, correction.is_digit, is_new) == (None, False, True)
+    assert "-not_a_digit-" in correction.name and pngs(feedback) == [correction.name]
+    assert Correction.from_filename(correction.name) == correction
+    assert feedback.add(digits[0], None) == (correction, False)
+    for wrong in ("none", "10", "", "NOT_A_DIGIT"):
+        assert Correction.from_filename(correction.name.replace("not_a_digit", wrong)) is None
+
+
+def test_label_becomes_no_digit_and_back(feedback, digits):
+    first, _ = feedback.add(digits[0], 7)
+    with pytest.raises(Conflict, match=r"has the label 7 already.*to change it to no digit\.$"):
+        feedback.add(digits[0], None)
+    feedback.add(digits[0], None, replace=True)
+    assert ids_and_labels(feedback) == [(first.id, None)] and len(pngs(feedback)) == 1
+    with pytest.raises(Conflict, match=r"is stored as no digit already.*to change it to 0\.$"):
+        feedback.add(digits[0], 0)
+    feedback.add(digits[0], 0, replace=True)
+    assert ids_and_labels(feedback) == [(first.id, 0)] and len(pngs(feedback)) == 1
+    feedback.add(digits[0], None, replace=True)
+    feedback.delete(first.id)
+    assert ids_and_labels(feedback) == pngs(feedback) == []
+
+
+def test_page_selects_what_shows_a_digit(feedback, digits):
+    for label, image in zip((0, None, 3, None), digits, strict=True):
+        feedback.add(image, label)
+
+    def labels(**selection):
+        return [correction.label for correction in feedback.page(None, 9, **selection)[0]]
+
+    assert labels() == [None, 3, None, 0]
+    assert labels(is_digit=False) == [None, None]
+    assert labels(is_digit=True) == [3, 0]
+    assert labels(label=3, is_digit=True) == [3] and labels(label=3, is_digit=False) == []
+    assert feedback.page(None, 1, is_digit=False)[1] is True
+    assert feedback.count() == 4, "all of them count for the next training"
+
+
 def test_ids_are_of_pixels_and_their_form(digits):
     ids = [digest(image) for image in (*digits, digits[0].reshape(14, 56))]
     assert len(set(ids)) == len(ids)

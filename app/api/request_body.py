@@ -120,7 +120,7 @@ def form_with_file_content(model: type[BaseModel]) -> dict[str, Any]:
     """Return the OpenAPI content of the multipart body that `read_form_with_file` reads."""
     schema = model.model_json_schema()
     properties = {"file": FILE, **schema["properties"]}
-    required = ["file", *schema["required"]]
+    required = ["file", *schema.get("required", ())]
     form_schema = {"type": "object", "required": required, "properties": properties}
     return {"multipart/form-data": {"schema": form_schema}}
 

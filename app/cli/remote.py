@@ -119,7 +119,7 @@ class RemoteService:
         return _fields(self._client.corrections(after=after, limit=limit))
 
     def correct(
-        self, file: Path, label: int, prediction_id: str | None, *, replace: bool
+        self, file: Path, label: int | None, prediction_id: str | None, *, replace: bool
     ) -> Fields:
         return _fields(
             self._client.feedback(file, label, prediction_id=prediction_id, replace=replace)

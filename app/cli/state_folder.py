@@ -20,7 +20,8 @@ from app.api.routes import train as train_routes
 from app.api.routes.checkpoints import to_checkpoints
 from app.api.routes.predict import prediction_fields
 from app.api.routes.read import reading_fields
-from app.api.schemas import resources, training
+from app.api.schemas import training
+from app.api.schemas.feedback import Correction
 from app.cli.backend import Fields, Format
 from app.config.settings import Settings
 from app.database.database import Database
@@ -246,16 +247,16 @@ class StateFolder:
 
     def corrections(self, after: str | None, limit: int) -> Fields:
         page, has_more = self._feedback.page(after, limit)
-        data = [_fields(resources.Correction.model_validate(correction)) for correction in page]
+        data = [_fields(Correction.model_validate(correction)) for correction in page]
         return {"data": data, "has_more": has_more}
 
     def correct(
-        self, file: Path, label: int, prediction_id: str | None, *, replace: bool
+        self, file: Path, label: int | None, prediction_id: str | None, *, replace: bool
     ) -> Fields:
         pixels = to_grey(open_image(file.read_bytes(), self._settings.max_pixels)).pixels
         normalise(pixels)  # raises BlankImage if there is no ink
         correction, _ = self._feedback.add(pixels, label, prediction_id, replace=replace)
-        return _fields(resources.Correction.model_validate(correction))
+        return _fields(Correction.model_validate(correction))
 
     def corrected_image(self, correction_id: str) -> bytes:
         return self._feedback.content(correction_id)[1]

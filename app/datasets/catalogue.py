@@ -37,7 +37,7 @@ from app.datasets.records import (
     SuspectImage,
 )
 from app.errors import Conflict, FieldError, InvalidField, NotFound, NotReady
-from app.feedback import FeedbackStore
+from app.feedback import Correction, FeedbackStore
 from app.image.png import to_data_url
 from app.mnist.files import LabelledImages
 from app.versions.bucket.object_store import BucketUnavailable
@@ -145,14 +145,24 @@ class Datasets:
         return self._read(dataset.id, lambda path: content.read(path, expected))
 
     def image_page(
-        self, dataset: Dataset, label: int | None, after: str | None, limit: int
+        self,
+        dataset: Dataset,
+        label: int | None,
+        after: str | None,
+        limit: int,
+        *,
+        is_digit: bool | None = None,
     ) -> tuple[list[DatasetImage], bool]:
         """Return a page of images that follow `after`, and whether more follow.
 
-        `label` selects the images with that label. Raises NotFound if `after` is no image.
+        `label` selects the images with that label, and `is_digit` those that show a digit, or none.
+        Raises NotFound if `after` is no image.
         """
         if dataset.id == CORRECTIONS:
-            return self._correction_page(label, after, limit)
+            corrections, has_more = self.feedback.page(after, limit, label, is_digit=is_digit)
+            return [self._correction_image(correction) for correction in corrections], has_more
+        if is_digit is False:  # of all images, only corrections can show no digit
+            return [], False
         if dataset.id in BUILT_IN:
             found = mnist.images(dataset.id, self.data_dir)
             indices, has_more = _indices(found.labels, label, after, limit)
@@ -254,29 +264,25 @@ class Datasets:
         return read(self.files.path(dataset_id))
 
     def _corrections(self) -> Dataset:
-        labels = np.array([correction.label for correction in self.feedback.all()], np.uint8)
+        corrections = self.feedback.all()
+        labels = [correction.label for correction in corrections if correction.label is not None]
         return Dataset(
             id=CORRECTIONS,
             name=CORRECTIONS,
             digest=None,
-            images=len(labels),
-            labels=content.counts(labels),
+            images=len(corrections),
+            labels=content.counts(np.array(labels, np.uint8)),
+            non_digits=len(corrections) - len(labels),
             created_at=None,
         )
 
-    def _correction_page(
-        self, label: int | None, after: str | None, limit: int
-    ) -> tuple[list[DatasetImage], bool]:
-        page, has_more = self.feedback.page(after, limit, label)
-        images = [
-            DatasetImage(
-                id=correction.id,
-                label=correction.label,
-                image=PNG_URL + b64encode(self.feedback.read(correction)).decode("ascii"),
-            )
-            for correction in page
-        ]
-        return images, has_more
+    def _correction_image(self, correction: Correction) -> DatasetImage:
+        return DatasetImage(
+            id=correction.id,
+            label=correction.label,
+            is_digit=correction.is_digit,
+            image=PNG_URL + b64encode(self.feedback.read(correction)).decode("ascii"),
+        )
 
 
 def open_datasets(settings: Settings, database: Database) -> Datasets:

@@ -47,6 +47,9 @@ class DatasetSummary(BaseModel):
     labels: dict[str, int] | None = Field(
         description="number of images by label; null before MNIST is downloaded"
     )
+    non_digits: int = Field(
+        0, description="number of images that show no digit, in `corrections`; not in `labels`"
+    )
     created_at: datetime | None = Field(description="null if it was not uploaded")
 
 
@@ -66,5 +69,6 @@ class DatasetImage(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
-    label: int = Field(ge=0, le=9)
+    label: int | None = Field(ge=0, le=9, description="null if the image shows no digit")
+    is_digit: bool = Field(True, description="false if the image shows no digit")
     image: str = Field(description="a PNG data URL: 28×28 pixels, or the picture of a correction")

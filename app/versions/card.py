@@ -31,6 +31,9 @@ class DatasetReference(BaseModel):
     name: str
     digest: str = Field(description="sha256 of the normalised pixels and the labels")
     images: int
+    non_digits: int = Field(
+        0, description="how many of the images show no digit: corrections, with the recipe `robust`"
+    )
 
 
 class TrainingData(BaseModel):

@@ -242,6 +242,27 @@ def test_correction_is_added_replaced_listed_downloaded_and_deleted(mynet, answe
     assert answer("feedback") == {"data": [], "has_more": False}
 
 
+def test_correction_may_show_no_digit(mynet, answer, images):
+    correction = answer("feedback", "add", images[0], "--not-a-digit")
+    assert (correction["label"], correction["is_digit"]) == (None, False)
+    identifier = correction["id"]
+    done = mynet("feedback", "add", images[0], 7)
+    assert done.exit_code == 2 and "is stored as no digit already" in done.stderr
+    answer("feedback", "add", images[1], 7)
+    done = mynet("feedback", "add", images[1], "--not-a-digit", "--replace")
+    assert done.stdout.endswith(": the image shows no digit.\n")
+    lines = mynet("feedback").stdout.splitlines()[1:]
+    assert len(lines) == 2 and all(" no digit " in line for line in lines)
+    dataset = answer("datasets", "show", "corrections")
+    assert (dataset["images"], dataset["non_digits"]) == (2, 2)
+    assert "no digit" in mynet("datasets", "show", "corrections").stdout
+    plan = mynet("train", "--include-feedback", "--recipe", "robust", "--dry-run").stdout
+    assert re.search(r"^no digit\s+2$", plan, re.MULTILINE)
+    for entry in answer("feedback")["data"]:
+        mynet("feedback", "delete", entry["id"])
+    assert identifier not in mynet("feedback").stdout
+
+
 def test_image_without_ink_is_no_correction(mynet, tmp_path):
     from PIL import Image
 

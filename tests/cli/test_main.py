@@ -217,6 +217,8 @@ def test_train_json_is_alone_on_standard_output(mynet):
         (("models", "upload", "."), "This is a folder, and a file is needed: ."),
         (("feedback", "add", "missing.png", "7"), "No such file: missing.png"),
         (("feedback", "add", "x.png", "10"), "Invalid value for 'label'"),
+        (("feedback", "add", "x.png"), "either a LABEL from 0 to 9 or --not-a-digit"),
+        (("feedback", "add", "x.png", "7", "--not-a-digit"), "either a LABEL from 0 to 9 or"),
         (("feedback", "add", "x.png", "7", "--prediction-id", "../x"), "up to 64 letters"),
         (("feedback", "delete", "zzz"), "`mynet feedback`"),
     ],

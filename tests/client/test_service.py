@@ -140,6 +140,15 @@ def test_corrections_are_kept_listed_and_deleted(mynet, digits):
     assert mynet.feedback(mynet.corrected_image(replaced), 7) == replaced
     job = mynet.train(include_feedback=True, idempotency_key=None)
     assert mynet.cancel(job).hyperparameters["include_feedback"] is True
+    shapeless = mynet.feedback(png(digits[1]), None, replace=True)
+    assert (shapeless.id, shapeless.label, shapeless.is_digit) == (second.id, None, False)
+    assert mynet.dataset("corrections").non_digits == 1
+    (image,) = mynet.dataset_images("corrections", is_digit=False).data
+    assert (image.id, image.label, image.is_digit) == (second.id, None, False)
+    (image,) = mynet.dataset_images("corrections", is_digit=True).data
+    assert (image.id, image.label, image.is_digit) == (replaced.id, 7, True)
+    plan = mynet.dry_run(include_feedback=True, recipe="robust")
+    assert (plan.non_digits, plan.images["7"]) == (1, mynet.dry_run().images["7"] + 1)
     for correction in (replaced, second.id):
         mynet.delete_correction(correction)
     assert mynet.corrections().data == []

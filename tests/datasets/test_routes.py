@@ -180,6 +180,31 @@ def test_images_are_paged_and_selected_by_label(client, images):
         assert client.get(path, params={"after": after}).status_code == 404
 
 
+def test_corrections_may_show_no_digit(client, digits, images):
+    for label in (1, 2):
+        client.post("/feedback", files={"file": png(digits[label])}, data={"label": label})
+    shapeless = client.post("/feedback", files={"file": png(digits[3])}, data={"is_digit": "false"})
+    fields = client.get("/datasets/corrections").json()
+    assert (fields["images"], fields["non_digits"]) == (3, 1)
+    assert sum(fields["labels"].values()) == 2
+    (image,) = images_of(client, "corrections", is_digit="false")
+    assert image["id"] == shapeless.json()["id"]
+    assert (image["label"], image["is_digit"]) == (None, False)
+    shown = images_of(client, "corrections", is_digit="true")
+    assert [(image["label"], image["is_digit"]) for image in shown] == [(2, True), (1, True)]
+    assert images_of(client, "corrections", is_digit="false", label=1) == []
+    assert len(images_of(client, "corrections")) == 3
+    upload(client, "digits", npz(images=images[0], labels=images[1]))
+    assert client.get("/datasets/digits").json()["non_digits"] == 0
+    assert images_of(client, "digits", is_digit="false") == []
+    assert images_of(client, "digits", is_digit="true") == images_of(client, "digits")
+    answer = client.get("/datasets/corrections/images?is_digit=x")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+    for correction in client.get("/feedback").json()["data"]:
+        client.delete(f"/feedback/{correction['id']}")
+    client.delete("/datasets/digits")
+
+
 def test_mnist_and_the_corrections_are_data_sets(client, digits, mnist):
     for label in (1, 2):
         client.post("/feedback", files={"file": png(digits[label])}, data={"label": label})

@@ -8,7 +8,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from app.api.error_responses import REQUEST_ID
 from app.api.request_body import ImageBody
-from app.api.schemas import datasets, keys, predictions, protocols, resources, training
+from app.api.schemas import datasets, feedback, keys, predictions, protocols, resources, training
 from app.api.schemas.messages import JobSummary, WebhookMessage
 from app.auth.keys import Scope
 from app.datasets import records
@@ -117,6 +117,7 @@ TRAINING: Final = resources.Job(
 DRY_RUN: Final = training.DryRun(
     hyperparameters=Hyperparameters(epochs=50),
     images={str(digit): count for digit, count in enumerate(TRAIN_COUNTS)},
+    non_digits=0,
     validation_images=0,
     steps=30_000,
     jobs_ahead=1,
@@ -171,9 +172,10 @@ EVENTS: Final = resources.Events.model_validate(
         "has_more": False,
     }
 )
-CORRECTION: Final = resources.Correction(
+CORRECTION: Final = feedback.Correction(
     id="5d7f0b1c9e3a48260f1b2c3d4e5f6071",
     label=7,
+    is_digit=True,
     prediction_id=PREDICTION.id,
     created_at=CREATED_AT,
 )
@@ -235,7 +237,7 @@ RESPONSE_EXAMPLES: Final[tuple[BaseModel, ...]] = (
     resources.Sweeps(data=[SWEEP], has_more=False),
     EVENTS,
     CORRECTION,
-    resources.Corrections(data=[CORRECTION], has_more=False),
+    feedback.Corrections(data=[CORRECTION], has_more=False),
     DATASET,
     datasets.DatasetPage(
         data=[records.DatasetSummary.model_validate(DATASET.model_dump())], has_more=False

@@ -50,6 +50,9 @@ UPLOAD: Final[dict[str, Any]] = {
 INVALID_NAME: Final = invalid_field_example("name", "mnist is reserved; send another name")
 After = Annotated[str | None, Query(description="id of the last item of the previous page")]
 Label = Annotated[int | None, Query(ge=0, le=9, description="the label of the images")]
+IsDigit = Annotated[
+    bool | None, Query(description="`false` lists the images that show no digit, `true` the others")
+]
 
 
 @router.post(
@@ -113,12 +116,13 @@ def get_images(
     dataset: str,
     services: ServicesDep,
     label: Label = None,
+    is_digit: IsDigit = None,
     after: After = None,
     limit: Limit = 100,
 ) -> DatasetImages:
     """Return one page. `after` is the id of the last image of the previous page."""
     found = services.datasets.get(dataset)
-    page, has_more = services.datasets.image_page(found, label, after, limit)
+    page, has_more = services.datasets.image_page(found, label, after, limit, is_digit=is_digit)
     return DatasetImages(data=page, has_more=has_more)
 
 

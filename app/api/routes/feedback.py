@@ -1,4 +1,4 @@
-"""`/feedback`: corrections, which are images with their correct digit."""
+"""`/feedback`: corrections, which are images with their correct label."""
 
 import asyncio
 from typing import Annotated, Final
@@ -17,7 +17,7 @@ from app.api.error_responses import (
     invalid_field_example,
     new_resource,
 )
-from app.api.schemas import resources
+from app.api.schemas.feedback import Correction, Corrections, Label
 from app.errors import (
     BlankImage,
     Conflict,
@@ -40,7 +40,7 @@ PNG: Final = "image/png"
 NEW: Final = new_resource("correction_id", "get_feedback_image", "delete_feedback")
 EXISTING: Final = {
     "description": "The image is stored already; with `replace`, it has the new label now",
-    "model": resources.Correction,
+    "model": Correction,
 }
 CREATE_RESPONSES: Final[Responses] = {201: NEW, 200: NEW | EXISTING}
 IMAGE_RESPONSES: Final[Responses] = {
@@ -52,7 +52,7 @@ IMAGE_RESPONSES: Final[Responses] = {
 CREATE_BODY: Final = {
     "requestBody": {
         "required": True,
-        "content": request_body.form_with_file_content(resources.Label),
+        "content": request_body.form_with_file_content(Label),
     }
 }
 INVALID_LABEL: Final = invalid_field_example("label", "Input should be less than or equal to 9")
@@ -74,16 +74,18 @@ After = Annotated[str | None, Query(description="id of the last correction of th
 )
 async def create(
     request: Request, response: Response, services: ServicesDep, replace: Replace = False
-) -> resources.Correction:
-    """Each image is stored once. `POST /train` with `include_feedback` trains with corrections."""
-    upload, fields = await request_body.read_form_with_file(request, resources.Label)
+) -> Correction:
+    """Each image is stored once. `POST /train` with `include_feedback` trains with corrections.
+    Those that show no digit are for the recipe `robust`: the others learn digits alone.
+    """
+    upload, fields = await request_body.read_form_with_file(request, Label)
     pixels = await services.image_validator.decode(upload, disconnect_probe(request.scope))
     correction, is_new = await asyncio.to_thread(
         services.feedback.add, pixels, fields.label, fields.prediction_id or None, replace=replace
     )
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/feedback/{correction.id}/image"
-    return resources.Correction.model_validate(correction)
+    return Correction.model_validate(correction)
 
 
 @router.get(
@@ -92,13 +94,11 @@ async def create(
     operation_id="list_feedback",
     responses=error_responses(NotFound, INVALID_LIMIT),
 )
-def list_feedback(
-    services: ServicesDep, after: After = None, limit: Limit = 100
-) -> resources.Corrections:
+def list_feedback(services: ServicesDep, after: After = None, limit: Limit = 100) -> Corrections:
     """Return one page. `after` is the id of the last correction of the previous page."""
     page, has_more = services.feedback.page(after, limit)
-    data = [resources.Correction.model_validate(correction) for correction in page]
-    return resources.Corrections(data=data, has_more=has_more)
+    data = [Correction.model_validate(correction) for correction in page]
+    return Corrections(data=data, has_more=has_more)
 
 
 @router.get(
@@ -111,7 +111,7 @@ def list_feedback(
 def get_image(correction_id: str, services: ServicesDep) -> Response:
     """Return the grey image as a PNG that the service encoded; the upload itself is not stored."""
     correction, content = services.feedback.content(correction_id)
-    disposition = f'attachment; filename="{correction.label}-{correction.id}.png"'
+    disposition = f'attachment; filename="{correction.written_label}-{correction.id}.png"'
     return Response(content, media_type=PNG, headers={"Content-Disposition": disposition})
 
 

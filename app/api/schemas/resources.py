@@ -265,33 +265,6 @@ class TestImages(BaseModel):
     has_more: bool
 
 
-class Label(BaseModel):
-    """The fields other than `file` in the body of `POST /feedback`."""
-
-    label: int = Field(ge=0, le=9, description="the digit that the image shows")
-    prediction_id: str = Field(
-        "", pattern="^[A-Za-z0-9_-]{0,64}$", description="`id` of the prediction that was wrong"
-    )
-
-
-class Correction(BaseModel):
-    """An image with its correct label, sent by a client."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: str = Field(
-        description="derived from the pixels, so it does not depend on the image format"
-    )
-    label: int = Field(ge=0, le=9, description="the digit that the image shows")
-    prediction_id: str | None = Field(description="`id` of the prediction that was wrong")
-    created_at: datetime
-
-
-class Corrections(BaseModel):
-    data: list[Correction]
-    has_more: bool
-
-
 class Promotion(BaseModel):
     """The body of `PUT /models/current`."""
 

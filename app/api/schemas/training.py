@@ -24,6 +24,9 @@ class DryRun(BaseModel):
 
     hyperparameters: Hyperparameters = Field(description="the seed is null if it would be drawn")
     images: dict[str, int] = Field(description="training images by digit, with the corrections")
+    non_digits: int = Field(
+        description="corrections that show no digit and that the recipe trains with"
+    )
     validation_images: int = Field(description="how many of them are held out")
     steps: int = Field(description="batches over all epochs")
     jobs_ahead: int = Field(description="queued and running jobs")

@@ -103,6 +103,7 @@ def _print(dataset: Fields, *, as_json: bool) -> None:
             "name": dataset["name"],
             "images": "" if dataset["images"] is None else str(dataset["images"]),
             "by label": "  ".join(f"{label}: {images}" for label, images in labels.items()),
+            "no digit": str(dataset["non_digits"] or ""),
             "digest": dataset["digest"],
             "rejected": str(dataset["rejected_images"]),
             "suspect": str(dataset["suspect_images"]),

@@ -1,4 +1,4 @@
-"""`mynet feedback`: corrections, which are images with the digit that they show."""
+"""`mynet feedback`: corrections, which are images with their correct label."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from app.cli.options import ApiKey, AsJson, Force, Limit, Output, Url
 
 app = typer.Typer(
     cls=ListByDefault,
-    help="List, add, download or delete corrections: images with the digit that they show. "
+    help="List, add, download or delete corrections: images with their correct label. "
     "Train with them: mynet train --include-feedback.",
 )
 CorrectionId = Annotated[
@@ -47,10 +47,16 @@ def _row(correction: Fields) -> tuple[str, ...]:
 
     return (
         correction["id"],
-        str(correction["label"]),
+        str(correction["label"]) if correction["is_digit"] else "no digit",
         output.time(correction["created_at"]),
         correction["prediction_id"] or "",
     )
+
+
+def _checked(label: int | None, *, not_a_digit: bool) -> int | None:
+    if (label is None) != not_a_digit:
+        raise typer.BadParameter("give either a LABEL from 0 to 9 or --not-a-digit")
+    return label
 
 
 def _prediction_id(value: str | None) -> str | None:
@@ -62,7 +68,13 @@ def _prediction_id(value: str | None) -> str | None:
 @app.command()
 def add(
     file: Annotated[Path, typer.Argument(help="An image file.")],
-    label: Annotated[int, typer.Argument(min=0, max=9, help="The digit that the image shows.")],
+    label: Annotated[
+        int | None,
+        typer.Argument(min=0, max=9, show_default="none", help="The digit that the image shows."),
+    ] = None,
+    not_a_digit: Annotated[
+        bool, options.flag("--not-a-digit", "The image shows no digit; instead of a label.")
+    ] = False,
     prediction_id: Annotated[
         str | None,
         typer.Option(
@@ -78,14 +90,16 @@ def add(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Store an image with the digit that it shows."""
+    """Store an image with the digit that it shows, or with --not-a-digit."""
     from app.cli import output
 
+    label = _checked(label, not_a_digit=not_a_digit)
     with open_backend(url, api_key) as backend:
         correction = backend.correct(file, label, prediction_id, replace=replace)
     if as_json:
         return output.print_json(correction)
-    typer.echo(f"Correction {correction['id']}: the image shows a {correction['label']}.")
+    what = f"a {correction['label']}" if correction["is_digit"] else "no digit"
+    typer.echo(f"Correction {correction['id']}: the image shows {what}.")
 
 
 @app.command()

@@ -123,6 +123,7 @@ def _show_plan(plan: Fields, *, as_json: bool) -> None:
         {
             "hyperparameters": output.pairs(plan["hyperparameters"]),
             "images": f"{sum(images.values()):,} ({output.pairs(images)})",
+            "no digit": str(plan["non_digits"] or ""),
             "held out": f"{plan['validation_images']:,}",
             "steps": f"{plan['steps']:,}",
             "jobs ahead": str(plan["jobs_ahead"]),

@@ -18,7 +18,7 @@ from app.mnist.files import count_training_images
 from app.net import DIGITS
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.jobs.job import Status, queue_full
-from app.train.plan.recipe_sizes import images_per_epoch, validation_images
+from app.train.plan.recipe_sizes import images_per_epoch, learns_non_digits, validation_images
 
 # The most jobs whose epochs an estimate looks at.
 PAST_JOBS: Final = 50
@@ -29,11 +29,12 @@ class DryRun:
     """The plan of a job.
 
     `images` are the training images by digit, with the corrections. `validation_images` of them are
-    held out.
+    held out. `non_digits` are the corrections without a digit that the recipe trains with.
     """
 
     hyperparameters: Hyperparameters
     images: dict[str, int]
+    non_digits: int
     validation_images: int
     steps: int
     jobs_ahead: int
@@ -60,6 +61,7 @@ def dry_run(
     return DryRun(
         hyperparameters,
         {str(digit): sum(numbers) for digit, numbers in enumerate(by_digit)},
+        _count_non_digits(datasets, hyperparameters),
         validation,
         steps,
         jobs.get(Status.QUEUED, 0) + jobs.get(Status.RUNNING, 0),
@@ -73,6 +75,13 @@ def _count(name: str, datasets: Datasets, settings: Settings) -> list[int]:
         return count_training_images(settings.data_dir)
     labels = datasets.get(name).labels or {}
     return [labels.get(str(digit), 0) for digit in range(DIGITS)]
+
+
+def _count_non_digits(datasets: Datasets, hyperparameters: Hyperparameters) -> int:
+    is_used = CORRECTIONS in hyperparameters.training_datasets
+    if not (is_used and learns_non_digits(hyperparameters.recipe)):
+        return 0
+    return datasets.get(CORRECTIONS).non_digits
 
 
 def _estimate(past: Sequence[Job], hyperparameters: Hyperparameters, steps: int) -> float | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from app.mnist import dataset as mnist
 from app.mnist.files import LabelledImages
+from app.net import SIDE
 from app.torch_net import to_input
 from app.train.plan.recipe_sizes import validation_images
 from app.versions.card import TrainingData
@@ -38,6 +39,33 @@ class Digits:
         )
 
 
+def no_pixels() -> Tensor:
+    """Return the pixels of no images, (0, 28, 28) uint8."""
+    return torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
+
+
+def no_digits() -> Digits:
+    return Digits(no_pixels(), torch.empty(0, dtype=torch.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """Corrections of a training: digits, and images without one, (M, 28, 28) uint8."""
+
+    digits: Digits = field(default_factory=no_digits)
+    non_digits: Tensor = field(default_factory=no_pixels)
+
+    def __len__(self) -> int:
+        return len(self.digits) + len(self.non_digits)
+
+    def extend_digest(self, digest: str) -> str:
+        """Return the sha256 of a digest and of the images without a digit, if there are any."""
+        if not len(self.non_digits):
+            return digest
+        content = digest.encode() + bytes(self.non_digits.numpy())
+        return hashlib.sha256(content).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """The training and the test images, with the sha256 of the four arrays if they are MNIST's.
@@ -50,7 +78,7 @@ class Dataset:
     train: Digits
     test: Digits
     digest: str
-    corrections: Digits | None = None
+    corrections: Corrections | None = None
     validation: Digits | None = None
     sources: TrainingData | None = None
 
@@ -67,13 +95,13 @@ class Dataset:
         validation = self.train.subset(held_out)
         return replace(self, train=self.train.subset(remaining), validation=validation)
 
-    def with_corrections(self, corrections: Digits) -> "Dataset":
+    def with_corrections(self, corrections: Corrections) -> "Dataset":
         """Return the same dataset with these corrections."""
-        digest = self.digest
-        if len(corrections):
-            arrays = (corrections.pixels.numpy(), corrections.labels.numpy())
+        digest, digits = self.digest, corrections.digits
+        if len(digits):
+            arrays = (digits.pixels.numpy(), digits.labels.numpy())
             digest = hashlib.sha256(digest.encode() + b"".join(map(bytes, arrays))).hexdigest()
-        return replace(self, digest=digest, corrections=corrections)
+        return replace(self, digest=corrections.extend_digest(digest), corrections=corrections)
 
 
 def load(root: Path) -> Dataset:

@@ -14,7 +14,7 @@ from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.plan.recipe_sizes import ALLOGRAPHS, NEGATIVES, SYNTHETIC_DIGITS, held_out_images
 from app.train.recipes import centring, loop, manual_loop, optimizers, schedules
 from app.train.recipes.augmentation import AugmentedBatches
-from app.train.recipes.dataset import Batches, Digits
+from app.train.recipes.dataset import Batches, Corrections, Digits
 from app.train.recipes.ema import EMAModel
 from app.train.recipes.loop import Fit, Loader
 from app.train.recipes.picture_cache import PLAIN, Drawing, OnProgress, Pictures, key_of
@@ -58,15 +58,16 @@ def documented(
     hyperparameters: Hyperparameters,
     train: Digits,
     device: torch.device,
-    corrections: Digits | None = None,
+    corrections: Corrections | None = None,
     drawing: Drawing = PLAIN,  # noqa: ARG001, it draws nothing
 ) -> TrainingSetup:
-    """Return the tutorial's training: MNIST and the corrections, SGD with momentum."""
+    """Return the tutorial's training: MNIST and the corrected digits, SGD with momentum."""
     net = MyNet().to(device)
     optimizer = optimizers.SGD(
         net.parameters(), lr=hyperparameters.learning_rate, momentum=hyperparameters.momentum
     )
-    batches = Batches(train.concat(corrections), hyperparameters.batch_size, device)
+    digits = _add_corrected(train, corrections)
+    batches = Batches(digits, hyperparameters.batch_size, device)
     is_manual = manual_loop.supports(device, hyperparameters.momentum)
     fit = manual_loop.fit if is_manual else loop.fit
     return TrainingSetup(net, net, optimizer, batches, fit=fit)
@@ -76,7 +77,7 @@ def quick(
     hyperparameters: Hyperparameters,
     train: Digits,
     device: torch.device,
-    corrections: Digits | None = None,
+    corrections: Corrections | None = None,
     drawing: Drawing = PLAIN,  # noqa: ARG001, it draws nothing
 ) -> TrainingSetup:
     """Return a training that is as accurate as the tutorial's, in a fifth of its epochs.
@@ -90,7 +91,8 @@ def quick(
         betas=(hyperparameters.momentum, SQUARES_DECAY),
         fused=True,
     )
-    batches = Batches(train.concat(corrections), hyperparameters.batch_size, device)
+    digits = _add_corrected(train, corrections)
+    batches = Batches(digits, hyperparameters.batch_size, device)
     centring.attach(optimizer, net)
     steps = hyperparameters.epochs * len(batches)
     schedules.attach(optimizer, schedules.one_cycle(hyperparameters.learning_rate, steps))
@@ -102,20 +104,21 @@ def robust(
     hyperparameters: Hyperparameters,
     train: Digits,
     device: torch.device,
-    corrections: Digits | None = None,
+    corrections: Corrections | None = None,
     drawing: Drawing = PLAIN,
 ) -> TrainingSetup:
     """Return a training for real handwriting that also rejects images without a digit.
 
-    Each epoch augments MNIST and synthetic digits differently. Some images show no digit; their
-    target is a uniform distribution (outlier exposure: Hendrycks et al. 2019, "Deep Anomaly
-    Detection with Outlier Exposure"). The learning rate follows a cosine. The average of the
-    weights becomes the version.
+    Each epoch augments MNIST and synthetic digits differently. Some images show no digit: synthetic
+    ones and corrections, all equally likely. Their target is a uniform distribution (outlier
+    exposure: Hendrycks et al. 2019, "Deep Anomaly Detection with Outlier Exposure"). The learning
+    rate follows a cosine. The average of the weights becomes the version.
     """
     remaining, held_out = split(train)
-    training_digits = remaining.concat(corrections)
-    pictures = _add_synthetic(training_digits, drawing)
-    batches = AugmentedBatches(*pictures, hyperparameters.batch_size, device)
+    digits, negatives = _add_synthetic(_add_corrected(remaining, corrections), drawing)
+    if corrections:
+        negatives = torch.cat([negatives, corrections.non_digits])
+    batches = AugmentedBatches(digits, negatives, hyperparameters.batch_size, device)
     net = MyNet().to(device)
     optimizer = optimizers.SGD(
         net.parameters(),
@@ -128,6 +131,10 @@ def robust(
     steps = hyperparameters.epochs * len(batches)
     schedules.attach(optimizer, schedules.cosine(hyperparameters.learning_rate, steps))
     return TrainingSetup(model, model.average, optimizer, batches, held_out)
+
+
+def _add_corrected(train: Digits, corrections: Corrections | None) -> Digits:
+    return train.concat(corrections.digits) if corrections else train
 
 
 def _add_synthetic(digits: Digits, drawing: Drawing) -> tuple[Digits, Tensor]:
@@ -181,7 +188,7 @@ class Recipe(Protocol):
         hyperparameters: Hyperparameters,
         train: Digits,
         device: torch.device,
-        corrections: Digits | None = None,
+        corrections: Corrections | None = None,
         drawing: Drawing = PLAIN,
     ) -> TrainingSetup: ...
 

@@ -18,15 +18,14 @@ from app.errors import NotFound, ServiceError
 from app.feedback import FeedbackStore
 from app.image.decode import open_image, to_grey
 from app.image.normalise import normalise
-from app.net import SIDE
-from app.train.recipes.dataset import Digits
+from app.train.recipes.dataset import Corrections, Digits, no_pixels
 from app.train.worker.attempt import JobAttempt, Stopped
 from app.train.worker.state import CorruptCheckpoint
 
 log = logging.getLogger(__name__)
 
 
-def load_or_gather(attempt: JobAttempt, stop: threading.Event) -> Digits:
+def load_or_gather(attempt: JobAttempt, stop: threading.Event) -> Corrections:
     """Return the corrections of a job, gathered by its first attempt.
 
     Raises BucketUnavailable, CorruptCheckpoint, Stopped.
@@ -36,47 +35,56 @@ def load_or_gather(attempt: JobAttempt, stop: threading.Event) -> Digits:
         settings = attempt.settings
         feedback = FeedbackStore(settings.feedback_dir, settings.max_feedback)
         beat = attempt.heartbeat.beat
-        digits = gather(feedback, settings.max_pixels, stop, beat)
-        attempt.files.store_corrections(_to_bytes(digits))
+        found = gather(feedback, settings.max_pixels, stop, beat)
+        attempt.files.store_corrections(_to_bytes(found))
         log.info("corrections gathered: job=%s count=%d", attempt.job.id, len(_load(path)))
     return _load(path)
 
 
 def gather(
     feedback: FeedbackStore, max_pixels: int, stop: threading.Event, beat: Callable[[], None]
-) -> Digits:
+) -> Corrections:
     """Return all corrections, oldest first, normalised as for predictions. Raises Stopped.
 
     Unreadable corrections are skipped. `beat` is called for each one.
     """
-    pixels, labels = [], []
+    found: list[tuple[int | None, Tensor]] = []
     for correction in reversed(feedback.all()):
         if stop.is_set():
             raise Stopped
         beat()
         try:
             grey = to_grey(open_image(feedback.read(correction), max_pixels)).pixels
-            pixels.append(torch.from_numpy(normalise(grey).pixels.copy()))
-            labels.append(correction.label)
+            found.append((correction.label, torch.from_numpy(normalise(grey).pixels.copy())))
         except NotFound:
             continue  # deleted after it was listed
         except ServiceError as error:
             log.error("correction skipped: id=%s error=%s", correction.id, error)
-    empty = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
-    stacked = torch.stack(pixels) if pixels else empty
-    return Digits(stacked, torch.tensor(labels, dtype=torch.int64))
+    digits = [(label, pixels) for label, pixels in found if label is not None]
+    labels = torch.tensor([label for label, _ in digits], dtype=torch.int64)
+    return Corrections(
+        Digits(_stack([pixels for _, pixels in digits]), labels),
+        _stack([pixels for label, pixels in found if label is None]),
+    )
 
 
-def _to_bytes(digits: Digits) -> bytes:
+def _stack(pixels: list[Tensor]) -> Tensor:
+    return torch.stack(pixels) if pixels else no_pixels()
+
+
+def _to_bytes(corrections: Corrections) -> bytes:
     # In memory: with a full disk, torch raises errors of its own instead of OSError.
-    buffer = BytesIO()
-    torch.save({"pixels": digits.pixels, "labels": digits.labels}, buffer)
+    buffer, digits = BytesIO(), corrections.digits
+    tensors = {"pixels": digits.pixels, "labels": digits.labels}
+    torch.save(tensors | {"non_digits": corrections.non_digits}, buffer)
     return buffer.getvalue()
 
 
-def _load(path: Path) -> Digits:
+def _load(path: Path) -> Corrections:
     try:
         tensors: dict[str, Tensor] = torch.load(path, weights_only=True)
-        return Digits(tensors["pixels"], tensors["labels"])
+        digits = Digits(tensors["pixels"], tensors["labels"])
+        # A file that an older release stored has no images without a digit.
+        return Corrections(digits, tensors.get("non_digits", no_pixels()))
     except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError) as error:
         raise CorruptCheckpoint(f"{path} is not a file of corrections: {error}") from error

@@ -23,7 +23,7 @@ from app.devices import pick_device
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import dataset as data
 from app.train.recipes import loop
-from app.train.recipes.dataset import Dataset, Digits
+from app.train.recipes.dataset import Corrections, Dataset, Digits
 from app.train.recipes.loop import Loader, Step
 from app.train.worker.attempt import PeerLost
 from app.train.worker.state import Checkpointer, hold_out, remaining_epochs, resume
@@ -121,7 +121,7 @@ class DataParallelGroup:
             distributed.broadcast(command, src=0, group=self.command_group)
         return Command(int(command))
 
-    def receive_job(self) -> tuple[Hyperparameters, Digits | None, Digits | None]:
+    def receive_job(self) -> tuple[Hyperparameters, Digits | None, Corrections | None]:
         """Wait for the job that rank 0 sends: training images and corrections, if it has such.
 
         Raises PeerLost.

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -11,8 +12,9 @@ from app.datasets.records import BUILT_IN, CORRECTIONS, MNIST, MNIST_TEST
 from app.errors import Conflict, NotFound
 from app.mnist.dataset import DatasetUnavailable
 from app.mnist.files import LabelledImages
-from app.train.jobs.hyperparameters import Hyperparameters
-from app.train.recipes.dataset import Dataset, Digits
+from app.train.jobs.hyperparameters import Hyperparameters, Recipe
+from app.train.plan.recipe_sizes import learns_non_digits
+from app.train.recipes.dataset import Corrections, Dataset, Digits, no_digits
 from app.train.worker.attempt import JobAttempt
 from app.versions.bucket.object_store import BucketUnavailable
 from app.versions.card import DatasetReference, TrainingData
@@ -28,7 +30,9 @@ def needs_corrections(hyperparameters: Hyperparameters) -> bool:
     return CORRECTIONS in _names(hyperparameters)
 
 
-def assemble(attempt: JobAttempt, mnist: Dataset | None, corrections: Digits | None) -> Dataset:
+def assemble(
+    attempt: JobAttempt, mnist: Dataset | None, corrections: Corrections | None
+) -> Dataset:
     """Return the data of a job, and record what they are.
 
     The corrections stay apart from the other training images: recipes hold none of them out.
@@ -36,29 +40,42 @@ def assemble(attempt: JobAttempt, mnist: Dataset | None, corrections: Digits | N
     """
     hyperparameters = attempt.hyperparameters
     datasets = open_datasets(attempt.settings, attempt.writer.store.database)
-    present = {CORRECTIONS: corrections}
+    learned = _learned_by(hyperparameters.recipe, corrections or Corrections())
+    present = {CORRECTIONS: learned.digits}
     if mnist is not None:
         present |= {MNIST: mnist.train, MNIST_TEST: mnist.test}
     digits = {
-        name: present[name] or _empty() if name in BUILT_IN else _load(name, datasets)
+        name: present[name] if name in BUILT_IN else _load(name, datasets)
         for name in _names(hyperparameters)
     }
     names, test = hyperparameters.training_datasets, hyperparameters.test_dataset
     sources = TrainingData(
-        train=[_reference(name, digits[name], datasets) for name in names],
+        train=[
+            _with_non_digits(_reference(name, digits[name], datasets), learned) for name in names
+        ],
         test=_reference(test, digits[test], datasets),
     )
     _fix(attempt, sources)
     others = [name for name in names if name != CORRECTIONS]
     train = _concat([digits[name] for name in others]) if others else digits[CORRECTIONS]
     if not (len(train) and len(digits[test])):
-        raise DatasetUnavailable(f"The data sets {', '.join(names)} or {test} have no images.")
+        raise DatasetUnavailable(
+            f"The data sets {', '.join(names)} or {test} have no images of digits."
+        )
     is_mnist = others == [MNIST] and test == MNIST_TEST
     digest = mnist.digest if mnist and is_mnist else _digest(sources)
     dataset = Dataset(train, digits[test], digest, sources=sources)
-    if CORRECTIONS in names:
-        return dataset.with_corrections(digits[CORRECTIONS] if others else _empty())
-    return dataset
+    if CORRECTIONS not in names:
+        return dataset
+    dataset = dataset.with_corrections(learned)
+    if others:
+        return dataset
+    return replace(dataset, corrections=replace(learned, digits=no_digits()))
+
+
+def _learned_by(recipe: Recipe, corrections: Corrections) -> Corrections:
+    """Return the corrections that a recipe trains with: some learn digits alone."""
+    return corrections if learns_non_digits(recipe) else Corrections(corrections.digits)
 
 
 def corrections_of(dataset: Dataset) -> int | None:
@@ -114,6 +131,19 @@ def _reference(name: str, digits: Digits, datasets: Datasets) -> DatasetReferenc
     )
 
 
+def _with_non_digits(reference: DatasetReference, learned: Corrections) -> DatasetReference:
+    """Return the reference of the corrections with their images without a digit."""
+    if reference.id != CORRECTIONS:
+        return reference
+    return reference.model_copy(
+        update={
+            "digest": learned.extend_digest(reference.digest),
+            "images": len(learned),
+            "non_digits": len(learned.non_digits),
+        }
+    )
+
+
 def _digest(sources: TrainingData) -> str:
     """Return the sha256 of the digests of all data sets but the corrections, the test's last."""
     digests = [source.digest for source in sources.train if source.id != CORRECTIONS]
@@ -126,7 +156,3 @@ def _concat(digits: Sequence[Digits]) -> Digits:
         return digits[0]
     pixels = torch.cat([part.pixels for part in digits])
     return Digits(pixels, torch.cat([part.labels for part in digits]))
-
-
-def _empty() -> Digits:
-    return Digits(torch.empty((0, 28, 28), dtype=torch.uint8), torch.empty(0, dtype=torch.int64))

@@ -1,7 +1,6 @@
 """Python client for the HTTP API of MyNet, synchronous and asynchronous, fully typed."""
 
 from mynet_client.answers import (
-    BestJob,
     Card,
     Cards,
     Checkpoint,
@@ -28,9 +27,6 @@ from mynet_client.answers import (
     Reading,
     Ready,
     Result,
-    Sweep,
-    SweepJob,
-    Sweeps,
     TextLine,
     TrainingData,
     VersionSummary,
@@ -49,6 +45,7 @@ from mynet_client.dataset_answers import (
     SuspectImage,
 )
 from mynet_client.errors import ApiError, ConnectionFailed, MyNetError, NoBestVersion
+from mynet_client.sweep_answers import BestJob, Sweep, SweepJob, Sweeps
 
 # Deprecated aliases: the names of version 0.1, kept for one more release.
 Refusal = ApiError

@@ -187,6 +187,7 @@ class DatasetReference(ResponseModel):
     name: str
     digest: str
     images: int
+    non_digits: int = 0  # how many of the images show no digit
 
 
 class TrainingData(ResponseModel):
@@ -248,6 +249,7 @@ class DryRun(ResponseModel):
 
     hyperparameters: dict[str, Any]
     images: dict[str, int]
+    non_digits: int = 0
     validation_images: int = 0
     steps: int
     jobs_ahead: int
@@ -258,50 +260,6 @@ class Jobs(ResponseModel):
     """A page of jobs, newest first."""
 
     data: list[Job]
-    has_more: bool
-
-
-class SweepJob(ResponseModel):
-    """A job of a sweep, abridged; `hyperparameters` are those that differ between the jobs."""
-
-    id: str
-    hyperparameters: dict[str, Any]
-    status: str
-    fraction: float
-    test_accuracy: float | None = None
-    version: int | None = None
-
-
-class BestJob(SweepJob):
-    """The best job of a sweep so far: by test accuracy, then test loss, then age."""
-
-    test_accuracy: float
-    test_loss: float | None = None
-    version: int
-
-
-class Sweep(ResponseModel):
-    """A group of jobs: queued, running, succeeded, failed or cancelled."""
-
-    id: str
-    name: str | None = None
-    status: str
-    created_at: datetime
-    finished_at: datetime | None = None
-    hyperparameters: dict[str, Any]
-    jobs: list[SweepJob]
-    best: BestJob | None = None
-    error: JobError | None = None
-
-    @property
-    def is_final(self) -> bool:
-        return self.status in FINAL
-
-
-class Sweeps(ResponseModel):
-    """A page of sweeps, newest first."""
-
-    data: list[Sweep]
     has_more: bool
 
 

@@ -9,13 +9,14 @@ import httpx2
 from tenacity import AsyncRetrying
 
 from mynet_client import calls, dataset_calls, sweep_calls
-from mynet_client.answers import Card, Event, Job, Sweep
+from mynet_client.answers import Card, Event, Job
 from mynet_client.calls import Request
 from mynet_client.connection import ADDRESS, ATTEMPTS, TIMEOUT, connection
 from mynet_client.errors import readable, refusal, translate_errors
 from mynet_client.following import EventSubscription
 from mynet_client.methods import async_method
 from mynet_client.retries import policy
+from mynet_client.sweep_answers import Sweep
 
 T = TypeVar("T")
 

@@ -213,13 +213,16 @@ def log(job: Job | str) -> Request[list[str]]:
 
 
 def feedback(
-    image: File, label: int, *, prediction_id: str | None = None, replace: bool = False
+    image: File, label: int | None, *, prediction_id: str | None = None, replace: bool = False
 ) -> Request[Correction]:
-    """Store a correction: an image and its correct digit. `replace` changes an existing label.
+    """Store a correction: an image and its correct label. `replace` changes an existing label.
+
+    The label is the digit that the image shows, or None if it shows no digit.
 
     Raises OSError if `image` is a path that cannot be read.
     """
-    data = {"label": str(label), "prediction_id": prediction_id or ""}
+    what = {"is_digit": "false"} if label is None else {"label": str(label)}
+    data = {**what, "prediction_id": prediction_id or ""}
     body = {"files": {"file": ("image", _bytes(image))}, "data": data}
     params = {"replace": True if replace else None}
     return Request("POST", "/feedback", answer_of(Correction), params, body=body, repeatable=True)

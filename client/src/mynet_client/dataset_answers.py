@@ -32,6 +32,7 @@ class DatasetSummary(ResponseModel):
     digest: str | None = None
     images: int | None = None
     labels: dict[str, int] | None = None
+    non_digits: int = 0
     created_at: datetime | None = None
 
 
@@ -53,10 +54,11 @@ class Datasets(ResponseModel):
 
 
 class DatasetImage(ResponseModel):
-    """An image of a data set; `image` is a PNG data URL."""
+    """An image of a data set; `image` is a PNG data URL. `label` is None if it shows no digit."""
 
     id: str
-    label: int
+    label: int | None
+    is_digit: bool = True
     image: str
 
 
@@ -68,10 +70,11 @@ class DatasetImages(ResponseModel):
 
 
 class Correction(ResponseModel):
-    """An image with its correct digit."""
+    """An image with its correct label: the digit that it shows, or None if it shows no digit."""
 
     id: str
-    label: int
+    label: int | None
+    is_digit: bool = True
     prediction_id: str | None = None
     created_at: datetime
 

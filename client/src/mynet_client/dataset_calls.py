@@ -51,12 +51,16 @@ def dataset_images(
     dataset: DatasetSummary | str,
     *,
     label: int | None = None,
+    is_digit: bool | None = None,
     after: DatasetImage | str | None = None,
     limit: int = 100,
 ) -> Request[DatasetImages]:
-    """List images of a data set; `after` is the last image of the previous page."""
+    """List images of a data set; `after` is the last image of the previous page.
+
+    `is_digit=False` selects the corrections that show no digit.
+    """
     last = after.id if isinstance(after, DatasetImage) else after
-    params = {"label": label, "after": last, "limit": limit}
+    params = {"label": label, "is_digit": is_digit, "after": last, "limit": limit}
     return Request("GET", _path(dataset, "/images"), answer_of(DatasetImages), params)
 
 

@@ -5,9 +5,9 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from mynet_client.answers import Sweep, Sweeps
 from mynet_client.calls import Request, answer_of
 from mynet_client.errors import NoBestVersion
+from mynet_client.sweep_answers import Sweep, Sweeps
 
 
 def start_sweep(

@@ -72,6 +72,52 @@ def test_another_label_is_refused_unless_it_replaces(client, send, digits):
     assert send(png(digits[2]), 1, "?replace=true").status_code == 201
 
 
+def no_digit(client, image, query="", **fields):
+    data = {"is_digit": "false", **fields}
+    return client.post(f"/feedback{query}", files={"file": ("x", image)}, data=data)
+
+
+def test_an_image_may_show_no_digit(client, send, digits):
+    answer = no_digit(client, png(digits[0]), prediction_id="some-id")
+    correction = answer.json()
+    assert (answer.status_code, correction["label"], correction["is_digit"]) == (201, None, False)
+    assert correction["prediction_id"] == "some-id"
+    assert no_digit(client, png(digits[0])).json() == correction
+    assert client.get("/feedback").json()["data"] == [correction]
+    image = client.get(answer.headers["location"])
+    name = f"not_a_digit-{correction['id']}.png"
+    assert image.headers["content-disposition"] == f'attachment; filename="{name}"'
+    detail = assert_error(send(png(digits[0]), 7), 409, "conflict")
+    assert "is stored as no digit already" in detail
+    changed = send(png(digits[0]), 7, "?replace=true").json()
+    assert (changed["id"], changed["label"], changed["is_digit"]) == (correction["id"], 7, True)
+    detail = assert_error(no_digit(client, png(digits[0])), 409, "conflict")
+    assert "has the label 7 already" in detail and "to change it to no digit" in detail
+    assert no_digit(client, png(digits[0]), "?replace=true").json()["label"] is None
+
+
+@pytest.mark.read_only
+@pytest.mark.parametrize(
+    ("fields", "field", "message"),
+    [
+        ({}, "label", "Field required, or is_digit=false"),
+        ({"is_digit": "true"}, "label", "Field required, or is_digit=false"),
+        ({"is_digit": "false", "label": "7"}, "label", "was sent with is_digit=false"),
+        ({"is_digit": "maybe"}, "is_digit", "Input should be a valid boolean"),
+        ({"is_digit": "", "label": "7"}, "is_digit", "Input should be a valid boolean"),
+    ],
+)
+def test_a_correction_says_one_thing(client, seven, fields, field, message):
+    answer = client.post("/feedback", files={"file": ("x", seven)}, data=fields)
+    assert_error(answer, 422, "invalid_field")
+    (error,) = answer.json()["errors"]
+    assert error["field"] == field and error["message"].startswith(message)
+
+
+def test_a_digit_may_be_said_twice(send, seven):
+    assert send(seven, 7, is_digit="true").status_code == 201
+
+
 def test_pages_are_like_those_of_jobs(client, send, digits):
     ids = [send(png(digit), 1).json()["id"] for digit in digits][::-1]
     first = client.get("/feedback?limit=3").json()

@@ -9,7 +9,7 @@ from app.train.jobs.fenced_writer import FencedWriter
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.plan.recipe_sizes import images_per_epoch
 from app.train.recipes import recipes
-from app.train.recipes.dataset import Digits
+from app.train.recipes.dataset import Corrections, Digits
 from tests.conftest import png
 
 
@@ -42,6 +42,19 @@ def test_dry_run_counts_the_corrections(idle, digits):
         idle.post("/feedback", files={"file": png(pixels)}, data={"label": str(label)})
     images = plan(idle, include_feedback=True)["images"]
     assert (images["7"], images["3"]) == (TRAIN_COUNTS[7] + 1, TRAIN_COUNTS[3] + 1)
+
+
+def test_dry_run_counts_images_without_a_digit_where_they_are_used(idle, digits):
+    data = {"is_digit": "false"}
+    idle.post("/feedback", files={"file": png(digits[0])}, data=data)
+    idle.post("/feedback", files={"file": png(digits[1])}, data={"label": "2"})
+    for recipe, used in (("documented", 0), ("quick", 0), ("robust", 1)):
+        answer = plan(idle, recipe=recipe, include_feedback=True)
+        assert answer["non_digits"] == used
+        assert sum(answer["images"].values()) == sum(TRAIN_COUNTS) + 1
+        assert plan(idle, recipe=recipe)["non_digits"] == 0
+    robust = plan(idle, datasets=["corrections"], recipe="robust")
+    assert (robust["non_digits"], sum(robust["images"].values())) == (1, 1)
 
 
 def test_dry_run_counts_the_named_datasets(idle, digits):
@@ -90,7 +103,8 @@ def test_dry_run_says_what_is_wrong_with_damaged_labels(idle, settings, tmp_path
 
 @pytest.mark.parametrize("recipe", ["documented", "quick", "robust"])
 def test_planned_images_are_those_that_the_recipe_trains_with(recipe, few_digits, monkeypatch):
-    corrections = Digits(few_digits.pixels[:7], few_digits.labels[:7])
+    seven = Digits(few_digits.pixels[:7], few_digits.labels[:7])
+    corrections = Corrections(seven, few_digits.pixels[7:9])
     digits = Digits(few_digits.pixels[:300], few_digits.labels[:300])
     drawn = recipes.SYNTHETIC_DIGITS + recipes.ALLOGRAPHS
     for name in ("SYNTHETIC_DIGITS", "ALLOGRAPHS", "NEGATIVES"):

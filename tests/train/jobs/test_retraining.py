@@ -38,6 +38,14 @@ def retraining(registry, settings, database):  # noqa: ARG001
     return AutomaticRetraining(settings, database, AFTER)
 
 
+def test_images_without_a_digit_count(retraining, correct, settings):
+    correct(AFTER - 1)
+    feedback = FeedbackStore(settings.feedback_dir, 1000)
+    feedback.add(np.zeros((8, 9), np.uint8), None)
+    assert retraining.start_if_due() is not None
+    assert retraining.new_corrections == AFTER
+
+
 def train(store, **hyperparameters):
     values = Hyperparameters(include_feedback=True, **hyperparameters)
     return jobs.create(store, values, max_queued=9, key=None)

@@ -10,7 +10,7 @@ from app.feedback import FeedbackStore
 from app.predict.local import preprocess
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import recipes
-from app.train.recipes.dataset import Dataset, Digits
+from app.train.recipes.dataset import Corrections, Dataset, Digits
 from app.train.worker import corrections, state
 from app.train.worker.attempt import Stopped
 from app.train.worker.state import CorruptCheckpoint
@@ -49,8 +49,10 @@ def test_they_are_brought_into_the_form_that_predictions_are(feedback, digits, p
     for label, image in ((1, digits[0]), (2, digits[1]), (3, photo)):
         feedback.add(image, label)
     found = gather(feedback)
-    assert found.labels.tolist() == [1, 2, 3]
-    for pixels, image in zip(found.pixels.numpy(), (digits[0], digits[1], photo), strict=True):
+    assert found.digits.labels.tolist() == [1, 2, 3]
+    for pixels, image in zip(
+        found.digits.pixels.numpy(), (digits[0], digits[1], photo), strict=True
+    ):
         assert np.array_equal(pixels, preprocess(png(image), 50_000_000).normalised.pixels)
 
 
@@ -58,7 +60,7 @@ def test_what_cannot_be_read_any_more_is_passed_over(feedback, digits, caplog):
     correction, _ = feedback.add(digits[0], 7)
     feedback.add(digits[1], 2)
     (feedback.folder / correction.name).write_bytes(b"damaged")
-    assert gather(feedback).labels.tolist() == [2]
+    assert gather(feedback).digits.labels.tolist() == [2]
     assert (
         f"correction skipped: id={correction.id} error=The upload is not a readable image"
         in caplog.text
@@ -71,7 +73,7 @@ def test_what_is_deleted_after_it_was_listed_is_passed_over(feedback, digits, mo
     listed = feedback.all()
     feedback.delete(listed[0].id)
     monkeypatch.setattr(feedback, "all", lambda: listed)
-    assert gather(feedback).labels.tolist() == [0]
+    assert gather(feedback).digits.labels.tolist() == [0]
 
 
 def test_the_card_says_how_many(start, store, registry, feedback, digits, mnist):
@@ -98,7 +100,10 @@ def test_the_digest_is_of_pixels_and_labels(few_digits):
     dataset = Dataset(few_digits, few_digits, "mnist")
     sample = few_digits.subset(torch.arange(3))
     other = Digits(sample.pixels, sample.labels + 1)
-    digests = {dataset.with_corrections(subset).digest for subset in (sample, other, few_digits)}
+    digests = {
+        dataset.with_corrections(Corrections(subset)).digest
+        for subset in (sample, other, few_digits)
+    }
     assert len(digests) == 3 and "mnist" not in digests
 
 
@@ -178,7 +183,7 @@ def extra_digits(few_digits):
 
 def test_the_documented_recipe_puts_them_behind_mnist(few_digits, extra_digits):
     plain = recipes.documented(Hyperparameters(), few_digits, CPU)
-    with_extra = recipes.documented(Hyperparameters(), few_digits, CPU, extra_digits)
+    with_extra = recipes.documented(Hyperparameters(), few_digits, CPU, Corrections(extra_digits))
     assert torch.equal(with_extra.batches.inputs[:-3], plain.batches.inputs)
     assert torch.equal(with_extra.batches.labels[-3:], extra_digits.labels)
 
@@ -189,7 +194,7 @@ def test_the_robust_recipe_never_holds_them_back(few_digits, extra_digits, monke
     monkeypatch.setattr(recipes, "NEGATIVES", 40)
     hyperparameters = Hyperparameters(recipe="robust", epochs=1)
     plain = recipes.robust(hyperparameters, few_digits, CPU)
-    with_extra = recipes.robust(hyperparameters, few_digits, CPU, extra_digits)
+    with_extra = recipes.robust(hyperparameters, few_digits, CPU, Corrections(extra_digits))
     assert torch.equal(with_extra.held_out.pixels, plain.held_out.pixels)
     training_count = len(few_digits) - len(plain.held_out)
     assert torch.equal(

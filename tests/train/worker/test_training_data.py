@@ -56,7 +56,7 @@ def test_a_job_trains_with_its_data_sets_and_is_tested_on_another(
     plain = train()
     card = train(datasets=[mine.id], test_dataset=held_out.id)
     assert [source.model_dump() for source in card.data.train] == [
-        {"id": mine.id, "name": "mine", "digest": mine.digest, "images": 600}
+        {"id": mine.id, "name": "mine", "digest": mine.digest, "images": 600, "non_digits": 0}
     ]
     assert (card.data.test.id, card.data.test.digest) == (held_out.id, held_out.digest)
     assert sum(map(sum, card.confusion)) == 300

@@ -4,23 +4,25 @@ import { button, byId, element } from "../elements/dom.js";
 import { problemNodes } from "../elements/problem.js";
 import { inWords, number, t } from "../language/words.js";
 import { ask, askJson } from "../service/api.js";
+import { brief, formOf, LABELS, phrase } from "./label.js";
 
 const PAGE = 100;
-const DIGITS = [...Array(10).keys()];
+const ALL = "all";
 
 export class Corrections {
   /** `learn()` when a training with them is wanted. */
   constructor(learn) {
-    Object.assign(this, { images: [], labels: {}, total: 0, digit: null, hasMore: false, said: null });
+    Object.assign(this, { images: [], counts: [], total: 0, label: ALL, hasMore: false, said: null });
     byId("train-with-corrections").addEventListener("click", learn);
     byId("more-corrections").addEventListener("click", () => this.#try(() => this.#more()));
     inWords(() => this.#show());
   }
 
   async refresh() {
-    const { labels, images } = await askJson("datasets/corrections", { quiet: true });
+    const { labels, images, non_digits } = await askJson("datasets/corrections", { quiet: true });
     const { data, has_more } = await askJson(this.#path(), { quiet: true });
-    Object.assign(this, { labels, total: images ?? 0, images: data, hasMore: has_more });
+    const counts = LABELS.map((label) => (label === null ? non_digits : labels[label]));
+    Object.assign(this, { counts, total: images, images: data, hasMore: has_more });
     this.#show();
   }
 
@@ -30,16 +32,14 @@ export class Corrections {
   }
 
   #path() {
-    const label = this.digit === null ? "" : `&label=${this.digit}`;
-    return `datasets/corrections/images?limit=${PAGE}${label}`;
+    const { label } = this;
+    const selection = label === null ? "&is_digit=false" : label === ALL ? "" : `&label=${label}`;
+    return `datasets/corrections/images?limit=${PAGE}${selection}`;
   }
 
   /** Store an image with a label; the service knows it by its pixels. */
   async #store({ image }, label) {
-    const form = new FormData();
-    form.append("file", blobOf(image), "digit.png");
-    form.append("label", label);
-    await ask("feedback?replace=true", { method: "POST", body: form });
+    await ask("feedback?replace=true", { method: "POST", body: formOf(blobOf(image), label) });
   }
 
   async #relabel(correction, label) {
@@ -62,7 +62,8 @@ export class Corrections {
         this.said = null;
         await this.refresh();
       });
-    this.said = () => [t(word, { label, before }), " ", button(t("undo"), act)];
+    const values = () => ({ label: phrase(label), before: before === undefined ? "" : phrase(before) });
+    this.said = () => [t(word, values()), " ", button(t("undo"), act)];
   }
 
   async #try(act) {
@@ -74,36 +75,38 @@ export class Corrections {
     this.#show();
   }
 
-  #filter(digit) {
-    this.digit = digit;
+  #filter(label) {
+    this.label = label;
     return this.#try(() => this.refresh());
   }
 
   #show() {
-    const { digit, hasMore, images, labels, total } = this;
+    const { counts, hasMore, images, total } = this;
     byId("corrections-said").replaceChildren(...(this.said?.() ?? []));
     byId("no-corrections").hidden = total > 0;
     byId("train-with-corrections").hidden = total === 0;
     byId("train-with-corrections").textContent = t("train_with_n", { n: number(total) });
     byId("more-corrections").hidden = !hasMore;
-    const present = DIGITS.filter((each) => labels?.[each]);
-    const choice = (value, text) => button(text, () => this.#filter(value), { "aria-pressed": String(value === digit) });
-    const filters = present.map((each) => choice(each, `${each} · ${number(labels[each])}`));
-    const all = choice(null, t("all_digits", { n: number(total) }));
-    const isUseful = present.length > 1 || digit !== null;
+    byId("robust-learns-them").hidden = !counts[LABELS.indexOf(null)];
+    const choice = (label, text) =>
+      button(text, () => this.#filter(label), { "aria-pressed": String(label === this.label) });
+    const present = LABELS.map((label, i) => [label, counts[i]]).filter(([, count]) => count);
+    const filters = present.map(([label, count]) => choice(label, `${brief(label)} · ${number(count)}`));
+    const all = choice(ALL, t("all_digits", { n: number(total) }));
+    const isUseful = present.length > 1 || this.label !== ALL;
     byId("corrections-filter").replaceChildren(...(isUseful ? [all, ...filters] : []));
     byId("corrections-grid").replaceChildren(...images.map((each) => this.#tile(each)));
   }
 
   #tile(correction) {
     const { image, label } = correction;
-    const picture = element("img", { src: image, alt: t("correction_of", { label }), width: 112, height: 112 });
-    const options = DIGITS.map((digit) => element("option", { value: digit, selected: digit === label }, digit));
-    const change = (event) => this.#try(() => this.#relabel(correction, Number(event.target.value)));
-    const name = { "aria-label": t("change_label", { label }), onchange: change };
+    const picture = element("img", { src: image, alt: phrase(label), width: 112, height: 112 });
+    const options = LABELS.map((each) => element("option", { selected: each === label }, brief(each)));
+    const change = (event) => this.#try(() => this.#relabel(correction, LABELS[event.target.selectedIndex]));
+    const name = { "aria-label": t("change_label", { label: brief(label) }), onchange: change };
     const select = element("select", name, ...options);
     const remove = () => this.#try(() => this.#remove(correction));
-    const sign = { className: "sign", title: t("remove"), "aria-label": t("remove_of", { label }) };
+    const sign = { className: "sign", title: t("remove"), "aria-label": t("remove_of", { label: brief(label) }) };
     return element("li", {}, picture, element("div", { className: "row" }, select, button("✕", remove, sign)));
   }
 }

@@ -15,6 +15,7 @@ export async function reportOf(dataset) {
   return [
     element("h3", {}, t("dataset_images", { name: dataset.name, n: number(dataset.images ?? 0) })),
     counts(dataset.labels ?? {}),
+    ...(dataset.non_digits ? [element("p", { className: "small" }, t("non_digits", { n: number(dataset.non_digits) }))] : []),
     ...part("rejected", rejected_images, element("ul", { className: "small" }, ...refusals)),
     ...part("suspect", suspect_images, element("div", { className: "wall" }, ...doubts)),
   ];

@@ -1,14 +1,13 @@
 // Corrections: what an image shows in truth, sent to the service, changed, or taken back.
 import { ask } from "../service/api.js";
+import { brief, formOf, LABELS, phrase } from "../corrections/label.js";
 import { button, byId } from "../elements/dom.js";
 import { inWords, t } from "../language/words.js";
-
-const LABELS = [...Array(10).keys()];
 
 export class Feedback {
   constructor() {
     Object.assign(this, { read: null, saved: null, said: null });
-    this.labels = LABELS.map((label) => button(label, () => this.#choose(label), { "aria-pressed": false }));
+    this.labels = LABELS.map((label) => button("", () => this.#choose(label), { "aria-pressed": false }));
     byId("labels").replaceChildren(...this.labels);
     inWords(() => this.#show());
   }
@@ -28,15 +27,13 @@ export class Feedback {
 
   async #send(label, replaces) {
     const { read, saved } = this;
-    const form = new FormData();
-    form.append("file", read.image, "digit");
-    form.append("label", label);
+    const form = formOf(read.image, label);
     form.append("prediction_id", read.id);
     try {
       const response = await ask(`feedback${replaces ? "?replace=true" : ""}`, { method: "POST", body: form });
       const { id } = await response.json();
       const word = response.status === 201 ? "thanks" : saved || replaces ? "changed" : "already";
-      this.#become(read, { saved: { id, label }, said: { word, label, undo: saved?.label ?? null } });
+      this.#become(read, { saved: { id, label }, said: { word, label, undo: saved?.label } });
     } catch (problem) {
       if (problem.status !== 409) this.#become(read, { said: { problem } });
       else this.#become(read, { said: { word: "other_label", label, canReplace: true, problem } });
@@ -46,7 +43,7 @@ export class Feedback {
   /** Delete what was saved, or give it the label that it had before. */
   async #undo(label) {
     const { read, saved } = this;
-    if (label !== null) return this.#send(label, true);
+    if (label !== undefined) return this.#send(label, true);
     try {
       await ask(`feedback/${saved.id}`, { method: "DELETE" });
       this.#become(read, { saved: null, said: { word: "undone" } });
@@ -64,9 +61,14 @@ export class Feedback {
   #show() {
     const { said, saved } = this;
     const { word, label, undo, canReplace, problem } = said ?? {};
-    byId("thanks").textContent = word ? t(word, { label }) : (problem?.words ?? "");
-    this.labels.forEach((each, i) => each.setAttribute("aria-pressed", saved?.label === i));
-    if (canReplace) byId("thanks").append(" ", button(t("replace", { label }), () => this.#send(label, true)));
-    else if (saved) byId("thanks").append(" ", button(t("undo"), () => this.#undo(undo ?? null)));
+    const values = { label: label === undefined ? "" : phrase(label) };
+    const words = word === "thanks" && label === null ? "thanks_no_digit" : word;
+    byId("thanks").textContent = word ? t(words, values) : (problem?.words ?? "");
+    this.labels.forEach((each, i) => {
+      each.textContent = brief(LABELS[i]);
+      each.setAttribute("aria-pressed", saved?.label === LABELS[i]);
+    });
+    if (canReplace) byId("thanks").append(" ", button(t("replace", values), () => this.#send(label, true)));
+    else if (saved) byId("thanks").append(" ", button(t("undo"), () => this.#undo(undo)));
   }
 }

@@ -14,6 +14,7 @@ export default {
   dataset_images: "{name}: {n} images",
   dataset_images_one: "{name}: {n} image",
   by_label: "Images by label",
+  non_digits: "Images without a digit: {n}",
   rejected: "Rejected: {n}",
   rejected_is: "These files are not in the data set.",
   no_rejected: "No image was rejected.",

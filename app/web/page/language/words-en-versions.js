@@ -60,9 +60,10 @@ export default {
   train_with_n_one: "Train with this one",
   all_digits: "All {n}",
   correction_of: "a {label}",
+  robust_learns_them: "Only the recipe Robust learns from images without a digit.",
   change_label: "Change the digit of this image: {label}",
-  correction_changed: "Saved as a {label} now, before as a {before}.",
-  correction_removed: "Removed: a {label}.",
+  correction_changed: "Saved as {label} now, before as {before}.",
+  correction_removed: "Removed: {label}.",
   remove: "Remove",
   remove_of: "Remove this image: {label}",
 };

@@ -37,13 +37,16 @@ export default {
   saliency_alt: "Green: the pixels that counted for {digit}.",
 
   wrong: "Wrong? It is a …",
-  thanks: "Saved as a {label}. The next training can learn from it.",
+  thanks: "Saved as {label}. The next training can learn from it.",
   changed: "Changed to {label}.",
-  already: "It was saved as a {label} already.",
+  already: "It was saved as {label} already.",
   undone: "Taken back.",
   retraining: "{n} of {after} corrections until the next training",
   other_label: "This image is already saved with another label.",
   replace: "Change it to {label}",
+  not_a_digit: "Not a digit",
+  no_digit: "no digit",
+  thanks_no_digit: "Saved as {label}. The next training with the recipe Robust can learn from it.",
 
   compare: "Two versions on this drawing",
   first: "First version",

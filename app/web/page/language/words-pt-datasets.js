@@ -14,6 +14,7 @@ export default {
   dataset_images: "{name}: {n} imagens",
   dataset_images_one: "{name}: {n} imagem",
   by_label: "Imagens por rótulo",
+  non_digits: "Imagens sem dígito: {n}",
   rejected: "Recusadas: {n}",
   rejected_is: "Estes arquivos não estão no conjunto.",
   no_rejected: "Nenhuma imagem foi recusada.",

@@ -60,9 +60,10 @@ export default {
   train_with_n_one: "Treinar com esta",
   all_digits: "Todas: {n}",
   correction_of: "um {label}",
+  robust_learns_them: "Só a receita Robusta aprende com imagens sem dígito.",
   change_label: "Mudar o dígito desta imagem: {label}",
   correction_changed: "Agora salvo como {label}; antes, {before}.",
-  correction_removed: "Removido: um {label}.",
+  correction_removed: "Removido: {label}.",
   remove: "Remover",
   remove_of: "Remover esta imagem: {label}",
 };

@@ -44,6 +44,9 @@ export default {
   retraining: "{n} de {after} correções até o próximo treino",
   other_label: "Esta imagem já está salva com outro rótulo.",
   replace: "Mudar para {label}",
+  not_a_digit: "Não é um dígito",
+  no_digit: "imagem sem dígito",
+  thanks_no_digit: "Salvo como {label}. O próximo treino com a receita Robusta pode aprender com ele.",
 
   compare: "Duas versões neste desenho",
   first: "Primeira versão",
