@@ -6,6 +6,8 @@ from tests.browser.conftest import serious_of, shows
 from tests.conftest import png
 from tests.service.running import run_service, wait_until
 
+NO_DIGIT = 10  # stands for null, so that labels can be sorted
+
 
 def test_corrections_are_changed_removed_taken_back_and_learned_from(
     open_page, axe, digits, tmp_path
@@ -24,7 +26,8 @@ def test_corrections_are_changed_removed_taken_back_and_learned_from(
         assert serious_of(page, axe) == {}
 
         def labels():
-            return sorted(each["label"] for each in service.get("/feedback")["data"])
+            found = [each["label"] for each in service.get("/feedback")["data"]]
+            return sorted(NO_DIGIT if label is None else label for label in found)
 
         grid.get_by_label("Change the digit of this image: 7").select_option("9")
         shows(page, "#corrections-said", "Saved as a 9 now, before as a 7.")
@@ -39,6 +42,24 @@ def test_corrections_are_changed_removed_taken_back_and_learned_from(
         assert labels() == [1, 7]
         page.get_by_role("button", name="Undo").click()
         assert wait_until(lambda: labels() == [1, 2, 7])
+        assert page.is_hidden("#robust-learns-them")
+        grid.get_by_label("Change the digit of this image: 2").select_option("Not a digit")
+        shows(page, "#corrections-said", "Saved as no digit now, before as a 2.")
+        shows(page, "#robust-learns-them", "Only the recipe Robust")
+        assert wait_until(lambda: labels() == [1, 7, NO_DIGIT])
+        page.get_by_role("button", name="Not a digit · 1").click()
+        assert wait_until(lambda: grid.get_by_role("listitem").count() == 1)
+        grid.get_by_role("img", name="no digit").wait_for()
+        grid.get_by_role("button", name="Remove this image: Not a digit").click()
+        shows(page, "#corrections-said", "Removed: no digit.")
+        assert labels() == [1, 7]
+        page.get_by_role("button", name="Undo").click()
+        grid.get_by_role("img", name="no digit").wait_for()
+        assert labels() == [1, 7, NO_DIGIT]
+        grid.get_by_label("Change the digit of this image: Not a digit").select_option("2")
+        shows(page, "#corrections-said", "Saved as a 2 now, before as no digit.")
+        page.get_by_role("button", name="Undo").click()
+        assert wait_until(lambda: labels() == [1, 7, NO_DIGIT])
         page.get_by_role("button", name="Train with these 3").click()
         assert page.is_checked("#train-form [name=include_feedback]")
         page.close()  # before the service stops: the page would retry

@@ -131,10 +131,10 @@ def test_a_correction_is_kept_changed_and_taken_back(open_page, service):
     shows(page, "#thanks", "Saved as a 7")
     assert labels.nth(7).get_attribute("aria-pressed") == "true"
     labels.nth(2).click()
-    shows(page, "#thanks", "Changed to 2")
+    shows(page, "#thanks", "Changed to a 2")
     assert stored() == [2]
     page.click("#thanks button")  # the label before
-    shows(page, "#thanks", "Changed to 7")
+    shows(page, "#thanks", "Changed to a 7")
     page.reload()
     page.click("[data-example='1']")
     shows(page, "#said", "It is a 1")
@@ -142,10 +142,47 @@ def test_a_correction_is_kept_changed_and_taken_back(open_page, service):
     shows(page, "#thanks", "another label")
     assert stored() == [7]
     page.click("#thanks button")
-    shows(page, "#thanks", "Changed to 1")
+    shows(page, "#thanks", "Changed to a 1")
     page.click("#thanks button")
     shows(page, "#thanks", "Taken back")
     assert stored() == []
+
+
+def test_a_drawing_is_said_to_be_no_digit_and_taken_back(open_page, service):
+    def stored():
+        return [(each["label"], each["is_digit"]) for each in service.get("/feedback")["data"]]
+
+    page = open_page(service, expected=["409"], **CALM)
+    page.click("[data-example='1']")
+    shows(page, "#said", "It is a 1")
+    group = page.get_by_role("group", name="Wrong? It is a …")
+    none, one = (group.get_by_role("button", name=name) for name in ("Not a digit", "1"))
+    none.click()
+    shows(page, "#thanks", "Saved as no digit. The next training with the recipe Robust")
+    assert none.get_attribute("aria-pressed") == "true"
+    assert stored() == [(None, False)]
+    one.click()
+    shows(page, "#thanks", "Changed to a 1.")
+    page.click("#thanks button")  # the label before
+    shows(page, "#thanks", "Changed to no digit.")
+    assert (none.get_attribute("aria-pressed"), stored()) == ("true", [(None, False)])
+    page.reload()
+    page.click("[data-example='1']")
+    shows(page, "#said", "It is a 1")
+    one.click()
+    shows(page, "#thanks", "another label")
+    page.get_by_role("button", name="Change it to a 1").click()
+    shows(page, "#thanks", "Changed to a 1.")
+    page.click("#thanks button")
+    shows(page, "#thanks", "Taken back")
+    none.click()
+    shows(page, "#thanks", "Saved as no digit.")
+    page.click("#thanks button")
+    shows(page, "#thanks", "Taken back")
+    assert stored() == []
+    page.evaluate("localStorage.setItem('language', 'pt')")
+    page.reload()
+    page.get_by_role("button", name="Não é dígito", include_hidden=True).wait_for(state="attached")
 
 
 def test_keys_draw(open_page, service):

@@ -44,7 +44,7 @@ export default {
   retraining: "{n} de {after} correções até o próximo treino",
   other_label: "Esta imagem já está salva com outro rótulo.",
   replace: "Mudar para {label}",
-  not_a_digit: "Não é um dígito",
+  not_a_digit: "Não é dígito",
   no_digit: "imagem sem dígito",
   thanks_no_digit: "Salvo como {label}. O próximo treino com a receita Robusta pode aprender com ele.",
 
