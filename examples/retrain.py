@@ -2,8 +2,9 @@
 
     python examples/retrain.py corrections
 
-The folder has a subfolder for each digit: `corrections/7/photo.jpg` shows a 7. The script sends
-each image as a correction, starts a training with MNIST and all corrections of the service, and
+The folder has a subfolder for each digit: `corrections/7/photo.jpg` shows a 7. Images in the
+subfolder `not_a_digit` show none; only the recipe `robust` learns from these. The script sends each
+image as a correction, starts a training with MNIST and all corrections of the service, and
 follows it. If the new version is better than the live one, it goes live.
 """
 
@@ -17,12 +18,13 @@ from mynet_client import ApiError, Client, Job, MyNetError
 
 # Conflict with an earlier label, too large, not an image, blank: the other images may be sound.
 IMAGE_ERRORS = (409, 413, 415, 422)
+LABELS: dict[str, int | None] = {**{str(label): label for label in range(10)}, "not_a_digit": None}
 
 
-def labelled_images(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield each image below `folder` with its label, the name of its subfolder."""
-    for label in range(10):
-        for path in sorted((folder / str(label)).glob("*")):
+def labelled_images(folder: Path) -> Iterator[tuple[Path, int | None]]:
+    """Yield each image below `folder` with its label, which its subfolder says."""
+    for name, label in LABELS.items():
+        for path in sorted((folder / name).glob("*")):
             if path.is_file():
                 yield path, label
 
@@ -78,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         accepted = send_corrections(mynet, parsed.folder, replace=parsed.replace)
         print(f"{accepted} corrections sent")
         if not accepted:
-            print(f"{parsed.folder} has no images in folders named 0 to 9.", file=sys.stderr)
+            print(
+                f"{parsed.folder} has no images in folders named 0 to 9 or not_a_digit.",
+                file=sys.stderr,
+            )
             return 1
         job = train(mynet, parsed)
     if job.result is None:
