@@ -87,9 +87,6 @@ def _versions(service: Service, settings: Settings) -> dict[str, Operation]:
     def newest() -> int:
         return registry.versions()[-1]
 
-    def promote(version: int) -> Any:
-        return service.send("PUT", "/models/current", json={"version": version})
-
     return {
         "upload weights": Operation(
             lambda: service.send("POST", "/models", content=content), newest, delete_old
@@ -99,6 +96,17 @@ def _versions(service: Service, settings: Settings) -> dict[str, Operation]:
             newest,
             keep_checkpoint,
         ),
+        **_changes_of_live_version(service, first, second),
+    }
+
+
+def _changes_of_live_version(service: Service, first: int, second: int) -> dict[str, Operation]:
+    registry = service.services.registry
+
+    def promote(version: int) -> Any:
+        return service.send("PUT", "/models/current", json={"version": version})
+
+    return {
         "promote": Operation(
             lambda: promote(second),
             registry.current,
