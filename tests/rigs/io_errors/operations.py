@@ -15,6 +15,7 @@ from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.versions import checkpoint
 from app.versions.retention import apply_retention
+from app.weights_import.parent import remove_temporary_uploads
 from tests.conftest import png
 from tests.rigs.io_errors import deliveries, migrations, trainings
 from tests.rigs.io_errors.service import (
@@ -51,6 +52,7 @@ def operations(folder: Path, stack: ExitStack) -> dict[str, Operation]:
 def _leftovers(service: Service) -> list[str]:
     """Return the temporary files, and the files of data sets without a row; delete them."""
     settings, datasets = service.services.settings, service.services.datasets
+    remove_temporary_uploads(settings.uploads_dir)  # as the next upload does: a deletion may fail
     paths = temporary_files(settings.state_dir)
     for dataset_id in {*datasets.files.ids()} ^ datasets.store.ids():
         paths.append(datasets.files.local_path(dataset_id))

@@ -41,7 +41,7 @@ class Refusal(Exception):
 class Operation:
     """`act` changes what `count` counts by `change`; `prepare` runs before each try.
 
-    `leftovers` lists files and rows that belong to nothing, after `restart` did what a start does.
+    `leftovers` lists files that belong to nothing.
     """
 
     act: Callable[[], object]
