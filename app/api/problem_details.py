@@ -38,8 +38,9 @@ METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 MAX_FIELDS: Final = 10
 MAX_NAME_LENGTH: Final = 100
-WRITE_ERRNOS: Final = {
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG
+STORAGE_ERRNOS: Final = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG,
+    errno.EMFILE, errno.ENFILE,
 }  # fmt: skip
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,9 @@ def response_for_exception(method: str, path: str, error: Exception) -> JSONResp
     """Return the response for a domain error, a storage failure, or an unexpected exception."""
     if isinstance(error, ServiceError):
         return response(path, error)
-    if isinstance(error, OSError) and error.errno in WRITE_ERRNOS:
+    if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS:
         log.error("request failed: method=%s path=%s error=%s", method, path, error)
-        return response(path, NotReady(f"The state folder is not writable: {error.strerror}."))
+        return response(path, NotReady(f"The state folder cannot be used: {error.strerror}."))
     log.error("request failed: method=%s path=%s", method, path, exc_info=error)
     return response(path, InternalError(InternalError.summary()))
 

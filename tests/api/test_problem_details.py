@@ -19,6 +19,12 @@ ERROR_TYPES = [
     if issubclass(error_type, ServiceError) and error_type is not ServiceError
 ]
 
+STORAGE_ERRORS = {
+    "full": (errno.ENOSPC, "No space left on device"),
+    "unreadable": (errno.EIO, "Input/output error"),
+    "crowded": (errno.EMFILE, "Too many open files"),
+}
+
 
 @pytest.fixture(scope="module")
 def raising_client(tmp_path_factory):
@@ -28,8 +34,8 @@ def raising_client(tmp_path_factory):
     async def raise_it(name: str) -> None:
         if name == "defect":
             raise RuntimeError("a secret")
-        if name == "full":
-            raise OSError(errno.ENOSPC, "No space left on device", "/a/secret/path")
+        if name in STORAGE_ERRORS:
+            raise OSError(*STORAGE_ERRORS[name], "/a/secret/path")
         if name == "timeout":
             raise TimeoutError("a secret")
         raise getattr(errors, name)("why", retry_after=3)
@@ -54,10 +60,11 @@ def test_every_refusal_is_a_problem(raising_client, error_type):
     }
 
 
-def test_a_full_disk_is_a_503_in_words(raising_client, caplog):
-    answer = raising_client.get("/raise/full")
+@pytest.mark.parametrize("name", STORAGE_ERRORS)
+def test_a_disk_that_fails_is_a_503_in_words(raising_client, caplog, name):
+    answer = raising_client.get(f"/raise/{name}")
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
-    assert answer.json()["detail"] == "The state folder is not writable: No space left on device."
+    assert answer.json()["detail"] == f"The state folder cannot be used: {STORAGE_ERRORS[name][1]}."
     assert "/a/secret/path" in caplog.text
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.api.problem_details import WRITE_ERRNOS
+from app.api.problem_details import STORAGE_ERRNOS
 from app.atomic_files import TEMPORARY
 from app.errors import ServiceError
 from app.startup import StartupError
@@ -103,7 +103,7 @@ def temporary_files(folder: Path) -> list[Path]:
 def names_cause(error: Exception) -> bool:
     """Return whether an error says in words that the disk is the cause, and not the client."""
     if isinstance(error, OSError):
-        return error.errno in WRITE_ERRNOS
+        return error.errno in STORAGE_ERRNOS
     if isinstance(error, Refusal) and (error.status not in (409, 503) or not error.code):
         return False
     return isinstance(error, (Refusal, *WORDED)) and tells_cause(str(error))
