@@ -65,8 +65,8 @@ export default {
   why_early_stopping:
     "The training stopped after {epochs} epochs, because the validation loss was lowest in epoch {best_epoch}.",
   why_max_seconds: "The training stopped at its limit of {max_seconds} s, after {epochs} epochs.",
-  recipe_tutorial: "the tutorial's recipe",
-  recipe_named: "recipe {recipe}",
+  recipe_documented: "the tutorial's recipe",
+  recipe_quick: "recipe quick",
   failed_diverged: "The training diverged. A lower learning rate may help.",
   failed_no_data: "The training's images cannot be read.",
   failed_bad_device: "The device is not available.",

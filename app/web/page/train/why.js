@@ -23,8 +23,7 @@ function why({ epochs, hyperparameters, result }) {
   const ending = { epochs: epochs.length, best_epoch, max_seconds: max_seconds ?? "" };
   if (stopped_by) sentences.unshift(t(`why_${stopped_by}`, ending));
   const isLesson = BEATEN.includes(cause) && recipe !== "robust" && baseline?.recipe === "robust";
-  const name = t(recipe === "documented" ? "recipe_tutorial" : "recipe_named", { recipe, title: t(recipe) });
-  if (isLesson) sentences.push(t("why_lesson", { ...values, recipe: name }));
+  if (isLesson) sentences.push(t("why_lesson", { ...values, recipe: t(`recipe_${recipe}`) }));
   return sentences.join(" ");
 }
 
