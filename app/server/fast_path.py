@@ -1,8 +1,8 @@
 """Fast path of the HTTP protocol: a complete request, answered without ASGI in one write.
 
-Programs send the same head over and over, but for the length of the body. `KnownHeads` remembers
-the heads that the parser has read: the same bytes mean the same again, and parsing them takes a
-fifth of the time of a whole answer.
+Programs send the same head over and over: only the length of the body differs. `KnownHeads`
+remembers the heads that the parser has read: the same bytes mean the same again, and parsing them
+takes a fifth of the time of a whole answer.
 """
 
 import asyncio

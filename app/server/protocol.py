@@ -86,7 +86,7 @@ class Protocol(TimeoutProtocol):
     def _start_next(self) -> None:
         """Start the next pipelined request, or wait for one.
 
-        As uvicorn does it, but for the timer.
+        As uvicorn does it, except for the timer.
         """
         self.server_state.total_requests += 1
         if self.transport.is_closing():

@@ -147,7 +147,7 @@ def test_an_upload_that_fails_leaves_neither_a_file_nor_a_row(
             one.add("mine", sample)
     assert (files(one), len(bucket.sizes()), one.store.ids()) == ([], 0, set())
     one.repair()
-    assert names(one) == [], "the client was told that it failed"
+    assert names(one) == [], "the client got an error"
     assert one.add("mine", sample)[1]
 
 
@@ -155,8 +155,8 @@ def test_an_upload_that_fails_stays_if_a_job_uses_it(datasets, sample, store, mo
     def add_and_use(row):
         monkeypatch.undo()
         datasets.store.add(row)
-        wanted = with_ids(Hyperparameters(datasets=["mine"]), datasets)
-        jobs.create(store, wanted, max_queued=9, key=None)
+        request = with_ids(Hyperparameters(datasets=["mine"]), datasets)
+        jobs.create(store, request, max_queued=9, key=None)
         raise NotReady("The database does not answer.")
 
     monkeypatch.setattr(datasets.store, "add", add_and_use)

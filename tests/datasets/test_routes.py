@@ -190,8 +190,8 @@ def test_corrections_may_show_no_digit(client, digits, images):
     (image,) = images_of(client, "corrections", is_digit="false")
     assert image["id"] == shapeless.json()["id"]
     assert (image["label"], image["is_digit"]) == (None, False)
-    shown = images_of(client, "corrections", is_digit="true")
-    assert [(image["label"], image["is_digit"]) for image in shown] == [(2, True), (1, True)]
+    digits = images_of(client, "corrections", is_digit="true")
+    assert [(image["label"], image["is_digit"]) for image in digits] == [(2, True), (1, True)]
     assert images_of(client, "corrections", is_digit="false", label=1) == []
     assert len(images_of(client, "corrections")) == 3
     upload(client, "digits", npz(images=images[0], labels=images[1]))

@@ -53,7 +53,7 @@ def describe(verdict: Verdict) -> list[str]:
         place = done.get(id(operation), "none")
         lines.append(f"{place!s:>5}{call:9.1f}{end:10.1f}  {operation.describe()}")
     lines.append(f"The longest order that was found ends with {verdict.order.state}.")
-    lines += [f"lost a race that nobody won: {lost.describe()}" for lost in verdict.unprovoked]
+    lines += [f"lost a race without a winner: {lost.describe()}" for lost in verdict.unprovoked]
     return lines
 
 

@@ -68,7 +68,7 @@ def operation(settings: Settings, stack: ExitStack) -> Operation:
         """Return whether the message is recorded as delivered. It must have arrived then."""
         found = message()
         is_there = any(message_id == found.id for message_id, _ in receiver.received)
-        assert is_there or found.state != DELIVERED, "delivered to nobody"
+        assert is_there or found.state != DELIVERED, "delivered without a receiver"
         return int(found.state == DELIVERED)
 
     return Operation(

@@ -61,7 +61,7 @@ class Plan:
         self._memory[:] = FORMAT.pack(number, how, 0, 0, b"", b"")
 
     def disarm(self) -> tuple[Counts, Failed]:
-        """Let no further call fail; return the counts so far, and the call that failed."""
+        """Stop the failures, and return the counts so far, and the call that failed."""
         _, _, calls, writes, call, path = FORMAT.unpack(self._memory)
         self.arm()
         texts = (text.rstrip(b"\0").decode() for text in (call, path))

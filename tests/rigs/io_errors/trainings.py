@@ -53,11 +53,11 @@ def operation(settings: Settings, stack: ExitStack) -> Operation:
         """Return how many jobs succeeded; each has one version, and the last of them is live."""
         cards = [card for card in registry.cards() if card.job and card.checkpoint is None]
         rows = store.jobs(Status.SUCCEEDED, limit=10**6)
-        kept = {card.job: card.version for card in cards}
-        assert len(kept) == len(cards), "a job has two versions"
+        versions = {card.job: card.version for card in cards}
+        assert len(versions) == len(cards), "a job has two versions"
         if rows:
             newest = rows[0]
-            assert newest.result["version"] == kept[newest.id] == registry.current(), "not live"
+            assert newest.result["version"] == versions[newest.id] == registry.current(), "not live"
         return len(rows)
 
     def files() -> list[Path]:

@@ -61,7 +61,7 @@ class Trial:
     failed: Failed = NO_CALL
 
     def run(self, plan: Plan) -> Iterator[str]:
-        """Let the call fail; yield the promises that were broken."""
+        """Make the call fail, and yield the promises that were broken."""
         operation, error = self.operation, None
         operation.prepare()
         before = operation.count()

@@ -44,12 +44,12 @@ class Album:
         self.texts: dict[str, dict[str, set[str]]] = defaultdict(dict)
 
     def take(self, services: dict[str, Service], states: dict[str, State]) -> None:
-        """Take these views in every look."""
-        for look, (name, state) in product(self.looks, states.items()):
-            self._take(services, name, state, look)
+        """Take these views in every appearance."""
+        for appearance, (name, state) in product(self.looks, states.items()):
+            self._take(services, name, state, appearance)
 
-    def _take(self, services: dict[str, Service], name: str, state: State, look: Any) -> None:
-        (width, screen), language, theme = look
+    def _take(self, services: dict[str, Service], name: str, state: State, appearance: Any) -> None:
+        (width, screen), language, theme = appearance
         title = f"{name} {width} {language[:2]} {theme}"
         context = self.browser.new_context(
             viewport={"width": width, "height": screen},
@@ -65,14 +65,14 @@ class Album:
             page.wait_for_selector("#rows .pick, .locked, .opblock", state="attached")
             page.wait_for_timeout(200)
             state.act(page)
-            self._look_at(page, name, title, look)
+            self._look_at(page, name, title, appearance)
         except Exception as error:
             print(f"{title}: {str(error)[:900]}", flush=True)
         finally:
             context.close()
 
-    def _look_at(self, page: Any, name: str, title: str, look: Any) -> None:
-        (_, screen), language, _ = look
+    def _look_at(self, page: Any, name: str, title: str, appearance: Any) -> None:
+        (_, screen), language, _ = appearance
         path = self.folder / f"{title.replace(' ', '_')}.png"
         page.screenshot(path=path, full_page=page.locator("dialog[open]").count() == 0)
         self.pictures[name].append(path)
