@@ -79,6 +79,9 @@ def run_deployment(folder: Path) -> Iterator[Deployment]:
             stack.enter_context(run_service(folder / f"service-{number}", **shared))
             for number in range(SERVICES)
         ]
+        for service in services:
+            # In order: a worker that outlives a kill would still write into the folder.
+            stack.callback(service.end)
         yield Deployment(services, Bucket.at(url))
 
 
