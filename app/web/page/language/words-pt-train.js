@@ -66,7 +66,7 @@ export default {
     "O treino parou depois de {epochs} épocas, porque a perda de validação foi a menor na época {best_epoch}.",
   why_max_seconds: "O treino parou no limite de {max_seconds} s, depois de {epochs} épocas.",
   recipe_documented: "a receita do tutorial",
-  recipe_quick: "a receita rápida",
+  recipe_quick: "a receita Rápida",
   failed_diverged: "O treino divergiu. Uma taxa de aprendizado menor pode ajudar.",
   failed_no_data: "As imagens do treino não podem ser lidas.",
   failed_bad_device: "O dispositivo não está disponível.",
