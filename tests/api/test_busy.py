@@ -24,7 +24,7 @@ class Gate:
 
     def hold(self):
         self.reached.set()
-        self.open.wait(20)
+        self.open.wait(120)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def full_queue(settings, gate, photo):
     app = create_app(settings.model_copy(update=changes))
     with serve_app(app) as client, ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(client.post, "/predict", content=photo)
-        assert gate.reached.wait(20)
+        assert gate.reached.wait(120)
         yield client, waiting
         gate.open.set()
 
@@ -109,7 +109,7 @@ def test_who_may_not_ask_is_told_so_first(settings, gate, photo):
     key_header = {"x-api-key": KEY}
     with serve_app(create_app(changed)) as client, ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(client.post, "/predict", content=photo, headers=key_header)
-        assert gate.reached.wait(20)
+        assert gate.reached.wait(120)
         assert client.post("/predict", content=photo).status_code == 401
         assert client.post("/predict", content=photo, headers=key_header).status_code == 429
         gate.open.set()

@@ -81,7 +81,7 @@ def test_a_full_queue_is_a_429_with_a_time(limited_client, monkeypatch, photo):
         target=lambda: first.append(client.post("/predict", content=photo).status_code)
     )
     thread.start()
-    assert entered.wait(10)
+    assert entered.wait(120)
     answer = client.post("/predict", content=photo)
     gate.set()
     thread.join()

@@ -21,7 +21,7 @@ def hung_client(tmp_path_factory):
 
     def cards(_):
         reached.release()
-        release.wait(60)
+        release.wait(300)
         return []
 
     with (
@@ -33,7 +33,7 @@ def hung_client(tmp_path_factory):
         try:
             for _ in range(THREADS + 1):
                 pool.submit(client.get, "/models", timeout=60)
-            assert all(reached.acquire(timeout=20) for _ in range(THREADS))
+            assert all(reached.acquire(timeout=120) for _ in range(THREADS))
             assert not reached.acquire(timeout=0.1), "one waits for a thread"
             yield client
         finally:

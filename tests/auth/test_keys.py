@@ -149,7 +149,7 @@ def test_the_ring_follows_the_database_and_outlives_it(key_store, cache, monkeyp
     caplog.set_level(logging.INFO, "app.auth.key_cache")
 
     async def wait_until(condition):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not condition():
                 await asyncio.sleep(0.01)
 

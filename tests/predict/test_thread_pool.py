@@ -29,7 +29,7 @@ def run(pool, gate, *others):
     async def go():
         loop = asyncio.get_running_loop()
         first = asyncio.create_task(
-            pool.submit(lambda _: gate.wait(10), loop.time() + TIMEOUT, never_disconnected)
+            pool.submit(lambda _: gate.wait(120), loop.time() + TIMEOUT, never_disconnected)
         )
         await asyncio.sleep(0)
         tasks = [
@@ -82,7 +82,7 @@ def test_a_batch_is_as_long_as_it_has_images(pool, gate):
     async def go():
         deadline = asyncio.get_running_loop().time() + TIMEOUT
         batch = asyncio.create_task(
-            pool.submit(lambda _: gate.wait(10), deadline, never_disconnected, images=100)
+            pool.submit(lambda _: gate.wait(120), deadline, never_disconnected, images=100)
         )
         await asyncio.sleep(0)
         busy = pool.admission.check_capacity(TIMEOUT)
@@ -118,7 +118,7 @@ def test_what_would_be_late_is_not_begun_while_another_waits(pool, gate):
     done = []
 
     def takes_long(_):
-        gate.wait(10)
+        gate.wait(120)
         pool.admission.seconds = 3 * TIMEOUT
 
     async def go():

@@ -40,7 +40,7 @@ def answering(*parts, pause=0.0):
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        thread.join(30)
+        thread.join(120)
 
 
 def test_status_is_that_after_interim_answers():

@@ -230,11 +230,11 @@ def test_an_upload_that_is_under_way_elsewhere_is_not_swept(settings):
     def hold_lock():
         with FileLock(settings.uploads_dir / ".lock"):
             held.set()
-            done.wait(10)
+            done.wait(120)
 
     thread = threading.Thread(target=hold_lock)
     thread.start()
-    held.wait(10)
+    held.wait(120)
     remove_temporary_uploads(settings.uploads_dir)
     done.set()
     thread.join()

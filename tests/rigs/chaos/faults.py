@@ -162,7 +162,7 @@ def device(scene: Scene) -> int:
     health = scene.ask("GET", "/health/ready").body
     wrong = health is None or not health["lost"]
     marker.unlink()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while scene.ask("GET", "/health/ready").body["lost"] and time.monotonic() < deadline:
         time.sleep(0.2)
     return wrong + (time.monotonic() >= deadline)

@@ -112,9 +112,9 @@ def main() -> None:
         try:
             mix.run(60 * MINUTES)
         except BaseException as error:
-            error.add_note(f"seed {SEED}, step {mix.step}")
             for log in Path(folder).glob("*.log"):
-                error.add_note(log.read_text()[-LOG_TAIL:])
+                print(log.read_text()[-LOG_TAIL:], flush=True)
+            error.add_note(f"seed {SEED}, step {mix.step}")
             raise
     counts = ", ".join(f"{count} × {name}" for name, count in mix.counts.most_common())
     ends = Counter(body["status"] for body in mix.invariants.finished.values())

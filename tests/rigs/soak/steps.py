@@ -136,9 +136,9 @@ class Steps:
     def kill_worker(self, service: Service) -> None:
         """Kill a worker, an upload under way; the other one serves, and soon a successor."""
         with self.uploading(service):
-            victims = self.invariants.workers(service)
+            victims = service.workers
             os.kill(self.rng.choice(victims), signal.SIGKILL)
-        assert wait_until(lambda: len(self.invariants.workers(service)) == len(victims), TIMEOUT)
+        assert wait_until(lambda: len(service.workers) == len(victims), TIMEOUT)
 
     def kill_all(self, service: Service) -> None:
         """Kill the parent: its workers and their processes end by themselves."""

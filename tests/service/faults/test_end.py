@@ -140,7 +140,7 @@ def shutdown_result(request, tmp_path_factory, seven):
         problem = json.load(answer)
         stack.close()
         for follower in followers:
-            follower.join(10)
+            follower.join(120)
             assert not follower.is_alive(), "what is followed ends when the service ends"
         gone = service.training_is_gone()
     with closing(Database(f"sqlite:///{state / 'mynet.db'}")) as database:

@@ -201,7 +201,7 @@ def test_the_end_does_not_wait_for_a_database_that_hangs(supervise, monkeypatch,
     with monkeypatch.context() as patch:
         patch.setattr(Lease, "acquire", hang)
         with supervise(end=0.1) as ending:
-            assert call_started.wait(30)
+            assert call_started.wait(120)
         assert ending._thread.is_alive()
         assert "the next one requeues its jobs" in caplog.text
     release.set()
