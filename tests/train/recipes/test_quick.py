@@ -41,7 +41,8 @@ def test_first_layer_is_trained_as_if_black_was_zero(few_digits):
         expected.append(loss.item())
         F.cross_entropy(again.net(x), target).backward()
         rates.step()
-    assert losses == pytest.approx(expected, rel=1e-3)
+    # Rounding differs by CPU: 0.8 % after 20 steps. Without the centring it is 45 %.
+    assert losses == pytest.approx(expected, rel=0.05)
     assert losses[-1] < losses[0] / 2
 
 
