@@ -115,10 +115,14 @@ class FeedbackStore:
         with self.lock:
             return list(self._corrections_by_id().values())
 
-    def count(self, since: datetime | None = None) -> int:
-        """Count the corrections that were stored after `since`, or all."""
+    def count(self, since: datetime | None, *, non_digits: bool) -> int:
+        """Count the corrections that were stored after `since`, or all.
+
+        Those that show no digit count if `non_digits` is true.
+        """
         time = since.strftime(TIME_FORMAT) if since else ""
-        return sum(correction.time > time for correction in self.all())
+        new = [correction for correction in self.all() if correction.time > time]
+        return sum(non_digits or correction.is_digit for correction in new)
 
     def page(
         self,

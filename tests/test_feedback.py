@@ -74,7 +74,8 @@ def test_page_selects_what_shows_a_digit(feedback, digits):
     assert labels(is_digit=True) == [3, 0]
     assert labels(label=3, is_digit=True) == [3] and labels(label=3, is_digit=False) == []
     assert feedback.page(None, 1, is_digit=False)[1] is True
-    assert feedback.count() == 4, "all of them count for the next training"
+    assert feedback.count(None, non_digits=True) == 4
+    assert feedback.count(None, non_digits=False) == 2
 
 
 def test_ids_are_of_pixels_and_their_form(digits):

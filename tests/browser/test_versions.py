@@ -21,6 +21,13 @@ def test_versions_are_looked_at_compared_and_downloaded(open_page, service):
     card.get_by_role("button", name=re.compile("^4 read as 9: ")).click()
     shows(page, "#behind h3", "4 read as 9")
     page.wait_for_selector(".wall img")
+    enlarge = card.get_by_role("button", name="Larger images")
+    widths = []
+    for pressed in ("false", "true", "false"):
+        assert enlarge.get_attribute("aria-pressed") == pressed
+        widths.append(page.locator(".wall img").first.bounding_box()["width"])
+        enlarge.click()
+    assert widths == [64, 192, 64]
     card.get_by_role("combobox").select_option("2")
     shows(page, "#confusion-title", "Version 1 beside 2")
     assert page.get_by_role("row", name=re.compile("^Test loss")).locator("td").count() == 2

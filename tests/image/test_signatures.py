@@ -46,7 +46,7 @@ BINARY = {
                 b"\x1aE\xdf\xa3" + bytes(40), b"RIFF\x10\0\0\0AVI LIST", b"\0\0\1\xba" + bytes(40)],
     "a sound": [iso_media(b"M4A "), b"ID3\4" + bytes(20), b"RIFF\x10\0\0\0WAVEfmt ", b"OggS\0\2"],
     "a zip archive": [archive()],
-    "gzip": [gzip.compress(b"x")],
+    "gzip": [gzip.compress(b"x", mtime=0)],
     "an archive": [b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\7\1\0", b"BZh91AY", b"\xfd7zXZ\0"],
     "NumPy": [saved_array()],
     "an IDX file": [b"\0\0\x08\3\0\0\0\1\0\0\0\x1c\0\0\0\x1c" + bytes(784)],

@@ -228,3 +228,8 @@ class TrainRequest(Hyperparameters):
     def hyperparameters(self) -> Hyperparameters:
         """Return the hyperparameters alone."""
         return Hyperparameters(**self.model_dump(exclude={"webhook", "dry_run"}))
+
+
+def learns_non_digits(recipe: Recipe) -> bool:
+    """Return whether a recipe trains with corrections that show no digit."""
+    return recipe == "robust"

@@ -2,7 +2,8 @@
 
 New is what came after the last job with `include_feedback` had started, because a job takes the
 corrections that there are at its first start. The database holds that time in a row of its own:
-jobs may be deleted.
+jobs may be deleted. Corrections that show no digit count if the recipe of the live version learns
+from them: with another recipe, a job would learn nothing new.
 """
 
 import logging
@@ -17,7 +18,7 @@ from app.database.database import Database
 from app.database.tables import Job, Retraining
 from app.feedback import FeedbackStore
 from app.train.jobs import job as jobs
-from app.train.jobs.hyperparameters import Hyperparameters, Recipe
+from app.train.jobs.hyperparameters import Hyperparameters, Recipe, learns_non_digits
 from app.versions.opening import open_registry
 from app.webhooks.subscriptions import subscriptions
 
@@ -73,21 +74,25 @@ class AutomaticRetraining:
 
     def _count(self, last: LastTraining) -> int:
         is_waiting, since = last.is_waiting, last.started_at
-        self.new_corrections = 0 if is_waiting else self.feedback.count(since)
+        non_digits = learns_non_digits(self._recipe())
+        self.new_corrections = (
+            0 if is_waiting else self.feedback.count(since, non_digits=non_digits)
+        )
         return self.new_corrections
 
     def _hyperparameters(self) -> Hyperparameters:
-        """Return those of the live version's recipe: another one could not be better by chance."""
+        return Hyperparameters(
+            recipe=self._recipe(),
+            include_feedback=True,
+            note=f"retrained by itself after {self.new_corrections} new corrections",
+        )
+
+    def _recipe(self) -> Recipe:
+        """Return that of the live version: another one could not be better by chance."""
         registry = open_registry(self.settings)
         live = registry.current()
         recipe = registry.card(live).recipe if live else None
-        return Hyperparameters.model_validate(
-            {
-                "recipe": recipe if recipe in get_args(Recipe) else "documented",
-                "include_feedback": True,
-                "note": f"retrained by itself after {self.new_corrections} new corrections",
-            }
-        )
+        return next((name for name in get_args(Recipe) if name == recipe), "documented")
 
 
 def _store_last_training(session: Session) -> LastTraining:

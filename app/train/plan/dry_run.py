@@ -16,9 +16,9 @@ from app.datasets.catalogue import Datasets
 from app.datasets.records import CORRECTIONS, MNIST
 from app.mnist.files import count_training_images
 from app.net import DIGITS
-from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.jobs.hyperparameters import Hyperparameters, learns_non_digits
 from app.train.jobs.job import Status, queue_full
-from app.train.plan.recipe_sizes import images_per_epoch, learns_non_digits, validation_images
+from app.train.plan.recipe_sizes import images_per_epoch, validation_images
 
 # The most jobs whose epochs an estimate looks at.
 PAST_JOBS: Final = 50

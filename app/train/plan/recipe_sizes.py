@@ -25,11 +25,6 @@ def held_out_images(images: int) -> int:
     return min(HELD_OUT, images // 10)
 
 
-def learns_non_digits(recipe: Recipe) -> bool:
-    """Return whether a recipe trains with corrections that show no digit."""
-    return recipe == "robust"
-
-
 def images_per_epoch(recipe: Recipe, images: int, corrections: int) -> int:
     """Return how many images an epoch goes through, of so many training images and corrections."""
     if recipe != "robust":

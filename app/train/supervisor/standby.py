@@ -1,8 +1,8 @@
 """Standby worker process, which has imported PyTorch and waits for the next assignment.
 
 The imports are most of a job's start: three seconds of a core. A service that trains keeps one such
-process. It starts after a job has ended, or when a job has trained for a while, so that it takes no
-core from the first batches. It ends when no job has trained for ten minutes, so that an idle
+process. It starts two seconds after a job has ended, or when a job has trained for a while, so that
+it takes no core from the first batches, nor from what clients do with the new version. It ends when no job has trained for ten minutes, so that an idle
 service gives its memory back. Like a worker process, it exits with the process that started it.
 """
 
@@ -23,6 +23,8 @@ class StandbyTiming:
 
     # After the start of a job that still trains.
     delay: float = 60.0
+    # After the end of a job.
+    pause: float = 2.0
     # Without a job that trains.
     idle: float = 600.0
     # Before another one starts, if one has died.
@@ -65,7 +67,10 @@ class Standby:
             self._start_at = now + self.timing.retry
         if now - self._trained_at > self.timing.idle:
             self.end()
-        is_busy = is_training and now - self._started_at < self.timing.delay
+        if is_training:
+            is_busy = now - self._started_at < self.timing.delay
+        else:
+            is_busy = now - self._trained_at < self.timing.pause
         if self._is_wanted and self.process is None and not is_busy and now >= self._start_at:
             self._spawn()
 

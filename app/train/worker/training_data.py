@@ -12,8 +12,7 @@ from app.datasets.records import BUILT_IN, CORRECTIONS, MNIST, MNIST_TEST
 from app.errors import Conflict, NotFound
 from app.mnist.dataset import DatasetUnavailable
 from app.mnist.files import LabelledImages
-from app.train.jobs.hyperparameters import Hyperparameters, Recipe
-from app.train.plan.recipe_sizes import learns_non_digits
+from app.train.jobs.hyperparameters import Hyperparameters, Recipe, learns_non_digits
 from app.train.recipes.dataset import Corrections, Dataset, Digits, no_digits
 from app.train.worker.attempt import JobAttempt
 from app.versions.bucket.object_store import BucketUnavailable

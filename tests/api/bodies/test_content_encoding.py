@@ -113,7 +113,7 @@ def test_bomb_is_refused_before_it_is_decoded(coding, encode):
     assert read(coding, [encode(bytes(LIMIT))])[0] == bytes(LIMIT)
 
 
-@pytest.mark.parametrize("head", [gzip.compress(b"")[:10], b"\x78\x9c", b""])
+@pytest.mark.parametrize("head", [gzip.compress(b"", mtime=0)[:10], b"\x78\x9c", b""])
 def test_encoded_body_is_bounded_even_if_nothing_comes_of_it(head):
     empty_blocks = b"\0\0\0\xff\xff" * LIMIT  # of deflate
     with pytest.raises(BodyTooLarge):

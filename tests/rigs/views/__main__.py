@@ -7,7 +7,7 @@ both languages, or is a serious violation for axe. Names of views take those alo
 no trainings to wait for.
 """
 
-import sys
+from argparse import ArgumentParser
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,6 +151,9 @@ def main(folder: Path, names: list[str], looks: list[Any]) -> None:
 
 
 if __name__ == "__main__":
-    folder, *words = sys.argv[1:]
-    views = [word for word in words if word != "--few"]
-    main(Path(folder), views, FEW if "--few" in words else LOOKS)
+    parser = ArgumentParser(prog="python -m tests.rigs.views")
+    parser.add_argument("folder", type=Path, help="where the pictures go")
+    parser.add_argument("views", nargs="*", choices=[[], *STATES, *RUNNING], help="all by default")
+    parser.add_argument("--few", action="store_true", help="four looks instead of sixteen")
+    options = parser.parse_args()
+    main(options.folder, options.views, FEW if options.few else LOOKS)

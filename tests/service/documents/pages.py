@@ -1,8 +1,8 @@
 """Commands and answers of a Markdown page, and how an answer is compared.
 
 A block of `bash` or `python` is a command. If the next block of its section is `json` or `text`, it
-is the answer: of JSON the shape is compared, in text `…` stands for anything. Other blocks are not
-run.
+is the answer: of JSON the shape is compared, in text `…` stands for anything, and percentages may
+differ by one. Other blocks are not run.
 """
 
 import json
@@ -16,6 +16,9 @@ BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$|^#+ ", re.MULTILINE | re.DOTAL
 MAX_SHOWN: Final = 500
 # A busy machine is slow enough for a stream of events to send one.
 HEARTBEAT: Final = re.compile(r"^: heartbeat\n\n", re.MULTILINE)
+# What a seed trains differs by CPU.
+PERCENT: Final = re.compile(r"\d+\.\d+(?= %)")
+MAX_POINTS: Final = 1.0
 # As a value of JSON: anything. As a key: more fields, which are not shown.
 ELLIPSIS: Final = "…"
 COMMANDS: Final = ("bash", "python")
@@ -50,9 +53,19 @@ class Step(NamedTuple):
         if self.answer.language == "json":
             return json_differences(self.answer.content, output, self.problem_code)
         output = HEARTBEAT.sub("", output)
-        pattern = ".*".join(map(re.escape, self.answer.content.strip().split(ELLIPSIS)))
-        is_same = re.fullmatch(pattern, output.strip(), re.DOTALL)
+        is_same = is_text(self.answer.content.strip(), output.strip())
         return [] if is_same else [f"the text differs: {output:.{MAX_SHOWN}}"]
+
+
+def is_text(shown: str, output: str) -> bool:
+    """Return whether the output is the text that a page shows."""
+    percentages = [float(percentage) for percentage in PERCENT.findall(shown)]
+    texts = [re.escape(text).replace(ELLIPSIS, ".*") for text in PERCENT.split(shown)]
+    match = re.fullmatch(r"(\d+\.\d+)".join(texts), output, re.DOTALL)
+    return match is not None and all(
+        abs(float(actual) - percentage) <= MAX_POINTS
+        for actual, percentage in zip(match.groups(), percentages, strict=True)
+    )
 
 
 def steps(page: str) -> list[Step]:

@@ -110,6 +110,15 @@ def test_differences_of_text_allows_an_ellipsis(output: str, is_same: bool) -> N
     assert (step.differences(output) == []) is is_same
 
 
+@pytest.mark.parametrize(
+    ("output", "is_same"),
+    [("2 reads 90.96 %.", True), ("2 reads 89.96 %.", False), ("3 reads 91.03 %.", False)],
+)
+def test_differences_of_text_allows_a_percent_more_or_less(output: str, is_same: bool) -> None:
+    (step,) = pages.steps("```bash\ncurl\n```\n```text\n2 reads 91.03 %.\n```\n")
+    assert (step.differences(output) == []) == is_same
+
+
 def test_steps_take_no_answer_from_the_next_section() -> None:
     page = "```bash\necho a # not a heading\n```\n\n## Next\n\n```text\nb\n```\n"
     (step,) = pages.steps(page)

@@ -17,7 +17,7 @@ def make_standby():
     standbys, started = [], []
 
     def make(**timing):
-        standby = Standby(MODULE, StandbyTiming(**{"retry": 0.0, **timing}))
+        standby = Standby(MODULE, StandbyTiming(**{"pause": 0.0, "retry": 0.0, **timing}))
         standbys.append(standby)
         real = standby.start
 
@@ -81,6 +81,16 @@ def test_first_batches_of_a_job_come_before_the_standby_process(make_standby):
     assert standby.process is None
     standby.timing = StandbyTiming(delay=0.0)
     standby.tend(is_training=True)
+    assert standby.process is not None
+
+
+def test_clients_have_the_cores_for_a_moment_after_the_end_of_a_job(make_standby):
+    standby = make_standby(pause=math.inf)
+    standby.start(MODULE, "one")
+    standby.tend(is_training=False)
+    assert standby.process is None
+    standby.timing = StandbyTiming(pause=0.0)
+    standby.tend(is_training=False)
     assert standby.process is not None
 
 

@@ -19,6 +19,7 @@ export default {
   behind: "{digit} read as {answer}",
   behind_count: "{shown} of {count}",
   none_behind: "No test images in this cell.",
+  enlarge: "Larger images",
   image_alt: "A {digit}, test image {index}, read as {answer}, {sure} sure",
   versions_lead: "Each training and each upload makes one. The live version answers.",
   upload_weights: "Upload weights",

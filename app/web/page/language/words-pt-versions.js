@@ -19,6 +19,7 @@ export default {
   behind: "{digit} lido como {answer}",
   behind_count: "{shown} de {count}",
   none_behind: "Nenhuma imagem de teste nesta célula.",
+  enlarge: "Imagens maiores",
   image_alt: "Um {digit}, imagem de teste {index}, lido como {answer}, com {sure} de certeza",
   versions_lead: "Cada treino e cada envio faz uma. A versão no ar responde.",
   upload_weights: "Enviar pesos",

@@ -12,6 +12,7 @@ export class Confusion {
   constructor() {
     this.card = this.other = this.found = null;
     this.at = 0;
+    this.isEnlarged = false;
     byId("confusion").addEventListener("keydown", (event) => this.#move(event));
     inWords(() => this.#show());
   }
@@ -100,7 +101,23 @@ export class Confusion {
     const words = problem?.words ?? (data.length ? shown : t("none_behind"));
     const title = element("h3", {}, t("behind", { digit, answer }));
     const line = element("p", { className: "small" }, words);
-    byId("behind").replaceChildren(title, line, element("div", { className: "wall" }, ...data.map(tile)));
+    const wall = element("div", { className: "wall" }, ...data.map(tile));
+    const row = element("div", { className: "row filter" }, line, ...(data.length ? [this.#enlarge(wall)] : []));
+    byId("behind").replaceChildren(title, row, wall);
+  }
+
+  /** Make a button that enlarges the images of a wall, which are 28 pixels wide, or reduces them. */
+  #enlarge(wall) {
+    const enlarge = button(t("enlarge"), () => {
+      this.isEnlarged = !this.isEnlarged;
+      show();
+    });
+    const show = () => {
+      wall.classList.toggle("enlarged", this.isEnlarged);
+      enlarge.setAttribute("aria-pressed", this.isEnlarged);
+    };
+    show();
+    return enlarge;
   }
 }
 
