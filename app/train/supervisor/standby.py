@@ -2,8 +2,9 @@
 
 The imports are most of a job's start: three seconds of a core. A service that trains keeps one such
 process. It starts two seconds after a job has ended, or when a job has trained for a while, so that
-it takes no core from the first batches, nor from what clients do with the new version. It ends when no job has trained for ten minutes, so that an idle
-service gives its memory back. Like a worker process, it exits with the process that started it.
+it takes no core from the first batches, nor from what clients do with the new version. It ends when
+no job has trained for ten minutes, so that an idle service gives its memory back. Like a worker
+process, it exits with the process that started it.
 """
 
 import logging
