@@ -57,10 +57,10 @@ class Step(NamedTuple):
         return [] if is_same else [f"the text differs: {output:.{MAX_SHOWN}}"]
 
 
-def is_text(shown: str, output: str) -> bool:
+def is_text(expected: str, output: str) -> bool:
     """Return whether the output is the text that a page shows."""
-    percentages = [float(percentage) for percentage in PERCENT.findall(shown)]
-    texts = [re.escape(text).replace(ELLIPSIS, ".*") for text in PERCENT.split(shown)]
+    percentages = [float(percentage) for percentage in PERCENT.findall(expected)]
+    texts = [re.escape(text).replace(ELLIPSIS, ".*") for text in PERCENT.split(expected)]
     match = re.fullmatch(r"(\d+\.\d+)".join(texts), output, re.DOTALL)
     return match is not None and all(
         abs(float(actual) - percentage) <= MAX_POINTS
