@@ -21,7 +21,7 @@ def test_versions_are_looked_at_compared_and_downloaded(open_page, service):
     card.get_by_role("button", name=re.compile("^4 read as 9: ")).click()
     shows(page, "#behind h3", "4 read as 9")
     page.wait_for_selector(".wall img")
-    enlarge = card.get_by_role("button", name="Larger images")
+    enlarge = page.get_by_role("button", name="Larger images")
     widths = []
     for pressed in ("false", "true", "false"):
         assert enlarge.get_attribute("aria-pressed") == pressed
