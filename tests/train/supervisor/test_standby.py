@@ -74,23 +74,16 @@ def test_killed_standby_process_is_replaced(make_standby):
     assert standby.start(MODULE, "two").stdout.readline() == "two\n"
 
 
-def test_first_batches_of_a_job_come_before_the_standby_process(make_standby):
-    standby = make_standby(delay=math.inf)
+@pytest.mark.parametrize(("wait", "is_training"), [("delay", True), ("pause", False)])
+def test_first_batches_and_clients_of_an_ended_job_come_before_the_standby_process(
+    make_standby, wait, is_training
+):
+    standby = make_standby(**{wait: math.inf})
     standby.start(MODULE, "one")
-    standby.tend(is_training=True)
+    standby.tend(is_training=is_training)
     assert standby.process is None
-    standby.timing = StandbyTiming(delay=0.0)
-    standby.tend(is_training=True)
-    assert standby.process is not None
-
-
-def test_clients_have_the_cores_for_a_moment_after_the_end_of_a_job(make_standby):
-    standby = make_standby(pause=math.inf)
-    standby.start(MODULE, "one")
-    standby.tend(is_training=False)
-    assert standby.process is None
-    standby.timing = StandbyTiming(pause=0.0)
-    standby.tend(is_training=False)
+    standby.timing = StandbyTiming(**{wait: 0.0})
+    standby.tend(is_training=is_training)
     assert standby.process is not None
 
 
