@@ -11,7 +11,7 @@ from app.api.dependencies import Services, ServicesDep
 from app.api.error_responses import error_responses
 from app.api.query import CheckQuery
 from app.database.database import Database
-from app.errors import NotReady
+from app.errors import NotReady, ServiceError
 from app.train.jobs.retraining import AutomaticRetraining
 
 # Seconds between two checks of the database schema: each takes some 10 ms of a core.
@@ -94,7 +94,7 @@ async def count_corrections(retraining: AutomaticRetraining) -> None:
     while True:
         try:
             await asyncio.to_thread(retraining.count)
-        except (NotReady, OSError) as error:  # the last count stays
+        except (ServiceError, OSError) as error:  # the last count stays
             log.error("new corrections could not be counted: error=%s", error)
         await asyncio.sleep(CORRECTIONS_COUNT_INTERVAL)
 

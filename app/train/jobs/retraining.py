@@ -73,11 +73,11 @@ class AutomaticRetraining:
         return job
 
     def _count(self, last: LastTraining) -> int:
-        is_waiting, since = last.is_waiting, last.started_at
-        non_digits = learns_non_digits(self._recipe())
-        self.new_corrections = (
-            0 if is_waiting else self.feedback.count(since, non_digits=non_digits)
-        )
+        if last.is_waiting:
+            self.new_corrections = 0
+        else:
+            non_digits = learns_non_digits(self._recipe())
+            self.new_corrections = self.feedback.count(last.started_at, non_digits=non_digits)
         return self.new_corrections
 
     def _hyperparameters(self) -> Hyperparameters:

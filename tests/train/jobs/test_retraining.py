@@ -1,5 +1,6 @@
 """Retraining by itself: when, once, and with what."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
@@ -7,8 +8,10 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from app.api.routes import health
 from app.database.database import Database
 from app.database.tables import now
+from app.errors import Conflict
 from app.feedback import FeedbackStore
 from app.train.jobs import job as jobs
 from app.train.jobs.fenced_writer import FencedWriter
@@ -138,3 +141,19 @@ def test_corrections_are_counted_since_a_time(settings, correct):
     assert feedback.count(None, non_digits=True) == 5
     assert feedback.count(time, non_digits=True) == 3
     assert feedback.count(time + timedelta(hours=1), non_digits=True) == 0
+
+
+def test_count_goes_on_after_the_live_version_could_not_be_read(retraining, monkeypatch):
+    counts = []
+
+    def count():
+        counts.append(len(counts))
+        if len(counts) == 1:
+            raise Conflict("Version 1 is damaged.")
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(health, "CORRECTIONS_COUNT_INTERVAL", 0)
+    monkeypatch.setattr(retraining, "count", count)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(health.count_corrections(retraining))
+    assert counts == [0, 1]
