@@ -3,7 +3,7 @@
 NumPy alone, since the process that imports weights computes them, too.
 """
 
-from math import isfinite
+from math import nan
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -47,17 +47,16 @@ def metrics_of(
     calibration images. If these are held-out images, their labels fit the temperature. Otherwise
     they are training images, and the temperature is 1.
     """
+    if not (np.isfinite(logits).all() and np.isfinite(calibration_logits).all()):
+        raise NotFinite("has weights so large that MyNet's answers are not finite numbers")
     if held_out_labels is None:
         quantile, temperature = OOD_QUANTILE, 1.0
     else:
         quantile = OOD_QUANTILE_HELD_OUT
         temperature = fit_temperature(calibration_logits, held_out_labels)
-    with np.errstate(all="ignore"):  # the check below finds what is not finite
-        threshold = float(np.quantile(_logsumexp(_double(calibration_logits)), quantile))
-        calibrated = _double(logits) / temperature
-        loss, accuracy = score(calibrated, labels)
-    if not isfinite(loss + threshold):
-        raise NotFinite("has weights so large that MyNet's answers are not finite numbers")
+    threshold = float(np.quantile(_logsumexp(_double(calibration_logits)), quantile))
+    calibrated = _double(logits) / temperature
+    loss, accuracy = score(calibrated, labels)
     confusion = np.zeros((DIGITS, DIGITS), np.int64)
     np.add.at(confusion, (labels, logits.argmax(1)), 1)
     return Metrics(
@@ -71,9 +70,13 @@ def metrics_of(
 
 
 def score(logits: NDArray[np.floating[Any]], labels: Labels) -> Score:
-    """Return the loss and the accuracy of (N, 10) logits."""
+    """Return the loss and the accuracy of (N, 10) logits.
+
+    The loss is NaN if one of them is not a finite number.
+    """
     accuracy = float(np.mean(logits.argmax(1) == labels))
-    return Score(_cross_entropy(_double(logits), labels), accuracy)
+    loss = _cross_entropy(_double(logits), labels) if np.isfinite(logits).all() else nan
+    return Score(loss, accuracy)
 
 
 def calibration_error(logits: NDArray[np.floating[Any]], labels: Labels) -> float:

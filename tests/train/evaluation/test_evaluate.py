@@ -4,6 +4,7 @@ import torch
 
 from app.net import DIGITS
 from app.torch_net import MyNet, net_with
+from app.train.evaluation import metrics
 from app.train.evaluation.evaluate import correct_mask, evaluate, score
 from app.train.evaluation.metrics import calibration_error
 from app.train.recipes.dataset import Dataset, Digits
@@ -32,14 +33,25 @@ def test_the_score_is_what_was_read_right():
     assert scored.loss == pytest.approx((3 * loss_if_correct + loss_if_wrong) / 4, rel=1e-3)
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("columns", [[0], [3, 4], range(10)], ids=["one", "two", "all"])
+def test_answers_that_are_no_numbers_have_no_finite_loss(value, columns):
+    logits = np.zeros((5, DIGITS), np.float32)
+    logits[0, columns] = value
+    labels = np.zeros(5, np.int64)
+    assert np.isnan(metrics.score(logits, labels).loss)
+    with pytest.raises(metrics.NotFinite):
+        metrics.metrics_of(logits, labels, logits, labels)
+
+
 def test_the_metrics_are_of_the_test_images():
     test = digits([0, 1, 1, 7], [0, 1, 7, 7])
     train = digits([5] * 10, [5] * 10)
-    metrics = evaluate(Reader(), Dataset(train, test, "digest"), CPU)
-    assert metrics.test_accuracy == 0.75
-    assert (metrics.confusion[7][1], metrics.confusion[7][7], metrics.confusion[1][7]) == (1, 1, 0)
-    assert (metrics.recall[7], metrics.recall[1], metrics.recall[3]) == (0.5, 1.0, 0.0)
-    assert sum(map(sum, metrics.confusion)) == 4
+    card = evaluate(Reader(), Dataset(train, test, "digest"), CPU)
+    assert card.test_accuracy == 0.75
+    assert (card.confusion[7][1], card.confusion[7][7], card.confusion[1][7]) == (1, 1, 0)
+    assert (card.recall[7], card.recall[1], card.recall[3]) == (0.5, 1.0, 0.0)
+    assert sum(map(sum, card.confusion)) == 4
 
 
 def test_calibration_is_the_gap_between_confidence_and_accuracy():
