@@ -70,7 +70,7 @@ def tree(tmp_path):
     (tmp_path / "module.py").write_text(MODULE)
     for number in (0, 2):  # twice 0 is 0, however it is computed
         (tmp_path / f"test_{number}.py").write_text(TEST % (number, 2 * number))
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:schemathesis\n")
     return tmp_path
 
 
