@@ -157,6 +157,7 @@ def settings_in(folder: Path, database_url: str | None = None) -> Settings:
         log_level="warning",
         database_url=database_url,
         allowed_hosts="testserver,a,x",  # what TestClient and raw requests of the tests send
+        predict_timeout=60,  # a busy machine takes its time
     )
 
 
@@ -211,8 +212,7 @@ def client(request: pytest.FixtureRequest, settings: Settings) -> Iterator[TestC
 def shared_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The app that the tests of a module share that only read; `client` hands it to them."""
     settings = settings_in(tmp_path_factory.mktemp("shared"))
-    slow_settings = settings.model_copy(update={"predict_timeout": 60})  # on a busy machine, too
-    with TestClient(create_app(slow_settings), raise_server_exceptions=False) as client:
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
 
 

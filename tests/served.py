@@ -14,7 +14,8 @@ from app.server.protocol import Protocol
 from app.server.shutdown import GRACE_SECONDS
 
 # Far more than requests that a failed test left behind may take to end: else the run would hang.
-SHUTDOWN_TIMEOUT = GRACE_SECONDS + 60
+SHUTDOWN_TIMEOUT = GRACE_SECONDS + 120
+REQUEST_TIMEOUT = 120  # seconds, of each step; a busy machine may stand still for some
 
 
 @contextmanager
@@ -38,7 +39,8 @@ def serve_app(app: FastAPI) -> Iterator[httpx2.Client]:
             assert thread.is_alive(), "the server did not start; its log tells why"
             time.sleep(0.01)
         (listener,) = server.servers[0].sockets
-        with httpx2.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with httpx2.Client(base_url=url, timeout=REQUEST_TIMEOUT) as client:
             yield client
     finally:
         server.should_exit = True
@@ -53,4 +55,5 @@ def _run(server: uvicorn.Server) -> None:
 
 def open_socket(client: httpx2.Client) -> socket.socket:
     """Return a socket to the served app, for bytes that no client would send."""
-    return socket.create_connection((client.base_url.host, client.base_url.port or 80), 20)
+    address = client.base_url.host, client.base_url.port or 80
+    return socket.create_connection(address, REQUEST_TIMEOUT)

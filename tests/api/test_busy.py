@@ -52,7 +52,7 @@ def photo(mnist):
 @pytest.fixture
 def full_queue(settings, gate, photo):
     """Yield a client of a service whose queue is full, and what fills it."""
-    changes = {"max_queue": 1, "predict_timeout": 30, "max_body_bytes": len(photo)}
+    changes = {"max_queue": 1, "predict_timeout": 240, "max_body_bytes": len(photo)}
     app = create_app(settings.model_copy(update=changes))
     with serve_app(app) as client, ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(client.post, "/predict", content=photo)
@@ -104,7 +104,7 @@ def test_what_is_not_a_prediction_is_answered(full_queue, seven):
 
 
 def test_who_may_not_ask_is_told_so_first(settings, gate, photo):
-    changes = {"max_queue": 1, "auth": "keys", "admin_key": KEY, "predict_timeout": 30}
+    changes = {"max_queue": 1, "auth": "keys", "admin_key": KEY, "predict_timeout": 240}
     changed = type(settings)(**{**settings.model_dump(), **changes})
     key_header = {"x-api-key": KEY}
     with serve_app(create_app(changed)) as client, ThreadPoolExecutor(1) as thread:

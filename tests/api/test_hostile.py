@@ -1,7 +1,6 @@
 """Bad requests over a real connection: each has the contract's answer, and both ways the same."""
 
 import json
-import socket
 
 import pytest
 
@@ -10,6 +9,7 @@ from app.main import create_app
 from tests.api.routes.test_predict_fast_path import comparable, post_both_ways, serve_app
 from tests.conftest import DATA
 from tests.image.test_bombs import FALSE_HEADERS, TOO_LARGE
+from tests.served import open_socket
 
 LARGE = 10 * 2**20 - 100
 JSON = {"content-type": "application/json"}
@@ -20,7 +20,9 @@ END = b"\r\n--x--\r\n"
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     state = tmp_path_factory.mktemp("hostile") / "var"
-    settings = Settings(state_dir=state, data_dir=DATA, device="cpu", log_level="error")
+    settings = Settings(
+        state_dir=state, data_dir=DATA, device="cpu", log_level="error", predict_timeout=60
+    )
     with serve_app(create_app(settings)) as client:
         yield client
 
@@ -136,8 +138,7 @@ def test_json_of_ten_megabytes(service, path):
 
 def raw(service, headers, body):
     """The status of the answer to these very bytes."""
-    address = service.base_url.host, service.base_url.port
-    with socket.create_connection(address, 20) as connection:
+    with open_socket(service) as connection:
         connection.sendall(
             b"POST /predict HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n" + body
         )

@@ -71,11 +71,11 @@ def test_a_full_queue_is_a_429_with_a_time(limited_client, monkeypatch, photo):
 
     async def slow(*arguments):
         entered.set()
-        await asyncio.to_thread(gate.wait, 10)
+        await asyncio.to_thread(gate.wait, 120)
         return await read_digit(*arguments)
 
     monkeypatch.setattr(ImageDecoders, "read_digit", slow)
-    client = limited_client(max_queue=1, predict_timeout=30)
+    client = limited_client(max_queue=1, predict_timeout=240)
     first = []
     thread = threading.Thread(
         target=lambda: first.append(client.post("/predict", content=photo).status_code)

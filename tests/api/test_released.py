@@ -38,7 +38,7 @@ def blank(side, form="WEBP"):
 
 BLANK, LARGE = blank(400), blank(LARGE_SIDE)
 REJECTED_UPLOADS = ((BLANK, 422), (blank(400, "PNG")[:-100], 415))
-REPEATS, BATCH_SIZE, RELEASE_TIMEOUT = 2, 4, 20
+REPEATS, BATCH_SIZE, RELEASE_TIMEOUT = 2, 4, 120
 
 
 def raw(path):
@@ -115,7 +115,6 @@ def service(tmp_path_factory):
         predict_timeout=120,
     )
     with serve_app(create_app(settings)) as client:
-        client.timeout = 120
         yield client
 
 

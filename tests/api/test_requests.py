@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from tests.service.running import wait_until
+
 pytestmark = pytest.mark.read_only
 
 
@@ -22,13 +24,27 @@ def test_an_unusable_id_is_replaced(client, request_id):
     assert re.fullmatch("[0-9a-f]{16}", generated_id)
 
 
-def test_every_request_is_one_line(client, caplog):
+def lines_of_live_and(path, client, caplog):
+    """Return the last two lines of the access log, after `/health/live` and `path`.
+
+    A line is written just after its answer: one of an earlier test may come first.
+    """
+
+    def lines():
+        logged = [record.getMessage() for record in caplog.records if record.name == "app.access"]
+        return logged[-2:]
+
     with caplog.at_level(logging.INFO, "app.access"):
         client.get("/health/live")
-        client.get("/nothing")
-    lines = [record.getMessage() for record in caplog.records if record.name == "app.access"]
-    assert re.fullmatch(r"GET /health/live 200 \d+\.\d ms", lines[0])
-    assert lines[1].startswith("GET /nothing 404 ")
+        client.get(path)
+        assert wait_until(lambda: len(lines()) == 2 and lines()[0].startswith("GET /health/live "))
+    return lines()
+
+
+def test_every_request_is_one_line(client, caplog):
+    live, nothing = lines_of_live_and("/nothing", client, caplog)
+    assert re.fullmatch(r"GET /health/live 200 \d+\.\d ms", live)
+    assert nothing.startswith("GET /nothing 404 ")
 
 
 @pytest.mark.parametrize(
@@ -39,9 +55,7 @@ def test_every_request_is_one_line(client, caplog):
     ],
 )
 def test_no_path_forges_a_line_or_fills_the_log(client, caplog, path, logged_path):
-    with caplog.at_level(logging.INFO, "app.access"):
-        client.get(path)
-    (line,) = (record.getMessage() for record in caplog.records if record.name == "app.access")
+    _, line = lines_of_live_and(path, client, caplog)
     assert re.fullmatch(rf"GET {re.escape(logged_path)} 404 \d+\.\d ms", line)
 
 

@@ -19,9 +19,8 @@ UPLOADS_TO_FILL = MAX_BUFFERED_BODIES * MAX_BODY_BYTES // (UPLOAD_BYTES - FREE_B
 
 @pytest.fixture
 def client(settings):
-    changes = {"max_body_bytes": MAX_BODY_BYTES, "predict_timeout": 60}
+    changes = {"max_body_bytes": MAX_BODY_BYTES}
     with serve_app(create_app(settings.model_copy(update=changes))) as client:
-        client.timeout = 60
         yield client
 
 

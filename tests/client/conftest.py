@@ -56,7 +56,7 @@ def connect(request):
 @pytest.fixture(scope="package")
 def service(tmp_path_factory, small_data_dir):
     state = tmp_path_factory.mktemp("client") / "var"
-    with run_service(state, data_dir=small_data_dir) as service:
+    with run_service(state, data_dir=small_data_dir, predict_timeout="60") as service:
         yield service
 
 
@@ -67,5 +67,5 @@ def url(service):
 
 @pytest.fixture
 def mynet(connect, url):
-    """A client of the real service."""
-    return connect(url)
+    """A client of the real service, which takes its time on a busy machine."""
+    return connect(url, timeout=240)

@@ -35,7 +35,7 @@ def test_bound_sockets_both_families_have_one_port_and_plain_addresses(host):
         for server in sockets:
             server.listen()
         for address, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
-            with socket.create_connection((address, port), 5):
+            with socket.create_connection((address, port), 120):
                 (server,) = [each for each in sockets if each.family == family]
                 connection, client = server.accept()
                 connection.close()

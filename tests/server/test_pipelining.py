@@ -8,7 +8,6 @@ import pytest
 
 from app.main import create_app
 from app.server.flow_control import CHUNK_BYTES
-from app.server.protocol import Protocol
 from tests.conftest import settings_in
 from tests.served import serve_app
 from tests.service.running import wait_until
@@ -16,19 +15,6 @@ from tests.service.running import wait_until
 LARGE = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
 SMALL = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
-
-
-@pytest.fixture
-def connections(monkeypatch):
-    """The protocol object of each connection."""
-    protocols, original = [], Protocol.connection_made
-
-    def record_connection(connection, transport):
-        original(connection, transport)
-        protocols.append(connection)
-
-    monkeypatch.setattr(Protocol, "connection_made", record_connection)
-    return protocols
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +28,7 @@ def connected(client, *, receives=0):
     if receives:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
     connection.connect((client.base_url.host, client.base_url.port))
-    connection.settimeout(60)
+    connection.settimeout(120)
     return closing(connection)
 
 

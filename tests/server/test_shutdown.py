@@ -79,13 +79,14 @@ def test_who_is_answered_in_time_is_answered():
 
 
 def test_the_server_is_told_a_notice_later(monkeypatch):
-    monkeypatch.setattr(shutdown, "LAME_DUCK_SECONDS", 0.05)
+    monkeypatch.setattr(shutdown, "LAME_DUCK_SECONDS", 3600.0)
 
     async def states():
         service_shutdown = Shutdown()
         yield service_shutdown.listeners_closed
         service_shutdown.begin()
         yield service_shutdown.listeners_closed
+        monkeypatch.setattr(shutdown, "LAME_DUCK_SECONDS", 0.05)
         await asyncio.sleep(0.1)
         yield service_shutdown.listeners_closed
 

@@ -17,7 +17,8 @@ from tests.conftest import DATA, settings_in
 from tests.service.running import free_port, wait_until
 
 SERVERS = {
-    "gunicorn": ["gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-b"],
+    # Its own time-out for a worker that starts is half a minute.
+    "gunicorn": ["gunicorn", "-t", "300", "-k", "uvicorn_worker.UvicornWorker", "-b"],
     "hypercorn": ["hypercorn", "-b"],
 }
 # hypercorn starts a process of its own even for one worker.
@@ -66,6 +67,7 @@ def serving(name, folder, workers):
     command, *options = SERVERS[name]
     port, log = free_port(), folder / "log"
     environment = {"MYNET_STATE_DIR": str(folder / "var"), "MYNET_DATA_DIR": str(DATA)}
+    environment["MYNET_PREDICT_TIMEOUT"] = "60"
     arguments = [*options, f"127.0.0.1:{port}", "-w", workers, "app.main:create_app()"]
     with (
         log.open("w") as file,
@@ -75,14 +77,14 @@ def serving(name, folder, workers):
             stdout=file,
             stderr=file,
         ) as process,
-        httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client,
     ):
         try:
             assert wait_until(lambda: is_ready(client)), log.read_text()
             yield client, process
         finally:
             process.terminate()
-            assert process.wait(60) in (0, -signal.SIGTERM), log.read_text()
+            assert process.wait(120) in (0, -signal.SIGTERM), log.read_text()
 
 
 def is_ready(client):

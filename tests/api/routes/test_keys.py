@@ -16,8 +16,12 @@ def closed(tmp_path_factory):
     settings = settings_in(tmp_path_factory.mktemp("keys"))
     key = SecretStr(ADMIN["X-API-Key"])
     settings = settings.model_copy(update={"auth": "keys", "admin_key": key})
-    with TestClient(create_app(settings), headers=ADMIN, raise_server_exceptions=False) as client:
-        yield client
+    app = create_app(settings)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        # A periodic refresh could end after that of a test, with the keys of before.
+        monkeypatch.setattr("app.auth.key_cache.POLL_INTERVAL", 3600.0)
+        with TestClient(app, headers=ADMIN, raise_server_exceptions=False) as client:
+            yield client
 
 
 def refresh(client):

@@ -5,7 +5,6 @@ import logging
 import re
 from types import SimpleNamespace
 
-import httpx2
 import numpy as np
 import pytest
 from pydantic import SecretStr
@@ -193,10 +192,14 @@ def test_an_answer_that_cannot_be_given_harms_no_other(client, seven, monkeypatc
         raise ZeroDivisionError
 
     monkeypatch.setattr(FastCycle, "respond_ok", fail_once)
-    with pytest.raises(httpx2.ReadTimeout):
-        client.post("/predict", content=seven, timeout=0.5)
-    assert client.post("/predict", content=seven).json()["digit"] == 7
-    assert "prediction callback failed" in caplog.text
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    with open_socket(client) as connection:
+        connection.sendall(head % len(seven) + seven)
+        assert wait_until(lambda: "prediction callback failed" in caplog.text)
+        assert client.post("/predict", content=seven).json()["digit"] == 7
+        connection.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
 
 
 def test_two_content_types_are_for_the_route(client, seven):
