@@ -1,6 +1,7 @@
 """What tests share: real settings on a temporary folder, the real app, and real MNIST digits."""
 
 import gzip
+import logging
 import os
 import shutil
 import struct
@@ -27,7 +28,7 @@ from app.startup import prepare_registry
 from app.train.recipes.dataset import Dataset, Digits, load
 from app.versions.registry import SHIPPED, Registry
 from tests.decoders.zygote import Zygote
-from tests.postgres import FAST_SETTINGS, Postgres, run_postgres
+from tests.postgres import FAST_SETTINGS, Postgres, open_patiently, run_postgres
 from tests.read.checkpoints import load_model
 from tests.rigs.temporary_files import use_memory
 
@@ -52,6 +53,24 @@ def forked_templates() -> Iterator[None]:
     with closing(Zygote()) as zygote, pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("app.decoders.template_process.start_template", zygote.fork)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def patient_postgresql() -> Iterator[None]:
+    """Give PostgreSQL more time than in production, where a test gives no time-outs itself."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("app.database.engine._postgresql", open_patiently)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def restore_logging() -> Iterator[None]:
+    """Undo what a test, or a command that it ran, did to the root logger."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before
+    logging.captureWarnings(False)
 
 
 @pytest.fixture

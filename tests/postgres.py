@@ -14,6 +14,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+
+from app.database.engine import _postgresql as open_as_in_production
+from app.database.time_outs import TIME_OUTS, TimeOuts
 from tests.programs import find_program
 from tests.rigs.temporary_files import TEMPORARY_ROOT
 from tests.service.running import free_port
@@ -24,6 +29,16 @@ USER: Final = "mynet"
 PASSWORD: Final = "not-to-be-told"
 # Safe if processes are killed, but not if the machine fails.
 FAST_SETTINGS: Final = ("fsync=off", "full_page_writes=off")
+# Where a test does not say otherwise: a busy machine may let a server wait for seconds.
+PATIENT: Final = TimeOuts(
+    pool=120,
+    connect=120,
+    answer=120,
+    transaction=120,
+    lock=120,
+    statement=120,
+    idle_in_transaction=120,
+)
 SMALL_SETTINGS: Final = ("shared_buffers=32MB", "max_connections=60", "log_min_messages=warning")
 
 
@@ -124,7 +139,7 @@ class Postgres:
             user = {"user": "postgres", "group": "postgres", "extra_groups": []}
         done = subprocess.run(
             [self.bin / program, *map(str, arguments)],
-            env={**os.environ, "PGDATA": str(self.folder / "data")},
+            env={**os.environ, "PGDATA": str(self.folder / "data"), "PGCTLTIMEOUT": "240"},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -134,6 +149,11 @@ class Postgres:
         )
         log = self.folder / "log"
         assert done.returncode == 0, log.read_text() if log.exists() else program
+
+
+def open_patiently(url: URL, time_outs: TimeOuts) -> Engine:
+    """Open an engine for PostgreSQL with `PATIENT` in place of the time-outs of production."""
+    return open_as_in_production(url, PATIENT if time_outs is TIME_OUTS else time_outs)
 
 
 @contextmanager

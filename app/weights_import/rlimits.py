@@ -5,6 +5,7 @@ needs, takes half a gigabyte and several seconds of them. A limit that the syste
 is skipped.
 """
 
+import math
 import resource
 from typing import Final
 
@@ -19,7 +20,7 @@ MAX_FILE_BYTES: Final = 256 * 1024**2
 def apply_rlimits() -> None:
     """Limit the memory, CPU time, open files and file size of this process, permanently."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    set_limit("RLIMIT_CPU", int(usage.ru_utime + usage.ru_stime) + MAX_CPU_SECONDS)
+    set_limit("RLIMIT_CPU", math.ceil(usage.ru_utime + usage.ru_stime) + MAX_CPU_SECONDS)
     set_limit("RLIMIT_NOFILE", MAX_OPEN_FILES)
     set_limit("RLIMIT_FSIZE", MAX_FILE_BYTES)
     set_limit("RLIMIT_CORE", 0)

@@ -5,7 +5,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -18,19 +19,26 @@ from app.database.database import Database
 from app.database.jobs import JobStore
 from app.database.postgres import ADVISORY_LOCK_ID, TimeoutConnection
 from app.database.tables import Base, Event, Job, now
-from app.database.time_outs import TIME_OUTS, TimeOuts
+from app.database.time_outs import TIME_OUTS
 from app.errors import NotReady
 from app.server import server
 from app.startup import StartupError, open_database
 from app.train.supervisor import lease
 from tests.database import before_revisions
 from tests.database.test_store import add, job
-from tests.postgres import FAST_SETTINGS, PASSWORD, POSTGRESQL_ONLY, run_postgres
+from tests.postgres import (
+    FAST_SETTINGS,
+    PASSWORD,
+    PATIENT,
+    POSTGRESQL_ONLY,
+    open_as_in_production,
+    run_postgres,
+)
 
 DATABASES = POSTGRESQL_ONLY
 # No test waits for the time-outs of production.
-QUICK_ANSWERS = replace(TIME_OUTS, connect=2, answer=0.3, transaction=2.0)
-QUICK_LOCKS = replace(TIME_OUTS, lock=0.3)
+QUICK_ANSWERS = replace(PATIENT, connect=2, answer=0.3, transaction=2.0)
+QUICK_LOCKS = replace(PATIENT, lock=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,7 @@ def test_a_migration_by_another_is_waited_for_longer_than_any_lock(postgres):
             future = pool.submit(Database, url, migrate=True)
             with pytest.raises(TimeoutError):
                 future.result(0.5)
-        database = future.result(60)
+        database = future.result(240)
     assert database.schema.migrated
     database.close()
     engine.dispose()
@@ -152,17 +160,22 @@ def test_no_wait_for_the_database_outlasts_the_lease():
 
 
 def test_a_server_that_is_away_or_hangs_is_told(stoppable_server):
-    with closing(Database(stoppable_server.fresh(), QUICK_ANSWERS)) as database:
+    time_outs = SimpleNamespace(**asdict(PATIENT))  # quick ones only while the server hangs
+    with closing(Database(stoppable_server.fresh(), time_outs)) as database:
         store = JobStore(database)
+        time_outs.transaction = QUICK_ANSWERS.transaction
         with store.database.engine.connect() as open_connection:
+            time_outs.transaction = PATIENT.transaction
             assert store.jobs() == [], "which leaves a connection in the pool"
             connecting = patch.object(TimeoutConnection, "connect", wraps=TimeoutConnection.connect)
             with stoppable_server.hanging(), connecting as connect:
+                vars(time_outs).update(asdict(QUICK_ANSWERS))
                 assert "does not answer" in unavailable_reason(store.jobs)
                 assert connect.call_count == 1, "in place of the one that did not answer"
                 assert "took too long" in unavailable_reason(
                     lambda: open_connection.execute(text("SELECT 1"))
                 )
+                vars(time_outs).update(asdict(PATIENT))
         assert store.jobs() == []
         stoppable_server.stop()
         reason = unavailable_reason(lambda: add(store, "a"))
@@ -189,7 +202,7 @@ def test_a_lock_that_another_holds_is_told(store, settings):
 
 
 def test_more_threads_than_connections_are_told(settings):
-    with closing(Database(settings.database_url, TimeOuts(pool=0.1))) as database:
+    with closing(Database(settings.database_url, replace(PATIENT, pool=0.1))) as database:
         store = JobStore(database)
         connections = [store.database.engine.connect() for _ in range(15)]
         assert "Too many" in unavailable_reason(store.jobs)
@@ -272,6 +285,12 @@ def test_it_is_spoken_to_through_psycopg_however_it_is_written(settings, scheme)
         assert JobStore(database).jobs() == []
 
 
+@pytest.fixture
+def production_time_outs(monkeypatch):
+    monkeypatch.setattr("app.database.engine._postgresql", open_as_in_production)
+
+
+@pytest.mark.usefixtures("production_time_outs")
 def test_the_server_gives_up_what_takes_too_long_or_is_left_alone(store):
     with store.database.engine.connect() as connection:
         timeouts = [
@@ -281,6 +300,7 @@ def test_the_server_gives_up_what_takes_too_long_or_is_left_alone(store):
     assert timeouts == ["5s", "7s", "10s"]
 
 
+@pytest.mark.usefixtures("production_time_outs")
 def test_what_the_url_asks_of_the_server_holds(settings):
     url = f"{settings.database_url}?options=-c%20statement_timeout%3D1234"
     with closing(Database(url)) as database, database.engine.connect() as connection:

@@ -257,16 +257,17 @@ def test_the_list_continues_after_a_data_set(client, images):
 )
 def test_a_process_that_fails_is_no_500(client, images, monkeypatch, code, status, message):
     monkeypatch.setattr(process, "COMMAND", (*process.COMMAND[:1], "-c", code))
-    monkeypatch.setattr(process, "FRAME_TIMEOUT", 5.0 if "sleep" not in code else 0.2)
+    monkeypatch.setattr(process, "FRAME_TIMEOUT", 240 if "sleep" not in code else 0.2)
     answer = upload(client, "crashing", csv(*images))
     assert (answer.status_code, message in answer.json()["detail"]) == (status, True), answer.text
 
 
-def test_more_uploads_than_are_read_at_a_time_come_again(client, images, monkeypatch):
+def test_more_uploads_than_are_read_at_a_time_come_again(client, images, monkeypatch, tmp_path):
     monkeypatch.setattr(importer, "MAX_IMPORTS", 1)
-    sleeping = (*process.COMMAND[:1], "-c", "import time; time.sleep(60)")
-    monkeypatch.setattr(process, "COMMAND", sleeping)
-    monkeypatch.setattr(process, "FRAME_TIMEOUT", 3.0)
+    release = tmp_path / "release"
+    code = f"import os, time\nwhile not os.path.exists({str(release)!r}): time.sleep(0.01)"
+    monkeypatch.setattr(process, "COMMAND", (*process.COMMAND[:1], "-c", code))
+    monkeypatch.setattr(process, "FRAME_TIMEOUT", 240)
     first = threading.Thread(target=upload, args=(client, "first", csv(*images)))
     first.start()
     deadline = time.monotonic() + 120
@@ -274,6 +275,7 @@ def test_more_uploads_than_are_read_at_a_time_come_again(client, images, monkeyp
         assert time.monotonic() < deadline
         time.sleep(0.01)
     answer = upload(client, "second", csv(*images))
+    release.touch()
     first.join()
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "30")
 

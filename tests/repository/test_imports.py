@@ -147,12 +147,14 @@ def test_package_is_imported_only_where_it_belongs(package, allowed):
     assert {name for name in importers(package) if not name.startswith(allowed or ("-",))} == set()
 
 
-@pytest.mark.parametrize("path", [*(APP / "predict").rglob("*.py")], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((APP / "predict").rglob("*.py")), ids=lambda path: path.name
+)
 def test_predict_does_not_import_train(path):
     assert {name for name in imported_names(path) if name.startswith("app.train")} == set()
 
 
-@pytest.mark.parametrize("path", [*(APP / "train").rglob("*.py")], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((APP / "train").rglob("*.py")), ids=lambda path: path.stem)
 def test_train_does_not_import_predict(path):
     assert {name for name in imported_names(path) if name.startswith("app.predict")} == set()
 

@@ -21,8 +21,9 @@ STAGES = ["queue", "decode", "normalise", "forward"]
 
 
 @pytest.fixture
-def ask(settings):
+def ask(settings, monkeypatch):
     """Ask the service, and give the answer with the spans of it."""
+    monkeypatch.setattr(spans, "SHUTDOWN_TIMEOUT", 120)  # none is lost on a busy machine
 
     def ask(method, path, **request):
         exporter = memory.InMemorySpanExporter()

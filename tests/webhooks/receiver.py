@@ -69,7 +69,7 @@ class Server(ThreadingHTTPServer):
             return wrapped, address
         return connection, address
 
-    def wait_for(self, condition: Callable[["Server"], bool], seconds: float = 60) -> bool:
+    def wait_for(self, condition: Callable[["Server"], bool], seconds: float = 240) -> bool:
         with self.changed:
             return self.changed.wait_for(lambda: condition(self), seconds)
 

@@ -5,9 +5,13 @@ import ssl
 
 import pytest
 
-from app.webhooks.dispatcher import Dispatcher
+from app.webhooks.dispatcher import Dispatcher, Timing
+from app.webhooks.http_post import TimeOuts
 from tests.programs import write_certificate
 from tests.webhooks.receiver import receiving
+
+# Long enough on any machine: one attempt is made, and it ends by itself.
+ONE_ATTEMPT = Timing(first_wait=3600, time_outs=TimeOuts(connect=120, total=240))
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ def deliver(settings, database, outbox, ended_job, tls_receiver):
 
     def deliver():
         job = ended_job(tls_receiver.url)
-        asyncio.run(Dispatcher(settings, database).deliver_due())
+        asyncio.run(Dispatcher(settings, database, ONE_ATTEMPT).deliver_due())
         (message,) = outbox.deliveries_by_job([job.id])[job.id]
         return message
 
