@@ -4,6 +4,7 @@ A connection always belongs to the file that has the path now, even if the file 
 """
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ from app.atomic_files import make_folder
 from app.errors import NotReady
 
 PRAGMAS: Final = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+# Seconds to wait for another connection that sets up the journal, too, and between two attempts.
+SETUP_TIMEOUT: Final = 10.0
+SETUP_INTERVAL: Final = 0.01
 CORRUPTION_CODES: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 NO_TABLE_MESSAGE: Final = "no such table"
 
@@ -51,7 +55,7 @@ def prepare(engine: Engine, file: Path) -> None:
         record.info["inode"] = _inode(file)
         connection.isolation_level = None  # only `begin` starts transactions, not the driver
         for pragma in PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
+            _set_up(connection, pragma)
 
     @event.listens_for(engine, "checkout")
     def check_inode(_connection: object, record: Any, _proxy: object) -> None:
@@ -65,6 +69,19 @@ def prepare(engine: Engine, file: Path) -> None:
         # first and writes later, without waiting, if another one wrote in between.
         immediate = connection.get_execution_options().get("immediate")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _set_up(connection: sqlite3.Connection, pragma: str) -> None:
+    """Execute a pragma. SQLite does not wait by itself if two connections set up the journal."""
+    deadline = time.monotonic() + SETUP_TIMEOUT
+    while True:
+        try:
+            connection.execute(f"PRAGMA {pragma}")
+            return
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+        time.sleep(SETUP_INTERVAL)
 
 
 def translate_error(context: ExceptionContext) -> None:

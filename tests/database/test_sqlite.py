@@ -1,11 +1,15 @@
 """What is SQLite's alone among databases."""
 
 import os
+import sqlite3
+import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import event, text
 
+from app.database import sqlite
 from app.database.database import Database
 from app.database.jobs import JobStore
 from app.errors import NotReady
@@ -28,6 +32,25 @@ def test_a_database_that_stays_locked_is_told(settings, store):
         with pytest.raises(NotReady, match="The database does not answer: database is locked"):
             waiting.execution_options(immediate=True).execute(text("DELETE FROM lease"))
     other.database.close()
+
+
+def test_connection_waits_for_another_one_that_sets_up_the_journal(settings, store, monkeypatch):
+    """A backup that was restored has another journal, and several processes open it at once."""
+    store.database.engine.dispose()
+    file = settings.state_dir / "mynet.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        assert other.execute("PRAGMA journal_mode=DELETE").fetchone() == ("delete",)
+        other.execute("BEGIN IMMEDIATE")
+        pauses = []
+
+        def sleep(seconds):
+            pauses.append(seconds)
+            other.rollback()
+
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
+        monkeypatch.setattr(sqlite, "time", clock)
+        assert store.jobs() == []
+    assert pauses == [sqlite.SETUP_INTERVAL]
 
 
 @pytest.mark.parametrize("name", ["50%25", "what?", "a#b", "a b", "100%", "ü", "a+b", "x&y=1"])

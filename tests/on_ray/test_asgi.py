@@ -45,7 +45,7 @@ def test_who_was_never_asked_does_not_drain(run_test):
 def test_who_is_asked_no_more_drains_until_it_is(run_test):
     async def is_left(app, draining):
         await app.check()
-        await asyncio.wait_for(draining.wait(), 60)
+        await asyncio.wait_for(draining.wait(), 120)
         await app.check()
         assert not draining.is_set()
 

@@ -35,11 +35,13 @@ def summarize(events):
     return [event.data.get("status") or event.data["batch"] for event in events]
 
 
-async def listen(stream, job_id, after=0, stop=None, delay=0.0):
+async def listen(stream, job_id, after=0, stop=None, go_on=None):
+    """Return the events of a job; with `go_on`, wait for that event after each page."""
     events = []
     async for page in stream.subscribe(job_id, after, stop or asyncio.Event()):
         events += page
-        await asyncio.sleep(delay)
+        if go_on:
+            await go_on.wait()
     return events
 
 
@@ -50,7 +52,7 @@ def test_a_listener_gets_all_until_the_job_ends(store, running):
             await asyncio.sleep(0.03)
             await asyncio.to_thread(record_batch, store, running, batch)
         jobs.cancel(store, running[0])
-        return await asyncio.wait_for(task, 30)
+        return await asyncio.wait_for(task, 120)
 
     events = asyncio.run(scenario())
     assert summarize(events) == ["queued", "running", 0, 1, 2, 3, 4, "cancelled"]
@@ -114,8 +116,8 @@ def test_listeners_share_their_looks_and_a_slow_one_delays_nobody(store, running
     monkeypatch.setattr(job_events, "POLL", 0.2)
 
     async def scenario():
-        stream = EventStream(store)
-        slow = asyncio.create_task(listen(stream, running[0], delay=0.5))
+        stream, go_on = EventStream(store), asyncio.Event()
+        slow = asyncio.create_task(listen(stream, running[0], go_on=go_on))
         listeners = [asyncio.create_task(listen(stream, running[0])) for _ in range(50)]
         await asyncio.sleep(0.1)
         record_batch(store, running, 1)
@@ -123,6 +125,7 @@ def test_listeners_share_their_looks_and_a_slow_one_delays_nobody(store, running
         jobs.cancel(store, running[0])
         results = await asyncio.gather(*listeners)
         assert not slow.done()
+        go_on.set()
         return [*results, await slow]
 
     results = asyncio.run(scenario())
@@ -131,7 +134,7 @@ def test_listeners_share_their_looks_and_a_slow_one_delays_nobody(store, running
 
 
 def test_who_leaves_takes_nothing_from_the_others(store, running, monkeypatch):
-    monkeypatch.setattr(job_events, "POLL", 30)
+    monkeypatch.setattr(job_events, "POLL", 120)
 
     async def scenario():
         stream = EventStream(store)
@@ -178,7 +181,7 @@ def test_a_log_without_lines_sends_what_a_terminal_does_not_show(store, monkeypa
 def test_who_asks_for_what_will_never_come_is_not_kept_for_ever(store, running, monkeypatch):
     monkeypatch.setattr(job_events, "HEARTBEAT", 0.05)
     jobs.cancel(store, running[0])
-    assert asyncio.run(asyncio.wait_for(listen(EventStream(store), running[0], 10**9), 30)) == []
+    assert asyncio.run(asyncio.wait_for(listen(EventStream(store), running[0], 10**9), 120)) == []
 
 
 def test_who_follows_a_deleted_job_is_let_go(store, running, monkeypatch):
@@ -191,7 +194,7 @@ def test_who_follows_a_deleted_job_is_let_go(store, running, monkeypatch):
         store.delete_jobs([running[0]])
         return [page async for page in pages]
 
-    pages = asyncio.run(asyncio.wait_for(scenario(), 30))
+    pages = asyncio.run(asyncio.wait_for(scenario(), 120))
     assert [event for page in pages for event in page] == []
 
 
@@ -212,7 +215,7 @@ def test_it_ends_when_the_service_does(store, running):
         task = asyncio.create_task(listen(EventStream(store), running[0], stop=stop))
         await asyncio.sleep(0.1)
         stop.set()
-        return await asyncio.wait_for(task, 30)
+        return await asyncio.wait_for(task, 120)
 
     assert summarize(asyncio.run(scenario())) == ["queued", "running"]
 
@@ -238,6 +241,6 @@ def test_what_was_told_before_the_service_ends_is_given(store, running):
         await stream.page(running[0], store.events(running[0])[-1].number)
         record_batch(store, running, 1)
         stop.set()
-        return await asyncio.wait_for(listen(stream, running[0], stop=stop), 30)
+        return await asyncio.wait_for(listen(stream, running[0], stop=stop), 120)
 
     assert summarize(asyncio.run(scenario())) == ["queued", "running", 1]

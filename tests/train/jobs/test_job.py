@@ -118,7 +118,7 @@ def crash(store, job_id):
 
 def test_a_job_whose_process_dies_goes_on_after_a_pause(store):
     job_id, _ = create_running(store)
-    jobs.record_crash(store, store.job(job_id), "a crash")
+    jobs.record_crash(store, store.job(job_id), "a crash", back_off=20.0)
     job = store.job(job_id)
     assert (job.status, job.crashes) == ("queued", 1)
     assert store.next_job(Status.QUEUED) is None, "it waits before it tries again"

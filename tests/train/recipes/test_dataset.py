@@ -143,7 +143,8 @@ def test_load_of_four_damaged_files_unpacks_them_again(tmp_path, raw, caplog):
     for name in CONTENTS:
         (raw / name).write_bytes(b"")
     assert dataset.load(tmp_path).digest == expected_digest
-    logged_files = [re.search(r"file=(\S+)", record.message)[1] for record in caplog.records]
+    messages = [record.message for record in caplog.records if record.name == "app.mnist.dataset"]
+    logged_files = [re.search(r"file=(\S+)", message)[1] for message in messages]
     assert logged_files == [*CONTENTS]
 
 

@@ -110,6 +110,7 @@ def test_exit_of_an_older_attempt_leaves_the_present_one_alone(store):
 def test_all_are_ended_side_by_side(store, supervise, stand_in, launched, monkeypatch):
     """Each that does not end by itself costs all of the patience there is, but only once."""
     monkeypatch.setattr(subprocesses, "EXIT_TIMEOUT", 0.2)
+    monkeypatch.setattr(subprocesses, "KILL_TIMEOUT", 120.0)
     wait, time_outs = subprocess.Popen.wait, []
 
     def recording_wait(self, timeout=None):

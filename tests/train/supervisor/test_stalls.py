@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import threading
-import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,11 +11,9 @@ from app import subprocesses
 from app.train.jobs.job import MAX_CRASHES
 from app.train.supervisor import heartbeat_monitor
 from app.train.supervisor.heartbeat_monitor import MAX_GAP, HeartbeatMonitor
-from tests.train.conftest import WAIT_COMMAND
 from tests.train.supervisor.test_supervisor import create, wait_until
 
-STALL_SECONDS = 0.3
-BEATING_COMMAND = "while :; do printf .; sleep 0.05; done"
+STALL_SECONDS = 3.0
 
 
 @pytest.fixture
@@ -23,53 +21,82 @@ def settings(settings):
     return settings.model_copy(update={"train_stall_seconds": STALL_SECONDS})
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """The clock of the heartbeat monitors, which the test sets: a busy machine stalls by itself."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(heartbeat_monitor, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def first_process(supervisor, stand_in, job):
+    """Return the process of a job, once it is monitored, with its monitor."""
+    wait_until(lambda: supervisor._running)
+    return stand_in.started[job], supervisor._running[0].heartbeat
+
+
 def reasons(store, job):
     events = store.events(job, kind="status")
     return [event.data["reason"] for event in events if "reason" in event.data]
 
 
-def test_process_without_heartbeat_is_killed_and_started_again(store, supervise, stand_in, caplog):
+def test_process_without_heartbeat_is_killed_and_started_again(
+    store, supervise, stand_in, clock, caplog
+):
     job = create(store)
-    with supervise():
-        wait_until(lambda: job in stand_in.started)
-        stalled = stand_in.started[job]
+    with supervise() as supervisor:
+        stalled, _ = first_process(supervisor, stand_in, job)
+        clock.now += STALL_SECONDS
         wait_until(lambda: store.job(job).attempt == 2)
     assert stalled.returncode == -signal.SIGKILL
-    assert store.job(job).crashes >= 1
-    assert reasons(store, job)[0] == (
-        "The worker process sent no heartbeat for 0 seconds and was killed."
-    )
+    assert store.job(job).crashes == 1
+    assert reasons(store, job) == [
+        "The worker process sent no heartbeat for 3 seconds and was killed."
+    ]
     assert f"worker process stalled, killed: job={job} pid={stalled.pid}" in caplog.text
 
 
-def test_process_with_heartbeat_goes_on(store, supervise, stand_in):
+def test_process_with_heartbeat_goes_on(store, supervise, stand_in, clock):
+    def is_heard():
+        process.stdin.write(".")  # the stand-in writes what it reads
+        process.stdin.flush()
+        return monitor._checked_at == clock.now and monitor._silent_seconds == 0.0
+
+    def has_ended():
+        has_ended = process.poll() is not None
+        clock.now += 0.0 if has_ended else STALL_SECONDS  # some heartbeats may still be unread
+        return has_ended
+
     job = create(store)
-    stand_in.code = BEATING_COMMAND
-    with supervise():
-        wait_until(lambda: job in stand_in.started)
-        time.sleep(4 * STALL_SECONDS)
-        assert stand_in.started[job].poll() is None
-        stand_in.code = WAIT_COMMAND
-        stand_in.started[job].send_signal(signal.SIGSTOP)
-        wait_until(lambda: store.job(job).attempt == 2)
+    with supervise() as supervisor:
+        process, monitor = first_process(supervisor, stand_in, job)
+        for _ in range(4):
+            clock.now += 0.9 * STALL_SECONDS
+            wait_until(is_heard)
+            assert process.poll() is None
+        process.send_signal(signal.SIGSTOP)
+        wait_until(has_ended)
+        wait_until(lambda: store.job(job).attempt >= 2)
     assert reasons(store, job)[0].startswith("The worker process sent no heartbeat")
 
 
-def test_process_that_stalls_each_time_fails_the_job(store, supervise):
+def test_process_that_stalls_each_time_fails_the_job(store, supervise, stand_in, clock):
     job = create(store)
     store.change_job(job, values={"crashes": MAX_CRASHES - 1})
-    with supervise():
+    with supervise() as supervisor:
+        first_process(supervisor, stand_in, job)
+        clock.now += STALL_SECONDS
         wait_until(lambda: store.job(job).status == "failed")
     error = store.job(job).error
     assert error["code"] == "process_died"
     assert "sent no heartbeat" in error["message"]
 
 
-def test_time_in_which_the_supervisor_was_suspended_does_not_count(monkeypatch):
-    clock = iter([0.0, 1.0, 1000.0])
-    monkeypatch.setattr(heartbeat_monitor.time, "monotonic", lambda: next(clock))
+def test_time_in_which_the_supervisor_was_suspended_does_not_count(clock):
     monitor = HeartbeatMonitor(None)
+    clock.now = 1.0
     assert monitor.silent_seconds() == 1.0
+    clock.now = 1000.0
     assert monitor.silent_seconds() == 1.0 + MAX_GAP
 
 

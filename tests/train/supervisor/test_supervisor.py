@@ -20,7 +20,7 @@ def create(store):
     return jobs.create(store, Hyperparameters(), max_queued=9, key=None).id
 
 
-def wait_until(condition, seconds=30):
+def wait_until(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

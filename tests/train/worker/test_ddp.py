@@ -80,7 +80,7 @@ def run_ranks(tmp_path, size, batch_size, end_at=None, crash_after=None):
     ]
     for process in processes:
         process.start()
-    answers = [results.get(timeout=120) for _ in range(size if crash_after is None else 1)]
+    answers = [results.get(timeout=240) for _ in range(size if crash_after is None else 1)]
     for process in processes:
         process.join()
         assert process.exitcode == 0

@@ -73,7 +73,7 @@ def test_a_call_that_cannot_beat_is_beaten_for_while_it_proceeds(pipe, monkeypat
 
     with beating.beating_while(proceeds):
         for _ in range(3):
-            assert calls.acquire(timeout=30)
+            assert calls.acquire(timeout=120)
     assert read(pipe[0])
 
 

@@ -81,8 +81,9 @@ def test_attempt_at_a_deleted_job_ends_as_a_superseded_one(settings, registry, s
     store.delete_jobs([created.id])
     with caplog.at_level("INFO"):
         main.run_attempt(assignment, threading.Event())
-    assert "attempt superseded" in caplog.text
-    assert "exception" not in caplog.text
+    records = [record for record in caplog.records if record.name == main.log.name]
+    assert [record.levelname for record in records] == ["INFO"]
+    assert "attempt superseded" in records[0].message
 
 
 def test_a_superseded_attempt_ends_quietly(attempt, store, monkeypatch):

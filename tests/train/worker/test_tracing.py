@@ -19,8 +19,15 @@ TRACE_CONTEXT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
 
 
 @pytest.fixture
-def attempt(settings, store, registry, small_dataset):  # noqa: ARG001, there is a version to beat
+def attempt(
+    settings,
+    store,
+    registry,  # noqa: ARG001, there is a version to beat
+    small_dataset,  # noqa: ARG001
+    monkeypatch,
+):
     """Run an attempt, and give the job with the spans of it, the last one first."""
+    monkeypatch.setattr(spans, "SHUTDOWN_TIMEOUT", 120.0)  # no span is lost on a busy machine
 
     def attempt(trace_context=None, *, stopped=False, **hyperparameters):
         hyperparameters = Hyperparameters(**{"epochs": 2, "seed": 11, **hyperparameters})
