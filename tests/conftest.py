@@ -7,7 +7,6 @@ import shutil
 import struct
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from app.config.settings import Settings
 from app.database.database import Database
 from app.database.jobs import JobStore
 from app.database.leases import LeaseStore
-from app.database.time_outs import TIME_OUTS
 from app.decoders.template_process import start_template
 from app.main import create_app
 from app.predict.model import Model
@@ -36,8 +34,6 @@ from tests.rigs.temporary_files import use_memory
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data"
-# A server that shares the cores with the tests may stand still for longer than a service waits.
-PATIENT = replace(TIME_OUTS, pool=120.0, connect=120, answer=120.0, transaction=120.0)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -197,7 +193,7 @@ def registry(settings: Settings) -> Registry:
 
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
-    with closing(Database(settings.effective_database_url, PATIENT)) as database:
+    with closing(Database(settings.effective_database_url)) as database:
         yield database
 
 

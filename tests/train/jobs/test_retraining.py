@@ -17,7 +17,6 @@ from app.train.jobs import job as jobs
 from app.train.jobs.fenced_writer import FencedWriter
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.jobs.retraining import AutomaticRetraining
-from tests.conftest import PATIENT
 from tests.postgres import ALL_DATABASES
 
 DATABASES = ALL_DATABASES
@@ -125,7 +124,7 @@ def test_several_processes_queue_one_job(settings, correct, store):
     correct(AFTER)
 
     def start(_):
-        with closing(Database(settings.effective_database_url, PATIENT)) as database:
+        with closing(Database(settings.effective_database_url)) as database:
             return AutomaticRetraining(settings, database, AFTER).start_if_due()
 
     with ThreadPoolExecutor(6) as pool:
