@@ -3,7 +3,7 @@
 import pytest
 
 from tests.served import open_socket
-from tests.server.idle import serve_idle
+from tests.server.conftest import serve_idle
 from tests.server.raw_http import exchange
 
 GET = b"GET %b HTTP/1.0\r\n\r\n"

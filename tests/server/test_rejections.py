@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.server.idle import serve_idle
+from tests.server.conftest import serve_idle
 from tests.server.raw_http import LIVE, exchange
 
 POST = b"POST %b HTTP/1.1\r\nHost: x\r\nX-Request-ID: first\r\nContent-Length: %d\r\n\r\n%b"
