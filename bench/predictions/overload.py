@@ -33,6 +33,7 @@ MAX_RECOVERY_SECONDS: Final = 2
 ROUNDS: Final = 3
 RATE: Final = 200
 CROWD_SECONDS: Final = 12.0
+LIMITS: Final = {"predict_timeout": "2"}  # as by default; tests have more patience
 
 
 class Overload(NamedTuple):
@@ -54,9 +55,9 @@ class Overload(NamedTuple):
 def main() -> Iterator[str]:
     """Measure, and yield the lines of the report."""
     jpeg, digit = photo(PHOTO_REDUCTION)
-    with TemporaryDirectory() as folder, run_service(Path(folder) / "var") as service:
+    with TemporaryDirectory() as folder, run_service(Path(folder) / "var", **LIMITS) as service:
         result = overload(service, Request(raw_request(jpeg), digit))
-    with TemporaryDirectory() as folder, run_service(Path(folder) / "var") as service:
+    with TemporaryDirectory() as folder, run_service(Path(folder) / "var", **LIMITS) as service:
         rounds = [measure_crowd(service, jpeg) for _ in range(ROUNDS)]
     yield "## Overload (`python -m bench overload`)"
     yield ""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 from tests.programs import find_program
@@ -47,11 +46,11 @@ def _program() -> str:
 
 
 def _wait_until_up(address: str, log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while True:
         try:
-            urlopen(f"{address}/storage/v1/b", timeout=5).close()
+            urlopen(f"{address}/storage/v1/b", timeout=30).close()
             return
-        except URLError:
+        except OSError:  # it does not listen yet, or does not answer
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)

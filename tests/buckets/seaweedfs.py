@@ -58,11 +58,13 @@ class Server:
     def wait_until_up(self) -> None:
         import s3fs
 
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while True:
             try:
                 filesystem = s3fs.S3FileSystem(skip_instance_cache=True)
-                filesystem.makedirs(f"up-{secrets.token_hex(4)}")
+                bucket = f"up-{secrets.token_hex(4)}"
+                filesystem.makedirs(bucket)
+                filesystem.pipe_file(f"{bucket}/object", b"stored")  # its volumes start last
                 return
             except Exception:
                 assert self.process.poll() is None, (self.folder / "log").read_text()

@@ -10,6 +10,7 @@ import torch
 
 from app.torch_net import MyNet, weights_of
 from app.versions import checkpoint
+from app.versions.bucket import object_store
 from app.versions.bucket.object_store import Bucket
 from app.versions.bucket.registry import BucketRegistry
 from app.versions.registry import SHIPPED
@@ -50,6 +51,7 @@ def _work(
     connection: Connection, environment: Mapping[str, str], folder: Path, url: str, times: int
 ) -> None:
     os.environ.update(environment)  # the process that was forked may have started with another
+    object_store.LIMIT = 60.0  # as in the process of the tests
     torch.seed()  # forks would draw the same weights, and the same content is the same version
     registry = BucketRegistry(folder, Bucket.at(url))
     card = checkpoint.read_card(SHIPPED / "documented.safetensors")

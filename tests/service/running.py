@@ -26,6 +26,9 @@ MYNET = Path(os.environ.get("SERVICE") or Path(sys.executable).with_name("mynet"
 PORTS = range(20_000, 32_768)
 _reserved: set[int] = set()
 START_TIMEOUT = 300  # four workers on a machine that others load, too
+ANSWER_TIMEOUT = 120
+# A process may stand still for longer than the two seconds that a prediction may take by default.
+PATIENCE = {"MYNET_PREDICT_TIMEOUT": "60"}
 
 
 class Service:
@@ -49,7 +52,7 @@ class Service:
         return json.loads(self.text(path))
 
     def text(self, path):
-        with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+        with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=ANSWER_TIMEOUT) as answer:
             return answer.read().decode()
 
     def job_until(self, job, condition):
@@ -152,7 +155,7 @@ def run_service(state: Path, **settings: str) -> Iterator[Service]:
         log.open("a") as file,
         subprocess.Popen(
             command,
-            env={**os.environ, **defaults, **environment},
+            env={**os.environ, **PATIENCE, **defaults, **environment},
             stderr=file,
             stdout=file,
             text=True,

@@ -26,7 +26,7 @@ def epochs_of_batches(number):
 
 def follow(service, job, after=None, stop=None):
     """Read server-sent events until the stream ends, or `until` says that it is enough."""
-    connection = HTTPConnection("127.0.0.1", service.port, timeout=120)
+    connection = HTTPConnection("127.0.0.1", service.port, timeout=300)
     headers = {"Accept": "text/event-stream"}
     if after is not None:
         headers["Last-Event-ID"] = str(after)
@@ -74,7 +74,7 @@ def test_a_job_and_its_events_go_on_across_kill_9(tmp_path, small_data_dir):
         slow = HTTPConnection("127.0.0.1", service.port)
         slow.request("GET", f"/train/{job}/events")  # and never reads
         for listener in listeners:
-            listener.join(120)
+            listener.join(300)
         assert len(streams) == 20
         assert all(events == streams[0] for events in streams)
         assert has_succeeded(streams[0])
@@ -116,7 +116,7 @@ def test_a_queue_is_worked_off_one_by_one_whatever_the_number_of_workers(four_wo
     service, request_body = four_workers, b'{"epochs": 1, "promote": "never"}'
     queued = [service.post("/train", request_body)["id"] for _ in range(3)]
     max_running = 0
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 400
     while any(service.get(f"/train/{job}")["status"] != "succeeded" for job in queued):
         running = service.get("/train?status=running")["data"]
         max_running = max(max_running, len(running))

@@ -15,6 +15,7 @@ import torch
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
 from tests.conftest import png
+from tests.service.running import ANSWER_TIMEOUT
 
 
 def one_by_one(port, uploads):
@@ -43,7 +44,9 @@ def in_batches(port, uploads):
         files = [
             ("files", (f"{n}.png", upload)) for n, upload in enumerate(uploads[start : start + 250])
         ]
-        answer = httpx2.post(f"http://127.0.0.1:{port}/predict/batch", files=files, timeout=60)
+        answer = httpx2.post(
+            f"http://127.0.0.1:{port}/predict/batch", files=files, timeout=ANSWER_TIMEOUT
+        )
         digits += [prediction["digit"] for prediction in answer.json()["predictions"]]
     return digits
 
@@ -78,7 +81,12 @@ def test_the_log_is_one_line_an_event_with_request_ids(service):
 def test_an_offer_to_upgrade_is_passed_over(service, mnist):
     upload = png(mnist.test.pixels[0].numpy())
     offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": ""}
-    answer = httpx2.post(f"http://127.0.0.1:{service.port}/predict", content=upload, headers=offer)
+    answer = httpx2.post(
+        f"http://127.0.0.1:{service.port}/predict",
+        content=upload,
+        headers=offer,
+        timeout=ANSWER_TIMEOUT,
+    )
     assert (answer.status_code, answer.json()["digit"]) == (200, 7)
 
 

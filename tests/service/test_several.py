@@ -7,7 +7,7 @@ import signal
 from tests.rigs.kills.job_monitor import Witness
 from tests.service.running import run_service
 
-HYPERPARAMETERS = {"epochs": 2, "batch_size": 300, "promote": "never"}
+HYPERPARAMETERS = {"epochs": 3, "batch_size": 300, "promote": "never"}
 
 
 def test_two_at_once_end_as_if_alone_and_also_where_they_are_killed(tmp_path):

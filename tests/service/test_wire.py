@@ -15,7 +15,7 @@ from tests.conftest import png
 from tests.rigs.load import uploads
 from tests.rigs.load.closed_loop import Request, press_all
 from tests.rigs.load.uploads import NO_IMAGE, form, raw_request, with_bad
-from tests.service.running import run_service, wait_until
+from tests.service.running import ANSWER_TIMEOUT, run_service, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,9 @@ def requests():
 
 def answers(service, data, count, piece=None):
     """Send bytes, whole or in pieces, and give the status and the digit of so many answers."""
-    with closing(socket.create_connection(("127.0.0.1", service.port), 20)) as connection:
+    with closing(
+        socket.create_connection(("127.0.0.1", service.port), ANSWER_TIMEOUT)
+    ) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start in range(0, len(data), piece or len(data)):
             connection.sendall(data[start : start + (piece or len(data))])
@@ -83,7 +85,9 @@ def test_many_offers_in_a_row_are_passed_over(service):
 
 
 def test_endless_headers_are_refused(service):
-    with closing(socket.create_connection(("127.0.0.1", service.port), 20)) as connection:
+    with closing(
+        socket.create_connection(("127.0.0.1", service.port), ANSWER_TIMEOUT)
+    ) as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\nX: ")
         with suppress(ConnectionError):
             for _ in range(1000):
@@ -143,7 +147,9 @@ def test_idle_connections_and_slow_senders_are_not_noticed(service, requests):
     with ExitStack() as slow:
         for number in range(2000):
             address = "127.0.0.1", service.port
-            connection = slow.enter_context(closing(socket.create_connection(address, 20)))
+            connection = slow.enter_context(
+                closing(socket.create_connection(address, ANSWER_TIMEOUT))
+            )
             connection.sendall(partial_request[: number % len(partial_request)])
         pressed = press_all(service.port, requests, 16)
         assert (pressed.lost, pressed.wrong, len(pressed.latencies)) == (0, 0, len(requests))

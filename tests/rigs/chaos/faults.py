@@ -15,6 +15,7 @@ from typing import Final
 
 from tests.rigs.chaos.file_damage import Fault, current, flip_bit, live_weights, other_weights
 from tests.rigs.chaos.target import Scene, has_compiler, is_root
+from tests.service.running import wait_until
 
 FAULT_SECONDS: Final = 5.0
 
@@ -159,13 +160,13 @@ def device(scene: Scene) -> int:
     marker = scene.state / "lost"
     marker.touch()
     time.sleep(2)
-    health = scene.ask("GET", "/health/ready").body
-    wrong = health is None or not health["lost"]
+    is_told = wait_until(lambda: is_lost(scene), 120)
     marker.unlink()
-    deadline = time.monotonic() + 120
-    while scene.ask("GET", "/health/ready").body["lost"] and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return wrong + (time.monotonic() >= deadline)
+    return (not is_told) + (not wait_until(lambda: not is_lost(scene), 120))
+
+
+def is_lost(scene: Scene) -> bool:
+    return bool(scene.ask("GET", "/health/ready").body["lost"])
 
 
 def parent_of(process: int) -> int:

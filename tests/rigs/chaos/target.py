@@ -25,7 +25,7 @@ SIZE: Final = "48m"
 UNPRIVILEGED_PREFIX: Final = "setpriv --bounding-set=-dac_override,-dac_read_search "
 CONNECTIONS: Final = 2
 PAUSE: Final = 0.05
-RECOVERY_TIMEOUT: Final = 90
+RECOVERY_TIMEOUT: Final = 240
 FINAL_STATUSES: Final = ("succeeded", "failed", "cancelled")
 CLOCK: Final = Path(__file__).with_name("clock.c")
 
@@ -115,7 +115,7 @@ class Scene:
 
     def ask(self, method: str, path: str, body: bytes = b"") -> Response:
         """Send a request; the status is 0 if no answer came."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()

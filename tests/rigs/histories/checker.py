@@ -142,11 +142,17 @@ def _before(operations: Sequence[Operation], staleness: float) -> list[int]:
 
 
 def unprovoked(operations: Sequence[Operation]) -> list[Operation]:
-    """Return the requests that claim to have lost a race, although no change was under way."""
+    """Return the requests that claim to have lost a race, although no change was under way.
+
+    A change whose outcome is unknown may be under way for long after its answer.
+    """
     changes = [operation for operation in operations if operation.is_change]
     return [
         lost
         for lost in operations
         if lost.outcome == Outcome.LOST_RACE
-        and not any(change.call < lost.end and lost.call < change.end for change in changes)
+        and not any(
+            change.call < lost.end and (lost.call < change.end or change.is_optional)
+            for change in changes
+        )
     ]

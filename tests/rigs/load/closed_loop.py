@@ -18,7 +18,7 @@ from itertools import cycle, takewhile
 from math import ceil
 from typing import Final, NamedTuple
 
-RESPONSE_TIMEOUT: Final = 5.0
+RESPONSE_TIMEOUT: Final = 60.0
 LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 DIGIT: Final = re.compile(rb'"digit": ?(\d)')
 NO_ANSWER: Final = 0

@@ -15,7 +15,7 @@ from contextlib import closing
 from math import ceil
 from typing import Any, Final, NamedTuple, TypeVar
 
-RESPONSE_TIMEOUT: Final = 30
+RESPONSE_TIMEOUT: Final = 120
 T = TypeVar("T")
 
 
@@ -66,7 +66,8 @@ class Connection:
         self._streams = None
 
     async def _ask(self, method: str, path: str, body: bytes) -> Reply:
-        if self._streams is None:
+        if self._streams is None or self._streams[0].at_eof():  # closed while it was idle
+            self.close()
             self._streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self._streams
         length_line = f"Content-Length: {len(body)}"

@@ -59,7 +59,7 @@ class Deliveries:
             assert {job["status"] for job in service.get(path)["jobs"]} == {FINAL}
             self._kill(service)
 
-    def deliver(self, kills: int, up: float, seconds: float = 120) -> None:
+    def deliver(self, kills: int, up: float, seconds: float = 300) -> None:
         """Deliver all that is left, while services are killed after up to `up` seconds."""
         with receiving(self.port) as receiver:
             receiver.received = self.arrived

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests.programs import write_certificate
-from tests.service.running import DATA, MYNET, free_port, wait_until
+from tests.service.running import ANSWER_TIMEOUT, DATA, MYNET, free_port, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,9 @@ def test_service_on_a_unix_socket_answers_and_trusts_its_proxy(tmp_path, workers
     transport = httpx2.HTTPTransport(uds=str(path))
     with (
         serving(tmp_path, uds=path, workers=workers) as (process, log),
-        httpx2.Client(transport=transport, base_url="http://localhost") as client,
+        httpx2.Client(
+            transport=transport, base_url="http://localhost", timeout=ANSWER_TIMEOUT
+        ) as client,
     ):
         assert wait_until(lambda: accepts(path)), log()
         assert wait_until(lambda: answers(client)), log()
@@ -71,13 +73,13 @@ def test_service_on_a_unix_socket_answers_and_trusts_its_proxy(tmp_path, workers
         document = client.get("/openapi.json", headers=headers).json()
         assert document["servers"] == [{"url": "/mynet"}]
         process.terminate()
-        assert process.wait(60) in (0, -signal.SIGTERM), log()
+        assert process.wait(120) in (0, -signal.SIGTERM), log()
     assert not path.exists()
 
 
 def common_name(port):
     """Return whether the service shows the certificate that the file holds."""
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT) as connection:
         context = ssl._create_unverified_context()
         with context.wrap_socket(connection) as tls:
             return ssl.DER_cert_to_PEM_cert(tls.getpeercert(binary_form=True))
@@ -90,7 +92,7 @@ def test_service_with_tls_reads_the_certificate_again_on_sighup(tmp_path):
     url = f"https://127.0.0.1:{port}"
     with (
         serving(tmp_path, port=port, **files) as (process, log),
-        httpx2.Client(base_url=url, verify=False) as client,
+        httpx2.Client(base_url=url, verify=False, timeout=ANSWER_TIMEOUT) as client,
     ):
         assert wait_until(lambda: answers(client)), log()
         first = (tmp_path / "cert.pem").read_text()
@@ -109,7 +111,7 @@ def test_service_without_tls_survives_sighup(tmp_path):
     port = free_port()
     with (
         serving(tmp_path, port=port) as (process, log),
-        httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_TIMEOUT) as client,
     ):
         assert wait_until(lambda: answers(client)), log()
         process.send_signal(signal.SIGHUP)

@@ -13,7 +13,7 @@ from tests.service.documents.pages import Step
 
 ADDRESS: Final = re.compile(r"\b(localhost|127\.0\.0\.1):8000\b")
 SERVE: Final = re.compile(r"^make serve\b.*$", re.MULTILINE)
-TIMEOUT: Final = 240
+TIMEOUT: Final = 500
 # Without --fail curl would succeed with whatever the service answers.
 PRELUDE: Final = """\
 set -euo pipefail

@@ -7,7 +7,7 @@ import sys
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -116,7 +116,7 @@ def test_hostile_images_all_at_once_are_answered_in_words_within_the_bound(hosti
     for status, body in answers:
         assert status in REFUSED and body["detail"].endswith("."), body
     assert watch.peak < BOUND
-    assert wait_until(lambda: memory(hostile_service) < before + 100 * 10**6, 30), "gives it back"
+    assert wait_until(lambda: memory(hostile_service) < before + 100 * 10**6), "gives it back"
 
 
 def test_decoders_killed_at_random_under_load_fail_no_request(hostile_service, digits):
@@ -127,7 +127,8 @@ def test_decoders_killed_at_random_under_load_fail_no_request(hostile_service, d
         answer = post(hostile_service, photo)
         if number % 10 == 0:  # a killed upload is read again: rarely enough for that one to end
             for pid in children(template)[:1]:
-                os.kill(pid, 9)
+                with suppress(ProcessLookupError):  # another thread has killed it
+                    os.kill(pid, 9)
         return answer
 
     with ThreadPoolExecutor(8) as pool:

@@ -32,7 +32,7 @@ class SavedStates:
 
     def wait_for_save(self):
         """Wait until the job has saved one more state, and for a random time after that."""
-        deadline, target = time.monotonic() + 120, len(self.states) + 1
+        deadline, target = time.monotonic() + 240, len(self.states) + 1
         while len(self.states) < target:
             assert time.monotonic() < deadline
             self.record()

@@ -18,12 +18,23 @@ def request_of_a_photo():
     return Request(raw_request(jpeg), digit)
 
 
+def rate(service, request):
+    """Return how many answers a second there can be: a busy machine spoils no more than a try."""
+    return max(press(service.port, [request], 4, 1).rate for _ in range(3))
+
+
+def waits(flooded, status):
+    """List the seconds from request to answer: on a busy machine, requests may be sent late."""
+    return sorted(answer.wait for answer in flooded.answers if answer.status == status)
+
+
 def test_refusals_come_before_answers_and_end_with_the_flood(tmp_path, request_of_a_photo):
     with run_service(tmp_path / "var", max_queue=str(QUEUE)) as service:
-        rate = press(service.port, [request_of_a_photo], 4, 3).rate
-        flooded = flood(service.port, [request_of_a_photo], 5 * rate, SECONDS)
+        flooded = flood(
+            service.port, [request_of_a_photo], 5 * rate(service, request_of_a_photo), SECONDS
+        )
         recovery = press_all(service.port, [request_of_a_photo] * 20, 4)
-    answered, rejected = flooded.latencies(200), flooded.latencies(429)
+    answered, rejected = waits(flooded, 200), waits(flooded, 429)
     assert flooded.wrong == 0
     assert len(rejected) > len(answered) > 0, "more came than can be served"
     assert percentile(rejected, 50) < percentile(answered, 50) / 2
@@ -33,8 +44,9 @@ def test_refusals_come_before_answers_and_end_with_the_flood(tmp_path, request_o
 def test_a_crowd_that_would_wait_too_long_is_not_taken(tmp_path, request_of_a_photo):
     """The queue has room for more than there is time for."""
     with run_service(tmp_path / "var", predict_timeout="1") as service:
-        rate = press(service.port, [request_of_a_photo], 4, 3).rate
-        flooded = flood(service.port, [request_of_a_photo], 5 * rate, SECONDS)
+        flooded = flood(
+            service.port, [request_of_a_photo], 5 * rate(service, request_of_a_photo), SECONDS
+        )
         counted = service.get("/health/ready")["images"]
     assert flooded.wrong == 0
     assert len(flooded.latencies(429)) > len(flooded.latencies(504))

@@ -16,9 +16,8 @@ from tests.service.running import run_service, wait_until
 mlflow = pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
 
 REQUEST_BODY = json.dumps({"epochs": 3, "batch_size": 500, "seed": 5, "promote": "never"}).encode()
-TRACKING_TIMEOUT = (
-    120  # a database has its tables made by many small steps, and the process gives way
-)
+# A database has its tables made by many small steps, and the process gives way.
+TRACKING_TIMEOUT = 240
 
 
 def has_succeeded(body):

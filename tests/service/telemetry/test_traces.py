@@ -5,7 +5,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.service.running import run_service, wait_until
+from tests.service.running import ANSWER_TIMEOUT, run_service, wait_until
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
 from tests.service.telemetry.collector import attributes, run_collector
@@ -18,8 +18,19 @@ HYPERPARAMETERS = {"epochs": 1, "batch_size": 60000, "promote": "never"}
 
 def post(service, path, body):
     request = Request(f"http://127.0.0.1:{service.port}{path}", body, TRACE_HEADERS)
-    with urlopen(request, timeout=30) as answer:
+    with urlopen(request, timeout=ANSWER_TIMEOUT) as answer:
         return json.load(answer)
+
+
+def has_all(collector, service):
+    """Request something, and return whether all have sent spans: two workers, and the training."""
+    service.get("/models")  # a connection of its own: sooner or later each worker gets one
+    counts = [len(collector.named(name)) for name in ("POST /predict", "POST /train", "train")]
+    return counts == [40, 1, 1] and len(instance_ids(collector)) == 3
+
+
+def instance_ids(collector):
+    return {resource["service.instance.id"] for _, resource in [*collector.spans]}
 
 
 @pytest.fixture
@@ -29,10 +40,11 @@ def telemetry(tmp_path, seven, monkeypatch):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
         with run_service(tmp_path / "var", workers=2, log_format="json") as service:
             assert wait_until(lambda: service.went_live == 2)
-            for _ in range(40):  # on a connection each, so that both workers have some
+            for _ in range(40):
                 assert post(service, "/predict", seven)["digit"] == 7
             job = post(service, "/train", json.dumps(HYPERPARAMETERS).encode())["id"]
             service.job_until(job, lambda body: body["status"] == "succeeded")
+            assert wait_until(lambda: has_all(collector, service))
             service.end()
             lines = [json.loads(line) for line in service.log.read_text().splitlines()]
         yield collector, lines, job
@@ -40,8 +52,7 @@ def telemetry(tmp_path, seven, monkeypatch):
 
 def test_a_trace_goes_from_the_request_to_the_epochs(telemetry):
     collector, lines, job = telemetry
-    instance_ids = {resource["service.instance.id"] for _, resource in collector.spans}
-    assert len(instance_ids) == 3, "two workers, and the training process"
+    assert len(instance_ids(collector)) == 3, "two workers, and the training process"
     assert {resource["service.name"] for _, resource in collector.spans} == {"mynet"}
 
     predictions = collector.named("POST /predict")

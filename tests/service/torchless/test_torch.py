@@ -20,7 +20,7 @@ import torch
 
 from app.versions.registry import SHIPPED
 from tests.conftest import ROOT
-from tests.service.running import MYNET, run_service, wait_until
+from tests.service.running import ANSWER_TIMEOUT, MYNET, run_service, wait_until
 
 SHIPPED_FILE = SHIPPED / "documented.safetensors"
 TORCHLESS = Path(__file__).parent
@@ -35,7 +35,7 @@ def path_without_torch():
 
 def send(service, method, path, body=b"", **headers):
     """Send a request, and return the status and the body of its answer."""
-    connection = HTTPConnection("127.0.0.1", service.port, timeout=60)
+    connection = HTTPConnection("127.0.0.1", service.port, timeout=ANSWER_TIMEOUT)
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, path, content, names)
@@ -195,9 +195,12 @@ def test_serving_process_never_imports_torch(trainer, seven):
     for content in (SHIPPED_FILE.read_bytes(), state_dict.getvalue()):
         assert send(trainer, "POST", "/models", content)[0] == 201
     before = len(trainer.trainings)
-    job = trainer.post("/train", json.dumps({**SHORT_TRAINING, "epochs": 3}).encode())["id"]
+    long_training = json.dumps({**SHORT_TRAINING, "epochs": 1000}).encode()
+    long_job = trainer.post("/train", long_training)["id"]
     assert wait_until(lambda: len(trainer.trainings) > before)
     assert wait_until(lambda: loads_torch(trainer.trainings[-1])), "the check finds what it is for"
+    assert send(trainer, "POST", f"/train/{long_job}/cancel")[0] == 202
+    job = trainer.post("/train", json.dumps({**SHORT_TRAINING, "epochs": 3}).encode())["id"]
     trainer.job_until(job, lambda body: body["status"] == "succeeded")
     for version in (1, 2):
         assert send(trainer, "PUT", "/models/current", {"version": version})[0] == 200
