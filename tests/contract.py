@@ -45,7 +45,7 @@ def succeed_at_once(supervisor: Supervisor) -> None:
 @contextmanager
 def contract_service(settings: Settings) -> Iterator[str]:
     """Serve the app on a port of its own, with keys wanted, and yield its URL."""
-    changes = {"auth": "keys", "admin_key": SecretStr(KEY)}
+    changes = {"auth": "keys", "admin_key": SecretStr(KEY), "predict_timeout": 120.0}
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Supervisor, "_schedule", succeed_at_once)
         with serve_app(create_app(settings.model_copy(update=changes))) as client:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.programs import find_program
-from tests.service.running import run_service
+from tests.service import running
 
 CALM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESK = {"width": 1280, "height": 800}
@@ -16,6 +16,8 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_s
 LOOKS = [{}, {"color_scheme": "dark"}, {**PHONE, "locale": "pt-BR"}]
 # Playwright waits 5 s for an assertion and 30 s for an action: too little on a loaded machine.
 TIMEOUT_MS = 120_000
+TIMEOUT = 120  # seconds of a client
+LONG = 300  # seconds, in which a loaded machine trains, too
 # Strokes of digits, as points of a unit square.
 SEVEN = [[(0.3, 0.25), (0.7, 0.25), (0.43, 0.77)]]
 ONE = [[(0.5, 0.2), (0.5, 0.8)]]
@@ -41,10 +43,15 @@ def axe():
     return (Path(found.origin).parent / "axe.min.js").read_text()
 
 
+def run_service(state, **settings):
+    """Run a service whose predictions may take long: a `504` is an error on the console."""
+    return running.run_service(state, **{"predict_timeout": str(TIMEOUT), **settings})
+
+
 @pytest.fixture(scope="session")
 def service(tmp_path_factory):
-    with run_service(tmp_path_factory.mktemp("browser") / "var") as running:
-        yield running
+    with run_service(tmp_path_factory.mktemp("browser") / "var") as service:
+        yield service
 
 
 @pytest.fixture

@@ -90,7 +90,9 @@ def run_firefox(program: str, folder: Path) -> Iterator[Firefox]:
         ) as process,
     ):
         try:
-            with connect(_address(process, log), max_size=None) as connection:
+            with connect(
+                _address(process, log), max_size=None, open_timeout=SECONDS, ping_interval=None
+            ) as connection:
                 yield Firefox(connection)
         finally:
             process.kill()

@@ -4,9 +4,9 @@ from contextlib import contextmanager
 
 import httpx2
 
-from tests.browser.conftest import serious_of, shows
+from tests.browser.conftest import TIMEOUT, run_service, serious_of, shows
 from tests.conftest import png
-from tests.service.running import run_service, wait_until
+from tests.service.running import wait_until
 
 NO_DIGIT = 10  # stands for null, so that labels can be sorted
 
@@ -15,10 +15,11 @@ NO_DIGIT = 10  # stands for null, so that labels can be sorted
 def service_with(folder, corrections):
     """A service with corrections, and what returns their labels."""
     with run_service(folder / "var") as service:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{service.port}") as client:
+        url = f"http://127.0.0.1:{service.port}"
+        with httpx2.Client(base_url=url, timeout=TIMEOUT) as client:
             for pixels, label in corrections:
                 files = {"file": ("digit.png", png(255 - pixels))}
-                client.post("/feedback", data={"label": label}, files=files)
+                client.post("/feedback", data={"label": label}, files=files).raise_for_status()
 
         def labels():
             found = [each["label"] for each in service.get("/feedback")["data"]]

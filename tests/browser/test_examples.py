@@ -8,9 +8,8 @@ from threading import Thread
 
 import pytest
 
-from tests.browser.conftest import SEVEN, draw, reads, shows
+from tests.browser.conftest import SEVEN, TIMEOUT_MS, draw, reads, run_service, shows
 from tests.conftest import ROOT
-from tests.service.running import run_service
 
 EXAMPLES = ROOT / "examples"
 # k6's own modules, for as much of them as the script uses. Each call is recorded.
@@ -60,6 +59,7 @@ def allowing_service(tmp_path_factory, page_origin):
 @pytest.fixture
 def draw_page(chromium, page_origin):
     context = chromium.new_context()
+    context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -100,6 +100,7 @@ def run_load_script(chromium, status=200, **environment):
     arguments = json.dumps([(EXAMPLES / "load.js").read_text(), status, environment])
     script = RUN_SCRIPT.replace("ARGUMENTS", arguments)
     context = chromium.new_context()
+    context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
     page.set_content(f"{import_map}<script>{script}</script>")
     page.wait_for_function("globalThis.outcome")

@@ -3,8 +3,8 @@
 import httpx2
 import pytest
 
-from tests.browser.conftest import LOOKS, serious_of, shows
-from tests.service.running import run_service, wait_until
+from tests.browser.conftest import LOOKS, TIMEOUT, run_service, serious_of, shows
+from tests.service.running import wait_until
 
 ADMIN_KEY = "open-sesame-open-sesame"
 CLIPBOARD = {"permissions": ["clipboard-read", "clipboard-write"]}
@@ -23,7 +23,7 @@ def locked(tmp_path_factory):
 def admin(locked):
     """A client of that service with the key of an admin."""
     url, headers = f"http://127.0.0.1:{locked.port}", {"X-API-Key": ADMIN_KEY}
-    with httpx2.Client(base_url=url, headers=headers) as client:
+    with httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT) as client:
         yield client
 
 
@@ -127,7 +127,7 @@ def test_admin_rotates_and_revokes_after_a_question(open_keys, create, admin):
     new = page.input_value("#secret")
     assert wait_until(lambda: is_valid(admin, new))
     assert is_valid(admin, old)
-    assert page.locator(row("turned")).count() == 2
+    assert wait_until(lambda: page.locator(row("turned")).count() == 2)
     newer = row(new.split("_")[1])
     for answer in ("#confirm button[value=no]", "Escape"):
         page.click(f"{newer} button:has-text('Revoke')")
@@ -140,7 +140,7 @@ def test_admin_rotates_and_revokes_after_a_question(open_keys, create, admin):
     page.click("#confirm-yes")
     shows(page, "#keys-said", "The key turned is revoked.")
     assert wait_until(lambda: not is_valid(admin, new))
-    assert page.locator(newer).count() == 0
+    assert wait_until(lambda: page.locator(newer).count() == 0)
     page.check("#ended-keys")
     shows(page, newer, "revoked")
     assert page.locator(f"{newer} button").count() == 0
@@ -174,7 +174,7 @@ def test_keyboard_alone_creates_and_revokes(open_keys):
     page.keyboard.press("Enter")
     shows(page, "#keys-said", "The key typed is revoked.")
     page.keyboard.press("Escape")
-    assert not page.is_visible("#keys-dialog")
+    page.wait_for_selector("#keys-dialog", state="hidden")
 
 
 def test_other_keys_get_no_dialog(open_page, locked, create):

@@ -2,8 +2,18 @@
 
 import pytest
 
-from tests.browser.conftest import LOOKS, ONE, PHONE, SEVEN, draw, reads, serious_of, shows, visit
-from tests.service.running import run_service
+from tests.browser.conftest import (
+    LOOKS,
+    ONE,
+    PHONE,
+    SEVEN,
+    draw,
+    reads,
+    run_service,
+    serious_of,
+    shows,
+    visit,
+)
 
 MAX_TRANSFER_BYTES = 160_000  # bytes over the wire at first load
 SHIFTS = """() => new Promise((done) => {

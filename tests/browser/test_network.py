@@ -11,8 +11,17 @@ import pytest
 from app.predict.numpy_net import NumpyNet
 from app.versions import checkpoint
 from app.versions.registry import SHIPPED
-from tests.browser.conftest import ONE, SEVEN, draw, reads, serious_of, shows, walk
-from tests.service.running import run_service
+from tests.browser.conftest import (
+    ONE,
+    SEVEN,
+    TIMEOUT_MS,
+    draw,
+    reads,
+    run_service,
+    serious_of,
+    shows,
+    walk,
+)
 
 COUNTS = {"Layer 1": 300, "Layer 2": 256, "Layer 3": 128}
 PICTURE = "() => document.getElementById('{}').toDataURL()"
@@ -29,6 +38,7 @@ def picture(page, name):
 
 def test_cells_light_up_and_show_their_weights(open_page, service, axe):
     page = open_page(service)
+    page.wait_for_selector("#cells[style*=height]")  # its first frame gives it its size
     dark = picture(page, "cells")
     with page.expect_response("**/models/2/weights*"):
         draw(page, SEVEN)
@@ -128,7 +138,7 @@ def test_a_screen_reader_meets_the_answer_then_the_network(open_page, service):
     expect = pytest.importorskip("playwright.sync_api").expect
     page = open_page(service, reduced_motion="reduce")
     walk(page, "Draw")
-    expect(page.locator("#draw")).to_match_aria_snapshot(PATH, timeout=60_000)
+    expect(page.locator("#draw")).to_match_aria_snapshot(PATH, timeout=TIMEOUT_MS)
 
 
 @pytest.fixture

@@ -5,10 +5,19 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 
-from tests.browser.conftest import SEVEN, draw, reads, shows, visit
+from tests.browser.conftest import (
+    LONG,
+    SEVEN,
+    TIMEOUT,
+    draw,
+    reads,
+    run_service,
+    shows,
+    visit,
+)
 from tests.conftest import ROOT
 from tests.rigs.nginx import run_nginx
-from tests.service.running import free_port, run_service
+from tests.service.running import free_port
 
 PREFIX = "/mynet/"
 
@@ -50,7 +59,7 @@ def test_page_below_a_prefix_trains_and_rolls_back(open_page, front):
     page.click("#advanced summary")
     page.select_option("select[name=promote]", "always")
     page.click("#train-form button[type=submit]")
-    shows(page, "#result", "is live", 120)
+    shows(page, "#result", "is live", LONG)
     visit(page, "versions")
     page.click("#rollback")
     page.click("#confirm-yes")
@@ -70,7 +79,8 @@ def test_documentation_below_a_prefix_sends_requests(open_page, front):
 
 
 def test_job_below_a_prefix_has_a_location_that_exists(front):
-    with httpx2.Client(base_url=f"http://127.0.0.1:{front.port}") as client:
+    url = f"http://127.0.0.1:{front.port}"
+    with httpx2.Client(base_url=url, timeout=TIMEOUT) as client:
         answer = client.post(f"{PREFIX}train", json={"epochs": 1, "promote": "never"})
         assert answer.headers["location"] == f"/mynet/train/{answer.json()['id']}"
         assert client.get(answer.headers["location"]).json()["id"] == answer.json()["id"]

@@ -1,13 +1,13 @@
 """Training, watched: the list of jobs, curves, weights by epoch, sweeps, pause, refusals."""
 
+import os
 import re
+import signal
 
 import pytest
 
-from tests.browser.conftest import SEVEN, draw, reads, shows, visit, walk
-from tests.service.running import run_service, wait_until
-
-LONG = 300  # seconds, in which a loaded machine trains, too
+from tests.browser.conftest import LONG, SEVEN, draw, reads, run_service, shows, visit, walk
+from tests.service.running import wait_until
 
 
 def dots(page):
@@ -179,16 +179,25 @@ def test_a_sweep_is_a_table_and_its_best_goes_live(open_page, service):
     assert wait_until(lambda: service.get("/sweeps")["data"] == [])
 
 
-def test_the_phase_of_a_job_is_shown(open_page, service):
-    page = open_page(service, "/#/train")
-    page.click("#train-form label:has(input[value=robust])")
-    page.click("#train-form button[type=submit]")
-    shows(page, "#eta", "starting PyTorch")
-    assert page.get_attribute("#progress", "value") is None  # there is no fraction yet
-    shows(page, "#eta", re.compile(r"drawing [\d,]+ of 56,000 pictures"), LONG)
-    page.click("#cancel")
-    shows(page, "#job-title", "Cancelled")
-    shows(page, "#eta", re.compile("^Robust$"))
+def test_the_phase_of_a_job_is_shown(open_page, tmp_path):
+    """The process of a first job imports PyTorch, for seconds. It halts there, to be looked at."""
+    with run_service(tmp_path / "var") as service:
+        page = open_page(service, "/#/train")
+        page.click("#train-form label:has(input[value=robust])")
+        page.click("#train-form button[type=submit]")
+        assert wait_until(lambda: service.trainings)
+        [process] = service.trainings
+        os.kill(process, signal.SIGSTOP)
+        try:
+            shows(page, "#eta", "starting PyTorch")
+            assert page.get_attribute("#progress", "value") is None  # there is no fraction yet
+        finally:
+            os.kill(process, signal.SIGCONT)
+        shows(page, "#eta", re.compile(r"drawing [\d,]+ of 56,000 pictures"), LONG)
+        page.click("#cancel")
+        shows(page, "#job-title", "Cancelled")
+        shows(page, "#eta", re.compile("^Robust$"))
+        page.close()  # before the service stops: the page would retry
 
 
 @pytest.mark.parametrize(

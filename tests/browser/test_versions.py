@@ -3,8 +3,8 @@
 import re
 
 from app.versions.registry import SHIPPED
-from tests.browser.conftest import SEVEN, draw, reads, shows, visit
-from tests.service.running import run_service, wait_until
+from tests.browser.conftest import SEVEN, draw, reads, run_service, shows, visit
+from tests.service.running import wait_until
 
 ADMIN_KEY = "a-key-of-some-length"
 FILE = SHIPPED / "documented.safetensors"

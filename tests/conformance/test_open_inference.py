@@ -10,7 +10,7 @@ from open_inference.openapi.client import OpenInferenceClient
 
 @pytest.fixture(scope="module")
 def client(address):
-    with httpx.Client() as connections:
+    with httpx.Client(timeout=120) as connections:
         yield OpenInferenceClient(base_url=address, httpx_client=connections)
 
 

@@ -9,7 +9,7 @@ from app.predict.image_decoders import ImageDecoders
 from app.predict.predictor import never_disconnected
 from app.telemetry.metrics import Metrics
 
-TIMEOUT = 60.0
+TIMEOUT = 240.0  # on a loaded machine, where a decoder has a low priority
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from app.decoders import template_process, worker
 from app.predict.preprocess import SMALL_BYTES
 from app.sandbox.environment import allowed_environment
 from app.sandbox.system_calls import make_filter
-from tests.decoders.pool import children, decoder_pids, open_pool, read
+from tests.decoders.pool import TIMEOUT, children, decoder_pids, open_pool, read
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc"),
@@ -94,7 +94,7 @@ def test_decoders_end_with_their_server():
     assert len(pids) == 3, done.stderr
 
     async def wait():
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(TIMEOUT):
             while any(is_alive(pid) for pid in pids):
                 await asyncio.sleep(0.05)
 
@@ -104,7 +104,7 @@ def test_decoders_end_with_their_server():
 def is_alive(pid):
     try:
         return "app.decoders.template" in Path(f"/proc/{pid}/cmdline").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -183,10 +183,12 @@ def test_pool_leaves_no_process_behind(settings):
 
     before = children(os.getpid())
     asyncio.run(go())
-    assert children(os.getpid()) == before
+    assert set(children(os.getpid())) <= set(before), "and others may have ended"
 
 
-def test_a_pool_takes_the_template_that_was_started_early(settings):
+def test_a_pool_takes_the_template_that_was_started_early(settings, monkeypatch):
+    monkeypatch.setattr("app.decoders.fork_server.EXIT_TIMEOUT", TIMEOUT)  # else it is killed
+
     async def go():
         async with open_pool(settings) as decoders:
             process = decoders._fork_server._process

@@ -28,7 +28,7 @@ CORPUS = Path(__file__).parents[1] / "corpus"
 GROWTH = 1.5  # of resident memory, over that after the first inputs
 WARM_UP_INPUTS = 2000
 CHECK_INTERVAL = 500
-INPUT_TIMEOUT = 30  # seconds for one input before it counts as endless
+INPUT_TIMEOUT = 90  # seconds for one input before it counts as endless
 MEMORY = 2 * 1024**3
 COUNT = struct.Struct("<QQQ")  # inputs begun; resident bytes when warm, and at most
 

@@ -52,7 +52,7 @@ def test_what_breaks_a_promise_is_kept(monkeypatch, tmp_path, capfd, end):
 
     monkeypatch.setattr(fuzz, "CORPUS", tmp_path)
     monkeypatch.setitem(TARGETS, "form", (Broken, lambda: [b"short", b"x" * 50]))
-    assert fuzz._fuzz("form", 1, 20, 1000, 0) == 1
+    assert fuzz._fuzz("form", 1, 120, 1000, 0) == 1
     (saved_input,) = fuzz.corpus_inputs("form")
     assert len(saved_input) > 40
     assert "broke a promise" in capfd.readouterr().out

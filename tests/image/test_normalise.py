@@ -11,7 +11,6 @@ from app.errors import BlankImage
 from app.image.normalise import Normalised, normalise
 
 RAW = Path(__file__).parents[2] / "data" / "MNIST" / "raw"
-RNG = np.random.default_rng(0)
 
 
 def five(side: int = 300, width: int = 24) -> np.ndarray:
@@ -105,7 +104,7 @@ def test_the_shift_brings_the_mass_to_the_middle() -> None:
 def test_uneven_light_and_a_shadow() -> None:
     y, x = np.mgrid[0:300, 0:300] / 300
     light = (1 - 0.4 * x) * (1 - 0.35 / (1 + np.exp((y - 0.5) * 30)))
-    noise = RNG.normal(0, 4, light.shape)
+    noise = np.random.default_rng(0).normal(0, 4, light.shape)
     assert_five(normalise(paint(five(), 30 * light, 240 * light + noise)))
 
 
@@ -136,7 +135,7 @@ def test_tight_crops(margins: tuple[int, int, int, int], dark: bool) -> None:
 
 def test_specks_are_no_ink() -> None:
     grey = paint(five())
-    for x, y in RNG.integers(0, 300, (15, 2)):
+    for x, y in np.random.default_rng(0).integers(0, 300, (15, 2)):
         cv2.circle(grey, (int(x), int(y)), 1, 30, -1)
     assert_five(normalise(grey))
 
@@ -179,7 +178,8 @@ def test_noise_is_refused(side: int, strength: int) -> None:
 
 
 def test_empty_paper_in_uneven_light_is_refused() -> None:
-    light = np.linspace(140, 230, 400) + RNG.normal(0, 3, (400, 400))
+    noise = np.random.default_rng(0).normal(0, 3, (400, 400))
+    light = np.linspace(140, 230, 400) + noise
     with pytest.raises(BlankImage):
         normalise(light.astype(np.uint8))
 

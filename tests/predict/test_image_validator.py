@@ -10,6 +10,7 @@ from app.predict.image_validator import ImageValidator
 from app.predict.predictor import never_disconnected
 from app.telemetry.metrics import Metrics
 from tests.conftest import png
+from tests.decoders.pool import TIMEOUT
 
 
 def run(settings, *uploads, is_cancelled=never_disconnected):
@@ -28,7 +29,7 @@ def run(settings, *uploads, is_cancelled=never_disconnected):
 
 def test_validator_returns_grey_pixels_of_small_and_large_images(settings, seven, digits):
     large = np.kron(digits[1], np.ones((20, 20), np.uint8))
-    slow_settings = settings.model_copy(update={"predict_timeout": 60})
+    slow_settings = settings.model_copy(update={"predict_timeout": TIMEOUT})
     first, second, blank = run(slow_settings, seven, png(large), png(np.zeros((50, 50), np.uint8)))
     assert np.array_equal(first, digits[0])
     assert np.array_equal(second, large)
@@ -36,7 +37,7 @@ def test_validator_returns_grey_pixels_of_small_and_large_images(settings, seven
 
 
 def test_correction_over_the_limit_is_refused(settings, seven, digits):
-    short_queue = settings.model_copy(update={"max_queue": 1, "predict_timeout": 60})
+    short_queue = settings.model_copy(update={"max_queue": 1, "predict_timeout": TIMEOUT})
     first, second = run(short_queue, seven, seven)
     assert np.array_equal(first, digits[0])
     assert isinstance(second, QueueFull) and second.retry_after == 1

@@ -148,9 +148,8 @@ def test_a_damaged_version_cannot_answer(live, registry):
 def watch_until(live, condition):
     async def go():
         watching = asyncio.create_task(live.watch())
-        for _ in range(200):
-            if condition():
-                break
+        deadline = asyncio.get_running_loop().time() + 120
+        while not condition() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.05)
         watching.cancel()
 

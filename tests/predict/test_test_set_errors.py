@@ -37,6 +37,7 @@ def cell(review, version, digit=None, answer=None):
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_each_cell_holds_as_many_images_as_the_card_counts(registry, review, mnist, version):
+    torch.manual_seed(26)  # no image is so even that torch and NumPy may read it differently
     net = MyNet()
     metrics = evaluate(net, mnist, CPU).model_dump()
     registry.save(weights_of(net), registry.card(1).model_copy(update=metrics))

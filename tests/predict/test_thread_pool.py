@@ -8,7 +8,7 @@ from app.errors import ClientDisconnected, QueueFull
 from app.predict.predictor import never_disconnected
 from app.predict.queues.thread_pool import AdmissionPool
 
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def run(pool, gate, *others):
     async def go():
         loop = asyncio.get_running_loop()
         first = asyncio.create_task(
-            pool.submit(lambda _: gate.wait(120), loop.time() + TIMEOUT, never_disconnected)
+            pool.submit(lambda _: gate.wait(TIMEOUT), loop.time() + TIMEOUT, never_disconnected)
         )
         await asyncio.sleep(0)
         tasks = [
@@ -82,7 +82,7 @@ def test_a_batch_is_as_long_as_it_has_images(pool, gate):
     async def go():
         deadline = asyncio.get_running_loop().time() + TIMEOUT
         batch = asyncio.create_task(
-            pool.submit(lambda _: gate.wait(120), deadline, never_disconnected, images=100)
+            pool.submit(lambda _: gate.wait(TIMEOUT), deadline, never_disconnected, images=100)
         )
         await asyncio.sleep(0)
         busy = pool.admission.check_capacity(TIMEOUT)
@@ -108,9 +108,20 @@ def test_a_free_thread_takes_what_comes_however_long_work_took(pool):
 
 def test_whose_time_is_up_in_the_queue_is_not_begun(pool, gate):
     done = []
-    (late,) = run(pool, gate, (lambda _: done.append(1), 0.01, never_disconnected))
-    pool._pool.submit(int).result(10)
-    assert isinstance(late, TimeoutError)
+
+    async def go():
+        loop = asyncio.get_running_loop()
+        first = asyncio.create_task(
+            pool.submit(lambda _: gate.wait(TIMEOUT), loop.time() + TIMEOUT, never_disconnected)
+        )
+        await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):  # in no task, so that it is in the queue at once
+            await pool.submit(lambda _: done.append(1), loop.time() + 0.5, never_disconnected)
+        gate.set()
+        assert await first
+
+    asyncio.run(go())
+    pool._pool.submit(int).result(TIMEOUT)
     assert done == []
 
 
@@ -118,7 +129,7 @@ def test_what_would_be_late_is_not_begun_while_another_waits(pool, gate):
     done = []
 
     def takes_long(_):
-        gate.wait(120)
+        gate.wait(TIMEOUT)
         pool.admission.seconds = 3 * TIMEOUT
 
     async def go():

@@ -20,7 +20,7 @@ from app.errors import (
 from app.predict.predictor import never_disconnected
 from app.read.local import read_sync
 from app.read.reader import Reader
-from tests.decoders.pool import open_pool
+from tests.decoders.pool import TIMEOUT, open_pool
 from tests.image.drawings import Sheet
 
 MAX_PIXELS = 50_000_000
@@ -52,7 +52,7 @@ def run(settings, live):
     def run(function, **changes):
         async def go():
             async with open_pool(settings) as decoders:
-                changed = settings.model_copy(update={"predict_timeout": 60.0, **changes})
+                changed = settings.model_copy(update={"predict_timeout": TIMEOUT, **changes})
                 with closing(Reader(changed, live, decoders)) as reader:
                     return await function(reader)
 
@@ -124,7 +124,7 @@ def test_images_with_the_most_pieces_stay_within_the_memory_of_a_decoder(run):
         outcomes = await asyncio.gather(*readings, return_exceptions=True)
         return outcomes, dict(reader.decoders.metrics.decoder_restarts)
 
-    outcomes, restarts = run(read_all, predict_timeout=200.0)
+    outcomes, restarts = run(read_all)
     assert [type(outcome) for outcome in outcomes] == [BlankImage, TooManyDigits]
     assert set(restarts) <= {"memory"}, "a decoder crashed, or was killed at its deadline"
 
