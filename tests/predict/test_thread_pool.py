@@ -125,6 +125,28 @@ def test_whose_time_is_up_in_the_queue_is_not_begun(pool, gate):
     assert done == []
 
 
+def test_work_that_misses_its_deadline_learns_that_nobody_waits(pool):
+    started, ended, seconds = threading.Event(), [], 0.2
+
+    def work(is_cancelled):
+        started.set()
+        give_up = time.monotonic() + 20
+        while not is_cancelled() and time.monotonic() < give_up:
+            time.sleep(0.001)
+        ended.append(is_cancelled())
+
+    async def go(timeout):
+        with pytest.raises(TimeoutError):
+            deadline = asyncio.get_running_loop().time() + timeout
+            await pool.submit(work, deadline, never_disconnected)
+
+    while not started.is_set():  # on a machine that stands still, the thread may come too late
+        asyncio.run(go(seconds))
+        seconds *= 5
+    pool._pool.submit(int).result(TIMEOUT)
+    assert ended == [True]
+
+
 def test_what_would_be_late_is_not_begun_while_another_waits(pool, gate):
     done = []
 
