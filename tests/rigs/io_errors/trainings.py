@@ -19,8 +19,8 @@ from tests.rigs.io_errors.training_processes import TrainingProcesses
 from tests.rigs.io_errors.trial import Operation, Refusal, tells_cause, temporary_files
 
 TIMING: Final = Timing(poll=0.01, retry=0.02, back_off=0.01)
-TIMEOUT: Final = 60.0
-CLEAN_UP_TIMEOUT: Final = 10.0
+TIMEOUT: Final = 240.0
+CLEAN_UP_TIMEOUT: Final = 120.0
 HYPERPARAMETERS: Final = Hyperparameters(
     epochs=1, seed=1, promote="always", include_feedback=True, keep_checkpoints=True
 )
