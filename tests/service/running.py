@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 DATA = Path(__file__).parents[2] / "data"
 # Named where the tests run in another environment than the service.
@@ -32,7 +32,9 @@ PATIENCE = {"MYNET_PREDICT_TIMEOUT": "60"}
 
 
 class Service:
-    """A running service: its process, where it listens, and what it logged."""
+    """A running service: its process, where it listens, what it logged, and the key to use."""
+
+    key: str | None = None
 
     def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
         self.process, self.port, self.log = process, port, log
@@ -41,6 +43,10 @@ class Service:
             assert time.monotonic() < deadline, log.read_text()
             assert process.poll() is None, log.read_text()
             time.sleep(0.01)
+
+    @property
+    def access_headers(self):
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
     def is_ready(self):
         try:
@@ -52,7 +58,8 @@ class Service:
         return json.loads(self.text(path))
 
     def text(self, path):
-        with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=ANSWER_TIMEOUT) as answer:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        with urlopen(Request(url, headers=self.access_headers), timeout=ANSWER_TIMEOUT) as answer:
             return answer.read().decode()
 
     def job_until(self, job, condition):
@@ -66,7 +73,7 @@ class Service:
 
     def post(self, path, body=b""):
         with closing(HTTPConnection("127.0.0.1", self.port)) as connection:
-            connection.request("POST", path, body)
+            connection.request("POST", path, body, self.access_headers)
             return json.load(connection.getresponse())
 
     @property

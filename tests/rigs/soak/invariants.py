@@ -48,9 +48,12 @@ def ask(
     body: bytes = b"",
     headers: Mapping[str, str] = NO_HEADERS,
 ) -> Response:
-    """Send a request over a new connection; no answer may be a defect (500)."""
+    """Send a request over a new connection; no answer may be a defect (500).
+
+    Without an `Authorization`, it has the key of the service, if there is one.
+    """
     with closing(HTTPConnection("127.0.0.1", service.port, timeout=TIMEOUT)) as connection:
-        connection.request(method, path, body, dict(headers))
+        connection.request(method, path, body, {**service.access_headers, **headers})
         answer = connection.getresponse()
         response = Response(answer.status, answer.read())
     assert response.status != 500, f"{method} {path}: {response.content!r}"

@@ -1,10 +1,10 @@
 """The soak, `make soak`: everything that can be asked of a service, mixed at random, and kills.
 
 One `mynet serve` with two workers is asked for predictions in all protocols, trainings, pauses,
-sweeps, swaps, uploads and deletions, good and bad, and loses workers, its parent or the training
-process, as a seed draws it. A receiver of webhooks refuses some of them. After each step what must
-hold is looked at; in the end every job must have come to its own. `MINUTES=3 SEED=7` soaks for so
-long, with that seed.
+sweeps, swaps, uploads, deletions and API keys, good and bad, and loses workers, its parent or the
+training process, as a seed draws it. A receiver of webhooks refuses some of them. After each step
+what must hold is looked at; in the end every job must have come to its own. `MINUTES=3 SEED=7`
+soaks for so long, with that seed.
 """
 
 import os
@@ -12,16 +12,18 @@ import random
 import signal
 import time
 from collections import Counter
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from tests.rigs.soak.api_keys import ADMIN_KEY, ApiKeys
 from tests.rigs.soak.invariants import TIMEOUT, ask
 from tests.rigs.soak.training_invariants import check_sweep
 from tests.rigs.soak.training_steps import TrainingSteps
 from tests.service.running import Service, run_service, wait_until
-from tests.webhooks.receiver import SECRET, Handler, receiving
+from tests.webhooks.receiver import SECRET, Handler, Server, receiving
 
 MINUTES: Final = float(os.environ.get("MINUTES", "60"))
 SEED: Final = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
@@ -33,7 +35,7 @@ STEPS: Final = {
     "predict": 40, "batch": 8, "spoil": 10, "train": 14, "sweep": 3, "cancel_sweep": 1,
     "change_job": 8, "upload_dataset": 5, "delete_dataset": 3, "store_checkpoint": 5, "swap": 10,
     "upload": 3, "remove": 3, "pause": 8, "kill_training": 3, "kill_worker": 2, "kill_all": 3,
-    "restart": 2,
+    "restart": 2, "key": 4,
 }  # fmt: skip
 
 
@@ -41,6 +43,10 @@ class Mix(TrainingSteps):
     """Steps in the order that is drawn, and what must hold after each."""
 
     step = "start"
+
+    def __init__(self, state: Path, rng: random.Random, receiver: Server) -> None:
+        super().__init__(state, rng, receiver)
+        self.keys = ApiKeys(rng)
 
     def run(self, seconds: float) -> None:
         """Soak for so long, then let all jobs end."""
@@ -62,9 +68,18 @@ class Mix(TrainingSteps):
             self.training.check_listed_datasets(service)
             self.stop(service, signal.SIGTERM)
 
-    def serving(self) -> AbstractContextManager[Service]:
+    @contextmanager
+    def serving(self) -> Iterator[Service]:
         webhooks = {"webhook_secret": SECRET, "webhook_allow": "127.0.0.1"}
-        return run_service(self.state, workers="2", keep_versions=KEEP_VERSIONS, **webhooks)
+        access = {"auth": "keys", "admin_key": ADMIN_KEY}
+        settings = {"workers": "2", "keep_versions": KEEP_VERSIONS} | webhooks | access
+        with run_service(self.state, **settings) as service:
+            service.key = ADMIN_KEY
+            yield service
+
+    def key(self, service: Service) -> None:
+        """Create, rotate or revoke an API key."""
+        self.keys.change(service)
 
     def take_step(self, service: Service) -> None:
         """Do what is drawn, and look at what must hold."""
@@ -76,6 +91,7 @@ class Mix(TrainingSteps):
         self.training.check_datasets()
         if service.process.poll() is None:
             self.invariants.check_processes(service)
+            self.keys.check(service, self.rng.choice(self.images))
             for job in self.rng.sample(self.jobs, min(2, len(self.jobs))):
                 body = self.invariants.check_job(service, job)
                 self.training.check_checkpoints(service, job, body)
@@ -122,7 +138,8 @@ def main() -> None:
     print(
         f"seed {SEED}: all held for {(time.monotonic() - started) / 60:.1f} minutes. {counts}. "
         f"Jobs: {jobs or 'none'}. Versions: {len(mix.invariants.observed_versions)}, "
-        f"{len(mix.invariants.removed)} removed. Webhooks: {len(receiver.received)}."
+        f"{len(mix.invariants.removed)} removed. Webhooks: {len(receiver.received)}. "
+        f"Keys: {len(mix.keys.ids)}."
     )
 
 
