@@ -27,7 +27,8 @@ OVERLAP_EVENTS: Final = 5
 TIMEOUT: Final = 180  # others may load the machine, too
 NO_HEADERS: Final[Mapping[str, str]] = {}
 JSON_HEADERS: Final = {"Accept": "application/json"}
-MAX_MEMORY_MB: Final = 200.0  # of a worker: it has 130 when it is ready
+# Of a worker: it has 130 when it is ready, and had 201 at most in 97 minutes of two runs.
+MAX_MEMORY_MB: Final = 220.0
 MAX_DESCRIPTORS: Final = 100
 
 

@@ -123,12 +123,14 @@ def main() -> None:
     def answer(handler: Handler) -> None:
         handler.end(503 if refusals.random() < REFUSED else 204)
 
-    with TemporaryDirectory() as folder, receiving(answer=answer) as receiver:
-        mix = Mix(Path(folder) / "var", random.Random(SEED), receiver)
+    # If a check fails, worker processes may still write while the folder is deleted.
+    folder = TemporaryDirectory(ignore_cleanup_errors=True)
+    with folder as state, receiving(answer=answer) as receiver:
+        mix = Mix(Path(state) / "var", random.Random(SEED), receiver)
         try:
             mix.run(60 * MINUTES)
         except BaseException as error:
-            for log in Path(folder).glob("*.log"):
+            for log in Path(state).glob("*.log"):
                 print(log.read_text()[-LOG_TAIL:], flush=True)
             error.add_note(f"seed {SEED}, step {mix.step}")
             raise
