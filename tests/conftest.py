@@ -57,7 +57,7 @@ def forked_templates() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def patient_postgresql() -> Iterator[None]:
-    """Give PostgreSQL more time than in production, where a test gives no time-outs itself."""
+    """Replace the time-outs of PostgreSQL by longer ones, unless a test names its own."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("app.database.engine._postgresql", open_patiently)
         yield

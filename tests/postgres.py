@@ -30,7 +30,7 @@ PASSWORD: Final = "not-to-be-told"
 # Safe if processes are killed, but not if the machine fails.
 FAST_SETTINGS: Final = ("fsync=off", "full_page_writes=off")
 # Where a test does not say otherwise: a busy machine may let a server wait for seconds.
-PATIENT: Final = TimeOuts(
+LONG_TIME_OUTS: Final = TimeOuts(
     pool=120,
     connect=120,
     answer=120,
@@ -152,8 +152,8 @@ class Postgres:
 
 
 def open_patiently(url: URL, time_outs: TimeOuts) -> Engine:
-    """Open an engine for PostgreSQL with `PATIENT` in place of the time-outs of production."""
-    return open_as_in_production(url, PATIENT if time_outs is TIME_OUTS else time_outs)
+    """Open an engine for PostgreSQL with `LONG_TIME_OUTS` instead of those of production."""
+    return open_as_in_production(url, LONG_TIME_OUTS if time_outs is TIME_OUTS else time_outs)
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def test_the_page_asks_no_more_often_than_it_says(open_page, service):
     page.mouse.move(box["x"] + 50, box["y"] + 50)
     page.mouse.down()
     # From before the first request: on a busy machine it begins later than the page's clock says.
-    begun = page.evaluate("() => (performance.clearResourceTimings(), performance.now())")
+    began_at = page.evaluate("() => (performance.clearResourceTimings(), performance.now())")
     for step in range(200):
         page.mouse.move(box["x"] + 50 + step, box["y"] + 50 + step)
 
@@ -109,7 +109,7 @@ def test_the_page_asks_no_more_often_than_it_says(open_page, service):
     assert wait_until(lambda: len(start_times()) > 1)  # they are listed once they are answered
     times = start_times()
     page.mouse.up()
-    assert (len(times) - 1) * REQUEST_INTERVAL_MS <= 1.05 * (times[-1] - begun)
+    assert (len(times) - 1) * REQUEST_INTERVAL_MS <= 1.05 * (times[-1] - began_at)
 
 
 def test_corrections_are_asked_to_be_learnt(open_page, service):

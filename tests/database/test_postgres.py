@@ -28,8 +28,8 @@ from tests.database import before_revisions
 from tests.database.test_store import add, job
 from tests.postgres import (
     FAST_SETTINGS,
+    LONG_TIME_OUTS,
     PASSWORD,
-    PATIENT,
     POSTGRESQL_ONLY,
     open_as_in_production,
     run_postgres,
@@ -37,8 +37,8 @@ from tests.postgres import (
 
 DATABASES = POSTGRESQL_ONLY
 # No test waits for the time-outs of production.
-QUICK_ANSWERS = replace(PATIENT, connect=2, answer=0.3, transaction=2.0)
-QUICK_LOCKS = replace(PATIENT, lock=0.3)
+QUICK_ANSWERS = replace(LONG_TIME_OUTS, connect=2, answer=0.3, transaction=2.0)
+QUICK_LOCKS = replace(LONG_TIME_OUTS, lock=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -160,12 +160,12 @@ def test_no_wait_for_the_database_outlasts_the_lease():
 
 
 def test_a_server_that_is_away_or_hangs_is_told(stoppable_server):
-    time_outs = SimpleNamespace(**asdict(PATIENT))  # quick ones only while the server hangs
+    time_outs = SimpleNamespace(**asdict(LONG_TIME_OUTS))  # quick ones only while the server hangs
     with closing(Database(stoppable_server.fresh(), time_outs)) as database:
         store = JobStore(database)
         time_outs.transaction = QUICK_ANSWERS.transaction
         with store.database.engine.connect() as open_connection:
-            time_outs.transaction = PATIENT.transaction
+            time_outs.transaction = LONG_TIME_OUTS.transaction
             assert store.jobs() == [], "which leaves a connection in the pool"
             connecting = patch.object(TimeoutConnection, "connect", wraps=TimeoutConnection.connect)
             with stoppable_server.hanging(), connecting as connect:
@@ -175,7 +175,7 @@ def test_a_server_that_is_away_or_hangs_is_told(stoppable_server):
                 assert "took too long" in unavailable_reason(
                     lambda: open_connection.execute(text("SELECT 1"))
                 )
-                vars(time_outs).update(asdict(PATIENT))
+                vars(time_outs).update(asdict(LONG_TIME_OUTS))
         assert store.jobs() == []
         stoppable_server.stop()
         reason = unavailable_reason(lambda: add(store, "a"))
@@ -202,7 +202,7 @@ def test_a_lock_that_another_holds_is_told(store, settings):
 
 
 def test_more_threads_than_connections_are_told(settings):
-    with closing(Database(settings.database_url, replace(PATIENT, pool=0.1))) as database:
+    with closing(Database(settings.database_url, replace(LONG_TIME_OUTS, pool=0.1))) as database:
         store = JobStore(database)
         connections = [store.database.engine.connect() for _ in range(15)]
         assert "Too many" in unavailable_reason(store.jobs)

@@ -49,7 +49,7 @@ def test_files_page_names_every_file_of_the_state_folder(
         re.compile(re.sub(r"\\{\w+\\}", "[^/]*", re.escape(name)))
         for name in re.findall(r"`([^`\n]+)`", page)
     ]
-    # A backup that is under way has a journal, which is nobody's to keep.
+    # While a backup is written, it has a journal, which the page need not list.
     assert wait_until((settings.state_dir / "mynet.db.backup").exists)
     files = [path for path in settings.state_dir.rglob("*") if path.is_file()]
     assert settings.state_dir / "models" / "LAST" in files

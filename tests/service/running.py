@@ -28,7 +28,7 @@ _reserved: set[int] = set()
 START_TIMEOUT = 300  # four workers on a machine that others load, too
 ANSWER_TIMEOUT = 120
 # A process may stand still for longer than the two seconds that a prediction may take by default.
-PATIENCE = {"MYNET_PREDICT_TIMEOUT": "60"}
+LONG_TIME_OUTS = {"MYNET_PREDICT_TIMEOUT": "60"}
 
 
 class Service:
@@ -162,7 +162,7 @@ def run_service(state: Path, **settings: str) -> Iterator[Service]:
         log.open("a") as file,
         subprocess.Popen(
             command,
-            env={**os.environ, **PATIENCE, **defaults, **environment},
+            env={**os.environ, **LONG_TIME_OUTS, **defaults, **environment},
             stderr=file,
             stdout=file,
             text=True,

@@ -171,8 +171,8 @@ def shutdown_result(request, tmp_path_factory, seven):
         row = JobStore(database).job(job)
     raw_answers = [raw_answer for (raw_answer,) in answers]
     codes = (-signal.SIGTERM,) if request.param == "1" else (0, -signal.SIGTERM)
-    shown = b"".join(behind_events), code, codes, row, gone, events, lines
-    return ShutdownResult(*shown, raw_answers, answer, problem, service.log.read_text())
+    responses = b"".join(behind_events), code, codes, row, gone, events, lines
+    return ShutdownResult(*responses, raw_answers, answer, problem, service.log.read_text())
 
 
 def test_it_is_not_ready_at_once_and_still_answers(shutdown_result):
