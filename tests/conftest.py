@@ -25,6 +25,7 @@ from app.decoders.template_process import start_template
 from app.main import create_app
 from app.predict.model import Model
 from app.startup import prepare_registry
+from app.telemetry.logs import VERBOSE_LOGGERS
 from app.train.recipes.dataset import Dataset, Digits, load
 from app.versions.registry import SHIPPED, Registry
 from tests.decoders.zygote import Zygote
@@ -65,11 +66,16 @@ def patient_postgresql() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def restore_logging() -> Iterator[None]:
-    """Undo what a test, or a command that it ran, did to the root logger."""
+    """Undo what a test, or a command that it ran, did to the loggers that MyNet configures."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in VERBOSE_LOGGERS}
+    filters = logging.getLogger("uvicorn.error").filters[:]
     yield
     root.handlers[:], root.level = before
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    logging.getLogger("uvicorn.error").filters[:] = filters
     logging.captureWarnings(False)
 
 

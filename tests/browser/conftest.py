@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.programs import find_program
-from tests.service import running
+from tests.service.running import run_service
 
 CALM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESK = {"width": 1280, "height": 800}
@@ -41,11 +41,6 @@ def axe():
     if found is None:
         pytest.skip("an extra: make test-browser")
     return (Path(found.origin).parent / "axe.min.js").read_text()
-
-
-def run_service(state, **settings):
-    """Run a service whose predictions may take long: a `504` is an error on the console."""
-    return running.run_service(state, **{"predict_timeout": str(TIMEOUT), **settings})
 
 
 @pytest.fixture(scope="session")

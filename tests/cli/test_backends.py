@@ -18,7 +18,7 @@ SWEEP = {"seed": [1, 2], "epochs": 1, "name": "seeds"}
 @pytest.fixture(scope="module")
 def service(tmp_path_factory, small_data_dir):
     state = tmp_path_factory.mktemp("cli") / "var"
-    with run_service(state, data_dir=small_data_dir, predict_timeout=120) as service:
+    with run_service(state, data_dir=small_data_dir) as service:
         service.state = state
         yield service
 

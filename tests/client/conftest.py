@@ -56,7 +56,7 @@ def connect(request):
 @pytest.fixture(scope="package")
 def service(tmp_path_factory, small_data_dir):
     state = tmp_path_factory.mktemp("client") / "var"
-    with run_service(state, data_dir=small_data_dir, predict_timeout="60") as service:
+    with run_service(state, data_dir=small_data_dir) as service:
         yield service
 
 

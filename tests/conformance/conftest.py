@@ -24,7 +24,7 @@ collect_ignore = [*(IN_OUR_ENVIRONMENT if "SERVICE" in os.environ else ALL - IN_
 @pytest.fixture(scope="session")
 def service(tmp_path_factory):
     state = tmp_path_factory.mktemp("conformance") / "var"
-    with run_service(state, predict_timeout="120") as service:  # on a loaded machine
+    with run_service(state) as service:
         yield service
 
 

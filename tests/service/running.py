@@ -28,7 +28,7 @@ _reserved: set[int] = set()
 START_TIMEOUT = 300  # four workers on a machine that others load, too
 ANSWER_TIMEOUT = 120
 # A process may stand still for longer than the two seconds that a prediction may take by default.
-LONG_TIME_OUTS = {"MYNET_PREDICT_TIMEOUT": "60"}
+LONG_TIME_OUTS = {"MYNET_PREDICT_TIMEOUT": str(ANSWER_TIMEOUT)}
 
 
 class Service:

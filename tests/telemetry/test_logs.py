@@ -12,16 +12,6 @@ from app.telemetry import logs
 from app.telemetry.metrics import Route
 
 
-@pytest.fixture(autouse=True)
-def restore_logging():
-    before = logging.getLogger().handlers[:], logging.getLogger().level
-    uvicorn_filters = logging.getLogger("uvicorn.error").filters[:]
-    yield
-    logging.getLogger().handlers[:], logging.getLogger().level = before
-    logging.getLogger("uvicorn.error").filters[:] = uvicorn_filters
-    logging.captureWarnings(False)
-
-
 def lines(capsys, form):
     logs.configure("info", form)
     logs.request_id.set("abc")

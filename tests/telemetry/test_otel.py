@@ -2,7 +2,6 @@
 
 import base64
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -35,15 +34,6 @@ def ask(settings, monkeypatch):
         return answer, exporter.get_finished_spans()
 
     return ask
-
-
-@pytest.fixture(autouse=True)
-def restore_logging():
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = before
-    logging.captureWarnings(False)
 
 
 def photo():

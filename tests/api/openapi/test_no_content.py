@@ -9,23 +9,10 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.main import configure_logs, create_app
-from app.telemetry import logs
 from tests.api.routes.test_predict_fast_path import serve_app
 
 SECRET = "Ink that only the sender saw."
 PIECE = 12
-
-
-@pytest.fixture(autouse=True)
-def restore_logging():
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in logs.VERBOSE_LOGGERS}
-    yield
-    root.handlers[:], root.level = before
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    logging.captureWarnings(False)
 
 
 @pytest.fixture
