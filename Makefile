@@ -6,7 +6,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 SECONDS ?= 3600
 VENV := .venv
-PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+INSTALL := sh deploy/install-packages.sh
 # Every suite names its ten slowest tests.
 SLOWEST := --durations=10
 PYTEST := $(VENV)/bin/python -m pytest $(SLOWEST)
@@ -31,13 +31,13 @@ install:  ## set up for every verb at once, as CI does: one installation instead
 serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 	$(VENV)/bin/mynet serve
 
-test: $(VENV)/dev.stamp  ## set up, then run the tests (under four minutes on two cores)
+test: $(VENV)/dev.stamp  ## set up, then run the tests (six minutes on two cores)
 	$(PYTEST) $(PARALLEL) --ignore tests/service --ignore tests/conformance \
 		--ignore tests/browser --ignore tests/buckets --ignore tests/manifests --ignore tests/ray \
 		--ignore tests/mlflow_tracking/test_worker.py
 
 test-service: $(VENV)/mlflow.stamp  ## start, kill and load whole services
-	$(PYTEST) --numprocesses 3 --dist loadfile --no-loadscope-reorder --timeout 600 \
+	$(PYTEST) --numprocesses 3 --dist loadfile --no-loadscope-reorder --timeout 1800 \
 		tests/buckets tests/mlflow_tracking/test_worker.py tests/service
 
 test-conformance: $(VENV)/dev.stamp $(CONFORMANCE)/stamp  ## let real clients of the protocols ask a service
@@ -46,10 +46,10 @@ test-conformance: $(VENV)/dev.stamp $(CONFORMANCE)/stamp  ## let real clients of
 		--confcutdir tests/conformance tests/conformance
 
 test-ray: $(RAY)/stamp  ## serve and train on a Ray cluster, and kill its nodes
-	$(RAY)/bin/python -m pytest $(SLOWEST) --timeout 900 -rfEP tests/ray
+	$(RAY)/bin/python -m pytest $(SLOWEST) --timeout 1800 -rfEP tests/ray
 
 test-browser: $(VENV)/browser.stamp  ## open the page in Chromium and Firefox, draw, train and look
-	$(PYTEST) -rfEP tests/browser
+	$(PYTEST) --numprocesses 2 --dist loadfile -rfEP tests/browser
 
 manifests: $(TOOLS)/stamp  ## render deploy/k8s, and check it by Kubernetes' schemas
 	$(TOOLS)/bin/python -m pytest $(SLOWEST) --confcutdir tests/manifests tests/manifests
@@ -65,7 +65,6 @@ lint: $(VENV)/dev.stamp  ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy app client/src
-	$(VENV)/bin/mypy --python-version 3.14 app client/src
 
 format: $(VENV)/dev.stamp  ## let ruff put the code in form
 	$(VENV)/bin/ruff check --fix .
@@ -108,43 +107,44 @@ clean:  ## remove what set-up made, but nothing that the service made
 # an interrupted installation runs again. The client is installed, too, for `mynet --url`.
 $(VENV)/serve.stamp: pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "MyNet needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+		{ echo "MyNet needs Python 3.11 or newer; name one with: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "On Debian and Ubuntu, venv is a package of its own: sudo apt install python3-venv"; exit 1; }
 	@sh deploy/install-torch.sh $(VENV)/bin/python "$(TORCH_INDEX)"
-	$(PIP) install --quiet --editable ./client --editable '.$(SETUP_EXTRAS)'
+	@$(INSTALL) $(VENV)/bin/python --editable ./client --editable '.$(SETUP_EXTRAS)'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/serve.stamp
-	$(PIP) install --quiet --editable '.[dev]'
+	@$(INSTALL) $(VENV)/bin/python --editable '.[dev]'
 	@touch $@
 
 $(VENV)/mlflow.stamp: $(VENV)/dev.stamp
-	$(PIP) install --quiet --editable '.[dev,mlflow,buckets]'
+	@$(INSTALL) $(VENV)/bin/python --editable '.[dev,mlflow,buckets]'
 	@touch $@
 
 $(VENV)/browser.stamp: $(VENV)/dev.stamp
-	$(PIP) install --quiet --editable '.[dev,browser]'
+	@$(INSTALL) $(VENV)/bin/python --editable '.[dev,browser]'
 	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/dev.stamp
-	$(PIP) install --quiet --editable '.[dev,bench]'
+	@$(INSTALL) $(VENV)/bin/python --editable '.[dev,bench]'
 	@touch $@
 
-# A separate environment, since these clients pin other versions. Without bytecode, to be quicker.
+# A separate environment, since these clients pin other versions.
 $(CONFORMANCE)/stamp: tests/conformance/requirements.txt
 	@$(PYTHON) -m venv $(CONFORMANCE)
-	$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<
+	@$(INSTALL) $(CONFORMANCE)/bin/python --requirement $<
 	@touch $@
 
 # A separate environment, since Ray has many dependencies. It shares PyTorch with the other one.
 $(RAY)/stamp: $(VENV)/dev.stamp
 	@$(VENV)/bin/python -m venv $(RAY)
 	@$(RAY)/bin/python tests/ray/rigs/environment.py $(VENV) pyproject.toml > $(RAY)/wanted.txt
-	$(RAY)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $(RAY)/wanted.txt
+	@$(VENV)/bin/python -m pip freeze --exclude-editable > $(RAY)/constraints.txt
+	@$(INSTALL) $(RAY)/bin/python --requirement $(RAY)/wanted.txt --constraint $(RAY)/constraints.txt
 	@touch $@
 
 $(TOOLS)/stamp: deploy/tools.txt
 	@$(PYTHON) -m venv $(TOOLS)
-	$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	@$(INSTALL) $(TOOLS)/bin/python --requirement $<
 	@touch $@

@@ -1,6 +1,7 @@
 """What the compose file and the `Dockerfile` shut stays shut; `make docker` runs it so."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from importlib.metadata import packages_distributions
 import pytest
 import yaml
 
+from app.config.cpus import available_cpus
+from app.config.settings import load_settings
+from tests.config.control_groups import V2, write_control_group
 from tests.conftest import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -92,6 +96,33 @@ def test_only_the_state_and_tmp_can_be_written(service):
 def test_memory_and_processes_are_bounded(service):
     assert re.fullmatch(r"[1-9]\d*g", service["mem_limit"])
     assert service["pids_limit"] > 0
+
+
+# The comment beside `cpus`, on one line.
+CPUS_COMMENT = " ".join(
+    re.search(r"((?:    # .*\n)+)    cpus: ", (ROOT / "docker-compose.yml").read_text())[1]
+    .replace("    # ", "")
+    .split()
+)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "threads"),
+    [("0", 4), ("16", 4), ("5", 4), ("4", 3), ("3.5", 2), ("2", 1), ("1.5", 1), ("1", 1)],
+)
+def test_comment_on_cpus_says_how_many_threads_train(tmp_path, monkeypatch, cpus, threads):
+    assert "training uses one thread less than the limit has cores, at most four" in CPUS_COMMENT
+    assert "(MYNET_TRAIN_THREADS), and at least one: with one core, or less than two," in (
+        CPUS_COMMENT
+    )
+    # Docker writes `cpus` as microseconds in each 100,000; 0 is no limit.
+    quota = "max" if cpus == "0" else int(float(cpus) * 100_000)
+    write_control_group(tmp_path, V2.format("/"), {"cpu.max": f"{quota} 100000"})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    monkeypatch.setattr("app.config.settings.available_cpus", lambda: available_cpus(tmp_path))
+    assert load_settings().effective_train_threads == threads
+    monkeypatch.setenv("MYNET_TRAIN_THREADS", "9")
+    assert load_settings().effective_train_threads == 9
 
 
 @IMAGES

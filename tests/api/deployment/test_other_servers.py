@@ -18,11 +18,14 @@ from tests.service.running import free_port, wait_until
 
 SERVERS = {
     # Its own time-out for a worker that starts is half a minute.
-    "gunicorn": ["gunicorn", "-t", "300", "-k", "uvicorn_worker.UvicornWorker", "-b"],
-    "hypercorn": ["hypercorn", "-b"],
+    "gunicorn": "gunicorn -t 300 -k uvicorn_worker.UvicornWorker -b 127.0.0.1:{port} -w {workers} "
+    "app.main:create_app()",
+    "hypercorn": "hypercorn -b 127.0.0.1:{port} -w {workers} app.main:create_app()",
+    "granian": "granian --interface asgi --port {port} --workers {workers} "
+    "--factory app.main:create_app",
 }
 # hypercorn starts a process of its own even for one worker.
-ONE_PROCESS = {"gunicorn": "1", "hypercorn": "0"}
+ONE_PROCESS = {"gunicorn": 1, "hypercorn": 0, "granian": 1}
 PREDICTIONS = re.compile(
     r'^mynet_http_requests_total\{.*route="/predict".*\} ([\d.]+)$', re.MULTILINE
 )
@@ -64,15 +67,14 @@ def test_mounted_app_without_lifespan_says_what_is_missing(tmp_path):
 @contextmanager
 def serving(name, folder, workers):
     pytest.importorskip({"gunicorn": "uvicorn_worker"}.get(name, name), reason="an extra")
-    command, *options = SERVERS[name]
     port, log = free_port(), folder / "log"
     environment = {"MYNET_STATE_DIR": str(folder / "var"), "MYNET_DATA_DIR": str(DATA)}
     environment["MYNET_PREDICT_TIMEOUT"] = "60"
-    arguments = [*options, f"127.0.0.1:{port}", "-w", workers, "app.main:create_app()"]
+    arguments = SERVERS[name].format(port=port, workers=workers).split()
     with (
         log.open("w") as file,
         subprocess.Popen(
-            [sys.executable, "-m", command, *arguments],
+            [sys.executable, "-m", *arguments],
             env={**os.environ, **environment},
             stdout=file,
             stderr=file,
@@ -109,7 +111,7 @@ def test_another_server_predicts_trains_and_stops(tmp_path, seven, name):
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_metrics_of_two_workers_are_those_of_the_one_that_answers(tmp_path, seven, name):
-    with serving(name, tmp_path, "2") as (client, _):
+    with serving(name, tmp_path, 2) as (client, _):
         fresh = {"Connection": "close"}  # so that either worker may answer
         for _ in range(20):
             assert client.post("/predict", content=seven, headers=fresh).status_code == 200
