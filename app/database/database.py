@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database import sqlite
 from app.database.backup import Backup, BallastFile
 from app.database.engine import open_engine
 from app.database.schema import Schema
@@ -30,9 +31,9 @@ class Database:
     """
 
     def __init__(self, url: str, time_outs: TimeOuts = TIME_OUTS, *, migrate: bool = False) -> None:
-        self.engine, file = open_engine(url, time_outs)
-        self.ballast = BallastFile(Path(f"{file}.reserve")) if file else None
-        self.backup = Backup(file) if file else None
+        self.engine, self.file = open_engine(url, time_outs)
+        self.ballast = BallastFile(Path(f"{self.file}.reserve")) if self.file else None
+        self.backup = Backup(self.file) if self.file else None
         self.schema = Schema(self.engine, self.backup, migrate=migrate)
         immediate = self.engine.execution_options(immediate=True)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
@@ -41,12 +42,16 @@ class Database:
             immediate.execution_options(exclusive=True), expire_on_commit=False
         )
         try:
-            self.schema.prepare()
-        except DatabaseCorrupt:  # a file can be damaged before the first start
-            self.repair()
+            self._prepare()
         except Exception:
             self.close()
             raise
+
+    def _prepare(self) -> None:
+        try:
+            self.schema.prepare()
+        except DatabaseCorrupt:  # a file can be damaged before the first start
+            self.repair()
 
     def read(self) -> Session:
         """Return a session for reading; use it as a context."""
@@ -69,6 +74,13 @@ class Database:
         """Run `work` in a transaction that excludes other exclusive ones, in any process."""
         with self._exclusive_sessions.begin() as session:
             return work(session)
+
+    def stamp(self) -> sqlite.Stamp | None:
+        """Return a value that changes with each transaction of any process.
+
+        It is None if there is no such value, as with PostgreSQL.
+        """
+        return sqlite.stamp(self.file) if self.file else None
 
     def repair(self) -> None:
         """Restore a damaged SQLite file from its backup. The backup may be older.

@@ -21,6 +21,8 @@ SETUP_TIMEOUT: Final = 10.0
 SETUP_INTERVAL: Final = 0.01
 CORRUPTION_CODES: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 NO_TABLE_MESSAGE: Final = "no such table"
+# Modification time in nanoseconds, size in bytes and inode of each file.
+Stamp = tuple[tuple[int, int, int], ...]
 
 
 class DiskFull(NotReady):
@@ -116,6 +118,22 @@ def to_service_error(error: BaseException) -> NotReady:
 def _code(error: BaseException | None) -> int:
     """Return the primary result code of SQLite, or 0 for another error."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def stamp(file: Path) -> Stamp:
+    """Return a value that changes whenever a transaction is committed. It takes two system calls.
+
+    Commits go to the write-ahead log, and a checkpoint moves them to the file.
+    """
+    return tuple(map(_status, (file, file.with_name(f"{file.name}-wal"))))
+
+
+def _status(file: Path) -> tuple[int, int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _inode(file: Path) -> int:

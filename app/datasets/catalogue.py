@@ -40,7 +40,7 @@ from app.errors import Conflict, FieldError, InvalidField, NotFound, NotReady
 from app.feedback import Correction, FeedbackStore
 from app.image.png import to_data_url
 from app.mnist.files import LabelledImages
-from app.versions.bucket.object_store import BucketUnavailable
+from app.versions.bucket.object_store import BucketUnavailable, OnRequest, no_op
 
 COLUMNS: Final = {"id", "name", "digest", "images", "created_at"}
 PNG_URL: Final = "data:image/png;base64,"
@@ -285,10 +285,16 @@ class Datasets:
         )
 
 
-def open_datasets(settings: Settings, database: Database) -> Datasets:
-    """Return the data sets of the settings. Raises InvalidBucket, OSError."""
+def open_datasets(
+    settings: Settings, database: Database, on_request: OnRequest = no_op
+) -> Datasets:
+    """Return the data sets of the settings. `on_request` is called after each one to the bucket.
+
+    Raises InvalidBucket, OSError.
+    """
     feedback = FeedbackStore(settings.feedback_dir, settings.max_feedback)
-    return Datasets(DatasetStore(database), open_files(settings), feedback, settings.data_dir)
+    files = open_files(settings, on_request)
+    return Datasets(DatasetStore(database), files, feedback, settings.data_dir)
 
 
 def clean_up(settings: Settings) -> None:

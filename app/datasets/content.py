@@ -42,8 +42,10 @@ def counts(labels: NDArray[np.integer]) -> dict[str, int]:
 
 def to_bytes(images: LabelledImages, record: Dataset) -> bytes:
     """Return the bytes of the file."""
-    arrays = {PIXELS: np.ascontiguousarray(images.pixels), LABELS: images.labels}
-    return safetensors.numpy.save(arrays, {RECORD: record.model_dump_json()})
+    # safetensors writes the memory of an array as it lies there, whatever its strides are.
+    arrays = {PIXELS: images.pixels, LABELS: images.labels}
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return safetensors.numpy.save(contiguous, {RECORD: record.model_dump_json()})
 
 
 def read_record(path: Path) -> Dataset:

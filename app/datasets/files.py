@@ -14,7 +14,7 @@ from app import atomic_files
 from app.config.settings import Settings
 from app.datasets.content import SUFFIX
 from app.errors import NotReady
-from app.versions.bucket.object_store import Bucket
+from app.versions.bucket.object_store import Bucket, OnRequest, no_op
 
 FOLDER_IN_BUCKET: Final = "datasets/"
 log = logging.getLogger(__name__)
@@ -96,10 +96,13 @@ class DatasetFiles:
             temporary.write_bytes(content)
 
 
-def open_files(settings: Settings) -> DatasetFiles:
-    """Return the files of the settings. No request is sent to the bucket. Raises InvalidBucket."""
-    bucket = None if settings.bucket_url is None else Bucket.at(settings.bucket_url)
-    return DatasetFiles(settings.datasets_dir, bucket)
+def open_files(settings: Settings, on_request: OnRequest = no_op) -> DatasetFiles:
+    """Return the files of the settings. No request is sent to the bucket.
+
+    `on_request` is called after each later one. Raises InvalidBucket.
+    """
+    url = settings.bucket_url
+    return DatasetFiles(settings.datasets_dir, None if url is None else Bucket.at(url, on_request))
 
 
 def _object_name(dataset_id: str) -> str:

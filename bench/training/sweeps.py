@@ -49,7 +49,10 @@ class Round(NamedTuple):
 def main() -> Iterator[str]:
     """Measure, and yield the lines of the report."""
     uploads = [png(pixels.numpy()) for pixels in load_mnist(DATA).test.pixels[:IMAGES]]
-    with TemporaryDirectory() as folder, run_service(Path(folder) / "var") as service:
+    with (
+        TemporaryDirectory() as folder,
+        run_service(Path(folder) / "var", train_standby=True) as service,
+    ):
         rounds = [measure_round(service, uploads) for _ in range(ROUNDS)]
     yield "## A sweep on all cores (`python -m bench sweeps`)"
     yield ""

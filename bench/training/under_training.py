@@ -63,7 +63,7 @@ def serve_on(layout: Layout) -> Iterator[Service]:
     """Start a service on its cores; this process goes to those of the load."""
     with TemporaryDirectory() as folder:
         move_to(layout.service)
-        with run_service(Path(folder) / "var") as service:
+        with run_service(Path(folder) / "var", train_standby=True) as service:
             move_to(layout.load)
             yield service
         move_to(layout.service | layout.load)

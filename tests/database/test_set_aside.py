@@ -3,7 +3,8 @@
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 
@@ -116,7 +117,15 @@ def test_an_older_backup_is_not_migrated_behind_the_operators_back(settings, dam
     by_hand = settings.model_copy(update={"database_migrate": False})
     with pytest.raises(StartupError, match="Run `mynet db upgrade`"):
         open_database(by_hand, migrate=True)
+    assert damaged.resolve() not in open_files(), "a connection is left open"
     assert revision(damaged) is None
+
+
+def open_files():
+    """Return the files that this process has open, where the system tells them."""
+    with suppress(OSError):
+        return [link.resolve() for link in Path("/proc/self/fd").iterdir()]
+    return []
 
 
 def test_a_running_service_migrates_an_older_backup(settings, file):

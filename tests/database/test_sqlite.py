@@ -53,6 +53,20 @@ def test_connection_waits_for_another_one_that_sets_up_the_journal(settings, sto
     assert pauses == [sqlite.SETUP_INTERVAL]
 
 
+def test_stamp_changes_with_each_transaction_of_another_process(settings, store):
+    with closing(Database(settings.effective_database_url)) as other:
+        first = store.database.stamp()
+        assert JobStore(other).jobs() == []
+        assert store.database.stamp() == first, "a read changes nothing"
+        add(JobStore(other), "one")
+        second = store.database.stamp()
+        assert second != first
+        with store.database.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)")
+        add(JobStore(other), "two")
+        assert store.database.stamp() not in (first, second)
+
+
 @pytest.mark.parametrize("name", ["50%25", "what?", "a#b", "a b", "100%", "ü", "a+b", "x&y=1"])
 def test_state_folder_of_any_name_holds_its_own_database(settings, name):
     folder = settings.state_dir / name

@@ -83,6 +83,14 @@ def files(datasets):
     return sorted(path.name for path in datasets.files.folder.iterdir() if path.name != ".lock")
 
 
+def test_part_of_larger_arrays_comes_back_as_it_was(datasets, sample):
+    part = LabelledImages(sample.pixels[::2], sample.labels[::2])
+    stored, _ = datasets.add("every second", part)
+    again = datasets.images(stored)
+    assert np.array_equal(again.pixels, part.pixels)
+    assert np.array_equal(again.labels, part.labels)
+
+
 def test_a_data_set_comes_back_as_it_was(datasets, sample):
     stored, is_new = datasets.add("mine", sample)
     assert is_new and datasets.get("mine") == datasets.get(stored.id) == stored

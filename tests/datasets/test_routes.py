@@ -33,6 +33,15 @@ def images_of(client, dataset, **params):
     return client.get(f"/datasets/{dataset}/images", params=params).json()["data"]
 
 
+def test_example_of_the_document_becomes_a_data_set(client):
+    form = client.get("/openapi.json").json()["paths"]["/datasets"]["post"]["requestBody"]
+    example = form["content"]["multipart/form-data"]["examples"]["csv"]["value"]
+    dataset = upload(client, example["name"], example["file"].encode()).json()
+    assert (dataset["images"], dataset["labels"]["1"]) == (1, 1)
+    assert (dataset["rejected_images"], dataset["suspect_images"]) == (0, 0)
+    assert client.delete(f"/datasets/{dataset['id']}").status_code == 204
+
+
 def test_every_format_becomes_the_same_data_set(client, images):
     pixels, labels = images
     bodies = {

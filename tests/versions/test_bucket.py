@@ -1,12 +1,18 @@
 """Buckets that cannot be used, and addresses that are none."""
 
+import secrets
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from filelock import FileLock
 from fsspec.implementations.memory import MemoryFileSystem
 
 from app.startup import StartupError, prepare_registry
+from app.versions.bucket import registry as bucket_registry
 from app.versions.bucket.object_store import Bucket, InvalidBucket
+from app.versions.bucket.registry import BucketRegistry
 
 
 class Forgetful(MemoryFileSystem):
@@ -20,6 +26,37 @@ def test_a_store_that_makes_objects_twice_is_refused():
     Bucket(MemoryFileSystem(), "/good").check()
     with pytest.raises(InvalidBucket, match="created twice"):
         Bucket(Forgetful(), "/bad").check()
+
+
+@pytest.fixture
+def root():
+    """The address of a new, empty bucket in memory."""
+    return f"{secrets.token_hex(4)}/mynet"
+
+
+def test_each_request_is_reported_also_one_that_fails(root):
+    requests = []
+    bucket = Bucket.at(f"memory://{root}", lambda: requests.append("done"))
+    assert bucket.create("1", b"")
+    assert bucket.read("2") is None
+    assert len(requests) == 2
+
+
+def test_waiting_for_the_requests_of_others_is_reported(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(bucket_registry, "LOCK_WAIT", 0.01)
+    is_held, is_reported = threading.Event(), threading.Event()
+    registry = BucketRegistry(tmp_path, Bucket(MemoryFileSystem(), root, is_reported.set))
+
+    def hold_lock():
+        with FileLock(registry.lock.lock_file):
+            is_held.set()
+            return is_reported.wait(timeout=120)
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(hold_lock)
+        assert is_held.wait(timeout=120)
+        registry.refresh()
+    assert other.result()
 
 
 @pytest.mark.parametrize(("url", "library"), [("s3://b/m", "s3fs"), ("gs://b/m", "gcsfs")])

@@ -8,8 +8,8 @@ from app.versions.card import Card
 
 REASONS: Final = {
     Cause.FIRST: "Version {version} went live: no version was live before.",
-    Cause.ALWAYS: "Version {version} went live, as the job's rule is to promote always.",
-    Cause.NEVER: "Version {version} did not go live, as the job's rule is to promote never.",
+    Cause.ALWAYS: "Version {version} went live, as the job's rule is to make it live always.",
+    Cause.NEVER: "Version {version} did not go live, as the job's rule is never to make it live.",
     Cause.BETTER: "Version {version} went live: it reads {accuracy} of the test images, and "
     "version {live} reads {live_accuracy}. That is more than chance.",
     Cause.WORSE: "Version {version} did not go live: it reads {accuracy} of the test images, and "

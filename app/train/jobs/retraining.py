@@ -1,6 +1,6 @@
 """Retraining by itself, after so many new corrections: `MYNET_RETRAIN_AFTER`.
 
-New is what came after the last job with `include_feedback` had started, because a job takes the
+New is what came after the last job with all corrections had started, because a job takes the
 corrections that there are at its first start. The database holds that time in a row of its own:
 jobs may be deleted. Corrections that show no digit count if the recipe of the live version learns
 from them: with another recipe, a job would learn nothing new.
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from app.config.settings import Settings
 from app.database.database import Database
 from app.database.tables import Job, Retraining
+from app.datasets.records import CORRECTIONS
 from app.feedback import FeedbackStore
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters, Recipe, learns_non_digits
@@ -107,7 +108,10 @@ def _last_training(session: Session) -> LastTraining:
     row = session.get(Retraining, ROW)
     since = row.since if row else None
     query = select(Job.started_at, Job.created_at, Job.finished_at).where(
-        Job.hyperparameters["include_feedback"].as_boolean()
+        or_(
+            Job.hyperparameters["include_feedback"].as_boolean(),
+            Job.hyperparameters["datasets"].as_string().contains(f'"{CORRECTIONS}"'),
+        )
     )
     if since:
         is_unfinished = and_(Job.started_at.is_(None), Job.finished_at.is_(None))

@@ -1,13 +1,16 @@
 """Training loop of the recipes `documented` and `quick` with its backward pass written out.
 
-`app.train.recipes.loop` is the specification. This loop calls the kernels that autograd and
-`optim.SGD` call there, in the same order, so the bits are the same. It is faster because it builds
-no graph, writes into tensors that it keeps, and updates all parameters as one vector.
+`app.train.recipes.loop` is the specification. This loop calls the kernels that autograd and the
+optimiser call there, in the same order, so the bits are the same. It is faster because it builds
+no graph, writes into tensors that it keeps, and updates all parameters with one kernel.
+
+`torch.compile` of the readable step (PyTorch 2.15, CPU) is no replacement: the losses differ from
+the second batch on, and an epoch took 1.99 CPU seconds beside 2.07 of the readable loop and 1.66 of
+this one (n = 1), after 80 seconds of compilation.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Final
 
 import torch
 from torch import Tensor, nn, optim
@@ -15,10 +18,8 @@ from torch.optim import Optimizer
 
 from app.net import LAYERS
 from app.train.recipes.loop import Loader, Step
+from app.train.recipes.updates import AdamUpdate, MomentumUpdate
 
-# PyTorch aligns each tensor to 64 bytes. Sums at other addresses may be rounded differently.
-ALIGNMENT: Final = 16
-MOMENTUM_BUFFER: Final = "momentum_buffer"
 aten = torch.ops.aten
 
 
@@ -36,9 +37,12 @@ def fit(
     device: torch.device,  # noqa: ARG001, it is the CPU
     done: int = 0,
 ) -> Iterator[Step]:
-    """Train as `loop.fit` does. `model` must be MyNet on the CPU; SGD must have momentum."""
+    """Train as `loop.fit` does.
+
+    `model` must be MyNet on the CPU, the optimiser SGD with momentum or fused Adam.
+    """
     is_sgd = isinstance(optimizer, optim.SGD)
-    update = (MomentumUpdate if is_sgd else OptimizerUpdate)(model, optimizer)
+    update = (MomentumUpdate if is_sgd else AdamUpdate)(model, optimizer)
     passes: dict[int, Passes] = {}
     for epoch in epochs:
         first = done if epoch == epochs.start else 0
@@ -49,74 +53,6 @@ def fit(
             loss = passes[rows](x, target)
             update()
             yield Step(epoch, batch_idx + 1, len(train_loader), loss)
-
-
-class MomentumUpdate:
-    """The step of `optim.SGD` with momentum, on one vector of all parameters.
-
-    `weights` and `gradients` are views of the vectors, one for each parameter. The parameters of
-    the model and the momentum buffers of the optimiser become such views, too: code that saves
-    or evaluates them sees no difference.
-    """
-
-    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
-        parameters = list(model.parameters())
-        self.optimizer, self.parameters = optimizer, parameters
-        self.weight_vector, self.weights = _vector_with_views(parameters)
-        self.gradient_vector, self.gradients = _vector_with_views(parameters)
-        self.momentum_vector, self.momentums = _vector_with_views(parameters)
-        for parameter, weight in zip(parameters, self.weights, strict=True):
-            weight.copy_(parameter.detach())
-            parameter.data = weight
-        self.has_momentum = all(
-            optimizer.state[parameter].get(MOMENTUM_BUFFER) is not None for parameter in parameters
-        )
-        if self.has_momentum:
-            for parameter, momentum in zip(parameters, self.momentums, strict=True):
-                momentum.copy_(optimizer.state[parameter][MOMENTUM_BUFFER])
-            self._share_momentum()
-
-    def __call__(self) -> None:
-        """Update the parameters by the present gradients."""
-        (group,) = self.optimizer.param_groups
-        if self.has_momentum:
-            self.momentum_vector.mul_(group["momentum"]).add_(self.gradient_vector)
-        else:
-            self.momentum_vector.copy_(self.gradient_vector)
-            self.has_momentum = True
-            self._share_momentum()
-        self.weight_vector.add_(self.momentum_vector, alpha=-group["lr"])
-
-    def _share_momentum(self) -> None:
-        for parameter, momentum in zip(self.parameters, self.momentums, strict=True):
-            self.optimizer.state[parameter][MOMENTUM_BUFFER] = momentum
-
-
-class OptimizerUpdate:
-    """The step of any optimiser, with its hooks, on gradients that are written in place."""
-
-    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
-        parameters = list(model.parameters())
-        self.optimizer = optimizer
-        self.weights = [parameter.detach() for parameter in parameters]
-        self.gradients = [torch.zeros_like(weight) for weight in self.weights]
-        for parameter, gradient in zip(parameters, self.gradients, strict=True):
-            parameter.grad = gradient
-
-    def __call__(self) -> None:
-        """Update the parameters by the present gradients."""
-        self.optimizer.step()
-
-
-def _vector_with_views(parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Return a vector of zeros, and for each parameter an aligned view of it, of its shape."""
-    sizes = [-(-parameter.numel() // ALIGNMENT) * ALIGNMENT for parameter in parameters]
-    vector = torch.zeros(sum(sizes))
-    views = [
-        part[: parameter.numel()].view(parameter.shape)
-        for part, parameter in zip(torch.split(vector, sizes), parameters, strict=True)
-    ]
-    return vector, views
 
 
 class Passes:

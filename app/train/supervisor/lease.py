@@ -55,8 +55,10 @@ class Lease:
         """Release the lease if this process holds it. Raises NotReady."""
         if self._lock.is_locked:
             self._renewed = None
-            self.store.release(self._holder())
-            self._lock.release()
+            try:
+                self.store.release(self._holder())
+            finally:  # the next supervisor of this state folder continues with the lease
+                self._lock.release()
 
     def _expired(self) -> LeaseInfo | None:
         """Return the lease of another process if it was not renewed in time, or None.

@@ -1,19 +1,23 @@
 """Standby worker process, which has imported PyTorch and waits for the next assignment.
 
 The imports are most of a job's start: three seconds of a core. A service that trains keeps one such
-process. It starts two seconds after a job has ended, or when a job has trained for a while, so that
-it takes no core from the first batches, nor from what clients do with the new version. It ends when
-no job has trained for ten minutes, so that an idle service gives its memory back. Like a worker
-process, it exits with the process that started it.
+process. It starts two seconds after the service has become the supervisor and after a job has
+ended, or when a job has trained for a while, so that it takes no core from the first batches, nor
+from what clients do with the new version. It needs 340 MB, so it does not start where little memory
+is left, and ends when no job has trained for ten minutes: an idle service gives the memory back.
+Like a worker process, it exits with the process that started it.
 """
 
 import logging
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from app import subprocesses
+from app.config.memory import available_memory
+from app.train.supervisor.scheduler import WORKER_MEMORY
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +28,11 @@ class StandbyTiming:
 
     # After the start of a job that still trains.
     delay: float = 60.0
-    # After the end of a job.
+    # After the end of a job, or the start of the service.
     pause: float = 2.0
     # Without a job that trains.
     idle: float = 600.0
-    # Before another one starts, if one has died.
+    # Before another one starts, if one has died, or could not be started.
     retry: float = 30.0
 
 
@@ -36,13 +40,22 @@ TIMING: Final = StandbyTiming()
 
 
 class Standby:
-    """Starts worker processes, and keeps one standby process. Used by one thread."""
+    """Starts worker processes, and keeps one standby process if enabled. Used by one thread."""
 
-    def __init__(self, module: str, timing: StandbyTiming = TIMING) -> None:
-        self.module, self.timing = module, timing
+    def __init__(
+        self,
+        module: str,
+        timing: StandbyTiming = TIMING,
+        *,
+        is_enabled: bool = True,
+        memory: Callable[[], float] = available_memory,
+    ) -> None:
+        self.module, self.timing, self.is_enabled = module, timing, is_enabled
+        self.memory = memory
         self.process: subprocess.Popen[str] | None = None
-        self._started_at = self._trained_at = self._start_at = 0.0
-        self._is_wanted = False
+        self._started_at = self._start_at = 0.0
+        # As if a job had just ended: the first job of a service is not to wait either.
+        self._trained_at, self._is_wanted = time.monotonic(), is_enabled
 
     def start(self, module: str, line: str) -> subprocess.Popen[str]:
         """Send the line to the standby process if there is one, or start a process.
@@ -50,7 +63,7 @@ class Standby:
         Its standard output carries heartbeats. Raises OSError.
         """
         self._started_at = self._trained_at = time.monotonic()
-        self._is_wanted = module == self.module
+        self._is_wanted = self.is_enabled
         process, self.process = self.process, None
         if process is not None and _try_send(process, line):
             log.info("standby process got a job: pid=%d", process.pid)
@@ -83,6 +96,10 @@ class Standby:
             self._end()
 
     def _spawn(self) -> None:
+        if (memory := self.memory()) < WORKER_MEMORY:  # as the next job needs
+            self._start_at = time.monotonic() + self.timing.retry
+            log.debug("standby process not started: available_memory=%.0f", memory)
+            return
         try:
             self.process = subprocesses.spawn(self.module, stdout=subprocess.PIPE)
         except OSError as error:

@@ -33,7 +33,7 @@ class WorkerProcess:
     ) -> None:
         self.store, self.job, self.process = store, job, process
         self.back_off, self.stall_seconds = back_off, stall_seconds
-        self.heartbeat = HeartbeatMonitor(process.stdout if process else None)
+        self.heartbeat = HeartbeatMonitor(process)
         self.was_stalled = False
 
     def is_over(self) -> bool:

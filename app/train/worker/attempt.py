@@ -92,7 +92,8 @@ class JobAttempt:
         hyperparameters = Hyperparameters(**job.hyperparameters)
         name = pick_device(hyperparameters.device or settings.effective_train_device)
         device = torch.device(name)
-        files = job_files(settings, job_id, number)
+        heartbeat = heartbeat or Heartbeat()
+        files = job_files(settings, job_id, number, heartbeat.beat)
         return cls(
             settings,
             writer,
@@ -102,5 +103,5 @@ class JobAttempt:
             device,
             files,
             trace_stage,
-            heartbeat or Heartbeat(),
+            heartbeat,
         )

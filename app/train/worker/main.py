@@ -100,6 +100,7 @@ def run_attempt(
     the database cannot be used. Raises PeerLost.
     """
     settings, job_id, number = assignment.settings, assignment.job_id, assignment.attempt
+    heartbeat = heartbeat or Heartbeat()
     try:
         with closing(Database(settings.effective_database_url)) as database:
             store = JobStore(database)
@@ -109,7 +110,7 @@ def run_attempt(
                 state.job_lock(settings.jobs_dir, job_id),
                 _trace_attempt(traces, store, job_id, number) as trace_stage,
             ):
-                registry = open_registry(settings)
+                registry = open_registry(settings, heartbeat.beat)
                 attempt = JobAttempt.begin(
                     settings, store, registry, job_id, number, trace_stage, heartbeat
                 )

@@ -18,7 +18,7 @@ from app.config.settings import Settings
 from app.errors import NotReady
 from app.train.worker import state
 from app.train.worker.state import JobFiles
-from app.versions.bucket.object_store import Bucket, BucketUnavailable
+from app.versions.bucket.object_store import Bucket, BucketUnavailable, OnRequest, no_op
 
 JOBS: Final = "jobs/"
 NAME: Final = re.compile(r"jobs/(\w+)/(?:(\d+)-(\d+)\.pt|corrections)", re.ASCII)
@@ -27,11 +27,17 @@ COPY_INTERVAL: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-def job_files(settings: Settings, job_id: str, attempt: int) -> JobFiles:
-    """Return the files of a job, replicated if versions are in a bucket. Raises InvalidBucket."""
+def job_files(
+    settings: Settings, job_id: str, attempt: int, on_request: OnRequest = no_op
+) -> JobFiles:
+    """Return the files of a job, replicated if versions are in a bucket. Raises InvalidBucket.
+
+    `on_request` is called after each request that the training waits for.
+    """
     if settings.bucket_url is None:
         return JobFiles(settings.jobs_dir, job_id)
-    return ReplicatedJobFiles(settings.jobs_dir, job_id, attempt, Bucket.at(settings.bucket_url))
+    bucket = Bucket.at(settings.bucket_url, on_request)
+    return ReplicatedJobFiles(settings.jobs_dir, job_id, attempt, bucket)
 
 
 class ReplicatedJobFiles(JobFiles):
@@ -76,10 +82,13 @@ class ReplicatedJobFiles(JobFiles):
     def replicating(self) -> Iterator[None]:
         stop = threading.Event()
         thread = threading.Thread(target=self._replicate, args=[stop], name="copies", daemon=True)
+        # Copies that succeed or fail while the training hangs must not look like its progress.
+        on_request, self.bucket.on_request = self.bucket.on_request, no_op
         thread.start()
         try:
             yield
         finally:
+            self.bucket.on_request = on_request  # from now on the training waits for them
             stop.set()
             thread.join()
 

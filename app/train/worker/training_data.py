@@ -38,7 +38,8 @@ def assemble(
     Raises DatasetUnavailable, BucketUnavailable, Superseded.
     """
     hyperparameters = attempt.hyperparameters
-    datasets = open_datasets(attempt.settings, attempt.writer.store.database)
+    database, beat = attempt.writer.store.database, attempt.heartbeat.beat
+    datasets = open_datasets(attempt.settings, database, beat)
     learned = _learned_by(hyperparameters.recipe, corrections or Corrections())
     present = {CORRECTIONS: learned.digits}
     if mnist is not None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 # Seconds for one request, including the retries of the storage library.
 LIMIT: Final = 8.0
+OnRequest = Callable[[], None]
 
 
 class InvalidBucket(Exception):
@@ -35,15 +36,25 @@ class BucketUnavailable(NotReady):
         self.problem = redact(f"{type(error).__name__}: {error}")
 
 
-class Bucket:
-    """The objects below one address. Every call may raise BucketUnavailable."""
+def no_op() -> None:
+    """Do nothing after a request."""
 
-    def __init__(self, filesystem: "AbstractFileSystem", root: str) -> None:
+
+class Bucket:
+    """The objects below one address. Every call may raise BucketUnavailable.
+
+    `on_request` is called after each request, also one that failed.
+    """
+
+    def __init__(
+        self, filesystem: "AbstractFileSystem", root: str, on_request: OnRequest = no_op
+    ) -> None:
         self.filesystem, self.root = filesystem, root.rstrip("/")
+        self.on_request = on_request
         self._more = {"timeout": LIMIT} if filesystem.async_impl else {}
 
     @classmethod
-    def at(cls, url: str) -> "Bucket":
+    def at(cls, url: str, on_request: OnRequest = no_op) -> "Bucket":
         """Open an address. Raises InvalidBucket if its library is not installed."""
         import fsspec  # here, because a folder does not need it
 
@@ -51,7 +62,7 @@ class Bucket:
         try:
             # Listings are not cached: changes by others must be visible.
             options = {"use_listings_cache": False, "skip_instance_cache": True}
-            return cls(fsspec.filesystem(protocol, **options), root)
+            return cls(fsspec.filesystem(protocol, **options), root, on_request)
         except ImportError as error:
             raise InvalidBucket(
                 f"its library is not installed ({error}); run pip install '.[{EXTRAS[protocol]}]'"
@@ -127,6 +138,8 @@ class Bucket:
             return call(*arguments, **options, **self._more)
         except Exception as error:  # each library has its own
             raise BucketUnavailable(error) from error
+        finally:
+            self.on_request()
 
 
 def _describe(error: Exception) -> str:

@@ -21,6 +21,7 @@ from types import EllipsisType
 from typing import Final, TypeVar
 
 import numpy as np
+from filelock import Timeout
 from numpy.typing import NDArray
 
 from app import atomic_files
@@ -38,6 +39,8 @@ CHECKPOINTS: Final = "checkpoints/"
 LAST_LISTED: Final = ".looked"
 # Seconds between two checks of the bucket, over all processes that share the folder.
 POLL: Final = 0.75
+# Seconds of waiting for the lock between two calls of `on_request`.
+LOCK_WAIT: Final = 5.0
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ class BucketRegistry(Registry):
         self._failed: set[int] = set()
 
     def refresh(self) -> None:
-        with self.lock:
+        with self._locked():
             self._refresh()
 
     @contextmanager
@@ -149,9 +152,20 @@ class BucketRegistry(Registry):
         if self.lock.lock_counter:
             return change()  # part of an outer change, which is retried as a whole
         while True:
-            with self.lock, suppress(ConcurrentUpdate):
+            with self._locked(), suppress(ConcurrentUpdate):
                 self._refresh()
                 return change()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock. Call `on_request` also while another process has it for its requests."""
+        while True:
+            with suppress(Timeout):
+                proxy = self.lock.acquire(timeout=LOCK_WAIT)
+                break
+            self.bucket.on_request()
+        with proxy:
+            yield
 
     def _save(self, content: bytes) -> int:
         version = self._highest + 1

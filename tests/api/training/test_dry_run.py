@@ -30,6 +30,14 @@ def test_dry_run_answers_the_plan_and_queues_nothing(idle):
     assert idle.get("/train").json()["data"] == []
 
 
+def test_dry_run_counts_the_images_that_are_held_out(idle):
+    answer = plan(idle, epochs=3, validation_fraction=0.1)
+    assert answer["validation_images"] == 6000
+    assert answer["steps"] == 3 * 540
+    assert answer["images"] == plan(idle)["images"]
+    assert plan(idle)["validation_images"] == 0
+
+
 def test_dry_run_completes_a_recipe_and_counts_the_jobs_ahead(idle):
     idle.post("/train")
     answer = plan(idle, recipe="robust", seed=4)

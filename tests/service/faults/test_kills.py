@@ -8,7 +8,7 @@ import time
 from itertools import pairwise
 
 from tests.rigs.kills.job_monitor import Witness, read_saved
-from tests.service.running import are_gone, run_service
+from tests.service.running import TRAINING_TIMEOUT, are_gone, run_service
 
 HYPERPARAMETERS = {
     "epochs": 5,
@@ -32,7 +32,7 @@ class SavedStates:
 
     def wait_for_save(self):
         """Wait until the job has saved one more state, and for a random time after that."""
-        deadline, target = time.monotonic() + 240, len(self.states) + 1
+        deadline, target = time.monotonic() + TRAINING_TIMEOUT, len(self.states) + 1
         while len(self.states) < target:
             assert time.monotonic() < deadline
             self.record()

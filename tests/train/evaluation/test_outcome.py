@@ -38,10 +38,10 @@ def result(rule, new, live, *, recipe="documented", live_card=DOCUMENTED):
          "live version 2 reads 98.00 %.", PROMOTE),
         ("if_better", 980, 979, "98.00 % of the test images, and the live version 2 reads 97.90 %. "
          "So small a difference may be chance.", PROMOTE),
-        ("always", 500, 970, "went live, as the job's rule is to promote always.", ROLLBACK),
-        ("never", 990, 970, "did not go live, as the job's rule is to promote never.", PROMOTE),
+        ("always", 500, 970, "went live, as the job's rule is to make it live always.", ROLLBACK),
+        ("never", 990, 970, "not go live, as the job's rule is never to make it live.", PROMOTE),
         ("if_better", 500, None, "went live: no version was live before.", None),
-        ("never", 500, None, "did not go live, as the job's rule is to promote never.", PROMOTE),
+        ("never", 500, None, "not go live, as the job's rule is never to make it live.", PROMOTE),
     ],
 )  # fmt: skip
 def test_result_says_why_and_offers_the_next_step(rule, new, live, explanation, action):

@@ -55,7 +55,7 @@ def test_images_without_a_digit_count_if_the_recipe_learns_from_them(
 
 
 def train(store, **hyperparameters):
-    values = Hyperparameters(include_feedback=True, **hyperparameters)
+    values = Hyperparameters(**hyperparameters or {"include_feedback": True})
     return jobs.create(store, values, max_queued=9, key=None)
 
 
@@ -88,13 +88,16 @@ def test_next_job_needs_as_many_new_corrections_again(retraining, correct, store
     assert retraining.start_if_due() is not None
 
 
+@pytest.mark.parametrize(
+    "hyperparameters", [{"include_feedback": True}, {"datasets": ["mnist", "corrections"]}]
+)
 def test_job_of_a_client_counts_as_one_and_a_job_without_corrections_does_not(
-    retraining, correct, store
+    retraining, correct, store, hyperparameters
 ):
     correct(AFTER)
-    finish(store, jobs.create(store, Hyperparameters(), max_queued=9, key=None))
+    finish(store, train(store, datasets=["mnist"]))
     assert retraining.count() == AFTER
-    finish(store, train(store))
+    finish(store, train(store, **hyperparameters))
     assert retraining.start_if_due() is None
     assert retraining.count() == 0
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from app.database import tables
+from app.errors import NotReady
 from app.train.supervisor import lease
 from app.train.supervisor.lease import Lease
 from tests.postgres import ALL_DATABASES
@@ -37,6 +38,20 @@ def test_a_service_that_was_killed_goes_on_at_once(settings, leases):
     assert Lease(settings.state_dir, leases).acquire(), (
         "the lease is in the state folder's own name"
     )
+
+
+def test_a_lease_that_the_database_cannot_release_frees_the_state_folder(
+    settings, leases, monkeypatch
+):
+    def fail(_):
+        raise NotReady("disk I/O error")
+
+    ending = Lease(settings.state_dir, leases)
+    assert ending.acquire()
+    with monkeypatch.context() as patch, pytest.raises(NotReady):
+        patch.setattr(leases, "release", fail)
+        ending.release()
+    assert Lease(settings.state_dir, leases).acquire()
 
 
 def test_a_lease_that_is_not_renewed_lapses(settings, leases, remote_lease, monkeypatch):

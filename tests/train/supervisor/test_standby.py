@@ -7,7 +7,9 @@ import signal
 import pytest
 
 from app import subprocesses
+from app.train.supervisor.scheduler import WORKER_MEMORY
 from app.train.supervisor.standby import Standby, StandbyTiming
+from app.train.supervisor.supervisor import WORKER_MODULE, Supervisor
 
 MODULE = "tests.train.supervisor.line_reader"
 
@@ -16,8 +18,9 @@ MODULE = "tests.train.supervisor.line_reader"
 def make_standby():
     standbys, started = [], []
 
-    def make(**timing):
-        standby = Standby(MODULE, StandbyTiming(**{"pause": 0.0, "retry": 0.0, **timing}))
+    def make(*, is_enabled=True, memory=math.inf, **timing):
+        timing = StandbyTiming(**{"pause": 0.0, "retry": 0.0, **timing})
+        standby = Standby(MODULE, timing, is_enabled=is_enabled, memory=lambda: memory)
         standbys.append(standby)
         real = standby.start
 
@@ -36,8 +39,6 @@ def make_standby():
 
 def test_second_job_is_sent_to_the_standby_process(make_standby):
     standby = make_standby()
-    standby.tend(is_training=False)
-    assert standby.process is None, "a service that never trained needs none"
     first = standby.start(MODULE, "one")
     assert first.stdout.readline() == "one\n"
     standby.tend(is_training=False)
@@ -47,6 +48,37 @@ def test_second_job_is_sent_to_the_standby_process(make_standby):
     assert second is waiting
     assert second.stdout.readline() == "two\n"
     assert standby.process is None, "each job has a process of its own"
+
+
+def test_first_job_of_a_service_is_sent_to_the_standby_process(make_standby):
+    standby = make_standby(pause=math.inf)
+    standby.tend(is_training=False)
+    assert standby.process is None, "the start of the service comes first"
+    standby.timing = StandbyTiming(pause=0.0)
+    standby.tend(is_training=False)
+    waiting = standby.process
+    assert standby.start(MODULE, "one") is waiting
+    assert waiting.stdout.readline() == "one\n"
+
+
+def test_standby_process_waits_until_enough_memory_is_available(make_standby):
+    standby = make_standby(memory=WORKER_MEMORY - 1)
+    standby.tend(is_training=False)
+    assert standby.process is None
+    assert standby.start(MODULE, "one").stdout.readline() == "one\n", "jobs start without it"
+    standby.tend(is_training=False)
+    assert standby.process is None
+    standby.memory = lambda: WORKER_MEMORY
+    standby.tend(is_training=False)
+    assert standby.process is not None
+
+
+def test_service_without_a_standby_process_starts_a_process_for_each_job(make_standby):
+    standby = make_standby(is_enabled=False)
+    for line in ("one", "two"):
+        assert standby.start(MODULE, line).stdout.readline() == f"{line}\n"
+        standby.tend(is_training=False)
+        assert standby.process is None
 
 
 def test_job_is_started_without_the_standby_process_if_that_was_killed(make_standby):
@@ -100,9 +132,13 @@ def test_idle_standby_process_ends_until_the_next_job(make_standby):
     assert standby.process is None
 
 
-def test_jobs_on_a_cluster_have_no_standby_process(make_standby):
-    standby = make_standby()
-    standby.module = "another.module"
-    standby.start(MODULE, "one")
-    standby.tend(is_training=False)
-    assert standby.process is None
+@pytest.mark.parametrize(
+    ("module", "is_enabled", "expected"),
+    [(WORKER_MODULE, True, True), (WORKER_MODULE, False, False), (MODULE, True, False)],
+    ids=["here", "off", "on a cluster"],
+)
+def test_standby_process_is_for_jobs_that_are_trained_here(
+    settings, database, module, is_enabled, expected
+):
+    settings = settings.model_copy(update={"train_standby": is_enabled})
+    assert Supervisor(settings, database, module).standby.is_enabled is expected

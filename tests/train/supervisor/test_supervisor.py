@@ -1,9 +1,13 @@
 """The supervisor: its lease, and jobs whose process ends; a stand-in replaces the process."""
 
+import errno
+import math
 import os
 import threading
 import time
 from datetime import timedelta
+
+import pytest
 
 from app.database.jobs import JobStore
 from app.database.leases import LeaseStore
@@ -11,8 +15,9 @@ from app.database.tables import now
 from app.errors import NotReady
 from app.train.jobs import job as jobs
 from app.train.jobs.hyperparameters import Hyperparameters
+from app.train.jobs.job import Status
 from app.train.supervisor.lease import LEASE_SECONDS, Lease
-from app.train.supervisor.supervisor import Supervisor
+from app.train.supervisor.supervisor import CLEAN_UP_RETRY_INTERVAL, Supervisor
 from tests.train.conftest import CRASH_COMMAND, WAIT_COMMAND
 
 
@@ -49,6 +54,24 @@ def test_one_job_runs_at_a_time_and_the_next_follows(store, supervise):
         wait_until(lambda: store.job(second).status == "running")
     assert store.job(second).status == "queued", "it goes on with the next service"
     assert store.job(second).crashes == 0
+
+
+def test_idle_supervisor_asks_the_database_if_it_has_changed(store, supervise):
+    supervisor = supervise(idle=math.inf)
+    assert all(supervisor._is_due() for _ in range(3)), "the lease may become free at any time"
+    supervisor._tick()
+    assert supervisor._is_due(), "the lease is in the database"
+    assert not supervisor._is_due()
+    job = create(store)
+    assert supervisor._is_due()
+    supervisor._tick()
+    assert store.job(job).status == Status.RUNNING
+    assert all(supervisor._is_due() for _ in range(3)), "a process may end at any time"
+    supervisor._stop_and_requeue()
+    assert supervisor._is_due()
+    assert not supervisor._is_due()
+    supervisor._idle_until = 0.0
+    assert supervisor._is_due(), "a job that failed starts again without a change"
 
 
 def test_while_a_job_is_paused_another_runs(store, supervise):
@@ -221,6 +244,27 @@ def test_old_jobs_are_deleted_if_the_operator_wants_it(settings, store, stand_in
     deleting._clean_up()
     assert store.job(job) is None
     assert store.job(new)
+
+
+@pytest.mark.parametrize("step", ["_clean_up", "_delete_finished"])  # the latter after each job
+def test_files_that_could_not_be_deleted_are_deleted_soon(settings, supervise, monkeypatch, step):
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    settings.jobs_dir.mkdir(parents=True)
+    left_file = settings.jobs_dir / "0123456789abcdef.pt"
+    left_file.touch()
+    supervisor = supervise()
+    supervisor._clean_up_at = math.inf if step == "_delete_finished" else 0.0
+    with monkeypatch.context() as patch:
+        patch.setattr("app.train.jobs.files.delete_finished", fail)
+        supervisor._try(getattr(supervisor, step))
+    supervisor._clean_up()
+    assert left_file.exists(), "not at once"
+    soon = time.monotonic() + CLEAN_UP_RETRY_INTERVAL
+    monkeypatch.setattr(time, "monotonic", lambda: soon)
+    supervisor._clean_up()
+    assert not left_file.exists()
 
 
 def test_many_old_events_are_forgotten_bit_by_bit(supervise, monkeypatch):

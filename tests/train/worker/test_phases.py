@@ -70,9 +70,13 @@ def test_a_client_stops_a_job_in_each_phase(start, store, monkeypatch, registry,
     assert (job.status, job.phase) == (STATUS_AFTER[action], None)
     assert registry.versions() == versions
     if action is jobs.pause:
-        jobs.resume(store, job.id)
-        start(job.id).run()
-        assert store.job(job.id).status == "succeeded"
+        resume_to_the_end(start, store, job)
+
+
+def resume_to_the_end(start, store, job):
+    jobs.resume(store, job.id)
+    start(job.id).run()
+    assert store.job(job.id).status == "succeeded"
 
 
 @pytest.mark.parametrize("action", [jobs.cancel, jobs.pause])
@@ -92,9 +96,14 @@ def test_a_job_that_stores_its_version_refuses_with_a_reason(start, store, monke
     assert store.job(run.job.id).status == "succeeded"
 
 
-def test_a_starting_job_is_cancelled(start, store):
+@pytest.mark.parametrize("action", [jobs.cancel, jobs.pause])
+def test_a_client_stops_a_starting_job(start, store, action):
     run = start_robust(start)
-    jobs.cancel(store, run.job.id)
+    action(store, run.job.id)
     with pytest.raises(Superseded):
         run.run()
-    assert events(store, run.job.id, "phase") == []
+    job = store.job(run.job.id)
+    assert (job.status, job.phase) == (STATUS_AFTER[action], None)
+    assert events(store, job.id, "phase") == []
+    if action is jobs.pause:
+        resume_to_the_end(start, store, job)

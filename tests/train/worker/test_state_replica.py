@@ -30,7 +30,7 @@ def bucket(monkeypatch):
     """A bucket into which copies are made at the end of attempts, however long they take."""
     monkeypatch.setattr(state_replica, "COPY_INTERVAL", threading.TIMEOUT_MAX)
     bucket = Bucket(MemoryFileSystem(), f"{secrets.token_hex(4)}/mynet")
-    monkeypatch.setattr(Bucket, "at", lambda _: bucket)
+    monkeypatch.setattr(Bucket, "at", lambda *_: bucket)
     return bucket
 
 
@@ -234,6 +234,19 @@ def test_copies_go_with_their_jobs(service, interrupted, store, bucket, stop_buc
     stop_bucket()
     files.clean_up(has_ended)
     assert "copies of ended jobs could not be deleted" in caplog.text
+
+
+def test_copies_beat_only_while_the_training_waits_for_them(bucket, tmp_path):
+    """A training that hangs would go unnoticed otherwise."""
+    beats = []
+    bucket.on_request = lambda: beats.append("beat")
+    files = ReplicatedJobFiles(tmp_path, "job", 1, bucket)
+    with files.replicating():
+        files.state.write_bytes(b"copied while it trains")
+        files._copy()
+        assert beats == []
+        files.state.write_bytes(b"copied when it has ended")
+    assert beats
 
 
 def test_a_copy_is_made_while_it_trains(service, bucket, monkeypatch):

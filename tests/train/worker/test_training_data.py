@@ -12,9 +12,12 @@ from app.errors import InvalidField
 from app.feedback import FeedbackStore
 from app.mnist.dataset import DatasetUnavailable
 from app.mnist.files import LabelledImages
+from app.torch_net import net_with
+from app.train.evaluation.evaluate import correct_mask
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.jobs.named_datasets import with_ids
 from app.train.jobs.sweep_grid import Grid
+from app.train.recipes.dataset import Digits
 from tests.train.worker.test_resume import interrupt_batch, resume_job
 
 
@@ -67,6 +70,25 @@ def test_a_job_trains_with_its_data_sets_and_is_tested_on_another(
     assert len({card.data_digest for card in (plain, card, both)}) == 3
     assert plain.data_digest == mnist.digest
     assert [source.id for source in plain.data.train] == ["mnist"]
+
+
+def test_gate_compares_with_the_live_version_on_the_test_data_set(
+    train, store, registry, held_out, mnist
+):
+    card = train(test_dataset=held_out.id, promote="if_better")
+    live = net_with(registry.weights(1))
+
+    def share_right(first, count):
+        part = slice(first, first + count)
+        images = Digits(mnist.train.pixels[part], mnist.train.labels[part])
+        return float(correct_mask(live, images, torch.device("cpu")).mean())
+
+    result = store.job(card.job).result
+    assert result["baseline"]["version"] == 1
+    assert result["baseline"]["test_accuracy"] == share_right(40_000, 300)
+    assert result["baseline"]["test_accuracy"] != registry.card(1).test_accuracy
+    assert result["test_accuracy"] == card.test_accuracy
+    assert (result["promoted"], result["cause"]) == (False, "worse")
 
 
 def test_corrections_are_a_data_set_and_include_feedback_an_alias(train, settings, digits):
