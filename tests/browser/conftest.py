@@ -17,7 +17,7 @@ LOOKS = [{}, {"color_scheme": "dark"}, {**PHONE, "locale": "pt-BR"}]
 # Playwright waits 5 s for an assertion and 30 s for an action: too little on a loaded machine.
 TIMEOUT_MS = 120_000
 TIMEOUT = 120  # seconds of a client
-LONG = 300  # seconds, in which a loaded machine trains, too
+LONG = 600  # seconds, in which a loaded machine trains, too
 # Strokes of digits, as points of a unit square.
 SEVEN = [[(0.3, 0.25), (0.7, 0.25), (0.43, 0.77)]]
 ONE = [[(0.5, 0.2), (0.5, 0.8)]]

@@ -19,14 +19,18 @@ LISTENS: Final = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 
 
 class Firefox:
-    """One page of Firefox. `messages` has its errors and warnings."""
+    """One page of Firefox. `messages` has its errors and warnings, `requests` what it asked for."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection, self._id = connection, 0
         self.messages: list[str] = []
+        self.requests: list[str] = []
         self._call("session.new", capabilities={})
         self._context = self._call("browsingContext.getTree")["contexts"][0]["context"]
         self._call("session.subscribe", events=["log.entryAdded"])
+        # Of the page alone: the browser itself may ask others.
+        sent = ["network.beforeRequestSent"]
+        self._call("session.subscribe", events=sent, contexts=[self._context])
 
     def open(self, url: str) -> None:
         """Open an address, and wait until it is loaded."""
@@ -66,15 +70,20 @@ class Firefox:
         self._connection.send(json.dumps({"id": self._id, "method": method, "params": params}))
         while True:
             message = json.loads(self._connection.recv(timeout=SECONDS))
-            if message.get("method") == "log.entryAdded":
-                entry = message["params"]
-                if entry["level"] in ("error", "warn"):
-                    frames = (entry.get("stackTrace") or {}).get("callFrames", [])[:3]
-                    places = [f"{frame['url']}:{frame['lineNumber']}" for frame in frames]
-                    self.messages.append(f"{entry['text']} {places}")
             if message.get("id") == self._id:
                 assert message["type"] == "success", message
                 return message["result"]
+            self._hear(message)
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        if event.get("method") == "network.beforeRequestSent":
+            self.requests.append(event["params"]["request"]["url"])
+        if event.get("method") == "log.entryAdded":
+            entry = event["params"]
+            if entry["level"] in ("error", "warn"):
+                frames = (entry.get("stackTrace") or {}).get("callFrames", [])[:3]
+                places = [f"{frame['url']}:{frame['lineNumber']}" for frame in frames]
+                self.messages.append(f"{entry['text']} {places}")
 
 
 @contextmanager

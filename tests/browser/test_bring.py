@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from tests.browser.conftest import LONG, PHONE, SEVEN, draw, reads, shows
+from tests.browser.conftest import PHONE, SEVEN, draw, reads
 from tests.conftest import ROOT
 from tests.service.running import wait_until
 
@@ -117,11 +117,8 @@ def test_corrections_are_asked_to_be_learnt(open_page, service):
     page.fill("input[name=epochs]", "1")
     page.click("#advanced summary")
     page.check("input[name=include_feedback]")
-    with page.expect_request(
-        lambda request: request.method == "POST" and "/train" in request.url
-    ) as train_request:
+    with page.expect_response(lambda answer: answer.request.method == "POST") as answer:
         page.click("#train-form button[type=submit]")
-    assert train_request.value.post_data_json["include_feedback"] is True
-    shows(page, "#job-title", "Trained", LONG)
-    (job,) = service.get("/train?limit=1")["data"]
+    assert answer.value.request.post_data_json["include_feedback"] is True
+    job = service.job_until(answer.value.json()["id"], lambda body: body["finished_at"])
     assert service.get(f"/models/{job['result']['version']}")["feedback"] is not None

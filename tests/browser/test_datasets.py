@@ -2,8 +2,14 @@
 
 import json
 import re
+from io import BytesIO
+from shutil import make_archive
 
-from tests.browser.conftest import serious_of, shows
+import httpx2
+import numpy as np
+import pytest
+
+from tests.browser.conftest import TIMEOUT, serious_of, shows
 from tests.conftest import png
 from tests.service.running import wait_until
 
@@ -48,6 +54,68 @@ def test_a_folder_becomes_a_data_set_that_a_job_is_trained_with(
     names = lambda: [each["name"] for each in service.get("/datasets")["data"]]  # noqa: E731
     assert wait_until(lambda: "my-digits" not in names())
     shows(page, "#data-summary", re.compile("mnist$"))
+
+
+def test_a_suspect_image_behind_a_thousand_others_has_its_picture(open_page, service, mnist):
+    train, test = mnist.train, mnist.test
+    ones = train.pixels[train.labels == 1][:1001].numpy()
+    content = BytesIO()
+    images = np.concatenate([ones, test.pixels[:1].numpy()])  # the last one shows a 7
+    np.savez(content, images=images, labels=np.full(len(images), 1, np.uint8))
+    url = f"http://127.0.0.1:{service.port}/datasets"
+    with httpx2.Client(timeout=TIMEOUT) as client:
+        files = {"file": ("ones.npz", content.getvalue())}
+        uploaded = client.post(url, data={"name": "ones"}, files=files)
+        assert uploaded.json()["suspect"][0]["id"] == "1001"
+        page = open_page(service, "/#/train")
+        page.click("#data summary")
+        page.click("#own-data")
+        page.get_by_role("button", name="Show: ones").click()
+        seven = page.get_by_role("img", name=re.compile(r"a 1\? Read as 7"))
+        seven.first.wait_for()
+        seven.first.evaluate("(image) => image.decode()")  # fails if there is no picture
+        page.close()
+        client.delete(f"{url}/{uploaded.json()['id']}").raise_for_status()
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_drop_becomes_a_data_set_with_its_counts_by_label(
+    open_page, service, mnist, tmp_path, kind
+):
+    folder = tmp_path / f"dropped-{kind}"
+    counts = {0: 2, 1: 3}
+    for label, count in counts.items():
+        (folder / str(label)).mkdir(parents=True)
+        images = mnist.test.pixels[mnist.test.labels == label][:count].numpy()
+        for number, pixels in enumerate(images):
+            (folder / str(label) / f"{number}.png").write_bytes(png(255 - pixels))
+    dropped = folder if kind == "folder" else make_archive(folder, "zip", folder)
+
+    page = open_page(service, "/#/train")
+    page.click("#data summary")
+    page.click("#own-data")
+    drop(page, "#drop", dropped)
+    shows(page, "#files-said", "5 files" if kind == "folder" else "1 file")
+    assert page.input_value("#data-name") == folder.name
+    page.click("#data-form button")
+    shows(page, "#report h3", f"{folder.name}: 5 images")
+    by_label = page.locator("#report .counts li span").all_text_contents()
+    assert by_label == [str(counts.get(digit, 0)) for digit in range(10)]
+    page.get_by_role("button", name=f"Delete: {folder.name}").click()
+    page.click("#confirm-yes")
+    assert wait_until(
+        lambda: folder.name not in [each["name"] for each in service.get("/datasets")["data"]]
+    )
+
+
+def drop(page, selector, path):
+    """Drop a file or a folder of the disk, as a file manager does: scripts cannot make folders."""
+    box = page.locator(selector).bounding_box()
+    middle = {"x": box["x"] + box["width"] / 2, "y": box["y"] + 20}
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    mouse = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        mouse.send("Input.dispatchDragEvent", {"type": kind, **middle, "data": data})
 
 
 def test_a_refusal_is_shown_with_the_words_of_the_service(open_page, service, tmp_path):

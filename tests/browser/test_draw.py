@@ -1,18 +1,20 @@
 """Digits drawn, dropped and typed are read, and put right."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from tests.browser.conftest import FOUR, ONE, SEVEN, draw, reads, shows
 from tests.conftest import ROOT
+from tests.service.running import wait_until
 
 CALM = {"reduced_motion": "reduce"}  # an example is written at once
 STATE = "#answer"
 ROUNDS, STROKES = 15, 9
-# Of the time to the answer on the page, and of a bare call. The goal is 1.5; two machines had 1.4
-# to 2.1, so that a bound of 1.5 failed by the machine.
-MAX_RATIO = 2.5
+# Of the time to the answer on the page, and of a bare call, if the pen is lifted at once.
+MAX_RATIO = 1.5
 TIME_TO_ANSWER = """() => new Promise((done) => {
   let up;
   const canvas = document.getElementById("canvas");
@@ -30,6 +32,41 @@ TIME_OF_BARE_CALL = """async (image) => {
   await (await fetch("predict", { ...options, headers: { "Content-Type": "image/png" } })).json();
   return performance.now() - started;
 }"""
+# Of the time from an explained answer to its picture (p90), and of a bare call. The goal is 10 ms.
+# Two busy cores had 8 to 11 ms, which is 0.8 to 0.9 of a bare call.
+MAX_PICTURE_RATIO = 1.5
+MOVES, PAUSE_MS = 60, 25
+# Times from the moment when the page has read an explained answer, to the end of painting it.
+MEASURE_PICTURES = """() => {
+  let came = null;
+  window.pictureTimes = [];
+  const { json } = Response.prototype;
+  Response.prototype.json = async function () {
+    const content = await json.call(this);
+    if (this.url.includes("explain=true")) came ??= performance.now();
+    return content;
+  };
+  const context = document.getElementById("cells").getContext("2d");
+  const { clearRect } = context;
+  context.clearRect = function (...area) {
+    clearRect.apply(context, area);
+    if (came === null) return;
+    const began = came;
+    came = null;
+    queueMicrotask(() => window.pictureTimes.push(performance.now() - began));
+  };
+}"""
+# Pixels of the paper in the accent: of boxes, as ink has another colour.
+ACCENTED = """() => {
+  const canvas = document.getElementById("canvas");
+  const context = canvas.getContext("2d");
+  const accent = getComputedStyle(canvas).accentColor.match(/\\d+/g).slice(0, 3).map(Number);
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  const isNear = (i) => accent.every((tone, c) => Math.abs(tone - data[i + c]) < 16);
+  let count = 0;
+  for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 200 && isNear(i)) count++;
+  return count;
+}"""
 
 
 def state(page):
@@ -40,12 +77,15 @@ def test_drawn_digits_are_read(open_page, service):
     page = open_page(service)
     assert state(page) == "nothing"
     assert page.is_hidden("#wrong"), "no correction before there is an answer"
+    assert page.is_hidden("#camera"), "it would be a second file dialog on a desk"
     for digit, strokes in ((7, SEVEN), (1, ONE), (4, FOUR)):
         draw(page, strokes)
         reads(page, digit)
         shows(page, "#said", f"It is a {digit}")
         assert page.locator("#bars li.first b").text_content() == str(digit)
         assert page.locator("#bars li:visible").count() == 3
+        for name in ("#sure", "#bars .first .share"):
+            assert re.search(r"\d\u00a0%", page.locator(name).text_content()), "no line ends there"
         page.click("#clear")
     draw(page, SEVEN)
     shows(page, "#said", "It is a 7")
@@ -65,26 +105,28 @@ def test_each_example_is_read(open_page, service):
 
 
 def test_what_is_not_one_digit_is_answered_by_a_sentence(open_page, service):
-    page = open_page(service, expected=["415"], **CALM)
+    expected = ["415", "Canvas2D"]  # Chromium minds that the test looks at the paper
+    page = open_page(service, expected=expected, **CALM)
     page.click("[data-example='A']")
     shows(page, "#doubt", "not look")
     assert (state(page), page.is_visible("#digit")) == ("sentence", False)
+    assert page.evaluate(ACCENTED) == 0, "one sign has no box"
     page.click("#clear")
-    without_boxes = paper(page)
     page.click("[data-example='12']")
     shows(page, "#lines", "12")
     assert "I see 2 digits" in page.locator("#doubt").text_content()
     assert not page.is_visible("#digit")
-    assert paper(page) != without_boxes
+    # Two boxes around digits that are about half as high as the paper.
+    height = page.locator("#canvas").evaluate("(canvas) => canvas.height")
+    assert wait_until(lambda: page.evaluate(ACCENTED) > height)
     page.click("#clear")
     assert page.locator("#lines").is_hidden()
+    assert page.evaluate(ACCENTED) == 0
     page.set_input_files("#file", ROOT / "README.md")
     shows(page, "#doubt", "not an image")
+    shows(page, "#doubt .detail", re.compile("."))
+    assert page.is_visible("#doubt .detail")
     assert (state(page), page.is_disabled("#code")) == ("sentence", True)
-
-
-def paper(page):
-    return page.evaluate("() => document.getElementById('canvas').toDataURL()")
 
 
 def test_the_answer_follows_the_stroke_and_stale_ones_are_dropped(open_page, service):
@@ -142,6 +184,7 @@ def test_a_correction_is_kept_changed_and_taken_back(open_page, service):
     shows(page, "#said", "It is a 1")
     labels.nth(1).click()  # the page does not know what was saved before
     shows(page, "#thanks", "another label")
+    shows(page, "#thanks .detail", "label 7")
     assert stored() == [7]
     page.click("#thanks button")
     shows(page, "#thanks", "Changed to a 1")
@@ -212,32 +255,38 @@ def test_two_versions_read_the_drawing_side_by_side(open_page, service):
     assert page.locator("#compared .opinion").count() == 2
 
 
-def test_the_page_adds_little_to_the_time_of_a_bare_call(open_page, service):
+@pytest.mark.parametrize("rests", [False, True], ids=["pen is lifted at once", "pen rests"])
+def test_the_page_adds_little_to_the_time_of_a_bare_call(open_page, service, rests):
     """The page adds little to a call of the API: both medians are of one run, in turn.
 
-    The pen rests before it is lifted. On a busy machine, an answer to the moving pen may take so
-    long that both calls would share the service. A round that another process disturbs is run
-    again.
+    If the pen rests before it is lifted, the answer is on the page already. A round that another
+    process disturbs is run again.
     """
     page = open_page(service)
     wait_until_quiet = quiet_of(page)
     draw(page, SEVEN)
     shows(page, "#said", "It is a 7")
-    page.click("#code")
-    shows(page, "#snippet", "base64,")
-    image = re.search(r"base64,([^\"]+)", page.locator("#snippet").text_content())[1]
-    page.keyboard.press("Escape")
-    ratios = []
-    while not ratios or (min(ratios) > MAX_RATIO and len(ratios) < ROUNDS):
+    image = image_of(page)
+    bound, ratios = 1.0 if rests else MAX_RATIO, []
+    while not ratios or (min(ratios) > bound and len(ratios) < ROUNDS):
         page_times, api_times = [], []
         for _ in range(STROKES):
             wait_until_quiet()
             api_times.append(page.evaluate(TIME_OF_BARE_CALL, image))
             page.click("#clear")
-            page_times.append(time_to_answer(page, wait_until_quiet))
+            page_times.append(time_to_answer(page, wait_until_quiet if rests else None))
         ratios.append(float(np.median(page_times) / np.median(api_times)))
     print(f"pen-up to the answer: {[round(ratio, 2) for ratio in ratios]} of a bare call")
-    assert min(ratios) <= MAX_RATIO
+    assert min(ratios) <= bound
+
+
+def image_of(page):
+    """Return the image that the page sends of the drawing, in base64."""
+    page.click("#code")
+    shows(page, "#snippet", "base64,")
+    image = re.search(r"base64,([^\"]+)", page.locator("#snippet").text_content())[1]
+    page.keyboard.press("Escape")
+    return image
 
 
 def quiet_of(page):
@@ -255,14 +304,54 @@ def quiet_of(page):
     return wait
 
 
-def time_to_answer(page, wait_until_quiet):
+def time_to_answer(page, rest):
     """Draw a seven, and return the milliseconds from lifting the pen to the answer on the page."""
     box = page.locator("#canvas").bounding_box()
-    for i, (x, y) in enumerate(SEVEN[0]):
-        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-        if not i:
-            page.mouse.down()
-    wait_until_quiet()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN[0]]
     page.evaluate(f"() => {{ window.took = ({TIME_TO_ANSWER})(); }}")
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point)
+    if rest:
+        rest()
     page.mouse.up()
     return page.evaluate("() => window.took")
+
+
+def test_the_picture_follows_the_explained_answer_sooner_than_a_bare_call_takes(open_page, service):
+    """Both times are of one run. A round that another process disturbs is run again."""
+    page = open_page(service)
+    wait_until_quiet = quiet_of(page)
+    with page.expect_response("**/models/2/weights*"):
+        draw(page, SEVEN)
+    shows(page, "#said", "It is a 7")
+    image = image_of(page)
+    page.evaluate(MEASURE_PICTURES)
+    ratios = []
+    while not ratios or (min(ratios) > MAX_PICTURE_RATIO and len(ratios) < ROUNDS):
+        wait_until_quiet()
+        api_times = [page.evaluate(TIME_OF_BARE_CALL, image) for _ in range(STROKES)]
+        page.click("#clear")
+        page.evaluate("() => (window.pictureTimes = [])")
+        draw_slowly(page)
+        times = page.evaluate("() => window.pictureTimes")
+        assert len(times) > 5, "the network is painted while ink flows"
+        p90, bare = float(np.percentile(times, 90)), float(np.median(api_times))
+        print(f"answer to picture: p90 {p90:.1f} ms (n = {len(times)}); bare call: {bare:.1f} ms")
+        ratios.append(p90 / bare)
+    print(f"answer to picture: p90 is {[round(ratio, 2) for ratio in ratios]} of a bare call")
+    assert min(ratios) < MAX_PICTURE_RATIO
+
+
+def draw_slowly(page):
+    """Draw a seven with many moves and a pause after each, and lift the pen."""
+    box = page.locator("#canvas").bounding_box()
+    corners = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN[0]]
+    page.mouse.move(*corners[0])
+    page.mouse.down()
+    for (ax, ay), (bx, by) in pairwise(corners):
+        for step in np.linspace(0, 1, MOVES // 2):
+            page.mouse.move(ax + step * (bx - ax), ay + step * (by - ay))
+            page.wait_for_timeout(PAUSE_MS)
+    page.mouse.up()

@@ -43,3 +43,6 @@ def test_each_view_works_in_firefox(firefox, service):
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         ), view
     assert firefox.messages == []
+    assert f"{home}/predict" in firefox.requests, "requests are heard of"
+    own = (f"{home}/", "data:", "blob:")
+    assert [url for url in firefox.requests if not url.startswith(own)] == []

@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from tests.browser.conftest import LOOKS, TIMEOUT, run_service, serious_of, shows
+from tests.browser.conftest import LOOKS, TIMEOUT, run_service, serious_of, shows, visit
 from tests.service.running import wait_until
 
 ADMIN_KEY = "open-sesame-open-sesame"
@@ -153,7 +153,8 @@ def test_refusal_is_shown_in_the_dialog(open_keys, create, admin):
     admin.delete(f"/keys/{gone}")
     page.click(f"{row('gone')} button:has-text('Rotate')")
     page.click("#confirm-yes")
-    shows(page, "#keys-said", "That is not possible right now: The key")
+    shows(page, "#keys-said", "That is not possible right now.")
+    shows(page, "#keys-said .detail", "The key")
 
 
 def test_keyboard_alone_creates_and_revokes(open_keys):
@@ -182,6 +183,15 @@ def test_other_keys_get_no_dialog(open_page, locked, create):
     give_key(page, create("guest", "train"))
     page.wait_for_selector("#rows .pick", state="attached")
     assert not page.is_visible("#manage-keys")
+
+
+def test_a_narrow_key_is_told_which_part_it_does_not_open(open_page, locked, create):
+    page = open_page(locked, expected=REFUSED)
+    give_key(page, create("narrow", "predict"))
+    visit(page, "corrections")
+    shows(page, "#corrections .locked", "Your key does not open this part.")
+    assert page.is_visible("#corrections .locked button")
+    assert page.is_hidden("#no-corrections")
 
 
 @pytest.mark.parametrize("options", LOOKS)

@@ -60,7 +60,7 @@ def test_cells_light_up_and_show_their_weights(open_page, service, axe):
     page.keyboard.press("ArrowRight")
     shows(page, "#unit-name", "Layer 1, cell 0")
     shows(page, "#unit-said", "Its weights")
-    assert picture(page, "cells") != lit, "its paths"
+    assert picture(page, "cells") != lit, "its outline"
     signs = np.sign(page.evaluate(SIGNS))
     weights = NumpyNet(checkpoint.read_verified(SHIPPED / "robust.safetensors")).layers[0][0][:, 0]
     clear = np.abs(weights) > np.abs(weights).max() / 2
@@ -80,7 +80,29 @@ def test_cells_light_up_and_show_their_weights(open_page, service, axe):
     assert picture(page, "cells") == dark
 
 
-def test_weights_behind_a_key_are_said_to_be_so(open_page, tmp_path):
+def test_paths_are_painted_once_the_weights_have_come(open_page, service):
+    """Without weights, the cells light up and one has an outline. With them, paths are added."""
+    held = []
+    page = open_page(service)
+    page.route("**/models/2/weights*", lambda route: held.append(route))
+    draw(page, SEVEN)
+    shows(page, "#unit-rows", "Layer 3")
+    lit = picture(page, "cells")
+    page.focus("#cells")
+    page.keyboard.press("ArrowRight")
+    shows(page, "#unit-name", "Layer 1, cell 0")
+    outlined = picture(page, "cells")
+    page.wait_for_timeout(200)
+    assert (picture(page, "cells"), len(held)) == (outlined, 1), "nothing changes before they come"
+    held[0].continue_()
+    shows(page, "#unit-said", "Its weights")
+    assert picture(page, "cells") != outlined, "paths to the cell"
+    page.locator("#cells").evaluate("(cells) => cells.blur()")
+    shows(page, "#unit-name", "What it looked at")
+    assert picture(page, "cells") not in (lit, outlined), "paths to the answer"
+
+
+def test_weights_behind_a_key_are_said_to_be_so(open_page, axe, tmp_path):
     settings = {"auth": "predict", "admin_key": "a-key-of-some-length"}
     with run_service(tmp_path / "var", **settings) as locked:
         page = open_page(locked, expected=["401"])
@@ -89,15 +111,24 @@ def test_weights_behind_a_key_are_said_to_be_so(open_page, tmp_path):
         shows(page, "#unit-rows", "Layer 1")
         page.focus("#cells")
         page.keyboard.press("ArrowRight")
-        shows(page, "#unit-said", "need a key")
+        shows(page, "#unit-name", "Layer 1, cell 0")
+        shows(page, "#weights-said", "need a key")
+        for measured in ("#s-rate", "#s-times", "#s-queue"):
+            page.wait_for_selector(measured, state="hidden")  # no dash, which would say: none
+        assert serious_of(page, axe) == {}
         shows(page, "#compared", "needs a key")
         page.click("#code")
         shows(page, "#snippet", "X-API-Key: $MYNET_KEY")
         page.keyboard.press("Escape")
-        page.click("#compared button")
+        page.click("#weights-said button")
         page.fill("#key", settings["admin_key"])
         page.keyboard.press("Enter")
         page.wait_for_selector("#compared .opinion")
+        shows(page, "#weights-said", re.compile("^$"))
+        page.focus("#cells")
+        page.keyboard.press("ArrowRight")
+        shows(page, "#unit-said", "Its weights")
+        page.wait_for_selector("#s-queue", state="visible")
         page.close()  # before the service stops: the page would retry
 
 
@@ -122,7 +153,7 @@ PATH = r"""
     - button "This drawing as code"
     - combobox "First version"
     - combobox "Second version"
-    - text: /Version \d+, live 3 .* Version \d+ 3/
+    - text: /Version \d+, live 3 .* Version \d+ \d/
   - region "Inside the network":
     - application "Cells of the network"
     - figure:

@@ -30,6 +30,11 @@ def job_of(page):
     return page.url.rsplit("/", 1)[1]
 
 
+def row_of(job):
+    """Return the selector of a job's row in the list of jobs."""
+    return f"#jobs li:has([data-key=link-{job}])"
+
+
 def test_a_training_is_watched_reloaded_and_goes_live(open_page, service):
     page = open_page(service, "/#/train")
     start(page, epochs="3", promote="always", seed="7", note="watched")
@@ -42,6 +47,11 @@ def test_a_training_is_watched_reloaded_and_goes_live(open_page, service):
         shows(tab, "#result", "is live")
         assert dots(tab) == 3
     assert job_of(page) == job
+    shows(page, "#result", "rule is to make it live always")
+    assert page.locator("#result .detail").count() == 0, "the service says the same"
+    accuracy = service.get(f"/train/{job}")["result"]["test_accuracy"]
+    for part in ("Quick: watched", "Trained · 3 epochs", f"{accuracy:.2%}".replace("%", "\u00a0%")):
+        shows(page, row_of(job), part)
     assert page.is_hidden("#pill")
     assert page.title() == "MyNet"
     assert len(page.locator("#loss-chart polyline.train").get_attribute("points").split()) >= 9
@@ -51,6 +61,7 @@ def test_a_training_is_watched_reloaded_and_goes_live(open_page, service):
     visit(page, "versions")
     shows(page, "#rows tr:first-child .badge", "Live")
     shows(page, "#rows tr:first-child .pick", str(live))
+    shows(page, "#rows tr:first-child", "watched")
     shows(page, "#s-version", str(live))
     page.click("#rollback")
     page.click("#confirm-yes")
@@ -78,12 +89,64 @@ def painted(page):
     return page.locator("#tiles").evaluate("(canvas) => canvas.toDataURL()")
 
 
+def test_a_training_is_watched_from_the_click_on(open_page, service):
+    """The page says what it does before the service has answered, and ends when it is cancelled."""
+    held = []
+    page = open_page(service, "/#/train")
+    page.route("**/train", lambda route: held.append(route))
+    start(page, epochs="300", promote="never")
+    shows(page, "#eta", "asking the service")
+    shows(page, "#job-title", "Sent")
+    assert page.get_attribute("#progress", "value") is None  # there is no fraction yet
+    assert wait_until(lambda: page.evaluate("() => 1") and held)
+    assert [route.request.method for route in held] == ["POST"]
+    assert page.url.endswith("#/train"), "no answer has come"
+    held[0].continue_()
+    job_of(page)
+    shows(page, "#job-title", re.compile("Waiting|Training"), LONG)
+    page.click("#cancel")
+    shows(page, "#job-title", "Cancelled")
+
+
+NOW = """() => {
+  const of = (id) => document.getElementById(id);
+  return {
+    status: of("job").dataset.status,
+    at: of("at").textContent,
+    tiles: of("tiles").toDataURL(),
+    isRead: of("opinion").checkVisibility() && of("reads-words").textContent,
+  };
+}"""
+
+
+def test_weights_and_the_reading_of_the_drawing_change_while_a_job_trains(open_page, service):
+    page = open_page(service)
+    draw(page, SEVEN)
+    reads(page, 7)
+    visit(page, "train")
+    # It learns slowly, so that what it reads still changes after many epochs.
+    start(page, epochs="300", learning_rate="0.001", promote="never")
+    job_of(page)
+    shows(page, "#at", re.compile(r"after epoch \d+: "), LONG)
+    shows(page, "#reads-words", "It reads your drawing as")
+    first = page.evaluate(NOW)
+
+    def has_changed():
+        now = page.evaluate(NOW)
+        assert (now["status"], bool(now["isRead"])) == ("running", True)
+        return all(now[name] != first[name] for name in ("at", "tiles", "isRead"))
+
+    assert wait_until(has_changed)
+    page.click("#cancel")
+    shows(page, "#job-title", "Cancelled")
+
+
 def test_curves_of_several_jobs_lie_over_one_another(open_page, service):
     page = open_page(service, "/#/train", expected=["404"])
-    start(page, epochs="1", note="first", promote="never")
+    start(page, epochs="2", note="first", promote="never")
     first = job_of(page)
     page.goto(page.url.split("#")[0] + "#/train")
-    start(page, epochs="1", note="second", promote="never")
+    start(page, epochs="2", note="second", promote="never")
     page.wait_for_url(lambda url: "#/train/" in url and first not in url)
     second = job_of(page)
     service.job_until(second, lambda job: job["status"] == "succeeded")
@@ -91,8 +154,12 @@ def test_curves_of_several_jobs_lie_over_one_another(open_page, service):
     page.check(f"[data-key=tick-{first}]")
     assert wait_until(lambda: page.locator("#accuracy-chart polyline:not(.live)").count() == 2)
     assert page.locator("#accuracy-legend li").count() == 3  # and the live version
-    page.hover("#loss-chart svg", position={"x": 60, "y": 60})
-    shows(page, "#at-epoch", "Epoch 1")
+    assert page.locator("#accuracy-chart .line.live").count() == 1
+    for epoch in (1, 2):
+        point_at(page, epoch, of=2)
+        for i, job in enumerate((second, first)):
+            loss = service.get(f"/train/{job}")["epochs"][epoch - 1]["test_loss"]
+            shows(page, f"#loss-legend .c{i} b", f"{loss:.3f}")
     page.reload()
     shows(page, "#accuracy-legend", "Quick: second")
     assert page.is_checked(f"[data-key=tick-{first}]")
@@ -106,12 +173,45 @@ def test_curves_of_several_jobs_lie_over_one_another(open_page, service):
     shows(page, "#eta", "This no longer exists")
 
 
+def test_the_list_does_not_scroll_back_to_what_has_the_focus(open_page, service):
+    page = open_page(service, "/#/train", expected=["404"])
+    start(page, epochs="1", promote="never")
+    job = job_of(page)
+    service.job_until(job, lambda body: body["status"] == "succeeded")
+    page.wait_for_selector(f"{row_of(job)}[data-status=succeeded]")
+    page.set_viewport_size({"width": 1280, "height": 400})
+    link = page.locator(f"[data-key=link-{job}]")
+    link.focus()
+    page.evaluate("() => scrollTo(0, 0)")
+    assert link.bounding_box()["y"] > 400, "the row is below what is seen"
+    row = page.locator(row_of(job)).element_handle()
+    other = service.post("/train", b'{"recipe": "quick", "epochs": 1, "promote": "never"}')["id"]
+    assert wait_until(lambda: page.locator(row_of(other)).count())
+    assert not row.evaluate("(row) => row.isConnected"), "it was drawn again, one place below"
+    assert page.evaluate("() => document.activeElement.dataset.key") == f"link-{job}"
+    assert page.evaluate("() => scrollY") == 0
+    row = page.locator(row_of(job)).element_handle()
+    service.job_until(other, lambda body: body["status"] == "succeeded")
+    page.wait_for_selector(f"{row_of(other)}[data-status=succeeded]")
+    assert row.evaluate("(row) => row.isConnected"), "only what changes is drawn again"
+
+
+def point_at(page, epoch, of):
+    """Point at the middle of the chart of losses or at its end, where an epoch is."""
+    box = page.locator("#loss-chart svg").bounding_box()
+    position = {"x": box["width"] * (0.1 + 0.85 * epoch / of), "y": 60}
+    page.hover("#loss-chart svg", position=position)
+    shows(page, "#at-epoch", f"Epoch {epoch}")
+
+
 def test_first_training_is_no_failure_and_is_offered_to_go_live(open_page, tmp_path):
     with run_service(tmp_path / "var") as service:
         page = open_page(service, "/#/train")
         start(page, epochs="1")
         shows(page, "#result", "so it stays", LONG)
-        shows(page, "#result", "This is no failure: recipe quick is for learning")
+        assert page.get_attribute("#result", "class") == "", "not bad"
+        page.click("#result .reason summary")
+        shows(page, "#result .reason[open]", "This is no failure: recipe quick is for learning")
         assert page.locator("#result .detail").count() == 0, "the service says the same"
         page.click("#language")
         shows(page, "#result", "Isto não é uma falha: a receita Rápida serve para aprender")
@@ -136,6 +236,26 @@ def test_a_failure_is_said_in_the_readers_language_and_in_the_services_words(ope
     page.wait_for_url(re.compile("#/train$"))
 
 
+def test_removed_job_is_not_brought_back_by_an_older_answer(open_page, service):
+    held = []
+    job = service.post("/train", b'{"epochs": 300, "promote": "never"}')["id"]
+    service.post(f"/train/{job}/cancel")
+    service.job_until(job, lambda body: body["status"] == "cancelled")
+    page = open_page(service, f"/#/train/{job}")
+    shows(page, "#job-title", "Cancelled")
+    page.route("**/train?limit=10", lambda route: held.append((route, route.fetch())))
+    while not held:
+        page.wait_for_timeout(50)
+    page.click("#delete-job")
+    page.click("#confirm-yes")
+    page.wait_for_url(re.compile("#/train$"))
+    for route, response in held:
+        with page.expect_response("**/train?limit=10"):
+            route.fulfill(response=response)
+    page.wait_for_timeout(100)
+    assert page.locator(f"[data-key=delete_job-{job}]").count() == 0
+
+
 def test_a_job_is_paused_resumed_and_cancelled(open_page, service):
     page = open_page(service, "/#/train")
     start(page, epochs="300")
@@ -147,6 +267,10 @@ def test_a_job_is_paused_resumed_and_cancelled(open_page, service):
     page.go_back()
     for title in ("Paused", re.compile("Waiting|Training")):
         page.click("#pause")
+        shows(page, "#job-title", title)
+    for action, title in (("pause", "Paused"), ("resume", re.compile("Waiting|Training"))):
+        page.click(f"[data-key={action}-{job}]", timeout=1000 * LONG)  # once it trains again
+        shows(page, row_of(job), title)
         shows(page, "#job-title", title)
     start(page, epochs="1")
     shows(page, "#eta", "waiting for 1 before it")

@@ -10,6 +10,7 @@ from tests.service.running import wait_until
 
 CONFIGURATION = """
 daemon off;
+user root;  # if root runs it: large bodies are written to a folder of the tests
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
 events {{}}

@@ -16,6 +16,7 @@ from app.train.jobs.hyperparameters import (
     Hyperparameters,
     Init,
 )
+from app.train.jobs.phase import Phase
 
 pytestmark = pytest.mark.read_only
 
@@ -106,17 +107,26 @@ def test_the_page_names_the_figures_of_the_network():
         )
 
 
-def test_both_languages_have_the_same_words():
-    def words(language):
-        paths = sorted((PAGE / "language").glob(f"words-{language}*.js"))
-        text = "".join(path.read_text() for path in paths)
-        found = re.findall(r'^  (\w+):\s+"(.*)",$', text, re.MULTILINE)
-        return {name: sorted(re.findall(r"{\w+}", word)) for name, word in found}
+def words(language):
+    """Return the names of all words, each with the values that stand in it."""
+    paths = sorted((PAGE / "language").glob(f"words-{language}*.js"))
+    text = "".join(path.read_text() for path in paths)
+    found = re.findall(r'^  (\w+):\s+"(.*)",$', text, re.MULTILINE)
+    return {name: sorted(re.findall(r"{\w+}", word)) for name, word in found}
 
+
+def test_both_languages_have_the_same_words():
     english, portuguese = words("en"), words("pt")
     assert english == portuguese
     named = re.findall(r'data-word(?:-label|-placeholder)?="(\w+)"', HTML)
     assert set(named) <= set(english)
+
+
+@pytest.mark.parametrize("language", ["en", "pt"])
+def test_each_phase_has_its_words(language):
+    """But `training`, for which the page shows the progress."""
+    named = {name for name in words(language) if name.startswith("phase_")}
+    assert named == {f"phase_{phase}" for phase in Phase if phase is not Phase.TRAINING}
 
 
 def test_the_form_has_the_bounds_of_the_service():

@@ -9,9 +9,8 @@ const LISTED = 12;
 /** Return what the service says of a data set, as elements. */
 export async function reportOf(dataset) {
   const { suspect, suspect_images, rejected, rejected_images } = dataset;
-  const pictures = await picturesOf(dataset.id, suspect.slice(0, LISTED));
   const refusals = rejected.slice(0, LISTED).map(refusal);
-  const doubts = suspect.slice(0, LISTED).map((each) => doubt(each, pictures));
+  const doubts = await Promise.all(suspect.slice(0, LISTED).map((each) => doubt(each, dataset)));
   return [
     element("h3", {}, t("dataset_images", { name: dataset.name, n: number(dataset.images ?? 0) })),
     counts(dataset.labels ?? {}),
@@ -43,15 +42,17 @@ function refusal({ name, code }) {
   return element("li", {}, element("code", {}, name), " ", word === `code_${code}` ? code : word);
 }
 
-function doubt({ id, label, digit, confidence, name }, pictures) {
+async function doubt(suspect, dataset) {
+  const { label, digit, confidence, name } = suspect;
   const words = t("suspect_one", { label, digit, sure: percent(confidence, 0) });
-  const alt = `${name}: ${words}`;
-  const picture = element("img", { src: pictures.get(id) ?? "", alt, title: name, width: 56, height: 56 });
-  return element("figure", {}, picture, element("figcaption", {}, words));
+  const picture = { alt: `${name}: ${words}`, title: name, width: 56, height: 56 };
+  const image = element("img", { src: await pictureOf(suspect, dataset), ...picture });
+  return element("figure", {}, image, element("figcaption", {}, words));
 }
 
-async function picturesOf(id, suspects) {
-  const labels = [...new Set(suspects.map(({ label }) => label))];
-  const pages = await Promise.all(labels.map((label) => askJson(`datasets/${id}/images?label=${label}&limit=1000`)));
-  return new Map(pages.flatMap(({ data }) => data).map((each) => [each.id, each.image]));
+/** Ask for one image alone: it may be anywhere in the data set, where an image's id is its place. */
+async function pictureOf({ id }, dataset) {
+  const after = id === "0" ? "" : `&after=${id - 1}`;
+  const { data } = await askJson(`datasets/${dataset.id}/images?limit=1${after}`);
+  return data[0].image;
 }

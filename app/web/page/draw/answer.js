@@ -1,5 +1,6 @@
 // One answer in three states: nothing yet, a digit, or a sentence that says why it is not one digit.
 import { byId, element } from "../elements/dom.js";
+import { problemNodes, showProblem } from "../elements/problem.js";
 import { inWords, percent, t } from "../language/words.js";
 
 const TOP = 3; // bars that are shown at first
@@ -25,7 +26,7 @@ export class Answer {
   refused(problem) {
     Object.assign(this, { prediction: null, problem });
     this.#show();
-    byId("said").textContent = problem.words;
+    showProblem(byId("said"), problem);
   }
 
   forget() {
@@ -47,7 +48,8 @@ export class Answer {
     byId("digit").textContent = prediction?.digit ?? "?";
     byId("digit").className = prediction?.is_digit === false ? "doubtful" : "";
     byId("sure").textContent = prediction ? t("sure", { sure: percent(prediction.confidence) }) : "";
-    byId("doubt").textContent = problem?.words ?? (this.#state === "sentence" ? this.#sentence() : "");
+    const sentence = this.#state === "sentence" && !problem ? [this.#sentence()] : [];
+    byId("doubt").replaceChildren(...(problem ? problemNodes(problem) : sentence));
     byId("nearest").textContent = prediction?.reason === "not_a_digit" ? this.#nearest() : "";
     byId("all-ten").textContent = t(this.isUnfolded ? "top_three" : "all_ten");
     byId("all-ten").setAttribute("aria-expanded", this.isUnfolded);

@@ -1,5 +1,6 @@
 // Two versions on the same drawing, side by side.
 import { button, byId, element } from "../elements/dom.js";
+import { problemNodes } from "../elements/problem.js";
 import { read } from "./reader.js";
 import { inWords, percent, t } from "../language/words.js";
 import { askForKey, onKey } from "../service/api.js";
@@ -91,7 +92,7 @@ export class Compare {
 }
 
 function opinion({ problem, digit, confidence, is_digit, probabilities, reason, count }, title) {
-  if (problem) return element("p", { className: "bad" }, problem.words);
+  if (problem) return element("p", { className: "bad" }, ...problemNodes(problem));
   const second = probabilities.indexOf(Math.max(...probabilities.filter((_, i) => i !== digit)));
   const chance = probabilities[second];
   const next = chance < LEAST ? "" : t("then", { digit: second, sure: percent(chance) });

@@ -2,6 +2,7 @@
 import { ask } from "../service/api.js";
 import { brief, formOf, LABELS, phrase } from "../corrections/label.js";
 import { button, byId } from "../elements/dom.js";
+import { problemNodes } from "../elements/problem.js";
 import { inWords, t } from "../language/words.js";
 
 export class Feedback {
@@ -63,7 +64,9 @@ export class Feedback {
     const { word, label, undo, canReplace, problem } = said ?? {};
     const values = { label: label === undefined ? "" : phrase(label) };
     const words = word === "thanks" && label === null ? "thanks_no_digit" : word;
-    byId("thanks").textContent = word ? t(words, values) : (problem?.words ?? "");
+    const sentence = word ? t(words, values) : (problem?.words ?? "");
+    // The words of the service name the label that was saved before.
+    byId("thanks").replaceChildren(...problemNodes({ words: sentence, message: problem?.message }));
     this.labels.forEach((each, i) => {
       each.textContent = brief(LABELS[i]);
       each.setAttribute("aria-pressed", saved?.label === LABELS[i]);

@@ -10,7 +10,7 @@ const BLANK = { strokes: [], picture: null };
 export class Paper {
   /** `changed(final)` is called as ink flows, and with true when the pen is lifted. */
   constructor(canvas, changed) {
-    Object.assign(this, { canvas, changed, now: BLANK, past: [], pen: null, cursor: null, boxes: [] });
+    Object.assign(this, { canvas, changed, now: BLANK, changes: 0, past: [], pen: null, cursor: null, boxes: [] });
     this.context = canvas.getContext("2d", { desynchronized: true });
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
@@ -29,7 +29,7 @@ export class Paper {
     return !this.now.picture && extent(this.now.strokes) < SPECK;
   }
 
-  /** Give what is on the sheet as an image for the service. */
+  /** Give what is on the sheet for the service: a file, or the bytes of a PNG, which are sent sooner. */
   image() {
     return this.now.picture?.file ?? toPng(this.now.strokes);
   }
@@ -54,6 +54,7 @@ export class Paper {
 
   extend(points) {
     this.now.strokes.at(-1).push(...points);
+    this.changes++;
     this.#tell(false);
   }
 
@@ -74,6 +75,7 @@ export class Paper {
   undo() {
     if (this.past.length) this.now = this.past.pop();
     this.boxes = [];
+    this.changes++;
     this.#tell(true);
   }
 
@@ -109,6 +111,7 @@ export class Paper {
     this.boxes = [];
     this.past.push(this.now);
     this.now = state;
+    this.changes++;
   }
 
   #tell(final) {

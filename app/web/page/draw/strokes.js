@@ -4,6 +4,9 @@
 const PEN = 0.062; // of the side
 const SIDE = 128; // the service reads images up to this size the quick way
 
+// One for all images: a new canvas takes as long as the drawing on it.
+const sheet = document.createElement("canvas").getContext("2d", { alpha: false, willReadFrequently: true });
+
 /** Paint strokes; a point is {x, y, w}, where w is 1 for the usual width. */
 export function paint(context, side, strokes, ink) {
   context.strokeStyle = ink;
@@ -34,16 +37,14 @@ export function extent(strokes) {
   return Math.max(reach(points.map(({ x }) => x)), reach(points.map(({ y }) => y)));
 }
 
-/** Give a PNG, black on white. Not `toBlob`, which browsers put off until they are idle. */
+/** Give the bytes of a PNG, black on white. Not `toBlob`, which browsers put off until they are idle. */
 export function toPng(strokes, side = SIDE) {
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = side;
-  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, side, side);
-  paint(context, side, strokes, "#000");
-  const packed = atob(canvas.toDataURL("image/png").split(",")[1]);
-  return new Blob([Uint8Array.from(packed, (each) => each.charCodeAt(0))], { type: "image/png" });
+  sheet.canvas.width = sheet.canvas.height = side;
+  sheet.fillStyle = "#fff";
+  sheet.fillRect(0, 0, side, side);
+  paint(sheet, side, strokes, "#000");
+  const packed = atob(sheet.canvas.toDataURL("image/png").split(",")[1]);
+  return Uint8Array.from(packed, (each) => each.charCodeAt(0));
 }
 
 function middle(a, b) {

@@ -18,7 +18,8 @@ export function drawView() {
   const [answer, feedback, compare] = [new Answer(), new Feedback(), new Compare()];
   const [network, code] = [new Network(), new Code()];
   const paper = new Paper(byId("canvas"), changed);
-  const reader = new Reader(paper, { answered, refused, explained: (...found) => network.explained(...found) });
+  const explained = (...found) => network.explained(...found);
+  const reader = new Reader(paper, { answered, settled, refused, explained });
   const lines = new Lines(paper);
 
   function changed(final) {
@@ -29,13 +30,19 @@ export function drawView() {
     reader.changed(final);
   }
 
-  function answered(prediction, final, image) {
+  function answered(prediction, final) {
     answer.answered(prediction, final);
-    feedback.about(final ? { id: prediction.id, image } : null);
-    lines.about(final && prediction.reason === "several_digits");
-    if (!final) return;
-    compare.about(image, prediction);
-    code.about(image);
+    if (final) return;
+    feedback.about(null);
+    lines.about(false);
+  }
+
+  function settled(prediction, image) {
+    const file = image instanceof Blob ? image : new Blob([image], { type: "image/png" });
+    feedback.about({ id: prediction.id, image: file });
+    lines.about(prediction.reason === "several_digits");
+    compare.about(file, prediction);
+    code.about(file);
   }
 
   function refused(problem) {

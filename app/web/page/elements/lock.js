@@ -1,10 +1,19 @@
 // What enters: a section and what became of its questions. What leaves: the section, or a sentence that says which key
 // it needs, with a button. This module does not know what the section shows.
 import { button, element } from "./dom.js";
+import { problemNodes } from "./problem.js";
 import { inWords, t } from "../language/words.js";
 import { askForKey } from "../service/api.js";
 
 const LOCKS = { 401: "needs_key", 403: "needs_more" };
+
+export const isLocked = (problem) => problem.status in LOCKS;
+
+/** What a part of a view says of a refusal, with the button if another key may help; `needsKey` is its word without one. */
+export function lockNodes(problem, needsKey) {
+  if (!isLocked(problem)) return problemNodes(problem);
+  return [t(problem.status === 401 ? needsKey : LOCKS[problem.status]), " ", button(t("give_key"), askForKey)];
+}
 
 export class Lock {
   constructor(section) {
@@ -25,7 +34,7 @@ export class Lock {
       this.#become(null);
       return answer;
     } catch (problem) {
-      if (problem.status in LOCKS) this.#become(LOCKS[problem.status]);
+      if (isLocked(problem)) this.#become(LOCKS[problem.status]);
       throw problem;
     }
   }

@@ -3,11 +3,14 @@
 import { byId } from "./dom.js";
 import { inWords, remember, t } from "../language/words.js";
 
+const root = document.documentElement;
+export const system = matchMedia("(prefers-color-scheme: dark)");
+
+/** Whether the page is dark now: by the reader's choice, or else by the system's. */
+export const isDark = () => (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
+
 /** Let the button change the theme, and call `changed` after it did. */
 export function changeThemeByButton(changed) {
-  const root = document.documentElement;
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
   inWords(name);
   system.addEventListener("change", name);
   byId("theme").addEventListener("click", () => {

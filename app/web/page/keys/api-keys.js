@@ -3,6 +3,7 @@
 import { ask, askJson, post, usesKey } from "../service/api.js";
 import { isConfirmed } from "../elements/confirm.js";
 import { button, byId, element } from "../elements/dom.js";
+import { showProblem } from "../elements/problem.js";
 import { clock, day, inWords, setWord, t } from "../language/words.js";
 
 const DAY = 86_400; // seconds
@@ -79,7 +80,7 @@ export class ApiKeys {
     try {
       await change();
     } catch (problem) {
-      this.said.textContent = problem.words;
+      showProblem(this.said, problem);
     }
   }
 

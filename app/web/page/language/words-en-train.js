@@ -52,8 +52,8 @@ export default {
   end_stays: "right on the test images. The live version {live} reads {better}, so it stays.",
   why_so: "Why?",
   why_first: "Version {version} went live: no version was live before.",
-  why_always: "Version {version} went live, as the job's rule is to promote always.",
-  why_never: "Version {version} did not go live, as the job's rule is to promote never.",
+  why_always: "Version {version} went live, as the job's rule is to make it live always.",
+  why_never: "Version {version} did not go live, as the job's rule is never to make it live.",
   why_better:
     "Version {version} went live: it reads {accuracy} of the test images, and version {live} reads {better}. That is more than chance.",
   why_worse:

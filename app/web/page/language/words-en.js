@@ -73,7 +73,7 @@ export default {
   unit_response: "Green pixels would light it more, red ones less.",
   unit_picture: "What the cell responds to, 28 by 28 pixels",
   unit_nothing: "Draw: the cells light up as the network reads.",
-  weights_locked: "Its weights need a key.",
+  weights_locked: "The weights of the cells need a key.",
 
   draw: "Draw",
   corrections: "Corrections",

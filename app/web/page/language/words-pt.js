@@ -73,7 +73,7 @@ export default {
   unit_response: "Pixels verdes a acenderiam mais, vermelhos menos.",
   unit_picture: "A que a célula responde, 28 por 28 pixels",
   unit_nothing: "Desenhe: as células se acendem enquanto a rede lê.",
-  weights_locked: "Para ver os pesos é preciso uma chave.",
+  weights_locked: "Para ver os pesos das células é preciso uma chave.",
 
   draw: "Desenhar",
   corrections: "Correções",

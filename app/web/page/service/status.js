@@ -2,15 +2,17 @@
 // print. This module does not know what else is asked of it.
 import { ask, askJson } from "./api.js";
 import { byId } from "../elements/dom.js";
+import { isLocked } from "../elements/lock.js";
 import { buckets, parse, quantile, total } from "./metrics.js";
 import { inWords, number, t } from "../language/words.js";
 
 const REMEMBERED = 20; // readings: a minute
+const MEASURED = ["s-rate", "s-times", "s-queue"];
 
 export class Status {
   /** `live(version)` when another version is live than before. */
   constructor(live) {
-    Object.assign(this, { live, ready: null, state: "…", readings: [] });
+    Object.assign(this, { live, ready: null, state: "…", readings: [], isLocked: false });
     inWords(() => this.#show());
   }
 
@@ -41,8 +43,10 @@ export class Status {
         queue: total(samples, "mynet_images_under_way"),
       };
       this.readings = [...this.readings, reading].slice(-REMEMBERED);
-    } catch {
+      this.isLocked = false;
+    } catch (problem) {
       this.readings = []; // it wants a key, or the state says what is wrong
+      this.isLocked = isLocked(problem);
     }
   }
 
@@ -52,6 +56,7 @@ export class Status {
     byId("s-state").textContent = t(state);
     byId("s-version").textContent = ready?.version ?? "–";
     byId("s-device").textContent = ready?.device ?? "–";
+    for (const id of MEASURED) byId(id).parentElement.hidden = this.isLocked;
     byId("s-queue").textContent = last ? number(last.queue) : "–";
     const { new: corrections, after } = ready?.retraining ?? {};
     byId("retraining").textContent = after

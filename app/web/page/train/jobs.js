@@ -13,7 +13,8 @@ export const SWEEP = "sweep-";
 export class Jobs {
   /** `changed()` at each change; `ended(job)` when a version may have come of it. */
   constructor({ changed, ended }) {
-    Object.assign(this, { changed, ended, all: new Map(), sweeps: [], chosen: [], isNamed: false });
+    Object.assign(this, { changed, ended, all: new Map(), removed: new Set() });
+    Object.assign(this, { sweeps: [], chosen: [], isNamed: false });
     Object.assign(this, { losses: [], isBroken: false, isSending: false, hasMore: false, missing: null });
     this.followed = this.following = null;
   }
@@ -81,7 +82,15 @@ export class Jobs {
   }
 
   async remove(id) {
-    await ask(`train/${id}`, { method: "DELETE" });
+    this.removed.add(id);
+    if (this.followed === id) this.following?.abort();
+    try {
+      await ask(`train/${id}`, { method: "DELETE" });
+    } catch (problem) {
+      this.removed.delete(id);
+      this.followed = null; // the next look follows it again
+      throw problem;
+    }
     this.all.delete(id);
     await this.choose(this.chosen.filter((each) => each !== id));
   }
@@ -108,9 +117,11 @@ export class Jobs {
     }
   }
 
-  /** Store what the service says now. Events may be ahead of it. */
+  /** Store what the service says. Events may be ahead of it: an ended job stays so, a removed one stays away. */
   #store(job) {
-    const epochs = this.all.get(job.id)?.epochs ?? [];
+    if (this.removed.has(job.id)) return;
+    const { epochs, status } = this.all.get(job.id) ?? { epochs: [], status: job.status };
+    if (UNFINISHED.includes(job.status) && !UNFINISHED.includes(status)) return;
     this.all.set(job.id, { ...job, epochs: epochs.length > job.epochs.length ? epochs : job.epochs });
   }
 
@@ -147,13 +158,14 @@ export class Jobs {
       this.#happened(this.all.get(id), event, data);
     }
     if (signal.aborted || !this.all.has(id)) return;
-    this.#store(await askJson(`train/${id}`, QUIET));
+    this.#store(await askJson(`train/${id}`, { ...QUIET, signal }));
     this.changed();
     if (wasUnfinished) this.ended(this.all.get(id));
   }
 
   /** The next look at the list follows it again. */
   #lost(id, problem) {
+    if (problem.name === "AbortError") return;
     if (problem.status === undefined) throw problem;
     if (this.followed === id) this.followed = null;
   }

@@ -29,8 +29,9 @@ export class JobList {
     byId("older").hidden = !jobs.hasMore;
     byId("no-jobs").hidden = rows.length > 0;
     const focused = document.activeElement?.closest("#jobs") && document.activeElement.dataset.key;
-    byId("jobs").replaceChildren(...rows.map(([, row]) => row()));
-    if (focused) byId("jobs").querySelector(`[data-key="${focused}"]`)?.focus();
+    replaceRows(byId("jobs"), rows.map(([, row]) => row()));
+    // Whoever looks at a chart meanwhile stays there: focus alone would scroll to the list at each look.
+    if (focused) byId("jobs").querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
   }
 
   #job(job) {
@@ -40,7 +41,7 @@ export class JobList {
     const isChosen = this.jobs.chosen.includes(id);
     const tick = element("input", {
       type: "checkbox",
-      checked: isChosen,
+      defaultChecked: isChosen, // as an attribute, by which rows are compared
       title: t("overlay"),
       "aria-label": t("overlay_of", { name: label }),
       "data-key": `tick-${id}`,
@@ -95,4 +96,14 @@ export class JobList {
     const others = this.jobs.chosen.filter((each) => each !== id && !each.startsWith(SWEEP));
     this.chosen(isTicked ? [...others, id] : others);
   }
+}
+
+/** Replace the rows that show something else now. The others keep the focus, and a screen reader says nothing. */
+function replaceRows(list, rows) {
+  while (list.children.length > rows.length) list.lastChild.remove();
+  rows.forEach((row, i) => {
+    const present = list.children[i];
+    if (!present) list.append(row);
+    else if (!present.isEqualNode(row)) present.replaceWith(row);
+  });
 }

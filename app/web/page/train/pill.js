@@ -12,17 +12,22 @@ export class Pill {
 
   show() {
     const { active } = this.jobs;
-    const pill = byId("pill");
-    pill.hidden = active === null;
     document.title = active ? `${this.#short(active)} · MyNet` : "MyNet";
-    if (!active) return;
-    pill.href = `#/train/${active.id}`;
-    pill.textContent = stateOf(active);
-    pill.style.setProperty("--done", active.status === "running" ? (fractionOf(active) ?? 0) : 0);
+    showPill(active);
   }
 
   #short(job) {
     const isTraining = job.status === "running" && job.phase?.name === "training" && job.progress;
     return isTraining ? percent(job.progress.fraction, 0) : t(job.status);
   }
+}
+
+/** Show how far a job is, or nothing; `page` is the address of the page with the views, if it is another one. */
+export function showPill(job, page = "") {
+  const pill = byId("pill");
+  pill.hidden = job === null;
+  if (!job) return;
+  pill.href = `${page}#/train/${job.id}`;
+  pill.textContent = stateOf(job);
+  pill.style.setProperty("--done", job.status === "running" ? (fractionOf(job) ?? 0) : 0);
 }

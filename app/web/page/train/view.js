@@ -56,13 +56,18 @@ export function trainView(versions, paper, ended) {
 
   async function open(rest) {
     const ids = rest.split(",").filter(Boolean);
+    if (ids.every((id) => jobs.all.has(id))) jobs.choose(ids); // at once, before the service says more
     await quietly(() => lock.around(() => Promise.all([jobs.lookAtAll(ids), datasets.refresh()])));
+    show(); // with what has come, before the job is seen: then nothing moves
+    byId("train").classList.add("is-loaded");
     epochs.refresh();
   }
 
   async function start(chosen) {
     try {
       const job = await jobs.start(chosen);
+      jobs.choose([job.id]);
+      show();
       go("train", job.id);
       if (NARROW.matches) byId("job").scrollIntoView();
     } catch (problem) {

@@ -2,6 +2,7 @@
 // other's, and the test images behind a cell. This module does not know which version is live.
 import { askJson } from "../service/api.js";
 import { button, byId, element } from "../elements/dom.js";
+import { problemNodes } from "../elements/problem.js";
 import { inWords, number, percent, t } from "../language/words.js";
 
 const MOST = 40;
@@ -98,9 +99,9 @@ export class Confusion {
     if (!found) return byId("behind").replaceChildren();
     const { digit, answer, count, data = [], problem } = found;
     const shown = t("behind_count", { shown: data.length, count: number(count ?? 0) });
-    const words = problem?.words ?? (data.length ? shown : t("none_behind"));
+    const words = problem ? problemNodes(problem) : [data.length ? shown : t("none_behind")];
     const title = element("h3", {}, t("behind", { digit, answer }));
-    const line = element("p", { className: "small" }, words);
+    const line = element("p", { className: "small" }, ...words);
     const wall = element("div", { className: "wall" }, ...data.map(tile));
     const row = element("div", { className: "row filter" }, line, ...(data.length ? [this.#enlarge(wall)] : []));
     byId("behind").replaceChildren(title, row, wall);

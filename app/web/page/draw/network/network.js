@@ -6,8 +6,10 @@ import { coloursOf } from "./colours.js";
 import { response, strongestPaths } from "./paths.js";
 import { showNothing, showSaliency, showUnit } from "./unit.js";
 import { weightsOf } from "./weights.js";
-import { byId, element } from "../../elements/dom.js";
+import { byId, element, fill } from "../../elements/dom.js";
+import { lockNodes } from "../../elements/lock.js";
 import { inWords, percent, t } from "../../language/words.js";
+import { onKey } from "../../service/api.js";
 
 const COUNTS = [784, 300, 256, 128, 10];
 const TOP = 5; // cells of a layer in the table
@@ -18,7 +20,7 @@ export class Network {
   constructor() {
     this.canvas = byId("cells");
     this.context = this.canvas.getContext("2d");
-    Object.assign(this, { now: BLANK, shown: 0, at: null, weights: null, isLocked: false });
+    Object.assign(this, { now: BLANK, shown: 0, at: null, weights: null, refusal: null });
     new ResizeObserver(() => this.#fit()).observe(this.canvas.parentElement);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.repaint());
     for (const name of ["pointermove", "pointerdown"]) this.canvas.addEventListener(name, (event) => this.#point(event));
@@ -28,6 +30,11 @@ export class Network {
     this.canvas.addEventListener("blur", () => this.#choose(null));
     this.canvas.addEventListener("keydown", (event) => this.#move(event));
     this.repaint();
+    onKey(() => {
+      this.refusal = null;
+      this.#show();
+      this.#weigh();
+    });
     inWords(() => this.#show());
   }
 
@@ -43,10 +50,23 @@ export class Network {
     this.now = { prediction, saliency, values: [input, ...hidden, output], activations: [ink, ...scaled] };
     this.#show();
     if (final) this.#list();
-    const weights = await weightsOf(prediction.version);
-    if (number !== this.shown) return;
-    const isNew = weights !== this.weights || prediction.version !== this.version;
-    Object.assign(this, { weights, isLocked: weights === null, version: prediction.version });
+    await this.#weigh();
+  }
+
+  /** Get the weights of the version that read the drawing, or why there are none. */
+  async #weigh() {
+    const { shown, now } = this;
+    if (!now.prediction) return;
+    const { version } = now.prediction;
+    let [weights, refusal] = [null, null];
+    try {
+      weights = await weightsOf(version);
+    } catch (problem) {
+      refusal = problem;
+    }
+    if (shown !== this.shown) return;
+    const isNew = weights !== this.weights || refusal !== this.refusal || version !== this.version;
+    Object.assign(this, { weights, refusal, version });
     if (isNew) this.#show();
   }
 
@@ -76,11 +96,14 @@ export class Network {
 
   #show() {
     this.#paint();
+    // It stays while the reader leaves the cells for its button.
+    const { refusal } = this;
+    fill(byId("weights-said"), String(refusal), () => (refusal ? lockNodes(refusal, "weights_locked") : []));
     const { prediction, saliency, values } = this.now;
     if (this.at) {
       const [layer, index] = this.at;
       const gradient = this.#usable && response(this.weights, this.now.activations ?? blankInput, layer - 1, index);
-      showUnit({ layer, index, value: values[layer][index], gradient, colours: this.colours, isLocked: this.isLocked });
+      showUnit({ layer, index, value: values[layer][index], gradient, colours: this.colours });
     } else if (prediction) showSaliency(prediction.digit, saliency, this.colours);
     else showNothing(this.colours);
   }

@@ -2,13 +2,12 @@
 import { byId } from "../../elements/dom.js";
 import { percent, t } from "../../language/words.js";
 
-/** Show a cell; `gradient` has 784 numbers, or is null if the service keeps the weights to itself. */
-export function showUnit({ layer, index, value, gradient, colours, isLocked }) {
+/** Show a cell; `gradient` has 784 numbers, or is null as long as there are no weights. */
+export function showUnit({ layer, index, value, gradient, colours }) {
   byId("unit-name").textContent = layer === 4 ? t("unit_digit", { index }) : t("unit_name", { layer, index });
   byId("unit-said").setAttribute("aria-live", "polite"); // the reader moves from cell to cell
   const words = [t("unit_lit", { share: percent(value / 255, 0) })];
-  if (isLocked) words.push(t("weights_locked"));
-  else if (gradient) words.push(t(layer === 1 ? "unit_weights" : "unit_response"));
+  if (gradient) words.push(t(layer === 1 ? "unit_weights" : "unit_response"));
   byId("unit-said").textContent = words.join(" ");
   byId("unit-picture").setAttribute("aria-label", t("unit_picture"));
   if (gradient) paintSigned(gradient, colours);
