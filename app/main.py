@@ -56,6 +56,7 @@ from app.predict.live_model import LiveModel
 from app.predict.predictor import Predictor
 from app.predict.test_set_errors import MisclassifiedImages
 from app.read.reader import Reader
+from app.server import signals
 from app.server.runtime import UVICORN, Runtime
 from app.server.shutdown import Shutdown, exit_with_parent, on_shutdown_signal
 from app.startup import STARTUP_ERRORS, open_database
@@ -131,6 +132,8 @@ class App(FastAPI):
 def create_served_app() -> FastAPI:
     """Return the app for the server of `mynet serve`, whose process is MyNet's alone."""
     settings, traces = load_settings(), tracing_setup.begin()
+    if settings.workers > 1:  # this is a worker process
+        signals.ignore_hangup()
     configure_logs(settings, traces)
     return create_app(settings, traces)
 

@@ -56,18 +56,19 @@ def _serve(settings: Settings) -> None:
         os.environ.setdefault(trusted_proxies.VARIABLE, "*")
     config = _config(settings)
     server = uvicorn.Server(config)
+    ignore_hangup = signals.is_hangup_ignored()
     with listening.bound_sockets(settings) as sockets, suppress(KeyboardInterrupt):
         log.info("listening: %s", " ".join(listening.urls(settings, sockets)))
         if settings.workers == 1:
             if settings.uds:
                 signals.remove_at_end(settings.uds)
-            signals.handle_hangup(config, settings)
+            signals.handle_hangup(config, settings, ignore=ignore_hangup)
             server.run(sockets=sockets)
         else:
             for bound in sockets:
                 bound.set_inheritable(True)
             supervisor = Multiprocess(config, sockets=sockets)
-            signals.handle_hangup(config, settings)
+            signals.handle_hangup(config, settings, ignore=ignore_hangup)
             supervisor.run()
     if settings.workers == 1 and not server.started:
         sys.exit(STARTUP_FAILURE)

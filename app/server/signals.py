@@ -2,8 +2,8 @@
 
 SIGHUP reads the TLS certificate again, or stops the service together with its terminal.
 
-With several worker processes uvicorn's supervisor answers the signal: it restarts them one after
-the other, and each reads the certificate.
+With several worker processes uvicorn's supervisor handles the signal: it restarts them one after
+the other, and each reads the certificate. The worker processes ignore it.
 """
 
 import logging
@@ -23,9 +23,30 @@ HANGUP: Final = getattr(signal, "SIGHUP", None)  # not on Windows
 log = logging.getLogger(__name__)
 
 
-def handle_hangup(config: uvicorn.Config, settings: Settings) -> None:
-    """Install the handler of SIGHUP in the process of the server."""
-    if HANGUP is None or signal.getsignal(HANGUP) is signal.SIG_IGN:  # nohup
+def is_hangup_ignored() -> bool:
+    """Return whether this process ignores SIGHUP. nohup starts it so."""
+    return HANGUP is not None and signal.getsignal(HANGUP) is signal.SIG_IGN
+
+
+def ignore_hangup() -> None:
+    """Ignore SIGHUP, which a closed terminal sends to all processes of its foreground job.
+
+    It would end a worker process with requests in flight. The parent sends SIGTERM.
+    """
+    if HANGUP is not None:
+        signal.signal(HANGUP, signal.SIG_IGN)
+
+
+def handle_hangup(config: uvicorn.Config, settings: Settings, *, ignore: bool) -> None:
+    """Install the handler of SIGHUP in the process of the server.
+
+    `ignore` is what `is_hangup_ignored` returned before uvicorn's supervisor was created, which
+    installs a handler.
+    """
+    if HANGUP is None:
+        return
+    if ignore:
+        ignore_hangup()
         return
     if sys.stdin is not None and sys.stdin.isatty():
         signal.signal(HANGUP, _stop)

@@ -27,6 +27,8 @@ PORTS = range(20_000, 32_768)
 _reserved: set[int] = set()
 START_TIMEOUT = 300  # four workers on a machine that others load, too
 ANSWER_TIMEOUT = 120
+# Trainings have the lowest priority. On a machine that others load, one may take ten times as long.
+TRAINING_TIMEOUT = 900
 # A process may stand still for longer than the two seconds that a prediction may take by default.
 LONG_TIME_OUTS = {"MYNET_PREDICT_TIMEOUT": str(ANSWER_TIMEOUT)}
 
@@ -64,7 +66,7 @@ class Service:
 
     def job_until(self, job, condition):
         """Wait until a job satisfies `condition`; it must not fail before that."""
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + TRAINING_TIMEOUT
         while not condition(body := self.get(f"/train/{job}")):
             assert body["status"] not in ("failed", "cancelled"), body
             assert time.monotonic() < deadline, body
@@ -115,7 +117,7 @@ def are_gone(pids):
     return wait_until(all_gone)
 
 
-def wait_until(condition, seconds=240):
+def wait_until(condition, seconds=TRAINING_TIMEOUT):
     """Wait until a condition is true; return False if it does not become true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -157,7 +159,13 @@ def run_service(state: Path, **settings: str) -> Iterator[Service]:
     port = int(settings.get("port", 0)) or free_port()
     log = state.with_name(f"{state.name}-{port}.log")
     command = [MYNET, "serve"]
-    defaults = {"MYNET_PORT": str(port), "MYNET_STATE_DIR": str(state), "MYNET_DATA_DIR": str(DATA)}
+    defaults = {
+        "MYNET_PORT": str(port),
+        "MYNET_STATE_DIR": str(state),
+        "MYNET_DATA_DIR": str(DATA),
+        # Most services of tests train once: a standby process would import PyTorch in vain.
+        "MYNET_TRAIN_STANDBY": "false",
+    }
     with (
         log.open("a") as file,
         subprocess.Popen(

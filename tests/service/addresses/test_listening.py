@@ -1,54 +1,30 @@
-"""Whole services on a Unix socket, and with TLS, whose certificate SIGHUP renews."""
+"""Whole services on several addresses, on a Unix socket, and with wrong TLS files."""
 
-import os
 import signal
 import socket
-import ssl
-import subprocess
-from contextlib import contextmanager
+from functools import partial
 
 import httpx2
 import pytest
 
-from tests.programs import write_certificate
-from tests.service.running import ANSWER_TIMEOUT, DATA, MYNET, free_port, wait_until
+from tests.server.test_listening import needs_ipv6
+from tests.service.addresses.running import answers, serving
+from tests.service.running import ANSWER_TIMEOUT, free_port, wait_until
 
 
-@pytest.fixture(autouse=True)
-def default_sighup():
-    """Make services get SIGHUP even if the tests run under nohup, which ignores it."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@contextmanager
-def serving(tmp_path, **settings):
-    """Run `mynet serve`, and yield its process and a function that returns its log."""
-    environment = {f"MYNET_{name.upper()}": str(value) for name, value in settings.items()}
-    defaults = {"MYNET_STATE_DIR": str(tmp_path / "var"), "MYNET_DATA_DIR": str(DATA)}
-    log = tmp_path / "log"
-    with (
-        log.open("w") as file,
-        subprocess.Popen(
-            [MYNET, "serve"],
-            env={**os.environ, **defaults, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-        ) as process,
-    ):
-        try:
-            yield process, log.read_text
-        finally:
-            process.terminate()
-
-
-def answers(client, path="/health/ready"):
-    try:
-        return client.get(path).status_code == 200
-    except httpx2.TransportError:
-        return False
+@needs_ipv6
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("host", ["::", "127.0.0.1,::1"])
+def test_service_on_both_families_answers_and_logs_plain_addresses(tmp_path, host, workers):
+    port = free_port()
+    with serving(tmp_path, host=host, port=port, workers=workers, auth="none") as (_, log):
+        for address, netloc in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")):
+            url = f"http://{netloc}:{port}"
+            with httpx2.Client(base_url=url, timeout=ANSWER_TIMEOUT) as client:
+                assert wait_until(partial(answers, client)), log()
+                assert client.post("/train/none/cancel").status_code == 404
+            line = f"POST /train/none/cancel 404 by anonymous from {address}\n"
+            assert wait_until(lambda line=line: line in log()), log()
 
 
 def accepts(path):
@@ -75,48 +51,6 @@ def test_service_on_a_unix_socket_answers_and_trusts_its_proxy(tmp_path, workers
         process.terminate()
         assert process.wait(120) in (0, -signal.SIGTERM), log()
     assert not path.exists()
-
-
-def common_name(port):
-    """Return whether the service shows the certificate that the file holds."""
-    with socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT) as connection:
-        context = ssl._create_unverified_context()
-        with context.wrap_socket(connection) as tls:
-            return ssl.DER_cert_to_PEM_cert(tls.getpeercert(binary_form=True))
-
-
-def test_service_with_tls_reads_the_certificate_again_on_sighup(tmp_path):
-    write_certificate(tmp_path, "first")
-    port = free_port()
-    files = {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
-    url = f"https://127.0.0.1:{port}"
-    with (
-        serving(tmp_path, port=port, **files) as (process, log),
-        httpx2.Client(base_url=url, verify=False, timeout=ANSWER_TIMEOUT) as client,
-    ):
-        assert wait_until(lambda: answers(client)), log()
-        first = (tmp_path / "cert.pem").read_text()
-        assert common_name(port) == first
-        write_certificate(tmp_path, "second")
-        process.send_signal(signal.SIGHUP)
-        assert wait_until(lambda: "TLS certificate read again" in log()), log()
-        assert common_name(port) == (tmp_path / "cert.pem").read_text() != first
-        (tmp_path / "cert.pem").write_text("damaged")
-        process.send_signal(signal.SIGHUP)
-        assert wait_until(lambda: "TLS certificate not read again" in log()), log()
-        assert answers(client), "the connection from before goes on"
-
-
-def test_service_without_tls_survives_sighup(tmp_path):
-    port = free_port()
-    with (
-        serving(tmp_path, port=port) as (process, log),
-        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_TIMEOUT) as client,
-    ):
-        assert wait_until(lambda: answers(client)), log()
-        process.send_signal(signal.SIGHUP)
-        assert wait_until(lambda: "no TLS certificate to read again" in log()), log()
-        assert answers(client)
 
 
 @pytest.mark.parametrize(
