@@ -183,6 +183,7 @@ def settings_in(folder: Path, database_url: str | None = None) -> Settings:
         database_url=database_url,
         allowed_hosts="testserver,a,x",  # what TestClient and raw requests of the tests send
         predict_timeout=60,  # a busy machine takes its time
+        train_standby=False,  # most services of tests train once, or never
     )
 
 

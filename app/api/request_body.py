@@ -116,13 +116,16 @@ def multipart_content(field: str, schema: dict[str, Any] = FILE) -> dict[str, An
     return {"multipart/form-data": {"schema": properties}}
 
 
-def form_with_file_content(model: type[BaseModel]) -> dict[str, Any]:
+def form_with_file_content(
+    model: type[BaseModel], examples: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the OpenAPI content of the multipart body that `read_form_with_file` reads."""
     schema = model.model_json_schema()
     properties = {"file": FILE, **schema["properties"]}
     required = ["file", *schema.get("required", ())]
     form_schema = {"type": "object", "required": required, "properties": properties}
-    return {"multipart/form-data": {"schema": form_schema}}
+    content = {"schema": form_schema} | ({"examples": examples} if examples else {})
+    return {"multipart/form-data": content}
 
 
 def json_request_body(model: type[BaseModel], *, required: bool) -> dict[str, Any]:

@@ -43,9 +43,9 @@ Force = Annotated[bool, flag("--force", "Replace the file if it exists.")]
 Version = Annotated[int, typer.Argument(min=1, help="Number of a version.")]
 
 
-def after(kind: str) -> Any:
+def after(kind: str, following: str = "older ones") -> Any:
     """Return the option that continues a list after the row with this id."""
-    return typer.Option(help=f"Id of the last {kind} seen: print older ones.", show_default="none")
+    return typer.Option(help=f"Id of the last {kind} seen: print {following}.", show_default="none")
 
 
 def hyperparameter(name: str, description: str, default: str = "") -> Any:

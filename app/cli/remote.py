@@ -137,6 +137,12 @@ class RemoteService:
     def dataset(self, reference: str) -> Fields:
         return _fields(self._client.dataset(reference))
 
+    def dataset_images(
+        self, reference: str, label: int | None, after: str | None, limit: int
+    ) -> Fields:
+        page = self._client.dataset_images(reference, label=label, after=after, limit=limit)
+        return _fields(page)
+
     def upload_dataset(self, path: Path, name: str, *, transposed: bool) -> Fields:
         return _fields(self._client.upload_dataset(path, name, transposed=transposed))
 

@@ -272,6 +272,13 @@ class StateFolder:
     def dataset(self, reference: str) -> Fields:
         return _fields(self._datasets.get(reference))
 
+    def dataset_images(
+        self, reference: str, label: int | None, after: str | None, limit: int
+    ) -> Fields:
+        found = self._datasets.get(reference)
+        page, has_more = self._datasets.image_page(found, label, after, limit)
+        return {"data": [_fields(image) for image in page], "has_more": has_more}
+
     def upload_dataset(self, path: Path, name: str, *, transposed: bool) -> Fields:
         from mynet_client.dataset_calls import archive_of  # no other verb needs the client here
 

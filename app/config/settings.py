@@ -57,9 +57,7 @@ class Settings(BaseSettings):
         description="address to listen on, or several, e.g. `127.0.0.1,::1`; `::` includes IPv4",
     )
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
-    uds: Path | None = Field(
-        None, description="Unix socket to listen on instead of `HOST` and `PORT`; default: none"
-    )
+    uds: Path | None = Field(None, description="Unix socket that replaces `HOST` and `PORT`")
     tls_cert: Path | None = Field(
         None, description="certificate chain for TLS, a PEM file; SIGHUP reads it again"
     )
@@ -79,6 +77,7 @@ class Settings(BaseSettings):
     train_jobs: int | None = Field(
         None, ge=1, le=64, description="jobs that train at once; default: 1, of sweeps as fit"
     )
+    train_standby: bool = Field(True, description="keep a process with PyTorch for the next job")
     ray_train_workers: int = Field(
         1, ge=1, le=64, description="on Ray, workers of a job, which split each batch"
     )

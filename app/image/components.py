@@ -65,12 +65,12 @@ def _find(mask: MatLike, amount: MatLike) -> Pieces:
     cells, weights = _to_grid(mask, amount)
     # Cells one apart belong to the same stroke, broken by a dry pen.
     near = cv2.dilate(cells, np.ones((3, 3), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(near)
-    labels = labels * cells
+    count, groups, stats, _ = cv2.connectedComponentsWithStats(near)
+    labels = np.asarray(groups * cells, np.int32)
     ink = np.bincount(labels.ravel(), weights.ravel(), count).astype(np.float64)
     ink[0] = 0
     boxes = [Box(x, y, x + w, y + h) for x, y, w, h, _ in stats.tolist()]
-    return Pieces(np.asarray(labels, np.int32), boxes, ink)
+    return Pieces(labels, boxes, ink)
 
 
 def _to_grid(mask: MatLike, amount: MatLike) -> tuple[MatLike, MatLike]:

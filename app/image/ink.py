@@ -164,7 +164,7 @@ def _is_sheet(page: MatLike, outline: MatLike) -> bool:
     _, (width, height), _ = cv2.minAreaRect(outline)
     ring = np.concatenate((page[0], page[-1], page[:, 0], page[:, -1]))
     full = float(page.sum()) >= MIN_FILL * (width + 1) * (height + 1)
-    return full and 0.15 < page.mean() < 0.97 and ring.mean() <= 0.75
+    return full and 0.15 < float(page.mean()) < 0.97 and float(ring.mean()) <= 0.75
 
 
 def _has_sharp_edge(thumb: MatLike, page: MatLike) -> bool:

@@ -93,7 +93,7 @@ def test_a_draining_service_is_not_ready(client):
 def test_the_documentation_needs_no_internet(client):
     page = client.get("/docs").text
     paths = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert sum(path.startswith("web/") for path in paths) == 4
+    assert sum(path.startswith("web/") for path in paths) == 7
     for path in paths:
         assert not re.match(r"/|\w+:", path), "everything comes from the service itself"
         assert client.get(f"/{path.removeprefix('./')}").status_code == 200

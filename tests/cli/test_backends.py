@@ -10,7 +10,7 @@ from tests.service.running import run_service, wait_until
 
 JOB = ("--epochs", 1000, "--seed", 1, "--promote", "never")
 # Enough batches for a line of the log.
-SHORT_JOB = ("--epochs", 2, "--batch-size", 10, "--seed", 3, "--promote", "never")
+SHORT_JOB = ("--epochs", 2, "--batch-size", 10, "--seed", 3)
 CHECKPOINTS = ("--keep-checkpoints", "--validation-fraction", 0.2, "--early-stopping", 1)
 SWEEP = {"seed": [1, 2], "epochs": 1, "name": "seeds"}
 
@@ -101,7 +101,9 @@ def test_job_is_followed_and_its_log_printed(mynet, followed):
     printed, job = followed
     assert f"job {job['id']}, seed 3\n" in printed
     assert "epoch 0: " in printed
-    assert "did not go live" in printed
+    assert "did not go live: it reads " in printed
+    assert "This is no failure: the tutorial's recipe is for learning, and version 2" in printed
+    assert f"\nMake it live with: mynet promote {job['result']['version']}\n" in printed
     assert mynet("job", job["id"], "--log").stdout.startswith("==>>> epoch: 0, batch index: 100")
     text = mynet("job", job["id"]).stdout
     assert re.search(
@@ -261,6 +263,22 @@ def test_correction_may_show_no_digit(mynet, answer, images):
     for entry in answer("feedback")["data"]:
         mynet("feedback", "delete", entry["id"])
     assert identifier not in mynet("feedback").stdout
+
+
+def test_images_of_a_data_set_are_listed_by_label(mynet, answer):
+    page = answer("datasets", "images", "mnist", "--label", 5, "--limit", 2)
+    assert ([image["label"] for image in page["data"]], page["has_more"]) == ([5, 5], True)
+    assert page["data"][0]["image"].startswith("data:image/png;base64,")
+    first, second = (image["id"] for image in page["data"])
+    lines = mynet("datasets", "images", "mnist", "--label", 5, "--limit", 2).stdout.splitlines()
+    assert [line.split() for line in lines[:3]] == [["image", "label"], [first, "5"], [second, "5"]]
+    command = f"mynet datasets images mnist --label 5 --after {second}"
+    assert lines[3] == f"There are more: {command}"
+    rest = mynet(*command.split()[1:], "--limit", 1).stdout.splitlines()
+    assert int(rest[1].split()[0]) > int(second)
+    assert mynet("datasets", "images", "corrections").stdout == "No images.\n"
+    done = mynet("datasets", "images", "absent")
+    assert (done.exit_code, "absent" in done.stderr) == (2, True)
 
 
 def test_image_without_ink_is_no_correction(mynet, tmp_path):

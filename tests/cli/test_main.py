@@ -9,7 +9,9 @@ import typer
 
 from app.cli.main import app
 from app.cli.state_folder import StateFolder
+from app.cli.verbs.train import EventName
 from app.versions.registry import Registry
+from app.webhooks.request import EVENTS
 from tests.client.stub import answering, problem
 
 
@@ -25,7 +27,7 @@ def commands(group, path=()):
 COMMANDS = dict(commands(typer.main.get_command(app)))
 VERBS = """
     serve predict read feedback,list feedback,add feedback,download feedback,delete
-    datasets,list datasets,show datasets,upload datasets,delete
+    datasets,list datasets,show datasets,images datasets,upload datasets,delete
     train jobs,list jobs,delete job pause resume cancel checkpoints,list checkpoints,store
     sweep sweeps,list sweeps,start sweeps,cancel sweeps,delete
     promote rollback models,list models,get models,download models,upload models,delete
@@ -140,7 +142,7 @@ def test_train_follow_trains_here_where_no_service_does(mynet, tmp_path):
     assert "seed 3" in done.stdout
     assert "epoch 0: " in done.stdout
     assert "100 %" in done.stdout
-    assert "Version 2 went live, as the job's rule is to promote always." in done.stdout
+    assert "Version 2 went live, as the job's rule is to make it live always." in done.stdout
     assert Registry(tmp_path / "var" / "models").current() == 2
 
 
@@ -176,6 +178,19 @@ def test_train_follow_without_mlflow_queues_no_job_if_jobs_are_tracked(
     assert "MLFLOW_TRACKING_URI is set" in done.stderr
     assert "pip install '.[mlflow]'" in done.stderr
     assert not (tmp_path / "var").exists()
+
+
+def test_webhook_of_a_job_gets_the_events_that_were_named(mynet, monkeypatch):
+    monkeypatch.setenv("MYNET_WEBHOOK_SECRET", f"whsec_{'A' * 32}")
+    webhook = ("--webhook", "https://a.example/hooks?token=geheim")
+    url = "https://a.example/hooks?***"
+    assert [*map(str, EventName)] == [*EVENTS]
+    for named in ([], ["succeeded"], ["promoted", "failed"]):
+        options = [option for event in named for option in ("--webhook-event", event)]
+        job = json.loads(mynet("train", *webhook, *options, "--json").stdout)
+        assert job["webhook"] == {"url": url, "events": named or [*EVENTS]}
+    done = mynet("train", "--webhook-event", "failed")
+    assert (done.exit_code, "--webhook: Field required" in done.stderr) == (2, True)
 
 
 def test_interrupted_follow_names_the_command_that_continues(mynet, monkeypatch):

@@ -8,6 +8,8 @@ import pytest
 from mynet_client import AsyncClient, Client
 from tests.service.running import run_service
 
+SECRET = f"whsec_{'A' * 32}"
+
 
 class SyncAdapter:
     """An AsyncClient, awaited at once."""
@@ -56,7 +58,7 @@ def connect(request):
 @pytest.fixture(scope="package")
 def service(tmp_path_factory, small_data_dir):
     state = tmp_path_factory.mktemp("client") / "var"
-    with run_service(state, data_dir=small_data_dir) as service:
+    with run_service(state, data_dir=small_data_dir, webhook_secret=SECRET) as service:
         yield service
 
 

@@ -125,6 +125,13 @@ def test_dry_run_answers_the_plan_and_queues_nothing(mynet):
     assert [job for job in mynet.jobs().data if job.hyperparameters["batch_size"] == 200] == []
 
 
+def test_job_has_the_webhook_of_its_request(mynet):
+    webhook = {"url": "https://a.example/hooks", "events": ["failed", "promoted"]}
+    job = mynet.train(webhook=webhook, idempotency_key=None)
+    assert job.webhook.model_dump() == webhook
+    assert mynet.cancel(job).webhook == job.webhook
+
+
 def test_corrections_are_kept_listed_and_deleted(mynet, digits):
     first = mynet.feedback(SEVEN, 1, prediction_id=mynet.predict(SEVEN).id)
     second = mynet.feedback(png(digits[1]), 2)

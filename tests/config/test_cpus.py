@@ -5,24 +5,14 @@ import os
 import pytest
 
 from app.config.cpus import available_cpus, background_cpus
+from tests.config.control_groups import V1, V2, write_control_group
 
-V2 = "0::{}\n"
-V1 = "5:memory:/x\n4:cpu,cpuacct:{}\n0::/ignored\n"
 POD = "/kubepods.slice/kubepods-pod1.slice/cri-1.scope"
 
 
 @pytest.fixture(autouse=True)
 def many_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
-
-
-def write_files(root, cgroup, files):
-    contents = {"proc/self/cgroup": cgroup}
-    contents |= {f"sys/fs/cgroup/{name}": f"{content}\n" for name, content in files.items()}
-    for name, content in contents.items():
-        file = root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +57,7 @@ def write_files(root, cgroup, files):
     ],
 )
 def test_available_cpus_smallest_quota_counts(tmp_path, cgroup, files, cores):
-    write_files(tmp_path, cgroup, files)
+    write_control_group(tmp_path, cgroup, files)
     assert available_cpus(tmp_path) == cores
 
 
@@ -80,5 +70,5 @@ def test_available_cpus_without_control_groups_is_the_affinity(tmp_path):
     [("max", 16), ("1600000", 16), ("1550000", 14), ("800000", 7), ("200000", 1), ("50000", 1)],
 )
 def test_background_cpus_leave_one_of_a_quota_free(tmp_path, quota, cores):
-    write_files(tmp_path, V2.format("/"), {"cpu.max": f"{quota} 100000"})
+    write_control_group(tmp_path, V2.format("/"), {"cpu.max": f"{quota} 100000"})
     assert background_cpus(tmp_path) == cores

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from app.config.memory import available_memory
-from tests.config.test_cpus import V1, V2, write_files
+from tests.config.control_groups import V1, V2, write_control_group
 
 MEMINFO = "MemTotal: 9000 kB\nMemFree: 10 kB\nMemAvailable: 8000 kB\n"
 MEMORY = 8000 * 1024
@@ -42,13 +42,13 @@ def group_v1(limit, usage, inactive_file):
     ],
 )
 def test_available_memory_smallest_limit_counts(tmp_path, cgroup, files, left):
-    write_files(tmp_path, cgroup, files)
+    write_control_group(tmp_path, cgroup, files)
     (tmp_path / "proc/meminfo").write_text(MEMINFO)
     assert available_memory(root=tmp_path) == left
 
 
 def test_available_memory_counts_that_of_processes_without_files(tmp_path):
-    write_files(tmp_path, "", {})
+    write_control_group(tmp_path, "", {})
     (tmp_path / "proc/meminfo").write_text(MEMINFO)
     (tmp_path / "proc/17").mkdir()
     (tmp_path / "proc/17/status").write_text("VmRSS:\t 500 kB\nRssAnon:\t 300 kB\n")

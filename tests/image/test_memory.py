@@ -18,6 +18,8 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the peak can be reset on Linux alone"
 )
 SIDE = 3000
+# Most coefficients of this drawing are zeros in pages that nothing touches.
+PROGRESSIVE_SIDE = 5000
 WARM_UP_SIDE = 200
 MARGIN = 16 * 2**20
 FORMS = [
@@ -86,7 +88,8 @@ def image_file(mode, form, side):
 
 @pytest.mark.parametrize(("mode", "form"), FORMS)
 def test_honest_images_take_what_is_estimated_from_their_headers(mode, form):
-    content = image_file(mode, form, SIDE)
+    side = PROGRESSIVE_SIDE if form.startswith("progressive") else SIDE
+    content = image_file(mode, form, side)
     warm_up = [image_file(mode, form, WARM_UP_SIDE)]
     estimate = memory_bytes(open_image(content, MAX_PIXELS))
     # On a busy machine one buffer is sometimes freed late.

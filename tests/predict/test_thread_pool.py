@@ -76,6 +76,12 @@ def test_who_would_wait_too_long_is_refused_at_once(pool, gate):
     assert (accepted, done) == ("done", [])
 
 
+def test_a_refusal_asks_to_wait_for_a_second_at_least(pool):
+    pool.admission.images, past_deadline = 1, -1.0
+    assert pool.admission.seconds == 0, "no work has been done yet"
+    assert pool.admission.check_capacity(past_deadline).retry_after == 1
+
+
 def test_a_batch_is_as_long_as_it_has_images(pool, gate):
     pool.admission.seconds = 1.0
 

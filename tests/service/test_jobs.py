@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 
 from app.versions.registry import SHIPPED, Registry
-from tests.service.running import run_service, wait_until
+from tests.service.running import TRAINING_TIMEOUT, run_service, wait_until
 
 NEXT_VERSION = len(list(SHIPPED.glob("*.safetensors"))) + 1
 # With the small data folder, an epoch has 500 batches, which take a fraction of a second.
@@ -116,7 +116,7 @@ def test_a_queue_is_worked_off_one_by_one_whatever_the_number_of_workers(four_wo
     service, request_body = four_workers, b'{"epochs": 1, "promote": "never"}'
     queued = [service.post("/train", request_body)["id"] for _ in range(3)]
     max_running = 0
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + TRAINING_TIMEOUT
     while any(service.get(f"/train/{job}")["status"] != "succeeded" for job in queued):
         running = service.get("/train?status=running")["data"]
         max_running = max(max_running, len(running))

@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from tests.api.routes.test_train import wait
+from tests.service.running import TRAINING_TIMEOUT
 
 # Epochs of half a second: there is time to interrupt the job between the first and the last.
 HYPERPARAMETERS = {"epochs": 6, "batch_size": 4, "promote": "never"}
@@ -22,7 +23,7 @@ def client(settings, small_data_dir):
 
 def test_a_running_job_is_cancelled_and_leaves_nothing(client, settings):
     job = client.post("/train", json={"epochs": 1000}).json()["id"]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + TRAINING_TIMEOUT
     while not client.get(f"/train/{job}").json()["epochs"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -32,7 +33,7 @@ def test_a_running_job_is_cancelled_and_leaves_nothing(client, settings):
     assert (failed["status"], failed["error"]["code"]) == ("failed", "diverged")
     assert client.get(f"/train/{job}").json()["status"] == "cancelled"
     assert [card["version"] for card in client.get("/models").json()["data"]] == [1]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + TRAINING_TIMEOUT
     while any(settings.jobs_dir.iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -41,7 +42,7 @@ def test_a_running_job_is_cancelled_and_leaves_nothing(client, settings):
 def test_a_paused_job_goes_on_where_it_was(client, settings):
     job = client.post("/train", json=HYPERPARAMETERS).json()["id"]
     state = settings.jobs_dir / f"{job}.pt"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + TRAINING_TIMEOUT
     # A long epoch is saved before its end, too.
     while not (state.exists() and client.get(f"/train/{job}").json()["epochs"]):
         assert time.monotonic() < deadline

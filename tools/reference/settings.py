@@ -14,8 +14,8 @@ GROUPS: Final = {
     "max_dataset_images max_dataset_bytes",
     "Predictions": "device max_body_bytes max_pixels decoders max_queue max_batch_files "
     "predict_timeout",
-    "Training": "train_device train_threads train_jobs train_queue train_stall_seconds "
-    "retrain_after",
+    "Training": "train_device train_threads train_jobs train_standby train_queue "
+    "train_stall_seconds retrain_after",
     "Webhooks": "webhook_secret webhook_url webhook_allow",
     "Ray": "ray_max_replicas ray_target_requests ray_train_workers ray_storage",
     "Logs": "log_level log_format",

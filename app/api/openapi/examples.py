@@ -8,7 +8,16 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from app.api.error_responses import REQUEST_ID
 from app.api.request_body import ImageBody
-from app.api.schemas import datasets, feedback, keys, predictions, protocols, resources, training
+from app.api.schemas import (
+    datasets,
+    feedback,
+    health,
+    keys,
+    predictions,
+    protocols,
+    resources,
+    training,
+)
 from app.api.schemas.messages import JobSummary, WebhookMessage
 from app.auth.keys import Scope
 from app.datasets import records
@@ -93,7 +102,7 @@ RESULT: Final = resources.Result(
     promoted=False,
     cause="never",
     reason="the promotion rule is never",
-    explanation="Version 3 did not go live, as the job's rule is to promote never.",
+    explanation="Version 3 did not go live, as the job's rule is never to make it live.",
     next=[
         training.NextAction(
             action="promote", method="PUT", path="/models/current", body={"version": 3}
@@ -194,6 +203,25 @@ DATASET: Final = records.Dataset(
     ],
     suspect_images=1,
 )
+# A 1, as a row of CSV: its label, then a stroke of two columns.
+STROKE: Final = [
+    255 * (4 <= row < 24 and column in (13, 14)) for row in range(28) for column in range(28)
+]
+DATASET_FORM: Final = {
+    "csv": {
+        "summary": "A CSV file with one image, a 1",
+        "value": {"file": ",".join(map(str, [1, *STROKE])), "name": "ones"},
+    }
+}
+READY: Final = health.Ready(
+    status="ready",
+    version=2,
+    device="cpu",
+    lost=None,
+    decoders=2,
+    images={"answered": 120, "not_an_image": 1},
+    retraining=health.Retraining(new=12, after=50),
+)
 API_KEY: Final = keys.ApiKey(
     id="5e1d0c7a92bf",
     name="ci",
@@ -245,6 +273,7 @@ RESPONSE_EXAMPLES: Final[tuple[BaseModel, ...]] = (
     datasets.DatasetImages(
         data=[records.DatasetImage(id="1400", label=7, image=SEVEN)], has_more=False
     ),
+    READY,
     CARD,
     resources.Versions(data=[resources.VersionSummary.model_validate(CARD)], current=2),
     protocols.V1Predictions(predictions=[PREDICTION]),
@@ -262,6 +291,8 @@ REQUEST_EXAMPLES: Final[dict[str, list[Any]]] = {
         {"init": {"version": 1}, "max_seconds": 60, "keep_checkpoints": True},
         {"validation_fraction": 0.1, "early_stopping": {"patience": 3}},
         {"recipe": "robust", "note": "for real handwriting"},
+        {"datasets": ["mnist", DATASET.name], "test_dataset": f"{DATASET.name}-test"},
+        {"init": {"job": JOB, "epoch": 0}, "epochs": 5, "learning_rate": 0.001},
         {"webhook": {"url": "https://example.org/hooks", "events": ["succeeded", "failed"]}},
     ],
     "Grid": [{"learning_rate": [0.003, 0.01, 0.03], "seed": [1, 2]}, {"epochs": [5, 10]}],

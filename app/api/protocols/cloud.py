@@ -10,7 +10,7 @@ from app.api.dependencies import RequirePredict, ServicesDep
 from app.api.error_responses import ACCESS_ERRORS, error_responses, invalid_field_example
 from app.api.protocols import kserve_v1
 from app.api.routes import health, predict
-from app.api.routes.health import Ready
+from app.api.schemas.health import Ready
 from app.api.schemas.predictions import Prediction
 from app.config.settings import Settings
 from app.errors import NotReady

@@ -21,6 +21,7 @@ from app.api.error_responses import (
     invalid_field_example,
     new_resource,
 )
+from app.api.openapi.examples import DATASET_FORM
 from app.api.schemas.datasets import DatasetImages, DatasetPage, NewDataset
 from app.api.spooled_upload import spooled_form
 from app.datasets.records import Dataset, DatasetSummary
@@ -44,9 +45,8 @@ EXISTING: Final = {
     "model": Dataset,
 }
 CREATED: Final[Responses] = {201: NEW, 200: NEW | EXISTING}
-UPLOAD: Final[dict[str, Any]] = {
-    "requestBody": {"required": True, "content": request_body.form_with_file_content(NewDataset)}
-}
+FORM: Final = request_body.form_with_file_content(NewDataset, DATASET_FORM)
+UPLOAD: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": FORM}}
 INVALID_NAME: Final = invalid_field_example("name", "mnist is reserved; send another name")
 After = Annotated[str | None, Query(description="id of the last item of the previous page")]
 Label = Annotated[int | None, Query(ge=0, le=9, description="the label of the images")]

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from typing import Final, Literal
+from typing import Final
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
 
 from app.api.dependencies import Services, ServicesDep
 from app.api.error_responses import error_responses
 from app.api.query import CheckQuery
+from app.api.schemas.health import Alive, Ready, Retraining
 from app.database.database import Database
 from app.errors import NotReady, ServiceError
 from app.train.jobs.retraining import AutomaticRetraining
@@ -20,31 +20,6 @@ SCHEMA_CHECK_INTERVAL: Final = 5.0
 CORRECTIONS_COUNT_INTERVAL: Final = 2.0
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/health", tags=["health"])
-
-
-class Alive(BaseModel):
-    status: Literal["live"] = "live"
-
-
-class Retraining(BaseModel):
-    """Until a job with all corrections starts by itself (`MYNET_RETRAIN_AFTER`)."""
-
-    new: int = Field(description="corrections since the last job that trained with them started")
-    after: int = Field(description="new corrections after which a job starts")
-
-
-class Ready(BaseModel):
-    status: Literal["ready"] = "ready"
-    version: int
-    device: str
-    lost: str | None = Field(
-        None, description="the device's error, if the CPU answers because the device failed"
-    )
-    decoders: int = Field(description="running processes that decode images")
-    images: dict[str, int] = Field(
-        description="images since this process started, by outcome: `answered`, or the error code"
-    )
-    retraining: Retraining | None = Field(None, description="null if no job starts by itself")
 
 
 @router.get(

@@ -18,15 +18,13 @@ app = typer.Typer(
 )
 Reference = Annotated[str, typer.Argument(metavar="DATASET", help="Name or id of a data set.")]
 COLUMNS = ("id", "name", "images", "made (UTC)")
+IMAGE_COLUMNS = ("image", "label")
 MAX_LINES = 20
 
 
 @app.command("list")
 def show_all(
-    after: Annotated[
-        str | None,
-        typer.Option(help="Id of the last data set seen: print the next.", show_default="none"),
-    ] = None,
+    after: Annotated[str | None, options.after("data set", "the next")] = None,
     limit: Limit = 20,
     as_json: AsJson = False,
     url: Url = None,
@@ -57,6 +55,33 @@ def show(
     with open_backend(url, api_key) as backend:
         found = backend.dataset(dataset)
     _print(found, as_json=as_json)
+
+
+@app.command()
+def images(
+    dataset: Reference,
+    label: Annotated[
+        int | None,
+        typer.Option(min=0, max=9, help="Only images with this label.", show_default="all"),
+    ] = None,
+    after: Annotated[str | None, options.after("image", "the next")] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """List the images of a data set with their labels. With --json, they are PNG data URLs, too."""
+    from app.cli import output
+
+    with open_backend(url, api_key) as backend:
+        page = backend.dataset_images(dataset, label, after, limit)
+    verb = f"mynet datasets images {dataset}" + ("" if label is None else f" --label {label}")
+    empty = "No more images." if after else "No images."
+    output.print_page(page, IMAGE_COLUMNS, _image_row, empty=empty, verb=verb, as_json=as_json)
+
+
+def _image_row(image: Fields) -> tuple[str, ...]:
+    return image["id"], str(image["label"]) if image["is_digit"] else "no digit"
 
 
 @app.command()

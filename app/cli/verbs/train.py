@@ -1,5 +1,6 @@
 """`mynet train`: queue a training job, and follow it."""
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,19 @@ WEBHOOK = typer.Option(
     help="URL that gets the end of the job, signed with the service's MYNET_WEBHOOK_SECRET.",
     show_default="none",
 )
+WEBHOOK_EVENT = typer.Option(
+    help="With --webhook: an event that it gets; several times for several.",
+    show_default="all",
+)
+
+
+class EventName(StrEnum):
+    """An event of a webhook. Typer has no list of the Literal of the API."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PROMOTED = "promoted"
 
 
 def train(
@@ -46,6 +60,7 @@ def train(
     test_dataset: Annotated[str | None, options.TEST_DATASET] = None,
     note: Annotated[str | None, options.NOTE] = None,
     webhook: Annotated[str | None, WEBHOOK] = None,
+    webhook_event: Annotated[list[EventName] | None, WEBHOOK_EVENT] = None,
     dry_run: Annotated[bool, options.DRY_RUN] = False,
     follow: Follow = False,
     as_json: AsJson = False,
@@ -61,7 +76,7 @@ def train(
     nested = {
         "init": _init(init),
         "early_stopping": _early_stopping(early_stopping, min_delta),
-        "webhook": None if webhook is None else {"url": webhook},
+        "webhook": _webhook(webhook, webhook_event),
     }
     hyperparameters = options.checked(TrainRequest, values | nested)
     with open_backend(url, api_key) as backend:
@@ -108,6 +123,12 @@ def _init(text: str | None) -> Fields | None:
 def _early_stopping(epochs: int | None, min_delta: float | None) -> Fields | None:
     """Return the field; `epochs` without a lower validation loss end the training."""
     fields = {"patience": epochs, "min_delta": min_delta}
+    return {name: value for name, value in fields.items() if value is not None} or None
+
+
+def _webhook(url: str | None, events: list[EventName] | None) -> Fields | None:
+    """Return the field; events without a URL are refused with the others."""
+    fields = {"url": url, "events": [event.value for event in events or []] or None}
     return {name: value for name, value in fields.items() if value is not None} or None
 
 

@@ -33,7 +33,7 @@ class Admission:
         if self.images < self.slots or wait <= MAX_QUEUE_SHARE * remaining:
             return None
         message = f"The queue is full: {self.images} images are waiting, for about {wait:.1f} s."
-        return QueueFull(f"{message} Try again later.", retry_after=ceil(wait))
+        return QueueFull(f"{message} Try again later.", retry_after=max(1, ceil(wait)))
 
     def check(self, remaining: float) -> None:
         """Raise QueueFull if work with so many seconds left is rejected."""

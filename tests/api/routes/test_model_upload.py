@@ -27,7 +27,8 @@ def fake_import(monkeypatch):
     """Answer for the import worker, to see what reaches it without what it loads."""
 
     def fake_import(**result):
-        report = "sys.stderr.write(open(request['path']).read()); "
+        # The server ends the process once it has the result.
+        report = "sys.stderr.write(open(request['path']).read()); sys.stderr.flush(); "
         code = stub.code_for(stub.result_of())
         if result:
             code = f"print({json.dumps(result)!r})"

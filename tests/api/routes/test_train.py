@@ -26,7 +26,7 @@ def trainer(settings, small_data_dir):
         yield client
 
 
-def wait(client, job, seconds=120):
+def wait(client, job, seconds=600):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         body = client.get(f"/train/{job}").json()
