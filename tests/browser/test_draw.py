@@ -145,6 +145,43 @@ def test_the_answer_follows_the_stroke_and_stale_ones_are_dropped(open_page, ser
     assert page.locator("#unit-rows tr").count() == 0
 
 
+def test_an_answer_that_came_while_ink_flowed_is_the_last_one(open_page, service):
+    """Timers and frames stand still, so that the pen is lifted between a change and its timer."""
+    page = open_page(service)
+    page.clock.install(time=0)
+    page.reload()
+    page.clock.pause_at(10_000)
+    held = []
+    page.route("**/predict?explain=true", lambda route: held.append(route))
+    box = page.locator("#canvas").bounding_box()
+
+    def move(x, y):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+    def asked(count):
+        return wait_until(lambda: page.evaluate("() => 1") and len(held) == count)
+
+    move(0.3, 0.25)
+    page.mouse.down()
+    move(0.7, 0.25)
+    page.clock.run_for(100)
+    assert asked(1)
+    move(0.56, 0.51)
+    page.clock.run_for(100)  # the question waits for the answer to the one before it
+    move(0.43, 0.77)
+    held[0].continue_()
+    assert asked(2)
+    page.mouse.up()
+    page.clock.run_for(100)
+    held[1].continue_()
+    reads(page, 7)
+    page.clock.run_for(100)
+    page.wait_for_selector("#wrong:enabled")
+    page.clock.run_for(100)
+    assert len(held) == 2, "nothing is asked after the last answer"
+    assert page.is_enabled("#wrong")
+
+
 def test_undo_takes_back_a_stroke(open_page, service):
     page = open_page(service)
     draw(page, SEVEN)

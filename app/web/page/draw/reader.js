@@ -46,6 +46,7 @@ export class Reader {
   }
 
   #askLive() {
+    clearTimeout(this.timer); // an answer may have led here, with the next change's timer under way
     this.timer = null;
     if (this.paper.isSpeck) return;
     // One at a time: a slow service is asked less often, and has the less to do when the pen is lifted.
