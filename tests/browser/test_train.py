@@ -256,6 +256,30 @@ def test_removed_job_is_not_brought_back_by_an_older_answer(open_page, service):
     assert page.locator(f"[data-key=delete_job-{job}]").count() == 0
 
 
+def test_nothing_is_asked_about_a_job_that_is_being_removed(open_page, service):
+    refusal = {"status": 503, "json": {"code": "not_ready", "detail": "Not now."}}
+    wanted = b'{"recipe": "quick", "epochs": 1, "promote": "never", "keep_checkpoints": true}'
+    job = service.post("/train", wanted)["id"]
+    service.job_until(job, lambda body: body["status"] == "succeeded")
+    page = open_page(service, expected=["503"])
+    held, ended = [], []
+    page.on("requestfailed", lambda request: ended.append(request.url.rsplit("/", 1)[1]))
+    page.route(f"**/train/{job}/checkpoints", lambda route: held.append(route))
+    page.goto(f"{page.url.split('#')[0]}#/train/{job}")
+    assert wait_until(lambda: page.evaluate("() => 1") and held)
+    page.route(f"**/train/{job}", lambda route: route.fulfill(**refusal))
+    page.click("#delete-job")
+    page.click("#confirm-yes")
+    shows(page, "#job-said .detail", "Not now.")
+    assert "checkpoints" in ended
+    assert job_of(page) == job, "it is shown again"
+    page.unroute(f"**/train/{job}")
+    page.click("#delete-job")
+    page.click("#confirm-yes")
+    page.wait_for_url(re.compile("#/train$"))
+    assert page.locator(row_of(job)).count() == 0
+
+
 def test_a_job_is_paused_resumed_and_cancelled(open_page, service):
     page = open_page(service, "/#/train")
     start(page, epochs="300")

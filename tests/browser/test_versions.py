@@ -12,7 +12,7 @@ FILE = SHIPPED / "documented.safetensors"
 
 def test_versions_are_looked_at_compared_and_downloaded(open_page, service):
     page = open_page(service, "/#/versions")
-    row = page.get_by_role("row", name=re.compile("Show version 1"))
+    row = page.get_by_role("row", name=re.compile(r"Show version 1\b"))
     row.get_by_text("shipped").wait_for()
     row.get_by_text(re.compile("points worse than live")).wait_for()
     row.get_by_role("link", name="Show version 1").click()

@@ -81,18 +81,20 @@ export class Jobs {
     this.#followFirst();
   }
 
+  /** Remove a job at once, and bring it back if the service refuses. */
   async remove(id) {
+    const { chosen } = this;
+    const job = this.all.get(id);
     this.removed.add(id);
-    if (this.followed === id) this.following?.abort();
+    this.all.delete(id);
     try {
-      await ask(`train/${id}`, { method: "DELETE" });
+      await Promise.all([this.choose(chosen.filter((each) => each !== id)), ask(`train/${id}`, { method: "DELETE" })]);
     } catch (problem) {
       this.removed.delete(id);
-      this.followed = null; // the next look follows it again
+      this.#store(job);
+      await this.choose(chosen);
       throw problem;
     }
-    this.all.delete(id);
-    await this.choose(this.chosen.filter((each) => each !== id));
   }
 
   async #load(limit) {

@@ -88,7 +88,9 @@ export function trainView(versions, paper, ended) {
   async function remove(job) {
     const question = { title: t("delete_job_title", { name: nameOf(job) }), text: t("delete_job_is"), yes: t("delete_job") };
     if (!(await isConfirmed(question))) return;
-    await jobs.remove(job.id);
+    const removal = jobs.remove(job.id);
+    show(); // at once, so that nothing more is asked about it
+    await removal;
     go("train", jobs.isNamed ? jobs.chosen.join(",") : "");
   }
 
@@ -104,5 +106,5 @@ export function trainView(versions, paper, ended) {
 
 /** The reader did not ask: the notice of the lock says what is missing. */
 const quietly = (question) => question().catch((problem) => {
-  if (problem.status === undefined) throw problem;
+  if (problem.status === undefined && problem.name !== "AbortError") throw problem;
 });

@@ -15,7 +15,7 @@ export class Epochs {
   /** `pointed(epoch)` when the reader chooses an epoch, counted from 1. */
   constructor(drawing, pointed) {
     Object.assign(this, { pointed, job: null, epochs: [], isLast: true, wanted: null, isBusy: false, timer: null });
-    this.networks = new Map();
+    Object.assign(this, { networks: new Map(), questions: new AbortController() });
     this.tiles = new Tiles(byId("tiles"));
     this.opinion = new Opinion(drawing);
     this.slider = byId("epoch");
@@ -42,7 +42,8 @@ export class Epochs {
 
   #forget() {
     clearInterval(this.timer);
-    Object.assign(this, { epochs: [], isLast: true, timer: null, network: null });
+    this.questions.abort();
+    Object.assign(this, { epochs: [], isLast: true, wanted: null, timer: null, questions: new AbortController() });
     this.tiles.show(null);
     this.opinion.show(null);
     this.#say();
@@ -51,8 +52,9 @@ export class Epochs {
   /** Find which epochs have weights; a job without them has those of its version. */
   async #find(job) {
     const isKept = job.hyperparameters.keep_checkpoints && job.epochs.length;
-    const { data } = isKept ? await askJson(`train/${job.id}/checkpoints`, { quiet: true }) : { data: [] };
-    if (job.id !== this.job?.id) return;
+    const { signal } = this.questions;
+    const { data } = isKept ? await askJson(`train/${job.id}/checkpoints`, { quiet: true, signal }) : { data: [] };
+    if (signal.aborted) return;
     const { version } = job.result ?? {};
     const ofVersion = version ? [{ path: `models/${version}/weights`, version }] : [];
     const path = (epoch) => `train/${job.id}/checkpoints/${epoch}`;
@@ -98,25 +100,24 @@ export class Epochs {
     try {
       for (let path = null; path !== this.wanted && this.wanted; ) {
         path = this.wanted;
-        const network = await this.#network(path);
+        // The oldest checkpoints make room for others.
+        const network = await this.#network(path).catch(() => null);
         if (path === this.wanted) this.#paint(network);
       }
-    } catch {
-      this.#paint(null); // the oldest checkpoints make room for others
     } finally {
       this.isBusy = false;
     }
   }
 
   #paint(network) {
-    this.network = network;
     this.tiles.show(network?.first ?? null);
     this.opinion.show(network);
     this.#say();
   }
 
   async #network(path) {
-    const found = this.networks.get(path) ?? new Network(await (await ask(path, { quiet: true })).arrayBuffer());
+    const { signal } = this.questions;
+    const found = this.networks.get(path) ?? new Network(await (await ask(path, { quiet: true, signal })).arrayBuffer());
     this.networks.delete(path);
     this.networks.set(path, found);
     if (this.networks.size > KEPT) this.networks.delete(this.networks.keys().next().value);
