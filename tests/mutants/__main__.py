@@ -16,7 +16,15 @@ from pathlib import Path
 
 from tests.mutants.mutant import Mutant, read_mutants
 from tests.mutants.processes import import_libraries
-from tests.mutants.run import BROKEN, SURVIVED, Outcome, copy_tree, passing_tests, try_mutants
+from tests.mutants.run import (
+    BROKEN,
+    SURVIVED,
+    TIME_OUT,
+    Outcome,
+    copy_tree,
+    passing_tests,
+    try_mutants,
+)
 
 
 def main() -> None:
@@ -50,7 +58,11 @@ def run(mutants: Sequence[Mutant], jobs: int) -> Iterator[Outcome]:
         for tree in trees:
             copy_tree(tree)
         import_libraries()
-        yield from try_mutants(trees, mutants, passing_tests(trees, mutants))
+        started = time.monotonic()
+        passed = passing_tests(trees, mutants)
+        # Without a mutant no test has taken as long as all of them.
+        time_out = min(TIME_OUT, 30 + 2 * (time.monotonic() - started))
+        yield from try_mutants(trees, mutants, passed, time_out)
 
 
 def describe(outcome: Outcome) -> str:

@@ -20,7 +20,9 @@ from tests.mutants.processes import Done, Run
 KILLED, SURVIVED, NOT_RUN, BROKEN = "killed", "survived", "not run", "broken"
 PASSED, FAILED = 0, 1  # of pytest; other exit codes mean that it could not run the tests
 LIST_FILES: Final = "git ls-files --cached --others --exclude-standard -z"
-OPTIONS: Final = ("-p", "no:cacheprovider", "--timeout", "600", "--tb", "short")
+OPTIONS: Final = ("-p", "no:cacheprovider", "--tb", "short")
+# Seconds for one test. With a mutant, many would wait in vain until then.
+TIME_OUT: Final = 600.0
 RAY: Final = ROOT / ".venv-ray/bin/python"
 
 
@@ -52,7 +54,7 @@ def passing_tests(trees: Sequence[Path], mutants: Sequence[Mutant]) -> set[str]:
     for python, share in shares:
         if Path(python).exists():
             runs = [
-                Run(tree, [*OPTIONS, "-rpfE", *part], python)
+                Run(tree, [*OPTIONS, "--timeout", f"{TIME_OUT}", "-rpfE", *part], python)
                 for tree, part in zip(trees, _parts(share, len(trees)), strict=True)
                 if part
             ]
@@ -65,9 +67,15 @@ def passing_tests(trees: Sequence[Path], mutants: Sequence[Mutant]) -> set[str]:
 
 
 def try_mutants(
-    trees: Sequence[Path], mutants: Sequence[Mutant], passed: set[str]
+    trees: Sequence[Path],
+    mutants: Sequence[Mutant],
+    passed: set[str],
+    time_out: float = TIME_OUT,
 ) -> Iterator[Outcome]:
-    """Yield the outcome of each mutant, as they end: as many at a time as there are trees."""
+    """Yield the outcome of each mutant, as they end: as many at a time as there are trees.
+
+    A test that takes longer than `time_out` seconds fails.
+    """
     free, running = [*trees], dict[int, tuple[Attempt, Path]]()
     for mutant in mutants:
         if mutant.tests and not any(_is_among(test, mutant) for test in passed):
@@ -76,7 +84,7 @@ def try_mutants(
         if not free:
             yield _wait_for_one(running, free)
         tree = free.pop()
-        attempt = Attempt(tree, mutant)
+        attempt = Attempt(tree, mutant, time_out)
         running[attempt.run.pid] = attempt, tree
     while running:
         yield _wait_for_one(running, free)
@@ -92,11 +100,11 @@ def _wait_for_one(running: dict[int, tuple["Attempt", Path]], free: list[Path]) 
 class Attempt:
     """The tests of a mutant, which run in a tree with its patch. `end` undoes the patch."""
 
-    def __init__(self, tree: Path, mutant: Mutant) -> None:
+    def __init__(self, tree: Path, mutant: Mutant, time_out: float = TIME_OUT) -> None:
         self.mutant, self._started, self._stack = mutant, time.monotonic(), ExitStack()
         self._stack.enter_context(mutant.applied(tree))
-        command = shlex.split(mutant.command) or [*OPTIONS, "-x", "-rfE", *mutant.tests]
-        self.run = Run(tree, command, python_of(mutant))
+        options = [*OPTIONS, "--timeout", f"{time_out}", "-x", "-rfE", *mutant.tests]
+        self.run = Run(tree, shlex.split(mutant.command) or options, python_of(mutant))
 
     def end(self, status: int) -> Outcome:
         self._stack.close()

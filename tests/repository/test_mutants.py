@@ -74,9 +74,11 @@ def tree(tmp_path):
     return tmp_path
 
 
-def attempt(tree: Path, replacement: str, test: str) -> tuple[str, str]:
+def attempt(
+    tree: Path, replacement: str, test: str, time_out: float = run.TIME_OUT
+) -> tuple[str, str]:
     mutant = Mutant("load", "A claim.", "module.py", "2 * number", replacement, (test,))
-    trying = run.Attempt(tree, mutant)
+    trying = run.Attempt(tree, mutant, time_out)
     outcome = trying.end(os.waitpid(trying.run.pid, 0)[1])
     assert (tree / "module.py").read_text() == MODULE
     return outcome.state, outcome.detail
@@ -86,6 +88,11 @@ def test_attempt_returns_whether_a_test_fails(tree):
     assert attempt(tree, "3 * number", "test_2.py") == (run.KILLED, "test_2.py::test_double")
     assert attempt(tree, "3 * number", "test_0.py") == (run.SURVIVED, "test_0.py")
     assert attempt(tree, "2 *", "test_2.py")[0] == run.BROKEN, "it cannot be imported"
+
+
+def test_attempt_does_not_wait_for_a_test_that_hangs(tree):
+    hanging = "sum(0 for _ in iter(int, 1))"
+    assert attempt(tree, hanging, "test_2.py", 0.5) == (run.KILLED, "test_2.py::test_double")
 
 
 def test_mutants_are_of_many_files():
