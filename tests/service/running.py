@@ -112,7 +112,7 @@ def are_gone(pids):
 
     def all_gone():
         alive = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        return "app.train.worker.main" not in alive
+        return "app.train.worker" not in alive
 
     return wait_until(all_gone)
 

@@ -27,7 +27,7 @@ from app.versions.card import Card
 WAIT_COMMAND = "exec cat"
 CRASH_COMMAND = "exit 3"
 # No test waits for a poll or a back-off of production; the end takes as long as it takes.
-FAST_TIMING = Timing(poll=0.01, idle=0.01, retry=0.05, back_off=0.01, end=120.0)
+FAST_TIMING = Timing(poll=0.01, busy=0.01, idle=0.01, retry=0.05, back_off=0.01, end=120.0)
 
 
 class StandIn:

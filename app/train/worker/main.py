@@ -1,4 +1,4 @@
-"""Worker process: runs one attempt of a job (`python -m app.train.worker.main`).
+"""Worker process: runs one attempt of a job.
 
 The supervisor starts it and writes the assignment, one line of JSON, to its standard input. The
 input stays open while the supervisor runs. A standby process waits for that line: see
@@ -225,7 +225,3 @@ def _retry_while_bucket_unavailable(
             logged = True
         if stop.wait(RETRY_INTERVAL):
             raise Stopped
-
-
-if __name__ == "__main__":
-    main()

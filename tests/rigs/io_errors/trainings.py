@@ -18,7 +18,7 @@ from tests.rigs.io_errors.service import drawn_digits
 from tests.rigs.io_errors.training_processes import TrainingProcesses
 from tests.rigs.io_errors.trial import Operation, Refusal, tells_cause, temporary_files
 
-TIMING: Final = Timing(poll=0.01, idle=0.01, retry=0.02, back_off=0.01)
+TIMING: Final = Timing(poll=0.01, busy=0.01, idle=0.01, retry=0.02, back_off=0.01)
 TIMEOUT: Final = 240.0
 CLEAN_UP_TIMEOUT: Final = 120.0
 HYPERPARAMETERS: Final = Hyperparameters(

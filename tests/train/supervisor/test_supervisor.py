@@ -57,7 +57,7 @@ def test_one_job_runs_at_a_time_and_the_next_follows(store, supervise):
 
 
 def test_idle_supervisor_asks_the_database_if_it_has_changed(store, supervise):
-    supervisor = supervise(idle=math.inf)
+    supervisor = supervise(busy=0.0, idle=math.inf)
     assert all(supervisor._is_due() for _ in range(3)), "the lease may become free at any time"
     supervisor._tick()
     assert supervisor._is_due(), "the lease is in the database"
@@ -70,8 +70,24 @@ def test_idle_supervisor_asks_the_database_if_it_has_changed(store, supervise):
     supervisor._stop_and_requeue()
     assert supervisor._is_due()
     assert not supervisor._is_due()
-    supervisor._idle_until = 0.0
+    supervisor._checked_at = -math.inf
     assert supervisor._is_due(), "a job that failed starts again without a change"
+
+
+def test_new_job_is_seen_at_once_and_a_running_one_at_intervals(store, supervise):
+    supervisor = supervise(busy=math.inf, idle=math.inf)
+    assert supervisor._is_due()
+    assert not supervisor._is_due(), "another supervisor may have the lease"
+    supervisor._tick()
+    job = create(store)
+    assert supervisor._is_due()
+    supervisor._tick()
+    assert store.job(job).status == Status.RUNNING
+    create(store)
+    assert not supervisor._is_due(), "each batch of a running job changes the database"
+    supervisor._checked_at = -math.inf
+    assert supervisor._is_due()
+    supervisor._stop_and_requeue()
 
 
 def test_while_a_job_is_paused_another_runs(store, supervise):
