@@ -1,6 +1,7 @@
-"""The end of an attempt, and the errors that it records on the job."""
+"""The start and the end of an attempt, and the errors that it records on the job."""
 
 import errno
+import gc
 import re
 import threading
 
@@ -13,6 +14,7 @@ from app.train.jobs.assignment import Assignment
 from app.train.jobs.fenced_writer import Superseded
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes import dataset
+from app.train.worker import __main__ as start
 from app.train.worker import main
 
 
@@ -26,6 +28,17 @@ def attempt(settings, store, registry):  # noqa: ARG001, there is a version to b
         return store.job(created.id)
 
     return attempt
+
+
+def test_process_collects_what_it_allocates_after_its_imports(monkeypatch):
+    states = []
+    monkeypatch.setattr(main, "main", lambda: states.append(gc.isenabled()))
+    try:
+        start.main()
+        assert states == [True]
+        assert gc.get_freeze_count() > 0, "what was imported is not looked through"
+    finally:
+        gc.unfreeze()
 
 
 def test_a_device_that_is_not_there_fails_the_job(attempt):
