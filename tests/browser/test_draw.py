@@ -158,7 +158,7 @@ def test_an_answer_that_came_while_ink_flowed_is_the_last_one(open_page, service
     def move(x, y):
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
-    def asked(count):
+    def has_asked(count):
         return wait_until(lambda: page.evaluate("() => 1") and len(held) == count)
 
     def is_settled():
@@ -169,12 +169,12 @@ def test_an_answer_that_came_while_ink_flowed_is_the_last_one(open_page, service
     page.mouse.down()
     move(0.7, 0.25)
     page.clock.run_for(100)
-    assert asked(1)
+    assert has_asked(1)
     move(0.56, 0.51)
     page.clock.run_for(100)  # the question waits for the answer to the one before it
     move(0.43, 0.77)
     held[0].continue_()
-    assert asked(2)
+    assert has_asked(2)
     page.mouse.up()
     page.clock.run_for(100)
     held[1].continue_()

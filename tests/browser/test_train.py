@@ -258,8 +258,8 @@ def test_removed_job_is_not_brought_back_by_an_older_answer(open_page, service):
 
 def test_nothing_is_asked_about_a_job_that_is_being_removed(open_page, service):
     refusal = {"status": 503, "json": {"code": "not_ready", "detail": "Not now."}}
-    wanted = b'{"recipe": "quick", "epochs": 1, "promote": "never", "keep_checkpoints": true}'
-    job = service.post("/train", wanted)["id"]
+    body = b'{"recipe": "quick", "epochs": 1, "promote": "never", "keep_checkpoints": true}'
+    job = service.post("/train", body)["id"]
     service.job_until(job, lambda body: body["status"] == "succeeded")
     page = open_page(service, expected=["503"])
     held, ended = [], []

@@ -161,7 +161,7 @@ def sockets_of(service):
         pytest.skip("this system does not tell of the descriptors of a process")
     count = 0
     for descriptor in descriptors.iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
+        with suppress(FileNotFoundError):  # closed since it was listed
             count += os.readlink(descriptor).startswith("socket:")
     return count
 
