@@ -280,6 +280,28 @@ def test_nothing_is_asked_about_a_job_that_is_being_removed(open_page, service):
     assert page.locator(row_of(job)).count() == 0
 
 
+def test_the_answer_to_a_removal_does_not_lead_away_from_what_is_opened_meanwhile(
+    open_page, service
+):
+    def hold(route):
+        return held.append(route) if route.request.method == "DELETE" else route.continue_()
+
+    held = []
+    job = service.post("/train", b'{"recipe": "quick", "epochs": 1, "promote": "never"}')["id"]
+    service.job_until(job, lambda body: body["status"] == "succeeded")
+    page = open_page(service, f"/#/train/{job}", expected=["404"])
+    page.route(f"**/train/{job}", hold)
+    page.click("#delete-job")
+    page.click("#confirm-yes")
+    page.wait_for_url(re.compile("#/train$"))
+    page.goto(f"{page.url}/{job}")
+    assert wait_until(lambda: page.evaluate("() => 1") and held)
+    (removal,) = held
+    removal.continue_()
+    shows(page, "#eta", "This no longer exists")
+    assert job_of(page) == job
+
+
 def test_a_job_is_paused_resumed_and_cancelled(open_page, service):
     page = open_page(service, "/#/train")
     start(page, epochs="300")

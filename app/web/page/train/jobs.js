@@ -13,7 +13,7 @@ export const SWEEP = "sweep-";
 export class Jobs {
   /** `changed()` at each change; `ended(job)` when a version may have come of it. */
   constructor({ changed, ended }) {
-    Object.assign(this, { changed, ended, all: new Map(), removed: new Set() });
+    Object.assign(this, { changed, ended, all: new Map(), removed: new Map() });
     Object.assign(this, { sweeps: [], chosen: [], isNamed: false });
     Object.assign(this, { losses: [], isBroken: false, isSending: false, hasMore: false, missing: null });
     this.followed = this.following = null;
@@ -81,18 +81,17 @@ export class Jobs {
     this.#followFirst();
   }
 
-  /** Remove a job at once, and bring it back if the service refuses. */
+  /** Remove a job at once, and store it again if the service refuses. */
   async remove(id) {
-    const { chosen } = this;
     const job = this.all.get(id);
-    this.removed.add(id);
     this.all.delete(id);
+    const removal = ask(`train/${id}`, { method: "DELETE" });
+    this.removed.set(id, removal);
     try {
-      await Promise.all([this.choose(chosen.filter((each) => each !== id)), ask(`train/${id}`, { method: "DELETE" })]);
+      await Promise.all([this.choose(this.chosen.filter((each) => each !== id)), removal]);
     } catch (problem) {
       this.removed.delete(id);
       this.#store(job);
-      await this.choose(chosen);
       throw problem;
     }
   }
@@ -111,6 +110,7 @@ export class Jobs {
   }
 
   async #find(id) {
+    await this.removed.get(id)?.catch(() => null); // until then, the service may still answer with it
     try {
       this.#store(await askJson(`train/${id}`, QUIET));
     } catch (problem) {

@@ -88,10 +88,15 @@ export function trainView(versions, paper, ended) {
   async function remove(job) {
     const question = { title: t("delete_job_title", { name: nameOf(job) }), text: t("delete_job_is"), yes: t("delete_job") };
     if (!(await isConfirmed(question))) return;
+    const { hash } = location;
     const removal = jobs.remove(job.id);
     show(); // at once, so that nothing more is asked about it
-    await removal;
     go("train", jobs.isNamed ? jobs.chosen.join(",") : "");
+    const left = location.hash; // the reader may open something else before the service answers
+    await removal.catch((problem) => {
+      if (location.hash === left) location.hash = hash;
+      throw problem;
+    });
   }
 
   return {
