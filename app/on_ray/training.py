@@ -27,6 +27,7 @@ from app.on_ray.environment import HIDE_UNASSIGNED_GPUS, inherited_environment
 from app.train.jobs import job as jobs
 from app.train.jobs.assignment import Assignment
 from app.train.worker import state
+from app.train.worker.attempt import PeerLost
 from app.train.worker.ddp import DataParallelGroup, run_rank
 from app.train.worker.heartbeat import Heartbeat
 from app.train.worker.main import prepared_process, run_attempt
@@ -45,10 +46,14 @@ class RayCheckpointer:
     """Stores the training state in Ray Train checkpoints."""
 
     def save(self, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
+        """Save the state on all ranks. Raises PeerLost."""
         with TemporaryDirectory() as folder:
             state.save(Path(folder, STATE), model, optimizer, position)
             checkpoint = train.Checkpoint.from_directory(folder)
-            train.report({"epoch": position.epoch}, checkpoint=checkpoint)
+            try:
+                train.report({"epoch": position.epoch}, checkpoint=checkpoint)
+            except ray.exceptions.RayError as error:  # Ray Train ends all ranks after one has died
+                raise PeerLost(f"Ray Train could not save the state: {error}") from error
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> Position | None:
         checkpoint = train.get_checkpoint()

@@ -5,7 +5,13 @@ import re
 import signal
 
 import pytest
+import ray
+import torch
 
+from app.on_ray.training import RayCheckpointer
+from app.torch_net import MyNet
+from app.train.worker.attempt import PeerLost
+from app.train.worker.state import Position
 from tests.ray.rigs.jobs import (
     HYPERPARAMETERS,
     LONG_JOB,
@@ -29,6 +35,10 @@ def storage(ddp_service):
     return ddp_service.jobs
 
 
+def raise_actor_error(*_, **__):
+    raise ray.exceptions.RayActorError
+
+
 def losses(log):
     return [float(loss) for loss in LOSS.findall(log)]
 
@@ -46,7 +56,8 @@ def test_two_workers_learn_what_one_does(ddp_service, cluster, storage, local):
         assert wait_until(lambda both=both: not {*both} & {*workers(cluster)}, TIMEOUT)
     _, log = outcome(ddp_service, job)
     assert losses(log) == pytest.approx(losses(local[1]), rel=1e-3)
-    assert ddp_service.get(f"/train/{job}")["attempt"] == 1, "Ray Train went on"
+    log = ddp_service.log.read_text()
+    assert ddp_service.get(f"/train/{job}")["attempt"] == 1, f"Ray Train went on\n{log[-4000:]}"
     assert wait_until(lambda: not (storage / job).exists()), "an ended job needs it no more"
 
 
@@ -78,3 +89,12 @@ def test_both_end_with_a_job(ddp_service, cluster, storage):
         return wait_until(lambda: [*storage.iterdir()] == [others], 30)
 
     assert wait_until(next_job_cleans_up, TIMEOUT)
+
+
+def test_state_that_ray_train_cannot_save_means_a_lost_peer(monkeypatch):
+    """The attempt must not end with an error of its own then: Ray Train goes on with it."""
+    monkeypatch.setattr(ray.train, "report", raise_actor_error)
+    model = MyNet()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with pytest.raises(PeerLost, match="Ray Train could not save the state"):
+        RayCheckpointer().save(model, optimizer, Position())

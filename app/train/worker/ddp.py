@@ -140,9 +140,13 @@ class DataParallelGroup:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
+    """Raise PeerLost for what torch raises if a peer is lost; it has no specific error."""
     try:
         yield
-    except RuntimeError as error:  # torch has no specific error for a lost peer
+    except (RuntimeError, ValueError) as error:
+        # ValueError: Ray Train destroys the process group of the ranks that are still alive.
+        if isinstance(error, ValueError) and distributed.is_initialized():
+            raise
         raise PeerLost(f"A process of the distributed training was lost: {error}") from error
 
 

@@ -107,6 +107,49 @@ def test_a_process_that_is_lost_breaks_the_training(tmp_path):
     assert message.startswith("A process of the distributed training was lost")
 
 
+def damaged_batches():
+    raise ValueError("a label is no digit")
+    yield
+
+
+def use_destroyed_group(path, results):
+    """What the calls of a rank raise before and after its process group was destroyed."""
+    store = distributed.FileStore(path, 1)
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    group = DataParallelGroup()
+    steps = group.fit(MyNet(), None, damaged_batches(), epochs=range(1), device=CPU)
+    calls = (
+        lambda: next(steps),
+        lambda: group.broadcast(Command.SAVE),
+        group.receive,
+        group.receive_job,
+        lambda: train(group.fit, 10),
+        group.close,
+    )
+    for call in calls:
+        try:
+            call()
+        except (PeerLost, ValueError) as error:
+            results.put((type(error).__name__, str(error)))
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def test_destroyed_process_group_means_a_lost_peer(tmp_path):
+    """Ray Train destroys the groups of the ranks that live when another one has died."""
+    results = FORK_SERVER.Queue()
+    process = FORK_SERVER.Process(
+        target=use_destroyed_group, args=(str(tmp_path / "store"), results)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    own, *after = (results.get(timeout=1) for _ in range(6))
+    assert own == ("ValueError", "a label is no digit")
+    assert {kind for kind, _ in after} == {"PeerLost"}
+    assert all("process of the distributed training was lost" in message for _, message in after)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_shares_are_whole_together(rows):
     batch = (torch.arange(rows), torch.arange(rows))
