@@ -73,7 +73,9 @@ def test_a_crash_of_the_database_fails_no_prediction_and_no_training(
             press_all, service.port, requests, 4
         )
         try:
-            server.restart()
+            server.stop()
+            assert are_gone(service.trainings), "it could not record a batch"
+            server.start()
             service.job_until(job, lambda body: len(body["epochs"]) > len(epochs_before) + 1)
         finally:
             stop.set()
@@ -81,6 +83,7 @@ def test_a_crash_of_the_database_fails_no_prediction_and_no_training(
         done = service.job_until(job, lambda body: body["status"] == "succeeded")
         assert (pressed.wrong, dict(pressed.refused)) == (0, {})
         assert pressed.latencies
+        assert done["attempt"] > 1
         assert [epoch["epoch"] for epoch in done["epochs"]] == [*range(EPOCHS)]
         assert batches(follow(service, job)) == epochs_of_batches(EPOCHS)
         service.end()
