@@ -31,6 +31,25 @@ def webp_animation(side):
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
+def jpeg_2000(side, components):
+    """A JPEG 2000 of side x side without any ink, in 100 bytes: all its packets are empty."""
+
+    def segment(marker, body):
+        return struct.pack(">HH", marker, len(body) + 2) + body
+
+    size = (side, side, 0, 0, side, side, 0, 0, components)
+    return b"".join(
+        (
+            b"\xff\x4f",
+            segment(0xFF51, struct.pack(">HIIIIIIIIH", 0, *size) + b"\7\1\1" * components),
+            segment(0xFF52, b"\0\0\0\1\0\0\4\4\0\1"),  # one layer, one resolution
+            segment(0xFF5C, b"\x40\x40"),  # not quantised
+            segment(0xFF90, b"\0\0\0\0\0\0\0\1"),  # one tile, to the end
+            b"\xff\x93" + bytes(components) + b"\xff\xd9",
+        )
+    )
+
+
 def zeros(size):
     packer = zlib.compressobj(9)
     block = packer.compress(bytes(2**20))
@@ -50,6 +69,7 @@ UPLOADS = {
     "canvas of 49 megapixels": webp_animation(7001),
     "blank PNG of 49 megapixels": png(np.zeros((7000, 7000), np.uint8)),
     "blank WebP of 16 megapixels": png(np.zeros((4000, 4000, 3), np.uint8), "WEBP"),
+    "JPEG 2000 of 49 megapixels": jpeg_2000(7000, 4),  # it would take 1.2 GB
     "no image": b"no image",
 }
 
