@@ -75,6 +75,24 @@ def test_no_number_is_given_twice(first, make_registry, card):
     assert save(first, card) == second + 1
 
 
+def test_a_number_that_another_service_takes_first_is_not_given_again(
+    first, make_registry, card, monkeypatch
+):
+    other, numbers = make_registry("other"), []
+    claim = other._saved.claim
+
+    def claim_after_another_service(*arguments):
+        monkeypatch.undo()
+        numbers.append(save(first, card, note="first"))
+        return claim(*arguments)
+
+    monkeypatch.setattr(other._saved, "claim", claim_after_another_service)
+    numbers.append(save(other, card, note="other"))
+    first.refresh()
+    assert [first.card(number).note for number in numbers] == ["first", "other"]
+    assert [other.card(number).note for number in numbers] == ["first", "other"]
+
+
 def test_the_live_version_cannot_be_deleted_by_who_has_not_seen_it_go_live(
     first, make_registry, card
 ):
