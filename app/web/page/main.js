@@ -21,7 +21,9 @@ const corrections = correctionsView(() => {
   go("train");
   train.includeCorrections();
 });
-const status = new Status(refresh);
+const status = new Status((version) => {
+  if (versions.current !== null && version !== versions.current) refresh();
+});
 const keys = new ApiKeys();
 
 changeThemeByButton(() => {
@@ -47,10 +49,11 @@ function refresh() {
 }
 
 async function poll() {
-  if (document.visibilityState === "visible") {
-    await Promise.all([status.look(), train.look().catch(ignoreProblem)]);
+  try {
+    if (document.visibilityState === "visible") await Promise.all([status.look(), train.look().catch(ignoreProblem)]);
+  } finally {
+    setTimeout(poll, POLL_INTERVAL);
   }
-  setTimeout(poll, POLL_INTERVAL);
 }
 
 /** The reader did not ask: the status in the footer tells, and the button that takes a key. */

@@ -16,12 +16,12 @@ export function onRoute(listener) {
   listener(...route());
 }
 
-/** Go to a view, as a link does; `replace` leaves no entry in the history. */
-export function go(view, rest = "", { replace = false } = {}) {
+/** Go to a view, as a link does. */
+export function go(view, rest = "") {
   const address = `#/${view}${rest && `/${encodeURIComponent(rest)}`}`;
-  if (!replace) return void (location.hash = address);
-  history.replaceState(null, "", address);
-  showView();
+  if (address === location.hash) return;
+  history.pushState(null, "", address);
+  showView(); // at once: no event comes of it
 }
 
 function showView() {

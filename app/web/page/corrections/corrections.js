@@ -1,6 +1,6 @@
 // What enters: the corrections that the service stores. What leaves: a grid of their images, with the wish to change, remove
 // or learn from them. This module does not know which prediction was wrong.
-import { button, byId, element } from "../elements/dom.js";
+import { button, byId, element, fill, unlessBusy } from "../elements/dom.js";
 import { problemNodes } from "../elements/problem.js";
 import { inWords, number, t } from "../language/words.js";
 import { ask, askJson } from "../service/api.js";
@@ -12,23 +12,31 @@ const ALL = "all";
 export class Corrections {
   /** `learn()` when a training with them is wanted. */
   constructor(learn) {
-    Object.assign(this, { images: [], counts: [], total: 0, label: ALL, hasMore: false, said: null });
+    Object.assign(this, { images: [], counts: [], total: 0, label: ALL, hasMore: false });
+    Object.assign(this, { said: null, looks: 0 });
     byId("train-with-corrections").addEventListener("click", learn);
-    byId("more-corrections").addEventListener("click", () => this.#try(() => this.#more()));
-    inWords(() => this.#show());
+    const more = unlessBusy(() => this.#try(() => this.#more()));
+    byId("more-corrections").addEventListener("click", more);
+    inWords(() => {
+      this.#show();
+      this.#say();
+    });
   }
 
   async refresh() {
+    const look = ++this.looks;
     const { labels, images, non_digits } = await askJson("datasets/corrections", { quiet: true });
     const { data, has_more } = await askJson(this.#path(), { quiet: true });
+    if (look !== this.looks) return; // of another filter, or older
     const counts = LABELS.map((label) => (label === null ? non_digits : labels[label]));
     Object.assign(this, { counts, total: images, images: data, hasMore: has_more });
     this.#show();
   }
 
   async #more() {
-    const { data, has_more } = await askJson(`${this.#path()}&after=${this.images.at(-1).id}`);
-    Object.assign(this, { images: [...this.images, ...data], hasMore: has_more });
+    const { images } = this;
+    const { data, has_more } = await askJson(`${this.#path()}&after=${images.at(-1).id}`);
+    if (this.images === images) Object.assign(this, { images: [...images, ...data], hasMore: has_more });
   }
 
   #path() {
@@ -73,6 +81,11 @@ export class Corrections {
       this.said = () => problemNodes(problem);
     }
     this.#show();
+    this.#say();
+  }
+
+  #say() {
+    byId("corrections-said").replaceChildren(...(this.said?.() ?? []));
   }
 
   #filter(label) {
@@ -82,7 +95,6 @@ export class Corrections {
 
   #show() {
     const { counts, hasMore, images, total } = this;
-    byId("corrections-said").replaceChildren(...(this.said?.() ?? []));
     byId("no-corrections").hidden = total > 0;
     byId("train-with-corrections").hidden = total === 0;
     byId("train-with-corrections").textContent = t("train_with_n", { n: number(total) });
@@ -94,18 +106,21 @@ export class Corrections {
     const filters = present.map(([label, count]) => choice(label, `${brief(label)} · ${number(count)}`));
     const all = choice(ALL, t("all_digits", { n: number(total) }));
     const isUseful = present.length > 1 || this.label !== ALL;
-    byId("corrections-filter").replaceChildren(...(isUseful ? [all, ...filters] : []));
-    byId("corrections-grid").replaceChildren(...images.map((each) => this.#tile(each)));
+    fill(byId("corrections-filter"), [counts, total, this.label], () => (isUseful ? [all, ...filters] : []));
+    fill(byId("corrections-grid"), images, () => images.map((each) => this.#tile(each)));
   }
 
   #tile(correction) {
     const { image, label } = correction;
     const picture = element("img", { src: image, alt: phrase(label), width: 112, height: 112 });
     const options = LABELS.map((each) => element("option", { selected: each === label }, brief(each)));
-    const change = (event) => this.#try(() => this.#relabel(correction, LABELS[event.target.selectedIndex]));
+    const change = async ({ target }) => {
+      await this.#try(() => this.#relabel(correction, LABELS[target.selectedIndex]));
+      target.selectedIndex = LABELS.indexOf(label); // of a tile that is still there if it was refused
+    };
     const name = { "aria-label": t("change_label", { label: brief(label) }), onchange: change };
     const select = element("select", name, ...options);
-    const remove = () => this.#try(() => this.#remove(correction));
+    const remove = unlessBusy(() => this.#try(() => this.#remove(correction)));
     const sign = { className: "sign", title: t("remove"), "aria-label": t("remove_of", { label: brief(label) }) };
     return element("li", {}, picture, element("div", { className: "row" }, select, button("✕", remove, sign)));
   }

@@ -1,7 +1,7 @@
 // What enters: the data sets of the service, and files of the reader's own. What leaves: which of them to train and to test
 // with, and a dialog that uploads, shows and deletes them. This module does not know what is trained.
 import { isConfirmed } from "../elements/confirm.js";
-import { button, byId, element } from "../elements/dom.js";
+import { button, byId, element, fill, unlessBusy } from "../elements/dom.js";
 import { showProblem } from "../elements/problem.js";
 import { inWords, number, t } from "../language/words.js";
 import { ask, askJson } from "../service/api.js";
@@ -13,7 +13,8 @@ const [MNIST, MNIST_TEST] = BUILT_IN;
 
 export class Datasets {
   constructor() {
-    Object.assign(this, { all: [], files: [], ticked: new Set([MNIST]), tested: MNIST_TEST, shown: null });
+    Object.assign(this, { all: [], files: [], ticked: new Set([MNIST]), tested: MNIST_TEST });
+    Object.assign(this, { lists: 0, looks: 0 });
     this.dialog = byId("data-dialog");
     byId("own-data").addEventListener("click", () => this.#open());
     byId("data-close").addEventListener("click", () => this.dialog.close());
@@ -25,9 +26,10 @@ export class Datasets {
         event.target.value = "";
       });
     }
+    const upload = unlessBusy(() => this.#try(() => this.#upload()));
     byId("data-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#try(() => this.#upload());
+      upload();
     });
     this.#takeDrops();
     inWords(() => this.#show());
@@ -41,7 +43,10 @@ export class Datasets {
   }
 
   async refresh() {
-    this.all = (await askJson("datasets", { quiet: true })).data;
+    const list = ++this.lists;
+    const { data } = await askJson("datasets", { quiet: true });
+    if (list !== this.lists) return; // a newer one knows more
+    this.all = data;
     const names = this.all.map(({ name }) => name);
     this.ticked = new Set([...this.ticked].filter((name) => names.includes(name)));
     if (!names.includes(this.tested)) this.tested = MNIST_TEST;
@@ -50,7 +55,7 @@ export class Datasets {
 
   #open() {
     this.#take({ name: "", files: [] });
-    byId("report").replaceChildren();
+    this.#forgetReport();
     this.dialog.showModal();
     this.#try(() => this.refresh());
   }
@@ -81,14 +86,15 @@ export class Datasets {
   }
 
   async #upload() {
+    const { files } = this;
     const form = new FormData();
     byId("data-busy").hidden = false;
     try {
-      form.append("file", await packed(this.files), "data.zip");
+      form.append("file", await packed(files), "data.zip");
       form.append("name", byId("data-name").value);
       const dataset = await (await ask("datasets", { method: "POST", body: form })).json();
       this.ticked.add(dataset.name);
-      this.#take({ name: "", files: [] });
+      if (this.files === files) this.#take({ name: "", files: [] });
       await this.refresh();
       await this.#look(dataset);
     } finally {
@@ -97,7 +103,9 @@ export class Datasets {
   }
 
   async #look(dataset) {
+    const look = ++this.looks;
     const nodes = await reportOf(dataset);
+    if (look !== this.looks) return; // another one is looked at
     byId("report").replaceChildren(...nodes);
     if (dataset.name === MNIST_TEST) return;
     const use = () => {
@@ -112,8 +120,13 @@ export class Datasets {
     const question = { title: t("delete_dataset", { name }), text: t("delete_dataset_is"), yes: t("delete_job") };
     if (!(await isConfirmed(question))) return;
     await ask(`datasets/${id}`, { method: "DELETE" });
-    byId("report").replaceChildren();
+    this.#forgetReport();
     await this.refresh();
+  }
+
+  #forgetReport() {
+    this.looks++; // also of one that is on its way
+    byId("report").replaceChildren();
   }
 
   async #try(act) {
@@ -127,12 +140,13 @@ export class Datasets {
 
   #show() {
     const trainable = this.all.filter(({ id }) => !BUILT_IN.includes(id) || id === MNIST);
-    byId("datasets").replaceChildren(...trainable.map((each) => this.#tick(each)));
+    fill(byId("datasets"), trainable, () => trainable.map((each) => this.#tick(each)));
+    byId("datasets").querySelectorAll("input").forEach((box, i) => (box.checked = this.ticked.has(trainable[i].name)));
     const tests = this.all.filter(({ id }) => !BUILT_IN.includes(id) || id === MNIST_TEST);
-    const options = tests.map(({ name }) => element("option", { value: name, selected: name === this.tested }, name));
-    byId("test-dataset").replaceChildren(...options);
+    fill(byId("test-dataset"), tests, () => tests.map(({ name }) => element("option", { value: name }, name)));
+    byId("test-dataset").value = this.tested;
     byId("data-summary").textContent = [...this.ticked].join(" + ");
-    byId("data-rows").replaceChildren(...this.all.map((each) => this.#row(each)));
+    fill(byId("data-rows"), this.all, () => this.all.map((each) => this.#row(each)));
   }
 
   #tick({ name, images }) {
@@ -141,7 +155,7 @@ export class Datasets {
       else this.ticked.delete(name);
       this.#show();
     };
-    const box = element("input", { type: "checkbox", checked: this.ticked.has(name), onchange: change });
+    const box = element("input", { type: "checkbox", onchange: change });
     const words = element("span", {}, `${name} `, element("small", {}, number(images ?? 0)));
     return element("label", { className: "tick" }, box, words);
   }

@@ -81,6 +81,8 @@ async function write(paper, strokes) {
 }
 
 async function showPhoto(paper, { src }) {
+  const { changes } = paper;
   const blob = await (await fetch(src)).blob();
-  paper.show(await pictureOf(new File([blob], "photo.jpg", { type: blob.type })));
+  const picture = await pictureOf(new File([blob], "photo.jpg", { type: blob.type }));
+  if (paper.changes === changes) paper.show(picture); // the reader has not begun to draw
 }

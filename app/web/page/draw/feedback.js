@@ -1,14 +1,15 @@
 // Corrections: what an image shows in truth, sent to the service, changed, or taken back.
 import { ask } from "../service/api.js";
 import { brief, formOf, LABELS, phrase } from "../corrections/label.js";
-import { button, byId } from "../elements/dom.js";
+import { button, byId, unlessBusy } from "../elements/dom.js";
 import { problemNodes } from "../elements/problem.js";
 import { inWords, t } from "../language/words.js";
 
 export class Feedback {
   constructor() {
     Object.assign(this, { read: null, saved: null, said: null });
-    this.labels = LABELS.map((label) => button("", () => this.#choose(label), { "aria-pressed": false }));
+    const choose = (label) => this.act(() => this.#choose(label));
+    this.labels = LABELS.map((label) => button("", () => choose(label), { "aria-pressed": false }));
     byId("labels").replaceChildren(...this.labels);
     inWords(() => this.#show());
   }
@@ -16,6 +17,7 @@ export class Feedback {
   /** What the buttons are about from now on: an image and the id of its prediction, or null. */
   about(read) {
     Object.assign(this, { read, saved: null, said: null });
+    this.act = unlessBusy((act) => act()); // two labels at once would contradict one another
     byId("wrong").disabled = read === null;
     this.#show();
   }
@@ -71,7 +73,8 @@ export class Feedback {
       each.textContent = brief(LABELS[i]);
       each.setAttribute("aria-pressed", saved?.label === LABELS[i]);
     });
-    if (canReplace) byId("thanks").append(" ", button(t("replace", values), () => this.#send(label, true)));
-    else if (saved) byId("thanks").append(" ", button(t("undo"), () => this.#undo(undo)));
+    const replace = () => this.act(() => this.#send(label, true));
+    if (canReplace) byId("thanks").append(" ", button(t("replace", values), replace));
+    else if (saved) byId("thanks").append(" ", button(t("undo"), () => this.act(() => this.#undo(undo))));
   }
 }

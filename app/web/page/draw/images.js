@@ -4,7 +4,8 @@
 const LARGEST = 8 * 1024 * 1024; // bytes; the service takes ten million
 const SIDE = 2048;
 
-export function takeImages(sheet, buttons, show) {
+/** Let the reader choose, paste or drop an image; `paper` shows it if nothing is drawn on it meanwhile. */
+export function takeImages(sheet, buttons, paper) {
   for (const [button, input] of buttons) {
     button.addEventListener("click", () => input.click());
     input.addEventListener("change", () => {
@@ -25,7 +26,10 @@ export function takeImages(sheet, buttons, show) {
   });
 
   async function take([file]) {
-    if (file) show(await pictureOf(file));
+    if (!file) return;
+    const { changes } = paper;
+    const picture = await pictureOf(file);
+    if (paper.changes === changes) paper.show(picture);
   }
 }
 

@@ -40,6 +40,7 @@ export class Reader {
       this.#ask(true);
       return;
     }
+    if (question.isFinal) return; // the pen was not down: nothing is new
     // The pen rested before it was lifted: its answer is on its way, or here.
     question.isFinal = true;
     if (question.prediction) this.#show(question);

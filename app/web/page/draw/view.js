@@ -76,5 +76,5 @@ function connectTools(paper) {
     [byId("open"), byId("file")],
     [byId("camera"), byId("shot")],
   ];
-  takeImages(byId("sheet"), buttons, (picture) => paper.show(picture));
+  takeImages(byId("sheet"), buttons, paper);
 }

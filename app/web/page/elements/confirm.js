@@ -1,7 +1,7 @@
 // What enters: a question. What leaves: whether the answer is yes. This module does not know what is asked.
 import { byId } from "./dom.js";
 
-/** Ask in a dialog, perhaps with a field below the question. It ends in no if it is closed. */
+/** Ask in a dialog, perhaps with a field below the question. It ends in no if it is closed, or another view is opened. */
 export function isConfirmed({ title, text, yes, field = "" }) {
   const dialog = byId("confirm");
   byId("confirm-title").textContent = title;
@@ -10,8 +10,13 @@ export function isConfirmed({ title, text, yes, field = "" }) {
   byId("confirm-field").replaceChildren(field);
   dialog.returnValue = "no";
   dialog.showModal();
+  const leave = () => dialog.close();
+  addEventListener("hashchange", leave);
   return new Promise((resolve) => {
-    const close = () => resolve(dialog.returnValue === "yes");
+    const close = () => {
+      removeEventListener("hashchange", leave);
+      resolve(dialog.returnValue === "yes");
+    };
     dialog.addEventListener("close", close, { once: true });
   });
 }

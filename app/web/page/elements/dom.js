@@ -17,6 +17,20 @@ export function element(name, properties = {}, ...content) {
 export const button = (text, onclick, properties = {}) =>
   element("button", { type: "button", onclick, ...properties }, text);
 
+/** Make a function that does nothing while its last call is unanswered: the second press of a button, for example. */
+export function unlessBusy(act) {
+  let isBusy = false;
+  return async (...values) => {
+    if (isBusy) return;
+    isBusy = true;
+    try {
+      await act(...values);
+    } finally {
+      isBusy = false;
+    }
+  };
+}
+
 const signatures = new WeakMap();
 
 /** Fill an element again only if what it shows has changed: the reader's focus is in it, perhaps. */

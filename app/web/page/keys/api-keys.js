@@ -2,7 +2,7 @@
 // revokes them. This module does not know the key that the page sends.
 import { ask, askJson, post, usesKey } from "../service/api.js";
 import { isConfirmed } from "../elements/confirm.js";
-import { button, byId, element } from "../elements/dom.js";
+import { button, byId, element, fill, unlessBusy } from "../elements/dom.js";
 import { showProblem } from "../elements/problem.js";
 import { clock, day, inWords, setWord, t } from "../language/words.js";
 
@@ -21,9 +21,10 @@ export class ApiKeys {
     byId("copy").addEventListener("click", () => this.#copy());
     this.dialog.addEventListener("close", () => this.#showSecret(null));
     this.form.addEventListener("change", () => this.#checkScopes());
+    const create = unlessBusy(() => this.#change(() => this.#create()));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#change(() => this.#create());
+      create();
     });
     inWords(() => this.#show());
   }
@@ -112,9 +113,9 @@ export class ApiKeys {
   #show() {
     const isAll = byId("ended-keys").checked;
     const shown = this.keys.filter((key) => isAll || !hasEnded(key));
-    const none = element("td", { colSpan: 6, className: "small" }, t("no_keys"));
-    const rows = shown.map((key) => this.#row(key));
-    byId("key-rows").replaceChildren(...(rows.length ? rows : [element("tr", {}, none)]));
+    const none = () => element("tr", {}, element("td", { colSpan: 6, className: "small" }, t("no_keys")));
+    const states = shown.map((key) => [key, usesKey(key.id), hasEnded(key)]);
+    fill(byId("key-rows"), states, () => (shown.length ? shown.map((key) => this.#row(key)) : [none()]));
   }
 
   #row(key) {

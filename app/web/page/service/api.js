@@ -38,7 +38,10 @@ export async function ask(path, options = {}) {
   return ask(path, options);
 }
 
-export const askJson = async (path, options) => (await ask(path, options)).json();
+export async function askJson(path, options) {
+  const response = await ask(path, options);
+  return response.json().catch(unreachable); // the connection may break within the body
+}
 
 export function post(path, body, options = {}) {
   const headers = { "Content-Type": "application/json", ...options.headers };
@@ -52,9 +55,14 @@ async function send(path, request, by = key) {
   try {
     return await fetch(new URL(path, BASE), { cache: "no-store", ...request, headers });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem(0, { code: "unreachable", detail: error.message });
+    return unreachable(error);
   }
+}
+
+/** Raise a Problem for an error of the connection. */
+function unreachable(error) {
+  if (error.name === "AbortError") throw error;
+  throw new Problem(0, { code: "unreachable", detail: error.message });
 }
 
 /** Whether the page sends the key with this id, which is the part between two underscores. */
@@ -74,7 +82,9 @@ export function askForKey() {
       event.preventDefault();
       const given = field.value.trim();
       if (!given) return;
-      said.textContent = await refusalOf(given);
+      const refusal = await refusalOf(given);
+      if (!dialog.open) return; // the reader has given up
+      said.textContent = refusal;
       field.ariaInvalid = String(said.textContent !== "");
       if (said.textContent) return field.select();
       key = given;

@@ -10,7 +10,7 @@ const REMEMBERED = 20; // readings: a minute
 const MEASURED = ["s-rate", "s-times", "s-queue"];
 
 export class Status {
-  /** `live(version)` when another version is live than before. */
+  /** `live(version)` with the version of each answer. */
   constructor(live) {
     Object.assign(this, { live, ready: null, state: "…", readings: [], isLocked: false });
     inWords(() => this.#show());
@@ -23,10 +23,9 @@ export class Status {
 
   async #lookReady() {
     try {
-      const before = this.ready?.version;
       this.ready = await askJson("health/ready", { quiet: true });
       this.state = "ready";
-      if (before !== undefined && before !== this.ready.version) this.live(this.ready.version);
+      this.live(this.ready.version);
     } catch (problem) {
       this.state = problem.code === "not_ready" ? "not_ready" : "away";
     }

@@ -6,7 +6,8 @@ import { ask } from "./api.js";
 const SOON = 1000;
 const LONGEST = 15000;
 
-/** Follow until the stream is over (204) or the signal aborts. */
+/** Follow until the stream is over (204) or the signal aborts; `onBreak(isBroken)` when the connection breaks, and when
+ * there is another one. */
 export async function* follow(path, signal, onBreak = () => {}) {
   let last = "0";
   let wait = SOON;
@@ -15,6 +16,7 @@ export async function* follow(path, signal, onBreak = () => {}) {
       const headers = { Accept: "text/event-stream", "Last-Event-ID": last };
       const response = await ask(path, { headers, signal, quiet: true });
       if (response.status === 204) return;
+      onBreak(false);
       for await (const event of events(response.body)) {
         if (event.id) last = event.id;
         wait = SOON;
@@ -22,7 +24,7 @@ export async function* follow(path, signal, onBreak = () => {}) {
       }
     } catch (error) {
       if (signal.aborted || (error.status >= 400 && error.status < 429)) return;
-      onBreak(error);
+      onBreak(true);
     }
     await pause(wait, signal);
     wait = Math.min(2 * wait, LONGEST);

@@ -7,7 +7,7 @@ const MEAN = 0.5;
 
 export class Drawing {
   constructor(paper) {
-    Object.assign(this, { paper, of: null, pixels: null });
+    Object.assign(this, { paper, changes: null, pixels: null });
   }
 
   get isBlank() {
@@ -17,13 +17,12 @@ export class Drawing {
   /** Return {input, picture}: 784 values from -0.5 to 0.5, and the picture as a data URL; null for a blank sheet. */
   async look() {
     if (this.isBlank) return null;
-    const { now } = this.paper;
-    if (this.of !== now) {
-      const { seen } = await read(this.paper.image(), "?explain=true", { quiet: true });
-      this.pixels = { input: await inputOf(seen), picture: seen };
-      this.of = now;
-    }
-    return this.pixels;
+    const { changes } = this.paper;
+    if (this.changes === changes) return this.pixels;
+    const { seen } = await read(this.paper.image(), "?explain=true", { quiet: true });
+    const pixels = { input: await inputOf(seen), picture: seen };
+    if (this.paper.changes === changes) Object.assign(this, { changes, pixels });
+    return pixels;
   }
 
   /** Return what a version reads. */

@@ -14,7 +14,7 @@ export class Jobs {
   /** `changed()` at each change; `ended(job)` when a version may have come of it. */
   constructor({ changed, ended }) {
     Object.assign(this, { changed, ended, all: new Map(), removed: new Map() });
-    Object.assign(this, { sweeps: [], chosen: [], isNamed: false });
+    Object.assign(this, { sweeps: [], chosen: [], isNamed: false, choices: 0, acts: 0 });
     Object.assign(this, { losses: [], isBroken: false, isSending: false, hasMore: false, missing: null });
     this.followed = this.following = null;
   }
@@ -37,6 +37,7 @@ export class Jobs {
 
   /** Choose jobs by id; with none, the active job or the newest is shown. */
   async choose(ids) {
+    this.choices++;
     Object.assign(this, { chosen: ids, isNamed: ids.length > 0, missing: null });
     const unknown = ids.filter((id) => !id.startsWith(SWEEP) && !this.all.has(id));
     for (const id of unknown) await this.#find(id);
@@ -48,10 +49,11 @@ export class Jobs {
     await this.#load(RECENT);
   }
 
-  /** Ask for a long page of jobs, from which removed ones are gone, and choose some. */
-  async lookAtAll(ids = this.isNamed ? this.chosen : []) {
+  /** Ask for a long page of jobs, from which removed ones are gone, and choose some, if no others are chosen meanwhile. */
+  async lookAtAll(ids) {
+    const choice = ++this.choices;
     await this.#load(PAGE);
-    await this.choose(ids);
+    if (choice === this.choices) await this.choose(ids);
   }
 
   async lookAtOlder() {
@@ -67,6 +69,7 @@ export class Jobs {
     this.changed();
     try {
       const job = await post("train", hyperparameters);
+      this.acts++;
       this.#store(job);
       return job;
     } finally {
@@ -77,7 +80,9 @@ export class Jobs {
 
   /** Cancel, pause or resume a job. */
   async act(id, action) {
-    this.#store(await post(`train/${id}/${action}`));
+    const job = await post(`train/${id}/${action}`);
+    this.acts++;
+    this.#store(job);
     this.#followFirst();
   }
 
@@ -97,8 +102,10 @@ export class Jobs {
   }
 
   async #load(limit) {
+    const { acts } = this;
     const questions = [`train?limit=${limit}`, "sweeps?limit=20"];
     const [jobs, sweeps] = await Promise.all(questions.map((path) => askJson(path, QUIET)));
+    if (acts !== this.acts) return this.#load(limit); // it may be older than the answer to an act
     if (limit === PAGE) {
       const isThere = ([id]) => jobs.data.some((job) => job.id === id);
       this.all = new Map([...this.all].filter(isThere));
@@ -115,7 +122,7 @@ export class Jobs {
       this.#store(await askJson(`train/${id}`, QUIET));
     } catch (problem) {
       if (problem.status !== 404) throw problem;
-      this.missing = problem;
+      if (this.chosen.includes(id)) this.missing = problem;
     }
   }
 
@@ -150,13 +157,13 @@ export class Jobs {
   async #follow(id) {
     const { signal } = (this.following = new AbortController());
     const wasUnfinished = UNFINISHED.includes(this.all.get(id).status);
-    const broke = () => {
-      this.isBroken = true;
+    const broke = (isBroken) => {
+      if (isBroken === this.isBroken || signal.aborted) return;
+      this.isBroken = isBroken;
       this.changed();
     };
     for await (const { event, data } of follow(`train/${id}/events`, signal, broke)) {
       if (signal.aborted || !this.all.has(id)) return;
-      this.isBroken = false;
       this.#happened(this.all.get(id), event, data);
     }
     if (signal.aborted || !this.all.has(id)) return;
@@ -174,7 +181,8 @@ export class Jobs {
 
   #happened(job, event, data) {
     if (event === "batch") this.losses.push(data);
-    if (event === "epoch") job.epochs = [...job.epochs.slice(0, data.epoch), data];
+    // The events begin with the oldest: the epochs after it are there already.
+    if (event === "epoch") job.epochs = job.epochs.toSpliced(data.epoch, 1, data);
     if (event === "result") job.result = data;
     // Old events are sent again: what was asked for last knows the present.
     const isOver = !UNFINISHED.includes(job.status);

@@ -8,15 +8,18 @@ import { aboutOf, fractionOf, nameOf, stateOf } from "./words.js";
 const LARGEST_OVERLAY = 6;
 
 export class JobList {
-  /** `chosen(ids)` when the ticks change; `act(action, job)` when a button of a job is pressed. */
-  constructor(jobs, { chosen, act }) {
+  /**
+   * `chosen(ids)` when the ticks change; `act(action, job)` when a button of a job is pressed; `older()` when older jobs
+   * are wanted.
+   */
+  constructor(jobs, { chosen, act, older }) {
     Object.assign(this, { jobs, chosen, act, isPressed: false });
     // A row that is replaced between press and release would get no click.
     byId("jobs").addEventListener("pointerdown", () => (this.isPressed = true));
     for (const end of ["pointerup", "pointercancel"]) {
       addEventListener(end, () => setTimeout(() => (this.isPressed = false)));
     }
-    byId("older").addEventListener("click", () => jobs.lookAtOlder());
+    byId("older").addEventListener("click", older);
     inWords(() => this.show());
   }
 

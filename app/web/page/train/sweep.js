@@ -61,7 +61,8 @@ export class SweepView {
 
   async #delete() {
     const question = { title: t("delete_sweep"), text: t("delete_sweep_is"), yes: t("delete_job") };
-    if (await isConfirmed(question)) await ask(`sweeps/${this.sweep.id}`, { method: "DELETE" });
+    const { id } = this.sweep; // another one may be shown when the reader has answered
+    if (await isConfirmed(question)) await ask(`sweeps/${id}`, { method: "DELETE" });
   }
 
   async #act(act) {

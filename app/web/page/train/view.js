@@ -2,7 +2,7 @@
 // named after it; this one connects them.
 import { Datasets } from "../datasets/datasets.js";
 import { isConfirmed } from "../elements/confirm.js";
-import { byId } from "../elements/dom.js";
+import { byId, unlessBusy } from "../elements/dom.js";
 import { Lock } from "../elements/lock.js";
 import { t } from "../language/words.js";
 import { go, onRoute } from "../router.js";
@@ -22,16 +22,17 @@ const NARROW = matchMedia("(max-width: 54rem)");
 /** Start the view; `paper` is that of the view Draw; `ended` is called after a job has ended. */
 export function trainView(versions, paper, ended) {
   let timer = null;
+  let opened = []; // the jobs of the address
   const drawing = new Drawing(paper);
   const lock = new Lock(byId("train"));
   const jobs = new Jobs({ changed: showSoon, ended: () => ended().then(() => view.update()) });
   const view = new JobView(jobs, versions, drawing);
-  const list = new JobList(jobs, { chosen: (ids) => go("train", ids.join(",")), act });
+  const list = new JobList(jobs, { chosen: (ids) => go("train", ids.join(",")), act, older });
   const sweep = new SweepView(versions, () => jobs.look());
   const epochs = new Epochs(drawing, (epoch) => view.curves.mark(epoch));
   const pill = new Pill(jobs);
   const datasets = new Datasets();
-  const form = new TrainForm(byId("train-form"), datasets, start);
+  const form = new TrainForm(byId("train-form"), datasets, unlessBusy(start));
   for (const [id, action] of [["cancel", "cancel"], ["delete-job", "delete_job"]]) {
     byId(id).addEventListener("click", () => act(action, jobs.first));
   }
@@ -55,7 +56,7 @@ export function trainView(versions, paper, ended) {
   }
 
   async function open(rest) {
-    const ids = rest.split(",").filter(Boolean);
+    const ids = (opened = rest.split(",").filter(Boolean));
     if (ids.every((id) => jobs.all.has(id))) jobs.choose(ids); // at once, before the service says more
     await quietly(() => lock.around(() => Promise.all([jobs.lookAtAll(ids), datasets.refresh()])));
     show(); // with what has come, before the job is seen: then nothing moves
@@ -64,8 +65,10 @@ export function trainView(versions, paper, ended) {
   }
 
   async function start(chosen) {
+    const { hash } = location;
     try {
       const job = await jobs.start(chosen);
+      if (location.hash !== hash) return; // the reader has opened something else
       jobs.choose([job.id]);
       show();
       go("train", job.id);
@@ -85,6 +88,10 @@ export function trainView(versions, paper, ended) {
     }
   }
 
+  async function older() {
+    await jobs.lookAtOlder().catch((problem) => view.refused(problem));
+  }
+
   async function remove(job) {
     const question = { title: t("delete_job_title", { name: nameOf(job) }), text: t("delete_job_is"), yes: t("delete_job") };
     if (!(await isConfirmed(question))) return;
@@ -102,7 +109,7 @@ export function trainView(versions, paper, ended) {
   return {
     // Not again and again what is refused: a new key asks anew.
     look: async () => lock.isClosed || lock.around(() => jobs.look()),
-    refresh: () => quietly(() => lock.around(() => Promise.all([jobs.lookAtAll(), datasets.refresh()]))),
+    refresh: () => quietly(() => lock.around(() => Promise.all([jobs.lookAtAll(opened), datasets.refresh()]))),
     repaint: () => epochs.refresh(),
     update: show,
     includeCorrections: () => form.includeCorrections(),

@@ -1,6 +1,6 @@
 // What enters: a version, and perhaps another one to compare it with. What leaves: the figures of their cards side by side,
 // and what can be done with the version. This module does not know which images they confuse.
-import { button, byId, element } from "../elements/dom.js";
+import { button, byId, element, fill } from "../elements/dom.js";
 import { inWords, number, percent, t, when } from "../language/words.js";
 import { go } from "../router.js";
 import { ask } from "../service/api.js";
@@ -47,11 +47,12 @@ export class CardView {
     byId("card-title").textContent = t("version_n", { version });
     const others = versions.cards.filter((each) => each.version !== version).map((each) => each.version);
     const options = [["", t("nothing")], ...others.map((each) => [each, t("version_n", { version: each })])];
-    byId("compared-with").replaceChildren(...options.map(([value, word]) => element("option", { value }, word)));
+    const option = ([value, word]) => element("option", { value }, word);
+    fill(byId("compared-with"), options, () => options.map(option));
     byId("compared-with").value = other?.version ?? "";
     byId("figures-fold").open ||= other !== null;
-    byId("figures").replaceChildren(...this.#figures());
-    byId("downloads").replaceChildren(...this.#actions(version));
+    fill(byId("figures"), [card, other], () => this.#figures());
+    fill(byId("downloads"), [version, versions.current], () => this.#actions(version));
   }
 
   #actions(version) {

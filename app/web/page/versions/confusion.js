@@ -1,7 +1,7 @@
 // What enters: a card, and perhaps another one. What leaves: its confusion matrix as a heat map, or the difference to the
 // other's, and the test images behind a cell. This module does not know which version is live.
 import { askJson } from "../service/api.js";
-import { button, byId, element } from "../elements/dom.js";
+import { button, byId, element, fill } from "../elements/dom.js";
 import { problemNodes } from "../elements/problem.js";
 import { inWords, number, percent, t } from "../language/words.js";
 
@@ -12,7 +12,7 @@ const MOVES = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -10, ArrowDown: 10 };
 export class Confusion {
   constructor() {
     this.card = this.other = this.found = null;
-    this.at = 0;
+    this.at = this.looks = 0;
     this.isEnlarged = false;
     byId("confusion").addEventListener("keydown", (event) => this.#move(event));
     inWords(() => this.#show());
@@ -20,7 +20,10 @@ export class Confusion {
 
   /** Show a card, or how it differs from another. */
   show(card, other = null) {
-    if (card.version !== this.card?.version) this.found = null;
+    if (card.version !== this.card?.version) {
+      this.found = null;
+      this.looks++; // the answer to an older one is about another version
+    }
     Object.assign(this, { card, other });
     this.#show();
   }
@@ -32,11 +35,14 @@ export class Confusion {
     const title = other ? t("confusion_beside", { version, other: other.version }) : t("confusion_of", { version });
     byId("confusion-title").textContent = title;
     byId("confusion-is").textContent = t(other ? "difference_is" : "confusion_is");
+    fill(byId("confusion"), [this.card, other], () => [this.#table(confusion)]);
+    this.#showFound();
+  }
+
+  #table(confusion) {
     const heads = DIGITS.map((digit) => element("th", { scope: "col" }, digit));
     const rows = DIGITS.map((digit) => this.#row(digit, confusion[digit]));
-    const corner = element("td");
-    byId("confusion").replaceChildren(element("table", {}, element("tr", {}, corner, ...heads), ...rows));
-    this.#showFound();
+    return element("table", {}, element("tr", {}, element("td"), ...heads), ...rows);
   }
 
   #row(digit, counts) {
@@ -84,27 +90,28 @@ export class Confusion {
   async #look(digit, answer, count) {
     this.#reach(10 * digit + answer);
     const { version } = this.card;
+    const look = ++this.looks;
     const query = new URLSearchParams({ digit, answer, limit: MOST });
-    try {
-      const { data } = await askJson(`models/${version}/errors?${query}`);
-      this.found = { digit, answer, count, data };
-    } catch (problem) {
-      this.found = { digit, answer, problem };
-    }
+    const path = `models/${version}/errors?${query}`;
+    const behind = await askJson(path).catch((problem) => ({ problem }));
+    if (look !== this.looks) return; // another cell or version has been chosen
+    this.found = { digit, answer, count, ...behind };
     this.#showFound();
   }
 
   #showFound() {
     const { found } = this;
-    if (!found) return byId("behind").replaceChildren();
-    const { digit, answer, count, data = [], problem } = found;
-    const shown = t("behind_count", { shown: data.length, count: number(count ?? 0) });
+    fill(byId("behind"), [found, found?.problem?.words], () => (found ? this.#behind(found) : []));
+  }
+
+  #behind({ digit, answer, count, data = [], problem }) {
+    const shown = t("behind_count", { shown: data.length, count: number(count) });
     const words = problem ? problemNodes(problem) : [data.length ? shown : t("none_behind")];
     const title = element("h3", {}, t("behind", { digit, answer }));
     const line = element("p", { className: "small" }, ...words);
     const wall = element("div", { className: "wall" }, ...data.map(tile));
     const row = element("div", { className: "row filter" }, line, ...(data.length ? [this.#enlarge(wall)] : []));
-    byId("behind").replaceChildren(title, row, wall);
+    return [title, row, wall];
   }
 
   /** Make a button that enlarges the images of a wall, which are 28 pixels wide, or reduces them. */

@@ -1,7 +1,7 @@
 // What enters: the list of versions. What leaves: a table of them, each beside the live one in words, and the wish to make
 // one live, to upload or to delete one. This module does not know what else is shown of a version.
 import { isConfirmed } from "../elements/confirm.js";
-import { button, byId, element } from "../elements/dom.js";
+import { button, byId, element, fill } from "../elements/dom.js";
 import { problemNodes, showProblem } from "../elements/problem.js";
 import { day, inWords, number, percent, t } from "../language/words.js";
 import { go } from "../router.js";
@@ -11,7 +11,7 @@ export class Versions {
   /** `chosen(version, other)` when one is looked at; `listed(cards, current)` when the list is new. */
   constructor({ chosen, listed }) {
     Object.assign(this, { chosen, listed, cards: [], current: null, previous: null, version: null, other: null });
-    Object.assign(this, { asked: [null, null], said: null });
+    Object.assign(this, { asked: [null, null], said: null, looks: 0 });
     byId("rollback").addEventListener("click", () => this.rollBack());
     byId("upload-version").addEventListener("click", () => byId("weights-file").click());
     byId("weights-file").addEventListener("change", (event) => {
@@ -19,7 +19,10 @@ export class Versions {
       if (file) this.#change(() => this.#upload(file));
       event.target.value = "";
     });
-    inWords(() => this.#show());
+    inWords(() => {
+      this.#show();
+      this.#say();
+    });
   }
 
   get live() {
@@ -27,7 +30,9 @@ export class Versions {
   }
 
   async refresh() {
+    const look = ++this.looks;
     const { data, current, previous } = await askJson("models", { quiet: true });
+    if (look !== this.looks) return; // a newer one knows more
     Object.assign(this, { cards: data.toReversed(), current, previous });
     this.listed(this.cards, current);
     this.choose(...this.asked);
@@ -35,6 +40,7 @@ export class Versions {
 
   /** Look at a version, perhaps beside another one; at the live one if that is not there. */
   choose(version, other = null) {
+    if (version !== this.asked[0]) this.#say(); // a refusal was about another one
     this.asked = [version, other];
     this.version = this.#card(version) ? version : this.current;
     this.other = this.#card(other) && other !== this.version ? other : null;
@@ -44,6 +50,7 @@ export class Versions {
 
   /** Make a version live if the reader confirms it. */
   async promote(version) {
+    if (!this.#card(version)) await this.refresh().catch((problem) => this.refused(problem)); // just trained
     const [own, live] = [this.#card(version), this.live];
     const values = { version, accuracy: share(own), live: live?.version, better: share(live) };
     const question = { title: t("promote_title", values), text: t("promote_is", values), yes: t("activate") };
@@ -76,11 +83,12 @@ export class Versions {
   async #upload(file) {
     this.said = () => [t("uploading", { name: file.name })];
     this.#say();
+    const { hash } = location;
     const headers = { "Content-Type": "application/octet-stream" };
     const query = new URLSearchParams({ note: file.name.slice(0, 1000) });
     const { version } = await askJson(`models?${query}`, { method: "POST", body: file, headers });
     this.said = () => [t("uploaded_as", { version, name: file.name })];
-    go("versions", String(version));
+    if (location.hash === hash) go("versions", String(version));
   }
 
   async delete(version) {
@@ -117,11 +125,10 @@ export class Versions {
 
   #show() {
     const { cards, previous } = this;
-    byId("rows").replaceChildren(...cards.map((card) => this.#row(card)));
+    fill(byId("rows"), [cards, this.current, this.version], () => cards.map((card) => this.#row(card)));
     byId("rollback").disabled = previous === null;
     byId("rollback").textContent = previous === null ? t("rollback") : t("rollback_to", { version: previous });
     byId("rollback").title = previous === null ? t("no_rollback") : "";
-    this.#say();
   }
 
   #row(card) {

@@ -18,10 +18,14 @@ export function versionsView(listed) {
   const view = new CardView(versions);
   const refresh = versions.refresh.bind(versions);
   versions.refresh = () => lock.around(refresh);
+  let isOpen = true; // at the start, the page asks for them anyway
   onRoute((name, rest) => {
+    const wasOpen = isOpen;
+    isOpen = name === "versions";
+    if (!isOpen) return;
     const [version = null, other = null] = rest.split(",").filter(Boolean).map(Number);
-    if (name !== "versions") return;
     versions.choose(version, other);
+    if (!wasOpen) versions.refresh().catch(ignoreProblem); // a training may have made another one
     if (version !== null && NARROW.matches) byId("card").scrollIntoView(); // it lies below the list
   });
 
@@ -35,10 +39,16 @@ export function versionsView(listed) {
       view.show(card, beside);
       confusion.show(card, beside);
     } catch (problem) {
-      if (problem.status === undefined) throw problem;
-      if (problem.status !== 401) versions.refused(problem);
+      ignoreProblem(problem);
+      const isChosen = version === versions.version && other === versions.other;
+      if (problem.status !== 401 && isChosen) versions.refused(problem);
     }
   }
 
   return versions;
+}
+
+/** The reader did not ask: the notice of the lock, or the status in the footer, says what is missing. */
+function ignoreProblem(problem) {
+  if (problem.status === undefined) throw problem;
 }

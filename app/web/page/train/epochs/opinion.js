@@ -7,7 +7,7 @@ const SHOWN = 3;
 
 export class Opinion {
   constructor(drawing) {
-    Object.assign(this, { drawing, network: null, input: null });
+    Object.assign(this, { drawing, network: null, input: null, looks: 0 });
     inWords(() => this.#show());
   }
 
@@ -19,7 +19,9 @@ export class Opinion {
 
   /** Look at the paper again. */
   async refresh() {
+    const look = ++this.looks;
     const seen = await this.drawing.look().catch(() => null);
+    if (look !== this.looks) return; // a newer one knows more
     this.input = seen?.input ?? null;
     byId("sketch").hidden = !seen;
     if (seen) byId("sketch").src = seen.picture;
