@@ -34,7 +34,7 @@ TIME_OF_BARE_CALL = """async (image) => {
 }"""
 # Of the time from an explained answer to its picture (p90), and of a bare call. The goal is 10 ms.
 # Two busy cores had 8 to 11 ms, which is 0.8 to 0.9 of a bare call.
-MAX_PICTURE_RATIO = 1.5
+MAX_PICTURE_RATIO, MIN_PICTURES = 1.5, 5  # the network is painted while ink flows
 MOVES, PAUSE_MS = 60, 25
 # Times from the moment when the page has read an explained answer, to the end of painting it.
 MEASURE_PICTURES = """() => {
@@ -285,6 +285,7 @@ def test_keys_draw(open_page, service):
 def test_two_versions_read_the_drawing_side_by_side(open_page, service):
     page = open_page(service)
     page.wait_for_selector("#right option", state="attached")
+    page.select_option("#right", "1")  # the newest one may be of another test
     draw(page, SEVEN)
     shows(page, "#compared", "sure")
     assert page.locator("#compared .opinion b").all_text_contents() == ["7", "7"]
@@ -330,9 +331,9 @@ def image_of(page):
 
 
 def quiet_of(page):
-    """Return a function that waits until the page waits for no answer."""
+    """Return a function that waits until the page waits for no answer, except for events."""
     pending = set()
-    page.on("request", lambda request: pending.add(request))
+    page.on("request", lambda request: request.url.endswith("/events") or pending.add(request))
     page.on("requestfinished", lambda request: pending.discard(request))
     page.on("requestfailed", lambda request: pending.discard(request))
 
@@ -376,8 +377,8 @@ def test_the_picture_follows_the_explained_answer_sooner_than_a_bare_call_takes(
         page.evaluate("() => (window.pictureTimes = [])")
         draw_slowly(page)
         times = page.evaluate("() => window.pictureTimes")
-        assert len(times) > 5, "the network is painted while ink flows"
-        p90, bare = float(np.percentile(times, 90)), float(np.median(api_times))
+        p90 = float(np.percentile(times, 90)) if len(times) > MIN_PICTURES else float("inf")
+        bare = float(np.median(api_times))
         print(f"answer to picture: p90 {p90:.1f} ms (n = {len(times)}); bare call: {bare:.1f} ms")
         ratios.append(p90 / bare)
     print(f"answer to picture: p90 is {[round(ratio, 2) for ratio in ratios]} of a bare call")

@@ -45,7 +45,7 @@ def test_a_training_is_watched_reloaded_and_goes_live(open_page, service):
     for tab in (page, other):
         shows(tab, "#job-title", "Trained", LONG)
         shows(tab, "#result", "is live")
-        assert dots(tab) == 3
+        assert wait_until(lambda tab=tab: dots(tab) == 3)
     assert job_of(page) == job
     shows(page, "#result", "rule is to make it live always")
     assert page.locator("#result .detail").count() == 0, "the service says the same"

@@ -166,7 +166,7 @@ def test_a_training_that_ends_while_the_bucket_is_away_succeeds_once_it_is_back(
     job = first.post("/train", QUICK_JOB)["id"]
     first.job_until(job, lambda body: body["status"] == "running")
     with bucket_outage():
-        assert wait_until(lambda: "waits to be stored" in log_since(first, log_size), 120)
+        assert wait_until(lambda: "waits to be stored" in log_since(first, log_size))
         assert first.get(f"/train/{job}")["status"] == "running"
     done = first.job_until(job, succeeded)
     assert (done["attempt"], done["result"]["version"]) == (1, expected)

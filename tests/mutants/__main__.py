@@ -19,10 +19,9 @@ from tests.mutants.processes import import_libraries
 from tests.mutants.run import (
     BROKEN,
     SURVIVED,
-    TIME_OUT,
     Outcome,
     copy_tree,
-    passing_tests,
+    time_tests,
     try_mutants,
 )
 
@@ -58,11 +57,7 @@ def run(mutants: Sequence[Mutant], jobs: int) -> Iterator[Outcome]:
         for tree in trees:
             copy_tree(tree)
         import_libraries()
-        started = time.monotonic()
-        passed = passing_tests(trees, mutants)
-        # Without a mutant no test has taken as long as all of them.
-        time_out = min(TIME_OUT, 30 + 2 * (time.monotonic() - started))
-        yield from try_mutants(trees, mutants, passed, time_out)
+        yield from try_mutants(trees, mutants, time_tests(trees, mutants))
 
 
 def describe(outcome: Outcome) -> str:

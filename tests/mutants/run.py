@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,10 @@ KILLED, SURVIVED, NOT_RUN, BROKEN = "killed", "survived", "not run", "broken"
 PASSED, FAILED = 0, 1  # of pytest; other exit codes mean that it could not run the tests
 LIST_FILES: Final = "git ls-files --cached --others --exclude-standard -z"
 OPTIONS: Final = ("-p", "no:cacheprovider", "--tb", "short")
-# Seconds for one test. With a mutant, many would wait in vain until then.
+# Seconds for one test without a mutant.
 TIME_OUT: Final = 600.0
+# Seconds for one test with a mutant, beside twice its time without one: many would wait in vain.
+GRACE: Final = 30.0
 RAY: Final = ROOT / ".venv-ray/bin/python"
 
 
@@ -46,15 +49,18 @@ def copy_tree(target: Path) -> None:
             shutil.copy2(source, target / name)
 
 
-def passing_tests(trees: Sequence[Path], mutants: Sequence[Mutant]) -> set[str]:
-    """Return the tests of these mutants that pass without any. Raises SystemExit if one fails."""
+def time_tests(trees: Sequence[Path], mutants: Sequence[Mutant]) -> dict[str, float]:
+    """Return the tests of these mutants that pass without any, with the seconds of each.
+
+    Raises SystemExit if one fails.
+    """
     tests = sorted({(python_of(mutant), test) for mutant in mutants for test in mutant.tests})
-    passed: set[str] = set()
+    seconds: dict[str, float] = {}
     shares = [(python, [t for p, t in tests if p == python]) for python in {p for p, _ in tests}]
     for python, share in shares:
         if Path(python).exists():
             runs = [
-                Run(tree, [*OPTIONS, "--timeout", f"{TIME_OUT}", "-rpfE", *part], python)
+                Run(tree, [*OPTIONS, *limit(TIME_OUT), "--durations=0", "-rpfE", *part], python)
                 for tree, part in zip(trees, _parts(share, len(trees)), strict=True)
                 if part
             ]
@@ -62,29 +68,50 @@ def passing_tests(trees: Sequence[Path], mutants: Sequence[Mutant]) -> set[str]:
                 done = run.end(os.waitpid(run.pid, 0)[1])
                 if done.exit_code != PASSED:
                     raise SystemExit(f"{done.output}\nThese tests fail without any mutant, too.")
-                passed.update(re.findall(r"^PASSED (\S+)", done.output, re.MULTILINE))
-    return passed
+                seconds |= seconds_of_tests(done.output)
+    return seconds
+
+
+def seconds_of_tests(output: str) -> dict[str, float]:
+    """Return the tests that pytest says have passed, with the seconds of each.
+
+    Tests of a file share what only one of them sets up: the longest set-up counts for all.
+    """
+    own, setups = defaultdict[str, float](float), defaultdict[str, float](float)
+    for taken, phase, test in re.findall(r"^([\d.]+)s (\w+) +(\S+)", output, re.MULTILINE):
+        file = test.partition("::")[0]
+        if phase == "setup":
+            setups[file] = max(setups[file], float(taken))
+        else:
+            own[test] += float(taken)
+    passed = re.findall(r"^PASSED (\S+)", output, re.MULTILINE)
+    return {test: own[test] + setups[test.partition("::")[0]] for test in passed}
+
+
+def limit(seconds: float) -> tuple[str, str]:
+    """Return pytest's options that let a test fail after so many seconds."""
+    return "--timeout", f"{seconds:.1f}"
 
 
 def try_mutants(
     trees: Sequence[Path],
     mutants: Sequence[Mutant],
-    passed: set[str],
-    time_out: float = TIME_OUT,
+    seconds: Mapping[str, float],
 ) -> Iterator[Outcome]:
     """Yield the outcome of each mutant, as they end: as many at a time as there are trees.
 
-    A test that takes longer than `time_out` seconds fails.
+    `seconds` are those of the tests without a mutant.
     """
     free, running = [*trees], dict[int, tuple[Attempt, Path]]()
     for mutant in mutants:
-        if mutant.tests and not any(_is_among(test, mutant) for test in passed):
+        own = [taken for test, taken in seconds.items() if _is_among(test, mutant)]
+        if mutant.tests and not own:
             yield Outcome(mutant, NOT_RUN, "its tests are skipped on this machine")
             continue
         if not free:
             yield _wait_for_one(running, free)
         tree = free.pop()
-        attempt = Attempt(tree, mutant, time_out)
+        attempt = Attempt(tree, mutant, GRACE + 2 * max(own, default=0.0))
         running[attempt.run.pid] = attempt, tree
     while running:
         yield _wait_for_one(running, free)
@@ -103,7 +130,7 @@ class Attempt:
     def __init__(self, tree: Path, mutant: Mutant, time_out: float = TIME_OUT) -> None:
         self.mutant, self._started, self._stack = mutant, time.monotonic(), ExitStack()
         self._stack.enter_context(mutant.applied(tree))
-        options = [*OPTIONS, "--timeout", f"{time_out}", "-x", "-rfE", *mutant.tests]
+        options = [*OPTIONS, *limit(time_out), "-x", "-rfE", *mutant.tests]
         self.run = Run(tree, shlex.split(mutant.command) or options, python_of(mutant))
 
     def end(self, status: int) -> Outcome:

@@ -7,11 +7,11 @@ import time
 from tests.ray.rigs.cluster import REPLICA
 from tests.ray.rigs.retrying_load import send_with_retries
 from tests.rigs.load.http_load import run
-from tests.service.running import wait_until
+from tests.service.running import TRAINING_TIMEOUT, wait_until
 
 CONNECTIONS = 8
 REQUEST_INTERVAL = 0.1  # a proxy that is asked without a pause ends no sooner than Ray's time-out
-TIMEOUT = 240
+TIMEOUT = TRAINING_TIMEOUT
 log = logging.getLogger(__name__)
 
 

@@ -3,21 +3,28 @@
 import asyncio
 import logging
 
+from tests.ray.conftest import REQUEST_COUNT
 from tests.ray.rigs.scraping import by_replica
 from tests.rigs.load.http_load import failed, run
 from tests.rigs.swaps import distinct_versions
 from tests.rigs.swaps.swapping import press, swap
-from tests.service.running import wait_until
+from tests.service.running import TRAINING_TIMEOUT, wait_until
 
 CHANGES = 5
-TIMEOUT = 240
+TIMEOUT = TRAINING_TIMEOUT
 log = logging.getLogger(__name__)
+
+
+def live_versions(service):
+    """Return which versions the replicas have, as far as many requests reach all of them."""
+    return {service.get("/health/ready")["version"] for _ in range(REQUEST_COUNT)}
 
 
 def test_all_replicas_follow(service, cluster, reference):
     phase = run(
         press(service.port, reference, 8, swap(service.port, CHANGES, 3.0), keep_alive=False)
     )
+    assert wait_until(lambda: live_versions(service) == {2}, TIMEOUT)
     settled = run(press(service.port, reference, 4, asyncio.sleep(2), keep_alive=False))
     log.warning("an older version's last answer came %.2f s after a promotion's", phase.slowest)
     live = "ray_mynet_model_info"

@@ -14,9 +14,9 @@ from tests.ray.rigs.jobs import LONG_JOB
 from tests.ray.rigs.retrying_load import send_with_retries
 from tests.ray.rigs.scraping import by_replica
 from tests.rigs.load.http_load import run
-from tests.service.running import free_port, wait_until
+from tests.service.running import TRAINING_TIMEOUT, free_port, wait_until
 
-TIMEOUT = 240
+TIMEOUT = TRAINING_TIMEOUT
 CONNECTIONS = 8
 FOLLOWERS = 24  # which replica each of them is given is drawn by chance
 

@@ -95,5 +95,23 @@ def test_attempt_does_not_wait_for_a_test_that_hangs(tree):
     assert attempt(tree, hanging, "test_2.py", 0.5) == (run.KILLED, "test_2.py::test_double")
 
 
+def test_seconds_of_a_test_have_the_longest_set_up_of_its_file():
+    """Whichever test sets up what a file shares."""
+    output = """\
+2.50s setup    tests/test_a.py::test_one
+0.10s setup    tests/test_a.py::test_two
+1.25s call     tests/test_a.py::test_two
+0.25s teardown tests/test_a.py::test_two
+PASSED tests/test_a.py::test_one
+PASSED tests/test_a.py::test_two
+PASSED tests/test_b.py::test_one
+"""
+    assert run.seconds_of_tests(output) == {
+        "tests/test_a.py::test_one": 2.5,
+        "tests/test_a.py::test_two": 4.0,
+        "tests/test_b.py::test_one": 0.0,
+    }
+
+
 def test_mutants_are_of_many_files():
     assert len(Counter(mutant.file for mutant in MUTANTS)) > 50

@@ -2,12 +2,31 @@
 
 import json
 import os
+import re
 import signal
+from contextlib import suppress
 
 from tests.rigs.kills.job_monitor import Witness
-from tests.service.running import run_service
+from tests.service.faults.test_stalls import stop_between_writes
+from tests.service.running import run_service, wait_until
 
 HYPERPARAMETERS = {"epochs": 3, "batch_size": 300, "promote": "never"}
+
+
+def pause_first(service, state, jobs):
+    """Stop the process of the job that has trained an epoch first: the other one may take long.
+
+    Return the id of the process.
+    """
+
+    def have_epochs():
+        return [job for job in jobs if service.get(f"/train/{job}")["epochs"]]
+
+    assert wait_until(have_epochs)
+    (first, *_) = have_epochs()
+    pid = int(re.findall(rf"process started: job={first} .*pid=(\d+)", service.log.read_text())[0])
+    stop_between_writes(pid, state / "mynet.db")
+    return pid
 
 
 def test_two_at_once_end_as_if_alone_and_also_where_they_are_killed(tmp_path):
@@ -22,11 +41,14 @@ def test_two_at_once_end_as_if_alone_and_also_where_they_are_killed(tmp_path):
             for request_body in request_bodies
         ]
         jobs = [service.post("/train", request_body)["id"] for request_body in request_bodies]
+        paused = pause_first(service, state, jobs)
         for job in jobs:
             service.job_until(job, lambda body: body["epochs"])
         assert len(service.get("/train?status=running")["data"]) == 2
         os.kill(service.trainings[-2], signal.SIGKILL)
         service.end(signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(paused, signal.SIGCONT)
         assert service.training_is_gone()
     with run_service(state, **settings) as service:
         assert [witness.outcome(service, job) for job in jobs] == sequential

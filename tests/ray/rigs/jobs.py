@@ -17,13 +17,13 @@ from app.train.jobs.events import lines
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.worker import main
 from tests.ray.rigs.cluster import TRAIN_WORKER
-from tests.service.running import wait_until
+from tests.service.running import TRAINING_TIMEOUT, wait_until
 
 # On the small data, an epoch takes some 50 ms: long enough for a kill on the way, also by a test
 # that looks late.
 HYPERPARAMETERS = {"epochs": 100, "batch_size": 1000, "seed": 5, "promote": "never"}
 LONG_JOB = {**HYPERPARAMETERS, "epochs": 1000, "batch_size": 10}
-TIMEOUT = 240
+TIMEOUT = TRAINING_TIMEOUT
 
 
 def start_job(service, hyperparameters):

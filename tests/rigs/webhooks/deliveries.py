@@ -16,7 +16,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
-from tests.service.running import Service, free_port, run_service, wait_until
+from tests.service.running import TRAINING_TIMEOUT, Service, free_port, run_service, wait_until
 from tests.webhooks.receiver import SECRET, Server, receiving
 
 FINAL: Final = "cancelled"
@@ -59,7 +59,7 @@ class Deliveries:
             assert {job["status"] for job in service.get(path)["jobs"]} == {FINAL}
             self._kill(service)
 
-    def deliver(self, kills: int, up: float, seconds: float = 300) -> None:
+    def deliver(self, kills: int, up: float, seconds: float = TRAINING_TIMEOUT) -> None:
         """Deliver all that is left, while services are killed after up to `up` seconds."""
         with receiving(self.port) as receiver:
             receiver.received = self.arrived

@@ -56,6 +56,8 @@ def test_killed_again_and_again_it_goes_on_from_where_it_was_saved(tmp_path):
         saved_states.wait_for_save()
         witness.observe(service, job)
         os.kill(service.trainings[-1], signal.SIGKILL)
+        service.job_until(job, lambda body: body["attempt"] == 2)
+        saved_states.record()  # the first attempt may have saved once more
         saved_states.wait_for_save()
         witness.observe(service, job)
         trainings = service.trainings

@@ -1,5 +1,7 @@
 """Overload with photos: accepted requests are answered, the others get 429 immediately."""
 
+from collections import Counter
+
 import pytest
 
 from tests.rigs.load.closed_loop import Request, press, press_all
@@ -9,7 +11,7 @@ from tests.rigs.load.uploads import raw_request
 from tests.service.running import run_service
 
 QUEUE = 16
-SECONDS = 4
+SECONDS, TRIES = 4, 3
 
 
 @pytest.fixture(scope="module")
@@ -28,29 +30,37 @@ def waits(flooded, status):
     return sorted(answer.wait for answer in flooded.answers if answer.status == status)
 
 
+def overload(service, request, is_overloaded):
+    """Send five times as many photos as can be read; again if another process changes how many."""
+    for _ in range(TRIES):
+        flooded = flood(service.port, [request], 5 * rate(service, request), SECONDS)
+        assert flooded.wrong == 0
+        if is_overloaded(flooded):
+            return flooded
+    counts = Counter(answer.status for answer in flooded.answers)
+    raise AssertionError(f"no overload in {TRIES} tries: {counts}")
+
+
 def test_refusals_come_before_answers_and_end_with_the_flood(tmp_path, request_of_a_photo):
+    def is_overloaded(flooded):
+        answered, rejected = waits(flooded, 200), waits(flooded, 429)
+        more_came = len(rejected) > len(answered) > 0
+        return more_came and percentile(rejected, 50) < percentile(answered, 50) / 2
+
     with run_service(tmp_path / "var", max_queue=str(QUEUE)) as service:
-        flooded = flood(
-            service.port, [request_of_a_photo], 5 * rate(service, request_of_a_photo), SECONDS
-        )
+        overload(service, request_of_a_photo, is_overloaded)
         recovery = press_all(service.port, [request_of_a_photo] * 20, 4)
-    answered, rejected = waits(flooded, 200), waits(flooded, 429)
-    assert flooded.wrong == 0
-    assert len(rejected) > len(answered) > 0, "more came than can be served"
-    assert percentile(rejected, 50) < percentile(answered, 50) / 2
     assert (recovery.lost, len(recovery.latencies)) == (0, 20)
 
 
 def test_a_crowd_that_would_wait_too_long_is_not_taken(tmp_path, request_of_a_photo):
-    """The queue has room for more than there is time for."""
+    """The queue has room for more than there is time for. What is begun is done in time."""
+
+    def is_overloaded(flooded):
+        answered, late = len(flooded.latencies(200)), len(flooded.latencies(504))
+        return min(answered, len(flooded.latencies(429))) > late
+
     with run_service(tmp_path / "var", predict_timeout="1") as service:
-        flooded = flood(
-            service.port, [request_of_a_photo], 5 * rate(service, request_of_a_photo), SECONDS
-        )
+        flooded = overload(service, request_of_a_photo, is_overloaded)
         counted = service.get("/health/ready")["images"]
-    assert flooded.wrong == 0
-    assert len(flooded.latencies(429)) > len(flooded.latencies(504))
-    assert len(flooded.latencies(200)) > len(flooded.latencies(504)), (
-        "what is begun is done in time"
-    )
     assert counted["busy"] >= len(flooded.latencies(429))

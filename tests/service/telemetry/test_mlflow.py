@@ -11,13 +11,13 @@ import sys
 import pytest
 
 from app.train.supervisor.mlflow_process import DEFAULTS
-from tests.service.running import run_service, wait_until
+from tests.service.running import TRAINING_TIMEOUT, run_service, wait_until
 
 mlflow = pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
 
 REQUEST_BODY = json.dumps({"epochs": 3, "batch_size": 500, "seed": 5, "promote": "never"}).encode()
 # A database has its tables made by many small steps, and the process gives way.
-TRACKING_TIMEOUT = 240
+TRACKING_TIMEOUT = TRAINING_TIMEOUT
 
 
 def has_succeeded(body):
