@@ -78,12 +78,12 @@ def seconds_of_tests(output: str) -> dict[str, float]:
     Tests of a file share what only one of them sets up: the longest set-up counts for all.
     """
     own, setups = defaultdict[str, float](float), defaultdict[str, float](float)
-    for taken, phase, test in re.findall(r"^([\d.]+)s (\w+) +(\S+)", output, re.MULTILINE):
+    for duration, phase, test in re.findall(r"^([\d.]+)s (\w+) +(\S+)", output, re.MULTILINE):
         file = test.partition("::")[0]
         if phase == "setup":
-            setups[file] = max(setups[file], float(taken))
+            setups[file] = max(setups[file], float(duration))
         else:
-            own[test] += float(taken)
+            own[test] += float(duration)
     passed = re.findall(r"^PASSED (\S+)", output, re.MULTILINE)
     return {test: own[test] + setups[test.partition("::")[0]] for test in passed}
 
@@ -104,7 +104,7 @@ def try_mutants(
     """
     free, running = [*trees], dict[int, tuple[Attempt, Path]]()
     for mutant in mutants:
-        own = [taken for test, taken in seconds.items() if _is_among(test, mutant)]
+        own = [duration for test, duration in seconds.items() if _is_among(test, mutant)]
         if mutant.tests and not own:
             yield Outcome(mutant, NOT_RUN, "its tests are skipped on this machine")
             continue

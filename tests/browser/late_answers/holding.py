@@ -24,13 +24,13 @@ class Held:
         assert wait_until(lambda: self.page.evaluate("() => 1") and len(self._answers) >= count)
 
     def release(self):
-        """Give all answers to the page; those that come later are not held back."""
+        """Send all answers to the page; those that come later are not held back."""
         self._is_over = True  # to unroute would answer the questions that are held back
         for number in range(len(self._answers)):
             self.release_one(number)
 
     def release_one(self, number):
-        """Give one answer to the page."""
+        """Send one answer to the page."""
         route, response = self._answers[number] or (None, None)
         self._answers[number] = None
         if route:

@@ -1,4 +1,4 @@
-"""Jobs on the page: an answer that comes late changes nothing that has changed meanwhile."""
+"""Jobs on the page: a late answer does not overwrite what the reader has changed since."""
 
 import re
 
