@@ -75,17 +75,16 @@ def time_tests(trees: Sequence[Path], mutants: Sequence[Mutant]) -> dict[str, fl
 def seconds_of_tests(output: str) -> dict[str, float]:
     """Return the tests that pytest says have passed, with the seconds of each.
 
-    Tests of a file share what only one of them sets up: the longest set-up counts for all.
+    Tests share what only one of them sets up: the longest set-up counts for all.
     """
-    own, setups = defaultdict[str, float](float), defaultdict[str, float](float)
+    own, longest_setup = defaultdict[str, float](float), 0.0
     for duration, phase, test in re.findall(r"^([\d.]+)s (\w+) +(\S+)", output, re.MULTILINE):
-        file = test.partition("::")[0]
         if phase == "setup":
-            setups[file] = max(setups[file], float(duration))
+            longest_setup = max(longest_setup, float(duration))
         else:
             own[test] += float(duration)
     passed = re.findall(r"^PASSED (\S+)", output, re.MULTILINE)
-    return {test: own[test] + setups[test.partition("::")[0]] for test in passed}
+    return {test: own[test] + longest_setup for test in passed}
 
 
 def limit(seconds: float) -> tuple[str, str]:

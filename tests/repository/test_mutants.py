@@ -95,8 +95,8 @@ def test_attempt_does_not_wait_for_a_test_that_hangs(tree):
     assert attempt(tree, hanging, "test_2.py", 0.5) == (run.KILLED, "test_2.py::test_double")
 
 
-def test_seconds_of_a_test_have_the_longest_set_up_of_its_file():
-    """Whichever test sets up what a file shares."""
+def test_seconds_of_a_test_have_the_longest_set_up():
+    """Whichever test sets up what others share."""
     output = """\
 2.50s setup    tests/test_a.py::test_one
 0.10s setup    tests/test_a.py::test_two
@@ -109,7 +109,7 @@ PASSED tests/test_b.py::test_one
     assert run.seconds_of_tests(output) == {
         "tests/test_a.py::test_one": 2.5,
         "tests/test_a.py::test_two": 4.0,
-        "tests/test_b.py::test_one": 0.0,
+        "tests/test_b.py::test_one": 2.5,
     }
 
 

@@ -21,8 +21,13 @@ const corrections = correctionsView(() => {
   go("train");
   train.includeCorrections();
 });
+let compared = null;
 const status = new Status((version) => {
-  if (versions.current !== null && version !== versions.current) refresh();
+  // Once for each pair: a process that cannot load the live version keeps another one for long.
+  const pair = `${version} ${versions.current}`;
+  const isOther = versions.current !== null && version !== versions.current;
+  if (isOther && pair !== compared) refresh();
+  compared = pair;
 });
 const keys = new ApiKeys();
 

@@ -13,10 +13,9 @@ export class Corrections {
   /** `learn()` when a training with them is wanted. */
   constructor(learn) {
     Object.assign(this, { images: [], counts: [], total: 0, label: ALL, hasMore: false });
-    Object.assign(this, { said: null, looks: 0 });
+    Object.assign(this, { said: null, refusal: null, looks: 0 });
     byId("train-with-corrections").addEventListener("click", learn);
-    const more = unlessBusy(() => this.#try(() => this.#more()));
-    byId("more-corrections").addEventListener("click", more);
+    byId("more-corrections").addEventListener("click", () => this.#try(() => this.#more()));
     inWords(() => {
       this.#show();
       this.#say();
@@ -27,7 +26,7 @@ export class Corrections {
     const look = ++this.looks;
     const { labels, images, non_digits } = await askJson("datasets/corrections", { quiet: true });
     const { data, has_more } = await askJson(this.#path(), { quiet: true });
-    if (look !== this.looks) return; // of another filter, or older
+    if (look !== this.looks) return; // another filter has been chosen, or something has changed
     const counts = LABELS.map((label) => (label === null ? non_digits : labels[label]));
     Object.assign(this, { counts, total: images, images: data, hasMore: has_more });
     this.#show();
@@ -75,17 +74,19 @@ export class Corrections {
   }
 
   async #try(act) {
+    this.refusal = null;
     try {
       await act();
     } catch (problem) {
-      this.said = () => problemNodes(problem);
+      this.refusal = problem;
     }
     this.#show();
     this.#say();
   }
 
   #say() {
-    byId("corrections-said").replaceChildren(...(this.said?.() ?? []));
+    const { refusal, said } = this;
+    byId("corrections-said").replaceChildren(...(refusal ? problemNodes(refusal) : (said?.() ?? [])));
   }
 
   #filter(label) {
@@ -100,13 +101,16 @@ export class Corrections {
     byId("train-with-corrections").textContent = t("train_with_n", { n: number(total) });
     byId("more-corrections").hidden = !hasMore;
     byId("robust-learns-them").hidden = !counts[LABELS.indexOf(null)];
-    const choice = (label, text) =>
-      button(text, () => this.#filter(label), { "aria-pressed": String(label === this.label) });
+    const choice = (label, text) => button(text, () => this.#filter(label));
     const present = LABELS.map((label, i) => [label, counts[i]]).filter(([, count]) => count);
     const filters = present.map(([label, count]) => choice(label, `${brief(label)} · ${number(count)}`));
     const all = choice(ALL, t("all_digits", { n: number(total) }));
     const isUseful = present.length > 1 || this.label !== ALL;
-    fill(byId("corrections-filter"), [counts, total, this.label], () => (isUseful ? [all, ...filters] : []));
+    fill(byId("corrections-filter"), [counts, total, isUseful], () => (isUseful ? [all, ...filters] : []));
+    const labels = [ALL, ...present.map(([label]) => label)];
+    byId("corrections-filter").querySelectorAll("button").forEach((each, i) => {
+      each.ariaPressed = String(labels[i] === this.label);
+    });
     fill(byId("corrections-grid"), images, () => images.map((each) => this.#tile(each)));
   }
 
@@ -116,7 +120,7 @@ export class Corrections {
     const options = LABELS.map((each) => element("option", { selected: each === label }, brief(each)));
     const change = async ({ target }) => {
       await this.#try(() => this.#relabel(correction, LABELS[target.selectedIndex]));
-      target.selectedIndex = LABELS.indexOf(label); // of a tile that is still there if it was refused
+      target.selectedIndex = LABELS.indexOf(label); // if it was refused, the tile is still there
     };
     const name = { "aria-label": t("change_label", { label: brief(label) }), onchange: change };
     const select = element("select", name, ...options);

@@ -87,11 +87,12 @@ export class Datasets {
 
   async #upload() {
     const { files } = this;
+    const name = byId("data-name").value;
     const form = new FormData();
     byId("data-busy").hidden = false;
     try {
       form.append("file", await packed(files), "data.zip");
-      form.append("name", byId("data-name").value);
+      form.append("name", name);
       const dataset = await (await ask("datasets", { method: "POST", body: form })).json();
       this.ticked.add(dataset.name);
       if (this.files === files) this.#take({ name: "", files: [] });
@@ -102,8 +103,10 @@ export class Datasets {
     }
   }
 
-  async #look(dataset) {
+  /** Show the report of a data set, or of one that the service is asked for. */
+  async #look(asked) {
     const look = ++this.looks;
+    const dataset = await asked;
     const nodes = await reportOf(dataset);
     if (look !== this.looks) return; // another one is looked at
     byId("report").replaceChildren(...nodes);
@@ -125,7 +128,7 @@ export class Datasets {
   }
 
   #forgetReport() {
-    this.looks++; // also of one that is on its way
+    this.looks++; // a report that is still loading does not appear either
     byId("report").replaceChildren();
   }
 
@@ -162,7 +165,7 @@ export class Datasets {
 
   #row(dataset) {
     const { id, images, name } = dataset;
-    const look = () => this.#try(async () => this.#look(await askJson(`datasets/${id}`)));
+    const look = () => this.#try(() => this.#look(askJson(`datasets/${id}`)));
     const acts = [button(t("look"), look, { "aria-label": `${t("look")}: ${name}` })];
     const label = { "aria-label": `${t("delete_job")}: ${name}` };
     const remove = () => this.#try(() => this.#remove(dataset));

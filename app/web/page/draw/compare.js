@@ -21,6 +21,7 @@ export class Compare {
 
   listed(cards, current) {
     const before = this.sides.map(({ value }) => Number(value));
+    const pair = before.join();
     const other = cards.find(({ version }) => version !== current)?.version ?? current;
     const versions = cards.map(({ version }) => version);
     // The live version is on the left until another one is chosen, also after it changed.
@@ -30,7 +31,8 @@ export class Compare {
     this.sides.forEach((side, i) => {
       side.value = versions.includes(before[i]) ? before[i] : [current, other][i];
     });
-    this.#ask();
+    if (this.answers && this.sides.map(({ value }) => value).join() === pair) this.#show();
+    else this.#ask();
   }
 
   /** The list of versions was refused. */

@@ -67,22 +67,22 @@ function strokesOf(path) {
 /** Write the strokes as a hand would, or all at once for readers who want no motion. */
 async function write(paper, strokes) {
   const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const isNewest = paper.claim();
   for (const points of strokes) {
     paper.begin(points[0]);
-    const stroke = paper.now.strokes.at(-1);
     const step = isCalm ? points.length : POINTS_PER_FRAME;
     for (let at = 1; at < points.length; at += step) {
       paper.extend(points.slice(at, at + step));
       if (!isCalm) await new Promise(requestAnimationFrame);
-      if (paper.now.strokes.at(-1) !== stroke) return; // the reader draws or clears
+      if (!isNewest()) return; // the reader draws, clears, or wants another example
     }
   }
   paper.end();
 }
 
 async function showPhoto(paper, { src }) {
-  const { changes } = paper;
+  const isNewest = paper.claim();
   const blob = await (await fetch(src)).blob();
   const picture = await pictureOf(new File([blob], "photo.jpg", { type: blob.type }));
-  if (paper.changes === changes) paper.show(picture); // the reader has not begun to draw
+  if (isNewest()) paper.show(picture);
 }

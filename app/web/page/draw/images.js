@@ -4,7 +4,7 @@
 const LARGEST = 8 * 1024 * 1024; // bytes; the service takes ten million
 const SIDE = 2048;
 
-/** Let the reader choose, paste or drop an image; `paper` shows it if nothing is drawn on it meanwhile. */
+/** Let the reader choose, paste or drop an image; `paper` shows it if nothing newer is on it by then. */
 export function takeImages(sheet, buttons, paper) {
   for (const [button, input] of buttons) {
     button.addEventListener("click", () => input.click());
@@ -27,9 +27,9 @@ export function takeImages(sheet, buttons, paper) {
 
   async function take([file]) {
     if (!file) return;
-    const { changes } = paper;
+    const isNewest = paper.claim();
     const picture = await pictureOf(file);
-    if (paper.changes === changes) paper.show(picture);
+    if (isNewest()) paper.show(picture);
   }
 }
 

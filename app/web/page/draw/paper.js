@@ -11,6 +11,7 @@ export class Paper {
   /** `changed(final)` is called as ink flows, and with true when the pen is lifted. */
   constructor(canvas, changed) {
     Object.assign(this, { canvas, changed, now: BLANK, changes: 0, past: [], pen: null, cursor: null, boxes: [] });
+    this.claims = 0;
     this.context = canvas.getContext("2d", { desynchronized: true });
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
@@ -46,6 +47,15 @@ export class Paper {
     this.paint();
   }
 
+  /**
+   * Announce something that will come on the paper, and return a function that says whether nothing was announced, drawn
+   * or taken back since.
+   */
+  claim() {
+    const claim = ++this.claims;
+    return () => claim === this.claims;
+  }
+
   begin(point) {
     // A picture gives way to a drawing.
     this.#become({ strokes: [...this.now.strokes, [point]], picture: null });
@@ -68,11 +78,13 @@ export class Paper {
   }
 
   clear() {
+    this.claim();
     if (!this.isBlank) this.#become(BLANK);
     this.#tell(true);
   }
 
   undo() {
+    this.claim();
     if (this.past.length) this.now = this.past.pop();
     this.boxes = [];
     this.changes++;
@@ -123,6 +135,7 @@ export class Paper {
     if (this.pen !== null || event.button !== 0) return;
     this.pen = event.pointerId;
     this.cursor = null;
+    this.claim();
     this.canvas.setPointerCapture(event.pointerId);
     this.begin(this.#point(event));
   }

@@ -47,8 +47,10 @@ export function drawWithKeys(paper, say) {
   function turn() {
     const cursor = at();
     cursor.isDown = !cursor.isDown;
-    if (cursor.isDown) paper.begin(point(cursor));
-    else paper.end();
+    if (cursor.isDown) {
+      paper.claim();
+      paper.begin(point(cursor));
+    } else paper.end();
     say(t(cursor.isDown ? "pen_down" : "pen_up"));
   }
 

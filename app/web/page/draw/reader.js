@@ -40,7 +40,7 @@ export class Reader {
       this.#ask(true);
       return;
     }
-    if (question.isFinal) return; // the pen was not down: nothing is new
+    if (question.isFinal) return; // the key for the pen may be released after its stroke has ended
     // The pen rested before it was lifted: its answer is on its way, or here.
     question.isFinal = true;
     if (question.prediction) this.#show(question);

@@ -1,7 +1,7 @@
 // What enters: a question. What leaves: whether the answer is yes. This module does not know what is asked.
 import { byId } from "./dom.js";
 
-/** Ask in a dialog, perhaps with a field below the question. It ends in no if it is closed, or another view is opened. */
+/** Ask in a dialog, perhaps with a field below the question. It ends in no if it is closed, or the reader goes back. */
 export function isConfirmed({ title, text, yes, field = "" }) {
   const dialog = byId("confirm");
   byId("confirm-title").textContent = title;

@@ -17,7 +17,7 @@ export function lockNodes(problem, needsKey) {
 
 export class Lock {
   constructor(section) {
-    Object.assign(this, { section, word: null });
+    Object.assign(this, { section, word: null, questions: 0, newestAnswer: 0 });
     this.notice = element("div", { className: "locked", hidden: true, role: "status" });
     section.querySelector("h1").after(this.notice);
     inWords(() => this.#show());
@@ -29,12 +29,15 @@ export class Lock {
 
   /** Ask, and hide the section's content if the answer is that it needs another key. */
   async around(question) {
+    const number = ++this.questions;
     try {
       const answer = await question();
+      this.newestAnswer = Math.max(number, this.newestAnswer);
       this.#become(null);
       return answer;
     } catch (problem) {
-      if (isLocked(problem)) this.#become(LOCKS[problem.status]);
+      // A question from before the reader gave a key may be refused after a later one was answered.
+      if (isLocked(problem) && number > this.newestAnswer) this.#become(LOCKS[problem.status]);
       throw problem;
     }
   }

@@ -12,6 +12,7 @@ const GRACE_DAYS = [0, 1, 7, 30];
 export class ApiKeys {
   constructor() {
     this.keys = [];
+    this.looks = 0;
     this.dialog = byId("keys-dialog");
     this.form = byId("new-key");
     this.said = byId("keys-said");
@@ -44,7 +45,10 @@ export class ApiKeys {
   }
 
   async #list(options) {
-    this.keys = (await askJson("keys", options)).data.toReversed();
+    const look = ++this.looks;
+    const { data } = await askJson("keys", options);
+    if (look !== this.looks) return; // a newer list has other keys, perhaps
+    this.keys = data.toReversed();
     this.#show();
   }
 

@@ -78,12 +78,13 @@ export function askForKey() {
     const field = document.getElementById("key");
     const said = document.getElementById("key-said");
     const close = () => dialog.close();
+    let isClosed = false;
     const take = async (event) => {
       event.preventDefault();
       const given = field.value.trim();
       if (!given) return;
       const refusal = await refusalOf(given);
-      if (!dialog.open) return; // the reader has given up
+      if (isClosed) return; // the reader has given up
       said.textContent = refusal;
       field.ariaInvalid = String(said.textContent !== "");
       if (said.textContent) return field.select();
@@ -98,6 +99,7 @@ export function askForKey() {
     dialog.addEventListener(
       "close",
       () => {
+        isClosed = true;
         form.removeEventListener("submit", take);
         cancel.removeEventListener("click", close);
         field.value = said.textContent = "";

@@ -14,7 +14,9 @@ export class Jobs {
   /** `changed()` at each change; `ended(job)` when a version may have come of it. */
   constructor({ changed, ended }) {
     Object.assign(this, { changed, ended, all: new Map(), removed: new Map() });
-    Object.assign(this, { sweeps: [], chosen: [], isNamed: false, choices: 0, acts: 0 });
+    Object.assign(this, { sweeps: [], chosen: [], isNamed: false });
+    // How often jobs were chosen, and how often the service has started, stopped or resumed one for the reader.
+    Object.assign(this, { choices: 0, acts: 0 });
     Object.assign(this, { losses: [], isBroken: false, isSending: false, hasMore: false, missing: null });
     this.followed = this.following = null;
   }
@@ -47,6 +49,12 @@ export class Jobs {
   /** Ask for the newest jobs; somebody else may have begun something. */
   async look() {
     await this.#load(RECENT);
+  }
+
+  /** Ask for the newest jobs after the reader has cancelled or deleted a sweep. */
+  async lookAfterAct() {
+    this.acts++;
+    await this.look();
   }
 
   /** Ask for a long page of jobs, from which removed ones are gone, and choose some, if no others are chosen meanwhile. */
@@ -97,6 +105,7 @@ export class Jobs {
     } catch (problem) {
       this.removed.delete(id);
       this.#store(job);
+      this.changed();
       throw problem;
     }
   }

@@ -23,12 +23,13 @@ const NARROW = matchMedia("(max-width: 54rem)");
 export function trainView(versions, paper, ended) {
   let timer = null;
   let opened = []; // the jobs of the address
+  const busy = new Set(); // the jobs for which an answer to an act is awaited
   const drawing = new Drawing(paper);
   const lock = new Lock(byId("train"));
   const jobs = new Jobs({ changed: showSoon, ended: () => ended().then(() => view.update()) });
   const view = new JobView(jobs, versions, drawing);
   const list = new JobList(jobs, { chosen: (ids) => go("train", ids.join(",")), act, older });
-  const sweep = new SweepView(versions, () => jobs.look());
+  const sweep = new SweepView(versions, () => jobs.lookAfterAct());
   const epochs = new Epochs(drawing, (epoch) => view.curves.mark(epoch));
   const pill = new Pill(jobs);
   const datasets = new Datasets();
@@ -79,29 +80,34 @@ export function trainView(versions, paper, ended) {
   }
 
   async function act(action, job) {
+    if (busy.has(job.id)) return; // pressed twice
+    busy.add(job.id);
     view.refused(null);
     try {
       if (action === "delete_job") await remove(job);
       else await jobs.act(job.id, action);
     } catch (problem) {
       view.refused(problem);
+    } finally {
+      busy.delete(job.id);
     }
   }
 
   async function older() {
+    view.refused(null);
     await jobs.lookAtOlder().catch((problem) => view.refused(problem));
   }
 
   async function remove(job) {
     const question = { title: t("delete_job_title", { name: nameOf(job) }), text: t("delete_job_is"), yes: t("delete_job") };
     if (!(await isConfirmed(question))) return;
-    const { hash } = location;
+    const { hash: hashBefore } = location;
     const removal = jobs.remove(job.id);
     show(); // at once, so that nothing more is asked about it
     go("train", jobs.isNamed ? jobs.chosen.join(",") : "");
-    const left = location.hash; // the reader may open something else before the service answers
+    const { hash: hashAfter } = location; // the reader may open something else before the service answers
     await removal.catch((problem) => {
-      if (location.hash === left) location.hash = hash;
+      if (location.hash === hashAfter) location.hash = hashBefore;
       throw problem;
     });
   }

@@ -1,8 +1,8 @@
 // What enters: the list of versions. What leaves: a table of them, each beside the live one in words, and the wish to make
 // one live, to upload or to delete one. This module does not know what else is shown of a version.
 import { isConfirmed } from "../elements/confirm.js";
-import { button, byId, element, fill } from "../elements/dom.js";
-import { problemNodes, showProblem } from "../elements/problem.js";
+import { button, byId, element, fill, unlessBusy } from "../elements/dom.js";
+import { problemNodes } from "../elements/problem.js";
 import { day, inWords, number, percent, t } from "../language/words.js";
 import { go } from "../router.js";
 import { ask, askJson, post } from "../service/api.js";
@@ -11,7 +11,8 @@ export class Versions {
   /** `chosen(version, other)` when one is looked at; `listed(cards, current)` when the list is new. */
   constructor({ chosen, listed }) {
     Object.assign(this, { chosen, listed, cards: [], current: null, previous: null, version: null, other: null });
-    Object.assign(this, { asked: [null, null], said: null, looks: 0 });
+    Object.assign(this, { asked: [null, null], said: null, refusal: null, looks: 0 });
+    this.promote = unlessBusy((version) => this.#promote(version));
     byId("rollback").addEventListener("click", () => this.rollBack());
     byId("upload-version").addEventListener("click", () => byId("weights-file").click());
     byId("weights-file").addEventListener("change", (event) => {
@@ -40,7 +41,6 @@ export class Versions {
 
   /** Look at a version, perhaps beside another one; at the live one if that is not there. */
   choose(version, other = null) {
-    if (version !== this.asked[0]) this.#say(); // a refusal was about another one
     this.asked = [version, other];
     this.version = this.#card(version) ? version : this.current;
     this.other = this.#card(other) && other !== this.version ? other : null;
@@ -49,8 +49,10 @@ export class Versions {
   }
 
   /** Make a version live if the reader confirms it. */
-  async promote(version) {
+  async #promote(version) {
+    const { hash } = location;
     if (!this.#card(version)) await this.refresh().catch((problem) => this.refused(problem)); // just trained
+    if (location.hash !== hash) return;
     const [own, live] = [this.#card(version), this.live];
     const values = { version, accuracy: share(own), live: live?.version, better: share(live) };
     const question = { title: t("promote_title", values), text: t("promote_is", values), yes: t("activate") };
@@ -101,7 +103,7 @@ export class Versions {
   }
 
   async #change(change) {
-    this.said = null;
+    this.said = this.refusal = null;
     try {
       await change();
       await this.refresh();
@@ -111,8 +113,11 @@ export class Versions {
     this.#say();
   }
 
+  /** Say that something was refused; null takes it back. */
   refused(problem) {
-    showProblem(byId("versions-said"), problem);
+    if (problem === this.refusal) return;
+    this.refusal = problem;
+    this.#say();
   }
 
   #card(version) {
@@ -120,12 +125,16 @@ export class Versions {
   }
 
   #say() {
-    byId("versions-said").replaceChildren(...(this.said?.() ?? []));
+    const { refusal, said } = this;
+    byId("versions-said").replaceChildren(...(refusal ? problemNodes(refusal) : (said?.() ?? [])));
   }
 
   #show() {
     const { cards, previous } = this;
-    fill(byId("rows"), [cards, this.current, this.version], () => cards.map((card) => this.#row(card)));
+    fill(byId("rows"), [cards, this.current], () => cards.map((card) => this.#row(card)));
+    byId("rows").querySelectorAll(".pick").forEach((link, i) => {
+      link.ariaCurrent = cards[i].version === this.version ? "true" : null;
+    });
     byId("rollback").disabled = previous === null;
     byId("rollback").textContent = previous === null ? t("rollback") : t("rollback_to", { version: previous });
     byId("rollback").title = previous === null ? t("no_rollback") : "";
@@ -136,7 +145,6 @@ export class Versions {
     const isLive = version === this.current;
     const link = element("a", { href: `#/versions/${version}`, className: "pick" }, version);
     link.setAttribute("aria-label", t("show", { version }));
-    if (version === this.version) link.setAttribute("aria-current", "true");
     // The job of a version that comes with MyNet exists only where it was trained.
     const isShipped = origin === "checkpoint" || (origin === "trained" && job === null);
     const shipped = isShipped ? [element("span", { className: "mark" }, t("shipped"))] : [];

@@ -36,6 +36,7 @@ export function versionsView(listed) {
       const [card, beside = null] = await Promise.all(cards);
       // Another one may be chosen by now.
       if (version !== versions.version || other !== versions.other) return;
+      versions.refused(null);
       view.show(card, beside);
       confusion.show(card, beside);
     } catch (problem) {

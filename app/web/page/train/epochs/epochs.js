@@ -15,7 +15,7 @@ export class Epochs {
   /** `pointed(epoch)` when the reader chooses an epoch, counted from 1. */
   constructor(drawing, pointed) {
     Object.assign(this, { pointed, job: null, epochs: [], isLast: true, wanted: null, isBusy: false, timer: null });
-    Object.assign(this, { networks: new Map(), questions: new AbortController() });
+    Object.assign(this, { networks: new Map(), questions: new AbortController(), looks: 0 });
     this.tiles = new Tiles(byId("tiles"));
     this.opinion = new Opinion(drawing);
     this.slider = byId("epoch");
@@ -53,8 +53,9 @@ export class Epochs {
   async #find(job) {
     const isKept = job.hyperparameters.keep_checkpoints && job.epochs.length;
     const { signal } = this.questions;
+    const look = ++this.looks;
     const { data } = isKept ? await askJson(`train/${job.id}/checkpoints`, { quiet: true, signal }) : { data: [] };
-    if (signal.aborted) return;
+    if (signal.aborted || look !== this.looks) return;
     const { version } = job.result ?? {};
     const ofVersion = version ? [{ path: `models/${version}/weights`, version }] : [];
     const path = (epoch) => `train/${job.id}/checkpoints/${epoch}`;
