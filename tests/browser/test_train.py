@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from tests.browser.conftest import LONG, SEVEN, draw, reads, run_service, shows, visit, walk
+from tests.browser.late_answers.holding import ended_job
 from tests.service.running import wait_until
 
 
@@ -171,6 +172,17 @@ def test_curves_of_several_jobs_lie_over_one_another(open_page, service):
     assert wait_until(lambda: page.locator(f"[data-key=tick-{second}]").count() == 0)
     page.goto(page.url.split("#")[0] + f"#/train/{second}")
     shows(page, "#eta", "This no longer exists")
+
+
+def test_older_jobs_follow_the_page_and_not_an_old_job_that_was_opened(open_page, service):
+    oldest, _, newest = (ended_job(service) for _ in range(3))
+    first_page = {"data": [service.get(f"/train/{newest}")], "has_more": True}
+    page = open_page(service)
+    page.route("**/train?limit=50", lambda route: route.fulfill(json=first_page))
+    page.goto(f"{page.url.split('#')[0]}#/train/{oldest}")
+    page.wait_for_selector(f"{row_of(oldest)} [aria-current]")
+    with page.expect_request(f"**/train?limit=50&after={newest}"):
+        page.click("#older")
 
 
 def test_the_list_does_not_scroll_back_to_what_has_the_focus(open_page, service):

@@ -14,6 +14,7 @@ export class Jobs {
   /** `changed()` at each change; `ended(job)` when a version may have come of it. */
   constructor({ changed, ended }) {
     Object.assign(this, { changed, ended, all: new Map(), removed: new Map() });
+    this.paged = new Set(); // the jobs of the pages of the list: others were asked for by name
     Object.assign(this, { sweeps: [], chosen: [], isNamed: false });
     // How often jobs were chosen, and how often the service has started, stopped or resumed one for the reader.
     Object.assign(this, { choices: 0, acts: 0 });
@@ -65,9 +66,8 @@ export class Jobs {
   }
 
   async lookAtOlder() {
-    const { data, has_more } = await askJson(`train?limit=${PAGE}&after=${this.list.at(-1).id}`);
-    data.forEach((job) => this.#store(job));
-    this.hasMore = has_more;
+    const last = this.list.findLast(({ id }) => this.paged.has(id));
+    this.#storePage(await askJson(`train?limit=${PAGE}${last ? `&after=${last.id}` : ""}`));
     this.changed();
   }
 
@@ -118,11 +118,19 @@ export class Jobs {
     if (limit === PAGE) {
       const isThere = ([id]) => jobs.data.some((job) => job.id === id);
       this.all = new Map([...this.all].filter(isThere));
-      this.hasMore = jobs.has_more;
-    }
-    jobs.data.forEach((job) => this.#store(job));
+      this.paged.clear();
+      this.#storePage(jobs);
+    } else jobs.data.forEach((job) => this.#store(job));
     this.sweeps = sweeps.data;
     this.#followFirst();
+  }
+
+  #storePage({ data, has_more }) {
+    for (const job of data) {
+      this.paged.add(job.id);
+      this.#store(job);
+    }
+    this.hasMore = has_more;
   }
 
   async #find(id) {
