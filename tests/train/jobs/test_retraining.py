@@ -136,6 +136,21 @@ def test_several_processes_queue_one_job(settings, correct, store):
     assert [job.id for job in store.jobs()] == [started[0].id]
 
 
+def test_job_that_another_process_queues_between_count_and_queue_is_the_only_one(
+    retraining, settings, database, correct, store, monkeypatch
+):
+    hyperparameters, others = retraining._hyperparameters, []
+
+    def hyperparameters_after_another_process():
+        others.append(AutomaticRetraining(settings, database, AFTER).start_if_due())
+        return hyperparameters()
+
+    monkeypatch.setattr(retraining, "_hyperparameters", hyperparameters_after_another_process)
+    correct(AFTER)
+    assert retraining.start_if_due() is None
+    assert [job.id for job in store.jobs()] == [other.id for other in others]
+
+
 def test_corrections_are_counted_since_a_time(settings, correct):
     feedback = FeedbackStore(settings.feedback_dir, 1000)
     correct(2)
