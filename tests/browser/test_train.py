@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.browser.conftest import LONG, SEVEN, draw, reads, run_service, shows, visit, walk
-from tests.browser.late_answers.holding import ended_job
+from tests.browser.late_answers.holding import cancelled_job
 from tests.service.running import wait_until
 
 
@@ -175,7 +175,7 @@ def test_curves_of_several_jobs_lie_over_one_another(open_page, service):
 
 
 def test_older_jobs_follow_the_page_and_not_an_old_job_that_was_opened(open_page, service):
-    oldest, _, newest = (ended_job(service) for _ in range(3))
+    oldest, _, newest = (cancelled_job(service) for _ in range(3))
     first_page = {"data": [service.get(f"/train/{newest}")], "has_more": True}
     page = open_page(service)
     page.route("**/train?limit=50", lambda route: route.fulfill(json=first_page))

@@ -48,3 +48,10 @@ def ended_job(service):
     job = service.post("/train", QUICK)["id"]
     service.job_until(job, lambda body: body["status"] == "succeeded")
     return job
+
+
+def cancelled_job(service):
+    """Queue a job, cancel it, and return its id."""
+    job = service.post("/train", QUICK)["id"]
+    service.post(f"/train/{job}/cancel")
+    return job

@@ -3,7 +3,7 @@
 import re
 
 from tests.browser.conftest import shows, visit
-from tests.browser.late_answers.holding import Held, ended_job
+from tests.browser.late_answers.holding import Held, cancelled_job
 from tests.browser.test_train import job_of, row_of, start
 from tests.service.running import wait_until
 
@@ -69,8 +69,7 @@ def test_the_answer_to_a_removal_does_not_lead_away_from_what_is_opened_meanwhil
         return held.append(route) if route.request.method == "DELETE" else route.continue_()
 
     held = []
-    job = service.post("/train", b'{"recipe": "quick", "epochs": 1, "promote": "never"}')["id"]
-    service.job_until(job, lambda body: body["status"] == "succeeded")
+    job = cancelled_job(service)
     page = open_page(service, f"/#/train/{job}", expected=["404"])
     page.route(f"**/train/{job}", hold)
     page.click("#delete-job")
@@ -138,7 +137,7 @@ def test_a_question_in_a_dialog_ends_if_another_sweep_is_opened(open_page, servi
 
 
 def test_a_chosen_job_is_not_replaced_by_one_whose_answer_comes_later(open_page, service):
-    first, second = ended_job(service), ended_job(service)
+    first, second = cancelled_job(service), cancelled_job(service)
     page = open_page(service, "/#/draw")
     shows(page, "#s-state", "ready")
     home = page.url.split("#")[0]
