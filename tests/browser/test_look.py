@@ -18,7 +18,8 @@ from tests.browser.conftest import (
 )
 from tests.browser.test_corrections import service_with
 
-MAX_TRANSFER_BYTES = 160_000  # bytes over the wire at first load
+# Bytes over the wire at first load. The goal is 160 KB with /metrics, which takes 14 to 16.
+MAX_TRANSFER_BYTES = 145_000
 # What moved without input, and by how much.
 SHIFTS = """() => new Promise((done) => {
   const found = [];
@@ -191,9 +192,13 @@ def test_keys_alone_reach_everything(open_page, service, view, expected):
 
 
 def test_the_first_load_is_small_and_does_not_shift(open_page, tmp_path):
-    # Each address once: what the page asks for every few seconds is no part of the first load.
-    sizes = """() => [...new Map(performance.getEntries().toReversed().map(
-      (each) => [each.name, each.transferSize ?? 0])).values()]"""
+    # Each address once, since the page asks for some again after three seconds. What /metrics takes
+    # depends on what was asked before.
+    sizes = """() => {
+      const entries = performance.getEntries().filter(({ name }) => !name.endsWith("/metrics"));
+      const pairs = entries.toReversed().map(({ name, transferSize = 0 }) => [name, transferSize]);
+      return [...new Map(pairs).values()];
+    }"""
     with run_service(tmp_path / "var") as fresh:
         page = open_page(fresh)
         page.wait_for_selector("#rows .pick", state="attached")
