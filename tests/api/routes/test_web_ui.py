@@ -93,8 +93,8 @@ def test_pages_refer_to_nothing_by_an_absolute_path():
 def test_first_load_is_small(client):
     page = client.get("/").text
     names = {"page/index.html"} | {asset.split("/", 2)[2] for asset in assets(page)}
-    # The goal is 160 KB; it was 112 KB on 2026-12-01.
-    assert sum(len(gzip.compress(FILES[name].read_bytes())) for name in names) < 120_000
+    # It was 112 KB on 2026-12-01; the goal is 160 KB with the answers of the service.
+    assert sum(len(gzip.compress(FILES[name].read_bytes())) for name in names) < 113_000
 
 
 def test_the_page_names_the_figures_of_the_network():
