@@ -6,7 +6,7 @@ import { changeThemeByButton } from "./elements/theme-button.js";
 import { ApiKeys } from "./keys/api-keys.js";
 import { begin } from "./language/words.js";
 import { go } from "./router.js";
-import { askForKey, onKey, Problem } from "./service/api.js";
+import { askForKey, ignoreProblem, onKey } from "./service/api.js";
 import { Status } from "./service/status.js";
 import { trainView } from "./train/view.js";
 import { versionsView } from "./versions/view.js";
@@ -59,9 +59,4 @@ async function poll() {
   } finally {
     setTimeout(poll, POLL_INTERVAL);
   }
-}
-
-/** The reader did not ask: the status in the footer tells, and the button that takes a key. */
-function ignoreProblem(problem) {
-  if (!(problem instanceof Problem)) throw problem;
 }

@@ -26,6 +26,11 @@ export class Problem extends Error {
   }
 }
 
+/** Let a refusal pass that the reader did not ask for: the footer and the notices of locks say what is missing. */
+export function ignoreProblem(problem) {
+  if (!(problem instanceof Problem)) throw problem;
+}
+
 /** Ask, as `fetch` does. Quiet questions are those that nobody chose to ask: no dialog for them. */
 export async function ask(path, options = {}) {
   const { quiet = false, ...request } = options;

@@ -6,6 +6,7 @@ import { byId, unlessBusy } from "../elements/dom.js";
 import { Lock } from "../elements/lock.js";
 import { t } from "../language/words.js";
 import { go, onRoute } from "../router.js";
+import { ignoreProblem } from "../service/api.js";
 import { Drawing } from "./drawing.js";
 import { Epochs } from "./epochs/epochs.js";
 import { TrainForm } from "./form.js";
@@ -122,7 +123,5 @@ export function trainView(versions, paper, ended) {
   };
 }
 
-/** The reader did not ask: the notice of the lock says what is missing. */
-const quietly = (question) => question().catch((problem) => {
-  if (problem.status === undefined && problem.name !== "AbortError") throw problem;
-});
+/** What the reader did not ask for; it may be aborted. */
+const quietly = (question) => question().catch((problem) => problem.name === "AbortError" || ignoreProblem(problem));

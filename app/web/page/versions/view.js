@@ -3,7 +3,7 @@
 import { byId } from "../elements/dom.js";
 import { Lock } from "../elements/lock.js";
 import { onRoute } from "../router.js";
-import { askJson } from "../service/api.js";
+import { askJson, ignoreProblem } from "../service/api.js";
 import { CardView } from "./card.js";
 import { Confusion } from "./confusion.js";
 import { Versions } from "./versions.js";
@@ -47,9 +47,4 @@ export function versionsView(listed) {
   }
 
   return versions;
-}
-
-/** The reader did not ask: the notice of the lock, or the status in the footer, says what is missing. */
-function ignoreProblem(problem) {
-  if (problem.status === undefined) throw problem;
 }
