@@ -1,8 +1,10 @@
 """Dynamic batching: all images that arrive in one turn of the event loop share a forward pass.
 
-There is no timer, and no image waits for others. The first upload of a batch schedules a step for
-the next turn of the event loop, and all that arrive before it join the batch. A lone upload is
-answered in the very next turn.
+There is no timer. The first upload of a batch schedules a step for the next turn of the event loop,
+and all that arrive before it join the batch. A lone upload is answered in the very next turn. After
+a batch of several images, the step waits for one turn more: clients that got their answers at once
+send their next images at nearly the same time. 16 connections then make batches of 16 images, not
+of 8, and get 1.28 times as many answers (medians of 8 rounds on 2 cores).
 
 Everything runs on the event loop: with small images and MyNet, that takes less time than handing
 the work to a thread. Each stage processes the whole batch before the next one starts. Code and
@@ -103,6 +105,7 @@ class Batcher:
         self.live, self.max_pixels = live, max_pixels
         self.metrics = metrics
         self._pending: list[PendingRequest] = []
+        self._last_size = 0  # images of the last batch
 
     async def predict(
         self, upload: bytes | PreprocessedImage, deadline: float, is_cancelled: Callable[[], bool]
@@ -131,7 +134,11 @@ class Batcher:
         """Schedule a request. Its `callback` gets the outcome in a later turn of the event loop."""
         self._pending.append(request)
         if len(self._pending) == 1:
-            asyncio.get_running_loop().call_soon(self._step)
+            loop = asyncio.get_running_loop()
+            if self._last_size > 1:
+                loop.call_soon(loop.call_soon, self._step)
+            else:
+                loop.call_soon(self._step)
 
     def _step(self) -> None:
         """Collect, preprocess, predict, and deliver the outcomes of one batch."""
@@ -139,7 +146,7 @@ class Batcher:
         batch, self._pending = self._pending[:MAX_BATCH_SIZE], self._pending[MAX_BATCH_SIZE:]
         if self._pending:
             loop.call_soon(self._step)
-        now = loop.time()
+        self._last_size, now = len(batch), loop.time()
         self.metrics.stages["queue"].add_all([now - request.queued_at for request in batch])
         inputs = self._preprocess(batch, now)
         images = [image for image in inputs if isinstance(image, PreprocessedImage)]

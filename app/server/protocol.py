@@ -16,6 +16,8 @@ from app.server.unchunked import UnchunkedCycle
 
 CLIENT: Final = "mynet.client"
 MAX_HEAD_BYTES: Final = 64 * 1024
+# asyncio's own 256 KiB are allocated anew for each read: 10 µs, and 1.4 µs for 64 KiB.
+READ_BYTES: Final = 64 * 1024
 
 
 class Protocol(TimeoutProtocol):
@@ -36,6 +38,7 @@ class Protocol(TimeoutProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined]
         self.fast_path = self.app_state.get("express")
         self.flow = PipelineFlowControl(transport, self.pipeline)
         connection = transport.get_extra_info("socket")

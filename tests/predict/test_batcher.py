@@ -90,6 +90,29 @@ def test_a_lone_image_does_not_wait_for_company():
     assert asyncio.run(count_iterations()) <= 3
 
 
+def test_after_a_batch_of_several_the_next_one_waits_for_one_turn_more():
+    live = Recorder()
+
+    async def two_batches(first):
+        batcher = Batcher(live, MAX_PIXELS, Metrics())
+
+        def send(digit):
+            upload = image(digit)
+            return asyncio.create_task(batcher.predict(upload, float("inf"), never_disconnected))
+
+        await asyncio.gather(*map(send, first))
+        early = send(1)
+        await asyncio.sleep(0)  # it is in the queue
+        late = send(2)
+        return await asyncio.gather(early, late)
+
+    asyncio.run(two_batches([5, 6, 7]))
+    assert live.batches == [3, 2], "the late one joins"
+    live.batches.clear()
+    asyncio.run(two_batches([5]))
+    assert live.batches == [1, 1, 1], "clients that come one by one do not wait"
+
+
 def test_a_crowd_is_split():
     live = Recorder()
     digits = [n % 10 for n in range(2 * MAX_BATCH_SIZE + 5)]
