@@ -11,7 +11,7 @@ from app.versions.bucket.object_store import Bucket
 from tests.postgres import FAST_SETTINGS, run_postgres
 from tests.service.running import are_gone, run_service, wait_until
 
-HYPERPARAMETERS = {"epochs": 6, "seed": 4, "promote": "never"}
+HYPERPARAMETERS = {"epochs": 4, "seed": 4, "promote": "never"}
 
 
 @pytest.fixture
@@ -44,14 +44,14 @@ def test_who_takes_a_job_over_goes_on_from_the_copy_of_its_state(services, s3_ur
     first.end(signal.SIGKILL)
     assert are_gone(first.trainings)
     second_job = second.post("/train", body)["id"]
-    second.job_until(job, lambda body: len(body["epochs"]) > 3)
+    second.job_until(job, lambda body: len(body["epochs"]) > 2)
     assert second.job_until(job, succeeded)["attempt"] == 2
     epoch, batch = re.search(
         rf"from a copy: job={job} copy=jobs/{job}/1-\d+\.pt epoch=(\d+) batch=(\d+)",
         second.log.read_text(),
     ).groups()
     assert (int(epoch), int(batch)) > (0, 0), "not from its seed"
-    second.job_until(second_job, lambda body: len(body["epochs"]) > 3)
+    second.job_until(second_job, lambda body: len(body["epochs"]) > 2)
     second.job_until(second_job, succeeded)
     assert digest(second, job) == digest(second, second_job)
     assert wait_until(lambda: not copies()), "copies of ended jobs are removed"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.postgres import FAST_SETTINGS, PASSWORD, run_postgres
 from tests.rigs.load import uploads
-from tests.rigs.load.closed_loop import press_all
+from tests.rigs.load.closed_loop import paced, press_all
 from tests.service.running import are_gone, run_service, wait_until
 from tests.service.test_jobs import SMALL_BATCH, epochs_of_batches, follow, has_succeeded
 from tests.service.test_keys import keys, status
@@ -65,7 +65,7 @@ def test_a_crash_of_the_database_fails_no_prediction_and_no_training(
     server, tmp_path, small_data_dir
 ):
     stop, shared = threading.Event(), {"database_url": server.fresh(), "data_dir": small_data_dir}
-    requests = takewhile(lambda _: not stop.is_set(), cycle(uploads.requests()))
+    requests = takewhile(lambda _: not stop.is_set(), paced(cycle(uploads.requests()), 100))
     with run_service(tmp_path / "var", **shared) as service, ExitStack() as stack:
         job = service.post("/train", REQUEST_BODY)["id"]
         epochs_before = service.job_until(job, lambda body: body["epochs"])["epochs"]

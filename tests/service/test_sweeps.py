@@ -7,7 +7,7 @@ import pytest
 
 from tests.service.running import run_service, wait_until
 
-SWEEP_REQUEST = {"name": "how fast?", "seed": 1, "batch_size": 1000, "epochs": 1}
+SWEEP_REQUEST = {"name": "how fast?", "seed": 1, "batch_size": 50, "epochs": 1}
 FINAL_STATUSES = ("succeeded", "failed", "cancelled")
 
 
@@ -16,8 +16,10 @@ FINAL_STATUSES = ("succeeded", "failed", "cancelled")
 @pytest.mark.parametrize(
     ("settings", "rates"), [({"train_jobs": 1}, [0.001, 0.05]), ({}, [0.001, 0.01, 0.05])]
 )
-def test_sweep_ends_and_promotes_nothing_when_the_service_is_killed(tmp_path, settings, rates):
-    state = tmp_path / "var"
+def test_sweep_ends_and_promotes_nothing_when_the_service_is_killed(
+    tmp_path, settings, rates, small_data_dir
+):
+    state, settings = tmp_path / "var", {**settings, "data_dir": small_data_dir}
     request_body = json.dumps({**SWEEP_REQUEST, "learning_rate": rates}).encode()
     with run_service(state, **settings) as service:
         live = service.get("/models")["current"]

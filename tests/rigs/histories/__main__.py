@@ -23,6 +23,10 @@ COUNT: Final = int(os.environ.get("COUNT", 10_000))
 SEED: Final = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
 MAX_STALENESS: Final = float(os.environ.get("STALENESS", STALENESS))
 PROGRESS: Final = 100  # histories
+# Each of these comes in a few histories already: without one of them, the histories prove little.
+EXPECTED_ANSWERS: Final = (
+    "promote: 200", "roll back: 200", "upload: 201", "predict: 200", "list: 200"
+)  # fmt: skip
 
 
 def main() -> None:
@@ -39,6 +43,10 @@ def main() -> None:
             if number % PROGRESS == 0 or number == COUNT:
                 age, seconds = histories.timeline.oldest_age, time.monotonic() - started
                 print(f"{number} histories, {seconds:.0f} s, oldest read: {age:g} s", flush=True)
+    missing = [answer for answer in EXPECTED_ANSWERS if not histories.counts[answer]]
+    if missing:
+        print(f"No history of seed {SEED} has the answers {missing}. Check more histories.")
+        sys.exit(1)
     counts = ", ".join(f"{count} × {answer}" for answer, count in sorted(histories.counts.items()))
     print(f"seed {SEED}: an order explains each of {COUNT} histories. {counts}.")
 

@@ -167,6 +167,13 @@ def press(port: int, requests: Iterable[Request], connections: int, seconds: flo
     return press_all(port, in_time, connections)
 
 
+def paced(requests: Iterable[Request], rate: float) -> Iterator[Request]:
+    """Yield at most `rate` requests a second, for a load that leaves the cores to other work."""
+    for request in requests:
+        time.sleep(1 / rate)
+        yield request
+
+
 def press_all(port: int, requests: Iterable[Request], connections: int) -> Pressed:
     """Send each of the requests once, and wait for its answer."""
     with _no_garbage():

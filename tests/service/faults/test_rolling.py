@@ -16,7 +16,7 @@ from app.train.supervisor.supervisor import Supervisor
 from mynet_client import Client
 from tests.conftest import ROOT
 from tests.rigs.load import uploads
-from tests.rigs.load.closed_loop import press_all
+from tests.rigs.load.closed_loop import paced, press_all
 from tests.rigs.nginx import run_nginx
 from tests.served import serve_app
 from tests.service.running import ANSWER_TIMEOUT, free_port, run_service, wait_until
@@ -102,7 +102,7 @@ def test_a_rolling_restart_loses_nothing(tmp_path):
     requests, stop = uploads.requests(), threading.Event()
 
     def requests_until_stopped():
-        return takewhile(lambda _: not stop.is_set(), cycle(requests))
+        return takewhile(lambda _: not stop.is_set(), paced(cycle(requests), 200))
 
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
         stack.callback(stop.set)

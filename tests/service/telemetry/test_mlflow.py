@@ -12,10 +12,11 @@ import pytest
 
 from app.train.supervisor.mlflow_process import DEFAULTS
 from tests.service.running import TRAINING_TIMEOUT, run_service, wait_until
+from tests.service.test_jobs import SMALL_BATCH
 
 mlflow = pytest.importorskip("mlflow", reason="an extra, which `make test-service` installs")
 
-REQUEST_BODY = json.dumps({"epochs": 3, "batch_size": 500, "seed": 5, "promote": "never"}).encode()
+REQUEST_BODY = json.dumps({**SMALL_BATCH, "epochs": 12, "promote": "never"}).encode()
 # A database has its tables made by many small steps, and the process gives way.
 TRACKING_TIMEOUT = TRAINING_TIMEOUT
 
@@ -28,20 +29,22 @@ def losses(job):
     return [(epoch["epoch"], epoch["train_loss"]) for epoch in job["epochs"]]
 
 
-def test_a_job_killed_with_its_service_goes_on_in_the_same_run(tmp_path, monkeypatch):
-    state = tmp_path / "var"
-    with run_service(state) as service:
+def test_a_job_killed_with_its_service_goes_on_in_the_same_run(
+    tmp_path, monkeypatch, small_data_dir
+):
+    state, settings = tmp_path / "var", {"data_dir": small_data_dir}
+    with run_service(state, **settings) as service:
         untracked_job = service.job_until(service.post("/train", REQUEST_BODY)["id"], has_succeeded)
     for name, value in DEFAULTS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
-    with run_service(state) as service:
+    with run_service(state, **settings) as service:
         job = service.post("/train", REQUEST_BODY)["id"]
         service.job_until(job, lambda body: body["epochs"])
         os.kill(service.trainings[-1], signal.SIGKILL)
         service.job_until(job, lambda body: body["attempt"] == 2)
         service.end(signal.SIGKILL)
-    with run_service(state) as service:
+    with run_service(state, **settings) as service:
         done = service.job_until(job, has_succeeded)
         client = mlflow.MlflowClient()
         experiment = client.get_experiment_by_name("mynet").experiment_id
@@ -64,13 +67,15 @@ def test_a_job_killed_with_its_service_goes_on_in_the_same_run(tmp_path, monkeyp
     assert "card.json" in [file.path for file in client.list_artifacts(run_id)]
 
 
-def test_a_server_that_is_away_fails_no_job_and_is_told_later(tmp_path, monkeypatch):
+def test_a_server_that_is_away_fails_no_job_and_is_told_later(
+    tmp_path, monkeypatch, small_data_dir
+):
     with socket.socket() as closed_socket:  # bound, and not listening
         closed_socket.bind(("127.0.0.1", 0))
         monkeypatch.setenv(
             "MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{closed_socket.getsockname()[1]}"
         )
-        with run_service(tmp_path / "var") as service:
+        with run_service(tmp_path / "var", data_dir=small_data_dir) as service:
             job = service.post("/train", REQUEST_BODY)["id"]
             service.job_until(job, has_succeeded)
             assert wait_until(
@@ -83,7 +88,7 @@ def test_a_server_that_is_away_fails_no_job_and_is_told_later(tmp_path, monkeypa
     database = tmp_path / "mlflow.db"
     monkeypatch.chdir(tmp_path)  # MLflow's default for artifacts is ./mlruns
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
-    with run_service(tmp_path / "var") as service:
+    with run_service(tmp_path / "var", data_dir=small_data_dir) as service:
         assert wait_until(
             lambda: database.exists() and "FINISHED" in str(statuses(database)), TRACKING_TIMEOUT
         )
