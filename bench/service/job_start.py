@@ -1,7 +1,7 @@
 """Seconds from the `202` of a job to its first batch.
 
 The job has a standby process, which has done its imports, unless it is sent at once after the
-start.
+start: it then imports PyTorch for a while longer.
 """
 
 import re
@@ -21,7 +21,7 @@ DOCUMENTED: Final = b'{"recipe": "documented", "epochs": 1, "seed": 1, "promote"
 ROBUST: Final = b'{"recipe": "robust", "epochs": 1, "seed": 1, "promote": "never"}'
 POLL: Final = 0.01
 LABELS: Final = (
-    "job sent as soon as the service is ready, so that it imports PyTorch",
+    "job sent as soon as the service is ready, while its standby process imports PyTorch",
     "first job of a service, with the standby process",
     "next job, with another one",
     "`robust`, which draws its pictures",
@@ -42,9 +42,9 @@ def lines() -> Iterator[str]:
 
 
 def measure() -> tuple[float, ...]:
-    """Return the seconds of a job without a standby process, and of four with one."""
+    """Return the seconds of a job at the start of a service, and of four later ones."""
     with TemporaryDirectory() as folder:
-        with run_service(Path(folder) / "first") as service:
+        with run_service(Path(folder) / "first", train_standby=True) as service:
             seconds = [seconds_to_first_batch(service, DOCUMENTED)]
         with run_service(Path(folder) / "second", train_standby=True) as service:
             for number, job in enumerate((DOCUMENTED, DOCUMENTED, ROBUST, ROBUST), 1):

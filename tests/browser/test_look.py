@@ -1,7 +1,5 @@
 """How the page looks and speaks: languages, themes, sizes, accessibility, weight, policy."""
 
-import json
-
 import pytest
 
 from tests.browser.conftest import (
@@ -16,6 +14,7 @@ from tests.browser.conftest import (
     shows,
     visit,
 )
+from tests.browser.late_answers.holding import cancelled_job, ended_job
 from tests.browser.test_corrections import service_with
 
 # Bytes over the wire at first load. The goal is 160 KB with /metrics, which takes 14 to 16.
@@ -231,10 +230,9 @@ def test_nothing_shifts_in_any_view(open_page, tmp_path, options):
 
 @pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
 def test_nothing_shifts_while_trainings_come_into_their_list(open_page, service, options):
-    job = {"recipe": "quick", "epochs": 1, "promote": "never", "note": "one of several"}
-    jobs = [service.post("/train", json.dumps(job).encode())["id"] for _ in range(3)]
-    for each in jobs:
-        service.job_until(each, lambda body: body["status"] == "succeeded")
+    for _ in range(2):
+        cancelled_job(service)
+    ended_job(service)  # the newest one is shown
     page = open_page(service, "/#/train", **options)
     page.wait_for_selector("#jobs li:nth-child(3)")
     shows(page, "#job-title", "Trained")

@@ -186,11 +186,9 @@ def test_older_jobs_follow_the_page_and_not_an_old_job_that_was_opened(open_page
 
 
 def test_the_list_does_not_scroll_back_to_what_has_the_focus(open_page, service):
-    page = open_page(service, "/#/train", expected=["404"])
-    start(page, epochs="1", promote="never")
-    job = job_of(page)
-    service.job_until(job, lambda body: body["status"] == "succeeded")
-    page.wait_for_selector(f"{row_of(job)}[data-status=succeeded]")
+    job = cancelled_job(service)
+    page = open_page(service, f"/#/train/{job}", expected=["404"])
+    page.wait_for_selector(f"{row_of(job)}[data-status=cancelled]")
     page.set_viewport_size({"width": 1280, "height": 400})
     link = page.locator(f"[data-key=link-{job}]")
     link.focus()
@@ -203,8 +201,8 @@ def test_the_list_does_not_scroll_back_to_what_has_the_focus(open_page, service)
     assert page.evaluate("() => document.activeElement.dataset.key") == f"link-{job}"
     assert page.evaluate("() => scrollY") == 0
     row = page.locator(row_of(job)).element_handle()
-    service.job_until(other, lambda body: body["status"] == "succeeded")
-    page.wait_for_selector(f"{row_of(other)}[data-status=succeeded]")
+    service.post(f"/train/{other}/cancel")
+    page.wait_for_selector(f"{row_of(other)}[data-status=cancelled]")
     assert row.evaluate("(row) => row.isConnected"), "only what changes is drawn again"
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from app.predict.image_decoders import ImageDecoders
@@ -43,9 +43,13 @@ def decode_all(settings, uploads: Iterable[bytes]):
 
 
 def children(pid: int) -> list[int]:
-    """Return the ids of the children of a process, on Linux."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
+    """Return the ids of the children of a process, on Linux; none if it has ended."""
+    found: list[int] = []
+    with suppress(FileNotFoundError):  # the process has ended
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):  # this thread has ended since it was listed
+                found += map(int, task.read_text().split())
+    return found
 
 
 def decoder_pids(decoders: ImageDecoders) -> list[int]:

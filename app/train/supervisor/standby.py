@@ -1,11 +1,12 @@
 """Standby worker process, which has imported PyTorch and waits for the next assignment.
 
 The imports are most of a job's start: three seconds of a core. A service that trains keeps one such
-process. It starts two seconds after the service has become the supervisor and after a job has
-ended, or when a job has trained for a while, so that it takes no core from the first batches, nor
-from what clients do with the new version. It needs 340 MB, so it does not start where little memory
-is left, and ends when no job has trained for ten minutes: an idle service gives the memory back.
-Like a worker process, it exits with the process that started it.
+process. The first one starts with the service, so that even a job that comes at once gains some of
+its imports. The next ones start two seconds after a job has ended, or when a job has trained for a
+while, so that they take no core from the first batches, nor from what clients do with the new
+version. The process needs 340 MB, so it does not start where little memory is left, and ends when
+no job has trained for ten minutes: an idle service gives the memory back. Like a worker process, it
+exits with the process that started it.
 """
 
 import logging
@@ -28,7 +29,7 @@ class StandbyTiming:
 
     # After the start of a job that still trains.
     delay: float = 60.0
-    # After the end of a job, or the start of the service.
+    # After the end of a job.
     pause: float = 2.0
     # Without a job that trains.
     idle: float = 600.0
@@ -54,8 +55,8 @@ class Standby:
         self.memory = memory
         self.process: subprocess.Popen[str] | None = None
         self._started_at = self._start_at = 0.0
-        # As if a job had just ended: the first job of a service is not to wait either.
-        self._trained_at, self._is_wanted = time.monotonic(), is_enabled
+        # As if a job had ended a pause ago: the first job of a service is not to wait either.
+        self._trained_at, self._is_wanted = time.monotonic() - timing.pause, is_enabled
 
     def start(self, module: str, line: str) -> subprocess.Popen[str]:
         """Send the line to the standby process if there is one, or start a process.

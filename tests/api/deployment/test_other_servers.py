@@ -69,7 +69,7 @@ def serving(name, folder, workers):
     pytest.importorskip({"gunicorn": "uvicorn_worker"}.get(name, name), reason="an extra")
     port, log = free_port(), folder / "log"
     environment = {"MYNET_STATE_DIR": str(folder / "var"), "MYNET_DATA_DIR": str(DATA)}
-    environment["MYNET_PREDICT_TIMEOUT"] = "60"
+    environment |= {"MYNET_PREDICT_TIMEOUT": "60", "MYNET_TRAIN_STANDBY": "false"}
     arguments = SERVERS[name].format(port=port, workers=workers).split()
     with (
         log.open("w") as file,

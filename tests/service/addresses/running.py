@@ -25,7 +25,11 @@ def serving(
     `prefix` is a command that runs another one, such as `nohup`.
     """
     environment = {f"MYNET_{name.upper()}": str(value) for name, value in settings.items()}
-    defaults = {"MYNET_STATE_DIR": str(tmp_path / "var"), "MYNET_DATA_DIR": str(DATA)}
+    defaults = {
+        "MYNET_STATE_DIR": str(tmp_path / "var"),
+        "MYNET_DATA_DIR": str(DATA),
+        "MYNET_TRAIN_STANDBY": "false",
+    }
     log = tmp_path / "log"
     with (
         log.open("w") as file,

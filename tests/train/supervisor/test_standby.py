@@ -51,14 +51,14 @@ def test_second_job_is_sent_to_the_standby_process(make_standby):
 
 
 def test_first_job_of_a_service_is_sent_to_the_standby_process(make_standby):
-    standby = make_standby(pause=math.inf)
-    standby.tend(is_training=False)
-    assert standby.process is None, "the start of the service comes first"
-    standby.timing = StandbyTiming(pause=0.0)
+    standby = make_standby(pause=60.0)
     standby.tend(is_training=False)
     waiting = standby.process
+    assert waiting, "it starts with the service"
     assert standby.start(MODULE, "one") is waiting
     assert waiting.stdout.readline() == "one\n"
+    standby.tend(is_training=False)
+    assert standby.process is None, "the next one waits for a pause"
 
 
 def test_standby_process_waits_until_enough_memory_is_available(make_standby):
