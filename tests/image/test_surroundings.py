@@ -79,6 +79,33 @@ def test_frame_around_a_digit_is_no_part_of_it(robust_model, seed, shape):
     assert answer(robust_model, sheet.grey()) == (7, True, 1)
 
 
+def ring_with_stroke(seed, lean):
+    """Return a sheet with a 0 and a straight stroke in it that leans by so many degrees."""
+    sheet = Sheet(seed)
+    radius = sheet.random.uniform(55, 95)
+    angles = np.linspace(0, 2 * np.pi, 40)
+    sheet.line(
+        140 + radius * np.stack([0.8 * np.cos(angles), np.sin(angles)], 1), pen=9, closed=True
+    )
+    reach = radius * sheet.random.uniform(0.35, 0.5)
+    end = reach * np.array([np.sin(np.radians(lean)), -np.cos(np.radians(lean))])
+    sheet.line([140 - end, 140 + end], pen=9)
+    return sheet.grey()
+
+
+@pytest.mark.parametrize("seed", VARIANTS)
+@pytest.mark.parametrize("lean", [42, 50, 60])
+def test_slash_in_a_0_is_no_digit_in_a_circle(robust_model, seed, lean):
+    digit, _, count = answer(robust_model, ring_with_stroke(seed, lean))
+    assert (digit, count) == (0, 1)
+
+
+@pytest.mark.parametrize("seed", VARIANTS)
+@pytest.mark.parametrize("lean", [0, 10, 25])
+def test_1_in_a_circle_is_read(robust_model, seed, lean):
+    assert answer(robust_model, ring_with_stroke(seed, lean)) == (1, True, 1)
+
+
 @pytest.mark.parametrize("seed", VARIANTS)
 @pytest.mark.parametrize("share", [0.02, 0.03])
 def test_clean_small_digit_is_read(robust_model, seed, share):

@@ -27,6 +27,11 @@ class Box(NamedTuple):
     def shared_height(self, other: "Box") -> int:
         return max(0, min(self.bottom, other.bottom) - max(self.top, other.top))
 
+    def contains(self, other: "Box") -> bool:
+        """Return whether the other box lies within this one, and touches no edge of it."""
+        across = self.left < other.left and other.right < self.right
+        return across and self.top < other.top and other.bottom < self.bottom
+
     def union(self, other: "Box") -> "Box":
         lowest = map(min, self[:2], other[:2])
         highest = map(max, self[2:], other[2:])
