@@ -54,8 +54,7 @@ def drop_frames(mask: MatLike) -> MatLike:
         others = [
             boxes[other]
             for other in range(1, count)
-            if other != piece
-            and not (box.contains(boxes[other]) and _is_slash(labels, other, boxes))
+            if other != piece and not _is_slash(labels, other, boxes[other], box)
         ]
         frames[piece] = frame_weight(labels == piece, box, others) > MAX_FRAME
     if not frames.any():
@@ -64,10 +63,11 @@ def drop_frames(mask: MatLike) -> MatLike:
     return cv2.bitwise_and(mask, 1 - erased)
 
 
-def _is_slash(labels: MatLike, piece: int, boxes: list[Box]) -> bool:
-    """Return whether a labelled piece is a straight stroke that leans more than a 1 does."""
-    left, top, right, bottom = boxes[piece]
-    stroke = (labels[top:bottom, left:right] == piece).astype(np.uint8)
+def _is_slash(labels: MatLike, piece: int, box: Box, frame: Box) -> bool:
+    """Return whether a labelled piece is a straight stroke in a frame that leans more than a 1."""
+    if not frame.contains(box) or box.height < MIN_CONTENT_HEIGHT * frame.height:
+        return False
+    stroke = (labels[box.top : box.bottom, box.left : box.right] == piece).astype(np.uint8)
     moments = cv2.moments(stroke, binaryImage=True)
     spread = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]])
     (narrow, long), axes = np.linalg.eigh(spread)
