@@ -63,9 +63,14 @@ def drop_frames(mask: MatLike) -> MatLike:
     return cv2.bitwise_and(mask, 1 - erased)
 
 
+def _is_inside(frame: Box, inner: Box) -> bool:
+    """Return whether a box lies in a frame, and is higher than a speck."""
+    return frame.contains(inner) and inner.height >= MIN_CONTENT_HEIGHT * frame.height
+
+
 def _is_slash(labels: MatLike, piece: int, box: Box, frame: Box) -> bool:
     """Return whether a labelled piece is a straight stroke in a frame that leans more than a 1."""
-    if not frame.contains(box) or box.height < MIN_CONTENT_HEIGHT * frame.height:
+    if not _is_inside(frame, box):
         return False
     stroke = (labels[box.top : box.bottom, box.left : box.right] == piece).astype(np.uint8)
     moments = cv2.moments(stroke, binaryImage=True)
@@ -91,12 +96,7 @@ def _encloses(piece: MatLike, frame: Box, inner: Box) -> bool:
 
     Its ink lies on all four sides of it: an open 4 has no ink above its second stroke.
     """
-    inside = (
-        frame.contains(inner)
-        and inner.height >= MIN_CONTENT_HEIGHT * frame.height
-        and inner.width >= MIN_CONTENT_WIDTH * inner.height
-    )
-    if not inside:
+    if not _is_inside(frame, inner) or inner.width < MIN_CONTENT_WIDTH * inner.height:
         return False
     row, column = (inner.top + inner.bottom) // 2, (inner.left + inner.right) // 2
     across, down = piece[row], piece[:, column]
