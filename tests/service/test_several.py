@@ -10,7 +10,8 @@ from tests.rigs.kills.job_monitor import Witness
 from tests.service.faults.test_stalls import stop_between_writes
 from tests.service.running import run_service, wait_until
 
-HYPERPARAMETERS = {"epochs": 3, "batch_size": 300, "promote": "never"}
+# On the small data, an epoch has 1,000 batches.
+HYPERPARAMETERS = {"epochs": 6, "batch_size": 2, "promote": "never"}
 
 
 def pause_first(service, state, jobs):
@@ -29,11 +30,11 @@ def pause_first(service, state, jobs):
     return pid
 
 
-def test_two_at_once_end_as_if_alone_and_also_where_they_are_killed(tmp_path):
+def test_two_at_once_end_as_if_alone_and_also_where_they_are_killed(tmp_path, small_data_dir):
     state = tmp_path / "var"
     witness = Witness(state)
     request_bodies = [json.dumps({**HYPERPARAMETERS, "seed": seed}).encode() for seed in (1, 2)]
-    settings = {"train_jobs": 2, "train_threads": 1}
+    settings = {"train_jobs": 2, "train_threads": 1, "data_dir": small_data_dir}
     with run_service(state, **settings) as service:
         # One after the other: each is alone.
         sequential = [
