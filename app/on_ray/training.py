@@ -39,6 +39,9 @@ STATE: Final = "state.pt"
 # Seconds between Ray Train's checks of its workers; a saved state counts after the next check.
 WORKER_TIMEOUT: Final = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
+# An actor for each group of workers, which tells them that their node will be preempted. The state
+# is saved all along, so that nothing is to be done then.
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 log = logging.getLogger("app.on_ray")
 
 
