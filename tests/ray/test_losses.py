@@ -10,7 +10,8 @@ from tests.rigs.load.http_load import run
 from tests.service.running import TRAINING_TIMEOUT, wait_until
 
 CONNECTIONS = 8
-REQUEST_INTERVAL = 0.1  # a proxy that is asked without a pause ends no sooner than Ray's time-out
+# A proxy that is asked without a pause ends no sooner than Ray's time-out.
+REQUEST_INTERVAL = 0.1
 TIMEOUT = TRAINING_TIMEOUT
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,10 @@ def test_who_asks_again_is_answered(spread_service, cluster, lose, reference):
         times.append(time.monotonic())
         await asyncio.sleep(5)
 
-    result = run(send_with_retries(spread_service.port, reference, CONNECTIONS, go_dark()))
+    load = send_with_retries(
+        spread_service.port, reference, CONNECTIONS, go_dark(), interval=REQUEST_INTERVAL
+    )
+    result = run(load)
     killed, gone, replaced = times
     log.warning(
         f"{len(result.requests)} asked, {len(result.repeated)} of them twice, until "

@@ -11,6 +11,7 @@ from tests.rigs.swaps.swapping import press, swap
 from tests.service.running import TRAINING_TIMEOUT, wait_until
 
 CHANGES = 5
+REQUEST_INTERVAL = 0.01  # replicas need the cores to follow
 TIMEOUT = TRAINING_TIMEOUT
 log = logging.getLogger(__name__)
 
@@ -21,11 +22,10 @@ def live_versions(service):
 
 
 def test_all_replicas_follow(service, cluster, reference):
-    phase = run(
-        press(service.port, reference, 8, swap(service.port, CHANGES, 3.0), keep_alive=False)
-    )
+    load = {"keep_alive": False, "interval": REQUEST_INTERVAL}
+    phase = run(press(service.port, reference, 8, swap(service.port, CHANGES, 3.0), **load))
     assert wait_until(lambda: live_versions(service) == {2}, TIMEOUT)
-    settled = run(press(service.port, reference, 4, asyncio.sleep(2), keep_alive=False))
+    settled = run(press(service.port, reference, 4, asyncio.sleep(2), **load))
     log.warning("an older version's last answer came %.2f s after a promotion's", phase.slowest)
     live = "ray_mynet_model_info"
     assert wait_until(

@@ -18,6 +18,7 @@ from tests.service.running import TRAINING_TIMEOUT, free_port, wait_until
 
 TIMEOUT = TRAINING_TIMEOUT
 CONNECTIONS = 8
+REQUEST_INTERVAL = 0.1  # a replica that goes needs the cores, too
 FOLLOWERS = 24  # which replica each of them is given is drawn by chance
 
 
@@ -144,7 +145,10 @@ def test_one_goes_without_a_lost_request(reference, declared_service, cluster):
         await replicas(cluster, 1)
         await asyncio.sleep(1)
 
-    result = run(send_with_retries(declared_service.port, reference, CONNECTIONS, shrink()))
+    load = send_with_retries(
+        declared_service.port, reference, CONNECTIONS, shrink(), interval=REQUEST_INTERVAL
+    )
+    result = run(load)
     assert (result.repeated, result.count_mismatches(reference)) == ([], 0)
     assert set(cluster.replicas()) < set(replicas_before), "the one that stays is no new one"
     finished = [follower for follower in followers if not follower.is_alive()]

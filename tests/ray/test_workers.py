@@ -71,7 +71,10 @@ def test_both_end_with_a_job(ddp_service, cluster, storage):
     paused = wait_for_job(ddp_service, job, lambda body: body["status"] == "paused")
     assert wait_until_idle(cluster)
     ddp_service.post(f"/train/{job}/resume")
-    wait_for_job(ddp_service, job, lambda body: len(body["epochs"]) > len(paused["epochs"]))
+    further = wait_for_job(
+        ddp_service, job, lambda body: len(body["epochs"]) > len(paused["epochs"])
+    )
+    assert further["epochs"][: len(paused["epochs"])] == paused["epochs"]
     ddp_service.post(f"/train/{job}/pause")
     assert wait_until_idle(cluster)
     assert wait_until(lambda: saved_position(storage, job) > (0, 0))

@@ -101,10 +101,12 @@ def steady_due_times(rate: float, seconds: float) -> Iterator[float]:
         yield started + number / rate
 
 
-def immediate_due_times(ended: asyncio.Event) -> Iterator[float]:
-    """Each connection's next request is due as soon as it has its answer."""
+def due_times_until(ended: asyncio.Event, interval: float = 0.0) -> Iterator[float]:
+    """Requests are due as soon as a connection is free, but `interval` seconds apart at least."""
+    due = time.monotonic()
     while not ended.is_set():
-        yield time.monotonic()
+        yield due
+        due = max(due + interval, time.monotonic())
 
 
 async def load(

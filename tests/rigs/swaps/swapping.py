@@ -13,7 +13,7 @@ from itertools import cycle, islice
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from tests.rigs.load.http_load import Connection, Exchange, immediate_due_times, load
+from tests.rigs.load.http_load import Connection, Exchange, due_times_until, load
 from tests.rigs.swaps.distinct_versions import ReferenceAnswers
 
 # From 1 to 2, to 3, back to 2, to 1: `None` rolls back.
@@ -88,12 +88,12 @@ async def press(
     action: Coroutine[Any, Any, list[Swap] | None],
     *,
     keep_alive: bool = True,
+    interval: float = 0.0,
 ) -> Phase:
-    """Send load until `action` has ended."""
+    """Send load until `action` has ended: requests that are due `interval` seconds apart."""
     ended = asyncio.Event()
-    loading = load(
-        port, reference.uploads, immediate_due_times(ended), connections, keep_alive=keep_alive
-    )
+    due_times = due_times_until(ended, interval)
+    loading = load(port, reference.uploads, due_times, connections, keep_alive=keep_alive)
     async with asyncio.TaskGroup() as group:
         exchanges = group.create_task(loading)
         swaps = await action
