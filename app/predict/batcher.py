@@ -98,6 +98,19 @@ class PendingRequest(NamedTuple):
     queued_at: float
 
 
+class AnsweredBatch(NamedTuple):
+    """The images of a batch, their answers, and the forward pass that gave these."""
+
+    images: list[PreprocessedImage]
+    answers: BatchAnswers
+    forward: Forward
+
+    def results(self) -> Iterator[PredictionOutcome]:
+        """Yield the result of each image."""
+        fields = zip(self.images, repeat(self.answers), count(), repeat(None), repeat(self.forward))
+        return starmap(PredictionResult, fields)
+
+
 class Batcher:
     """Collects images and answers them in batches. Belongs to one event loop."""
 
@@ -147,12 +160,16 @@ class Batcher:
         if self._pending:
             loop.call_soon(self._step)
         self._last_size, now = len(batch), loop.time()
-        self.metrics.stages["queue"].add_all([now - request.queued_at for request in batch])
         inputs = self._preprocess(batch, now)
         images = [image for image in inputs if isinstance(image, PreprocessedImage)]
-        outcomes = self._answer(images)
+        answered = self._answer(images) if images else None
+        outcomes = answered.results() if isinstance(answered, AnsweredBatch) else repeat(answered)
         for request, item in zip(batch, inputs, strict=True):
             _notify(request, next(outcomes) if isinstance(item, PreprocessedImage) else item)
+        # Counted once the answers are on their way, so that no client waits for it.
+        self.metrics.stages["queue"].add_all([now - request.queued_at for request in batch])
+        if isinstance(answered, AnsweredBatch):
+            count_answers(self.metrics, images, answered.answers, answered.forward.seconds)
 
     def _preprocess(self, batch: list[PendingRequest], now: float) -> list[PreprocessOutcome]:
         """Return for each request its image, None if it needs a thread, or its error."""
@@ -163,18 +180,15 @@ class Batcher:
         outcomes = iter(preprocess_batch(uploads, self.max_pixels))
         return [next(outcomes) if error is None else error for error in errors]
 
-    def _answer(self, images: list[PreprocessedImage]) -> Iterator[PredictionOutcome]:
-        if not images:
-            return iter(())
+    def _answer(self, images: list[PreprocessedImage]) -> AnsweredBatch | Exception:
+        """Return the answers for at least one image, or the error that all of them get."""
         started = time.perf_counter()
         try:
             answers = answer_images(self.live.model, images)
         except Exception as error:
-            return repeat(error)
+            return error
         forward = Forward(started, time.perf_counter() - started, len(images))
-        count_answers(self.metrics, images, answers, forward.seconds)
-        fields = zip(images, repeat(answers), count(), repeat(None), repeat(forward))
-        return starmap(PredictionResult, fields)
+        return AnsweredBatch(images, answers, forward)
 
 
 def answer_images(model: Model, images: Sequence[PreprocessedImage]) -> BatchAnswers:
