@@ -1,0 +1,1 @@
+"""Training of the scorer that chooses the path through a line's segmentation graph."""
