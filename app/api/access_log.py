@@ -30,10 +30,15 @@ audit_log = logging.getLogger(logs.AUDIT_LOGGER)
 
 def request_id_from(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return the request id that the client sent, or a new one."""
+    return sent_request_id(headers) or logs.new_request_id()
+
+
+def sent_request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """Return the request id that the client sent, or None."""
     for name, value in headers:
         if name == HEADER and VALID_REQUEST_ID.fullmatch(value):
             return bytes(value)
-    return logs.new_request_id()
+    return None
 
 
 def loggable_path(scope: Scope) -> str:

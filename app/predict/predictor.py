@@ -120,7 +120,7 @@ class Predictor:
         self, callback: Callable[[PredictionOutcome], None], outcome: PredictionOutcome
     ) -> None:
         self.in_flight -= 1
-        if isinstance(outcome, ServiceError | TimeoutError):
+        if isinstance(outcome, (ServiceError, TimeoutError)):
             outcome = self._count_error(outcome, 1)
         callback(outcome)
 

@@ -80,6 +80,24 @@ class KnownHeads:
             self._heads[data[:end]] = KnownHead(cycle.headers, cycle.handler, len(cycle.body))
 
 
+class DefaultLines:
+    """The lines of the headers of every response, which uvicorn replaces once a second."""
+
+    def __init__(self) -> None:
+        self._headers: Headers = []
+        self._lines = b""
+
+    def of(self, headers: Headers) -> bytes:
+        """Return the headers as lines."""
+        if headers is not self._headers:
+            self._headers = headers
+            self._lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        return self._lines
+
+
+_default_lines = DefaultLines()
+
+
 class FastCycle:
     """A complete request on the fast path, answered by one call of `respond`.
 
@@ -113,9 +131,7 @@ class FastCycle:
 
         `head` is the lines of its headers, without the default ones.
         """
-        default = b"".join(
-            [b"%b: %b\r\n" % header for header in self.connection.server_state.default_headers]
-        )
+        default = _default_lines.of(self.connection.server_state.default_headers)
         close = b"" if self.keep_alive else b"connection: close\r\n"
         self._send(b"%b%b%b%b\r\n%b" % (OK_LINES, default, head, close, content))
 

@@ -10,10 +10,16 @@ longer than all of MyNet's work on a small image. `bench/RESULTS.md` lists the t
 
 import asyncio
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.api import problem_details
-from app.api.access_log import HEADER, NO_FIELDS, AccessLog, request_id_from
+from app.api.access_log import (
+    HEADER,
+    NO_FIELDS,
+    AccessLog,
+    request_id_from,
+    sent_request_id,
+)
 from app.api.content_encoding import HEADER as CONTENT_ENCODING
 from app.api.dependencies import Services
 from app.api.encoded_images import may_be_text
@@ -39,6 +45,14 @@ ANSWER_HEAD: Final = (
 )
 
 
+class UploadHead(NamedTuple):
+    """What the headers of an upload say: its type, in full and in short, and its request id."""
+
+    content_type: bytes
+    kind: bytes
+    request_id: bytes | None
+
+
 class PredictFastPath:
     """Handles plain uploads that declare a small Content-Length."""
 
@@ -51,7 +65,7 @@ class PredictFastPath:
         self.heads = KnownHeads()
         # Heads that may hold a key are not kept in memory.
         is_constant = self.access_control is None
-        self._small_upload_handler = FastHandler(self.begin, True, is_constant)
+        self._is_constant = is_constant
         self._is_allowed_host = AllowedHosts(services.settings).allows
         # The app decodes bodies. CORS needs response headers, the route checks that a request comes
         # from no other site, and uvicorn must work out the address behind a proxy.
@@ -67,22 +81,28 @@ class PredictFastPath:
         """Return a handler if this path can answer the request, or reject it before its body."""
         if method != b"POST" or not target.startswith(TARGET):
             return None
-        content_type_count, length = 0, b""
+        content_types, length = [], b""
         for name, value in headers:
             if name == b"content-length":
                 length = value
             elif name == b"content-type":
-                content_type_count += 1
+                content_types.append(value)
             elif name == b"host":
                 if not self._is_allowed_host(value):
                     return None
             elif name in self._headers_that_need_the_app:
                 return None
-        if content_type_count > 1 or not length.isdigit() or len(length) >= MAX_LENGTH_DIGITS:
+        if len(content_types) > 1 or not length.isdigit() or len(length) >= MAX_LENGTH_DIGITS:
             return None
         if target == TARGET and int(length) <= self.max_fast_bytes:
-            return self._small_upload_handler
+            return self._small_upload_handler(headers, *content_types)
         return self._match_overload(target, int(length))
+
+    def _small_upload_handler(self, headers: Headers, content_type: bytes = b"") -> FastHandler:
+        """Return the handler of small uploads with these headers, which are read only once."""
+        kind = content_type.partition(b";")[0].strip().lower()
+        begin = partial(self.begin, UploadHead(content_type, kind, sent_request_id(headers)))
+        return FastHandler(begin, True, self._is_constant)
 
     def _match_overload(self, target: bytes, length: int) -> FastHandler | None:
         """Return a handler that rejects the request if the service is overloaded.
@@ -111,16 +131,16 @@ class PredictFastPath:
             key = self.access_control.authenticate(cycle.headers)
             self.access_control.authorize(key, cycle.address, Scope.PREDICT)
 
-    def begin(self, cycle: FastCycle) -> bool:
+    def begin(self, head: UploadHead, cycle: FastCycle) -> bool:
         """Start to answer the request; return False if the body is not a plain upload."""
         try:
-            upload = _upload(cycle)
+            upload = _upload(head, cycle.body)
         except MalformedRequest:
             return False
         if upload is None:
             return False
         cycle.body = b""  # the connection would keep it in memory as long as it is open
-        request_id = request_id_from(cycle.headers)
+        request_id = head.request_id or logs.new_request_id()
         respond = partial(self._respond, cycle, request_id, upload)
         try:
             self._authorize(cycle)
@@ -161,15 +181,13 @@ class PredictFastPath:
             respond(result)
 
 
-def _upload(cycle: FastCycle) -> bytes | None:
+def _upload(head: UploadHead, body: bytes) -> bytes | None:
     """Return the image: the only file of a form, or the whole body. None for any other body.
 
     JSON, and an image that is sent as text, are left to the route.
     """
-    content_type = next((value for name, value in cycle.headers if name == b"content-type"), b"")
-    kind = content_type.partition(b";")[0].strip().lower()
-    if kind == b"application/json":
+    if head.kind == b"application/json":
         return None
-    is_form = kind == b"multipart/form-data"
-    upload = parse_single_file(cycle.body, content_type, "file") if is_form else cycle.body
+    is_form = head.kind == b"multipart/form-data"
+    upload = parse_single_file(body, head.content_type, "file") if is_form else body
     return None if upload is None or may_be_text(upload) else upload
