@@ -13,13 +13,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from app.api import problem_details
-from app.api.access_log import (
-    HEADER,
-    NO_FIELDS,
-    AccessLog,
-    request_id_from,
-    sent_request_id,
-)
+from app.api.access_log import HEADER, NO_FIELDS, AccessLog, request_id_from, sent_request_id
 from app.api.content_encoding import HEADER as CONTENT_ENCODING
 from app.api.dependencies import Services
 from app.api.encoded_images import may_be_text
@@ -64,8 +58,7 @@ class PredictFastPath:
         self.access_control = None if access_control.predictions_are_public else access_control
         self.heads = KnownHeads()
         # Heads that may hold a key are not kept in memory.
-        is_constant = self.access_control is None
-        self._is_constant = is_constant
+        self._is_constant = self.access_control is None
         self._is_allowed_host = AllowedHosts(services.settings).allows
         # The app decodes bodies. CORS needs response headers, the route checks that a request comes
         # from no other site, and uvicorn must work out the address behind a proxy.
