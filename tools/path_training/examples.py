@@ -29,7 +29,7 @@ SPECK_RATE: Final = 0.2
 
 
 class Part(NamedTuple):
-    """Strings of one kind: how many, how much their digits are bent, and who reads them."""
+    """Strings of one kind: their number, how much their digits are bent, and a version."""
 
     kind: str
     count: int
