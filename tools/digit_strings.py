@@ -48,11 +48,16 @@ def draw_strings(
     """Yield `count` strings of a kind, 2 to 8 digits long (`pairs`: 2), from MNIST images."""
     random = np.random.default_rng([seed, KINDS.index(kind)])
     for _ in range(count):
-        length = 2 if kind == "pairs" else int(random.integers(2, 9))
-        picks = random.integers(0, len(digits), length)
+        picks = pick_digits(kind, len(digits), random)
         ink = draw_line(digits[picks], random, touching=kind != "gaps")
         text = "".join(str(label) for label in labels[picks])
         yield DigitString(put_on_paper(ink, random), text)
+
+
+def pick_digits(kind: str, total: int, random: Generator) -> NDArray[np.int64]:
+    """Return the indices of a string's digits, of `total` images."""
+    length = 2 if kind == "pairs" else int(random.integers(2, 9))
+    return random.integers(0, total, length)
 
 
 def draw_line(digits: Pixels, random: Generator, *, touching: bool) -> Pixels:

@@ -15,10 +15,8 @@ from app.image.segmentation.graph import Graph
 from app.predict.model import Model
 from app.read.candidate_scorer import features, recognize, trained_scorer
 
-# Penalties of a part that belongs to no digit. A small one may be a dot or dirt; any other is left
-# out only if the line has no other path.
+# Penalty of a part that belongs to no digit: it is left out only if the line has no other path.
 DROPPED: Final = 12.0
-DROPPED_SMALL: Final = 2.0
 
 
 class Digit(NamedTuple):
@@ -46,10 +44,11 @@ def read_line(graph: Graph, model: Model) -> list[Digit]:
     ]
 
 
-def best_path(
-    graph: Graph, penalties: Sequence[float], dropped_small: float = DROPPED_SMALL
-) -> list[int]:
-    """Return the numbers of the candidates on the path with the least total penalty."""
+def best_path(graph: Graph, penalties: Sequence[float], dropped_small: float) -> list[int]:
+    """Return the numbers of the candidates on the path with the least total penalty.
+
+    `dropped_small` is the penalty of a part that is too small for a digit, such as a dot or dirt.
+    """
     nodes = len(graph.cuts) + 1
     totals = [0.0] + [float("inf")] * (nodes - 1)
     arrivals: list[tuple[int, int | None]] = [(0, None)] * nodes

@@ -15,6 +15,7 @@ from tests.image.drawings import Sheet
 from tools.digit_strings import draw_strings, read_text
 
 BOX = Box(0, 0, 1, 1)
+DROPPED_SMALL = 2.0
 
 
 def graph(spans, small=()):
@@ -28,19 +29,19 @@ def graph(spans, small=()):
 
 def test_path_with_the_least_total_wins():
     spans = [(0, 1), (1, 2), (0, 2), (2, 3)]
-    assert best_path(graph(spans), np.array([1.0, 1.0, 3.0, 1.0])) == [0, 1, 3]
-    assert best_path(graph(spans), np.array([1.0, 1.0, 1.5, 1.0])) == [2, 3]
+    assert best_path(graph(spans), np.array([1.0, 1.0, 3.0, 1.0]), DROPPED_SMALL) == [0, 1, 3]
+    assert best_path(graph(spans), np.array([1.0, 1.0, 1.5, 1.0]), DROPPED_SMALL) == [2, 3]
 
 
 def test_small_part_that_is_no_digit_is_dropped():
     spans = [(0, 1), (1, 2), (2, 3)]
     costs = np.array([1.0, 9.0, 1.0])
-    assert best_path(graph(spans, small={1}), costs) == [0, 2]
-    assert best_path(graph(spans), costs) == [0, 1, 2]
+    assert best_path(graph(spans, small={1}), costs, DROPPED_SMALL) == [0, 2]
+    assert best_path(graph(spans), costs, DROPPED_SMALL) == [0, 1, 2]
 
 
 def test_line_without_a_complete_path_gives_what_it_has():
-    assert best_path(graph([(0, 1), (2, 3)]), np.array([1.0, 1.0])) == [0, 1]
+    assert best_path(graph([(0, 1), (2, 3)]), np.array([1.0, 1.0]), DROPPED_SMALL) == [0, 1]
 
 
 @pytest.mark.parametrize(("kind", "share"), [("gaps", 0.875), ("pairs", 0.775), ("touching", 0.45)])

@@ -9,8 +9,9 @@ from app.image.segmentation.segment import segment
 from app.mnist.files import read_test_images
 from app.read.candidate_scorer import MAX_ENERGY, features, recognize, trained_scorer
 from tests.conftest import DATA
+from tests.read.test_best_path import graph as graph_of
 from tools.digit_strings import draw_strings
-from tools.path_training.lattice import Lattice, usage
+from tools.path_training.forward_backward import usage
 
 SMALL, LARGE = 0.7, 1.9
 
@@ -55,16 +56,16 @@ def test_energy_of_any_size_gives_a_finite_penalty(graph, robust_model):
         assert np.isfinite(trained_scorer().penalties(rows)).all()
 
 
-def paths(lattice, node=0):
+def paths(line, node=0):
     """Yield each path as its steps: numbers of candidates, or the node of a part left out."""
-    if node == len(lattice.skippable):
+    if node == len(line.skippable):
         yield []
         return
-    for rest in paths(lattice, node + 1):
+    for rest in paths(line, node + 1):
         yield [("dropped", node), *rest]
-    for number, (first, last) in enumerate(zip(lattice.first, lattice.last, strict=True)):
-        if first == node:
-            for rest in paths(lattice, last):
+    for number, candidate in enumerate(line.candidates):
+        if candidate.first == node:
+            for rest in paths(line, candidate.last):
                 yield [("candidate", number), *rest]
 
 
@@ -72,22 +73,23 @@ def paths(lattice, node=0):
 def test_usage_is_the_sum_over_all_paths(text):
     random = np.random.default_rng(7)
     edges = [(a, b) for a in range(5) for b in range(a + 1, min(a + 4, 6))]
-    lattice = Lattice(*map(list, zip(*edges, strict=True)), [True, False, True, True, False])
+    line = graph_of(edges, small={0, 2, 3})
     penalties = random.normal(0, 2, len(edges))
     digits = random.integers(1, 3, len(edges)).tolist()
     total, used, small = 0.0, np.zeros(len(edges)), 0.0
-    for path in paths(lattice):
+    for path in paths(line):
         chosen = [number for kind, number in path if kind == "candidate"]
         dropped = [node for kind, node in path if kind == "dropped"]
-        assert all(lattice.last[a] <= lattice.first[b] for a, b in pairwise(chosen))
+        spans = [line.candidates[number] for number in chosen]
+        assert all(before.last <= after.first for before, after in pairwise(spans))
         if text is not None and [digits[number] for number in chosen] != text:
             continue
-        costs = [SMALL if lattice.skippable[node] else LARGE for node in dropped]
+        costs = [SMALL if line.skippable[node] else LARGE for node in dropped]
         weight = np.exp(-penalties[chosen].sum() - sum(costs))
         total += weight
         used[chosen] += weight
-        small += weight * sum(lattice.skippable[node] for node in dropped)
-    found = usage(lattice, penalties, SMALL, digits=digits, text=text, dropped=LARGE)
+        small += weight * sum(line.skippable[node] for node in dropped)
+    found = usage(line, penalties, SMALL, digits=digits, text=text, dropped=LARGE)
     if total == 0:
         assert found is None
         return

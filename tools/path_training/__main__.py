@@ -19,12 +19,10 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from app.config.cpus import available_cpus
-from app.image.segmentation.box import Box
-from app.image.segmentation.graph import Candidate, Cut, Graph
 from app.read.best_path import best_path
 from app.read.candidate_scorer import DROPPED_SMALL, LAYERS, WEIGHTS, CandidateScorer
 from tools.path_training.examples import Example, Part, draw_examples
-from tools.path_training.lattice import usage
+from tools.path_training.forward_backward import usage
 
 PARTS: Final = (
     Part("pairs", 3000, 1.7),
@@ -105,8 +103,8 @@ def _is_usable(example: Example) -> bool:
 
     The penalty of such a part is fixed. The few strings that need it would outweigh all others.
     """
-    lattice, inputs, digits, text = example
-    right = usage(lattice, np.zeros(len(inputs)), 0.0, digits=digits, text=text, dropped=FORBIDDEN)
+    graph, inputs, digits, text = example
+    right = usage(graph, np.zeros(len(inputs)), 0.0, digits=digits, text=text, dropped=FORBIDDEN)
     return right is not None and right.log_sum > -FORBIDDEN / 2
 
 
@@ -136,10 +134,10 @@ def _step(net: ScorerNet, optimizer: torch.optim.Optimizer, batch: Sequence[Exam
     sizes = [len(example.inputs) for example in batch]
     loss, gradients, small_gradient = 0.0, [], 0.0
     for example, part in zip(batch, penalties.detach().split(sizes), strict=True):
-        lattice, _, digits, text = example
+        graph, _, digits, text = example
         costs = part.numpy().astype(np.float64)
-        right = usage(lattice, costs, dropped_small, digits=digits, text=text)
-        every = usage(lattice, costs, dropped_small)
+        right = usage(graph, costs, dropped_small, digits=digits, text=text)
+        every = usage(graph, costs, dropped_small)
         assert right is not None and every is not None, "checked beforehand"
         loss += every.log_sum - right.log_sum
         gradients.append(right.candidates - every.candidates)
@@ -154,11 +152,7 @@ def _step(net: ScorerNet, optimizer: torch.optim.Optimizer, batch: Sequence[Exam
 
 def _reads(scorer: CandidateScorer, example: Example) -> bool:
     """Return whether the best path spells the text."""
-    lattice, inputs, digits, text = example
-    box, nothing = Box(0, 0, 0, 0), np.zeros((0, 28, 28), np.uint8)
-    nodes = zip(lattice.first, lattice.last, strict=True)
-    candidates = [Candidate(first, last, box, 0.0, 0.0, 0.0) for first, last in nodes]
-    graph = Graph([Cut(0, None)] * len(lattice.skippable), lattice.skippable, candidates, nothing)
+    graph, inputs, digits, text = example
     path = best_path(graph, scorer.penalties(inputs).tolist(), scorer.dropped_small)
     return [digits[number] for number in path] == text
 

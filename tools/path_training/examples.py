@@ -1,4 +1,4 @@
-"""Strings of MNIST's training digits as examples: a lattice, features, and the right text.
+"""Strings of MNIST's training digits as examples: a graph, features, and the right text.
 
 The digits are bent at random, since a version knows those that it was trained on too well: it
 reads 99.5 % of digits that are bent by 1.7, about as many as of new ones. Some strings have specks.
@@ -13,13 +13,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from app.errors import ServiceError
+from app.image.segmentation.graph import Graph
 from app.image.segmentation.segment import segment
 from app.read.candidate_scorer import features, recognize
 from app.train.recipes.dataset import load as load_mnist
 from tests.conftest import DATA, ROOT
 from tests.read.checkpoints import load_model
-from tools.digit_strings import SIDE, Pixels, draw_line, put_on_paper
-from tools.path_training.lattice import Lattice
+from tools.digit_strings import SIDE, Pixels, draw_line, pick_digits, put_on_paper
 
 TRAINING_DIGITS: Final = 50_000  # the other 10,000 are for validation
 MAX_SPECKS: Final = 3
@@ -38,9 +38,9 @@ class Part(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A line of digits that is all of an image."""
+    """A line of digits that is all of an image; the graph has no pixels."""
 
-    lattice: Lattice
+    graph: Graph
     inputs: NDArray[np.float32]
     digits: list[int]  # of each candidate
     text: list[int]
@@ -62,8 +62,8 @@ def draw_examples(part: Part, seed: int, *, validation: bool = False) -> list[Ex
             continue
         (graph,) = graphs
         read = recognize(graph, model)
-        inputs = features(graph, read)
-        examples.append(Example(Lattice.of(graph), inputs, read.digits.tolist(), text))
+        inputs, bare_graph = features(graph, read), graph._replace(pixels=graph.pixels[:0])
+        examples.append(Example(bare_graph, inputs, read.digits.tolist(), text))
     return examples
 
 
@@ -74,8 +74,7 @@ def _strings(
     chosen = slice(TRAINING_DIGITS, None) if validation else slice(0, TRAINING_DIGITS)
     pixels, labels = mnist.pixels[chosen].numpy(), mnist.labels[chosen].numpy()
     for _ in range(part.count):
-        length = 2 if part.kind == "pairs" else int(random.integers(2, 9))
-        picks = random.integers(0, len(pixels), length)
+        picks = pick_digits(part.kind, len(pixels), random)
         digits = np.stack([_bent(digit, part.bend, random) for digit in pixels[picks]])
         ink = draw_line(digits, random, touching=part.kind != "gaps")
         if random.random() < SPECK_RATE:

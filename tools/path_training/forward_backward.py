@@ -13,6 +13,8 @@ Scores = NDArray[np.float64]
 # A step from one node to another: its score, and the candidate, or `SMALL` or `LARGE` if the part
 # between two nodes is dropped.
 Step = tuple[int, int, float, int]
+# A step with the positions in the text before and after it.
+Move = tuple[Step, list[tuple[int, int]]]
 SMALL, LARGE = -1, -2
 NEVER = -math.inf
 
@@ -28,32 +30,8 @@ class Usage(NamedTuple):
     small: float
 
 
-class Lattice(NamedTuple):
-    """A graph without its pixels: the nodes of each candidate, and the parts that are small."""
-
-    first: list[int]
-    last: list[int]
-    skippable: list[bool]
-
-    @classmethod
-    def of(cls, graph: Graph) -> "Lattice":
-        firsts = [candidate.first for candidate in graph.candidates]
-        lasts = [candidate.last for candidate in graph.candidates]
-        return cls(firsts, lasts, graph.skippable)
-
-    def steps(self, penalties: Scores, dropped_small: float, dropped: float) -> list[Step]:
-        """Return all steps, those from the left first."""
-        steps: list[Step] = [
-            (node, node + 1, -dropped_small, SMALL) if small else (node, node + 1, -dropped, LARGE)
-            for node, small in enumerate(self.skippable)
-        ]
-        candidates = zip(self.first, self.last, (-penalties).tolist(), strict=True)
-        steps += [(*edge, number) for number, edge in enumerate(candidates)]
-        return sorted(steps)
-
-
 def usage(
-    lattice: Lattice,
+    graph: Graph,
     penalties: Scores,
     dropped_small: float,
     *,
@@ -65,17 +43,25 @@ def usage(
 
     `digits` has the digit of each candidate; it counts only with a `text`.
     """
-    steps = lattice.steps(penalties, dropped_small, dropped)
+    steps = _steps(graph, penalties, dropped_small, dropped)
     width = 1 if text is None else len(text) + 1
     moves = [(step, _positions(step[3], digits, text)) for step in steps]
-    forward = _sums(moves, len(lattice.skippable) + 1, width)
+    forward = _sums(moves, len(graph.skippable) + 1, width)
     log_sum = forward[-1][-1]
     if log_sum == NEVER:
         return None
     return _expected_usage(moves, forward, log_sum, len(penalties))
 
 
-Move = tuple[Step, list[tuple[int, int]]]
+def _steps(graph: Graph, penalties: Scores, dropped_small: float, dropped: float) -> list[Step]:
+    """Return all steps, those from the left first."""
+    steps: list[Step] = [
+        (node, node + 1, -dropped_small, SMALL) if small else (node, node + 1, -dropped, LARGE)
+        for node, small in enumerate(graph.skippable)
+    ]
+    candidates = zip(graph.candidates, (-penalties).tolist(), strict=True)
+    steps += [(c.first, c.last, score, number) for number, (c, score) in enumerate(candidates)]
+    return sorted(steps)
 
 
 def _positions(
