@@ -28,7 +28,6 @@ from app.predict.numpy_net import NumpyNet
 from app.train.evaluation.metrics import calibration_error
 from app.train.recipes.dataset import Digits
 from app.train.recipes.dataset import load as load_mnist
-from app.train.recipes.synthetic.allographs import draw_allographs
 from app.train.recipes.synthetic.digit_forms import Forms
 from app.train.recipes.synthetic.doodles import draw_paper
 from app.train.recipes.synthetic.hand import write
@@ -37,7 +36,7 @@ from app.versions import checkpoint
 from tests.conftest import DATA
 from tools.labelled_images import eight_by_eight
 from tools.pictures import Pixels
-from tools.unseen_forms import UNSEEN_DIGITS, UNSEEN_DOODLES, UNSEEN_LETTERS
+from tools.unseen_forms import UNSEEN_DOODLES, UNSEEN_LETTERS, draw_unseen_digits
 
 FASHION: Final = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
 FONTS: Final = Path("/usr/share/fonts/truetype")
@@ -80,7 +79,7 @@ def measure(model: Model) -> Iterator[tuple[str, float]]:
         yield f"load_digits, {name}: right", float(right.mean())
         yield f"load_digits, {name}: lowest recall of a digit", min(recalls)
         yield f"load_digits, {name}: highest recall of a digit", max(recalls)
-    unseen = draw_allographs(np.random.default_rng(98), 2 * DRAWN, forms=UNSEEN_DIGITS)
+    unseen = draw_unseen_digits(np.random.default_rng(98), 2 * DRAWN)
     yield from _measure_unseen(model, unseen)
     yield "MNIST test: accepted", _acceptance_rate(model, load_mnist(DATA).test.pixels.numpy())
     for name, draw in OTHER_IMAGES.items():

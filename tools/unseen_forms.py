@@ -6,6 +6,12 @@ of handwriting, in the notation of `strokes.py` there. They must never become pa
 
 from typing import Final
 
+import numpy as np
+import torch
+from numpy.random import Generator
+
+from app.train.recipes.dataset import Digits
+from app.train.recipes.synthetic.allographs import draw_allograph
 from app.train.recipes.synthetic.digit_forms import Forms
 
 UNSEEN_DIGITS: Final[dict[int, Forms]] = {
@@ -92,3 +98,11 @@ UNSEEN_LETTERS: Final[Forms] = {
     "x": ("90,5 40,0 45,50 45,100 0,98", "5,0 55,0 50,50 50,102 100,98"),
     "y": ("0,0 20,60! 45,75 90,0! 60,90 0,120 -10,100",),
 }
+
+
+def draw_unseen_digits(random: Generator, count: int) -> Digits:
+    """Return digits in the forms above, normalised as uploads are."""
+    pixels, labels = zip(
+        *(draw_allograph(random, UNSEEN_DIGITS) for _ in range(count)), strict=True
+    )
+    return Digits(torch.from_numpy(np.stack(pixels)), torch.tensor(labels))

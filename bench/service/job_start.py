@@ -1,4 +1,4 @@
-"""Seconds from the `202` of a job to its first batch.
+"""Seconds from the `202` of a job to the end of its first batch.
 
 The job has a standby process, which has done its imports, unless it is sent at once after the
 start: it then imports PyTorch for a while longer.
@@ -24,8 +24,7 @@ LABELS: Final = (
     "job sent as soon as the service is ready, while its standby process imports PyTorch",
     "first job of a service, with the standby process",
     "next job, with another one",
-    "`robust`, which draws its pictures",
-    "`robust` with the same seed, whose pictures are stored",
+    "`robust`, which draws the pictures of its first batch",
 )
 
 
@@ -42,12 +41,12 @@ def lines() -> Iterator[str]:
 
 
 def measure() -> tuple[float, ...]:
-    """Return the seconds of a job at the start of a service, and of four later ones."""
+    """Return the seconds of a job at the start of a service, and of three later ones."""
     with TemporaryDirectory() as folder:
         with run_service(Path(folder) / "first", train_standby=True) as service:
             seconds = [seconds_to_first_batch(service, DOCUMENTED)]
         with run_service(Path(folder) / "second", train_standby=True) as service:
-            for number, job in enumerate((DOCUMENTED, DOCUMENTED, ROBUST, ROBUST), 1):
+            for number, job in enumerate((DOCUMENTED, DOCUMENTED, ROBUST), 1):
                 wait_for_standby(service, number)
                 seconds.append(seconds_to_first_batch(service, job))
     return tuple(seconds)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from app.net import DIGITS, PIXELS, SIDE
 from app.torch_net import normalize_
-from app.train.recipes.dataset import Digits
+from app.train.recipes.drawn_images import DrawnImages
 
 HALF: Final = SIDE / 2
 # Limits of uniform distributions: degrees, shares, shares and pixels.
@@ -142,25 +142,24 @@ NEGATIVE_SHARE: Final = 0.3
 class AugmentedBatches:
     """Augmented batches: (B, 784) float32 inputs with (B, 10) float32 target probabilities."""
 
-    def __init__(
-        self, digits: Digits, negatives: Tensor, batch_size: int, device: torch.device
-    ) -> None:
-        self.pixels, self.negatives = digits.pixels, negatives
-        self.targets = F.one_hot(digits.labels, DIGITS).float()
-        self.batch_size, self.device = batch_size, device
+    def __init__(self, images: DrawnImages, batch_size: int, device: torch.device) -> None:
+        self.images, self.batch_size, self.device = images, batch_size, device
         self.augment = Augment()
+        self.epochs = 0
 
     def __len__(self) -> int:
-        return -(-len(self.pixels) // self.batch_size)
+        return -(-self.images.digits // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self.pixels))
-        for index in torch.split(order, self.batch_size):
-            negative_index = torch.randint(
-                len(self.negatives), (round(NEGATIVE_SHARE * len(index)),)
-            )
-            pictures = torch.cat([self.pixels[index], self.negatives[negative_index]])
-            uniform_targets = torch.full((len(negative_index), DIGITS), 1 / DIGITS)
-            inputs = normalize_(self.augment(pictures.float() / 255).view(-1, PIXELS))
-            targets = torch.cat([self.targets[index], uniform_targets])
+        if self.epochs:  # the first epoch draws all digits, and most of the other images
+            self.images.draw_remaining()
+        self.epochs += 1
+        digits = self.images.digits
+        for index in torch.split(torch.randperm(digits), self.batch_size):
+            count = round(NEGATIVE_SHARE * len(index))
+            negative_index = digits + torch.randint(len(self.images) - digits, (count,))
+            batch = self.images.take(torch.cat([index, negative_index]))
+            inputs = normalize_(self.augment(batch.pixels.float() / 255).view(-1, PIXELS))
+            digit_targets = F.one_hot(batch.labels[: len(index)], DIGITS).float()
+            targets = torch.cat([digit_targets, torch.full((count, DIGITS), 1 / DIGITS)])
             yield inputs.to(self.device), targets.to(self.device)

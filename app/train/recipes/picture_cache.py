@@ -1,6 +1,6 @@
 """Cache of drawn pictures in the state folder, for the recipe `robust`.
 
-Drawing takes a minute. A resumed attempt, or a second job with the same seed and images, reads the
+Drawing takes minutes. A resumed attempt, or a second job with the same seed and images, reads
 pictures instead. The key has everything that they depend on, and a digest is checked when they are
 read: a hit has the same bits as drawing again. The cache is never needed, so its errors are logged.
 """
@@ -9,9 +9,8 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -23,7 +22,6 @@ from numpy.typing import NDArray
 
 from app.atomic_files import TEMPORARY, atomic_replace, make_folder
 from app.train.recipes.dataset import Digits
-from app.train.recipes.synthetic.glyphs import ignore
 
 SUFFIX: Final = ".pictures"
 # Files of 44 MB; the least recently used ones are deleted.
@@ -34,10 +32,8 @@ LEFTOVER_AGE: Final = 3600.0
 APP: Final = Path(__file__).parents[2]
 # Packages and folders of the code that draws.
 PACKAGES: Final = ("numpy", "opencv-python-headless", "pillow")
-SOURCES: Final = ("train/recipes/synthetic", "image")
+SOURCES: Final = ("train/recipes", "image")
 Pictures: TypeAlias = Mapping[str, NDArray[np.generic]]
-# Is called after each synthetic image with the number of images so far, and of all.
-OnProgress = Callable[[int, int], None]
 log = logging.getLogger(__name__)
 
 
@@ -47,22 +43,25 @@ class PictureCache:
     def __init__(self, folder: Path, max_files: int = MAX_FILES) -> None:
         self.folder, self.max_files = folder, max_files
 
-    def get_or_draw(self, key: str, draw: Callable[[], Pictures]) -> Pictures:
-        """Return the pictures with this key; draw and store them if they are missing or damaged."""
-        path = self.folder / f"{key}{SUFFIX}"
+    def load(self, key: str) -> Pictures | None:
+        """Return the pictures with this key, or None if they are missing or damaged."""
+        path = self._path(key)
         try:
-            pictures = self._read(path)
+            return self._read(path)
         except OSError as error:
             log.warning("drawn pictures could not be read: file=%s error=%s", path, error)
-            pictures = None
-        if pictures is not None:
-            return pictures
-        pictures = draw()
+            return None
+
+    def store(self, key: str, pictures: Pictures) -> None:
+        """Store the pictures with this key, if the disk takes them."""
+        path = self._path(key)
         try:
             self._write(path, pictures)
         except OSError as error:
             log.warning("drawn pictures could not be stored: file=%s error=%s", path, error)
-        return pictures
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{SUFFIX}"
 
     def _read(self, path: Path) -> Pictures | None:
         """Return the pictures of a file, or None if it is missing or damaged. Raises OSError."""
@@ -94,21 +93,6 @@ class PictureCache:
         for path in self.folder.glob(f".*{TEMPORARY}"):
             if _modified_at(path) < time.time() - LEFTOVER_AGE:
                 path.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """How a recipe draws pictures: what is called for each one, and the cache, if there is one."""
-
-    on_progress: OnProgress = ignore
-    cache: PictureCache | None = None
-
-    def draw(self, key: Callable[[], str], draw: Callable[[], Pictures]) -> Pictures:
-        """Return the pictures with this key, from the cache if possible."""
-        return draw() if self.cache is None else self.cache.get_or_draw(key(), draw)
-
-
-PLAIN: Final = Drawing()
 
 
 def key_of(seed: int, digits: Digits, *counts: int) -> str:

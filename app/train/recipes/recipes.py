@@ -3,25 +3,20 @@
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from app.net import Weights
 from app.torch_net import MyNet
 from app.train.jobs.hyperparameters import Hyperparameters
-from app.train.plan.recipe_sizes import ALLOGRAPHS, NEGATIVES, SYNTHETIC_DIGITS, held_out_images
+from app.train.plan.recipe_sizes import held_out_images
 from app.train.recipes import centring, loop, manual_loop, optimizers, schedules
 from app.train.recipes.augmentation import AugmentedBatches
-from app.train.recipes.dataset import Batches, Corrections, Digits
+from app.train.recipes.dataset import Batches, Corrections, Digits, no_pixels
+from app.train.recipes.drawn_images import Drawing, DrawnImages
 from app.train.recipes.ema import EMAModel
 from app.train.recipes.loop import Fit, Loader
-from app.train.recipes.picture_cache import PLAIN, Drawing, OnProgress, Pictures, key_of
-from app.train.recipes.synthetic.allographs import draw_allographs
-from app.train.recipes.synthetic.digits import draw_digits
-from app.train.recipes.synthetic.glyphs import OnDrawn
-from app.train.recipes.synthetic.negatives import draw_negatives
 
 # Recipe `robust`: weight decay, and the split of the training images.
 DECAY: Final = 2e-5
@@ -59,7 +54,7 @@ def documented(
     train: Digits,
     device: torch.device,
     corrections: Corrections | None = None,
-    drawing: Drawing = PLAIN,  # noqa: ARG001, it draws nothing
+    drawing: Drawing | None = None,  # noqa: ARG001, it draws nothing
 ) -> TrainingSetup:
     """Return the tutorial's training: MNIST and the corrected digits, SGD with momentum."""
     net = MyNet().to(device)
@@ -78,7 +73,7 @@ def quick(
     train: Digits,
     device: torch.device,
     corrections: Corrections | None = None,
-    drawing: Drawing = PLAIN,  # noqa: ARG001, it draws nothing
+    drawing: Drawing | None = None,  # noqa: ARG001, it draws nothing
 ) -> TrainingSetup:
     """Return a training that is as accurate as the tutorial's, in a fifth of its epochs.
 
@@ -105,7 +100,7 @@ def robust(
     train: Digits,
     device: torch.device,
     corrections: Corrections | None = None,
-    drawing: Drawing = PLAIN,
+    drawing: Drawing | None = None,
 ) -> TrainingSetup:
     """Return a training for real handwriting that also rejects images without a digit.
 
@@ -115,10 +110,11 @@ def robust(
     rate follows a cosine. The average of the weights becomes the version.
     """
     remaining, held_out = split(train)
-    digits, negatives = _add_synthetic(_add_corrected(remaining, corrections), drawing)
-    if corrections:
-        negatives = torch.cat([negatives, corrections.non_digits])
-    batches = AugmentedBatches(digits, negatives, hyperparameters.batch_size, device)
+    digits = _add_corrected(remaining, corrections)
+    non_digits = corrections.non_digits if corrections else no_pixels()
+    seed = int(torch.randint(2**31, ()))
+    images = DrawnImages(digits, non_digits, seed, drawing or Drawing())
+    batches = AugmentedBatches(images, hyperparameters.batch_size, device)
     net = MyNet().to(device)
     optimizer = optimizers.SGD(
         net.parameters(),
@@ -135,41 +131,6 @@ def robust(
 
 def _add_corrected(train: Digits, corrections: Corrections | None) -> Digits:
     return train.concat(corrections.digits) if corrections else train
-
-
-def _add_synthetic(digits: Digits, drawing: Drawing) -> tuple[Digits, Tensor]:
-    """Return the digits with synthetic ones, and (N, 28, 28) uint8 images without a digit."""
-    seed = int(torch.randint(2**31, ()))
-    pictures = drawing.draw(
-        lambda: key_of(seed, digits, SYNTHETIC_DIGITS, ALLOGRAPHS, NEGATIVES),
-        lambda: _draw(seed, digits, drawing.on_progress),
-    )
-    tensors = {name: torch.from_numpy(array) for name, array in pictures.items()}
-    redrawn, allographs = (
-        Digits(tensors[f"{kind}.pixels"], tensors[f"{kind}.labels"])
-        for kind in ("redrawn", "allographs")
-    )
-    return digits.concat(redrawn).concat(allographs), tensors["negatives"]
-
-
-def _draw(seed: int, digits: Digits, on_progress: OnProgress) -> Pictures:
-    random = np.random.default_rng(seed)
-    total = SYNTHETIC_DIGITS + ALLOGRAPHS + NEGATIVES
-
-    def count_from(first: int) -> OnDrawn:
-        return lambda drawn: on_progress(first + drawn, total)
-
-    redrawn = draw_digits(random, digits, SYNTHETIC_DIGITS, count_from(0))
-    allographs = draw_allographs(random, ALLOGRAPHS, count_from(SYNTHETIC_DIGITS))
-    done = SYNTHETIC_DIGITS + ALLOGRAPHS
-    negatives = draw_negatives(random, digits.pixels.numpy(), NEGATIVES, count_from(done))
-    return {
-        "redrawn.pixels": redrawn.pixels.numpy(),
-        "redrawn.labels": redrawn.labels.numpy(),
-        "allographs.pixels": allographs.pixels.numpy(),
-        "allographs.labels": allographs.labels.numpy(),
-        "negatives": negatives,
-    }
 
 
 def split(train: Digits) -> tuple[Digits, Digits]:
@@ -189,7 +150,7 @@ class Recipe(Protocol):
         train: Digits,
         device: torch.device,
         corrections: Corrections | None = None,
-        drawing: Drawing = PLAIN,
+        drawing: Drawing | None = None,
     ) -> TrainingSetup: ...
 
 

@@ -18,7 +18,7 @@ from app.atomic_files import atomic_replace, make_folder
 from app.net import Weights
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.recipes.dataset import Dataset
-from app.train.recipes.picture_cache import PLAIN, Drawing
+from app.train.recipes.drawn_images import Drawing
 from app.train.recipes.recipes import RECIPES, TrainingSetup
 from app.train.worker.early_end import BestEpoch, Ending, has_stopped
 
@@ -214,7 +214,7 @@ def resume(
     dataset: Dataset,
     device: torch.device,
     checkpointer: Checkpointer,
-    drawing: Drawing = PLAIN,
+    drawing: Drawing | None = None,
     init: Weights | None = None,
 ) -> tuple[TrainingSetup, Position]:
     """Return a training with its saved state, or one that begins with these weights.
@@ -241,7 +241,7 @@ def _initial_setup(
     hyperparameters: Hyperparameters,
     dataset: Dataset,
     device: torch.device,
-    drawing: Drawing,
+    drawing: Drawing | None,
 ) -> TrainingSetup:
     assert hyperparameters.seed is not None, "the seed of a job is drawn when it is queued"
     torch.manual_seed(hyperparameters.seed)

@@ -18,8 +18,9 @@ from app.train.evaluation import evaluate
 from app.train.jobs.fenced_writer import Superseded
 from app.train.jobs.phase import Phase
 from app.train.recipes.dataset import Dataset
+from app.train.recipes.drawn_images import Drawing
 from app.train.recipes.loop import Loader, Step
-from app.train.recipes.picture_cache import Drawing, PictureCache
+from app.train.recipes.picture_cache import PictureCache
 from app.train.worker.attempt import Diverged, JobAttempt, Stopped
 from app.train.worker.early_end import BestEpoch, Ending, is_better
 from app.train.worker.heartbeat import Heartbeat
@@ -37,7 +38,7 @@ if TYPE_CHECKING:  # torch.distributed is imported only for distributed training
     from app.train.worker.ddp import DataParallelGroup
 
 SAVE_INTERVAL: Final = 5.0
-# Seconds between two writes of how many pictures are drawn.
+# Seconds between two writes of how many pictures are drawn. A batch that takes less draws unseen.
 DRAWN_INTERVAL: Final = 2.0
 
 
@@ -57,7 +58,10 @@ class Trainer:
     ) -> None:
         self.attempt, self.dataset, self.stop = attempt, dataset, stop
         self.checkpointer, self.group = checkpointer, group
-        self._record_drawn_at = 0.0
+        self._phase, self._record_drawn_at = Phase.LOADING, time.monotonic() + DRAWN_INTERVAL
+        self._drawing = Drawing(
+            self._on_drawn, PictureCache(attempt.settings.state_dir / "pictures")
+        )
         self.epochs = [EpochRecord(**epoch) for epoch in attempt.job.epochs]
         progress = attempt.job.progress or {"epoch": -1, "batch": 0}
         self.last_recorded = (progress["epoch"], progress["batch"])
@@ -68,7 +72,7 @@ class Trainer:
             dataset,
             attempt.device,
             checkpointer,
-            Drawing(self._on_drawn, PictureCache(attempt.settings.state_dir / "pictures")),
+            self._drawing,
             attempt.initial_weights(),
         )
         # An evaluation goes through the network in chunks.
@@ -77,7 +81,6 @@ class Trainer:
 
     def run(self) -> MyNet:
         """Train to the end. Raises PeerLost, Diverged, Stopped, Superseded."""
-        self.attempt.begin_phase(Phase.TRAINING)
         self._record_last_batch()
         try:
             self._train()
@@ -113,11 +116,20 @@ class Trainer:
         if self.group:
             self.group.close()
 
-    def _on_drawn(self, drawn: int, total: int) -> None:
+    def _on_drawn(self, drawing: Drawing) -> None:
         self.attempt.heartbeat.beat()
+        if self.stop.is_set():  # the last save is a moment old
+            raise Stopped
         if time.monotonic() >= self._record_drawn_at:
-            self._record_drawn_at = time.monotonic() + DRAWN_INTERVAL
-            self.attempt.begin_phase(Phase.DRAWING, drawn, total)
+            self._phase, self._record_drawn_at = Phase.DRAWING, time.monotonic() + DRAWN_INTERVAL
+            self.attempt.begin_phase(Phase.DRAWING, drawing.drawn, drawing.total)
+
+    def _begin_training(self) -> None:
+        """Record that the job trains, if it loaded or drew before this batch."""
+        self._record_drawn_at = time.monotonic() + DRAWN_INTERVAL
+        if self._phase != Phase.TRAINING:
+            self._phase = Phase.TRAINING
+            self.attempt.begin_phase(Phase.TRAINING)
 
     def _record_last_batch(self) -> None:
         """Record the last batch if the previous attempt was paused before it could."""
@@ -130,6 +142,7 @@ class Trainer:
 
     def _on_step(self, step: Step) -> None:
         self.position.losses.append(step.loss)
+        self._begin_training()
         if step.is_logged:
             self._record_batch(step)
         if step.ends_epoch:
@@ -160,7 +173,9 @@ class Trainer:
         # A resumed job repeats batches that were recorded before, with the same loss.
         if (step.epoch, step.batch) > self.last_recorded:
             data = {"epoch": step.epoch, "batch": step.batch, "loss": loss}
-            self.attempt.writer.record("batch", data, progress=self.clock.progress(step))
+            self.attempt.writer.record(
+                "batch", data, progress=self.clock.progress(step, self._drawing)
+            )
 
     def _check(self, loss: float, where: str) -> None:
         if not math.isfinite(loss):
@@ -266,15 +281,16 @@ class Clock:
     def since_save(self) -> float:
         return time.monotonic() - self.saved_at
 
-    def progress(self, step: Step) -> dict[str, float]:
+    def progress(self, step: Step, drawing: Drawing) -> dict[str, float]:
         """Return the progress of the job; `eta` is in seconds, at the speed of this attempt."""
         steps, last = step.epoch * self.batches + step.batch, self.epochs * self.batches
-        seconds_per_step = (time.monotonic() - self.started) / max(1, steps - self.first)
+        trained_for = time.monotonic() - self.started - drawing.seconds
+        seconds_per_step = trained_for / max(1, steps - self.first)
         return {
             "epoch": step.epoch,
             "epochs": self.epochs,
             "batch": step.batch,
             "batches": step.batches,
             "fraction": steps / last,
-            "eta": (last - steps) * seconds_per_step,
+            "eta": (last - steps) * seconds_per_step + drawing.remaining_seconds,
         }

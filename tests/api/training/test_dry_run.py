@@ -7,9 +7,10 @@ from app.mnist.files import TRAIN_COUNTS, TRAIN_LABELS
 from app.train.jobs import job as jobs
 from app.train.jobs.fenced_writer import FencedWriter
 from app.train.jobs.hyperparameters import Hyperparameters
-from app.train.plan.recipe_sizes import images_per_epoch
-from app.train.recipes import recipes
+from app.train.plan.recipe_sizes import ALLOGRAPHS, SYNTHETIC_DIGITS, images_per_epoch
+from app.train.recipes import drawn_images
 from app.train.recipes.dataset import Corrections, Digits
+from app.train.recipes.recipes import RECIPES
 from tests.conftest import png
 
 
@@ -114,11 +115,11 @@ def test_planned_images_are_those_that_the_recipe_trains_with(recipe, few_digits
     seven = Digits(few_digits.pixels[:7], few_digits.labels[:7])
     corrections = Corrections(seven, few_digits.pixels[7:9])
     digits = Digits(few_digits.pixels[:300], few_digits.labels[:300])
-    drawn = recipes.SYNTHETIC_DIGITS + recipes.ALLOGRAPHS
+    drawn = SYNTHETIC_DIGITS + ALLOGRAPHS
     for name in ("SYNTHETIC_DIGITS", "ALLOGRAPHS", "NEGATIVES"):
-        monkeypatch.setattr(recipes, name, 5)
+        monkeypatch.setattr(drawn_images, name, 5)
     hyperparameters = Hyperparameters(recipe=recipe, batch_size=1, seed=1)
-    setup = recipes.RECIPES[recipe](hyperparameters, digits, torch.device("cpu"), corrections)
+    setup = RECIPES[recipe](hyperparameters, digits, torch.device("cpu"), corrections)
     fewer_drawn = drawn - 10 if recipe == "robust" else 0
     assert len(setup.batches) == images_per_epoch(recipe, 300, 7) - fewer_drawn
 

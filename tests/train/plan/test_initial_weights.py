@@ -10,7 +10,7 @@ from app.train.jobs import job
 from app.train.jobs.fenced_writer import Superseded
 from app.train.jobs.hyperparameters import Hyperparameters, Init
 from app.train.plan import initial_weights
-from app.train.recipes import dataset, loop, recipes
+from app.train.recipes import dataset, drawn_images, loop, recipes
 from app.train.worker import state
 from app.versions import checkpoint
 from app.versions.card import CheckpointName
@@ -121,7 +121,7 @@ def test_retry_of_a_submission_needs_no_version(store, registry, checkpoints):
 def test_average_of_the_robust_recipe_begins_with_the_same_weights(few_digits, registry):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("SYNTHETIC_DIGITS", "ALLOGRAPHS", "NEGATIVES"):
-            patch.setattr(recipes, name, 5)
+            patch.setattr(drawn_images, name, 5)
         hyperparameters = Hyperparameters(recipe="robust", seed=1)
         setup = recipes.RECIPES["robust"](hyperparameters, few_digits.subset(torch.arange(50)), CPU)
     setup.begin_with(registry.weights(1))

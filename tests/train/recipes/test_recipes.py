@@ -4,9 +4,10 @@ import torch
 from app.torch_net import MyNet
 from app.train.jobs import job
 from app.train.jobs.hyperparameters import RECIPE_DEFAULTS, Hyperparameters
-from app.train.recipes import recipes
+from app.train.recipes import drawn_images, recipes
 from app.train.recipes.augmentation import NEGATIVE_SHARE, AugmentedBatches
 from app.train.recipes.dataset import Digits
+from app.train.recipes.drawn_images import Drawing, DrawnImages
 from app.train.recipes.ema import DECAY, EMAModel
 from app.train.recipes.loop import fit
 from tests.train.worker.test_resume import interrupt_batch
@@ -17,9 +18,9 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def few_synthetic(monkeypatch):
     """Fewer drawn pictures, so that a set-up takes a moment."""
-    monkeypatch.setattr(recipes, "SYNTHETIC_DIGITS", 40)
-    monkeypatch.setattr(recipes, "ALLOGRAPHS", 30)
-    monkeypatch.setattr(recipes, "NEGATIVES", 40)
+    monkeypatch.setattr(drawn_images, "SYNTHETIC_DIGITS", 40)
+    monkeypatch.setattr(drawn_images, "ALLOGRAPHS", 30)
+    monkeypatch.setattr(drawn_images, "NEGATIVES", 40)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_the_robust_recipe_holds_images_back(few_digits, setup):
     assert torch.equal(setup.held_out.pixels, held_out.pixels)
     all_pixels = torch.cat([train_digits.pixels, held_out.pixels]).flatten(1)
     assert torch.equal(all_pixels.sort(0)[0], few_digits.pixels.flatten(1).sort(0)[0])
-    assert len(setup.batches.pixels) == len(train_digits) + 40 + 30
+    assert setup.batches.images.digits == len(train_digits) + 40 + 30
 
 
 def test_the_documented_recipe_trains_what_becomes_the_version(few_digits):
@@ -52,9 +53,11 @@ def test_the_documented_recipe_trains_what_becomes_the_version(few_digits):
     assert setup.held_out is None
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_batches_hold_every_digit_once_and_some_pictures_of_none(mnist):
-    digits = Digits(mnist.train.pixels[:110], mnist.train.labels[:110])
-    batches = AugmentedBatches(digits, torch.full((5, 28, 28), 9, dtype=torch.uint8), 50, CPU)
+    digits = Digits(mnist.train.pixels[:40], mnist.train.labels[:40])
+    images = DrawnImages(digits, torch.full((5, 28, 28), 9, dtype=torch.uint8), 1, Drawing())
+    batches = AugmentedBatches(images, 50, CPU)
     all_batches = list(batches)
     assert len(batches) == len(all_batches) == 3
     sizes = [len(inputs) for inputs, _ in all_batches]
@@ -62,7 +65,8 @@ def test_batches_hold_every_digit_once_and_some_pictures_of_none(mnist):
     targets = torch.cat([targets for _, targets in all_batches])
     assert torch.allclose(targets.sum(1), torch.ones(len(targets)))
     hard_labels = targets[targets.max(1).values == 1].argmax(1)
-    assert torch.equal(hard_labels.bincount(minlength=10), digits.labels.bincount(minlength=10))
+    labels = images.labels[:110]
+    assert torch.equal(hard_labels.bincount(minlength=10), labels.bincount(minlength=10))
     assert (targets == 0.1).all(1).sum() == sum(sizes) - 110
 
 

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
+import torch
 
 from app.image.normalise import normalise
 from app.train.evaluation.evaluate import logits_of
+from app.train.recipes.dataset import Digits
 from app.train.recipes.synthetic import negatives
-from app.train.recipes.synthetic.digits import draw_digits
+from app.train.recipes.synthetic.digits import draw_digit
 from app.train.recipes.synthetic.glyphs import draw_sign
-from app.train.recipes.synthetic.negatives import DIGIT_LIKE_SIGNS, SIGNS, draw_negatives
+from app.train.recipes.synthetic.negatives import DIGIT_LIKE_SIGNS, SIGNS, draw_negative
 from app.versions.registry import Registry
 
 
@@ -14,8 +16,19 @@ def make_rng():
     return np.random.default_rng(3)
 
 
+def draw_negatives(digits, count):
+    random, pixels = make_rng(), digits.pixels.numpy()
+    return np.stack([draw_negative(random, pixels, number) for number in range(count)])
+
+
+def draw_digits(digits, count):
+    random = make_rng()
+    pixels, labels = zip(*(draw_digit(random, digits) for _ in range(count)), strict=True)
+    return Digits(torch.from_numpy(np.stack(pixels)), torch.tensor(labels))
+
+
 def test_negatives_are_pictures_in_mnists_form(few_digits):
-    drawn = draw_negatives(make_rng(), few_digits.pixels.numpy(), 130)
+    drawn = draw_negatives(few_digits, 130)
     assert drawn.shape == (130, 28, 28)
     assert drawn.dtype == np.uint8
     assert (drawn.max((1, 2)) > 100).mean() > 0.9, "few show nothing"
@@ -23,7 +36,7 @@ def test_negatives_are_pictures_in_mnists_form(few_digits):
 
 
 def test_the_same_chance_draws_the_same(few_digits):
-    first, second = (draw_negatives(make_rng(), few_digits.pixels.numpy(), 40) for _ in range(2))
+    first, second = (draw_negatives(few_digits, 40) for _ in range(2))
     assert np.array_equal(first, second)
 
 
@@ -58,7 +71,7 @@ def test_signs_differ_each_time_and_show():
 
 def test_uploads_show_their_labels(few_digits, registry):
     """Where the documented network, which never saw such, reads four of five, labels are right."""
-    drawn = draw_digits(make_rng(), few_digits, 300)
+    drawn = draw_digits(few_digits, 300)
     assert set(drawn.labels.tolist()) == set(range(10))
     net = registry_net(registry)
     predictions = logits_of(net, drawn.pixels, "cpu").argmax(1)
@@ -73,6 +86,6 @@ def registry_net(registry: Registry):
 
 
 def test_uploads_are_what_normalisation_gives(few_digits):
-    for pixels in draw_digits(make_rng(), few_digits, 20).pixels.numpy():
+    for pixels in draw_digits(few_digits, 20).pixels.numpy():
         assert pixels.shape == (28, 28)
         assert normalise(pixels).pixels.max() > 0

@@ -9,7 +9,7 @@ import torch
 from app.feedback import FeedbackStore
 from app.predict.local import preprocess
 from app.train.jobs.hyperparameters import Hyperparameters
-from app.train.recipes import recipes
+from app.train.recipes import drawn_images, recipes
 from app.train.recipes.dataset import Corrections, Dataset, Digits
 from app.train.worker import corrections, state
 from app.train.worker.attempt import Stopped
@@ -189,18 +189,18 @@ def test_the_documented_recipe_puts_them_behind_mnist(few_digits, extra_digits):
 
 
 def test_the_robust_recipe_never_holds_them_back(few_digits, extra_digits, monkeypatch):
-    monkeypatch.setattr(recipes, "SYNTHETIC_DIGITS", 40)
-    monkeypatch.setattr(recipes, "ALLOGRAPHS", 30)
-    monkeypatch.setattr(recipes, "NEGATIVES", 40)
+    monkeypatch.setattr(drawn_images, "SYNTHETIC_DIGITS", 40)
+    monkeypatch.setattr(drawn_images, "ALLOGRAPHS", 30)
+    monkeypatch.setattr(drawn_images, "NEGATIVES", 40)
     hyperparameters = Hyperparameters(recipe="robust", epochs=1)
     plain = recipes.robust(hyperparameters, few_digits, CPU)
     with_extra = recipes.robust(hyperparameters, few_digits, CPU, Corrections(extra_digits))
     assert torch.equal(with_extra.held_out.pixels, plain.held_out.pixels)
     training_count = len(few_digits) - len(plain.held_out)
     assert torch.equal(
-        with_extra.batches.pixels[training_count : training_count + 3], extra_digits.pixels
+        with_extra.batches.images.pixels[training_count : training_count + 3], extra_digits.pixels
     )
-    assert len(with_extra.batches.pixels) == len(plain.batches.pixels) + 3
+    assert with_extra.batches.images.digits == plain.batches.images.digits + 3
 
 
 def test_an_attempt_without_them_looks_for_none(start, monkeypatch):

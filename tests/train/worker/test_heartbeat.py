@@ -17,7 +17,7 @@ from app.train.jobs import job
 from app.train.jobs.assignment import Assignment
 from app.train.jobs.hyperparameters import Hyperparameters
 from app.train.jobs.phase import Phase
-from app.train.recipes import recipes
+from app.train.recipes import drawn_images
 from app.train.worker import heartbeat, main, state_replica
 from app.train.worker.attempt import JobAttempt
 from app.train.worker.heartbeat import FolderGrowth, Heartbeat
@@ -122,11 +122,11 @@ def count_beats(monkeypatch):
 
 def test_each_phase_each_batch_and_each_evaluation_beats(start, count_beats):
     begin = step = 1  # a step is tried again if it needs a bucket
-    batches = 3 * 200
+    first, batches = 1, 3 * 200  # the phase begins when the first batch is trained
     tested = 1  # the test images are evaluated in one chunk
     assert count_beats(start(epochs=3, batch_size=10)) == {
-        Phase.LOADING: begin + step,
-        Phase.TRAINING: begin + batches + 3 * tested + step,
+        Phase.LOADING: begin + step + first,
+        Phase.TRAINING: begin + batches - first + 3 * tested + step,
         Phase.EVALUATING: begin + tested + 1,  # training images for the temperature, one chunk
         Phase.STORING: begin + tested,  # to be compared with the live version
     }
@@ -141,14 +141,17 @@ def test_batches_that_a_resumed_epoch_skips_beat(start, store, monkeypatch, coun
             run.run()
     store.change_job(run.job.id, values={"status": "queued"})
     resumed = start(run.job.id)
-    assert count_beats(resumed)[Phase.TRAINING] >= 200, "150 of them are skipped"
+    counts = count_beats(resumed)
+    assert counts[Phase.LOADING] >= 150, "these are skipped"
+    assert counts[Phase.TRAINING] >= 49
 
 
 def test_each_drawn_picture_beats(start, monkeypatch, count_beats):
-    monkeypatch.setattr(recipes, "SYNTHETIC_DIGITS", 30)
-    monkeypatch.setattr(recipes, "ALLOGRAPHS", 10)
-    monkeypatch.setattr(recipes, "NEGATIVES", 20)
-    counts = count_beats(start(recipe="robust", epochs=1, batch_size=200))
+    monkeypatch.setattr(drawn_images, "SYNTHETIC_DIGITS", 30)
+    monkeypatch.setattr(drawn_images, "ALLOGRAPHS", 10)
+    monkeypatch.setattr(drawn_images, "NEGATIVES", 20)
+    monkeypatch.setattr("app.train.worker.trainer.DRAWN_INTERVAL", 0.0)
+    counts = count_beats(start(recipe="robust", epochs=2, batch_size=200))
     assert counts[Phase.DRAWING] >= 60
 
 

@@ -12,7 +12,7 @@ from app.mnist.dataset import DatasetUnavailable
 from app.mnist.files import LabelledImages
 from app.predict.local import preprocess
 from app.train.jobs.hyperparameters import Hyperparameters
-from app.train.recipes import recipes
+from app.train.recipes import drawn_images, recipes
 from app.train.recipes.dataset import Corrections, Dataset, Digits
 from app.train.worker import corrections
 from tests.conftest import png
@@ -54,7 +54,7 @@ def train(start, store, registry):
 @pytest.fixture
 def few_synthetic(monkeypatch):
     for name in ("SYNTHETIC_DIGITS", "ALLOGRAPHS", "NEGATIVES"):
-        monkeypatch.setattr(recipes, name, 40)
+        monkeypatch.setattr(drawn_images, name, 40)
 
 
 def gather(feedback):
@@ -95,14 +95,17 @@ def test_recipe_robust_takes_them_for_negatives(few_digits, crosses):
 
     def batches_with(extra):
         torch.manual_seed(5)
-        return recipes.robust(hyperparameters, few_digits, CPU, extra).batches
+        batches = recipes.robust(hyperparameters, few_digits, CPU, extra).batches
+        batches.images.draw_remaining()
+        return batches
 
     plain = batches_with(None)
     added = batches_with(Corrections(non_digits=stacked))
-    assert torch.equal(added.pixels, plain.pixels) and len(added) == len(plain)
-    assert torch.equal(added.negatives, torch.cat([plain.negatives, stacked]))
+    assert torch.equal(added.images.pixels, torch.cat([plain.images.pixels, stacked]))
+    assert (len(added), added.images.digits) == (len(plain), plain.images.digits)
     without = batches_with(Corrections(few_digits.subset(torch.arange(3))))
-    assert len(without.negatives) == len(plain.negatives)
+    assert len(without.images) == len(plain.images) + 3
+    assert without.images.digits == plain.images.digits + 3, "all three are digits"
 
 
 @pytest.mark.usefixtures("few_synthetic")

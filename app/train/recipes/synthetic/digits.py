@@ -11,20 +11,16 @@ import numpy as np
 from numpy.random import Generator
 
 from app.train.recipes.dataset import Digits
-from app.train.recipes.synthetic.glyphs import CANVAS, OnDrawn, Pixels, draw_sign, ignore
-from app.train.recipes.synthetic.uploads import collect_digits
+from app.train.recipes.synthetic.glyphs import CANVAS, Pixels, draw_sign
+from app.train.recipes.synthetic.uploads import draw_upload
 
 PRINTED_PROBABILITY: Final = 0.4
 COARSE_PROBABILITY: Final = 0.7
 
 
-def draw_digits(
-    random: Generator, digits: Digits, count: int, on_drawn: OnDrawn = ignore
-) -> Digits:
-    """Return `count` synthetic digits. Some are redrawn from `digits`, the others are printed."""
-    return collect_digits(
-        random, lambda random: _picture(random, digits), count, COARSE_PROBABILITY, on_drawn
-    )
+def draw_digit(random: Generator, digits: Digits) -> tuple[Pixels, int]:
+    """Return a synthetic digit, (28, 28), and its label: printed, or one of `digits` redrawn."""
+    return draw_upload(random, lambda random: _picture(random, digits), COARSE_PROBABILITY)
 
 
 def _picture(random: Generator, digits: Digits) -> tuple[Pixels, int]:

@@ -3,7 +3,7 @@
 Images are light on dark.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, TypeAlias, TypeVar
 
@@ -27,18 +27,12 @@ CANVAS: Final = 64
 MAX_WARP: Final = 0.25
 Pixels: TypeAlias = NDArray[np.uint8]  # (H, W)
 T = TypeVar("T")
-OnDrawn: TypeAlias = Callable[[int], None]
-"""Is called with the number of images so far, after each one."""
 
 
 def draw_sign(random: Generator, sign: str) -> Pixels:
     """Return a random image of `sign`, (64, 64)."""
     draw = _handwritten_glyph if random.random() < 0.5 else _printed_glyph
     return _warp(random, draw(random, sign))
-
-
-def ignore(*_: int) -> None:
-    """Do nothing for a drawn image."""
 
 
 def canvas() -> Pixels:

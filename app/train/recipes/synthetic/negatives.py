@@ -21,11 +21,9 @@ from app.net import SIDE
 from app.train.recipes.synthetic.doodles import draw_doodle, draw_paper
 from app.train.recipes.synthetic.glyphs import (
     CANVAS,
-    OnDrawn,
     Pixels,
     canvas,
     draw_sign,
-    ignore,
     one_of,
     to_tones,
 )
@@ -41,10 +39,11 @@ MAX_BAR_ASPECT: Final = 0.24
 MAX_DIGIT_SIDE: Final = 36  # pixels; a digit of MNIST has 20
 
 
-def draw_negatives(
-    random: Generator, digits: Pixels, count: int, on_drawn: OnDrawn = ignore
-) -> Pixels:
-    """Return `count` images, (N, 28, 28) uint8. Rows of several digits are made of `digits`."""
+def draw_negative(random: Generator, digits: Pixels, number: int) -> Pixels:
+    """Return an image, (28, 28) uint8; its number chooses the kind.
+
+    A row of several digits is made of `digits`, (N, 28, 28).
+    """
     kinds: list[Callable[[Generator], Pixels]] = [
         _sign, _sign, _sign, _sign, _sign, _letter, _letter, _letter, _letter,
         draw_doodle, draw_doodle, draw_doodle, _scribble, _figure, _object,
@@ -52,18 +51,14 @@ def draw_negatives(
         _texture, _texture, _texture, draw_paper, draw_nothing,
         lambda random: _digit_row(random, digits),
     ]  # fmt: skip
-    negatives: list[Pixels] = []
-    while len(negatives) < count:
-        draw = kinds[len(negatives) % len(kinds)]
+    draw = kinds[number % len(kinds)]
+    while True:
         picture = draw(random)
         if draw is draw_nothing:
-            negative: Pixels | None = picture
-        else:
-            negative = _normalised_or_none(255 - picture if random.random() < 0.5 else picture)
+            return picture
+        negative = _normalised_or_none(255 - picture if random.random() < 0.5 else picture)
         if negative is not None:
-            negatives.append(negative)
-            on_drawn(len(negatives))
-    return np.stack(negatives)
+            return negative
 
 
 def _normalised_or_none(picture: Pixels) -> Pixels | None:

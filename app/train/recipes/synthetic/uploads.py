@@ -1,44 +1,34 @@
 """Synthetic digits as uploads: some of low resolution, light or dark, normalised as uploads are."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import cv2
 import numpy as np
-import torch
 from numpy.random import Generator
 
 from app.errors import BlankImage
 from app.image.normalise import normalise
-from app.train.recipes.dataset import Digits
-from app.train.recipes.synthetic.glyphs import OnDrawn, Pixels, to_tones
+from app.train.recipes.synthetic.glyphs import Pixels, to_tones
 
 # Pixels of the longer side of a coarse digit.
 MIN_SIDE, MAX_SIDE = 7, 15
 INK_THRESHOLD: Final = 40
 
 
-def collect_digits(
+def draw_upload(
     random: Generator,
     draw: Callable[[Generator], tuple[Pixels, int]],
-    count: int,
     coarse_probability: float,
-    on_drawn: OnDrawn,
-) -> Digits:
-    """Return `count` digits that `draw` gives, light on dark with their labels, as 28×28 pixels."""
-    pixels: list[Pixels] = []
-    labels: list[int] = []
-    while len(pixels) < count:
+) -> tuple[Pixels, int]:
+    """Return a digit that `draw` gives, light on dark with its label, as 28×28 pixels."""
+    while True:
         picture, label = draw(random)
         picture = _downscale(random, picture) if random.random() < coarse_probability else picture
         picture = 255 - picture if random.random() < 0.5 else picture
-        try:
-            pixels.append(normalise(np.ascontiguousarray(picture)).pixels)
-        except BlankImage:
-            continue
-        labels.append(label)
-        on_drawn(len(labels))
-    return Digits(torch.from_numpy(np.stack(pixels)), torch.tensor(labels))
+        with suppress(BlankImage):
+            return normalise(np.ascontiguousarray(picture)).pixels, label
 
 
 def _downscale(random: Generator, picture: Pixels) -> Pixels:
