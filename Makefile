@@ -31,7 +31,7 @@ install:  ## set up for every verb at once, as CI does: one installation instead
 serve: $(VENV)/serve.stamp  ## set up, then serve on http://127.0.0.1:8000
 	$(VENV)/bin/mynet serve
 
-test: $(VENV)/dev.stamp  ## set up, then run the tests (six minutes on two cores)
+test: $(VENV)/dev.stamp  ## set up, then run the tests (four minutes on two cores)
 	$(PYTEST) $(PARALLEL) --ignore tests/service --ignore tests/conformance \
 		--ignore tests/browser --ignore tests/buckets --ignore tests/manifests --ignore tests/ray \
 		--ignore tests/mlflow_tracking/test_worker.py
