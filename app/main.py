@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, closing, nullcontext, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, nullcontext, suppress
 from functools import partial
 from typing import Any, Final, NotRequired, TypedDict
 
@@ -280,13 +280,17 @@ async def _open_with_retries(factory: Callable[[], OpenedResources]) -> OpenedRe
 
 
 def _open_resources(settings: Settings, runtime: Runtime) -> OpenedResources:
-    registry, database = runtime.prepare(settings), open_database(settings, migrate=True)
-    return (
-        registry,
-        database,
-        _open_key_cache(settings, database),
-        runtime.worker_metrics_file(settings.metrics_dir),
-    )
+    with ExitStack() as stack:
+        database = open_database(settings, migrate=True)
+        stack.callback(database.close)
+        resources = (
+            runtime.prepare(settings, database),
+            database,
+            _open_key_cache(settings, database),
+            runtime.worker_metrics_file(settings.metrics_dir),
+        )
+        stack.pop_all()
+        return resources
 
 
 def _background_tasks(services: Services) -> Iterator[Coroutine[Any, Any, None]]:

@@ -21,6 +21,7 @@ from app.config.settings import PREFIX, Settings
 from app.database.database import Database
 from app.database.engine import hint, open_engine
 from app.database.schema import SchemaMismatch, SchemaStatus, status_of
+from app.database.sweeps import SweepStore
 from app.datasets import catalogue
 from app.devices import DeviceUnavailable, is_torch_installed
 from app.errors import Conflict, NotReady, ServiceError
@@ -31,7 +32,7 @@ from app.versions.bucket.object_store import BucketUnavailable, InvalidBucket
 from app.versions.checkpoint import BadCheckpoint
 from app.versions.opening import open_registry
 from app.versions.registry import Registry
-from app.versions.retention import apply_retention
+from app.versions.retention import delete_old_versions
 from app.weights_import.parent import import_checkpoint, remove_temporary_uploads
 from app.weights_import.store import version_with
 
@@ -167,6 +168,12 @@ def prepare_service(settings: Settings) -> None:
     check_tracking()
     with closing(open_database(settings, migrate=True)) as database:
         check_keys(settings, database)
+        _warn_of_surroundings(settings)
+        prepare_worker(settings, database)
+
+
+def _warn_of_surroundings(settings: Settings) -> None:
+    """Warn of variables that are no settings, and of a state folder that others can read."""
     if links := service_links(os.environ):
         log.warning(
             "Kubernetes service links passed over, they are no settings: %s. "
@@ -175,10 +182,9 @@ def prepare_service(settings: Settings) -> None:
         )
     if settings.state_dir.stat().st_mode & stat.S_IROTH:
         log.warning("other users can read %s: chmod 700 protects it", settings.state_dir)
-    prepare_worker(settings)
 
 
-def prepare_worker(settings: Settings) -> Registry:
+def prepare_worker(settings: Settings, database: Database) -> Registry:
     """Open the versions for a service, and make a new `MYNET_CHECKPOINT` live if it is set.
 
     No event loop may be running in this thread. Raises BadCheckpoint, StartupError.
@@ -190,10 +196,10 @@ def prepare_worker(settings: Settings) -> Registry:
     registry = prepare_registry(settings)
     remove_temporary_uploads(settings.uploads_dir)
     FeedbackStore(settings.feedback_dir, settings.max_feedback).clean_up()
-    catalogue.clean_up(settings)
+    catalogue.clean_up(settings, database)
     if new_checkpoint:
         _go_live(settings, new_checkpoint, registry)
-    apply_retention(settings, registry)
+    delete_old_versions(registry, SweepStore(database), settings.keep_versions)
     return registry
 
 

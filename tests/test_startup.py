@@ -1,6 +1,7 @@
 import asyncio
 import os
 import sys
+from contextlib import closing
 
 import pytest
 import safetensors.numpy
@@ -29,6 +30,12 @@ from app.versions import checkpoint
 from app.versions.registry import CURRENT, SHIPPED, Registry
 from app.weights_import import parent
 from tests.weights_import import stub
+
+
+def prepare(settings):
+    """Return the versions that a worker process opens."""
+    with closing(open_database(settings, migrate=True)) as database:
+        return prepare_worker(settings, database)
 
 
 @pytest.fixture
@@ -103,19 +110,19 @@ def new_checkpoint(settings, tmp_path, monkeypatch):
 
 def test_prepare_worker_new_checkpoint_goes_live_once(new_checkpoint, caplog):
     caplog.set_level("WARNING")
-    assert prepare_worker(new_checkpoint).current() == 2
-    assert prepare_worker(new_checkpoint).current() == 2
+    assert prepare(new_checkpoint).current() == 2
+    assert prepare(new_checkpoint).current() == 2
     assert not caplog.text
     prepare_registry(new_checkpoint).promote(1)
-    assert prepare_worker(new_checkpoint).current() == 1, "a promotion outlives a restart"
+    assert prepare(new_checkpoint).current() == 1, "a promotion outlives a restart"
     assert caplog.text.count("checkpoint passed over") == 1
     assert "new.safetensors version=2 live=1" in caplog.text
 
 
 def test_prepare_worker_deleted_checkpoint_is_passed_over(new_checkpoint, caplog):
-    prepare_worker(new_checkpoint).promote(1)
+    prepare(new_checkpoint).promote(1)
     prepare_registry(new_checkpoint).delete(2)
-    registry = prepare_worker(new_checkpoint)
+    registry = prepare(new_checkpoint)
     assert (registry.current(), registry.versions()) == (1, [1])
     assert "version=2 (deleted) live=1" in caplog.text
 
@@ -127,7 +134,7 @@ def test_prepare_worker_checkpoint_of_an_older_release_is_passed_over(
     weights = checkpoint.read_weights(new_checkpoint.checkpoint)
     card = registry.card(1).model_copy(update={"weights_digest": checkpoint.digest(weights)})
     registry.save(weights, card)
-    assert prepare_worker(new_checkpoint).current() == 1
+    assert prepare(new_checkpoint).current() == 1
     assert "checkpoint passed over" in caplog.text
 
 
@@ -135,33 +142,33 @@ def test_prepare_worker_checkpoint_of_an_older_release_is_passed_over(
 def test_prepare_worker_shipped_checkpoint_goes_live_at_the_first_start(settings):
     file = SHIPPED / "documented.safetensors"
     settings = settings.model_copy(update={"checkpoint": file})
-    registry = prepare_worker(settings)
+    registry = prepare(settings)
     live = registry.card(registry.current())
     assert live.weights_digest == checkpoint.read_card(file).weights_digest
     registry.promote(2)
-    assert prepare_worker(settings).current() == 2
+    assert prepare(settings).current() == 2
 
 
 def test_prepare_worker_vertex_storage_uri_goes_live_once(new_checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # without .env
     monkeypatch.setenv("AIP_STORAGE_URI", str(new_checkpoint.checkpoint))
     settings = Settings(state_dir=new_checkpoint.state_dir, data_dir=new_checkpoint.data_dir)
-    prepare_worker(settings).promote(1)
-    assert prepare_worker(settings).current() == 1
+    prepare(settings).promote(1)
+    assert prepare(settings).current() == 1
 
 
 def test_a_service_starts_with_as_many_versions_as_are_kept(settings, registry):
     card = registry.card(1).model_copy(update={"weights_digest": "of others"})
     for _ in range(4):
         registry.save(weights_of(MyNet()), card)
-    prepare_worker(settings.model_copy(update={"keep_versions": 2}))
+    prepare(settings.model_copy(update={"keep_versions": 2}))
     assert registry.versions() == [1, 4, 5]
 
 
 def test_a_checkpoint_that_is_none_stops_the_start(settings, tmp_path):
     (tmp_path / "none.pt").write_text("")
     with pytest.raises(StartupError, match=r"MYNET_CHECKPOINT: .*none\.pt is neither"):
-        prepare_worker(settings.model_copy(update={"checkpoint": tmp_path / "none.pt"}))
+        prepare(settings.model_copy(update={"checkpoint": tmp_path / "none.pt"}))
 
 
 @pytest.fixture
@@ -177,7 +184,7 @@ def test_a_checkpoint_that_is_refused_stops_the_start(checkpoint_settings, monke
     with pytest.raises(
         StartupError, match=r"unknown\.pt could not be imported: MNIST could not be read"
     ):
-        prepare_worker(checkpoint_settings)
+        prepare(checkpoint_settings)
 
 
 def test_a_checkpoint_is_admitted_where_the_app_starts_without_a_server(
@@ -196,7 +203,7 @@ def test_a_checkpoint_is_admitted_where_the_app_starts_without_a_server(
 def test_what_a_killed_service_left_of_uploads_is_swept(settings):
     settings.uploads_dir.mkdir(parents=True)
     (settings.uploads_dir / ".abcd.tmp").write_bytes(b"half an upload")
-    prepare_worker(settings)
+    prepare(settings)
     assert not list(settings.uploads_dir.glob(".*.tmp"))
 
 
@@ -308,5 +315,5 @@ def test_state_dict_whose_weights_a_version_has_is_not_stored_again(
     checkpoint_settings, registry, monkeypatch
 ):
     monkeypatch.setattr(parent, "COMMAND", stub.command_for(stub.code_for(stub.result_of())))
-    assert prepare_worker(checkpoint_settings).current() == 1
+    assert prepare(checkpoint_settings).current() == 1
     assert registry.versions() == [1]

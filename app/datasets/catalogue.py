@@ -11,7 +11,7 @@ import re
 import secrets
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -297,14 +297,13 @@ def open_datasets(
     return Datasets(DatasetStore(database), files, feedback, settings.data_dir)
 
 
-def clean_up(settings: Settings) -> None:
+def clean_up(settings: Settings, database: Database) -> None:
     """Finish what a crash interrupted.
 
-    If the bucket or the database is unavailable, or not migrated yet, the next start does.
+    If the bucket or the database is unavailable, the next start does.
     """
     try:
-        with closing(Database(settings.effective_database_url)) as database:
-            open_datasets(settings, database).repair()
+        open_datasets(settings, database).repair()
     except NotReady as error:
         log.error("data sets are repaired at the next start: error=%s", error)
 

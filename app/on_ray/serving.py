@@ -36,7 +36,10 @@ WATCH: Final = 2.0
 START_TRIES: Final = 3
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 ON_RAY: Final = Runtime(
-    prepare_registry, lambda _: None, "app.on_ray.training", storage.delete_finished_runs
+    lambda settings, _: prepare_registry(settings),
+    lambda _: None,
+    "app.on_ray.training",
+    storage.delete_finished_runs,
 )
 log = logging.getLogger(__name__)
 

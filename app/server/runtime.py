@@ -10,6 +10,7 @@ from typing import Final
 
 from app.config import validators
 from app.config.settings import Settings
+from app.database.database import Database
 from app.database.engine import absolute_database_url
 from app.startup import prepare_service, prepare_worker
 from app.telemetry import worker_metrics
@@ -26,7 +27,7 @@ class Runtime:
     `clean_storage` deletes files that attempts left outside the state folder.
     """
 
-    prepare: Callable[[Settings], Registry]
+    prepare: Callable[[Settings, Database], Registry]
     worker_metrics_file: Callable[[Path], WorkerMetricsFile | None]
     trainer: str
     clean_storage: Callable[[Settings], None]

@@ -107,7 +107,7 @@ def test_a_data_set_comes_back_as_it_was(datasets, sample):
     ids=["while-the-file-is-written", "before-the-row"],
 )
 def test_an_upload_whose_process_dies_is_stored_completely_or_not_at_all(
-    datasets, sample, settings, monkeypatch, target, name, is_stored
+    datasets, database, sample, settings, monkeypatch, target, name, is_stored
 ):
     with monkeypatch.context() as patch:
         if name:
@@ -117,7 +117,7 @@ def test_an_upload_whose_process_dies_is_stored_completely_or_not_at_all(
         with pytest.raises(Killed):
             datasets.add("mine", sample)
     (datasets.files.folder / ".x.safetensors.1234.tmp").write_bytes(b"partial")
-    prepare_worker(settings)
+    prepare_worker(settings, database)
     assert names(datasets) == (["mine"] if is_stored else [])
     assert len(files(datasets)) == is_stored
     stored, is_new = datasets.add("mine", sample)
@@ -263,12 +263,12 @@ def test_a_bucket_that_is_away_delays_a_deletion(service, sample, bucket, monkey
     assert (len(bucket.sizes()), files(one), one.store.ids()) == (0, [], set())
 
 
-def test_the_start_of_a_service_without_its_bucket_goes_on(settings, monkeypatch, caplog):
+def test_the_start_of_a_service_without_its_bucket_goes_on(settings, database, monkeypatch, caplog):
     def fail(_):
         raise BucketUnavailable(OSError("away"))
 
     monkeypatch.setattr(Datasets, "repair", fail)
-    catalogue.clean_up(settings)
+    catalogue.clean_up(settings, database)
     assert "data sets are repaired at the next start" in caplog.text
 
 

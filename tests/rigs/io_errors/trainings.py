@@ -28,8 +28,8 @@ HYPERPARAMETERS: Final = Hyperparameters(
 
 def operation(settings: Settings, stack: ExitStack) -> Operation:
     """Return the run of a job. `stack` ends the processes."""
-    registry = prepare_worker(settings)
     database = stack.enter_context(closing(open_database(settings)))
+    registry = prepare_worker(settings, database)
     store, processes = JobStore(database), stack.enter_context(TrainingProcesses())
     feedback = FeedbackStore(settings.feedback_dir, settings.max_feedback)
     feedback.add(drawn_digits(2)[0][1], 1)
