@@ -57,16 +57,20 @@ def serve(
     _override_environment(options)
     settings = context.settings()
     logs.configure(settings.log_level, settings.log_format)
-
-    from app.startup import STARTUP_ERRORS
-
     try:
         if on == "ray":
             _ray_serving().run(settings)
         else:
             _serve(settings)
-    except STARTUP_ERRORS as error:
+    except _startup_errors() as error:
         raise context.failure(str(error)) from None
+
+
+def _startup_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of a start. Imported when one is raised, so that nothing waits for it."""
+    from app.startup import STARTUP_ERRORS
+
+    return STARTUP_ERRORS
 
 
 def _override_environment(options: dict[str, Any]) -> None:
