@@ -97,10 +97,11 @@ class DrawnImages:
     def _draw(self, indices: Tensor) -> None:
         if not len(indices):
             return
+        pixels = self.pixels.numpy()
         for index in indices.tolist():
             started = time.monotonic()
-            pixels, self.labels[index] = self._picture(index - len(self.originals))
-            self.pixels[index] = torch.from_numpy(pixels)
+            # Some pictures are read-only arrays, and torch warns of these.
+            pixels[index], self.labels[index] = self._picture(index - len(self.originals))
             self._is_missing[index] = False
             self.drawing.drawn += 1
             self.drawing.seconds += time.monotonic() - started

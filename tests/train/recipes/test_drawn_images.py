@@ -1,5 +1,6 @@
 """Images that are drawn when a batch needs them: the same bits in any order, and stored once."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -51,6 +52,13 @@ def test_take_draws_the_missing_images_alone(make_images):
     assert all(taken.pixels.flatten(1).any(1))
     assert torch.equal(images.take(indices).pixels, taken.pixels)
     assert len(calls) == 2
+
+
+def test_picture_may_be_a_read_only_array(make_images, monkeypatch):
+    picture = np.full((28, 28), 7, np.uint8)
+    picture.flags.writeable = False
+    monkeypatch.setattr(drawn_images, "draw_negative", lambda *_: picture)
+    assert make_images().take(torch.tensor([27])).pixels.unique() == 7
 
 
 def test_images_have_the_same_bits_in_whatever_order_they_are_drawn(make_images):
