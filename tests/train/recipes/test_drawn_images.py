@@ -46,11 +46,11 @@ def test_take_draws_the_missing_images_alone(make_images):
     drawing = Drawing(lambda drawing: calls.append((drawing.drawn, drawing.total)))
     images = make_images(drawing)
     indices = torch.tensor([25, 3, 12, 25])
-    taken = images.take(indices)
+    batch = images.take(indices)
     assert calls == [(1, 18), (2, 18)], "index 3 is MNIST's, and 25 stands there twice"
-    assert torch.equal(taken.pixels[0], taken.pixels[3])
-    assert all(taken.pixels.flatten(1).any(1))
-    assert torch.equal(images.take(indices).pixels, taken.pixels)
+    assert torch.equal(batch.pixels[0], batch.pixels[3])
+    assert all(batch.pixels.flatten(1).any(1))
+    assert torch.equal(images.take(indices).pixels, batch.pixels)
     assert len(calls) == 2
 
 
@@ -71,13 +71,13 @@ def test_images_have_the_same_bits_in_whatever_order_they_are_drawn(make_images)
 
 
 def test_images_are_originals_then_drawn_digits_then_those_without_a_digit(make_images):
-    given = torch.full((2, 28, 28), 9, dtype=torch.uint8)
-    images = make_images(non_digits=given)
+    crosses = torch.full((2, 28, 28), 9, dtype=torch.uint8)
+    images = make_images(non_digits=crosses)
     images.draw_remaining()
     assert (images.digits, len(images)) == (10 + 2 * COUNT, 10 + 3 * COUNT + 2)
     assert torch.equal(images.pixels[:10], images.originals.pixels)
     assert torch.equal(images.labels[:10], images.originals.labels)
-    assert torch.equal(images.pixels[-2:], given)
+    assert torch.equal(images.pixels[-2:], crosses)
     assert not images.labels[images.digits :].any()
 
 
