@@ -163,3 +163,4 @@ class AugmentedBatches:
             digit_targets = F.one_hot(batch.labels[: len(index)], DIGITS).float()
             targets = torch.cat([digit_targets, torch.full((count, DIGITS), 1 / DIGITS)])
             yield inputs.to(self.device), targets.to(self.device)
+        self.images.store()

@@ -66,7 +66,8 @@ class DrawnImages:
         self.labels[: len(originals)] = originals.labels
         self._is_missing = torch.zeros(len(self.pixels), dtype=torch.bool)
         self._is_missing[self._synthetic] = True
-        self._key, self._next_store = self._load(), STORE_INTERVAL
+        self._key = self._load()
+        self._stored, self._next_store = 0, STORE_INTERVAL
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -79,6 +80,7 @@ class DrawnImages:
     def draw_remaining(self) -> None:
         """Draw all images that are missing."""
         self._draw(self._is_missing.nonzero()[:, 0])
+        self.store()
 
     def _load(self) -> str:
         """Read the pictures that are stored, and return their key; without a cache it is empty."""
@@ -95,8 +97,6 @@ class DrawnImages:
         return {"pixels": self.pixels, "labels": self.labels, "is_missing": self._is_missing}
 
     def _draw(self, indices: Tensor) -> None:
-        if not len(indices):
-            return
         pixels = self.pixels.numpy()
         for index in indices.tolist():
             started = time.monotonic()
@@ -105,14 +105,15 @@ class DrawnImages:
             self._is_missing[index] = False
             self.drawing.drawn += 1
             self.drawing.seconds += time.monotonic() - started
+            if self.drawing.seconds >= self._next_store:
+                self.store()
             self.drawing.on_drawn(self.drawing)
-        is_complete = self.drawing.drawn == self.drawing.total
-        if is_complete or self.drawing.seconds >= self._next_store:
-            self._next_store = self.drawing.seconds + STORE_INTERVAL
-            self._store()
 
-    def _store(self) -> None:
-        if self.drawing.cache:
+    def store(self) -> None:
+        """Store what is drawn, for other attempts and jobs."""
+        self._next_store = self.drawing.seconds + STORE_INTERVAL
+        if self.drawing.cache and self.drawing.drawn > self._stored:
+            self._stored = self.drawing.drawn
             tensors = self._tensors().items()
             pictures = {name: tensor[self._synthetic].numpy() for name, tensor in tensors}
             self.drawing.cache.store(self._key, pictures)

@@ -77,7 +77,9 @@ class Trainer:
         )
         # An evaluation goes through the network in chunks.
         self.setup.net.register_forward_pre_hook(lambda *_: attempt.heartbeat.beat())
-        self.clock = Clock(self.position, len(self.setup.batches), attempt.hyperparameters.epochs)
+        self.clock = Clock(
+            self.position, len(self.setup.batches), attempt.hyperparameters.epochs, self._drawing
+        )
 
     def run(self) -> MyNet:
         """Train to the end. Raises PeerLost, Diverged, Stopped, Superseded."""
@@ -118,6 +120,8 @@ class Trainer:
 
     def _on_drawn(self, drawing: Drawing) -> None:
         self.attempt.heartbeat.beat()
+        if self.group:
+            return  # between two steps, no other rank would notice an error
         if self.stop.is_set():  # the last save is a moment old
             raise Stopped
         if time.monotonic() >= self._record_drawn_at:
@@ -173,9 +177,7 @@ class Trainer:
         # A resumed job repeats batches that were recorded before, with the same loss.
         if (step.epoch, step.batch) > self.last_recorded:
             data = {"epoch": step.epoch, "batch": step.batch, "loss": loss}
-            self.attempt.writer.record(
-                "batch", data, progress=self.clock.progress(step, self._drawing)
-            )
+            self.attempt.writer.record("batch", data, progress=self.clock.progress(step))
 
     def _check(self, loss: float, where: str) -> None:
         if not math.isfinite(loss):
@@ -260,20 +262,21 @@ class BeatingBatches:
 
 
 class Clock:
-    """Measures the time of epochs, and estimates the remaining time."""
+    """Measures the time of epochs, without drawing pictures, and estimates the remaining time."""
 
-    def __init__(self, start: Position, batches: int, epochs: int) -> None:
-        self.batches, self.epochs = batches, epochs
+    def __init__(self, start: Position, batches: int, epochs: int, drawing: Drawing) -> None:
+        self.batches, self.epochs, self.drawing = batches, epochs, drawing
         self.first = start.epoch * batches + start.batches_done
-        self.started = self.lap_started = self.saved_at = time.monotonic()
+        self.started = self.lap_started = self._now()
+        self.saved_at = time.monotonic()
 
     def lap(self) -> float:
         """Return the seconds since the last lap."""
-        last, self.lap_started = self.lap_started, time.monotonic()
+        last, self.lap_started = self.lap_started, self._now()
         return self.lap_started - last
 
     def since_lap(self) -> float:
-        return time.monotonic() - self.lap_started
+        return self._now() - self.lap_started
 
     def saved(self) -> None:
         self.saved_at = time.monotonic()
@@ -281,16 +284,22 @@ class Clock:
     def since_save(self) -> float:
         return time.monotonic() - self.saved_at
 
-    def progress(self, step: Step, drawing: Drawing) -> dict[str, float]:
+    def _now(self) -> float:
+        return time.monotonic() - self.drawing.seconds
+
+    def progress(self, step: Step) -> dict[str, float]:
         """Return the progress of the job; `eta` is in seconds, at the speed of this attempt."""
         steps, last = step.epoch * self.batches + step.batch, self.epochs * self.batches
-        trained_for = time.monotonic() - self.started - drawing.seconds
-        seconds_per_step = trained_for / max(1, steps - self.first)
+        seconds_per_step = (self._now() - self.started) / max(1, steps - self.first)
+        # The last epoch draws what its batches need, and any other one is followed by the rest.
+        is_last = step.epoch + 1 == self.epochs
+        drawing_left = 1 - step.batch / step.batches if is_last else 1.0
         return {
             "epoch": step.epoch,
             "epochs": self.epochs,
             "batch": step.batch,
             "batches": step.batches,
             "fraction": steps / last,
-            "eta": (last - steps) * seconds_per_step + drawing.remaining_seconds,
+            "eta": (last - steps) * seconds_per_step
+            + drawing_left * self.drawing.remaining_seconds,
         }

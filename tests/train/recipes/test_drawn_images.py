@@ -101,7 +101,13 @@ def test_killed_training_loses_few_pictures(make_images, tmp_path, monkeypatch):
     monkeypatch.setattr(drawn_images, "STORE_INTERVAL", 0.0)
     cache = PictureCache(tmp_path)
     expected = complete(make_images())
-    make_images(Drawing(cache=cache)).take(torch.tensor([11, 20, 27]))
+
+    def kill_at_the_third(drawing):
+        if drawing.drawn == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_images(Drawing(kill_at_the_third, cache)).draw_remaining()
     drawing = Drawing(cache=cache)
     images = make_images(drawing)
     assert drawing.total == 3 * COUNT - 3
@@ -123,6 +129,15 @@ def test_first_epoch_draws_what_its_batches_need_and_the_second_the_rest(make_im
     assert 2 * COUNT < drawing.drawn <= 2 * COUNT + 9, "three batches with three images without one"
     next(iter(batches))
     assert drawing.drawn == drawing.total == 2 * COUNT + 20
+
+
+def test_pictures_of_the_only_epoch_are_stored(make_images, tmp_path):
+    cache, drawing = PictureCache(tmp_path), Drawing()
+    list(AugmentedBatches(make_images(Drawing(cache=cache)), 10, CPU))
+    make_images(drawing)
+    later = Drawing(cache=cache)
+    make_images(later)
+    assert later.total <= drawing.total - 2 * COUNT, "it has all digits"
 
 
 def test_remaining_seconds_follow_from_the_time_of_those_so_far():

@@ -1,15 +1,21 @@
 """One attempt at one job: what it tells, stores and promotes, and what it may not."""
 
 import threading
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from app.database.sweeps import SweepStore
 from app.train.evaluation import promotion
 from app.train.jobs import deletion, job
 from app.train.jobs.fenced_writer import FencedWriter, Superseded
-from app.train.worker import finish, state
-from app.train.worker.attempt import Diverged
+from app.train.recipes.drawn_images import Drawing
+from app.train.recipes.loop import Step
+from app.train.worker import finish, state, trainer
+from app.train.worker.attempt import Diverged, Stopped
+from app.train.worker.state import Position
 from tests.train.conftest import events
 
 
@@ -133,3 +139,48 @@ def test_a_loss_that_is_no_number_fails_with_advice(start, registry):
     with pytest.raises(Diverged, match="learning_rate below 1e\\+30"):
         attempt.run()
     assert registry.versions() == versions_before
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return the clock of a training of two epochs with ten batches, which began 100 s ago.
+
+    It has drawn 30 of 40 pictures in 60 s.
+    """
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: 0.0)
+    drawing = Drawing(total=40)
+    clock = trainer.Clock(Position(), 10, 2, drawing)
+    drawing.drawn, drawing.seconds = 30, 60.0
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: 100.0)
+    return clock
+
+
+def test_time_of_an_epoch_is_without_drawing(clock):
+    assert clock.since_lap() == clock.lap() == 40.0
+    assert clock.since_lap() == 0.0
+    assert clock.since_save() == 100.0, "a save is due after so much time, whatever was done"
+
+
+@pytest.mark.parametrize(("epoch", "batch", "eta"), [(0, 10, 40 + 20), (1, 5, 5 * 8 / 3 + 10)])
+def test_remaining_time_includes_the_drawing_that_is_left(clock, epoch, batch, eta):
+    progress = clock.progress(Step(epoch, batch, 10, torch.tensor(0.0)))
+    assert progress["eta"] == pytest.approx(eta)
+
+
+def test_remaining_time_at_the_end_is_nothing(clock):
+    assert clock.progress(Step(1, 10, 10, torch.tensor(0.0)))["eta"] == 0
+
+
+@pytest.mark.parametrize("group", [None, object()])
+def test_stop_while_pictures_are_drawn_waits_for_the_step_only_in_a_group(group):
+    """In the middle of a step, the other ranks of a group wait for a gradient, not for a word."""
+    stop, beats = threading.Event(), []
+    stop.set()
+    rank_zero = SimpleNamespace(
+        attempt=SimpleNamespace(heartbeat=SimpleNamespace(beat=lambda: beats.append(1))),
+        group=group,
+        stop=stop,
+    )
+    with nullcontext() if group else pytest.raises(Stopped):
+        trainer.Trainer._on_drawn(rank_zero, Drawing())
+    assert beats
