@@ -7,12 +7,12 @@ the sha256 of each file of `MYNET_CHECKPOINT`, and the version that it became, o
 """
 
 import logging
-from collections.abc import Container
+from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from pathlib import Path
 from types import EllipsisType
-from typing import Final
+from typing import Final, TypeVar
 
 from app import atomic_files
 from app.errors import Conflict
@@ -25,6 +25,7 @@ COPY: Final = "CURRENT.copy"
 CHECKPOINTS: Final = "CHECKPOINTS"
 HISTORY: Final = 100
 SHIPPED: Final = Path(__file__).parents[2] / "models"
+ResultT = TypeVar("ResultT")
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +44,14 @@ class Registry(VersionFiles):
     def refreshing(self) -> AbstractContextManager[None]:
         """Return a context in which the registry keeps reading the changes of other services."""
         return nullcontext()
+
+    def change(self, work: Callable[[], ResultT]) -> ResultT:
+        """Return the result of `work`, whose reads and changes no other change interrupts.
+
+        It may run more than once, so it must do nothing else.
+        """
+        with self.lock:
+            return work()
 
     def current(self) -> int | None:
         """Return the live version, or None if none has gone live yet."""

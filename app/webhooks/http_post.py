@@ -59,6 +59,8 @@ class HttpPoster:
                     writer.transport.abort()  # without waiting for a receiver that hangs
         except TimeoutError:
             raise PostFailed("no answer in time") from None
+        except httptools.HttpParserUpgrade:
+            raise PostFailed("the receiver asks for another protocol") from None
         except httptools.HttpParserError:
             raise PostFailed("the answer is not HTTP") from None
         except OSError as error:

@@ -10,6 +10,7 @@ from filelock import FileLock
 from fsspec.implementations.memory import MemoryFileSystem
 
 from app.startup import StartupError, prepare_registry
+from app.train.jobs.checkpoints import Checkpoints, store_as_version
 from app.versions.bucket import registry as bucket_registry
 from app.versions.bucket.object_store import Bucket, InvalidBucket
 from app.versions.bucket.registry import BucketRegistry
@@ -57,6 +58,30 @@ def test_waiting_for_the_requests_of_others_is_reported(root, tmp_path, monkeypa
         assert is_held.wait(timeout=120)
         registry.refresh()
     assert other.result()
+
+
+def test_checkpoint_becomes_one_version_after_another_service_stored_some(root, tmp_path):
+    class Store(MemoryFileSystem):
+        store, pseudo_dirs = {}, [""]
+
+        def pipe_file(self, path, value, mode="overwrite", **options):
+            if mode == "create" and self.exists(path):
+                raise FileExistsError(path)
+            super().pipe_file(path, value, **options)
+
+    first, second = (
+        BucketRegistry(tmp_path / name, Bucket(Store(skip_instance_cache=True), root))
+        for name in ("first", "second")
+    )
+    for registry in (first, second):
+        registry.import_bundled()
+    weights, card, job_id = first.weights(1), first.card(1), secrets.token_hex(8)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", 100)
+    checkpoints.write(job_id, 0, weights, card.model_copy(update={"job": job_id, "checkpoint": 0}))
+    newest = first.save(weights, card)
+    stored, is_new = store_as_version(second, checkpoints, job_id, 0)
+    assert (stored.version, is_new) == (newest + 1, True)
+    assert store_as_version(first, checkpoints, job_id, 0) == (stored, False)
 
 
 @pytest.mark.parametrize(("url", "library"), [("s3://b/m", "s3fs"), ("gs://b/m", "gcsfs")])

@@ -14,6 +14,7 @@ from tests.service.running import free_port
 
 TIME_OUTS = TimeOuts(connect=120, total=120)
 SHORT_TIME_OUTS = TimeOuts(connect=0.5, total=1)
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
 
 
 def post(url, allow="127.0.0.1", time_outs=TIME_OUTS):
@@ -56,6 +57,7 @@ def test_body_of_the_answer_is_not_waited_for():
     ("parts", "message", "time_outs"),
     [
         ([b"SSH-2.0-OpenSSH\r\n"], "not HTTP", TIME_OUTS),
+        ([SWITCHING], "asks for another protocol", TIME_OUTS),
         ([b""], "in time", SHORT_TIME_OUTS),
         ([b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 20_000], "exceed", TIME_OUTS),
     ],

@@ -125,10 +125,13 @@ def store_as_version(
 
     Raises NotFound, or Conflict if the checkpoint is damaged.
     """
-    with registry.lock:
+
+    def find_or_save() -> tuple[int, bool]:
         for card in registry.cards():
             if (card.job, card.checkpoint) == (job_id, epoch):
-                return card, False
+                return card.version, False
         weights, card = checkpoints.read(job_id, epoch)
-        version = registry.save(weights, card.model_copy(update={"created_at": now()}))
-    return registry.card(version), True
+        return registry.save(weights, card.model_copy(update={"created_at": now()})), True
+
+    version, is_new = registry.change(find_or_save)
+    return registry.card(version), is_new

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import EllipsisType
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 from filelock import Timeout
@@ -32,7 +32,7 @@ from app.versions import checkpoint
 from app.versions.bucket.log import LiveLogEntry, ObjectSequence
 from app.versions.bucket.object_store import Bucket, BucketUnavailable
 from app.versions.card import Card
-from app.versions.registry import CURRENT, Registry
+from app.versions.registry import CURRENT, Registry, ResultT
 
 STEPS: Final = "current/"
 CHECKPOINTS: Final = "checkpoints/"
@@ -41,7 +41,6 @@ LAST_LISTED: Final = ".looked"
 POLL: Final = 0.75
 # Seconds of waiting for the lock between two calls of `on_request`.
 LOCK_WAIT: Final = 5.0
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -103,16 +102,16 @@ class BucketRegistry(Registry):
 
     def save(self, weights: Weights, card: Card) -> int:
         content = checkpoint.to_bytes(self.folder, weights, card)
-        return self._change(partial(self._save, content))
+        return self.change(partial(self._save, content))
 
     def promote(self, version: int, *, expected: int | EllipsisType | None = ...) -> bool:
-        return self._change(partial(super().promote, version, expected=expected))
+        return self.change(partial(super().promote, version, expected=expected))
 
     def rollback(self, *, expected: int | EllipsisType = ...) -> int:
-        return self._change(partial(super().rollback, expected=expected))
+        return self.change(partial(super().rollback, expected=expected))
 
     def delete(self, version: int) -> None:
-        self._change(partial(super().delete, version))
+        self.change(partial(super().delete, version))
 
     def prune(
         self,
@@ -120,7 +119,7 @@ class BucketRegistry(Registry):
         *,
         protected_jobs: Container[str | None] = (),
     ) -> None:
-        self._change(partial(super().prune, keep_versions, protected_jobs=protected_jobs))
+        self.change(partial(super().prune, keep_versions, protected_jobs=protected_jobs))
 
     def recorded_checkpoint(self, digest: str) -> int | None:
         content = self.bucket.read(f"{CHECKPOINTS}{digest}")
@@ -131,7 +130,7 @@ class BucketRegistry(Registry):
 
     def import_bundled(self) -> None:
         # Two services that do this at the same time claim the same numbers for the same contents.
-        self._change(super().import_bundled)
+        self.change(super().import_bundled)
 
     def remove(self, versions: Sequence[int]) -> None:
         if versions:
@@ -147,14 +146,14 @@ class BucketRegistry(Registry):
         self._append_entry(history)
         super()._commit(history)
 
-    def _change(self, change: Callable[[], T]) -> T:
-        """Apply a change to the current state; if another service was faster, retry it."""
+    def change(self, work: Callable[[], ResultT]) -> ResultT:
+        """Run `work` on the current state; if another service was faster, run it again."""
         if self.lock.lock_counter:
-            return change()  # part of an outer change, which is retried as a whole
+            return work()  # part of an outer change, which is retried as a whole
         while True:
             with self._locked(), suppress(ConcurrentUpdate):
                 self._refresh()
-                return change()
+                return work()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -246,7 +245,7 @@ class BucketRegistry(Registry):
         with atomic_files.atomic_replace(self.file(version)) as temporary:
             temporary.write_bytes(content)
 
-    def _read_with_repair(self, read: Callable[[int], T], version: int) -> T:
+    def _read_with_repair(self, read: Callable[[int], ResultT], version: int) -> ResultT:
         """Read a version; if the local file is damaged, fetch it again first."""
         try:
             return read(version)
