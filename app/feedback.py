@@ -86,7 +86,8 @@ class FeedbackStore:
     ) -> tuple[Correction, bool]:
         """Store (H, W) grey pixels once. Return the correction, and whether its image is new.
 
-        `label` is the digit that they show, or None if they show no digit.
+        `label` is the digit that they show, or None if they show no digit. A replacement without
+        `prediction_id` has the previous one.
         Raises Conflict if the image has a different label, unless `replace` is set, and if there
         are `max_corrections` already.
         """
@@ -103,6 +104,7 @@ class FeedbackStore:
                     f"The limit MYNET_MAX_FEEDBACK={self.max_corrections} is reached: "
                     f"{len(existing)} corrections are stored. Delete some first."
                 )
+            prediction_id = prediction_id or (previous.prediction_id if previous else None)
             correction = Correction(_next_time(existing), label, image_id, prediction_id)
             with atomic_files.atomic_replace(self.folder / correction.name) as temporary:
                 Image.fromarray(pixels).save(temporary, "PNG")

@@ -62,6 +62,17 @@ def test_label_becomes_no_digit_and_back(feedback, digits):
     assert ids_and_labels(feedback) == pngs(feedback) == []
 
 
+def test_replacement_has_the_prediction_of_before_unless_it_has_its_own(feedback, digits):
+    def replace(label, prediction_id=None):
+        correction, is_new = feedback.add(digits[0], label, prediction_id, replace=True)
+        assert not is_new and feedback.all() == [correction]
+        return correction.prediction_id
+
+    feedback.add(digits[0], 7, "first")
+    assert [replace(9), replace(None), replace(7)] == ["first"] * 3
+    assert [replace(1, "second"), replace(7)] == ["second"] * 2
+
+
 def test_page_selects_what_shows_a_digit(feedback, digits):
     for label, image in zip((0, None, 3, None), digits, strict=True):
         feedback.add(image, label)

@@ -140,7 +140,11 @@ def test_corrections_are_kept_listed_and_deleted(mynet, digits):
         mynet.feedback(SEVEN, 7)
     assert (error.value.code, first.label) == ("conflict", 1)
     replaced = mynet.feedback(SEVEN, 7, replace=True)
-    assert (replaced.id, replaced.label, replaced.prediction_id) == (first.id, 7, None)
+    assert (replaced.id, replaced.label, replaced.prediction_id) == (
+        first.id,
+        7,
+        first.prediction_id,
+    )
     page = mynet.corrections(limit=1)
     assert (page.data, page.has_more) == ([replaced], True)
     assert mynet.corrections(after=replaced).data == [second]
