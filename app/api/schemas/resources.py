@@ -237,6 +237,7 @@ class VersionSummary(BaseModel):
     job: str | None
     parent: int | None
     note: str | None
+    data: TrainingData | None
     weights_digest: str
 
 

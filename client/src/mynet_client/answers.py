@@ -323,6 +323,7 @@ class VersionSummary(ResponseModel):
     job: str | None = None
     parent: int | None = None
     note: str | None = None
+    data: TrainingData | None = None
     weights_digest: str
 
 

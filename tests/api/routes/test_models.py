@@ -3,6 +3,7 @@ import pytest
 from app.predict.live_model import LiveModel
 from app.predict.model import Model
 from app.torch_net import MyNet, weights_of
+from app.versions.card import DatasetReference, TrainingData
 from app.versions.registry import Registry
 
 
@@ -17,8 +18,17 @@ def test_list_versions_is_short(client, second):
     assert ([version["version"] for version in body["data"]], body["current"]) == ([1, second], 1)
     card, summary = client.get("/models/1").json(), body["data"][0]
     assert summary == {name: card[name] for name in summary}
-    assert {"version", "test_accuracy", "recipe", "created_at", "note"} <= set(summary)
+    assert {"version", "test_accuracy", "recipe", "created_at", "note", "data"} <= set(summary)
     assert not {"confusion", "epochs", "hyperparameters", "recall"} & set(summary)
+
+
+def test_version_in_short_has_the_data_sets_of_its_card(settings, client):
+    registry = Registry(settings.models_dir)
+    forms = DatasetReference(id="4b7c0e2d9f1a6835", name="forms", digest="77ab", images=12)
+    data = TrainingData(train=[forms], test=forms)
+    registry.save(weights_of(MyNet()), registry.card(1).model_copy(update={"data": data}))
+    shipped, own = client.get("/models").json()["data"]
+    assert (shipped["data"], own["data"]) == (None, data.model_dump())
 
 
 def test_list_versions_full_has_the_cards(client, second):
