@@ -1,9 +1,14 @@
 """Versions on the page: looked at, compared, made live and back, uploaded; and behind a key."""
 
 import re
+from io import BytesIO
+
+import httpx2
+import numpy as np
 
 from app.versions.registry import SHIPPED
-from tests.browser.conftest import SEVEN, draw, reads, run_service, shows, visit
+from tests.browser.conftest import SEVEN, TIMEOUT, draw, reads, run_service, shows, visit
+from tests.browser.late_answers.holding import cancelled_job
 from tests.service.running import wait_until
 
 ADMIN_KEY = "a-key-of-some-length"
@@ -68,6 +73,56 @@ def test_version_goes_live_and_back_after_a_question_and_an_upload_is_deleted(op
         page.set_input_files("#weights-file", bad)
         shows(page, "#versions-said", "The service refused.", 120)
         assert page.text_content("#versions-said .detail")  # the words of the service
+        page.close()  # before the service stops: the page would retry
+
+
+def start_job_with_own_test_images(client, mnist):
+    """Test with 20 images. Half of their labels are wrong: version 2 reads the other half."""
+    labels = mnist.test.labels[:20].numpy()
+    labels = np.where(np.arange(20) < 10, labels, (labels + 1) % 10)
+    content = BytesIO()
+    np.savez(content, images=mnist.test.pixels[:20].numpy(), labels=labels.astype(np.uint8))
+    files = {"file": ("forms.npz", content.getvalue())}
+    client.post("/datasets", data={"name": "forms"}, files=files).raise_for_status()
+    job = {"recipe": "quick", "epochs": 1, "test_dataset": "forms"}
+    answer = client.post("/train", json=job)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["id"]
+
+
+def test_accuracies_of_different_test_images_are_not_compared(open_page, mnist, tmp_path):
+    with run_service(tmp_path / "var") as service:
+        url = f"http://127.0.0.1:{service.port}"
+        with httpx2.Client(base_url=url, timeout=TIMEOUT) as client:
+            job = start_job_with_own_test_images(client, mnist)
+            result = service.job_until(job, lambda body: body["status"] == "succeeded")["result"]
+            assert (result["version"], result["baseline"]["test_accuracy"]) == (3, 0.5)
+            page = open_page(service, f"/#/train/{job}")
+            shows(page, "#result p", "The live version 2 reads 50.00\u00a0%")
+            client.put("/models/current", json={"version": 1}).raise_for_status()
+            shows(page, "#result p", "right on forms. The live version 1 was tested on mnist-test.")
+            assert page.locator("#accuracy-legend .live").count() == 0
+        page.click("#language")
+        shows(page, "#result p", "de forms. A versão 1, no ar, foi testada com mnist-test.")
+        page.click("#language")
+        page.goto(f"{url}/#/versions/3,1")
+        row = page.get_by_role("row", name=re.compile("^Show version 3"))
+        assert row.locator("small").last.inner_text() == "Tested on: forms"
+        shows(page, "#figures .test_dataset", re.compile("Tested on.*forms.*mnist-test"))
+        shows(page, "#confusion-title", "What version 3 confuses")  # no difference to version 1
+        page.get_by_role("button", name="Make it live 3").click()
+        shows(
+            page, "#confirm-is", re.compile(r"% of forms right; .* 1 reads [\d.]+.% of mnist-test")
+        )
+        page.click("#confirm-yes")
+        shows(page, "#versions-said", "Version 3 is live.")
+        row = page.get_by_role("row", name=re.compile("^Show version 2"))
+        assert row.locator("small").last.inner_text() == "Tested on: mnist-test"
+        page.goto(f"{url}/#/train/{cancelled_job(service)}")
+        shows(page, "#job-title", "Cancelled")
+        assert page.locator("#accuracy-legend .live").count() == 0
+        page.goto(f"{url}/#/train/{job}")
+        shows(page, "#accuracy-legend .live", "live: version 3")
         page.close()  # before the service stops: the page would retry
 
 

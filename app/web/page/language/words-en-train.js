@@ -50,6 +50,7 @@ export default {
   end_alone: "right on the test images. Version {version} is stored.",
   end_even: "right on the test images. The live version {live} reads {better}, and stays live.",
   end_stays: "right on the test images. The live version {live} reads {better}, so it stays.",
+  end_apart: "right on {test}. The live version {live} was tested on {live_test}.",
   why_so: "Why?",
   why_first: "Version {version} went live: no version was live before.",
   why_always: "Version {version} went live, as the job's rule is to make it live always.",

@@ -29,7 +29,7 @@ export default {
   version_n: "Version {version}",
   figures: "Figures",
   promote_title: "Make version {version} live?",
-  promote_is: "Version {version} reads {accuracy} of the test images right; the live version {live} reads {better}. You can undo it.",
+  promote_is: "Version {version} reads {accuracy} of {test} right; the live version {live} reads {better} of {live_test}. You can undo it.",
   rollback_to: "Roll back to {version}",
   rollback_title: "Make version {version} live again?",
   rollback_is: "Version {live} stops answering, and stays stored. You can undo it.",

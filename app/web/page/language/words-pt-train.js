@@ -50,6 +50,7 @@ export default {
   end_alone: "das imagens de teste. A versão {version} está guardada.",
   end_even: "das imagens de teste. A versão {live}, no ar, acerta {better} e continua no ar.",
   end_stays: "das imagens de teste. A versão {live}, no ar, acerta {better}; por isso ela fica.",
+  end_apart: "de {test}. A versão {live}, no ar, foi testada com {live_test}.",
   why_so: "Por quê?",
   why_first: "A versão {version} entrou no ar: antes dela não havia nenhuma.",
   why_always: "A versão {version} entrou no ar, pois o treino pediu: sempre.",

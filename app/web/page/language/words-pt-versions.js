@@ -29,7 +29,7 @@ export default {
   version_n: "Versão {version}",
   figures: "Números",
   promote_title: "Pôr a versão {version} no ar?",
-  promote_is: "A versão {version} acerta {accuracy} das imagens de teste; a versão {live}, no ar, acerta {better}. Dá para desfazer.",
+  promote_is: "A versão {version} acerta {accuracy} de {test}; a versão {live}, no ar, acerta {better} de {live_test}. Dá para desfazer.",
   rollback_to: "Voltar à {version}",
   rollback_title: "Pôr a versão {version} no ar de novo?",
   rollback_is: "A versão {live} deixa de responder e continua guardada. Dá para desfazer.",

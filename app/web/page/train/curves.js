@@ -4,6 +4,7 @@
 import { Chart } from "../elements/chart.js";
 import { byId, element } from "../elements/dom.js";
 import { number, percent, t } from "../language/words.js";
+import { haveSameTest } from "../versions/versions.js";
 import { UNFINISHED } from "./jobs.js";
 import { nameOf } from "./words.js";
 
@@ -22,12 +23,11 @@ export class Curves {
     };
   }
 
-  /** `live` is {version, test_accuracy} of the live version, or null. */
+  /** `live` is the live version, or null. It is shown if all jobs are tested on its test images. */
   show(jobs, losses, live) {
-    Object.assign(this, { jobs, losses, live });
+    const isComparable = jobs.every((job) => haveSameTest(job, live));
+    Object.assign(this, { jobs, losses, live: isComparable ? live : null });
     const epochs = Math.max(1, ...jobs.map(lengthOf));
-    const isComparable = jobs.every(({ data }) => (data?.test.id ?? "mnist-test") === "mnist-test");
-    if (!isComparable) this.live = null;
     for (const [kind, chart] of Object.entries(this.charts)) {
       const series = jobs.map((job, i) => ({ className: `c${i}`, dots: true, points: points(job, KINDS[kind].field) }));
       if (kind === "loss" && jobs.length === 1) series.unshift({ className: "train", points: this.#batches(jobs[0]) });

@@ -3,6 +3,7 @@
 import { button, byId, element, fill } from "../elements/dom.js";
 import { problemNodes, showProblem } from "../elements/problem.js";
 import { inWords, percent, t } from "../language/words.js";
+import { haveSameTest, testOf } from "../versions/versions.js";
 import { Curves } from "./curves.js";
 import { UNFINISHED } from "./jobs.js";
 import { whyNodes } from "./why.js";
@@ -75,12 +76,9 @@ export class JobView {
   #end(job, live) {
     const { result, id } = job;
     const { version, test_accuracy } = result;
-    const accuracy = percent(test_accuracy, 2);
     const isLive = version === live?.version;
-    const values = { accuracy, version, live: live?.version, better: live ? percent(live.test_accuracy, 2) : "" };
-    const isEven = live && test_accuracy >= live.test_accuracy;
-    const word = isLive ? "end_live" : !live ? "end_alone" : isEven ? "end_even" : "end_stays";
-    const sentences = [element("b", {}, accuracy), " ", t(word, values)];
+    const beside = isLive ? t("end_live", { version }) : endBeside(job, live);
+    const sentences = [element("b", {}, percent(test_accuracy, 2)), " ", beside];
     const ontoggle = (event) => (this.isWhy = event.target.open);
     const fold = { className: "reason", open: this.isWhy, ontoggle };
     const reason = element("details", fold, element("summary", {}, t("why_so")), ...whyNodes(job));
@@ -119,6 +117,17 @@ export class JobView {
     log.textContent = this.jobs.losses.map(line).join("\n");
     if (isAtEnd) log.scrollTop = log.scrollHeight;
   }
+}
+
+/** Say how the version of a job reads beside the live one, if both were tested on the same images. */
+function endBeside(job, live) {
+  const { baseline, test_accuracy, version } = job.result;
+  if (!live) return t("end_alone", { version });
+  const isBaseline = baseline?.version === live.version;
+  const better = isBaseline ? baseline.test_accuracy : live.test_accuracy;
+  const values = { live: live.version, better: percent(better, 2), test: testOf(job), live_test: testOf(live) };
+  if (!isBaseline && !haveSameTest(job, live)) return t("end_apart", values);
+  return t(test_accuracy >= better ? "end_even" : "end_stays", values);
 }
 
 /** A job that failed: what happened in the reader's language, and the words of the service. */

@@ -4,6 +4,7 @@ import { button, byId, element, fill } from "../elements/dom.js";
 import { inWords, number, percent, t, when } from "../language/words.js";
 import { go } from "../router.js";
 import { ask } from "../service/api.js";
+import { testOf } from "./versions.js";
 
 const FORMS = ["safetensors", "pt", "onnx"];
 const FIGURES = {
@@ -14,6 +15,7 @@ const FIGURES = {
   recipe: (card) => (card.recipe ? t(card.recipe) : "–"),
   epochs: (card) => card.hyperparameters?.epochs ?? "–",
   trained_on: (card) => card.data?.train.map(({ name }) => name).join(" + ") ?? "–",
+  test_dataset: testOf,
   seed: (card) => card.hyperparameters?.seed ?? "–",
   lineage: (card) => [t(card.origin), ...parentOf(card)].join(", "),
   made: (card) => when(card.created_at),

@@ -54,7 +54,8 @@ export class Versions {
     if (!this.#card(version)) await this.refresh().catch((problem) => this.refused(problem)); // just trained
     if (location.hash !== hash) return;
     const [own, live] = [this.#card(version), this.live];
-    const values = { version, accuracy: share(own), live: live?.version, better: share(live) };
+    const tests = { test: testOf(own), live_test: testOf(live) };
+    const values = { version, accuracy: share(own), live: live?.version, better: share(live), ...tests };
     const question = { title: t("promote_title", values), text: t("promote_is", values), yes: t("activate") };
     if (await isConfirmed(question)) await this.#change(() => this.#makeLive(version, live?.version));
   }
@@ -159,14 +160,26 @@ export class Versions {
   }
 
   /** Say whether a version reads better than the live one. A difference within its interval may be chance. */
-  #beside({ version, test_accuracy, test_accuracy_interval: [low, high] }) {
+  #beside(card) {
     const { live } = this;
-    if (!live || version === live.version) return element("small", {}, `${percent(low, 2)} – ${percent(high, 2)}`);
+    const { test_accuracy, test_accuracy_interval: [low, high] } = card;
+    if (!live || card === live) return element("small", {}, `${percent(low, 2)} – ${percent(high, 2)}`);
+    if (!haveSameTest(card, live)) return element("small", {}, `${t("test_dataset")}: ${testOf(card)}`);
     const isEven = live.test_accuracy >= low && live.test_accuracy <= high;
     const points = number(100 * Math.abs(test_accuracy - live.test_accuracy), 2);
     const word = isEven ? "even" : test_accuracy > live.test_accuracy ? "better" : "worse";
     return element("small", { className: word }, t(word, { points }));
   }
 }
+
+const MNIST_TEST = "mnist-test";
+
+/** Return the name of the test images of a version or a job: MNIST's if there is none. */
+export const testOf = (tested) => tested?.data?.test.name ?? MNIST_TEST;
+
+/** Say whether two have the same test images. Their name is not enough: those of `corrections` change. */
+export const haveSameTest = (one, other) => imagesOf(one) === imagesOf(other);
+
+const imagesOf = (tested) => (testOf(tested) === MNIST_TEST ? MNIST_TEST : tested.data.test.digest);
 
 const share = (card) => (card ? percent(card.test_accuracy, 2) : "–");

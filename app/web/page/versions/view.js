@@ -6,7 +6,7 @@ import { onRoute } from "../router.js";
 import { askJson, ignoreProblem } from "../service/api.js";
 import { CardView } from "./card.js";
 import { Confusion } from "./confusion.js";
-import { Versions } from "./versions.js";
+import { haveSameTest, Versions } from "./versions.js";
 
 const NARROW = matchMedia("(max-width: 54rem)");
 
@@ -38,7 +38,7 @@ export function versionsView(listed) {
       if (version !== versions.version || other !== versions.other) return;
       versions.refused(null);
       view.show(card, beside);
-      confusion.show(card, beside);
+      confusion.show(card, haveSameTest(card, beside) ? beside : null);
     } catch (problem) {
       ignoreProblem(problem);
       const isChosen = version === versions.version && other === versions.other;
