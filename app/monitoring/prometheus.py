@@ -17,6 +17,7 @@ from prometheus_client.utils import floatToGoString
 
 from app.database.jobs import JobStore
 from app.database.tables import Job
+from app.datasets.records import MNIST_TEST
 from app.errors import ClientDisconnected, DeadlineExceeded, NotReady, QueueFull, ServiceError
 from app.predict.live_model import LiveModel
 from app.telemetry.metrics import ANSWERED, RESTART_REASONS, Histogram, Metrics
@@ -166,10 +167,16 @@ def job_families(store: JobStore) -> list[Metric]:
 
 
 def _card_families(card: Card) -> list[Metric]:
-    info = {"version": str(card.version), "recipe": card.recipe or "", "origin": card.origin}
+    info = {
+        "version": str(card.version),
+        "recipe": card.recipe or "",
+        "origin": card.origin,
+        "test_dataset": card.data.test.name if card.data else MNIST_TEST,
+    }
     expected = GaugeMetricFamily(
         "mynet_model_expected_answers_ratio",
-        "Share of each digit among the live version's predictions for MNIST's test images.",
+        "Share of each digit among the live version's predictions for the version's test images; "
+        "mynet_model_info names their data set.",
         labels=["digit"],
     )
     answers = [sum(column) for column in zip(*card.confusion, strict=True)]
@@ -180,7 +187,7 @@ def _card_families(card: Card) -> list[Metric]:
         expected,
         GaugeMetricFamily(
             "mynet_model_test_accuracy_ratio",
-            "Accuracy of the live version on MNIST's test images.",
+            "Accuracy of the live version on the version's test images.",
             card.test_accuracy,
         ),
     ]
@@ -198,8 +205,8 @@ def _training_families(job: Job) -> list[Metric]:
         gauges |= {
             "epochs": ("Number of finished epochs.", len(job.epochs)),
             "train_loss": ("Mean cross-entropy of the last epoch.", epoch["train_loss"]),
-            "test_loss": ("Mean cross-entropy on MNIST's test images.", epoch["test_loss"]),
-            "test_accuracy_ratio": ("Accuracy on MNIST's test images.", epoch["test_accuracy"]),
+            "test_loss": ("Mean cross-entropy on the job's test images.", epoch["test_loss"]),
+            "test_accuracy_ratio": ("Accuracy on the job's test images.", epoch["test_accuracy"]),
             "images_per_second": ("Speed of the last epoch.", images / max(1e-9, epoch["seconds"])),
         }
     return [

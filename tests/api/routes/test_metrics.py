@@ -15,6 +15,7 @@ from app.main import create_app
 from app.monitoring import prometheus
 from app.telemetry.metrics import Metrics, Route
 from app.telemetry.worker_metrics import Entry
+from app.versions.card import TrainingData
 from tests.api.routes.test_predict_fast_path import serve_app
 from tests.programs import find_program
 
@@ -103,6 +104,7 @@ def test_swaps_and_the_live_version_are_told(client):
     registry.save(registry.weights(1), registry.card(1).model_copy(update={"recipe": "robust"}))
     card = client.get("/models/2").json()
     labels = {"version": "2", "recipe": "robust", "origin": card["origin"]}
+    labels["test_dataset"] = "mnist-test"  # the card names no data sets
     assert value(client, "mynet_model_info", **labels) is None
     with assert_increment(client, "mynet_model_swaps_total", 1):
         client.put("/models/current", json={"version": 2})
@@ -114,6 +116,27 @@ def test_swaps_and_the_live_version_are_told(client):
     ]
     assert sum(shares) == pytest.approx(1)
     assert shares[3] == sum(row[3] for row in card["confusion"]) / 10_000
+
+
+def test_the_data_set_of_the_test_images_is_named(client, settings):
+    registry = client.app_state["services"].registry
+    reference = {"id": "a" * 16, "name": "mine", "digest": "sha256:0", "images": 9}
+    data = TrainingData.model_validate({"train": [], "test": reference})
+    card = registry.card(1).model_copy(update={"data": data})
+    registry.save(registry.weights(1), card)
+    client.put("/models/current", json={"version": 2})
+    labels = {"version": "2", "recipe": card.recipe, "origin": card.origin}
+    labels["test_dataset"] = "mine"
+    assert value(client, "mynet_model_info", **labels) == 1
+    add_job(
+        settings,
+        status="running",
+        hyperparameters={"batch_size": 100},
+        epochs=[{"train_loss": 0.5, "test_loss": 0.4, "test_accuracy": 0.9, "seconds": 2.0}],
+    )
+    exposition = client.get("/metrics").text
+    assert "mynet_training_test_accuracy_ratio" in exposition
+    assert "MNIST" not in exposition  # other data sets may test a version
 
 
 def test_the_last_job_is_told(client, settings):
