@@ -1,6 +1,9 @@
 """Responses of routes in the OpenAPI document: errors, built from their classes; new resources."""
 
+from collections.abc import Callable, Iterable
 from typing import Any, Final
+
+from fastapi import APIRouter
 
 from app.api.problem_details import MEDIA_TYPE
 from app.api.query import UNKNOWN
@@ -30,6 +33,31 @@ HEADERS: Final = {
     429: ["Retry-After"],
     503: ["Retry-After"],
 }
+SUMMARIES: Final = {error.code: error.summary() for error in ServiceError.__subclasses__()}
+
+
+class Router(APIRouter):
+    """A router whose `responses` hold for all its routes.
+
+    FastAPI replaces a response of the router by that of the route with the same status.
+    """
+
+    def add_api_route(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        responses: Responses | None = None,
+        **options: Any,
+    ) -> None:
+        merged = merge(self.responses, responses or {})
+        super().add_api_route(path, endpoint, responses=merged, **options)
+
+
+def merge(first: Responses, second: Responses) -> Responses:
+    """Return the responses of both; errors of the same status become examples of one response."""
+    common = first.keys() & second.keys()
+    return first | second | {status: _both(first[status], second[status]) for status in common}
 
 
 def error_responses(*errors: ErrorOrExample) -> Responses:
@@ -69,20 +97,32 @@ def headers(*names: str) -> dict[str, Any]:
 
 
 def _by_status(errors: tuple[ErrorOrExample, ...], media_type: str, schema: str) -> Responses:
-    responses: Responses = {}
     instances = [error(error.summary()) if isinstance(error, type) else error for error in errors]
     if not any(isinstance(error, InvalidField) for error in instances):
         instances.append(invalid_field_example("epohcs", f"{UNKNOWN}: this route has none"))
+    responses: Responses = {}
     for error in (*instances, InternalError(InternalError.summary())):
-        response = responses.setdefault(error.status, {"description": ""})
-        description = f"`{error.code}`: {error.summary()}"
-        response["description"] = f"{response['description']} {description}".strip()
-        response["headers"] = headers(*HEADERS.get(error.status, []))
-        content = response.setdefault("content", {}).setdefault(
-            media_type, {"schema": {"$ref": f"#/components/schemas/{schema}"}, "examples": {}}
-        )
-        content["examples"][error.code] = {"summary": error.title, "value": _example(error, schema)}
+        example = {error.code: {"summary": error.title, "value": _example(error, schema)}}
+        media = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "examples": example}
+        response = {
+            "description": _description(example),
+            "headers": headers(*HEADERS.get(error.status, [])),
+            "content": {media_type: media},
+        }
+        responses = merge(responses, {error.status: response})
     return responses
+
+
+def _both(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Return one response with the examples of two that have the same media type."""
+    ((media_type, media),) = second["content"].items()
+    examples = first["content"][media_type]["examples"] | media["examples"]
+    content = {media_type: media | {"examples": examples}}
+    return second | {"description": _description(examples), "content": content}
+
+
+def _description(codes: Iterable[str]) -> str:
+    return " ".join(f"`{code}`: {SUMMARIES[code]}" for code in codes)
 
 
 def _example(error: ServiceError, schema: str) -> Any:

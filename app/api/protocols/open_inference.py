@@ -58,7 +58,6 @@ INFERENCE_RESPONSES: Final[Responses] = {
     }
 }
 INFERENCE_ERRORS: Final = (*ACCESS_ERRORS, *UPLOAD_ERRORS, *IMAGE_ERRORS, InvalidField)
-MODEL_RESPONSES: Final = plain_error_responses(NotFound, Conflict, NotReady)
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 
 
@@ -124,7 +123,7 @@ def model(services: ServicesDep) -> V2Model:
     VERSION_PATH,
     summary="Get the metadata of a version",
     operation_id="v2_get_version",
-    responses=MODEL_RESPONSES | plain_error_responses(*ACCESS_ERRORS),
+    responses=plain_error_responses(*ACCESS_ERRORS, NotFound, Conflict, NotReady),
     dependencies=[RequirePredict],
 )
 def model_version(services: ServicesDep, version: Version) -> V2Model:

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import Header, Path, Response
 
 from app.api import request_body
 from app.api.dependencies import RequireTrain, ServicesDep, etag_matches
 from app.api.error_responses import (
     ACCESS_ERRORS,
     Responses,
+    Router,
     error_responses,
     headers,
     invalid_field_example,
@@ -21,7 +22,7 @@ from app.train.jobs.checkpoints import Checkpoints, store_as_version
 from app.versions.card import Card
 from app.versions.retention import delete_old_versions
 
-router = APIRouter(
+router = Router(
     prefix="/train",
     tags=["train"],
     responses=error_responses(*ACCESS_ERRORS, NotReady),

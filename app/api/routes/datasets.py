@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from app.api import request_body
 from app.api.dependencies import (
@@ -17,6 +17,7 @@ from app.api.error_responses import (
     BODY_ERRORS,
     INVALID_LIMIT,
     Responses,
+    Router,
     error_responses,
     invalid_field_example,
     new_resource,
@@ -33,7 +34,7 @@ from app.errors import (
 )
 
 PATH: Final = "/datasets"
-router = APIRouter(
+router = Router(
     prefix=PATH,
     tags=["datasets"],
     responses=error_responses(*ACCESS_ERRORS, NotReady),

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from app.api import request_body
 from app.api.dependencies import Limit, RequireTrain, ServicesDep, disconnect_probe
@@ -12,6 +12,7 @@ from app.api.error_responses import (
     BODY_ERRORS,
     INVALID_LIMIT,
     Responses,
+    Router,
     error_responses,
     headers,
     invalid_field_example,
@@ -29,7 +30,7 @@ from app.errors import (
     QueueFull,
 )
 
-router = APIRouter(
+router = Router(
     prefix="/feedback",
     tags=["feedback"],
     responses=error_responses(*ACCESS_ERRORS, NotReady),

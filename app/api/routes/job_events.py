@@ -8,19 +8,25 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
 from app.api.dependencies import STREAMING_HEADERS, Limit, RequireTrain, Services, ServicesDep
-from app.api.error_responses import ACCESS_ERRORS, Responses, error_responses, invalid_field_example
+from app.api.error_responses import (
+    ACCESS_ERRORS,
+    Responses,
+    Router,
+    error_responses,
+    invalid_field_example,
+)
 from app.api.openapi.examples import EVENT_EXAMPLES
 from app.api.schemas import resources
 from app.database.tables import Event
 from app.errors import NotFound, NotReady
 from app.train.jobs import job as jobs
 
-router = APIRouter(
+router = Router(
     prefix="/train",
     tags=["train"],
     responses=error_responses(*ACCESS_ERRORS, NotReady),

@@ -5,7 +5,7 @@ else.
 import asyncio
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from app.api import request_body
 from app.api.dependencies import RequireAdmin, Services, ServicesDep, add_log_fields
@@ -13,6 +13,7 @@ from app.api.error_responses import (
     ACCESS_ERRORS,
     BODY_ERRORS,
     Responses,
+    Router,
     error_responses,
     invalid_field_example,
     new_resource,
@@ -22,7 +23,7 @@ from app.auth.keys import KeyStore
 from app.database.tables import Key
 from app.errors import Conflict, NotFound, NotReady
 
-router = APIRouter(
+router = Router(
     prefix="/keys",
     tags=["keys"],
     responses=error_responses(*ACCESS_ERRORS, NotReady),

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 
 from app.api import request_body
 from app.api.dependencies import (
@@ -17,6 +17,7 @@ from app.api.error_responses import (
     ACCESS_ERRORS,
     BODY_ERRORS,
     Responses,
+    Router,
     error_responses,
     headers,
     invalid_field_example,
@@ -35,7 +36,7 @@ from app.versions import export
 from app.versions.card import Card
 from app.weights_import.parent import import_upload
 
-router = APIRouter(
+router = Router(
     prefix="/models", tags=["models"], responses=error_responses(*ACCESS_ERRORS, NotReady)
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
@@ -21,6 +21,7 @@ from app.api.dependencies import (
 from app.api.error_responses import (
     ACCESS_ERRORS,
     BODY_ERRORS,
+    Router,
     error_responses,
     invalid_field_example,
 )
@@ -44,7 +45,7 @@ from app.predict.predictor import Predictor
 from app.predict.preprocess import PreprocessedImage, from_mnist_pixels
 from app.telemetry import logs
 
-router = APIRouter(
+router = Router(
     tags=["predict"], responses=error_responses(*ACCESS_ERRORS), dependencies=[RequirePredict]
 )
 

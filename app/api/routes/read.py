@@ -3,11 +3,11 @@
 import random
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from app.api import request_body
 from app.api.dependencies import RequirePredict, ServicesDep, add_log_fields, disconnect_probe
-from app.api.error_responses import ACCESS_ERRORS, error_responses, invalid_field_example
+from app.api.error_responses import ACCESS_ERRORS, Router, error_responses, invalid_field_example
 from app.api.routes.predict import (
     IMAGE_ERRORS,
     ONE_IMAGE,
@@ -19,7 +19,7 @@ from app.api.schemas import predictions
 from app.errors import TooManyDigits
 from app.read.reading import Reading, text_of
 
-router = APIRouter(
+router = Router(
     tags=["predict"], responses=error_responses(*ACCESS_ERRORS), dependencies=[RequirePredict]
 )
 

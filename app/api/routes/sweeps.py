@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from app.api import request_body
 from app.api.dependencies import IdempotencyKey, RequireTrain, ServicesDep, add_log_fields
@@ -12,6 +12,7 @@ from app.api.error_responses import (
     ACCESS_ERRORS,
     BODY_ERRORS,
     Responses,
+    Router,
     error_responses,
     invalid_field_example,
     new_resource,
@@ -34,7 +35,7 @@ from app.train.jobs.named_datasets import with_ids
 from app.train.jobs.sweep_grid import Grid
 from app.webhooks.subscriptions import subscriptions
 
-router = APIRouter(
+router = Router(
     prefix="/sweeps",
     tags=["train"],
     responses=error_responses(*ACCESS_ERRORS, NotReady),

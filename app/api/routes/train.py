@@ -6,7 +6,7 @@ The routes only read and write the database. The supervisor runs the jobs.
 import asyncio
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 from app.api import request_body
@@ -24,6 +24,7 @@ from app.api.error_responses import (
     BODY_ERRORS,
     INVALID_LIMIT,
     Responses,
+    Router,
     error_responses,
     invalid_field_example,
     new_resource,
@@ -50,7 +51,7 @@ from app.train.plan.dry_run import dry_run
 from app.webhooks.delivery_store import DeliveryStore
 from app.webhooks.subscriptions import subscriptions
 
-router = APIRouter(
+router = Router(
     prefix="/train",
     tags=["train"],
     responses=error_responses(*ACCESS_ERRORS, NotReady),

@@ -8,7 +8,7 @@ from openapi_spec_validator import validate
 
 from app import errors
 from app.api.openapi.examples import SEVEN
-from app.main import create_app
+from app.main import ROUTERS, create_app
 from tests.conftest import settings_in
 
 pytestmark = pytest.mark.read_only
@@ -89,6 +89,34 @@ def test_every_operation_tells_its_errors_and_the_request_id(document):
                 documented_codes |= set(media["examples"])
     codes = {error_type.code for error_type in errors.ServiceError.__subclasses__()}
     assert documented_codes == codes - ROUTELESS_CODES
+
+
+def test_errors_of_a_router_are_those_of_each_of_its_routes(document):
+    responses = [
+        (f"{method} {route.path_format}", status, response)
+        for router in (module.router for module in ROUTERS)
+        for route in router.routes
+        for method in route.methods
+        for status, response in router.responses.items()
+    ]
+    assert {status for _, status, _ in responses} == {401, 403, 422, 429, 500, 503}
+    for name, status, response in responses:
+        method, path = name.split()
+        documented = document["paths"][path][method.lower()]["responses"][str(status)]
+        ((media_type, media),) = response["content"].items()
+        codes = set(documented["content"][media_type]["examples"])
+        assert set(media["examples"]) <= codes, name
+        assert all(f"`{code}`: " in documented["description"] for code in codes), name
+
+
+@pytest.mark.parametrize("path", ["/train", "/sweeps"])
+def test_errors_of_one_status_are_documented_together(document, path):
+    responses = document["paths"][path]["post"]["responses"]
+    for status, codes in (
+        ("429", ["rate_limited", "busy"]),
+        ("503", ["not_ready", "training_unavailable"]),
+    ):
+        assert list(responses[status]["content"]["application/problem+json"]["examples"]) == codes
 
 
 def test_what_fastapi_would_say_is_not_there(document):
