@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from app.config.settings import Settings
 from app.dataset_import.formats.items import Limits, Picture, Pixels, Rejection
 from app.dataset_import.process import read_items
-from app.datasets.catalogue import Datasets, check_name
-from app.datasets.records import Dataset, RejectedImage, SuspectImage
+from app.datasets.catalogue import Datasets
+from app.datasets.records import Dataset, RejectedImage, SuspectImage, check_name
 from app.errors import (
     BlankImage,
     DeadlineExceeded,

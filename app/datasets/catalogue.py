@@ -29,14 +29,14 @@ from app.datasets.files import DatasetFiles, open_files
 from app.datasets.records import (
     BUILT_IN,
     CORRECTIONS,
-    ID_PATTERN,
     MAX_LISTED,
     Dataset,
     DatasetImage,
     RejectedImage,
     SuspectImage,
+    check_name,
 )
-from app.errors import Conflict, FieldError, InvalidField, NotFound, NotReady
+from app.errors import Conflict, NotFound, NotReady
 from app.feedback import Correction, FeedbackStore
 from app.image.png import to_data_url
 from app.mnist.files import LabelledImages
@@ -90,7 +90,7 @@ class Datasets:
         """Store a data set, and return it, and whether it is new.
 
         Raises Conflict if another one has the name, unless it has the same images; InvalidField if
-        the name is reserved.
+        the name is not allowed.
         """
         check_name(name)
         record = Dataset(
@@ -306,13 +306,6 @@ def clean_up(settings: Settings, database: Database) -> None:
         open_datasets(settings, database).repair()
     except NotReady as error:
         log.error("data sets are repaired at the next start: error=%s", error)
-
-
-def check_name(name: str) -> None:
-    """Raise InvalidField if an uploaded data set cannot have this name."""
-    if name in BUILT_IN or re.fullmatch(ID_PATTERN, name):
-        message = f"{name} is reserved; send another name"
-        raise InvalidField(f"name: {message}.", errors=[FieldError("name", message)])
 
 
 def _indices(

@@ -1,9 +1,12 @@
-"""What a data set says of itself: counts by label, rejected images, and suspect labels."""
+"""What a data set says of itself: its name, counts, rejected images, and suspect labels."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from app.errors import FieldError, InvalidField
 
 MNIST: Final = "mnist"
 MNIST_TEST: Final = "mnist-test"
@@ -15,6 +18,20 @@ ID_PATTERN: Final = r"[0-9a-f]{16}"
 MAX_LISTED: Final = 1000
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 DatasetName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidField if an uploaded data set cannot have this name."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        problem = (
+            f"{name[: MAX_NAME_LENGTH + 1]!r} is not allowed; send 1 to {MAX_NAME_LENGTH} letters "
+            "(a-z, A-Z), digits, `.`, `_` and `-`, beginning with a letter or digit"
+        )
+    elif name in BUILT_IN or re.fullmatch(ID_PATTERN, name):
+        problem = f"{name} is reserved; send another name"
+    else:
+        return
+    raise InvalidField(f"name: {problem}.", errors=[FieldError("name", problem)])
 
 
 class RejectedImage(BaseModel):

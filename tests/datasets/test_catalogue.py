@@ -85,10 +85,20 @@ def files(datasets):
 
 def test_part_of_larger_arrays_comes_back_as_it_was(datasets, sample):
     part = LabelledImages(sample.pixels[::2], sample.labels[::2])
-    stored, _ = datasets.add("every second", part)
+    stored, _ = datasets.add("every-second", part)
     again = datasets.images(stored)
     assert np.array_equal(again.pixels, part.pixels)
     assert np.array_equal(again.labels, part.labels)
+
+
+@pytest.mark.parametrize(
+    "name", ["meus dígitos", "bad name!", "../../x", "x" * 65, "", ".x", "x\n", "a\udcff", "0" * 16]
+)
+def test_a_name_that_no_training_accepts_is_refused(datasets, sample, name):
+    with pytest.raises(InvalidField) as refusal:
+        datasets.add(name, sample)
+    assert [error.field for error in refusal.value.errors] == ["name"]
+    assert datasets.files.ids() == []
 
 
 def test_a_data_set_comes_back_as_it_was(datasets, sample):
