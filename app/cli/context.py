@@ -17,8 +17,13 @@ TERMS: Final = {
     "GET /train": "`mynet jobs`",
     "GET /sweeps": "`mynet sweeps`",
     "GET /feedback": "`mynet feedback`",
+    "GET /datasets": "`mynet datasets`",
     "?replace=true": "--replace",
 }
+
+
+# Fields that have no option of their name.
+OPTIONS: Final = {"datasets": "--dataset", "file": "the file"}
 
 
 def settings() -> Settings:
@@ -89,8 +94,9 @@ def describe_invalid(details: Any) -> str:
 
 
 def _describe_field(name: str, message: str) -> str:
-    option = name.partition(".")[0].replace("_", "-")
-    return f"--{option}: {message.removeprefix('Value error, ')}"
+    field = name.partition(".")[0]
+    option = OPTIONS.get(field) or f"--{field.replace('_', '-')}"
+    return f"{option}: {message.removeprefix('Value error, ')}"
 
 
 def _describe_file_error(error: OSError) -> str:

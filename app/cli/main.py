@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from app.cli.groups import Verbs
 from app.cli.verbs import (
     checkpoints,
     datasets,
@@ -30,7 +31,7 @@ TRAIN: Final = "Train"
 VERSIONS: Final = "Choose the live version"
 ADMINISTER: Final = "Administer"
 
-app = typer.Typer(
+app = Verbs(
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},

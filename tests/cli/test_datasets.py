@@ -40,6 +40,28 @@ def test_a_folder_is_uploaded_shown_trained_with_and_deleted(mynet, folder):
     assert "does not exist" in mynet("train", "--dataset", "mine").output
 
 
+@pytest.mark.parametrize("url", [(), ("--url", "http://127.0.0.1:9")])
+@pytest.mark.parametrize("name", ["bad name!", "../../x", "x" * 500, "mnist", ""])
+def test_a_name_that_is_not_allowed_is_refused_before_the_import(mynet, folder, name, url):
+    done = mynet("datasets", "upload", folder, "--name", name, *url)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("--name: ") and name[:60] in done.stderr
+    assert not (folder.parent / "var").exists()
+
+
+@pytest.mark.parametrize("name", ["meus dígitos", "a\udcff"])
+def test_the_name_of_a_folder_that_is_not_allowed_asks_for_another(mynet, folder, name):
+    try:
+        renamed = folder.rename(folder.parent / name)
+    except OSError:
+        pytest.skip("this file system stores UTF-8 names alone")
+    done = mynet("datasets", "upload", renamed)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert f"{name!r} is not allowed" in done.stderr
+    assert done.stderr.endswith("Send it with --name.\n")
+    assert mynet("datasets", "upload", renamed, "--name", "mine").exit_code == 0
+
+
 def test_a_sweep_trains_every_job_with_the_same_data_sets(mynet):
     done = mynet(
         "sweeps", "start", "--epochs", "1", "--epochs", "2", "--dataset", "mnist", "--json"

@@ -5,10 +5,11 @@ from typing import Annotated
 import typer
 
 from app.cli.backend import Fields
+from app.cli.groups import Verbs
 from app.cli.opening import open_backend
 from app.cli.options import ApiKey, AsJson, JobId, Url
 
-app = typer.Typer(help="List the checkpoints of a job, or make one a version.")
+app = Verbs(help="List the checkpoints of a job, or make one a version.")
 COLUMNS = ("epoch", "train loss", "validation loss", "test loss", "accuracy", "bytes")
 Epoch = Annotated[int, typer.Argument(min=0, max=999, help="Number of an epoch, from 0.")]
 

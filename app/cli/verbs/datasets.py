@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from app.cli import options
+from app.cli import context, options
 from app.cli.backend import Fields
-from app.cli.groups import ListByDefault
+from app.cli.groups import ListByDefault, Verbs
 from app.cli.opening import open_backend
 from app.cli.options import ApiKey, AsJson, Limit, Url
 
-app = typer.Typer(
+app = Verbs(
     cls=ListByDefault,
     help="List, show, upload or delete data sets: labelled images. Train with them: "
     "mynet train --dataset mnist --dataset NAME.",
@@ -102,10 +102,27 @@ def upload(
     api_key: ApiKey = None,
 ) -> None:
     """Store labelled images as a data set."""
+    name = _checked_name(name, path)
     with open_backend(url, api_key) as backend:
-        stem = path.resolve().stem
-        dataset = backend.upload_dataset(path, name or stem, transposed=transposed)
+        dataset = backend.upload_dataset(path, name, transposed=transposed)
     _print(dataset, as_json=as_json)
+
+
+def _checked_name(name: str | None, path: Path) -> str:
+    """Return the name of the new data set: `name`, or that of the file or folder without one."""
+    from app.datasets.records import check_name
+    from app.errors import InvalidField
+
+    new_name = path.resolve().stem if name is None else name
+    try:
+        check_name(new_name)
+    except InvalidField as error:
+        if name is not None:
+            raise context.failure(context.describe(error)) from None
+        problem = error.errors[0].message
+        origin = f"The name of {str(path)!r}"
+        raise context.failure(f"{origin}: {problem}. Send it with --name.") from None
+    return new_name
 
 
 @app.command()

@@ -6,9 +6,10 @@ For operators who migrate by hand (`MYNET_DATABASE_MIGRATE=false`).
 import typer
 
 from app.cli import context
+from app.cli.groups import Verbs
 from app.cli.options import AsJson
 
-app = typer.Typer(no_args_is_help=True, help="Show the schema of the database, or migrate it.")
+app = Verbs(no_args_is_help=True, help="Show the schema of the database, or migrate it.")
 
 
 @app.command()

@@ -9,11 +9,11 @@ import typer
 from app.cli import options
 from app.cli.backend import Fields
 from app.cli.files import write
-from app.cli.groups import ListByDefault
+from app.cli.groups import ListByDefault, Verbs
 from app.cli.opening import open_backend
 from app.cli.options import ApiKey, AsJson, Force, Limit, Output, Url
 
-app = typer.Typer(
+app = Verbs(
     cls=ListByDefault,
     help="List, add, download or delete corrections: images with their correct label. "
     "Train with them: mynet train --include-feedback.",

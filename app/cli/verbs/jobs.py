@@ -6,7 +6,7 @@ import typer
 
 from app.cli import context, options
 from app.cli.backend import Fields
-from app.cli.groups import ListByDefault
+from app.cli.groups import ListByDefault, Verbs
 from app.cli.opening import open_backend
 from app.cli.options import ApiKey, AsJson, Follow, JobId, Limit, Url, flag
 
@@ -14,7 +14,7 @@ Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelle
 COLUMNS = ("job", "status", "made (UTC)", "done", "version", "accuracy", "note")
 
 
-app = typer.Typer(cls=ListByDefault, help="List training jobs, or delete one.")
+app = Verbs(cls=ListByDefault, help="List training jobs, or delete one.")
 
 
 @app.command("list")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import context
-from app.cli.groups import ListByDefault
+from app.cli.groups import ListByDefault, Verbs
 from app.cli.options import AsJson
 from app.telemetry import logs
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.auth.keys import KeyStore
     from app.database.tables import Key
 
-app = typer.Typer(
+app = Verbs(
     cls=ListByDefault,
     help="List, create, rotate or revoke API keys. They are in the state folder's database.",
 )

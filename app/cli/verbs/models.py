@@ -5,16 +5,15 @@ from typing import Annotated
 
 import typer
 
-from app.cli import context
+from app.cli import context, options
 from app.cli.backend import Fields, Format
 from app.cli.files import write
-from app.cli.groups import ListByDefault
+from app.cli.groups import ListByDefault, Verbs
 from app.cli.opening import open_backend
 from app.cli.options import ApiKey, AsJson, Force, Output, Url, Version
+from app.train.jobs.hyperparameters import Hyperparameters
 
-app = typer.Typer(
-    cls=ListByDefault, help="List versions, and show, download, upload or delete one."
-)
+app = Verbs(cls=ListByDefault, help="List versions, and show, download, upload or delete one.")
 BestOf = Annotated[
     str | None,
     typer.Option(metavar="SWEEP", help="Promote the best version of this sweep.", show_default=""),
@@ -76,6 +75,7 @@ def upload(
     """Make a version of a file with weights. It is evaluated, and does not go live."""
     from app.cli import output
 
+    options.checked(Hyperparameters, {"note": note})
     with open_backend(url, api_key) as backend:
         card = backend.upload(file, note)
     if as_json:

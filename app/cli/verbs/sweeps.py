@@ -6,11 +6,11 @@ import typer
 
 from app.cli import options
 from app.cli.backend import Fields
-from app.cli.groups import ListByDefault
+from app.cli.groups import ListByDefault, Verbs
 from app.cli.opening import open_backend
 from app.cli.options import ApiKey, AsJson, Limit, SweepId, Url
 
-app = typer.Typer(
+app = Verbs(
     cls=ListByDefault,
     help="List, start, cancel or delete sweeps. A sweep is a job for each combination of values.",
 )

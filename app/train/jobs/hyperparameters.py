@@ -83,7 +83,7 @@ Momentum = Annotated[
     Field(ge=0, lt=1, json_schema_extra={"maximum": 0.9999999}),
     AfterValidator(_float32_below_one),
 ]
-Note = Annotated[Text, Field(max_length=1000)]
+Note = Annotated[str, Field(max_length=1000), AfterValidator(_text)]
 # Defaults of the recipes that differ from those of `documented`.
 RECIPE_DEFAULTS: Final[dict[str, dict[str, float]]] = {
     "quick": {"epochs": 2, "batch_size": 200, "learning_rate": 0.006},
