@@ -7,28 +7,51 @@ which Docker's default profile asks for CAP_SYS_ADMIN.
 """
 
 import errno
+import fcntl
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 # Names that a machine's architecture lacks are skipped.
 ALLOWED: Final = (
     # the socket to the server
     *("read", "readv", "write", "writev", "recvfrom", "recvmsg", "sendto", "sendmsg"),
-    *("poll", "ppoll", "select", "pselect6", "close", "fstat", "newfstatat", "lseek", "fcntl"),
+    *("poll", "ppoll", "select", "pselect6", "close", "fstat", "newfstatat", "lseek"),
     # memory
     *("mmap", "munmap", "mremap", "mprotect", "madvise", "brk"),
     # threads of libraries, and time
-    *("clone", "clone3", "futex", "set_robust_list", "rseq", "sched_yield", "gettid", "getpid"),
+    *("futex", "set_robust_list", "rseq", "sched_yield", "gettid", "getpid"),
     *("sched_getaffinity", "clock_gettime", "clock_nanosleep", "nanosleep", "gettimeofday"),
     *("set_tid_address", "sigaltstack", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn"),
-    *("restart_syscall", "exit", "exit_group", "getrandom", "sysinfo", "getrusage", "prctl"),
+    *("restart_syscall", "exit", "exit_group", "getrandom", "sysinfo", "getrusage"),
     # its own limits: the soft one differs between small and large images
-    *("getrlimit", "setrlimit", "prlimit64"),
+    *("getrlimit", "setrlimit"),
 )
 THREAD: Final = 0x00010000  # CLONE_THREAD of clone(2)
+INT: Final = 0xFFFFFFFF  # the bits of an argument that the kernel reads if its type is `int`
+PR_SET_NAME: Final = 15  # prctl(2)
 log = logging.getLogger(__name__)
+
+
+class Condition(NamedTuple):
+    """A call is allowed if an argument, of which `mask` are the bits that count, has a value."""
+
+    argument: int
+    mask: int
+    values: tuple[int, ...]
+
+
+CONDITIONS: Final = {
+    "clone": Condition(0, THREAD, (THREAD,)),  # threads, but no processes
+    # Other commands send a signal to any process (F_SETOWN, F_SETSIG), or to those of a terminal
+    # (F_SETFL with O_ASYNC). They also change the file for the server, which has it open, too.
+    "fcntl": Condition(1, INT, (fcntl.F_GETFD, fcntl.F_GETFL)),
+    # Another option would let it outlive the server (PR_SET_PDEATHSIG).
+    "prctl": Condition(0, INT, (PR_SET_NAME,)),
+    # Of another process, a limit of CPU time is a signal.
+    "prlimit64": Condition(0, INT, (0,)),
+}
 
 
 def make_filter() -> Callable[[], None] | None:
@@ -40,14 +63,14 @@ def make_filter() -> Callable[[], None] | None:
     allowlist = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
     for name in ALLOWED:
         with suppress(OSError, ValueError):
-            if name == "clone":  # threads, but no processes
-                argument = seccomp.Arg(0, seccomp.MASKED_EQ, THREAD, THREAD)
-                allowlist.add_rule(seccomp.ALLOW, name, argument)
-            elif name == "clone3":  # its flags are in memory; glibc then uses clone
-                allowlist.add_rule(seccomp.ERRNO(errno.ENOSYS), name)
-            else:
-                allowlist.add_rule(seccomp.ALLOW, name)
-
+            allowlist.add_rule(seccomp.ALLOW, name)
+    for name, (argument, mask, values) in CONDITIONS.items():
+        for value in values:
+            matches = seccomp.Arg(argument, seccomp.MASKED_EQ, mask, value)
+            with suppress(OSError, ValueError):
+                allowlist.add_rule(seccomp.ALLOW, name, matches)
+    with suppress(OSError, ValueError):  # its flags are in memory; glibc then uses clone
+        allowlist.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
     def restrict() -> None:
         try:
             allowlist.load()
