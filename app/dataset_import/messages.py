@@ -26,6 +26,13 @@ class _Frame(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Unfiltered(_Frame):
+    """The process runs without a filter of system calls, because of this error number."""
+
+    kind: Literal["unfiltered"] = "unfiltered"
+    error_number: int = Field(ge=1, le=255)
+
+
 class PictureFrame(_Frame):
     """An image file. Its content has the bytes."""
 
@@ -73,5 +80,5 @@ class End(_Frame):
     kind: Literal["end"] = "end"
 
 
-Frame: TypeAlias = PictureFrame | PixelsFrame | RejectionFrame | Refusal | End
+Frame: TypeAlias = Unfiltered | PictureFrame | PixelsFrame | RejectionFrame | Refusal | End
 FRAME: Final[TypeAdapter[Frame]] = TypeAdapter(Annotated[Frame, Field(discriminator="kind")])

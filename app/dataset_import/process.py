@@ -23,6 +23,7 @@ from app.dataset_import.messages import (
     PixelsFrame,
     Refusal,
     RejectionFrame,
+    Unfiltered,
 )
 from app.decoders.frames import LENGTHS, MAX_HEAD_BYTES
 from app.errors import (
@@ -35,6 +36,7 @@ from app.errors import (
 )
 from app.net import SIDE
 from app.sandbox.environment import allowed_environment
+from app.sandbox.system_calls import warn_of_no_filter
 from app.subprocesses import EXIT_TIMEOUT, lower_priority, popen_kwargs
 
 COMMAND: Final = (sys.executable, "-m", "app.dataset_import.worker")
@@ -62,6 +64,8 @@ async def read_items(file: IO[bytes], limits: Limits) -> AsyncIterator[Item]:
         while True:
             frame, content = await _receive(process, stdout, limits)
             match frame:
+                case Unfiltered():
+                    warn_of_no_filter("processes that import data sets", frame.error_number)
                 case PictureFrame():
                     images += 1
                     yield Picture(frame.name, frame.label, content)

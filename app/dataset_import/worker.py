@@ -5,6 +5,7 @@ server waits. Standard output: frames. The last frame is the end or a refusal. T
 secret, can open no other file, and decodes no image file: decoders do that.
 """
 
+import errno
 import gzip
 import os
 import resource
@@ -29,6 +30,7 @@ from app.dataset_import.messages import (
     PixelsFrame,
     Refusal,
     RejectionFrame,
+    Unfiltered,
 )
 from app.decoders.frames import LENGTHS
 from app.errors import BodyTooLarge, InvalidField, MalformedRequest
@@ -98,7 +100,8 @@ def main() -> None:
     request = ImportRequest.model_validate_json(sys.stdin.buffer.readline())
     on_parent_exit(partial(os._exit, 1))
     warm_up()
-    _restrict()
+    if error_number := _restrict():
+        _write(Unfiltered(error_number=error_number))
     try:
         for item in read(file, request.limits):
             _write(*_frame(item))
@@ -108,10 +111,12 @@ def main() -> None:
     sys.stdout.buffer.flush()
 
 
-def _restrict() -> None:
-    """Take away everything but memory, time, the open files and what `make_filter` allows."""
+def _restrict() -> int:
+    """Take away everything but memory, time, the open files and what `make_filter` allows.
+
+    Return 0, or the error number if there is no filter.
+    """
     prefer_as_oom_victim()
-    restrict = make_filter()
     usage = resource.getrusage(resource.RUSAGE_SELF)
     set_limit("RLIMIT_CPU", int(usage.ru_utime + usage.ru_stime) + MAX_CPU_SECONDS)
     set_limit("RLIMIT_FSIZE", 0, 0)
@@ -120,8 +125,12 @@ def _restrict() -> None:
     if used is not None:
         set_limit("RLIMIT_DATA", used + MAX_MEMORY_BYTES)
     forbid_new_privileges()
-    if restrict:
-        restrict()
+    try:
+        if restrict := make_filter():
+            restrict()
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
 
 
 def _frame(item: Item) -> tuple[BaseModel, bytes]:

@@ -12,6 +12,7 @@ from app.decoders import template_process
 from app.decoders.control import COMMAND, EXIT, FORK, KILL, READY
 from app.decoders.process import Decoder
 from app.errors import NotReady
+from app.sandbox.system_calls import warn_of_no_filter
 
 START_TIMEOUT: Final = 60.0
 # Seconds between two starts of a template that ends by itself.
@@ -111,6 +112,8 @@ class ForkServer:
             return
         for number, code in EXIT.iter_unpack(message):
             if number == READY and not self._ready.done():
+                if code:
+                    warn_of_no_filter("image decoders", code)
                 self._ready.set_result(None)
             elif decoder := self.decoders.pop(number, None):
                 _set(decoder.exit_code, code)

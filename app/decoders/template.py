@@ -2,16 +2,19 @@
 
 It has imported everything that a decoder needs, and reads no upload. FD is a stream socket. The
 server sends `FORK` with an id and the socket of a new decoder, or `KILL` with an id. The template
-sends the id and the exit code of each decoder that has ended, and the id 0 when it is ready. It
-ends all decoders, and itself, when the socket closes.
+sends the id and the exit code of each decoder that has ended, and when it is ready, the id 0 and
+the error number if decoders run without a filter of system calls. It ends all decoders, and itself,
+when the socket closes.
 """
 
+import errno
 import gc
 import os
 import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -25,7 +28,7 @@ class Template:
 
     def __init__(self, control: socket.socket) -> None:
         self.control, self.ids = control, dict[int, int]()
-        self.restrict = make_filter()
+        self.restrict: Callable[[], None] | None = None
         # A signal writes a byte to this socket, which ends the wait for messages.
         self.wake_up, self._waker = socket.socketpair()
         for end in (self.wake_up, self._waker):
@@ -38,7 +41,7 @@ class Template:
         for number in (signal.SIGTERM, signal.SIGINT):
             # Sent to the whole group when the service stops; the server ends this process.
             signal.signal(number, signal.SIG_IGN)
-        self.control.send(EXIT.pack(READY, 0))
+        self.control.send(EXIT.pack(READY, self._prepare_filter()))
         while True:
             readable, _, _ = select.select([self.control, self.wake_up], [], [])
             if self.wake_up in readable:
@@ -51,6 +54,17 @@ class Template:
     def kill_all(self) -> None:
         for pid in self.ids:
             os.kill(pid, signal.SIGKILL)
+
+    def _prepare_filter(self) -> int:
+        """Prepare the filter of decoders, and return 0, or the error number if there is none."""
+        try:
+            restrict = make_filter()
+            if restrict:
+                _try_in_child(restrict)
+        except OSError as error:  # decoders do without
+            return error.errno or errno.EIO
+        self.restrict = restrict  # a decoder in which it fails ends
+        return 0
 
     def _obey(self) -> bool:
         """Execute one command. Return False if the server is gone."""
@@ -93,6 +107,23 @@ class Template:
             code = os.waitstatus_to_exitcode(status)
             with suppress(OSError):  # the server is gone
                 self.control.send(EXIT.pack(self.ids.pop(pid), code))
+
+
+def _try_in_child(restrict: Callable[[], None]) -> None:
+    """Raise the OSError that a child process gets when it restricts itself, if any."""
+    pid = os.fork()
+    if pid:
+        if code := os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
+            raise OSError(code, os.strerror(code))
+        return
+    code = errno.EIO
+    try:
+        restrict()
+        code = 0
+    except OSError as error:
+        code = error.errno or errno.EIO
+    finally:
+        os._exit(code)
 
 
 def run(control: socket.socket) -> NoReturn:

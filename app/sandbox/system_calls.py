@@ -9,8 +9,11 @@ which Docker's default profile asks for CAP_SYS_ADMIN.
 import errno
 import fcntl
 import logging
+import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Final, NamedTuple
 
 # Names that a machine's architecture lacks are skipped.
@@ -31,6 +34,14 @@ ALLOWED: Final = (
 THREAD: Final = 0x00010000  # CLONE_THREAD of clone(2)
 INT: Final = 0xFFFFFFFF  # the bits of an argument that the kernel reads if its type is `int`
 PR_SET_NAME: Final = 15  # prctl(2)
+INSTALL: Final = (
+    "Install libseccomp (Debian: libseccomp2) and the Python package pyseccomp, both for this "
+    "machine's architecture."
+)
+ALLOW_FILTERS: Final = (
+    "Use a kernel with CONFIG_SECCOMP_FILTER, and a container runtime that allows the system call "
+    "seccomp."
+)
 log = logging.getLogger(__name__)
 
 
@@ -55,11 +66,17 @@ CONDITIONS: Final = {
 
 
 def make_filter() -> Callable[[], None] | None:
-    """Return a function that restricts the calling process, or None if the system cannot."""
+    """Return a function that restricts the calling process, or None on other systems than Linux.
+
+    Both raise OSError: this one ENOPKG if a package is missing, the function it returns what the
+    kernel answers if it refuses the filter.
+    """
+    if sys.platform != "linux":
+        return None
     try:
         import pyseccomp as seccomp
-    except (ImportError, OSError, RuntimeError):  # not Linux, or without libseccomp
-        return None
+    except (ImportError, AttributeError, OSError, RuntimeError) as error:  # or no libseccomp
+        raise OSError(errno.ENOPKG, str(error)) from error
     allowlist = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
     for name in ALLOWED:
         with suppress(OSError, ValueError):
@@ -71,10 +88,17 @@ def make_filter() -> Callable[[], None] | None:
                 allowlist.add_rule(seccomp.ALLOW, name, matches)
     with suppress(OSError, ValueError):  # its flags are in memory; glibc then uses clone
         allowlist.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
-    def restrict() -> None:
-        try:
-            allowlist.load()
-        except OSError as error:
-            log.warning("decoders run without a filter of system calls: %s", error)
+    load: Callable[[], None] = allowlist.load
+    return load
 
-    return restrict
+
+@cache
+def warn_of_no_filter(processes: str, error_number: int) -> None:
+    """Log, once, that processes run without the filter, because of an error of `make_filter`."""
+    log.warning(
+        "%s run without a filter of system calls (seccomp): %s (error %d). %s",
+        processes,
+        os.strerror(error_number),
+        error_number,
+        INSTALL if error_number == errno.ENOPKG else ALLOW_FILTERS,
+    )
