@@ -17,6 +17,8 @@ from app.database.tables import Key
 from app.errors import Forbidden, Unauthenticated
 
 HEADER: Final = b"x-api-key"
+AUTHORIZATION: Final = b"authorization"
+KEY_HEADERS: Final = frozenset((HEADER, AUTHORIZATION))
 FORWARDED: Final = b"x-forwarded-for"
 BEARER: Final = b"bearer "
 HINT: Final = "Send a key as `Authorization: Bearer …` or as `X-API-Key`."
@@ -83,7 +85,7 @@ def _key_from_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     for name, value in headers:
         if name == HEADER and value:
             return value
-        if name == b"authorization" and value[: len(BEARER)].lower() == BEARER:
+        if name == AUTHORIZATION and value[: len(BEARER)].lower() == BEARER:
             bearer = value[len(BEARER) :].strip()
     return bearer
 

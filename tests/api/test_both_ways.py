@@ -13,10 +13,15 @@ IMAGE = {"content-type": "image/png"}
 
 
 @pytest.fixture
-def key_for(settings):
+def key_store(settings):
     store = JobStore(Database(settings.effective_database_url))
-    yield lambda *scopes: KeyStore(store.database).create("test", scopes)[1]
+    yield KeyStore(store.database)
     store.database.close()
+
+
+@pytest.fixture
+def key_for(key_store):
+    return lambda *scopes: key_store.create("test", scopes)[1]
 
 
 @pytest.fixture
@@ -68,6 +73,28 @@ def test_keys_are_looked_at_on_the_short_way(serve, key_for, seven, no_route):
         no_route()
         assert client.post("/predict", content=seven, headers=IMAGE).status_code == 401
         headers = IMAGE | {"X-API-Key": key}
+        assert client.post("/predict", content=seven, headers=headers).json()["digit"] == 7
+
+
+@pytest.mark.parametrize("auth", ["predict", "keys"])
+@pytest.mark.parametrize("path", ["/predict", THE_ROUTE])
+@pytest.mark.parametrize(("name", "start"), [("Authorization", "Bearer "), ("X-API-Key", "")])
+def test_use_of_a_key_is_recorded_on_both_ways(
+    serve, key_for, key_store, seven, auth, path, name, start
+):
+    headers = IMAGE | {name: start + key_for(Scope.PREDICT)}
+    with serve(auth=auth) as client:
+        assert client.post("/predict", content=seven, headers=IMAGE).status_code in (200, 401)
+        assert client.post(path, content=seven, headers=headers).json()["digit"] == 7
+    (key,) = key_store.all()
+    assert key.last_used is not None
+
+
+def test_keys_that_predictions_do_not_need_are_no_matter_for_the_short_way(serve, seven, no_route):
+    """Where nothing needs a key, nothing checks one."""
+    with serve(auth="none") as client:
+        no_route()
+        headers = IMAGE | {"X-API-Key": "mynet_wrong_guess"}
         assert client.post("/predict", content=seven, headers=headers).json()["digit"] == 7
 
 

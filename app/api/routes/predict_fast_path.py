@@ -20,7 +20,7 @@ from app.api.encoded_images import may_be_text
 from app.api.multipart import parse_single_file
 from app.api.routes.predict import prediction_json
 from app.auth import csrf
-from app.auth.access_control import FORWARDED
+from app.auth.access_control import FORWARDED, KEY_HEADERS
 from app.auth.allowed_hosts import AllowedHosts
 from app.auth.keys import Scope
 from app.errors import MalformedRequest, QueueFull, ServiceError
@@ -55,26 +55,30 @@ class PredictFastPath:
         self.max_bytes = services.settings.max_body_bytes
         self.max_fast_bytes = min(self.max_bytes, MAX_FAST_BYTES)
         access_control = services.access_control
-        self.access_control = None if access_control.predictions_are_public else access_control
+        is_public = access_control.predictions_are_public
+        self.access_control = None if is_public else access_control
         self.heads = KnownHeads()
         # Heads that may hold a key are not kept in memory.
-        self._is_constant = self.access_control is None
+        self._may_be_constant = is_public
         self._is_allowed_host = AllowedHosts(services.settings).allows
         # The app decodes bodies. CORS needs response headers, the route checks that a request comes
-        # from no other site, and uvicorn must work out the address behind a proxy.
-        self._headers_that_need_the_app = {
+        # from no other site and records the use of a key that predictions do not need, and uvicorn
+        # must work out the address behind a proxy.
+        self._special_headers = {
             CONTENT_ENCODING,
             *((b"origin",) if services.settings.origins else ()),
             *(csrf.BROWSER_HEADERS if access_control.auth == "none" else ()),
             *((FORWARDED,) if access_control.rate_limiter else ()),
+            *(KEY_HEADERS if is_public else ()),
         }
+        self._ignored_headers = KEY_HEADERS if access_control.auth == "none" else frozenset[bytes]()
         self._background_tasks: set[asyncio.Task[None]] = set()
 
     def match(self, method: bytes, target: bytes, headers: Headers) -> FastHandler | None:
         """Return a handler if this path can answer the request, or reject it before its body."""
         if method != b"POST" or not target.startswith(TARGET):
             return None
-        content_types, length = [], b""
+        content_types, length, may_be_constant = [], b"", self._may_be_constant
         for name, value in headers:
             if name == b"content-length":
                 length = value
@@ -83,19 +87,23 @@ class PredictFastPath:
             elif name == b"host":
                 if not self._is_allowed_host(value):
                     return None
-            elif name in self._headers_that_need_the_app:
-                return None
+            elif name in self._special_headers:
+                if name not in self._ignored_headers:
+                    return None
+                may_be_constant = False
         if len(content_types) > 1 or not length.isdigit() or len(length) >= MAX_LENGTH_DIGITS:
             return None
         if target == TARGET and int(length) <= self.max_fast_bytes:
-            return self._small_upload_handler(headers, *content_types)
+            return self._small_upload_handler(headers, may_be_constant, *content_types)
         return self._match_overload(target, int(length))
 
-    def _small_upload_handler(self, headers: Headers, content_type: bytes = b"") -> FastHandler:
+    def _small_upload_handler(
+        self, headers: Headers, is_constant: bool, content_type: bytes = b""
+    ) -> FastHandler:
         """Return the handler of small uploads with these headers, which are read only once."""
         kind = content_type.partition(b";")[0].strip().lower()
         begin = partial(self.begin, UploadHead(content_type, kind, sent_request_id(headers)))
-        return FastHandler(begin, True, self._is_constant)
+        return FastHandler(begin, True, is_constant)
 
     def _match_overload(self, target: bytes, length: int) -> FastHandler | None:
         """Return a handler that rejects the request if the service is overloaded.

@@ -244,11 +244,18 @@ def test_only_one_whole_request_has_a_known_head():
 
 def test_heads_with_a_key_are_not_stored(tmp_path, seven, monkeypatch):
     key, heads = SecretStr("a-key-of-enough-characters"), []
-    monkeypatch.setattr(KnownHeads, "add", lambda *arguments: heads.append(arguments))
-    for auth, count in (("none", 1), ("keys", 1)):
+    monkeypatch.setattr(KnownHeads, "add", lambda *arguments: heads.append(arguments[1]))
+    secret = key.get_secret_value().encode()
+    lines = (b"Accept: */*", b"authorization: Bearer " + secret, b"X-API-Key:" + secret)
+    for auth in ("none", "predict", "keys"):
         settings = settings_in(tmp_path).model_copy(update={"auth": auth, "admin_key": key})
-        with serve_app(create_app(settings)) as client, open_socket(client) as connection:
-            head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
-            head += b"Authorization: Bearer " + key.get_secret_value().encode() + b"\r\n\r\n"
-            assert exchange(connection, head % len(seven) + seven)[0] == 200
-        assert len(heads) == count
+        with serve_app(create_app(settings)) as client:
+            for line in lines:
+                head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%b\r\n"
+                with open_socket(client) as connection:
+                    connection.sendall(head % (len(seven), line + b"\r\n") + seven)
+                    status = int(connection.recv(1000).split()[1])
+                assert status == (401 if auth == "keys" and secret not in line else 200)
+        assert len(heads) == (auth != "keys"), "the head without a key"
+        assert not any(secret in data for data in heads)
+        heads.clear()
