@@ -15,7 +15,7 @@ from app.versions.card import Metrics
 CALIBRATION_IMAGES: Final = 10_000
 # The share of digits below the threshold: of training images, and of held-out images.
 OOD_QUANTILE: Final = 0.005
-OOD_QUANTILE_HELD_OUT: Final = 0.0095
+OOD_QUANTILE_HELD_OUT: Final = 0.009
 BINS: Final = 15
 CANDIDATES: Final = np.logspace(-1, 1, 801)
 
