@@ -85,7 +85,7 @@ class Template:
         return True
 
     def _fork(self, number: int, descriptor: int) -> None:
-        pid = os.fork()
+        template, pid = os.getpid(), os.fork()
         if pid:
             os.close(descriptor)
             self.ids[pid] = number
@@ -94,7 +94,7 @@ class Template:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            worker.main(descriptor, self.restrict)
+            worker.main(descriptor, self.restrict, template)
             code = 0
         finally:
             os._exit(code)

@@ -31,12 +31,16 @@ MAX_INHERITED_FILES: Final = 64
 RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
 
-def main(descriptor: int, restrict: Callable[[], None] | None) -> None:
-    """Serve requests on an inherited socket, and return when it closes."""
+def main(descriptor: int, restrict: Callable[[], None] | None, template: int) -> None:
+    """Serve requests on an inherited socket, and return when it closes.
+
+    `template` is the id of the process that forked this one. Raises ProcessLookupError if it has
+    ended.
+    """
     os.nice(NICENESS)
     if hasattr(os, "SCHED_BATCH"):  # a decoder that wakes up preempts no small image
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    die_with_parent()
+    die_with_parent(template)
     connection = _close_other_files(descriptor)
     prefer_as_oom_victim()
     used = data_bytes()

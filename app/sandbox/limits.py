@@ -4,6 +4,7 @@ A limit that the system does not support is skipped.
 """
 
 import ctypes
+import os
 import resource
 import signal
 import sys
@@ -44,9 +45,15 @@ def forbid_new_privileges() -> None:
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
-def die_with_parent() -> None:
-    """Make the kernel kill this process when the thread that forked it ends, on Linux."""
+def die_with_parent(parent: int) -> None:
+    """Make the kernel kill this process when the thread that forked it ends, on Linux.
+
+    Raises ProcessLookupError if the parent, of which this is the id, has ended already: then the
+    kernel sends no signal any more.
+    """
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise ProcessLookupError(f"the process {parent}, which forked this one, has ended")
 
 
 def prefer_as_oom_victim() -> None:
