@@ -33,6 +33,7 @@ def main() -> None:
     changes = {
         **dict(metrics),
         "created_at": now(),
+        "epochs": [],  # after none of them the network was this one
         "note": f"mean of the weights {first.weights_digest:.12} and {last.weights_digest:.12}",
     }
     checkpoint.write(new_path, weights, last.model_copy(update=changes))

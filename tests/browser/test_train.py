@@ -298,6 +298,8 @@ def test_the_phase_of_a_job_is_shown(open_page, tmp_path):
     with run_service(tmp_path / "var") as service:
         page = open_page(service, "/#/train")
         page.click("#train-form label:has(input[value=robust])")
+        page.click("#advanced summary")
+        page.fill("input[name=batch_size]", "60000")  # its first batch draws for minutes
         page.click("#train-form button[type=submit]")
         assert wait_until(lambda: service.trainings)
         [process] = service.trainings
