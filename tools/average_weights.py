@@ -2,7 +2,7 @@
 
 If one of them is trained from the other, their mean often reads more than either (Wortsman et al.
 2022, "Model soups: averaging weights of multiple fine-tuned models improves accuracy without
-increasing inference time"). The card is that of OTHER_FILE, with figures measured anew.
+increasing inference time"). The card is that of OTHER_FILE, with figures of the mean.
 """
 
 import sys

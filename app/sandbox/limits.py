@@ -48,8 +48,8 @@ def forbid_new_privileges() -> None:
 def die_with_parent(parent: int) -> None:
     """Make the kernel kill this process when the thread that forked it ends, on Linux.
 
-    Raises ProcessLookupError if the parent, of which this is the id, has ended already: then the
-    kernel sends no signal any more.
+    `parent` is its process id. Raises ProcessLookupError if it has ended already: then the kernel
+    sends no signal any more.
     """
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class Condition(NamedTuple):
-    """A call is allowed if an argument, of which `mask` are the bits that count, has a value."""
+    """A call is allowed if the bits in `mask` of an argument have one of the values."""
 
     argument: int
     mask: int

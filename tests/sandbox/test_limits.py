@@ -37,7 +37,7 @@ def test_process_ends_with_its_parent():
     assert os.read(pipe, 1) == b".", "the child waits for the end of its parent"
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    assert os.read(pipe, 1) == b"", "nobody has it open any more"
+    assert os.read(pipe, 1) == b"", "no process has it open any more"
     os.close(pipe)
 
 
